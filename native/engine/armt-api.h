@@ -1,0 +1,111 @@
+#pragma once
+
+// The exported interface of the ARMT engine inside libllama: one table of functions behind one symbol, so that an addon
+// compiled apart can find it with dlsym and check its version. All functions are thread-safe unless said otherwise.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ARMT_API_VERSION 1
+
+struct llama_context;
+
+enum armt_schedule {
+    ARMT_SCHEDULE_AUTO       = 0, // diagonal on a GPU, sequential on the CPU
+    ARMT_SCHEDULE_SEQUENTIAL = 1, // segment after segment
+    ARMT_SCHEDULE_DIAGONAL   = 2, // all cells with layer + segment = const in one graph (arXiv 2506.05229)
+};
+
+enum armt_segment_overflow {
+    ARMT_SEGMENT_OVERFLOW_CLOSE  = 0, // a full segment is written to memory and the next one opened
+    ARMT_SEGMENT_OVERFLOW_EXTEND = 1, // the open segment grows while decoding, up to open_segment_limit
+};
+
+struct armt_context_options {
+    int32_t  schedule;           // enum armt_schedule
+    int32_t  segment_overflow;   // enum armt_segment_overflow
+    uint32_t segment_size;       // text tokens in a segment; 0: the model's
+    uint32_t open_segment_limit; // tokens that an open segment can hold with EXTEND; 0: segment size + 2048
+    uint32_t max_cells;          // cells (layers) batched in one product of a diagonal; 0: chosen by the engine
+};
+
+struct armt_context_info {
+    int32_t  schedule;           // the schedule in use: SEQUENTIAL or DIAGONAL
+    int32_t  segment_overflow;
+    uint32_t segment_size;
+    uint32_t open_segment_limit; // tokens that fit into an open segment
+    uint32_t max_cells;
+    uint32_t n_layer;
+    uint32_t n_mem;              // memory tokens, M
+    uint32_t n_seq_max;
+    uint32_t n_head;             // heads of the memory, h
+    uint32_t d_key;              // K / h
+    uint32_t d_value;            // D / h
+    uint32_t use_denom;          // 1: z exists
+    uint64_t memory_bytes;       // A and z of one sequence
+    uint64_t total_bytes;        // all buffers that the context's memory holds: A, z, K/V, pipeline
+};
+
+struct armt_sequence_stats {
+    int64_t n_tokens;          // tokens taken in, computed or not
+    int64_t segment_start;     // position of the open segment's first token
+    int64_t n_open;            // tokens in the open segment, n_pending included
+    int64_t n_pending;         // tokens that were taken in and wait for their segment to fill
+    int64_t n_segments;        // segments closed (on their way through the layers included)
+    int64_t n_in_flight;       // closed segments that have not passed all layers
+    int64_t n_graphs;          // graph evaluations that worked on this sequence
+    int64_t n_graphs_reused;   // of these, evaluations that reused the graph of the one before
+    int64_t n_cells;           // cells (layer, segment) computed, those of the open segment not counted
+};
+
+struct armt_api {
+    uint32_t version; // ARMT_API_VERSION
+    uint32_t size;    // sizeof(struct armt_api)
+
+    // Options of all contexts created from here on for ARMT models; NULL: the defaults. Returns false, with a text in last_error,
+    // when a field is out of range. What depends on the model is checked when the context is made (which then fails with a text in last_error).
+    bool (*set_context_options)(const struct armt_context_options * options);
+
+    // Id of the ARMT context that was created last and still exists, 0 if there is none. Ids are never used twice.
+    uint64_t (*last_context_id)(void);
+
+    // The live context of an id; NULL when it is gone. Not safe against a concurrent llama_free of it.
+    struct llama_context * (*get_context)(uint64_t id);
+
+    // false: no such context (or sequence)
+    bool (*context_info)  (uint64_t id, struct armt_context_info * info);
+    bool (*sequence_stats)(uint64_t id, int32_t seq_id, struct armt_sequence_stats * stats);
+
+    // Segment sizes of the next prompt of a sequence that holds no tokens: n_first tokens in the first segment, then n_each in the others, until
+    // n_total tokens were taken in; then the segment size again. For `right` and `center` alignment. 1 <= n_first, n_each <= segment size.
+    // A clear of the sequence forgets it. false: last_error says why.
+    bool (*plan_segments)(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_t n_each, uint64_t n_total);
+
+    // Runs what is pending, closes the open segment whatever its length (no-op if it is empty) and waits for the result.
+    // Computes: call it on a worker thread, never beside a llama_decode of the same context. false: last_error says why.
+    bool (*close_segment)(uint64_t id, int32_t seq_id);
+
+    // Copies layer il's memory: A as [h][d_key][d_value] (row-major, as the papers' [K, D]), z as [h][d_key] (z may be NULL), feature order as the papers'.
+    // n_a and n_z are the numbers of floats that fit. Drains the pipeline first, so the same rule as close_segment holds. false: last_error says why.
+    bool (*read_memory)(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z);
+
+    // The last message of the engine: of this context (id != 0), or of the calls without a context (id 0). Valid until the next call from this thread.
+    const char * (*last_error)(uint64_t id);
+};
+
+// the only exported symbol
+#if defined(_WIN32)
+__declspec(dllexport)
+#else
+__attribute__((visibility("default")))
+#endif
+const struct armt_api * armt_get_api(void);
+
+#ifdef __cplusplus
+}
+#endif
