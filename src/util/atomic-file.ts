@@ -1,0 +1,109 @@
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import path from "node:path";
+import { ArmtError, quote, systemErrorText } from "./errors.js";
+
+export type AtomicFileOptions = {
+    /** Replace an existing file. Default: `true`; with `false` an existing file is an error. */
+    overwrite?: boolean;
+};
+
+/**
+ * A file that appears under its name only when it is complete: bytes go to a temporary name in the same folder, `commit`
+ * flushes and renames it. Whoever creates one calls `abort` when anything fails, which removes the temporary file.
+ */
+export class AtomicFile {
+    /** Bytes appended so far. */
+    public position = 0;
+
+    private constructor(
+        private readonly target: string,
+        private readonly temporary: string,
+        private readonly handle: FileHandle,
+        private readonly overwrite: boolean
+    ) {}
+
+    /** @throws {ArmtError} when the target exists and may not be replaced, is a folder, or its folder can't be written. */
+    public static async create(target: string, { overwrite = true }: AtomicFileOptions = {}): Promise<AtomicFile> {
+        await checkTarget(target, overwrite);
+        const suffix = `${process.pid}-${randomBytes(4).toString("hex")}`;
+        const temporary = path.join(path.dirname(target), `.${path.basename(target).slice(0, 200)}.${suffix}.tmp`);
+        try {
+            return new AtomicFile(target, temporary, await open(temporary, "wx"), overwrite);
+        } catch (error) {
+            throw writeError(target, error);
+        }
+    }
+
+    /** Appends bytes. */
+    public async write(data: Uint8Array): Promise<void> {
+        await this.writeAt(data, this.position);
+        this.position += data.byteLength;
+    }
+
+    /** Writes over bytes at an offset without moving the end. */
+    public async writeAt(data: Uint8Array, offset: number): Promise<void> {
+        let done = 0;
+        try {
+            while (done < data.byteLength) {
+                const { bytesWritten } = await this.handle.write(data, done, data.byteLength - done, offset + done);
+                done += bytesWritten;
+            }
+        } catch (error) {
+            throw writeError(this.target, error);
+        }
+    }
+
+    /** Flushes the file to the device and gives it its name. */
+    public async commit(): Promise<void> {
+        try {
+            await this.handle.sync();
+            await this.handle.close();
+            if (!this.overwrite) await checkTarget(this.target, false);
+            await rename(this.temporary, this.target);
+        } catch (error) {
+            throw error instanceof ArmtError ? error : writeError(this.target, error);
+        }
+        await syncFolder(path.dirname(this.target));
+    }
+
+    /** Removes the temporary file. Does nothing after a successful `commit`. */
+    public async abort(): Promise<void> {
+        await this.handle.close().catch(() => {});
+        await rm(this.temporary, { force: true });
+    }
+}
+
+/** Runs `write` with a new atomic file and commits it; nothing is left behind when anything throws. */
+export async function writeAtomically(
+    target: string,
+    options: AtomicFileOptions,
+    write: (file: AtomicFile) => Promise<void>
+): Promise<void> {
+    const file = await AtomicFile.create(target, options);
+    try {
+        await write(file);
+        await file.commit();
+    } catch (error) {
+        await file.abort();
+        throw error;
+    }
+}
+
+async function checkTarget(target: string, overwrite: boolean): Promise<void> {
+    const found = await stat(target).catch(() => undefined);
+    if (found === undefined) return;
+    if (!found.isFile()) throw new ArmtError(`cannot write ${quote(target)}: it exists and is not a regular file`);
+    if (!overwrite) throw new ArmtError(`cannot write ${quote(target)}: the file exists; use --force to replace it`);
+}
+
+/** Makes the rename itself durable. Some file systems can't sync a folder; the file's own contents are safe by then. */
+async function syncFolder(folder: string): Promise<void> {
+    const handle = await open(folder, "r").catch(() => undefined);
+    await handle?.sync().catch(() => {});
+    await handle?.close();
+}
+
+function writeError(target: string, error: unknown): ArmtError {
+    return new ArmtError(`cannot write ${quote(target)}: ${systemErrorText(error)}`, { cause: error });
+}

@@ -1,0 +1,37 @@
+/** What went wrong, where and what to do, in one line: the command line prints `message` alone and exits with 1. */
+export class ArmtError extends Error {
+    override name = "ArmtError";
+}
+
+/** Longest piece of foreign text (a tensor's or key's name) that goes into a message; longer ones are cut. Unit: characters. */
+const MAX_QUOTED_LENGTH = 120;
+
+/** Foreign text made safe for a one-line message: quoted, control characters escaped, cut where too long. */
+export function quote(text: string): string {
+    const cut = text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH)}…` : text;
+    return JSON.stringify(cut).replaceAll(/[\u007f-\u009f\u2028\u2029]/g, (c) => {
+        return `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+    });
+}
+
+/** Texts for the system errors that a user meets; others keep Node's own text. */
+const systemErrorTexts: Record<string, string> = {
+    ENOENT: "no such file or folder",
+    EACCES: "permission denied",
+    EPERM: "operation not permitted",
+    EISDIR: "it is a folder",
+    ENOTDIR: "a part of the path is not a folder",
+    ENOSPC: "no space left on the device",
+    EDQUOT: "the disk quota is used up",
+    EFBIG: "the file would be too large for the file system",
+    EROFS: "the file system is read-only",
+    EMFILE: "too many open files"
+};
+
+/** The reason of a failed system call in plain words. */
+export function systemErrorText(error: unknown): string {
+    if (!(error instanceof Error)) return String(error);
+    const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
+    const text = code === undefined ? undefined : systemErrorTexts[code];
+    return text ?? error.message.split("\n", 1)[0]!;
+}
