@@ -1,0 +1,25 @@
+{
+    "targets": [
+        {
+            "target_name": "armt",
+            "sources": [
+                "native/addon/addon.cpp",
+                "native/addon/ArmtArguments.cpp",
+                "native/addon/ArmtContexts.cpp",
+                "native/addon/ArmtDecode.cpp",
+                "native/addon/ArmtLibrary.cpp",
+                "native/addon/ArmtMemory.cpp",
+                "native/addon/ArmtWorker.cpp"
+            ],
+            "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
+            "include_dirs": [
+                "native/engine",
+                "native/build/llama.cpp/include",
+                "native/build/llama.cpp/ggml/include"
+            ],
+            "defines": ["NAPI_VERSION=9"],
+            "cflags_cc": ["-std=c++17", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"],
+            "libraries": ["-ldl"]
+        }
+    ]
+}

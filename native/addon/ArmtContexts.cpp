@@ -1,0 +1,112 @@
+#include "ArmtContexts.h"
+
+#include "ArmtArguments.h"
+#include "ArmtLibrary.h"
+
+namespace {
+
+// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells} | null): null resets to the defaults
+void set_context_options(const Napi::CallbackInfo & info) {
+    armt_call(info.Env(), [&] {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        armt_context_options options{};
+        const bool reset = info[0].IsNull() || info[0].IsUndefined();
+        if (!reset) {
+            const Napi::Object object = info[0].As<Napi::Object>();
+            const auto field = [&](const char * key) { return armt_uint32(object.Get(key), key); };
+            options.schedule           = static_cast<int32_t>(field("schedule"));
+            options.segment_overflow   = static_cast<int32_t>(field("segmentOverflow"));
+            options.segment_size       = field("segmentSize");
+            options.open_segment_limit = field("openSegmentLimit");
+            options.max_cells          = field("maxCells");
+        }
+        if (!library.api().set_context_options(reset ? nullptr : &options)) {
+            throw std::runtime_error(library.last_error(0));
+        }
+    });
+}
+
+// lastContextId(): 0 where there is no ARMT context
+Napi::Value last_context_id(const Napi::CallbackInfo & info) {
+    return armt_call(info.Env(), [&] { return armt_number(info.Env(), ArmtLibrary::get().api().last_context_id()); });
+}
+
+// contextInfo(id): undefined where the context is gone
+Napi::Value context_info(const Napi::CallbackInfo & info) {
+    const Napi::Env env = info.Env();
+    return armt_call(env, [&]() -> Napi::Value {
+        armt_context_info facts{};
+        if (!ArmtLibrary::get().api().context_info(armt_id(info[0]), &facts)) {
+            return env.Undefined();
+        }
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("schedule", facts.schedule);
+        result.Set("segmentOverflow", facts.segment_overflow);
+        result.Set("segmentSize", facts.segment_size);
+        result.Set("openSegmentLimit", facts.open_segment_limit);
+        result.Set("maxCells", facts.max_cells);
+        result.Set("layers", facts.n_layer);
+        result.Set("memoryTokens", facts.n_mem);
+        result.Set("sequences", facts.n_seq_max);
+        result.Set("memoryHeads", facts.n_head);
+        result.Set("keyLength", facts.d_key);
+        result.Set("valueLength", facts.d_value);
+        result.Set("useDenom", facts.use_denom != 0);
+        result.Set("memoryBytes", armt_number(env, facts.memory_bytes));
+        result.Set("totalBytes", armt_number(env, facts.total_bytes));
+        return result;
+    });
+}
+
+// sequenceStats(id, sequenceId): undefined where the context is gone
+Napi::Value sequence_stats(const Napi::CallbackInfo & info) {
+    const Napi::Env env = info.Env();
+    return armt_call(env, [&]() -> Napi::Value {
+        armt_sequence_stats stats{};
+        if (!ArmtLibrary::get().api().sequence_stats(armt_id(info[0]), armt_int32(info[1], "sequenceId"), &stats)) {
+            return env.Undefined();
+        }
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("tokens", armt_number(env, stats.n_tokens));
+        result.Set("segmentStart", armt_number(env, stats.segment_start));
+        result.Set("openTokens", armt_number(env, stats.n_open));
+        result.Set("pendingTokens", armt_number(env, stats.n_pending));
+        result.Set("segmentsClosed", armt_number(env, stats.n_segments));
+        result.Set("segmentsInFlight", armt_number(env, stats.n_in_flight));
+        result.Set("graphs", armt_number(env, stats.n_graphs));
+        result.Set("graphsReused", armt_number(env, stats.n_graphs_reused));
+        result.Set("cells", armt_number(env, stats.n_cells));
+        return result;
+    });
+}
+
+// planSegments(id, sequenceId, first, each, total)
+void plan_segments(const Napi::CallbackInfo & info) {
+    armt_call(info.Env(), [&] {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        const uint64_t id = armt_id(info[0]);
+        if (!library.api().plan_segments(id, armt_int32(info[1], "sequenceId"), armt_uint64(info[2], "first"), armt_uint64(info[3], "each"),
+                                         armt_uint64(info[4], "total"))) {
+            throw std::runtime_error(library.last_error(id));
+        }
+    });
+}
+
+// lastError(id): the engine's last message; empty where it has none
+Napi::Value last_error(const Napi::CallbackInfo & info) {
+    return armt_call(info.Env(), [&] {
+        const char * message = ArmtLibrary::get().api().last_error(armt_id(info[0]));
+        return Napi::String::New(info.Env(), message == nullptr ? "" : message);
+    });
+}
+
+} // namespace
+
+void armt_register_contexts(Napi::Env env, Napi::Object exports) {
+    exports.Set("setContextOptions", Napi::Function::New(env, set_context_options, "setContextOptions"));
+    exports.Set("lastContextId", Napi::Function::New(env, last_context_id, "lastContextId"));
+    exports.Set("contextInfo", Napi::Function::New(env, context_info, "contextInfo"));
+    exports.Set("sequenceStats", Napi::Function::New(env, sequence_stats, "sequenceStats"));
+    exports.Set("planSegments", Napi::Function::New(env, plan_segments, "planSegments"));
+    exports.Set("lastError", Napi::Function::New(env, last_error, "lastError"));
+}

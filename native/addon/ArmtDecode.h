@@ -1,0 +1,6 @@
+#pragma once
+
+#include <napi.h>
+
+// One batch with the logits of every token, which node-llama-cpp's own evaluation does not hand out as numbers in one piece
+void armt_register_decode(Napi::Env env, Napi::Object exports);

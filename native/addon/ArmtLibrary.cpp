@@ -1,0 +1,144 @@
+#include "ArmtLibrary.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+
+namespace {
+
+using get_api_t = decltype(&armt_get_api);
+
+std::mutex library_mutex; // worker threads of Node share the process
+std::unique_ptr<ArmtLibrary> library;
+
+std::string dl_message() {
+    const char * message = dlerror();
+    return message == nullptr ? "unknown error" : message;
+}
+
+// RTLD_LOCAL: our llama_* symbols must not take over those of node-llama-cpp's other variants (CUDA, Vulkan), which have other library names
+void * open_library(const std::string & path) {
+    void * handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (handle == nullptr) {
+        throw std::runtime_error("cannot load " + path + ": " + dl_message());
+    }
+    return handle;
+}
+
+// The loaded library of a name, or nullptr. The handle counts as a reference that is never given back: the library stays for good anyway.
+void * loaded_library(const std::string & soname) {
+    return dlopen(soname.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+}
+
+std::string path_of(void * handle) {
+    link_map * map = nullptr;
+    return dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr ? map->l_name : "";
+}
+
+template <typename T> void find_symbol(void * handle, const char * name, T & symbol) {
+    symbol = reinterpret_cast<T>(dlsym(handle, name));
+    if (symbol == nullptr) {
+        throw std::runtime_error(std::string("libllama lacks the function ") + name + ": " + dl_message());
+    }
+}
+
+} // namespace
+
+const ArmtLibrary & ArmtLibrary::get() {
+    const std::lock_guard<std::mutex> lock(library_mutex);
+    if (library == nullptr) {
+        throw std::runtime_error("the ARMT engine is not loaded; call getLlama() of node-llama-cpp-armt first");
+    }
+    return *library;
+}
+
+void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, const std::string & llama) {
+    const std::lock_guard<std::mutex> lock(library_mutex);
+    if (library != nullptr) {
+        if (library->path != llama) {
+            throw std::runtime_error("the ARMT engine was already loaded from " + library->path);
+        }
+        return;
+    }
+    auto candidate = std::make_unique<ArmtLibrary>();
+    candidate->open(ggml_base, ggml, llama);
+    library = std::move(candidate);
+}
+
+void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, const std::string & llama) {
+    path   = llama;
+    soname = llama.substr(llama.rfind('/') + 1);
+    void * handle = loaded_library(soname);
+    if (handle == nullptr) {
+        open_library(ggml_base);
+        open_library(ggml);
+        handle = open_library(llama);
+    } else if (path_of(handle) != llama) {
+        throw std::runtime_error("the plain " + path_of(handle) + " is already loaded in this process, so ARMT models cannot run; call getLlama() of "
+                                 "node-llama-cpp-armt before any getLlama() of node-llama-cpp");
+    }
+
+    get_api_t get_api = reinterpret_cast<get_api_t>(dlsym(handle, "armt_get_api"));
+    if (get_api == nullptr) {
+        throw std::runtime_error(llama + " has no ARMT engine in it; run `npx armt build --force`");
+    }
+    table = get_api();
+    if (table == nullptr || table->version != ARMT_API_VERSION || table->size != sizeof(armt_api)) {
+        throw std::runtime_error(llama + " and the addon are of different versions; run `npx armt build --force`");
+    }
+    find_symbol(handle, "llama_decode", functions.decode);
+    find_symbol(handle, "llama_get_logits_ith", functions.get_logits_ith);
+    find_symbol(handle, "llama_get_model", functions.get_model);
+    find_symbol(handle, "llama_model_get_vocab", functions.model_get_vocab);
+    find_symbol(handle, "llama_vocab_n_tokens", functions.vocab_n_tokens);
+    find_symbol(handle, "llama_n_batch", functions.n_batch);
+    find_symbol(handle, "llama_batch_init", functions.batch_init);
+    find_symbol(handle, "llama_batch_free", functions.batch_free);
+    find_symbol(handle, "llama_synchronize", functions.synchronize);
+}
+
+std::string ArmtLibrary::verify() const {
+    void * handle = loaded_library(soname);
+    if (handle == nullptr) {
+        throw std::runtime_error("no " + soname + " is loaded");
+    }
+    get_api_t get_api = reinterpret_cast<get_api_t>(dlsym(handle, "armt_get_api"));
+    if (get_api == nullptr || get_api() != table) {
+        throw std::runtime_error("node-llama-cpp uses " + path_of(handle) + " instead of " + path + ", so ARMT models cannot run");
+    }
+    return path_of(handle);
+}
+
+std::string ArmtLibrary::last_error(uint64_t context_id) const {
+    const char * message = table->last_error(context_id);
+    return message == nullptr || *message == '\0' ? "the engine gave no reason" : message;
+}
+
+// load({ggmlBase, ggml, llama})
+static void load(const Napi::CallbackInfo & info) {
+    const Napi::Object paths = info[0].As<Napi::Object>();
+    const auto path = [&](const char * key) { return paths.Get(key).As<Napi::String>().Utf8Value(); };
+    try {
+        ArmtLibrary::load(path("ggmlBase"), path("ggml"), path("llama"));
+    } catch (const std::exception & error) {
+        throw Napi::Error::New(info.Env(), error.what());
+    }
+}
+
+// verify(): path of the library in use
+static Napi::Value verify(const Napi::CallbackInfo & info) {
+    try {
+        return Napi::String::New(info.Env(), ArmtLibrary::get().verify());
+    } catch (const std::exception & error) {
+        throw Napi::Error::New(info.Env(), error.what());
+    }
+}
+
+void armt_register_library(Napi::Env env, Napi::Object exports) {
+    exports.Set("load", Napi::Function::New(env, load, "load"));
+    exports.Set("verify", Napi::Function::New(env, verify, "verify"));
+    exports.Set("apiVersion", Napi::Number::New(env, ARMT_API_VERSION));
+}

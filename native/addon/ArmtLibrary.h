@@ -1,0 +1,50 @@
+#pragma once
+
+#include "armt-api.h"
+#include "llama.h"
+
+#include <napi.h>
+
+#include <string>
+
+// The libllama with the ARMT engine: loaded by absolute path before node-llama-cpp's own addon, whose need for a library of that name (SONAME) is then met by it.
+class ArmtLibrary {
+  public:
+    // The functions of libllama that the addon calls. They are looked up in our own library, so that the addon links to none.
+    struct Llama {
+        decltype(&llama_decode)          decode;
+        decltype(&llama_get_logits_ith)  get_logits_ith;
+        decltype(&llama_get_model)       get_model;
+        decltype(&llama_model_get_vocab) model_get_vocab;
+        decltype(&llama_vocab_n_tokens)  vocab_n_tokens;
+        decltype(&llama_n_batch)         n_batch;
+        decltype(&llama_batch_init)      batch_init;
+        decltype(&llama_batch_free)      batch_free;
+        decltype(&llama_synchronize)     synchronize;
+    };
+
+    // The one library of the process. Throws std::runtime_error where it is not loaded.
+    static const ArmtLibrary & get();
+
+    // Loads the libraries by their absolute paths; a second call with the same library does nothing. Throws std::runtime_error with a text for users.
+    static void load(const std::string & ggml_base, const std::string & ggml, const std::string & llama);
+
+    // Path of the library that answers to our library's name in this process; throws std::runtime_error where that is not ours.
+    std::string verify() const;
+
+    const armt_api & api() const { return *table; }
+    const Llama & llama() const { return functions; }
+
+    // The engine's message of the last failure, or a text of last resort
+    std::string last_error(uint64_t context_id) const;
+
+  private:
+    std::string      path;
+    std::string      soname;
+    const armt_api * table = nullptr;
+    Llama            functions{};
+
+    void open(const std::string & ggml_base, const std::string & ggml, const std::string & llama);
+};
+
+void armt_register_library(Napi::Env env, Napi::Object exports);

@@ -1,0 +1,14 @@
+#include "ArmtContexts.h"
+#include "ArmtDecode.h"
+#include "ArmtLibrary.h"
+#include "ArmtMemory.h"
+
+static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
+    armt_register_library(env, exports);
+    armt_register_contexts(env, exports);
+    armt_register_memory(env, exports);
+    armt_register_decode(env, exports);
+    return exports;
+}
+
+NODE_API_MODULE(armt, init_addon)

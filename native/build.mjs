@@ -1,0 +1,133 @@
+#!/usr/bin/env node
+// Builds libllama with the ARMT engine, and the addon: `node native/build.mjs [--force | --check]`.
+// Runs as this package's install step and behind `armt build`, so it uses nothing but Node and the installed packages.
+
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { buildAddon } from "./install/addon.mjs";
+import { BuildError } from "./install/errors.mjs";
+import { resolveLayout } from "./install/layout.mjs";
+import { buildLibrary } from "./install/library.mjs";
+import { withBuildLock } from "./install/lock.mjs";
+import { prepareSource } from "./install/source.mjs";
+import { computeStamp, readStamp, writeStamp } from "./install/stamp.mjs";
+import { findCompiler, findTools } from "./install/tools.mjs";
+
+export { BuildError, findCompiler, findTools, resolveLayout };
+
+/** Folder of this package. */
+export const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+
+/**
+ * @typedef {object} BuildOptions
+ * @property {string} [root] folder of the package; for tests
+ * @property {NodeJS.ProcessEnv} [env] environment of all commands. Default: that of this process
+ * @property {boolean} [force] starts from nothing. Default: false
+ * @property {(line: string) => void} [onStep] gets a short line for each step
+ * @property {(percent: number) => void} [onProgress] gets the progress of the compilation
+ */
+
+/**
+ * Brings libllama and the addon up to date. Throws a `BuildError` that says what is missing or what failed.
+ * @param {BuildOptions} [options]
+ * @returns {Promise<{built: boolean, library: string, addon: string}>} built: whether anything had to be done
+ */
+export async function build({
+    root = packageRoot,
+    env = process.env,
+    force = false,
+    onStep = () => {},
+    onProgress = () => {}
+} = {}) {
+    const layout = resolveLayout(root);
+    const results = { library: layout.library, addon: layout.addon };
+    if (!force && isUpToDate(layout, env)) return { built: false, ...results };
+
+    const tools = findTools(env);
+    fs.mkdirSync(layout.buildDir, { recursive: true });
+    await withBuildLock(layout, async () => {
+        fs.writeFileSync(layout.log, "");
+        if (force) for (const dir of [layout.tree, layout.cmakeDir]) fs.rmSync(dir, { recursive: true, force: true });
+        const wanted = computeStamp(layout, tools.compiler.version);
+        const done = force ? {} : readStamp(layout);
+        if (done.compiler !== wanted.compiler) Object.assign(done, { library: "", addon: "" });
+        done.compiler = wanted.compiler;
+
+        /**
+         * @param {"source" | "library" | "addon"} part
+         * @param {string} result
+         * @param {string} title
+         * @param {() => Promise<void>} work
+         */
+        const step = async (part, result, title, work) => {
+            if (done[part] === wanted[part] && fs.existsSync(result)) return;
+            onStep(title);
+            done[part] = "";
+            writeStamp(layout, done);
+            await work();
+            done[part] = wanted[part];
+            writeStamp(layout, done);
+        };
+        await step("source", layout.tree, `unpacking and patching llama.cpp ${layout.release}`, () =>
+            prepareSource(layout, tools, env)
+        );
+        await step("library", layout.library, "compiling libllama with the ARMT engine (minutes the first time)", () =>
+            buildLibrary(layout, tools, env, onProgress)
+        );
+        await step("addon", layout.addon, "compiling the addon", () => buildAddon(layout, tools, env));
+    });
+    return { built: true, ...results };
+}
+
+/**
+ * Whether the last build is whole and from what is there now. A compiler that is gone does not make it stale.
+ * @param {import("./install/layout.mjs").Layout} layout
+ * @param {NodeJS.ProcessEnv} [env]
+ */
+export function isUpToDate(layout, env = process.env) {
+    const done = readStamp(layout);
+    const wanted = computeStamp(layout, findCompiler(env)?.version ?? done.compiler ?? "");
+    const same = Object.entries(wanted).every(
+        ([key, value]) => done[/** @type {keyof typeof wanted} */ (key)] === value
+    );
+    return same && fs.existsSync(layout.library) && fs.existsSync(layout.addon);
+}
+
+/** @param {string[]} args */
+async function main(args) {
+    const unknown = args.find((arg) => !["--force", "--check"].includes(arg));
+    if (unknown != null) {
+        process.stderr.write(`armt build: unknown option ${unknown}; known: --force, --check\n`);
+        return 2;
+    }
+    try {
+        if (args.includes("--check")) {
+            resolveLayout(packageRoot);
+            findTools(process.env);
+            return 0;
+        }
+        let shown = -25;
+        const started = performance.now();
+        const { built } = await build({
+            force: args.includes("--force"),
+            onStep: (line) => process.stdout.write(`armt build: ${line}\n`),
+            onProgress: (percent) => {
+                if (percent < shown + 25) return;
+                shown = percent;
+                process.stdout.write(`armt build: ${percent} %\n`);
+            }
+        });
+        const seconds = ((performance.now() - started) / 1000).toFixed(1);
+        process.stdout.write(`armt build: ${built ? `done in ${seconds} s` : "up to date"}\n`);
+        return 0;
+    } catch (error) {
+        const message =
+            error instanceof BuildError ? error.message : String(error instanceof Error ? error.stack : error);
+        process.stderr.write(`armt build: ${message}\n`);
+        return 1;
+    }
+}
+
+if (process.argv[1] != null && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href)
+    process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,66 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { BuildError } from "./errors.mjs";
+import { run } from "./run.mjs";
+
+/** Step counter of Ninja (`[3/140]`) and of CMake's makefiles (`[  2%]`). */
+const progressLine = /^\[\s*(\d+)(?:\/(\d+)|%)\]/;
+
+/**
+ * Builds libllama with the engine against the prebuilt ggml libraries.
+ * @param {import("./layout.mjs").Layout} layout
+ * @param {import("./tools.mjs").Tools} tools
+ * @param {NodeJS.ProcessEnv} env
+ * @param {(percent: number) => void} onProgress
+ */
+export async function buildLibrary(layout, tools, env, onProgress) {
+    const generator = tools.ninja == null ? "Unix Makefiles" : "Ninja";
+    const definitions = {
+        CMAKE_BUILD_TYPE: "Release",
+        CMAKE_CXX_COMPILER: tools.compiler.path,
+        CMAKE_C_COMPILER_LAUNCHER: tools.ccache ?? "",
+        CMAKE_CXX_COMPILER_LAUNCHER: tools.ccache ?? "",
+        ARMT_LLAMA_DIR: layout.tree,
+        ARMT_PREBUILT_DIR: layout.prebuiltDir,
+        ARMT_LLAMA_VERSION: layout.release,
+        ARMT_OUTPUT_DIR: layout.libDir
+    };
+    const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
+    dropCacheOfAnotherBuild(layout, generator, tools);
+    const options = { layout, env };
+    await run(
+        "configuring libllama",
+        tools.cmake.path,
+        ["-S", layout.nativeDir, "-B", layout.cmakeDir, "-G", generator, ...args],
+        options
+    );
+    const jobs = String(os.availableParallelism());
+    await run("compiling libllama", tools.cmake.path, ["--build", layout.cmakeDir, "--target", "llama", "-j", jobs], {
+        ...options,
+        onLine: (line) => {
+            const [, done, total] = progressLine.exec(line) ?? [];
+            if (done != null)
+                onProgress(total == null ? Number(done) : Math.floor((100 * Number(done)) / Number(total)));
+        }
+    });
+    if (!fs.existsSync(layout.library))
+        throw new BuildError(
+            `the build ended without ${path.relative(layout.root, layout.library)}; run it again with \`--force\``
+        );
+}
+
+/**
+ * CMake refuses another generator in the same folder, and drops all definitions when the compiler changes.
+ * @param {import("./layout.mjs").Layout} layout
+ * @param {string} generator
+ * @param {import("./tools.mjs").Tools} tools
+ */
+function dropCacheOfAnotherBuild(layout, generator, tools) {
+    const cacheFile = path.join(layout.cmakeDir, "CMakeCache.txt");
+    if (!fs.existsSync(cacheFile)) return;
+    const cache = fs.readFileSync(cacheFile, "utf8");
+    const same = [`CMAKE_GENERATOR:INTERNAL=${generator}`, `=${tools.compiler.path}`, `=${layout.nativeDir}`];
+    if (!same.every((line) => cache.includes(`${line}\n`)))
+        fs.rmSync(layout.cmakeDir, { recursive: true, force: true });
+}
