@@ -1,0 +1,187 @@
+import { type AssociativeMemory, emptyMemory, features, recall, write } from "./associative-memory.js";
+import type { Alignment, ReferenceLayer, ReferenceModel } from "./checkpoint.js";
+import { addTo, applyLinear, argmax, rmsNorm } from "./linear.js";
+import { ropeFrequencies, rotate } from "./rope.js";
+
+/** Keys and values of one layer's rows in the open segment, each row [Hkv * headDim]. */
+type RowCache = { keys: Float64Array[]; values: Float64Array[] };
+
+/**
+ * One sequence of an ARMT model on a LLaMA base, computed in float64, row after row, exactly as the paper states it
+ * (arXiv 2407.04841): the truth that the engine is held against.
+ */
+export class ReferenceSequence {
+    public memories: AssociativeMemory[];
+    /** Tokens in the open segment. */
+    public openLength = 0;
+    private segmentsClosed = 0;
+    private caches: RowCache[] = [];
+    private readonly frequencies: Float64Array;
+
+    constructor(private readonly model: ReferenceModel) {
+        this.memories = model.layers.map(() => emptyMemory(model));
+        this.frequencies = ropeFrequencies(model.rope, model.headDim);
+        this.clearCaches();
+    }
+
+    /** Takes tokens into the open segment, however long it becomes. @returns logits [n, V] */
+    public append(ids: readonly number[]): Float64Array {
+        const { hidden, vocab, embedding, norm, epsilon, output } = this.model;
+        const rows = ids.map((id) => embedding.slice(id * hidden, (id + 1) * hidden));
+        this.runLayers(rows);
+        this.openLength += ids.length;
+        const logits = new Float64Array(ids.length * vocab);
+        for (const [i, row] of rows.entries()) logits.set(applyLinear(output, rmsNorm(row, norm, epsilon)), i * vocab);
+        return logits;
+    }
+
+    /** Runs the memory rows after the open segment, writes them, and opens the next segment. */
+    public close(): void {
+        const { hidden, memTokens, memory } = this.model;
+        const rows = Array.from({ length: memTokens }, (_, i) => memory.slice(i * hidden, (i + 1) * hidden));
+        const written: AssociativeMemory[] = [];
+        this.runLayers(rows, (layer, il) => written.push(this.written(layer, il, rows)));
+        this.memories = written;
+        this.segmentsClosed++;
+        this.openLength = 0;
+        this.clearCaches();
+    }
+
+    /** Rows go through all layers in place. */
+    private runLayers(rows: Float64Array[], afterLayer?: (layer: ReferenceLayer, il: number) => void): void {
+        for (const [il, layer] of this.model.layers.entries()) {
+            for (const row of rows) {
+                if (this.segmentsClosed > 0) this.read(layer, il, row);
+                this.attend(layer, this.caches[il]!, row);
+                this.feedForward(layer, row);
+            }
+            afterLayer?.(layer, il);
+        }
+    }
+
+    private read(layer: ReferenceLayer, il: number, row: Float64Array): void {
+        const query = features(applyLinear(layer.memoryQ, row), this.model);
+        addTo(row, recall(this.memories[il]!, query, this.model));
+    }
+
+    private written(layer: ReferenceLayer, il: number, rows: readonly Float64Array[]): AssociativeMemory {
+        const writes = rows.map((row) => ({
+            key: features(applyLinear(layer.memoryK, row), this.model),
+            value: applyLinear(layer.memoryV, row),
+            strength: applyLinear(layer.memoryB, row).map((x) => 1 / (1 + Math.exp(-x)))
+        }));
+        return write(this.memories[il]!, writes, this.segmentsClosed === 0, this.model);
+    }
+
+    private attend(layer: ReferenceLayer, { keys, values }: RowCache, row: Float64Array): void {
+        const { heads, kvHeads, headDim, epsilon } = this.model;
+        const x = rmsNorm(row, layer.attentionNorm, epsilon);
+        const position = keys.length;
+        const query = applyLinear(layer.q, x);
+        const key = applyLinear(layer.k, x);
+        rotate(query, position, this.frequencies);
+        rotate(key, position, this.frequencies);
+        keys.push(key);
+        values.push(applyLinear(layer.v, x));
+
+        const mixed = new Float64Array(heads * headDim);
+        for (let head = 0; head < heads; head++) {
+            const q = head * headDim;
+            const kv = Math.floor(head / (heads / kvHeads)) * headDim;
+            const scores = keys.map((k) => {
+                let sum = 0;
+                for (let i = 0; i < headDim; i++) sum += query[q + i]! * k[kv + i]!;
+                return sum / Math.sqrt(headDim);
+            });
+            const largest = scores.reduce((a, b) => Math.max(a, b));
+            const weights = scores.map((score) => Math.exp(score - largest));
+            const total = weights.reduce((a, b) => a + b);
+            for (const [j, weight] of weights.entries())
+                for (let i = 0; i < headDim; i++) mixed[q + i]! += (weight / total) * values[j]![kv + i]!;
+        }
+        addTo(row, applyLinear(layer.o, mixed));
+    }
+
+    private feedForward(layer: ReferenceLayer, row: Float64Array): void {
+        const x = rmsNorm(row, layer.ffnNorm, this.model.epsilon);
+        const up = applyLinear(layer.up, x);
+        const gated = applyLinear(layer.gate, x).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!);
+        addTo(row, applyLinear(layer.down, gated));
+    }
+
+    private clearCaches(): void {
+        this.caches = this.model.layers.map(() => ({ keys: [], values: [] }));
+    }
+}
+
+export type ReferenceOptions = {
+    /** Default: the model's. */
+    segmentSize?: number;
+    /** Default: the model's. */
+    alignment?: Alignment;
+    /** Write the last segment to memory too. Default: `false`. */
+    closeLast?: boolean;
+};
+
+/** Lengths of the segments that a prompt of n tokens is cut into. */
+export function segmentLengths(n: number, segmentSize: number, alignment: Alignment): number[] {
+    const count = Math.ceil(n / segmentSize);
+    const size = alignment === "center" ? Math.ceil(n / count) : segmentSize;
+    const lengths: number[] = [];
+    for (let left = n; left > 0; left -= size) lengths.push(Math.min(size, left));
+    return alignment === "right" ? lengths.reverse() : lengths;
+}
+
+/** Runs a prompt. @returns its logits [n, V] and the sequence, its last segment open unless `closeLast` */
+export function runReference(
+    model: ReferenceModel,
+    ids: readonly number[],
+    { segmentSize = model.segmentSize, alignment = model.alignment, closeLast = false }: ReferenceOptions = {}
+): { logits: Float64Array; sequence: ReferenceSequence } {
+    const sequence = new ReferenceSequence(model);
+    const logits = new Float64Array(ids.length * model.vocab);
+    let done = 0;
+    for (const length of segmentLengths(ids.length, segmentSize, alignment)) {
+        if (done > 0) sequence.close();
+        logits.set(sequence.append(ids.slice(done, done + length)), done * model.vocab);
+        done += length;
+    }
+    if (closeLast) sequence.close();
+    return { logits, sequence };
+}
+
+export type GenerationOptions = Pick<ReferenceOptions, "segmentSize" | "alignment"> & {
+    /** Tokens to generate. */
+    count: number;
+    /** What happens when the open segment is full: see `ArmtContextOptions`. */
+    overflow: "close" | "extend";
+};
+
+export type ReferenceGeneration = {
+    tokens: number[];
+    /** Smallest distance of the best logit to the next best over all steps: below an engine's error a token is a matter of chance. */
+    margin: number;
+};
+
+/** Generates greedily after a prompt. */
+export function generateReference(
+    model: ReferenceModel,
+    ids: readonly number[],
+    { count, overflow, segmentSize = model.segmentSize, alignment = model.alignment }: GenerationOptions
+): ReferenceGeneration {
+    const { logits, sequence } = runReference(model, ids, { segmentSize, alignment });
+    const tokens: number[] = [];
+    let margin = Infinity;
+    let last = logits.subarray(-model.vocab);
+    while (true) {
+        const token = argmax(last);
+        tokens.push(token);
+        margin = Math.min(
+            margin,
+            last[token]! - last.reduce((m, x, i) => (i === token ? m : Math.max(m, x)), -Infinity)
+        );
+        if (tokens.length === count) return { tokens, margin };
+        if (overflow === "close" && sequence.openLength >= segmentSize) sequence.close();
+        last = sequence.append([token]);
+    }
+}

@@ -1,0 +1,47 @@
+/** The base model's rotary position embedding, from `config.json`. */
+export type RopeConfig =
+    | { type: "default"; theta: number }
+    | { type: "linear"; theta: number; factor: number }
+    | {
+          type: "llama3";
+          theta: number;
+          factor: number;
+          lowFreqFactor: number;
+          highFreqFactor: number;
+          originalMaxPositions: number;
+      };
+
+/** Radians a position for each of the headDim / 2 pairs. */
+export function ropeFrequencies(rope: RopeConfig, headDim: number): Float64Array {
+    const frequencies = new Float64Array(headDim / 2);
+    for (let i = 0; i < frequencies.length; i++) {
+        const frequency = rope.theta ** (-(2 * i) / headDim);
+        if (rope.type === "default") frequencies[i] = frequency;
+        else if (rope.type === "linear") frequencies[i] = frequency / rope.factor;
+        else frequencies[i] = llama3Frequency(frequency, rope);
+    }
+    return frequencies;
+}
+
+/** Llama 3.1's rule: long waves are slowed by `factor`, short ones kept, those between blended. */
+function llama3Frequency(frequency: number, rope: RopeConfig & { type: "llama3" }): number {
+    const turns = (rope.originalMaxPositions * frequency) / (2 * Math.PI);
+    if (turns < rope.lowFreqFactor) return frequency / rope.factor;
+    if (turns > rope.highFreqFactor) return frequency;
+    const share = (turns - rope.lowFreqFactor) / (rope.highFreqFactor - rope.lowFreqFactor);
+    return ((1 - share) * frequency) / rope.factor + share * frequency;
+}
+
+/** Rotates every head of a row in place; element i of a head pairs with i + headDim / 2. */
+export function rotate(row: Float64Array, position: number, frequencies: Float64Array): void {
+    const half = frequencies.length;
+    for (let head = 0; head < row.length; head += 2 * half) {
+        for (let i = 0; i < half; i++) {
+            const angle = position * frequencies[i]!;
+            const a = row[head + i]!;
+            const b = row[head + half + i]!;
+            row[head + i] = a * Math.cos(angle) - b * Math.sin(angle);
+            row[head + half + i] = b * Math.cos(angle) + a * Math.sin(angle);
+        }
+    }
+}
