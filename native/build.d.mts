@@ -1,0 +1,47 @@
+/** Paths of the build; see `install/layout.mjs`. */
+export interface Layout {
+    readonly root: string;
+    readonly log: string;
+    readonly library: string;
+    readonly addon: string;
+    readonly prebuiltDir: string;
+    readonly nodeLlamaCppVersion: string;
+    readonly release: string;
+}
+
+export interface Tool {
+    readonly path: string;
+    readonly version: string;
+}
+
+export interface Tools {
+    readonly compiler: Tool;
+    readonly cmake: Tool;
+    readonly git: Tool;
+    readonly python: Tool;
+    readonly make: Tool;
+    readonly ninja: string | null;
+    readonly ccache: string | null;
+}
+
+export interface BuildOptions {
+    root?: string;
+    env?: NodeJS.ProcessEnv;
+    force?: boolean;
+    onStep?: (line: string) => void;
+    onProgress?: (percent: number) => void;
+}
+
+export interface Host {
+    platform?: string;
+    arch?: string;
+    glibc?: string;
+}
+
+export class BuildError extends Error {}
+export const packageRoot: string;
+export function build(options?: BuildOptions): Promise<{ built: boolean; library: string; addon: string }>;
+export function isUpToDate(layout: Layout, env?: NodeJS.ProcessEnv): boolean;
+export function resolveLayout(root: string, host?: Host): Layout;
+export function findTools(env: NodeJS.ProcessEnv): Tools;
+export function findCompiler(env: NodeJS.ProcessEnv): Tool | null;

@@ -1,0 +1,147 @@
+import { DisposedError, type LlamaContext, type LlamaContextSequence } from "node-llama-cpp";
+import { ArmtSequence } from "./ArmtSequence.js";
+import type { ArmtAddon, NativeContextInfo } from "./addon.js";
+import { ArmtEvalError, ArmtUnsupportedError } from "./errors.js";
+import type { ArmtModelFacts } from "./facts.js";
+import {
+    betweenBatches,
+    contextInternals,
+    type DecodeRequest,
+    type DecodeTokens,
+    sequenceInternals
+} from "./internals.js";
+import { type ArmtContextOptions, type ArmtSegmentOverflow, schedules, segmentOverflows } from "./options.js";
+import { ProgressReporter } from "./progress.js";
+import { planSegments } from "./segments.js";
+
+/** What node-llama-cpp says of a failed native evaluation, whatever the reason. */
+const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
+
+/** What ARMT adds to a context: `context.armt`. */
+export class ArmtContext {
+    private readonly sequences = new Map<number, WeakRef<ArmtSequence>>();
+
+    /** @internal */
+    constructor(
+        private readonly addon: ArmtAddon,
+        /** @internal */
+        readonly id: number,
+        private readonly facts: ArmtModelFacts,
+        private readonly onProgress: ArmtContextOptions["onProgress"]
+    ) {}
+
+    /** The schedule in use. */
+    get schedule(): "sequential" | "diagonal" {
+        return schedules[this.info.schedule] === "diagonal" ? "diagonal" : "sequential";
+    }
+
+    /** Text tokens in a segment. */
+    get segmentSize(): number {
+        return this.info.segmentSize;
+    }
+
+    /** What happens when the open segment is full. */
+    get segmentOverflow(): ArmtSegmentOverflow {
+        return segmentOverflows[this.info.segmentOverflow] ?? "close";
+    }
+
+    /** Tokens that fit into an open segment. */
+    get openSegmentLimit(): number {
+        return this.info.openSegmentLimit;
+    }
+
+    /** Cells that the diagonal schedule computes in one product. */
+    get maxCells(): number {
+        return this.info.maxCells;
+    }
+
+    /** Size of one sequence's memory, A and z of all layers. Unit: bytes. */
+    get memoryBytes(): number {
+        return this.info.memoryBytes;
+    }
+
+    /** Size of all that the context holds for its sequences: A, z, K/V, what is in flight. Unit: bytes. */
+    get totalBytes(): number {
+        return this.info.totalBytes;
+    }
+
+    /** @internal */
+    get info(): NativeContextInfo {
+        const info = this.addon.contextInfo(this.id);
+        if (info === undefined) throw new DisposedError();
+        return info;
+    }
+
+    /**
+     * Tells the engine how to cut a prompt whose length is known, where the model's alignment needs that.
+     * @internal
+     */
+    planPrompt(sequenceId: number, tokens: number): void {
+        const { segmentAlignment } = this.facts;
+        if (segmentAlignment === "left") return;
+        const { first, each } = planSegments(segmentAlignment, tokens, this.segmentSize);
+        this.addon.planSegments(this.id, sequenceId, first, each, tokens);
+    }
+
+    /**
+     * Makes a context and its sequences pass through here.
+     * @internal
+     */
+    decorate(context: LlamaContext): void {
+        const internals = contextInternals(context);
+        const decodeTokens = internals._decodeTokens.bind(context);
+        const getSequence = context.getSequence.bind(context);
+        Object.defineProperties(context, {
+            armt: { value: this, enumerable: true },
+            getSequence: {
+                value: (options: Parameters<LlamaContext["getSequence"]>[0] = {}) => {
+                    if (options.tokenPredictor != null)
+                        throw new ArmtUnsupportedError(
+                            "token predictors are not supported with ARMT models yet; leave out `tokenPredictor`"
+                        );
+                    return this.decorateSequence(getSequence(options));
+                }
+            },
+            _decodeTokens: {
+                value: (request: DecodeRequest, mapper: unknown) =>
+                    this.evaluate(context, request, () => decodeTokens(request, mapper))
+            }
+        });
+    }
+
+    private decorateSequence(sequence: LlamaContextSequence): LlamaContextSequence {
+        const armt = new ArmtSequence(this.addon, this, sequence);
+        Object.defineProperty(sequence, "armt", { value: armt, enumerable: true });
+        this.sequences.set(sequenceInternals(sequence)._sequenceId, new WeakRef(armt));
+        return sequence;
+    }
+
+    private async evaluate(
+        context: LlamaContext,
+        request: DecodeRequest,
+        decodeTokens: () => ReturnType<DecodeTokens>
+    ): Promise<unknown> {
+        const { sequenceId, firstTokenSequenceIndex, tokens } = request;
+        const sequence = this.sequences.get(sequenceId)?.deref();
+        if (firstTokenSequenceIndex === 0) this.planPrompt(sequenceId, tokens.length);
+        const progress =
+            this.onProgress === undefined || sequence === undefined || tokens.length === 1
+                ? undefined
+                : new ProgressReporter(this.onProgress, () => sequence.readStats(), tokens.length);
+        try {
+            const result = await decodeTokens();
+            progress?.end(true);
+            return result;
+        } catch (error) {
+            progress?.end(false);
+            // node-llama-cpp only counts prompts that succeed as a whole, the engine every batch
+            if (sequence !== undefined) await betweenBatches(context, async () => sequence.takeOver(tokens));
+            throw this.explain(error);
+        }
+    }
+
+    private explain(error: unknown): unknown {
+        if (!(error instanceof Error) || !nativeFailure.test(error.message)) return error;
+        return new ArmtEvalError(this.addon.lastError(this.id) || error.message, { cause: error });
+    }
+}

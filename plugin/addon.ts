@@ -1,0 +1,64 @@
+/** What the engine says about a context. */
+export interface NativeContextInfo {
+    readonly schedule: number;
+    readonly segmentOverflow: number;
+    readonly segmentSize: number;
+    readonly openSegmentLimit: number;
+    readonly maxCells: number;
+    readonly layers: number;
+    readonly memoryTokens: number;
+    readonly sequences: number;
+    readonly memoryHeads: number;
+    readonly keyLength: number;
+    readonly valueLength: number;
+    readonly useDenom: boolean;
+    readonly memoryBytes: number;
+    readonly totalBytes: number;
+}
+
+/** What the engine counts for a sequence. */
+export interface NativeSequenceStats {
+    readonly tokens: number;
+    readonly segmentStart: number;
+    readonly openTokens: number;
+    readonly pendingTokens: number;
+    readonly segmentsClosed: number;
+    readonly segmentsInFlight: number;
+    readonly graphs: number;
+    readonly graphsReused: number;
+    readonly cells: number;
+}
+
+/** The numbers behind the options of `armt-api.h`; 0 leaves a choice to the engine. */
+export interface NativeContextOptions {
+    readonly schedule: number;
+    readonly segmentOverflow: number;
+    readonly segmentSize: number;
+    readonly openSegmentLimit: number;
+    readonly maxCells: number;
+}
+
+/**
+ * The addon (`native/addon`). Calls with a context id work until that context is disposed. The calls that return a promise compute:
+ * never beside another evaluation of the same context.
+ */
+export interface ArmtAddon {
+    readonly apiVersion: number;
+    load(paths: { ggmlBase: string; ggml: string; llama: string }): void;
+    verify(): string;
+    setContextOptions(options: NativeContextOptions | null): void;
+    lastContextId(): number;
+    contextInfo(contextId: number): NativeContextInfo | undefined;
+    sequenceStats(contextId: number, sequenceId: number): NativeSequenceStats | undefined;
+    planSegments(contextId: number, sequenceId: number, first: number, each: number, total: number): void;
+    closeSegment(contextId: number, sequenceId: number): Promise<void>;
+    readMemory(contextId: number, sequenceId: number, layer: number): Promise<{ a: Float32Array; z?: Float32Array }>;
+    decode(
+        contextId: number,
+        sequenceId: number,
+        tokens: Int32Array,
+        start: number,
+        allLogits: boolean
+    ): Promise<Float32Array>;
+    lastError(contextId: number): string;
+}

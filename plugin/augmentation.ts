@@ -1,0 +1,33 @@
+import type { LlamaContextOptions } from "node-llama-cpp";
+import type { ArmtContext } from "./ArmtContext.js";
+import type { ArmtSequence } from "./ArmtSequence.js";
+import type { ArmtModelFacts } from "./facts.js";
+import type { ArmtContextOptions } from "./options.js";
+
+declare module "node-llama-cpp" {
+    interface LlamaModel {
+        /** What the file says about its associative memory; undefined for a plain model. */
+        readonly armt: ArmtModelFacts | undefined;
+
+        /**
+         * Makes a context. For an ARMT model `contextSize` is unbounded by default.
+         * @throws {ArmtUnsupportedError} for the option `armt` on a plain model
+         */
+        createContext(
+            options?: LlamaContextOptions & {
+                /** Options of an ARMT model's context. */
+                armt?: ArmtContextOptions;
+            }
+        ): Promise<LlamaContext>;
+    }
+
+    interface LlamaContext {
+        /** What ARMT adds; undefined for a plain model. */
+        readonly armt: ArmtContext | undefined;
+    }
+
+    interface LlamaContextSequence {
+        /** What ARMT adds; undefined for a plain model. */
+        readonly armt: ArmtSequence | undefined;
+    }
+}

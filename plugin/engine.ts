@@ -1,0 +1,52 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import type * as BuildModule from "../native/build.mjs";
+import type { ArmtAddon } from "./addon.js";
+import { ArmtNativeError } from "./errors.js";
+
+/** The engine of this process. */
+export interface Engine {
+    readonly addon: ArmtAddon;
+    /** Absolute path of the libllama with the engine. */
+    readonly library: string;
+}
+
+let loading: Promise<Engine> | undefined;
+
+/**
+ * Loads the libllama with the engine, once. It has to happen before the first `getLlama()` of node-llama-cpp, whose addon then finds a library
+ * of the name it needs in the process already and loads no other.
+ * @throws {ArmtNativeError} where it is not built, does not fit, or node-llama-cpp's own library came first
+ */
+export function loadEngine(): Promise<Engine> {
+    loading ??= load().catch((error: unknown) => {
+        loading = undefined;
+        throw error;
+    });
+    return loading;
+}
+
+/** The build script, which runs before there is any compiled TypeScript and so stays outside of it. */
+export async function importBuildModule(): Promise<typeof BuildModule> {
+    return await import(new URL("../../native/build.mjs", import.meta.url).href);
+}
+
+async function load(): Promise<Engine> {
+    try {
+        const { packageRoot, resolveLayout } = await importBuildModule();
+        const layout = resolveLayout(packageRoot);
+        if (!existsSync(layout.library) || !existsSync(layout.addon))
+            throw new ArmtNativeError("the ARMT engine is not built yet; run `npx armt build`");
+        const addon: ArmtAddon = createRequire(import.meta.url)(layout.addon);
+        addon.load({
+            ggmlBase: path.join(layout.prebuiltDir, "libggml-base.so"),
+            ggml: path.join(layout.prebuiltDir, `libggml.${layout.release}.so`),
+            llama: layout.library
+        });
+        return { addon, library: layout.library };
+    } catch (error) {
+        if (error instanceof ArmtNativeError) throw error;
+        throw new ArmtNativeError(error instanceof Error ? error.message : String(error), { cause: error });
+    }
+}

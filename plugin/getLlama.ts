@@ -1,0 +1,77 @@
+import {
+    getLlama as getPlainLlama,
+    type LastBuildOptions,
+    type Llama,
+    type LlamaModelOptions,
+    type LlamaOptions,
+    readGgufFileInfo
+} from "node-llama-cpp";
+import { type Engine, loadEngine } from "./engine.js";
+import { ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
+import { armtArchitecture } from "./facts.js";
+import { knowsArchitecture } from "./internals.js";
+import { decorateModel } from "./model.js";
+import { availableCores } from "./threads.js";
+
+/**
+ * node-llama-cpp's `getLlama`, with the ARMT engine in it. The options are the same, but for two defaults:
+ *
+ * - `gpu`: `false` unless it, or the environment variable `NODE_LLAMA_CPP_GPU`, is given, since the engine is part of the CPU variant only. With a GPU
+ *   variant plain models work as usual, and loading an ARMT model throws `ArmtUnsupportedError`.
+ * - `maxThreads`: the cores that this process can really use.
+ *
+ * @throws {ArmtNativeError} where the engine is not built, or where node-llama-cpp's own `getLlama` ran first in this process
+ */
+export async function getLlama(options?: LlamaOptions): Promise<Llama>;
+export async function getLlama(type: "lastBuild", lastBuildOptions?: LastBuildOptions): Promise<Llama>;
+export async function getLlama(
+    options: LlamaOptions | "lastBuild" = {},
+    lastBuildOptions?: LastBuildOptions
+): Promise<Llama> {
+    const engine = await loadEngine();
+    const llama =
+        options === "lastBuild"
+            ? await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {}))
+            : await getPlainLlama(withThreads({ ...options, gpu: options.gpu ?? defaultGpu() }));
+    return decorateLlama(llama, engine);
+}
+
+function withThreads<T extends { maxThreads?: number }>(options: T): T {
+    return { ...options, maxThreads: options.maxThreads ?? availableCores() };
+}
+
+function defaultGpu(): LlamaOptions["gpu"] {
+    return process.env.NODE_LLAMA_CPP_GPU === undefined ? false : undefined;
+}
+
+function decorateLlama(llama: Llama, { addon, library }: Engine): Llama {
+    const runsArmt = usesEngine(llama, library, addon);
+    const loadModel = llama.loadModel.bind(llama);
+    Object.defineProperty(llama, "loadModel", {
+        value: async (options: LlamaModelOptions) => {
+            if (!runsArmt) await refuseArmtModel(llama, options.modelPath);
+            return decorateModel(await loadModel(options), addon);
+        }
+    });
+    return llama;
+}
+
+/** GPU variants and local builds bring libraries of other names; a prebuilt CPU variant without our library is a fault. */
+function usesEngine(llama: Llama, library: string, addon: Engine["addon"]): boolean {
+    if (llama.gpu !== false || llama.buildType !== "prebuilt") return false;
+    const used = addon.verify();
+    if (!knowsArchitecture(llama, armtArchitecture))
+        throw new ArmtNativeError(
+            `node-llama-cpp does not use ${library} (in use: ${used}); call getLlama() of node-llama-cpp-armt before any other`
+        );
+    return true;
+}
+
+async function refuseArmtModel(llama: Llama, modelPath: string): Promise<void> {
+    const info = await readGgufFileInfo(modelPath, { sourceType: "filesystem" });
+    if (String(info.metadata.general.architecture) !== armtArchitecture) return;
+    const variant = llama.gpu === false ? "a local build of node-llama-cpp" : `node-llama-cpp's ${llama.gpu} variant`;
+    throw new ArmtUnsupportedError(
+        `ARMT models run on the CPU only so far, and this is ${variant}; use the Llama of getLlama({gpu: false})`
+    );
+}

@@ -1,0 +1,99 @@
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+import type { Llama, LlamaContext, LlamaContextSequence, Token } from "node-llama-cpp";
+import { ArmtNativeError } from "./errors.js";
+
+// What is used of node-llama-cpp's private members. Its classes are made by factories that know no subclasses, so their instances are
+// decorated; the version is pinned, and each member is checked before its use.
+
+/** A part of a prompt on its way to the native evaluation: the one place that all evaluations of a context pass. */
+export interface DecodeRequest {
+    readonly sequenceId: number;
+    readonly firstTokenSequenceIndex: number;
+    readonly tokens: Token[];
+}
+
+export type DecodeTokens = (request: DecodeRequest, logitDataMapper: unknown) => Promise<unknown>;
+
+export interface ContextInternals {
+    _decodeTokens: DecodeTokens;
+    readonly _queuedDecodes: DecodeRequest[];
+    _dispatchErrorForQueuedDecodesAndDequeue(requests: ReadonlySet<DecodeRequest>, error: unknown): void;
+    readonly _backendContextDisposeGuard: { createPreventDisposalHandle(): { dispose(): void } };
+}
+
+export interface SequenceInternals {
+    readonly _sequenceId: number;
+    readonly _lock: object;
+    _contextTokens: Token[];
+    _nextTokenIndex: number;
+}
+
+interface LlamaInternals {
+    readonly _bindings: { getIsArchSupported(architecture: string): boolean };
+}
+
+type WithLock = <T>(scope: readonly [object, string], callback: () => Promise<T>) => Promise<T>;
+
+export function contextInternals(context: LlamaContext): ContextInternals {
+    return internals<ContextInternals>(context, [
+        "_decodeTokens",
+        "_queuedDecodes",
+        "_dispatchErrorForQueuedDecodesAndDequeue",
+        "_backendContextDisposeGuard"
+    ]);
+}
+
+export function sequenceInternals(sequence: LlamaContextSequence): SequenceInternals {
+    return internals<SequenceInternals>(sequence, ["_sequenceId", "_lock", "_contextTokens", "_nextTokenIndex"]);
+}
+
+/** Whether the libllama in use knows an architecture. */
+export function knowsArchitecture(llama: Llama, architecture: string): boolean {
+    return internals<LlamaInternals>(llama, ["_bindings"])._bindings.getIsArchSupported(architecture);
+}
+
+/**
+ * Runs `work` while node-llama-cpp neither evaluates in this context nor disposes it. The locks live in a table of their module, so it has to
+ * be node-llama-cpp's own copy of it.
+ */
+export async function withExclusiveSequence<T>(sequence: LlamaContextSequence, work: () => Promise<T>): Promise<T> {
+    const { withLock } = await importLocks();
+    const { context } = sequence;
+    return await withLock([sequenceInternals(sequence)._lock, "evaluate"], () =>
+        withLock([context, "context"], async () => {
+            const handle = contextInternals(context)._backendContextDisposeGuard.createPreventDisposalHandle();
+            try {
+                return await work();
+            } finally {
+                handle.dispose();
+            }
+        })
+    );
+}
+
+/** Runs `work` when no batch of the context is being evaluated. */
+export async function betweenBatches<T>(context: LlamaContext, work: () => Promise<T>): Promise<T> {
+    const { withLock } = await importLocks();
+    return await withLock([context, "context"], work);
+}
+
+/** Runs one `work` after the other. */
+export async function withLockOn<T>(scope: object, work: () => Promise<T>): Promise<T> {
+    const { withLock } = await importLocks();
+    return await withLock([scope, "armt"], work);
+}
+
+async function importLocks(): Promise<{ withLock: WithLock }> {
+    const require = createRequire(import.meta.resolve("node-llama-cpp"));
+    return await import(pathToFileURL(require.resolve("lifecycle-utils")).href);
+}
+
+function internals<T>(owner: object, members: readonly (keyof T & string)[]): T {
+    for (const member of members)
+        if (!(member in owner))
+            throw new ArmtNativeError(
+                `this node-llama-cpp has no ${owner.constructor.name}.${member}; install the version that node-llama-cpp-armt names`
+            );
+    return owner as T;
+}

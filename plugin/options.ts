@@ -1,0 +1,115 @@
+import type { NativeContextOptions } from "./addon.js";
+import type { ArmtProgress } from "./progress.js";
+
+/** The order in which the cells (layer, segment) of a prompt are computed. */
+export type ArmtSchedule = "auto" | "sequential" | "diagonal";
+
+/** What happens when the open segment is full. */
+export type ArmtSegmentOverflow = "close" | "extend";
+
+/** Default of `schedule`. */
+export const defaultSchedule: ArmtSchedule = "auto";
+
+/** Default of `segmentOverflow`. */
+export const defaultSegmentOverflow: ArmtSegmentOverflow = "close";
+
+/** Options of `model.createContext({armt: …})`. */
+export interface ArmtContextOptions {
+    /**
+     * Order in which the cells (layer, segment) of a prompt are computed: `"sequential"` segment after segment, `"diagonal"` all cells with
+     * layer + segment = const in one graph, `"auto"` the one that pays on the device. Default: `"auto"`. Results agree, speed and working
+     * memory differ. Source: Diagonal Batching, arXiv 2506.05229.
+     */
+    schedule?: ArmtSchedule;
+
+    /**
+     * Text tokens in a segment; the model's memory tokens come on top. Unit: tokens, from 1. Default: the size that the model was trained with (GGUF
+     * key `armt.segment_size`). Other sizes work, but recall may suffer. Throws `RangeError` outside the range. Source: arXiv 2407.04841.
+     */
+    segmentSize?: number;
+
+    /**
+     * What happens when the open segment is full while tokens go on coming: `"close"` writes it to memory and opens the next, so that there is no
+     * end; `"extend"` lets it grow up to `openSegmentLimit`, as the authors' code does while it generates. Default: `"close"`.
+     */
+    segmentOverflow?: ArmtSegmentOverflow;
+
+    /**
+     * Tokens that an open segment can hold with `segmentOverflow: "extend"`. Unit: tokens, from the segment size. Default: segment size + 2048. Its K/V
+     * cache is allocated with the context, so memory grows with it.
+     */
+    openSegmentLimit?: number;
+
+    /**
+     * Cells that the diagonal schedule computes in one product: bounds its working memory. Unit: cells, from 1. Default: chosen by the engine.
+     */
+    maxCells?: number;
+
+    /** Called while a prompt is read, a few times a second, and once at its end. An error that it throws is printed and ignored. */
+    onProgress?: (progress: ArmtProgress) => void;
+}
+
+/** The order is that of `enum armt_schedule`. */
+export const schedules: readonly ArmtSchedule[] = ["auto", "sequential", "diagonal"];
+
+/** The order is that of `enum armt_segment_overflow`. */
+export const segmentOverflows: readonly ArmtSegmentOverflow[] = ["close", "extend"];
+
+/** Largest value of a field that the engine holds in 32 bits. */
+const maxUint32 = 2 ** 32 - 1;
+
+/**
+ * Checks every option and gives what the engine takes.
+ * @throws {TypeError} for a wrong kind of value, with the option's name
+ * @throws {RangeError} for a number outside its range, with the option's name
+ */
+export function resolveContextOptions(options: ArmtContextOptions = {}): NativeContextOptions {
+    if (typeof options !== "object" || options === null)
+        throw new TypeError(`\`armt\` has to be an object, got ${describe(options)}`);
+    const {
+        schedule = defaultSchedule,
+        segmentSize,
+        segmentOverflow = defaultSegmentOverflow,
+        openSegmentLimit,
+        maxCells,
+        onProgress,
+        ...unknown
+    } = options;
+    for (const name of Object.keys(unknown)) throw new TypeError(`\`armt.${name}\` is not an option`);
+    if (onProgress !== undefined && typeof onProgress !== "function")
+        throw new TypeError(`\`armt.onProgress\` has to be a function, got ${describe(onProgress)}`);
+    const native = {
+        schedule: indexOf(schedules, "schedule", schedule),
+        segmentOverflow: indexOf(segmentOverflows, "segmentOverflow", segmentOverflow),
+        segmentSize: count("segmentSize", segmentSize),
+        openSegmentLimit: count("openSegmentLimit", openSegmentLimit),
+        maxCells: count("maxCells", maxCells)
+    };
+    if (native.openSegmentLimit !== 0 && native.openSegmentLimit < native.segmentSize)
+        throw new RangeError(
+            `\`armt.openSegmentLimit\` (${native.openSegmentLimit}) has to be at least \`armt.segmentSize\` (${native.segmentSize})`
+        );
+    return native;
+}
+
+function indexOf<T extends string>(values: readonly T[], name: string, value: T): number {
+    const index = values.indexOf(value);
+    if (index < 0)
+        throw new TypeError(
+            `\`armt.${name}\` has to be one of ${values.map((item) => `"${item}"`).join(", ")}, got ${describe(value)}`
+        );
+    return index;
+}
+
+/** 0 stands for the engine's own choice, so users leave the option out instead. */
+function count(name: string, value: number | undefined): number {
+    if (value === undefined) return 0;
+    if (typeof value !== "number") throw new TypeError(`\`armt.${name}\` has to be a number, got ${describe(value)}`);
+    if (!Number.isInteger(value) || value < 1 || value > maxUint32)
+        throw new RangeError(`\`armt.${name}\` has to be an integer from 1 to ${maxUint32}, got ${value}`);
+    return value;
+}
+
+function describe(value: unknown): string {
+    return typeof value === "string" ? JSON.stringify(value) : String(value);
+}

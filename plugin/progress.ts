@@ -1,0 +1,61 @@
+import type { NativeSequenceStats } from "./addon.js";
+
+/** How far the reading of a prompt has come. */
+export interface ArmtProgress {
+    /** Tokens of this prompt that were read. */
+    readonly tokensDone: number;
+    /** Tokens of this prompt. */
+    readonly tokensTotal: number;
+    /** Segments that this prompt has closed so far. */
+    readonly segments: number;
+    /** Cells (layer, segment) that this prompt has computed so far. */
+    readonly cells: number;
+}
+
+/** Often enough for a smooth bar, rarely enough to cost nothing. Unit: milliseconds. */
+const interval = 100;
+
+/** Reports how far one prompt has come, from the engine's counters; node-llama-cpp has no callback for it. */
+export class ProgressReporter {
+    private readonly before: NativeSequenceStats | undefined;
+    private readonly timer: NodeJS.Timeout;
+    private tokensDone = 0;
+
+    constructor(
+        private readonly onProgress: (progress: ArmtProgress) => void,
+        private readonly readStats: () => NativeSequenceStats | undefined,
+        private readonly tokensTotal: number
+    ) {
+        this.before = readStats();
+        this.timer = setInterval(() => this.poll(), interval);
+        this.timer.unref();
+    }
+
+    /** Ends the reports; a prompt that was read whole gets a last one. */
+    end(complete: boolean): void {
+        clearInterval(this.timer);
+        if (complete) this.report(this.tokensTotal);
+    }
+
+    private poll(): void {
+        const done = (this.readStats()?.tokens ?? 0) - (this.before?.tokens ?? 0);
+        if (done > this.tokensDone && done < this.tokensTotal) this.report(done);
+    }
+
+    private report(tokensDone: number): void {
+        this.tokensDone = tokensDone;
+        const now = this.readStats();
+        const since = (key: "segmentsClosed" | "cells") => Math.max(0, (now?.[key] ?? 0) - (this.before?.[key] ?? 0));
+        try {
+            this.onProgress({
+                tokensDone,
+                tokensTotal: this.tokensTotal,
+                segments: since("segmentsClosed"),
+                cells: since("cells")
+            });
+        } catch (error) {
+            // as node-llama-cpp does with its callbacks: a broken report must not end the evaluation
+            console.error(error);
+        }
+    }
+}
