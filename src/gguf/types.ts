@@ -90,14 +90,24 @@ export const ARRAY_TYPE_ID = 9;
 export type ScalarType = keyof typeof scalarTypes;
 export type ElementType = ScalarType | "STRING";
 
-type SmallNumberType = "UINT8" | "INT8" | "UINT16" | "INT16" | "UINT32" | "INT32" | "FLOAT32" | "FLOAT64";
+/** What stands for a value of each type; 64-bit integers are bigint. */
+export type ScalarValues = {
+    UINT8: number;
+    INT8: number;
+    UINT16: number;
+    INT16: number;
+    UINT32: number;
+    INT32: number;
+    FLOAT32: number;
+    FLOAT64: number;
+    UINT64: bigint;
+    INT64: bigint;
+    BOOL: boolean;
+    STRING: string;
+};
 
-/** A metadata value that isn't an array. 64-bit integers are bigint. */
-export type GgufScalar =
-    | { type: SmallNumberType; value: number }
-    | { type: "UINT64" | "INT64"; value: bigint }
-    | { type: "BOOL"; value: boolean }
-    | { type: "STRING"; value: string };
+/** A metadata value that isn't an array. */
+export type GgufScalar = { [T in keyof ScalarValues]: { type: T; value: ScalarValues[T] } }[keyof ScalarValues];
 
 /** A metadata array as it lies in the file; a vocabulary is read only when asked for. */
 export type GgufArrayRef = {

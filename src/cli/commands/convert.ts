@@ -1,0 +1,135 @@
+import type { CommandModule } from "yargs";
+import { type SegmentAlignment, segmentAlignments } from "../../convert/armt-config.js";
+import { convertCheckpoint, type OutType, outTypes } from "../../convert/convert.js";
+import { ArmtError, quote } from "../../util/errors.js";
+import { createProgressBar } from "../../util/progress.js";
+
+type ConvertArguments = {
+    checkpoint: string;
+    output: string;
+    outtype?: OutType;
+    segmentSize?: number;
+    segmentAlignment?: SegmentAlignment;
+    nHeads?: number;
+    normalizeKeys?: boolean;
+    useDenom?: boolean;
+    correction?: boolean;
+    gating?: boolean;
+    vocabFrom?: string;
+    tokenizer: boolean;
+    pre?: string;
+    name?: string;
+    force: boolean;
+};
+
+export const command: CommandModule<object, ConvertArguments> = {
+    command: "convert <checkpoint> <output>",
+    describe: "Convert a checkpoint folder (PyTorch or safetensors) into a GGUF model file",
+    builder: (yargs) =>
+        yargs
+            .positional("checkpoint", {
+                describe: "Folder with config.json, armt_config.json, the weights and tokenizer.json",
+                type: "string",
+                demandOption: true
+            })
+            .positional("output", { describe: "GGUF file to write", type: "string", demandOption: true })
+            .option("outtype", {
+                describe: "Type of the large matrices [default: bf16 for a bf16 checkpoint, else f16]",
+                choices: Object.keys(outTypes) as OutType[]
+            })
+            .option("segment-size", { describe: "Text tokens in a segment", type: "number", requiresArg: true })
+            .option("segment-alignment", {
+                describe: "Which segment of a prompt is short: the last, the first, or all alike [default: left]",
+                choices: segmentAlignments
+            })
+            .option("n-heads", {
+                describe: "Heads of the associative memory [default: 1]",
+                type: "number",
+                requiresArg: true
+            })
+            .option("normalize-keys", {
+                describe: "Memory keys are divided by their norm (most published models)",
+                type: "boolean"
+            })
+            .option("use-denom", { describe: "The memory has a normalizer [default: true]", type: "boolean" })
+            .option("correction", {
+                describe: "The normalizer counts a key that is there already less [default: true]",
+                type: "boolean"
+            })
+            .option("gating", {
+                describe: "Each channel has a write strength of its own [default: false]",
+                type: "boolean"
+            })
+            .option("vocab-from", {
+                describe: "GGUF file to take the tokenizer from",
+                type: "string",
+                requiresArg: true
+            })
+            .option("tokenizer", {
+                describe: "--no-tokenizer leaves it out: the model works with token ids",
+                type: "boolean",
+                default: true
+            })
+            .option("pre", {
+                describe: "llama.cpp's name of the pre-tokenizer [default: recognised]",
+                type: "string",
+                requiresArg: true
+            })
+            .option("name", { describe: "Name of the model, kept in the file", type: "string", requiresArg: true })
+            .option("force", { describe: "Replace an existing output file", type: "boolean", default: false })
+            .example("$0 convert ./ARMT-llama3.2-1B model.gguf", "All options come from armt_config.json")
+            .example(
+                "$0 convert ./checkpoint model.gguf --segment-size 1024 --normalize-keys",
+                "A checkpoint without one"
+            ),
+    handler: async (argv) => {
+        const bar = createProgressBar("Converting");
+        const interruption = interruptible();
+        try {
+            await convertCheckpoint({
+                checkpoint: argv.checkpoint,
+                output: argv.output,
+                outType: argv.outtype,
+                flags: {
+                    segmentSize: argv.segmentSize,
+                    segmentAlignment: argv.segmentAlignment,
+                    headCount: argv.nHeads,
+                    normalizeKeys: argv.normalizeKeys,
+                    useDenom: argv.useDenom,
+                    correction: argv.correction,
+                    gating: argv.gating
+                },
+                vocabFrom: argv.vocabFrom,
+                tokenizer: argv.tokenizer,
+                pre: argv.pre,
+                name: argv.name,
+                overwrite: argv.force,
+                onProgress: bar.update,
+                onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
+                signal: interruption.signal
+            });
+        } catch (error) {
+            if (interruption.signal.aborted) throw new ArmtError(`interrupted; ${quote(argv.output)} was not written`);
+            throw error;
+        } finally {
+            bar.stop();
+            interruption.end();
+        }
+    }
+};
+
+/** Turns the first SIGINT or SIGTERM into an abort, so that the temporary file is removed; a second one ends at once. */
+function interruptible(): { signal: AbortSignal; end: () => void } {
+    const controller = new AbortController();
+    const abort = () => {
+        end();
+        controller.abort();
+    };
+    const end = () => {
+        process.off("SIGINT", abort);
+        process.off("SIGTERM", abort);
+    };
+    process.on("SIGINT", abort);
+    process.on("SIGTERM", abort);
+    return { signal: controller.signal, end };
+}

@@ -1,0 +1,117 @@
+import { ArmtError, quote } from "../util/errors.js";
+import type { JsonFile } from "../util/json-file.js";
+
+export const segmentAlignments = ["left", "right", "center"] as const;
+export type SegmentAlignment = (typeof segmentAlignments)[number];
+
+/** What nothing in the weights tells: how the checkpoint computes its memory (see the ARMT paper, arXiv 2407.04841). */
+export type ArmtConfig = {
+    /** Text tokens in a segment. */
+    segmentSize: number;
+    segmentAlignment: SegmentAlignment;
+    /** Heads of the associative memory. */
+    headCount: number;
+    normalizeKeys: boolean;
+    useDenom: boolean;
+    correction: boolean;
+    gating: boolean;
+    /** `undefined` where the file doesn't say; the tensors' shapes do. */
+    memoryTokens: number | undefined;
+    memoryKeySize: number | undefined;
+};
+
+/** Options that override the file's. */
+export type ArmtFlags = Partial<Omit<ArmtConfig, "memoryTokens" | "memoryKeySize">>;
+
+export const MAX_SEGMENT_SIZE = 2 ** 20;
+
+/** Keys that say nothing about the computation. */
+const ignoredKeys = new Set([
+    "layers_attr",
+    "model_type",
+    "architectures",
+    "transformers_version",
+    "torch_dtype",
+    "dtype"
+]);
+const knownKeys = new Set([
+    ...ignoredKeys,
+    "segment_size",
+    "segment_alignment",
+    "n_heads",
+    "normalize_keys",
+    "use_denom",
+    "correction",
+    "gating",
+    "num_mem_tokens",
+    "d_mem",
+    "wrap_pos"
+]);
+
+/** Variants of the authors' newer code, by their keys. */
+const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
+    { pattern: /sink/, what: "a sink row before the segment" },
+    { pattern: /sliding|attend_to_previous/, what: "a sliding window over the previous segment" },
+    { pattern: /^act_|_act$|max_hop|ponder/, what: "adaptive computation" },
+    { pattern: /lora|adapter/, what: "a LoRA adapter" }
+];
+
+/**
+ * Puts the file and the flags together; flags win. The authors' defaults stand for what neither gives, except where
+ * published checkpoints differ (`normalize_keys`, segment size): those must be told.
+ * @throws {ArmtError} that names the key or the flag
+ */
+export function parseArmtConfig(json: JsonFile | undefined, flags: ArmtFlags): ArmtConfig {
+    if (json !== undefined) checkKeys(json);
+    const segmentSize = flags.segmentSize ?? json?.integer("segment_size", { min: 1, max: MAX_SEGMENT_SIZE });
+    if (segmentSize === undefined) throw missing("segment_size", "--segment-size");
+    if (!Number.isInteger(segmentSize) || segmentSize < 1 || segmentSize > MAX_SEGMENT_SIZE)
+        throw new ArmtError(`--segment-size is ${segmentSize}, expected an integer from 1 to ${MAX_SEGMENT_SIZE}`);
+    const normalizeKeys = flags.normalizeKeys ?? json?.boolean("normalize_keys");
+    if (normalizeKeys === undefined) throw missing("normalize_keys", "--normalize-keys or --no-normalize-keys");
+    const headCount = flags.headCount ?? json?.integer("n_heads", { min: 1 }) ?? 1;
+    if (!Number.isInteger(headCount) || headCount < 1)
+        throw new ArmtError(`--n-heads is ${headCount}, expected a positive integer`);
+    return {
+        segmentSize,
+        segmentAlignment: flags.segmentAlignment ?? parseAlignment(json) ?? "left",
+        headCount,
+        normalizeKeys,
+        useDenom: flags.useDenom ?? json?.boolean("use_denom") ?? true,
+        correction: flags.correction ?? json?.boolean("correction") ?? true,
+        gating: flags.gating ?? json?.boolean("gating") ?? false,
+        memoryTokens: json?.integer("num_mem_tokens", { min: 1 }),
+        memoryKeySize: json?.integer("d_mem", { min: 1 })
+    };
+}
+
+function parseAlignment(json: JsonFile | undefined): SegmentAlignment | undefined {
+    const value = json?.string("segment_alignment");
+    if (json === undefined || value === undefined) return undefined;
+    const known = segmentAlignments.find((name) => name === value);
+    if (known === undefined) throw json.error("segment_alignment", value, segmentAlignments.join(", "));
+    return known;
+}
+
+function checkKeys(json: JsonFile): void {
+    if (json.boolean("wrap_pos") === true)
+        throw new ArmtError(`${quote(json.path)}: \`wrap_pos\` is true, which needs learned positions: not supported`);
+    for (const [key, value] of json.values) {
+        if (knownKeys.has(key) || !isSet(value)) continue;
+        const refused = refusedKeys.find(({ pattern }) => pattern.test(key));
+        if (refused !== undefined)
+            throw new ArmtError(`${quote(json.path)}: \`${key}\` asks for ${refused.what}: not supported`);
+        throw new ArmtError(
+            `${quote(json.path)}: unknown key ${quote(key)}; remove it if it doesn't change what the model computes`
+        );
+    }
+}
+
+/** Whether an option is in use: off, absent and empty values ask for nothing. */
+function isSet(value: unknown): boolean {
+    return value !== null && value !== false && value !== 0 && value !== "";
+}
+
+function missing(key: string, flag: string): ArmtError {
+    return new ArmtError(`armt_config.json has no \`${key}\` and nothing in the weights tells it; give ${flag}`);
+}

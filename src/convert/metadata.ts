@@ -1,0 +1,70 @@
+import type { GgufWriteValue } from "../gguf/writer.js";
+import type { ArmtConfig } from "./armt-config.js";
+import type { BaseConfig } from "./base-config.js";
+import type { TargetType } from "./float-encode.js";
+import type { MemorySizes } from "./layout.js";
+
+/** Holds the digest of the tensor data; states and snapshots are bound to it. */
+export const FINGERPRINT_KEY = "armt.fingerprint";
+/** Version of docs/model-file.md that the converter writes. */
+const FORMAT_VERSION = 1;
+/** ARMT has no bound of its own; this one keeps llama.cpp's 32-bit positions safe. Unit: tokens. */
+const CONTEXT_LENGTH = 2 ** 30;
+/** ν of the key feature map (arXiv 2407.04841); all published checkpoints have 3. */
+const DPFP_ORDER = 3;
+/** ggml's version of the quantized formats. */
+const QUANTIZATION_VERSION = 2;
+
+/** llama.cpp's `llama_ftype` of a file whose matrices have the type. */
+const fileTypes: Record<TargetType, number> = { F32: 0, F16: 1, Q8_0: 7, BF16: 32 };
+
+/** The metadata of a model file but for fingerprint and tokenizer. */
+export function modelKeys(
+    base: BaseConfig,
+    armt: ArmtConfig,
+    sizes: MemorySizes,
+    type: TargetType,
+    name: string | undefined
+): Map<string, GgufWriteValue> {
+    const keys = new Map<string, GgufWriteValue>();
+    const uint32 = (key: string, value: number) => keys.set(key, { type: "UINT32", value });
+    const float32 = (key: string, value: number) => keys.set(key, { type: "FLOAT32", value });
+    const bool = (key: string, value: boolean) => keys.set(key, { type: "BOOL", value });
+    const string = (key: string, value: string) => keys.set(key, { type: "STRING", value });
+
+    string("general.architecture", "armt");
+    if (name !== undefined) string("general.name", name);
+    uint32("general.file_type", fileTypes[type]);
+    if (type === "Q8_0") uint32("general.quantization_version", QUANTIZATION_VERSION);
+
+    uint32("armt.format_version", FORMAT_VERSION);
+    string("armt.base_architecture", base.architecture);
+    uint32("armt.vocab_size", base.vocabSize);
+    uint32("armt.context_length", CONTEXT_LENGTH);
+    uint32("armt.embedding_length", base.hiddenSize);
+    uint32("armt.block_count", base.layerCount);
+    uint32("armt.feed_forward_length", base.feedForwardSize);
+    uint32("armt.attention.head_count", base.headCount);
+    uint32("armt.attention.head_count_kv", base.kvHeadCount);
+    uint32("armt.attention.key_length", base.headSize);
+    uint32("armt.attention.value_length", base.headSize);
+    float32("armt.attention.layer_norm_rms_epsilon", base.rmsNormEpsilon);
+    uint32("armt.rope.dimension_count", base.headSize);
+    float32("armt.rope.freq_base", base.rope.theta);
+    if (base.rope.scaling?.type === "linear") {
+        string("armt.rope.scaling.type", "linear");
+        float32("armt.rope.scaling.factor", base.rope.scaling.factor);
+    }
+
+    uint32("armt.segment_size", armt.segmentSize);
+    string("armt.segment_alignment", armt.segmentAlignment);
+    uint32("armt.memory.token_count", sizes.memoryTokens);
+    uint32("armt.memory.key_length", sizes.memoryKeySize);
+    uint32("armt.memory.dpfp_order", DPFP_ORDER);
+    uint32("armt.memory.head_count", armt.headCount);
+    bool("armt.memory.normalize_keys", armt.normalizeKeys);
+    bool("armt.memory.use_denom", armt.useDenom);
+    bool("armt.memory.correction", armt.correction);
+    bool("armt.memory.gating", armt.gating);
+    return keys;
+}

@@ -1,0 +1,73 @@
+import { ArmtError, quote } from "../util/errors.js";
+import type { JsonFile } from "../util/json-file.js";
+
+export type Llama3Scaling = {
+    type: "llama3";
+    factor: number;
+    lowFreqFactor: number;
+    highFreqFactor: number;
+    /** Context that the base was trained with before scaling. Unit: tokens. */
+    originalContext: number;
+};
+
+export type RopeConfig = {
+    theta: number;
+    scaling: { type: "linear"; factor: number } | Llama3Scaling | undefined;
+};
+
+/** transformers' default where the file has no `rope_theta`. */
+const DEFAULT_THETA = 10_000;
+
+/** Reads RoPE's parameters: `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of transformers 4. */
+export function parseRope(json: JsonFile): RopeConfig {
+    const parameters = json.object("rope_parameters") ?? json.object("rope_scaling");
+    for (const part of [json, parameters]) {
+        const partial = part?.number("partial_rotary_factor");
+        if (partial !== undefined && partial !== 1) throw json.error("partial_rotary_factor", partial, "1");
+    }
+    const positive = { min: Number.MIN_VALUE };
+    const theta = parameters?.number("rope_theta", positive) ?? json.number("rope_theta", positive) ?? DEFAULT_THETA;
+    return { theta, scaling: parameters === undefined ? undefined : parseScaling(json, parameters) };
+}
+
+function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling"] {
+    const type = parameters.string("rope_type") ?? parameters.string("type") ?? "default";
+    if (type === "default") return undefined;
+    const positive = { min: Number.MIN_VALUE };
+    const number = (key: string) => parameters.require(key, parameters.number(key, positive));
+    if (type === "linear") return { type, factor: number("factor") };
+    if (type !== "llama3")
+        throw new ArmtError(
+            `${quote(json.path)}: RoPE type ${quote(type)} is not supported (default, linear and llama3 are)`
+        );
+    const originalContext =
+        parameters.number("original_max_position_embeddings", positive) ??
+        json.number("original_max_position_embeddings", positive);
+    const lowFreqFactor = number("low_freq_factor");
+    const highFreqFactor = number("high_freq_factor");
+    if (highFreqFactor <= lowFreqFactor)
+        throw parameters.error("high_freq_factor", highFreqFactor, `more than low_freq_factor (${lowFreqFactor})`);
+    return {
+        type,
+        factor: number("factor"),
+        lowFreqFactor,
+        highFreqFactor,
+        originalContext: parameters.require("original_max_position_embeddings", originalContext)
+    };
+}
+
+/**
+ * The divisors of RoPE's frequencies that stand for `llama3` scaling (`rope_freqs.weight`): long wavelengths are divided by the
+ * factor, short ones are left, those between are interpolated. Source: Llama 3.1's reference code, as in transformers.
+ * @returns `[headSize / 2]`
+ */
+export function llama3FrequencyDivisors(theta: number, headSize: number, scaling: Llama3Scaling): Float32Array {
+    const { factor, lowFreqFactor, highFreqFactor, originalContext } = scaling;
+    return Float32Array.from({ length: headSize / 2 }, (_, i) => {
+        const wavelength = 2 * Math.PI * theta ** ((2 * i) / headSize);
+        if (wavelength < originalContext / highFreqFactor) return 1;
+        if (wavelength > originalContext / lowFreqFactor) return factor;
+        const smooth = (originalContext / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+        return 1 / ((1 - smooth) / factor + smooth);
+    });
+}

@@ -1,0 +1,65 @@
+import { dtypeSizes } from "../safetensors/dtypes.js";
+import { ArmtError, quote } from "../util/errors.js";
+import type { SourceTensor } from "./checkpoint.js";
+import { decodeFloats, findNonFinite, isFloatDtype } from "./float-decode.js";
+import { encodeFloats, type TargetType } from "./float-encode.js";
+import type { PlannedTensor } from "./layout.js";
+
+/** Elements converted at once: a multiple of every block size, and with its copies some 20 MB. */
+const CHUNK_ELEMENTS = 2 ** 20;
+
+export type StreamOptions = {
+    /** Called with the source bytes of each piece that is done. */
+    onBytes?: (count: number) => void;
+    signal?: AbortSignal;
+};
+
+/** A planned tensor's data, piece by piece. While one piece is converted, the next is read. */
+export async function* streamTensor(planned: PlannedTensor, options: StreamOptions = {}): AsyncGenerator<Uint8Array> {
+    const { contents, type } = planned;
+    if (contents instanceof Float32Array) {
+        yield encodeFloats(contents, type)!;
+        return;
+    }
+    const pieces = listPieces(contents);
+    let next = readPiece(pieces[0]);
+    for (let i = 0; i < pieces.length; i++) {
+        const bytes = await next;
+        options.signal?.throwIfAborted();
+        next = readPiece(pieces[i + 1]);
+        // Should converting this piece fail, nobody waits for the next one: its own failure must not end the process.
+        next.catch(() => {});
+        yield convertPiece(pieces[i]!, bytes!, type);
+        options.onBytes?.(bytes!.byteLength);
+    }
+}
+
+type Piece = { tensor: SourceTensor; start: number; end: number };
+
+function listPieces(tensors: readonly SourceTensor[]): Piece[] {
+    return tensors.flatMap((tensor) => {
+        const step = CHUNK_ELEMENTS * dtypeSizes[tensor.dtype];
+        return Array.from({ length: Math.ceil(tensor.byteLength / step) }, (_, i) => {
+            return { tensor, start: i * step, end: Math.min((i + 1) * step, tensor.byteLength) };
+        });
+    });
+}
+
+async function readPiece(piece: Piece | undefined): Promise<Buffer | undefined> {
+    if (piece === undefined) return undefined;
+    const { tensor, start, end } = piece;
+    return tensor.file.read(tensor.name, { start, end });
+}
+
+function convertPiece({ tensor, start }: Piece, bytes: Buffer, type: TargetType): Uint8Array {
+    const { name, dtype } = tensor;
+    if (!isFloatDtype(dtype)) throw new ArmtError(`tensor ${quote(name)} is ${dtype}, expected a float type`);
+    const values = decodeFloats(bytes, dtype);
+    const bad = findNonFinite(values);
+    if (bad >= 0)
+        throw new ArmtError(`tensor ${quote(name)} holds ${values[bad]} at element ${start / dtypeSizes[dtype] + bad}`);
+    const encoded = encodeFloats(values, type);
+    if (encoded === undefined)
+        throw new ArmtError(`tensor ${quote(name)} has values beyond the range of ${type}; use --outtype f32`);
+    return encoded;
+}

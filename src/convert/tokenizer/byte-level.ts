@@ -1,0 +1,88 @@
+import { type GgufWriteValue, numberArray, stringArray } from "../../gguf/writer.js";
+import { ArmtError, quote } from "../../util/errors.js";
+import type { JsonFile } from "../../util/json-file.js";
+import type { JsonObject } from "../../util/strict-json.js";
+import { type BpeTokenizer, componentParts, listTokens, type Merge, tokenTypes } from "./vocabulary.js";
+
+const contraction = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const tail = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const upper = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
+const lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
+const start = "[^\\r\\n\\p{L}\\p{N}]?";
+const slashTail = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+/** llama.cpp's names (`tokenizer.ggml.pre`) for the expressions that split text into words, as `tokenizer.json` has them. */
+const preTokenizerNames = new Map([
+    [`${contraction}|${start}\\p{L}+|\\p{N}{1,3}|${tail}`, "llama-bpe"],
+    [`${contraction}|${start}\\p{L}+|\\p{N}|${tail}`, "qwen2"],
+    [
+        `${start}${upper}*${lower}+${contraction}?|${start}${upper}+${lower}*${contraction}?|\\p{N}{1,3}|${slashTail}`,
+        "gpt-4o"
+    ],
+    [`${start}${upper}*${lower}+|${start}${upper}+${lower}*|\\p{N}|${slashTail}`, "tekken"],
+    ["'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", "gpt-2"]
+]);
+
+/** Whether a tokenizer works on bytes written as printable characters, as GPT-2's and Llama 3's do. */
+export function isByteLevel(json: JsonFile): boolean {
+    return componentParts(json, "pre_tokenizer").some((part) => part.get("type") === "ByteLevel");
+}
+
+/** The keys of a byte-level BPE tokenizer; `pre` overrides the recognised pre-tokenizer. */
+export function byteLevelKeys(
+    json: JsonFile,
+    bpe: BpeTokenizer,
+    vocabSize: number,
+    pre: string | undefined
+): [string, GgufWriteValue][] {
+    const tokens = listTokens(vocabSize, bpe.ids, (text) => {
+        const special = bpe.added.get(text);
+        const type = special === undefined ? tokenTypes.normal : special ? tokenTypes.control : tokenTypes.userDefined;
+        return { text, type, score: 0 };
+    });
+    return [
+        ["tokenizer.ggml.model", { type: "STRING", value: "gpt2" }],
+        ["tokenizer.ggml.pre", { type: "STRING", value: pre ?? recognise(json, bpe) }],
+        ["tokenizer.ggml.tokens", stringArray(tokens.map(({ text }) => text))],
+        [
+            "tokenizer.ggml.token_type",
+            numberArray(
+                "INT32",
+                tokens.map(({ type }) => type)
+            )
+        ],
+        ["tokenizer.ggml.merges", stringArray(bpe.merges.map(mergeText))]
+    ];
+}
+
+function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
+    const parts = componentParts(json, "pre_tokenizer");
+    const byteLevel = parts.at(-1);
+    const unknown = (what: string) =>
+        new ArmtError(
+            `${quote(json.path)}: ${what}; give its llama.cpp name with --pre, or use --vocab-from or --no-tokenizer`
+        );
+    if (byteLevel?.get("type") !== "ByteLevel") throw unknown("unknown pre-tokenizer");
+    if (byteLevel.get("add_prefix_space") === true) throw unknown("a pre-tokenizer that adds a space is not supported");
+    const ownSplit = byteLevel.get("use_regex") !== false;
+    const [first, ...rest] = parts.slice(0, -1);
+    if (first === undefined && ownSplit) return "gpt-2";
+    if (first?.get("type") === "Digits" && first.get("individual_digits") === true && rest.length === 0 && ownSplit)
+        return "smollm";
+    const expression = rest.length === 0 && !ownSplit ? splitExpression(first) : undefined;
+    const name = expression === undefined ? undefined : preTokenizerNames.get(expression);
+    if (name === undefined) throw unknown(`unknown pre-tokenizer ${quote(expression ?? "")}`);
+    // llama.cpp ignores merges for whole words of the vocabulary under this name; dbrx splits alike and doesn't.
+    return name === "llama-bpe" && !ignoreMerges ? "dbrx" : name;
+}
+
+function splitExpression(part: JsonObject | undefined): string | undefined {
+    const pattern = part?.get("pattern");
+    const expression = pattern instanceof Map ? pattern.get("Regex") : undefined;
+    return part?.get("type") === "Split" && typeof expression === "string" ? expression : undefined;
+}
+
+/** llama.cpp separates a merge's halves by a space; a space inside of one is written as byte-level tokenizers write it. */
+function mergeText(merge: Merge): string {
+    return merge.map((part) => part.replaceAll(" ", "Ġ")).join(" ");
+}

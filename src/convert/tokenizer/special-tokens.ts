@@ -1,0 +1,81 @@
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import type { GgufWriteValue } from "../../gguf/writer.js";
+import type { JsonFile } from "../../util/json-file.js";
+import { readJsonFile } from "../../util/json-file.js";
+import type { JsonObject } from "../../util/strict-json.js";
+import { type BpeTokenizer, componentParts } from "./vocabulary.js";
+
+/** A special token's name in Hugging Face files and in GGUF. */
+const specialTokens = [
+    ["bos", "bos"],
+    ["eos", "eos"],
+    ["unk", "unknown"],
+    ["pad", "padding"]
+] as const;
+
+/**
+ * Ids of the special tokens, whether text gets them added, and the chat template: from `tokenizer_config.json`, else
+ * `generation_config.json` and `config.json`.
+ */
+export async function specialTokenKeys(
+    folder: string,
+    tokenizer: JsonFile,
+    bpe: BpeTokenizer,
+    config: JsonFile
+): Promise<[string, GgufWriteValue][]> {
+    const own = await readJsonFile(path.join(folder, "tokenizer_config.json"));
+    const generation = await readJsonFile(path.join(folder, "generation_config.json"));
+    const keys: [string, GgufWriteValue][] = [];
+    for (const [name, ggufName] of specialTokens) {
+        const text = tokenText(own, `${name}_token`) ?? (name === "unk" ? bpe.unknownToken : undefined);
+        const id =
+            (text === undefined ? undefined : bpe.ids.get(text)) ??
+            tokenId(generation, `${name}_token_id`) ??
+            tokenId(config, `${name}_token_id`);
+        if (id !== undefined) keys.push([`tokenizer.ggml.${ggufName}_token_id`, { type: "UINT32", value: id }]);
+    }
+    const template = processorTemplate(tokenizer);
+    keys.push(["tokenizer.ggml.add_bos_token", { type: "BOOL", value: own?.boolean("add_bos_token") ?? template.bos }]);
+    keys.push(["tokenizer.ggml.add_eos_token", { type: "BOOL", value: own?.boolean("add_eos_token") ?? template.eos }]);
+    const chatTemplate = await readChatTemplate(folder, own);
+    if (chatTemplate !== undefined) keys.push(["tokenizer.chat_template", { type: "STRING", value: chatTemplate }]);
+    return keys;
+}
+
+/** A token given as text or as an object with its content. */
+function tokenText(json: JsonFile | undefined, key: string): string | undefined {
+    const value = json?.get(key);
+    const text = value instanceof Map ? value.get("content") : value;
+    return typeof text === "string" ? text : undefined;
+}
+
+/** An id, or the first of a list of ids. */
+function tokenId(json: JsonFile | undefined, key: string): number | undefined {
+    const value = json?.get(key);
+    if (!Array.isArray(value)) return json?.integer(key);
+    const [first] = value;
+    return typeof first === "number" && Number.isInteger(first) && first >= 0 ? first : undefined;
+}
+
+/** Whether the tokenizer's template for one text begins and ends with a special token. */
+function processorTemplate(tokenizer: JsonFile): { bos: boolean; eos: boolean } {
+    const processor = componentParts(tokenizer, "post_processor").find(
+        (part) => part.get("type") === "TemplateProcessing"
+    );
+    const single = processor?.get("single");
+    if (!Array.isArray(single)) return { bos: false, eos: false };
+    const isSpecial = (item: unknown) => item instanceof Map && (item as JsonObject).has("SpecialToken");
+    return { bos: isSpecial(single[0]), eos: single.length > 1 && isSpecial(single.at(-1)) };
+}
+
+async function readChatTemplate(folder: string, own: JsonFile | undefined): Promise<string | undefined> {
+    const separate = await readFile(path.join(folder, "chat_template.jinja"), "utf8").catch(() => undefined);
+    if (separate !== undefined) return separate;
+    const template = own?.get("chat_template");
+    if (typeof template === "string") return template;
+    if (!Array.isArray(template)) return undefined;
+    const named = template.filter((entry) => entry instanceof Map);
+    const chosen = named.find((entry) => entry.get("name") === "default")?.get("template");
+    return typeof chosen === "string" ? chosen : undefined;
+}

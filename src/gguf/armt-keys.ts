@@ -1,0 +1,171 @@
+import { ArmtError, quote } from "../util/errors.js";
+import type { GgufFile } from "./reader.js";
+import type { ScalarValues } from "./types.js";
+
+/** What an ARMT model file says about its model; the names of docs/model-file.md. */
+export type ArmtModelFacts = {
+    name: string | undefined;
+    baseArchitecture: string;
+    /** SHA-256 of the tensor data, 64 hex digits. */
+    fingerprint: string;
+    /** V */
+    vocabSize: number;
+    /** Unit: tokens. */
+    contextLength: number;
+    /** D */
+    embeddingLength: number;
+    /** L */
+    blockCount: number;
+    /** F */
+    feedForwardLength: number;
+    /** H */
+    headCount: number;
+    headCountKv: number;
+    /** Size of one attention head. */
+    headSize: number;
+    rmsNormEpsilon: number;
+    ropeFreqBase: number;
+    /** Factor of linear RoPE scaling; 1 without. */
+    ropeLinearFactor: number;
+    /** S: text tokens in a segment. */
+    segmentSize: number;
+    segmentAlignment: "left" | "right" | "center";
+    memory: {
+        /** M: memory tokens in a segment. */
+        tokenCount: number;
+        /** d_mem */
+        keyLength: number;
+        /** ν */
+        dpfpOrder: number;
+        /** h: heads of the associative memory. */
+        headCount: number;
+        normalizeKeys: boolean;
+        useDenom: boolean;
+        correction: boolean;
+        gating: boolean;
+    };
+};
+
+const SUPPORTED_FORMAT_VERSION = 1;
+const MAX_LAYERS = 9999;
+const alignments = ["left", "right", "center"] as const;
+
+/** Takes keys by name and type, and knows in the end which `armt.` keys nobody asked for. */
+class KeyReader {
+    private readonly asked = new Set<string>();
+
+    constructor(private readonly file: GgufFile) {}
+
+    optional<T extends keyof ScalarValues>(key: string, type: T): ScalarValues[T] | undefined {
+        this.asked.add(key);
+        const entry = this.file.metadata.get(key);
+        if (entry === undefined) return undefined;
+        if (entry.type !== type) throw new ArmtError(`key ${quote(key)} is ${entry.type}, expected ${type}`);
+        return entry.value as ScalarValues[T];
+    }
+
+    required<T extends keyof ScalarValues>(key: string, type: T): ScalarValues[T] {
+        const value = this.optional(key, type);
+        if (value === undefined) throw new ArmtError(`key ${quote(key)} is missing`);
+        return value;
+    }
+
+    count(key: string, max = 2 ** 31 - 1): number {
+        const value = this.required(key, "UINT32");
+        if (value < 1 || value > max) throw invalid(key, value, `1 to ${max}`);
+        return value;
+    }
+
+    positive(key: string): number {
+        const value = this.required(key, "FLOAT32");
+        if (!Number.isFinite(value) || value <= 0) throw invalid(key, value, "a positive number");
+        return value;
+    }
+
+    refuseOthers(prefix: string): void {
+        for (const key of this.file.metadata.keys()) {
+            if (key.startsWith(prefix) && !this.asked.has(key)) throw new ArmtError(`unknown key ${quote(key)}`);
+        }
+    }
+}
+
+/** Reads and checks the `armt.` keys. @throws {ArmtError} that names the key, without the file */
+export function readArmtKeys(file: GgufFile): ArmtModelFacts {
+    const keys = new KeyReader(file);
+    const architecture = keys.required("general.architecture", "STRING");
+    if (architecture !== "armt") throw new ArmtError(`it is a ${quote(architecture)} model, not an ARMT model`);
+    const version = keys.required("armt.format_version", "UINT32");
+    if (version !== SUPPORTED_FORMAT_VERSION)
+        throw invalid("armt.format_version", version, String(SUPPORTED_FORMAT_VERSION));
+    const facts = readFacts(keys);
+    keys.refuseOthers("armt.");
+    checkFacts(facts);
+    return facts;
+}
+
+function readFacts(keys: KeyReader): ArmtModelFacts {
+    const headSize = keys.count("armt.attention.key_length");
+    for (const key of ["armt.attention.value_length", "armt.rope.dimension_count"]) {
+        const value = keys.count(key);
+        if (value !== headSize) throw invalid(key, value, `${headSize} (\`armt.attention.key_length\`)`);
+    }
+    const scaling = keys.optional("armt.rope.scaling.type", "STRING");
+    if (scaling !== undefined && scaling !== "linear") throw invalid("armt.rope.scaling.type", scaling, '"linear"');
+    return {
+        name: keys.optional("general.name", "STRING"),
+        baseArchitecture: keys.required("armt.base_architecture", "STRING"),
+        fingerprint: keys.required("armt.fingerprint", "STRING"),
+        vocabSize: keys.count("armt.vocab_size"),
+        contextLength: keys.count("armt.context_length"),
+        embeddingLength: keys.count("armt.embedding_length"),
+        blockCount: keys.count("armt.block_count", MAX_LAYERS),
+        feedForwardLength: keys.count("armt.feed_forward_length"),
+        headCount: keys.count("armt.attention.head_count"),
+        headCountKv: keys.count("armt.attention.head_count_kv"),
+        headSize,
+        rmsNormEpsilon: keys.positive("armt.attention.layer_norm_rms_epsilon"),
+        ropeFreqBase: keys.positive("armt.rope.freq_base"),
+        ropeLinearFactor: scaling === undefined ? 1 : keys.positive("armt.rope.scaling.factor"),
+        segmentSize: keys.count("armt.segment_size"),
+        segmentAlignment: readAlignment(keys),
+        memory: {
+            tokenCount: keys.count("armt.memory.token_count"),
+            keyLength: keys.count("armt.memory.key_length"),
+            dpfpOrder: keys.count("armt.memory.dpfp_order"),
+            headCount: keys.count("armt.memory.head_count"),
+            normalizeKeys: keys.required("armt.memory.normalize_keys", "BOOL"),
+            useDenom: keys.required("armt.memory.use_denom", "BOOL"),
+            correction: keys.required("armt.memory.correction", "BOOL"),
+            gating: keys.required("armt.memory.gating", "BOOL")
+        }
+    };
+}
+
+function readAlignment(keys: KeyReader): ArmtModelFacts["segmentAlignment"] {
+    const value = keys.required("armt.segment_alignment", "STRING");
+    const known = alignments.find((name) => name === value);
+    if (known === undefined) throw invalid("armt.segment_alignment", value, alignments.join(", "));
+    return known;
+}
+
+function checkFacts(facts: ArmtModelFacts): void {
+    const { baseArchitecture, fingerprint, headCount, headCountKv, headSize, embeddingLength, memory } = facts;
+    if (baseArchitecture !== "llama") throw invalid("armt.base_architecture", baseArchitecture, '"llama"');
+    if (!/^[0-9a-f]{64}$/.test(fingerprint)) throw invalid("armt.fingerprint", fingerprint, "64 hex digits");
+    if (headCount % headCountKv !== 0)
+        throw invalid("armt.attention.head_count_kv", headCountKv, `a divisor of ${headCount} heads`);
+    if (headSize % 2 !== 0) throw invalid("armt.attention.key_length", headSize, "an even number");
+    if (memory.dpfpOrder !== 3) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, "3");
+    if (memory.keyLength % memory.headCount !== 0 || embeddingLength % memory.headCount !== 0)
+        throw invalid(
+            "armt.memory.head_count",
+            memory.headCount,
+            `a divisor of \`armt.memory.key_length\` (${memory.keyLength}) and \`armt.embedding_length\` (${embeddingLength})`
+        );
+}
+
+function invalid(key: string, value: string | number, expected: string): ArmtError {
+    return new ArmtError(
+        `key ${quote(key)} is ${typeof value === "string" ? quote(value) : value}, expected ${expected}`
+    );
+}
