@@ -1,0 +1,128 @@
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { encodeFloats } from "../convert/float-encode.js";
+import { dtypeSizes } from "../safetensors/dtypes.js";
+import { type TensorData, writeSafetensors } from "../safetensors/writer.js";
+import { writeAtomically } from "../util/atomic-file.js";
+import { ArmtError, quote, systemErrorText } from "../util/errors.js";
+import { resolveTinyOptions, type TinyConfig, type TinyOptions, type TinyRopeScaling } from "./options.js";
+import { beginToken, endToken, tinyTokenizer } from "./tokenizer.js";
+import { listTensors, type TinyTensor } from "./weights.js";
+
+const ROPE_THETA = 10_000;
+
+/**
+ * Makes a checkpoint folder with seeded random weights in the form that the authors' code saves: `config.json`,
+ * `armt_config.json`, `model.safetensors` (or shards with their index) and, where the vocabulary has room, `tokenizer.json`.
+ * Unlike a freshly wrapped model it writes to its memory (W_mv is not 0). Same options, same bytes. Existing files are replaced.
+ * @throws {ArmtError} that names the option, or the file that can't be written
+ */
+export async function makeTinyCheckpoint(folder: string, options: TinyOptions = {}): Promise<void> {
+    const config = resolveTinyOptions(options);
+    try {
+        await mkdir(folder, { recursive: true });
+    } catch (error) {
+        throw new ArmtError(`cannot make the folder ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });
+    }
+    await writeWeights(folder, config);
+    await writeJson(path.join(folder, "config.json"), baseConfig(config));
+    await writeJson(path.join(folder, "armt_config.json"), armtConfig(config));
+    if (config.tokenizer) await writeJson(path.join(folder, "tokenizer.json"), tinyTokenizer(config.vocab));
+}
+
+async function writeWeights(folder: string, config: TinyConfig): Promise<void> {
+    const tensors = listTensors(config);
+    const shards = Math.min(config.shards, tensors.length);
+    const encode = ({ name, shape, values }: TinyTensor): TensorData => ({
+        name,
+        shape,
+        dtype: config.dtype,
+        data: encodeLater(values, config.dtype)
+    });
+    if (shards === 1) {
+        await writeSafetensors(path.join(folder, "model.safetensors"), tensors.map(encode), { format: "pt" });
+        return;
+    }
+    const weightMap: Record<string, string> = {};
+    for (let shard = 0; shard < shards; shard++) {
+        const file = `model-${number(shard + 1)}-of-${number(shards)}.safetensors`;
+        const part = tensors.slice(
+            Math.floor((shard * tensors.length) / shards),
+            Math.floor(((shard + 1) * tensors.length) / shards)
+        );
+        await writeSafetensors(path.join(folder, file), part.map(encode), { format: "pt" });
+        for (const { name } of part) weightMap[name] = file;
+    }
+    const elements = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
+    await writeJson(path.join(folder, "model.safetensors.index.json"), {
+        metadata: { total_size: elements * dtypeSizes[config.dtype] },
+        weight_map: weightMap
+    });
+}
+
+/** Values are drawn when their turn comes, so only one tensor is held. */
+async function* encodeLater(values: () => Float32Array, dtype: TinyConfig["dtype"]): AsyncGenerator<ArrayBufferView> {
+    const bytes = encodeFloats(values(), dtype);
+    if (bytes === undefined) throw new ArmtError(`a random weight is beyond the range of ${dtype}`);
+    yield bytes;
+}
+
+function baseConfig(config: TinyConfig): object {
+    return {
+        architectures: ["LlamaForCausalLM"],
+        attention_bias: config.biases,
+        bos_token_id: config.tokenizer ? beginToken : null,
+        eos_token_id: config.tokenizer ? endToken : null,
+        head_dim: config.headDim,
+        hidden_act: "silu",
+        hidden_size: config.hidden,
+        intermediate_size: config.ffn,
+        max_position_embeddings: 2048,
+        mlp_bias: config.biases,
+        model_type: "llama",
+        num_attention_heads: config.heads,
+        num_hidden_layers: config.layers,
+        num_key_value_heads: config.kvHeads,
+        rms_norm_eps: 1e-5,
+        rope_parameters: ropeParameters(config.ropeScaling),
+        tie_word_embeddings: config.tied,
+        vocab_size: config.vocab
+    };
+}
+
+function ropeParameters(scaling: TinyRopeScaling | undefined): object {
+    if (scaling === undefined) return { rope_theta: ROPE_THETA, rope_type: "default" };
+    const common = { rope_theta: ROPE_THETA, rope_type: scaling.type, factor: scaling.factor };
+    if (scaling.type === "linear") return common;
+    return {
+        ...common,
+        low_freq_factor: scaling.lowFreqFactor,
+        high_freq_factor: scaling.highFreqFactor,
+        original_max_position_embeddings: scaling.originalMaxPositions
+    };
+}
+
+function armtConfig(config: TinyConfig): object {
+    return {
+        segment_size: config.segmentSize,
+        num_mem_tokens: config.memTokens,
+        d_mem: config.dMem,
+        layers_attr: "model.layers",
+        correction: config.correction,
+        segment_alignment: config.alignment,
+        wrap_pos: false,
+        normalize_keys: config.normalizeKeys,
+        n_heads: config.nHeads,
+        use_denom: config.useDenom,
+        gating: config.gating
+    };
+}
+
+async function writeJson(file: string, value: object): Promise<void> {
+    const text = Buffer.from(`${JSON.stringify(value, undefined, 1)}\n`);
+    await writeAtomically(file, {}, (target) => target.write(text));
+}
+
+function number(n: number): string {
+    return String(n).padStart(5, "0");
+}
