@@ -1,0 +1,41 @@
+import type { Argv, CommandModule } from "yargs";
+import { withInterrupt } from "../interrupt.js";
+import { addModelOptions, checkModelOptions, type ModelOptions } from "../model-options.js";
+import { typedOptions } from "../typed-options.js";
+
+interface LogitsOptions extends ModelOptions {
+    tokens: string;
+    out: string;
+    memory: boolean;
+}
+
+export const command: CommandModule<object, LogitsOptions> = {
+    command: "logits <model>",
+    describe: "Write the logits of every token of a prompt, and the memory, to a safetensors file",
+    builder: (parser: Argv<object>) => {
+        addModelOptions(parser, "f32");
+        return typedOptions(
+            parser
+                .option("tokens", { type: "string", demandOption: true, describe: "JSON file with the token ids" })
+                .option("out", {
+                    alias: "o",
+                    type: "string",
+                    demandOption: true,
+                    describe: "File to write: logits [n, V] in float32"
+                })
+                .option("memory", {
+                    type: "boolean",
+                    default: false,
+                    describe: "Close the last segment, and add each layer's W_mem.N [K, D] and z.N [K]"
+                })
+                .example("$0 logits model.gguf --tokens ids.json --out logits.safetensors --memory", "")
+        );
+    },
+    handler: async (options) => {
+        checkModelOptions(options);
+        const { writeLogits } = await import("../logits.js");
+        await withInterrupt((signal) => writeLogits(options, signal));
+    }
+};
+
+export type { LogitsOptions };

@@ -1,0 +1,97 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import type { Layout } from "../../native/build.mjs";
+import { importBuildModule, loadEngine } from "../../plugin/engine.js";
+import { getLlama } from "../../plugin/index.js";
+import { availableCores } from "../../plugin/threads.js";
+
+/** One line of `armt doctor`. */
+export interface Check {
+    name: string;
+    /** `warning`: works, but not as it should. */
+    state: "ok" | "warning" | "broken";
+    detail: string;
+}
+
+/** Oldest version of Node that the package is tested with. */
+const minNode = [20, 19] as const;
+
+/** Looks at everything between the machine and a running engine, and goes on after what is broken. */
+export async function checkInstallation(): Promise<Check[]> {
+    const { packageRoot, resolveLayout, findTools, isUpToDate } = await importBuildModule();
+    const checks: Check[] = [
+        checkNode(),
+        { name: "platform", state: "ok", detail: `${os.type()} ${os.release()} ${process.arch}` }
+    ];
+    checks.push({ name: "cores", state: "ok", detail: `${availableCores()} usable of ${os.cpus().length}` });
+
+    let layout: Layout | undefined;
+    const packages = check("packages", () => {
+        layout = resolveLayout(packageRoot);
+        return `node-llama-cpp ${layout.nodeLlamaCppVersion}, llama.cpp ${layout.release}`;
+    });
+    checks.push(packages);
+    if (layout === undefined) return checks;
+
+    const built = existsSync(layout.library) && existsSync(layout.addon);
+    const tools = check("build tools", () => {
+        const { compiler, cmake, ninja, ccache } = findTools(process.env);
+        return [compiler.version, cmake.version, ninja && "Ninja", ccache && "ccache"].filter(Boolean).join(", ");
+    });
+    // nothing has to be built any more, so nothing is broken without them
+    if (built && tools.state === "broken") tools.state = "warning";
+    checks.push(tools);
+
+    const state = !built ? "broken" : isUpToDate(layout) ? "ok" : "warning";
+    const advice = {
+        ok: "up to date",
+        warning: "older than its sources; run `armt build`",
+        broken: "not built; run `armt build`"
+    };
+    checks.push({ name: "build", state, detail: advice[state] });
+    if (built) checks.push(...(await checkEngine()));
+    return checks;
+}
+
+function checkNode(): Check {
+    const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+    const old = major < minNode[0] || (major === minNode[0] && minor < minNode[1]);
+    const detail = old ? `${process.version}; ${minNode.join(".")} or newer is needed` : process.version;
+    return { name: "Node.js", state: old ? "broken" : "ok", detail };
+}
+
+async function checkEngine(): Promise<Check[]> {
+    try {
+        const { addon } = await loadEngine();
+        const llama = await getLlama({ gpu: false, progressLogs: false });
+        await llama.dispose();
+        return [
+            {
+                name: "engine",
+                state: "ok",
+                detail: `interface version ${addon.apiVersion}, loaded from ${addon.verify()}`
+            },
+            { name: "CPU backend", state: "ok", detail: await loadedCpuBackend() }
+        ];
+    } catch (error) {
+        return [{ name: "engine", state: "broken", detail: error instanceof Error ? error.message : String(error) }];
+    }
+}
+
+/** ggml picks the library that fits the processor; nothing says which but the list of loaded libraries. */
+async function loadedCpuBackend(): Promise<string> {
+    const maps = await readFile("/proc/self/maps", "utf8");
+    const file = /\S*libggml-cpu\S*\.so/.exec(maps)?.[0];
+    return file === undefined ? "none found" : path.basename(file);
+}
+
+function check(name: string, work: () => string): Check {
+    try {
+        return { name, state: "ok", detail: work() };
+    } catch (error) {
+        return { name, state: "broken", detail: error instanceof Error ? error.message : String(error) };
+    }
+}

@@ -1,0 +1,72 @@
+import type { ArmtSequence, Token } from "../../plugin/index.js";
+import { type TensorData, writeSafetensors } from "../safetensors/writer.js";
+import { ArmtError } from "../util/errors.js";
+import type { LogitsOptions } from "./commands/logits.js";
+import { contextOptions } from "./model-options.js";
+import { openModel } from "./open-model.js";
+import { PrefillBar } from "./prefill-bar.js";
+import { checkTokenIds, readTokenIds } from "./token-ids.js";
+
+/** Writes the logits of every position, batch by batch, so that a long prompt's never lie in memory at once. */
+export async function writeLogits(options: LogitsOptions, signal: AbortSignal): Promise<void> {
+    const ids = (await readTokenIds(options.tokens)) as Token[];
+    const { llama, model, vocabSize } = await openModel(options);
+    const bar = new PrefillBar();
+    try {
+        checkTokenIds(ids, vocabSize);
+        if (model.armt === undefined) throw new ArmtError(`${options.model} is not an ARMT model`);
+        const context = await model.createContext(contextOptions(options));
+        const { armt } = context.getSequence();
+        if (armt === undefined) throw new ArmtError(`${options.model} is not an ARMT model`);
+        const tensors: TensorData[] = [
+            { name: "logits", dtype: "F32", shape: [ids.length, vocabSize], data: logits(armt, ids, bar, signal) }
+        ];
+        if (options.memory) tensors.push(...memoryTensors(armt, model.armt.layers));
+        await writeSafetensors(options.out, tensors);
+    } finally {
+        bar.end();
+        await llama.dispose();
+    }
+}
+
+async function* logits(
+    armt: ArmtSequence,
+    ids: readonly Token[],
+    bar: PrefillBar,
+    signal: AbortSignal
+): AsyncGenerator<Float32Array, void, void> {
+    let tokensDone = 0;
+    for await (const rows of armt.evaluateLogits(ids)) {
+        signal.throwIfAborted();
+        yield rows;
+        tokensDone = armt.tokens;
+        bar.update({ tokensDone, tokensTotal: ids.length, segments: armt.segmentsClosed, cells: armt.cells });
+    }
+}
+
+/** The tensors are written in this order, so the first one's data is asked for when all logits are there. */
+function memoryTensors(armt: ArmtSequence, layers: number): TensorData[] {
+    const { memoryHeads, keyLength, valueLength, useDenom } = armt.context.memoryShape;
+    // a single head has no dimension of its own in the authors' files
+    const heads = memoryHeads === 1 ? [] : [memoryHeads];
+    const tensors: TensorData[] = [];
+    for (let layer = 0; layer < layers; layer++) {
+        const shape = [...heads, keyLength, valueLength];
+        tensors.push({ name: `W_mem.${layer}`, dtype: "F32", shape, data: memory(armt, layer, "a") });
+        if (useDenom)
+            tensors.push({
+                name: `z.${layer}`,
+                dtype: "F32",
+                shape: shape.slice(0, -1),
+                data: memory(armt, layer, "z")
+            });
+    }
+    return tensors;
+}
+
+async function* memory(armt: ArmtSequence, layer: number, part: "a" | "z"): AsyncGenerator<Float32Array, void, void> {
+    // does nothing from the second time on
+    await armt.closeSegment();
+    const values = (await armt.readMemory(layer))[part];
+    if (values !== undefined) yield values;
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import yargs, { type CommandModule } from "yargs";
+import { hideBin } from "yargs/helpers";
+import { reportFailure, UsageError } from "./failure.js";
+
+/** Imported one at a time: a command's libraries cost more time than its work may take. */
+const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = {
+    convert: () => import("./commands/convert.js"),
+    inspect: () => import("./commands/inspect.js"),
+    run: () => import("./commands/run.js"),
+    logits: () => import("./commands/logits.js"),
+    doctor: () => import("./commands/doctor.js"),
+    build: () => import("./commands/build.js"),
+    tiny: () => import("./commands/tiny.js")
+};
+
+async function main(args: string[]): Promise<void> {
+    const named = args.find((arg) => !arg.startsWith("-"));
+    const wanted = named !== undefined && Object.hasOwn(commands, named) ? [named] : Object.keys(commands);
+    const modules = await Promise.all(wanted.map((name) => commands[name]!()));
+    const parser = yargs(args)
+        .scriptName("armt")
+        .usage(
+            "$0 <command>\n\nRuns ARMT models, which read inputs of any length in constant memory, with node-llama-cpp."
+        )
+        .command(modules.map((module) => module.command as CommandModule))
+        .demandCommand(1, "a command is needed; see armt --help")
+        .strict()
+        .option("verbose", {
+            type: "boolean",
+            global: true,
+            describe: "Print llama.cpp's log, and the stack of an error"
+        })
+        .version(packageVersion())
+        .help()
+        .alias({ h: "help" })
+        .recommendCommands()
+        .wrap(Math.min(120, process.stdout.columns ?? 100))
+        .epilogue("Exit codes: 0 success, 1 failure, 2 wrong usage. Errors are one line on standard error.")
+        .exitProcess(false)
+        .fail((message, error) => {
+            throw error ?? new UsageError(message);
+        });
+    await parser.parseAsync();
+}
+
+function packageVersion(): string {
+    const manifest: { version: string } = JSON.parse(
+        readFileSync(new URL("../../../package.json", import.meta.url), "utf8")
+    );
+    return manifest.version;
+}
+
+const args = hideBin(process.argv);
+try {
+    await main(args);
+} catch (error) {
+    reportFailure(error, args.includes("--verbose"));
+}

@@ -1,0 +1,112 @@
+import process from "node:process";
+import type { Writable } from "node:stream";
+import type { LlamaContextSequence, Token } from "../../plugin/index.js";
+import type { RunOptions } from "./commands/run.js";
+import { InterruptedError } from "./interrupt.js";
+import { contextOptions } from "./model-options.js";
+import { openModel } from "./open-model.js";
+import { PrefillBar } from "./prefill-bar.js";
+import { readPrompt, tokenizePrompt } from "./prompt.js";
+import { TextStream } from "./text-stream.js";
+import { describeTimings, type Timings } from "./timings.js";
+import { checkTokenIds } from "./token-ids.js";
+
+/** What `armt run --json` prints. */
+export interface RunResult {
+    /** Tokens of the prompt. */
+    promptTokens: number;
+    /** Ids of the generated tokens. */
+    tokens: Token[];
+    /** Their text; empty for a model without a tokenizer. */
+    text: string;
+    timings: Timings;
+}
+
+/** Reads the prompt and goes on writing to `output`, or writes one JSON object at the end. */
+export async function run(options: RunOptions, signal: AbortSignal, output: Writable): Promise<void> {
+    const started = performance.now();
+    const prompt = await readPrompt(options);
+    const { llama, model, vocabSize } = await openModel(options);
+    try {
+        const promptTokens = tokenizePrompt(prompt, model);
+        checkTokenIds(promptTokens, vocabSize);
+        const bar = new PrefillBar();
+        const { armt, ...rest } = contextOptions(options);
+        const context = await model.createContext({
+            ...rest,
+            armt: model.armt === undefined ? armt : { ...armt, onProgress: (progress) => bar.update(progress) }
+        });
+        const sequence = context.getSequence();
+        const loaded = performance.now();
+
+        const stream = new TextStream(model);
+        const tokens: Token[] = [];
+        let text = "";
+        const write = (piece: string) => {
+            text += piece;
+            if (!options.json) output.write(piece);
+        };
+        let read: number | undefined;
+        try {
+            for await (const token of generate(sequence, promptTokens, options, signal)) {
+                read ??= performance.now();
+                bar.end();
+                tokens.push(token);
+                write(stream.push(token));
+            }
+            write(stream.end());
+        } finally {
+            bar.end();
+        }
+        const ended = performance.now();
+        const timings: Timings = {
+            loadMs: loaded - started,
+            promptMs: (read ?? ended) - loaded,
+            promptTokensPerSecond: rate(promptTokens.length, (read ?? ended) - loaded),
+            // the prompt's evaluation gives the first token
+            generateMs: ended - (read ?? ended),
+            generatedTokensPerSecond: rate(tokens.length - 1, ended - (read ?? ended))
+        };
+        if (options.json) {
+            const result: RunResult = { promptTokens: promptTokens.length, tokens, text, timings };
+            output.write(`${JSON.stringify(result)}\n`);
+        } else {
+            output.write("\n");
+            process.stderr.write(`${describeTimings(promptTokens.length, tokens.length, timings, sequence.armt)}\n`);
+        }
+        if (signal.aborted) throw signal.reason;
+    } finally {
+        await llama.dispose();
+    }
+}
+
+/** The generated tokens. An interrupt ends them without an error. */
+async function* generate(
+    sequence: LlamaContextSequence,
+    promptTokens: Token[],
+    { maxTokens, temperature, seed, ignoreEos }: RunOptions,
+    signal: AbortSignal
+): AsyncGenerator<Token, void, void> {
+    const cancel = () => sequence.armt?.cancelEvaluation(signal.reason);
+    signal.addEventListener("abort", cancel);
+    try {
+        if (maxTokens === 0) {
+            await sequence.evaluateWithoutGeneratingNewTokens(promptTokens);
+            return;
+        }
+        let left = maxTokens;
+        for await (const token of sequence.evaluate(promptTokens, { temperature, seed, yieldEogToken: ignoreEos })) {
+            yield token;
+            left--;
+            if (left === 0 || signal.aborted) return;
+        }
+    } catch (error) {
+        if (!(error instanceof InterruptedError)) throw error;
+    } finally {
+        signal.removeEventListener("abort", cancel);
+    }
+}
+
+function rate(tokens: number, ms: number): number {
+    return tokens > 0 && ms > 0 ? (1000 * tokens) / ms : 0;
+}

@@ -1,0 +1,41 @@
+import { readFile } from "node:fs/promises";
+import { ArmtError, quote, systemErrorText } from "../util/errors.js";
+
+/**
+ * Reads a JSON array of token ids.
+ * @throws {ArmtError} where the file is something else
+ */
+export async function readTokenIds(file: string): Promise<number[]> {
+    let text: string;
+    try {
+        text = await readFile(file, "utf8");
+    } catch (error) {
+        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
+    }
+    let ids: unknown;
+    try {
+        ids = JSON.parse(text);
+    } catch (error) {
+        throw new ArmtError(`${quote(file)} is not JSON; it has to be an array of token ids`, { cause: error });
+    }
+    if (!Array.isArray(ids)) throw new ArmtError(`${quote(file)} has to be a JSON array of token ids`);
+    const wrong = ids.findIndex((id) => !Number.isSafeInteger(id));
+    if (wrong >= 0)
+        throw new ArmtError(
+            `${quote(file)}: entry ${wrong} (${quote(String(JSON.stringify(ids[wrong])))}) is not an integer`
+        );
+    return ids;
+}
+
+/**
+ * Checks a prompt before anything is computed.
+ * @throws {ArmtError} where it is empty or has an id outside the vocabulary
+ */
+export function checkTokenIds(ids: readonly number[], vocabSize: number): void {
+    if (ids.length === 0) throw new ArmtError("the prompt is empty; it needs at least one token");
+    const wrong = ids.findIndex((id) => id < 0 || id >= vocabSize);
+    if (wrong >= 0)
+        throw new ArmtError(
+            `token id ${ids[wrong]} at position ${wrong} is out of range; the model's ids are 0 to ${vocabSize - 1}`
+        );
+}
