@@ -159,8 +159,8 @@ export type GenerationOptions = Pick<ReferenceOptions, "segmentSize" | "alignmen
 
 export type ReferenceGeneration = {
     tokens: number[];
-    /** Smallest distance of the best logit to the next best over all steps: below an engine's error a token is a matter of chance. */
-    margin: number;
+    /** Each token's logit less the next best one's: below an engine's error the choice is a matter of rounding. */
+    margins: number[];
 };
 
 /** Generates greedily after a prompt. */
@@ -171,16 +171,14 @@ export function generateReference(
 ): ReferenceGeneration {
     const { logits, sequence } = runReference(model, ids, { segmentSize, alignment });
     const tokens: number[] = [];
-    let margin = Infinity;
+    const margins: number[] = [];
     let last = logits.subarray(-model.vocab);
     while (true) {
         const token = argmax(last);
+        const second = last.reduce((best, x, i) => (i === token ? best : Math.max(best, x)), -Infinity);
         tokens.push(token);
-        margin = Math.min(
-            margin,
-            last[token]! - last.reduce((m, x, i) => (i === token ? m : Math.max(m, x)), -Infinity)
-        );
-        if (tokens.length === count) return { tokens, margin };
+        margins.push(last[token]! - second);
+        if (tokens.length === count) return { tokens, margins };
         if (overflow === "close" && sequence.openLength >= segmentSize) sequence.close();
         last = sequence.append([token]);
     }

@@ -29,8 +29,8 @@ for (const name of goldenNames) {
         const golden = await goldenOrSkip(t, name);
         if (golden === undefined) return;
         const model = await readCheckpoint(golden.folder);
-        const { tokens, margin } = generateReference(model, golden.ids, { count: 24, overflow: "extend" });
+        const { tokens, margins } = generateReference(model, golden.ids, { count: 24, overflow: "extend" });
         t.deepEqual(tokens, golden.generated);
-        t.true(margin > 2 * LOGIT_TOLERANCE, `a margin of ${margin} leaves a token to chance`);
+        t.true(Math.min(...margins) > 2 * LOGIT_TOLERANCE, "a token is a matter of rounding");
     });
 }
