@@ -123,11 +123,22 @@ function table(rows: readonly (readonly [string, string])[]): string {
 
 function textValue(value: GgufValue): string {
     if (value.type === "ARRAY") return `${value.count} × ${value.elementType}`;
+    if (value.type === "FLOAT32") return String(shortestFloat32(value.value));
     return value.type === "STRING" ? quote(value.value) : String(value.value);
 }
 
 function jsonValue(value: GgufValue): unknown {
     if (value.type === "ARRAY") return { elementType: value.elementType, count: value.count };
+    if (value.type === "FLOAT32") return shortestFloat32(value.value);
     if (typeof value.value === "bigint") return value.value.toString();
     return value.value;
+}
+
+/** The number with fewest digits that is the same float32: 0.00001 rather than 0.000009999999747378752. */
+function shortestFloat32(value: number): number {
+    for (let digits = 1; digits < 9; digits++) {
+        const short = Number(value.toPrecision(digits));
+        if (Math.fround(short) === value) return short;
+    }
+    return value;
 }
