@@ -1,21 +1,20 @@
 import type { ArmtSequence, Token } from "../../plugin/index.js";
 import { type TensorData, writeSafetensors } from "../safetensors/writer.js";
 import { ArmtError } from "../util/errors.js";
+import { createProgressBar, type ProgressBar } from "../util/progress.js";
 import type { LogitsOptions } from "./commands/logits.js";
-import { contextOptions } from "./model-options.js";
 import { openModel } from "./open-model.js";
-import { PrefillBar } from "./prefill-bar.js";
 import { checkTokenIds, readTokenIds } from "./token-ids.js";
 
 /** Writes the logits of every position, batch by batch, so that a long prompt's never lie in memory at once. */
 export async function writeLogits(options: LogitsOptions, signal: AbortSignal): Promise<void> {
     const ids = (await readTokenIds(options.tokens)) as Token[];
-    const { llama, model, vocabSize } = await openModel(options);
-    const bar = new PrefillBar();
+    const { llama, model, vocabSize, createContext } = await openModel(options);
+    const bar = createProgressBar("computing logits");
     try {
         checkTokenIds(ids, vocabSize);
         if (model.armt === undefined) throw new ArmtError(`${options.model} is not an ARMT model`);
-        const context = await model.createContext(contextOptions(options));
+        const context = await createContext();
         const { armt } = context.getSequence();
         if (armt === undefined) throw new ArmtError(`${options.model} is not an ARMT model`);
         const tensors: TensorData[] = [
@@ -24,7 +23,7 @@ export async function writeLogits(options: LogitsOptions, signal: AbortSignal): 
         if (options.memory) tensors.push(...memoryTensors(armt, model.armt.layers));
         await writeSafetensors(options.out, tensors);
     } finally {
-        bar.end();
+        bar.stop();
         await llama.dispose();
     }
 }
@@ -32,15 +31,13 @@ export async function writeLogits(options: LogitsOptions, signal: AbortSignal): 
 async function* logits(
     armt: ArmtSequence,
     ids: readonly Token[],
-    bar: PrefillBar,
+    bar: ProgressBar,
     signal: AbortSignal
 ): AsyncGenerator<Float32Array, void, void> {
-    let tokensDone = 0;
     for await (const rows of armt.evaluateLogits(ids)) {
         signal.throwIfAborted();
         yield rows;
-        tokensDone = armt.tokens;
-        bar.update({ tokensDone, tokensTotal: ids.length, segments: armt.segmentsClosed, cells: armt.cells });
+        bar.update(armt.tokens, ids.length);
     }
 }
 

@@ -1,11 +1,10 @@
 import process from "node:process";
 import type { Writable } from "node:stream";
 import type { LlamaContextSequence, Token } from "../../plugin/index.js";
+import { createProgressBar } from "../util/progress.js";
 import type { RunOptions } from "./commands/run.js";
 import { InterruptedError } from "./interrupt.js";
-import { contextOptions } from "./model-options.js";
 import { openModel } from "./open-model.js";
-import { PrefillBar } from "./prefill-bar.js";
 import { readPrompt, tokenizePrompt } from "./prompt.js";
 import { TextStream } from "./text-stream.js";
 import { describeTimings, type Timings } from "./timings.js";
@@ -26,16 +25,12 @@ export interface RunResult {
 export async function run(options: RunOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const started = performance.now();
     const prompt = await readPrompt(options);
-    const { llama, model, vocabSize } = await openModel(options);
+    const { llama, model, vocabSize, createContext } = await openModel(options);
     try {
         const promptTokens = tokenizePrompt(prompt, model);
         checkTokenIds(promptTokens, vocabSize);
-        const bar = new PrefillBar();
-        const { armt, ...rest } = contextOptions(options);
-        const context = await model.createContext({
-            ...rest,
-            armt: model.armt === undefined ? armt : { ...armt, onProgress: (progress) => bar.update(progress) }
-        });
+        const bar = createProgressBar("reading the prompt");
+        const context = await createContext((progress) => bar.update(progress.tokensDone, progress.tokensTotal));
         const sequence = context.getSequence();
         const loaded = performance.now();
 
@@ -50,13 +45,13 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
         try {
             for await (const token of generate(sequence, promptTokens, options, signal)) {
                 read ??= performance.now();
-                bar.end();
+                bar.stop();
                 tokens.push(token);
                 write(stream.push(token));
             }
             write(stream.end());
         } finally {
-            bar.end();
+            bar.stop();
         }
         const ended = performance.now();
         const timings: Timings = {

@@ -1,7 +1,7 @@
 import process from "node:process";
-import { SingleBar } from "cli-progress";
 import type { CommandModule } from "yargs";
 import { importBuildModule } from "../../../plugin/engine.js";
+import { createProgressBar } from "../../util/progress.js";
 import { typedOptions } from "../typed-options.js";
 
 interface BuildCommandOptions {
@@ -18,8 +18,7 @@ export const command: CommandModule<object, BuildCommandOptions> = {
     },
     handler: async ({ force }) => {
         const { build } = await importBuildModule();
-        const format = "compiling {bar} {percentage}%";
-        const bar = new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: true });
+        const bar = createProgressBar("compiling");
         const started = performance.now();
         try {
             const { built, library } = await build({
@@ -28,11 +27,7 @@ export const command: CommandModule<object, BuildCommandOptions> = {
                     bar.stop();
                     process.stderr.write(`${line}\n`);
                 },
-                onProgress: (percent) => {
-                    if (!process.stderr.isTTY) return;
-                    if (!bar.isActive) bar.start(100, 0);
-                    bar.update(percent);
-                }
+                onProgress: (percent) => bar.update(percent, 100)
             });
             const seconds = ((performance.now() - started) / 1000).toFixed(1);
             process.stdout.write(`${library}: ${built ? `built in ${seconds} s` : "up to date"}\n`);
