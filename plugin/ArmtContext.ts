@@ -65,8 +65,13 @@ export class ArmtContext {
         return this.info.totalBytes;
     }
 
-    /** @internal */
-    get info(): NativeContextInfo {
+    /** Shape of one layer's memory: A is [h, K/h, D/h], z is [h, K/h] where the model has it. */
+    get memoryShape(): Pick<NativeContextInfo, "memoryHeads" | "keyLength" | "valueLength" | "useDenom"> {
+        const { memoryHeads, keyLength, valueLength, useDenom } = this.info;
+        return { memoryHeads, keyLength, valueLength, useDenom };
+    }
+
+    private get info(): NativeContextInfo {
         const info = this.addon.contextInfo(this.id);
         if (info === undefined) throw new DisposedError();
         return info;

@@ -83,7 +83,7 @@ export class ArmtSequence {
      * @throws {ArmtEvalError} where the engine fails or has no such layer
      */
     async readMemory(layer: number): Promise<ArmtLayerMemory> {
-        const { memoryHeads, keyLength, valueLength } = this.context.info;
+        const { memoryHeads, keyLength, valueLength } = this.context.memoryShape;
         const { a, z } = await this.exclusively((id, sequenceId) => this.addon.readMemory(id, sequenceId, layer));
         return { a, z, shape: [memoryHeads, keyLength, valueLength] };
     }
