@@ -1,0 +1,51 @@
+import test from "ava";
+import { resolveContextOptions } from "../../plugin/options.js";
+
+test("options that are left out are the engine's choice, and schedule and overflow have defaults", (t) => {
+    const expected = { schedule: 0, segmentOverflow: 0, segmentSize: 0, openSegmentLimit: 0, maxCells: 0 };
+    t.deepEqual(resolveContextOptions(), expected);
+    t.deepEqual(resolveContextOptions({ schedule: undefined, segmentSize: undefined }), expected);
+});
+
+test("options that are given reach the engine as its numbers", (t) => {
+    t.deepEqual(
+        resolveContextOptions({
+            schedule: "diagonal",
+            segmentOverflow: "extend",
+            segmentSize: 8,
+            openSegmentLimit: 9,
+            maxCells: 3
+        }),
+        { schedule: 2, segmentOverflow: 1, segmentSize: 8, openSegmentLimit: 9, maxCells: 3 }
+    );
+});
+
+type ErrorClass = typeof TypeError | typeof RangeError;
+
+const refused = test.macro({
+    exec(t, options: unknown, instanceOf: ErrorClass, message: RegExp) {
+        t.throws(() => resolveContextOptions(options as object), { instanceOf, message });
+    },
+    title: (_, options) => `${JSON.stringify(options)} is refused by name`
+});
+test(refused, { segmentSize: 0 }, RangeError, /`armt\.segmentSize`.*from 1 to 4294967295, got 0/);
+test(refused, { segmentSize: -5 }, RangeError, /`armt\.segmentSize`/);
+test(refused, { segmentSize: 1.5 }, RangeError, /`armt\.segmentSize`/);
+test(refused, { segmentSize: "8" }, TypeError, /`armt\.segmentSize` has to be a number, got "8"/);
+test(refused, { openSegmentLimit: 2 ** 32 }, RangeError, /`armt\.openSegmentLimit`/);
+test(refused, { segmentSize: 8, openSegmentLimit: 7 }, RangeError, /openSegmentLimit` \(7\).*segmentSize` \(8\)/);
+test(refused, { maxCells: 0 }, RangeError, /`armt\.maxCells`/);
+test(
+    refused,
+    { schedule: "diagonall" },
+    TypeError,
+    /`armt\.schedule`.*"auto", "sequential", "diagonal", got "diagonall"/
+);
+test(refused, { segmentOverflow: true }, TypeError, /`armt\.segmentOverflow`/);
+test(refused, { onProgress: 1 }, TypeError, /`armt\.onProgress`/);
+test(refused, { sgementSize: 8 }, TypeError, /`armt\.sgementSize` is not an option/);
+test(refused, "diagonal", TypeError, /`armt` has to be an object/);
+
+test("a segment size that is no number at all is refused by name", (t) => {
+    t.throws(() => resolveContextOptions({ segmentSize: Number.NaN }), { instanceOf: RangeError, message: /NaN/ });
+});

@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import test from "ava";
+import type { NativeSequenceStats } from "../../plugin/addon.js";
+import { type ArmtProgress, ProgressReporter } from "../../plugin/progress.js";
+
+const zero: NativeSequenceStats = {
+    tokens: 0,
+    segmentStart: 0,
+    openTokens: 0,
+    pendingTokens: 0,
+    segmentsClosed: 0,
+    segmentsInFlight: 0,
+    graphs: 0,
+    graphsReused: 0,
+    cells: 0
+};
+
+test("reports count from the prompt's start, never go back, and end with all tokens", async (t) => {
+    let stats = { ...zero, tokens: 100, segmentsClosed: 10, cells: 40 };
+    const reports: ArmtProgress[] = [];
+    const reporter = new ProgressReporter(
+        (report) => reports.push(report),
+        () => stats,
+        64
+    );
+    for (const tokens of [116, 116, 132, 120]) {
+        stats = { ...stats, tokens, segmentsClosed: 11, cells: 44 };
+        await sleep(120);
+    }
+    stats = { ...stats, tokens: 164, segmentsClosed: 14, cells: 56 };
+    reporter.end(true);
+    t.deepEqual(reports[0], { tokensDone: 16, tokensTotal: 64, segments: 1, cells: 4 });
+    t.deepEqual(reports.at(-1), { tokensDone: 64, tokensTotal: 64, segments: 4, cells: 16 });
+    t.deepEqual(
+        reports.map(({ tokensDone }) => tokensDone),
+        [16, 32, 64]
+    );
+});
+
+test("a prompt that failed gets no last report", (t) => {
+    const reporter = new ProgressReporter(
+        () => t.fail(),
+        () => zero,
+        8
+    );
+    reporter.end(false);
+    t.pass();
+});
