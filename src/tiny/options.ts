@@ -106,7 +106,10 @@ export function resolveTinyOptions(options: TinyOptions): TinyConfig {
     for (const name of ["segmentSize", "memTokens", "dMem", "nHeads", "shards"] as const) count(config, name);
     if (!Number.isInteger(config.seed) || config.seed < 0 || config.seed >= 2 ** 32)
         throw new ArmtError(`\`seed\` is ${config.seed}, expected an integer from 0 to ${2 ** 32 - 1}`);
-    if (config.headDim % 2 !== 0) throw new ArmtError(`\`headDim\` is ${config.headDim}, expected an even number`);
+    if (options.headDim === undefined && hidden % (2 * heads) !== 0)
+        throw new ArmtError(`\`hidden\` is ${hidden}, expected a multiple of ${2 * heads} (twice the heads)`);
+    if (config.headDim < 2 || config.headDim % 2 !== 0)
+        throw new ArmtError(`\`headDim\` is ${config.headDim}, expected an even number`);
     divides(config, "kvHeads", "heads");
     divides(config, "nHeads", "dMem");
     divides(config, "nHeads", "hidden");

@@ -92,6 +92,7 @@ test("options that don't fit together are refused by name", async (t) => {
         t.throwsAsync(makeTinyCheckpoint(folder, options), { message });
     await refused({ heads: 4, kvHeads: 3 }, /`kvHeads` is 3/);
     await refused({ headDim: 15 }, /`headDim` is 15/);
+    await refused({ hidden: 30 }, /`hidden` is 30/);
     await refused({ nHeads: 3 }, /`nHeads` is 3/);
     await refused({ vocab: 64, tokenizer: true }, /`vocab` is 64/);
     await refused({ segmentSize: 0 }, /`segmentSize` is 0/);

@@ -26,7 +26,7 @@ export const command: CommandModule<object, TinyArguments> = {
             .option("mem-tokens", { type: "number", default: 8, describe: "Memory tokens" })
             .option("seed", { type: "number", default: 1, describe: "The same seed gives the same checkpoint" })
             .option("force", { type: "boolean", default: false, describe: "Write into a folder that holds files" })
-            .example("$0 tiny tiny-model", "then: $0 convert tiny-model tiny.gguf"),
+            .example("$0 tiny tiny-model", "then: armt convert tiny-model tiny.gguf"),
     handler: async ({ folder, layers, hidden, segmentSize, memTokens, seed, force }) => {
         const present = await readdir(folder).catch(() => []);
         if (present.length > 0 && !force)
