@@ -101,14 +101,13 @@ export function resolveTinyOptions(options: TinyOptions): TinyConfig {
         heads,
         vocab
     };
-    for (const name of ["layers", "hidden", "heads", "kvHeads", "headDim", "ffn", "vocab"] as const)
-        count(config, name);
+    for (const name of ["layers", "hidden", "heads", "kvHeads", "ffn", "vocab"] as const) count(config, name);
     for (const name of ["segmentSize", "memTokens", "dMem", "nHeads", "shards"] as const) count(config, name);
     if (!Number.isInteger(config.seed) || config.seed < 0 || config.seed >= 2 ** 32)
         throw new ArmtError(`\`seed\` is ${config.seed}, expected an integer from 0 to ${2 ** 32 - 1}`);
     if (options.headDim === undefined && hidden % (2 * heads) !== 0)
         throw new ArmtError(`\`hidden\` is ${hidden}, expected a multiple of ${2 * heads} (twice the heads)`);
-    if (config.headDim < 2 || config.headDim % 2 !== 0)
+    if (!(config.headDim >= 2) || config.headDim % 2 !== 0)
         throw new ArmtError(`\`headDim\` is ${config.headDim}, expected an even number`);
     divides(config, "kvHeads", "heads");
     divides(config, "nHeads", "dMem");
