@@ -18,9 +18,6 @@ export type GgufHeader = {
     version: number;
     metadata: Map<string, GgufValue>;
     tensors: Map<string, GgufTensorInfo>;
-    alignment: number;
-    /** Where tensor data begins. Unit: bytes. */
-    dataStart: number;
 };
 
 const MAGIC = 0x46554747; // "GGUF"
@@ -55,9 +52,8 @@ export async function readHeader(file: RandomAccessFile): Promise<GgufHeader> {
     }
     const alignment = readAlignment(metadata);
     const tensors = await readTensors(cursor, Number(tensorCount));
-    const dataStart = align(cursor.offset, alignment);
-    placeTensors(tensors, dataStart, alignment, file.size);
-    return { version, metadata, tensors, alignment, dataStart };
+    placeTensors(tensors, align(cursor.offset, alignment), alignment, file.size);
+    return { version, metadata, tensors };
 }
 
 /** The next multiple of `alignment`, a power of two. */

@@ -23,10 +23,6 @@ export class GgufFile {
         return this.header.version;
     }
 
-    public get alignment(): number {
-        return this.header.alignment;
-    }
-
     public get metadata(): ReadonlyMap<string, GgufValue> {
         return this.header.metadata;
     }

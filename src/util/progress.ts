@@ -1,5 +1,8 @@
 import { Presets, SingleBar } from "cli-progress";
 
+/** What a bar is drawn on. */
+export type ProgressStream = NodeJS.WritableStream & { isTTY?: boolean };
+
 export type ProgressBar = {
     update(done: number, total: number): void;
     /** Leaves the terminal clean. May be called twice. */
@@ -7,7 +10,7 @@ export type ProgressBar = {
 };
 
 /** A progress bar on standard error where that is a terminal, nothing elsewhere. `label` stands in front of it. */
-export function createProgressBar(label: string, stream: NodeJS.WriteStream = process.stderr): ProgressBar {
+export function createProgressBar(label: string, stream: ProgressStream = process.stderr): ProgressBar {
     if (!stream.isTTY) return { update() {}, stop() {} };
     const bar = new SingleBar(
         {

@@ -9,8 +9,11 @@ export type ZipMember = {
     zip64?: boolean;
 };
 
-/** A zip archive as torch writes it, or with the faults that a test asks for. */
-export function zipArchive(members: readonly ZipMember[]): Buffer {
+/**
+ * A zip archive as torch writes it, or with the faults that a test asks for.
+ * @param end64 put the directory's place into a zip64 end record, as archives beyond 4 GiB do
+ */
+export function zipArchive(members: readonly ZipMember[], end64 = false): Buffer {
     const parts: Buffer[] = [];
     const directory: Buffer[] = [];
     let offset = 0;
@@ -31,13 +34,36 @@ export function zipArchive(members: readonly ZipMember[]): Buffer {
         parts.push(local);
         offset += local.length;
     }
+    const size = Buffer.concat(directory).length;
+    const ends = end64
+        ? [end64Records(members.length, size, offset), endRecord(0xffff, 0xffffffff, 0xffffffff)]
+        : [endRecord(members.length, size, offset)];
+    return Buffer.concat([...parts, ...directory, ...ends]);
+}
+
+function endRecord(count: number, size: number, offset: number): Buffer {
     const end = Buffer.alloc(22);
     end.write("PK\x05\x06");
-    end.writeUInt16LE(members.length, 8);
-    end.writeUInt16LE(members.length, 10);
-    end.writeUInt32LE(Buffer.concat(directory).length, 12);
+    end.writeUInt16LE(count, 8);
+    end.writeUInt16LE(count, 10);
+    end.writeUInt32LE(size, 12);
     end.writeUInt32LE(offset, 16);
-    return Buffer.concat([...parts, ...directory, end]);
+    return end;
+}
+
+/** The zip64 end record, which stands right behind the directory, and its locator. */
+function end64Records(count: number, size: number, offset: number): Buffer {
+    const records = Buffer.alloc(56 + 20);
+    records.write("PK\x06\x06");
+    records.writeBigUInt64LE(44n, 4);
+    records.writeBigUInt64LE(BigInt(count), 24);
+    records.writeBigUInt64LE(BigInt(count), 32);
+    records.writeBigUInt64LE(BigInt(size), 40);
+    records.writeBigUInt64LE(BigInt(offset), 48);
+    records.write("PK\x06\x07", 56);
+    records.writeBigUInt64LE(BigInt(offset + size), 64);
+    records.writeUInt32LE(1, 72);
+    return records;
 }
 
 function zip64Extra(size: number): Buffer {

@@ -74,6 +74,13 @@ test("state dict's attributes are left out", (t) => {
     t.deepEqual([...parseStateDict(bytes).keys()], ["a"]);
 });
 
+test("ordered dictionary may be made from pairs", (t) => {
+    const make = (...list: (string | Buffer)[]) => pickle(global("collections", "OrderedDict"), tuple(...list), "R");
+    t.deepEqual([...parseStateDict(make("]", tuple(text("a"), tensor(matrix)), "a")).keys()], ["a"]);
+    t.throws(() => parseStateDict(make("]K\x01a")), { name: "ArmtError", message: /OrderedDict of no pairs/ });
+    t.throws(() => parseStateDict(make("K\x01")), { name: "ArmtError", message: /OrderedDict of no list/ });
+});
+
 test("parameter is its tensor", (t) => {
     const call = [global("torch._utils", "_rebuild_parameter"), tuple(tensor(matrix), "\x88", "N"), "R"];
     const bytes = pickle("}", text("a"), ...call, "s");

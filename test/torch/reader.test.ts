@@ -63,6 +63,33 @@ test("zip64 sizes are read", async (t) => {
     await opened.close();
 });
 
+test("zip64 end record is read, and refused where it is damaged", async (t) => {
+    const file = path.join(temporaryFolder(t), "x.bin");
+    const members = [
+        { name: "m/data.pkl", data: stateDict({ a: tensor(matrix) }) },
+        { name: "m/data/0", data: numbers }
+    ];
+    const bytes = zipArchive(members, true);
+    writeFileSync(file, bytes);
+    const opened = await openTorch(file);
+    t.deepEqual(await opened.read("a"), numbers);
+    await opened.close();
+    // Places counted from the end: both signatures, the directory's size, the record's offset.
+    for (const [at, message] of [
+        [98, /no zip64 record/],
+        [42, /no zip64 record/],
+        [57, /not within the file/],
+        [51, /beyond all files/],
+        [33, /truncated/],
+        [27, /beyond all files/]
+    ] as const) {
+        const damaged = Buffer.from(bytes);
+        damaged[bytes.length - at]! ^= 0xff;
+        writeFileSync(file, damaged);
+        await t.throwsAsync(openTorch(file), { name: "ArmtError", message }, String(at));
+    }
+});
+
 test("file cut anywhere is refused", async (t) => {
     const file = path.join(temporaryFolder(t), "x.bin");
     const bytes = archive(stateDict({ a: tensor(matrix) }));

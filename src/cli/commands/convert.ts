@@ -48,12 +48,17 @@ export const command: CommandModule<object, ConvertArguments> = {
                 requiresArg: true
             })
             .option("normalize-keys", {
-                describe: "Memory keys are divided by their norm (most published models)",
+                describe:
+                    "Memory keys are divided by their norm, as in most published models; --no-normalize-keys: they are not",
                 type: "boolean"
             })
-            .option("use-denom", { describe: "The memory has a normalizer [default: true]", type: "boolean" })
+            .option("use-denom", {
+                describe: "The memory has a normalizer; --no-use-denom: it has none [default: true]",
+                type: "boolean"
+            })
             .option("correction", {
-                describe: "The normalizer counts a key that is there already less [default: true]",
+                describe:
+                    "The normalizer counts a key less that is there already; --no-correction: it does not [default: true]",
                 type: "boolean"
             })
             .option("gating", {
@@ -66,7 +71,7 @@ export const command: CommandModule<object, ConvertArguments> = {
                 requiresArg: true
             })
             .option("tokenizer", {
-                describe: "--no-tokenizer leaves it out: the model works with token ids",
+                describe: "Take the tokenizer over; --no-tokenizer: leave it out, the model works with token ids",
                 type: "boolean",
                 default: true
             })
@@ -77,10 +82,10 @@ export const command: CommandModule<object, ConvertArguments> = {
             })
             .option("name", { describe: "Name of the model, kept in the file", type: "string", requiresArg: true })
             .option("force", { describe: "Replace an existing output file", type: "boolean", default: false })
-            .example("$0 convert ./ARMT-llama3.2-1B model.gguf", "All options come from armt_config.json")
+            .example("$0 convert ./checkpoint model.gguf", "All options come from armt_config.json")
             .example(
                 "$0 convert ./checkpoint model.gguf --segment-size 1024 --normalize-keys",
-                "A checkpoint without one"
+                "A checkpoint without armt_config.json"
             ),
     handler: async (argv) => {
         const bar = createProgressBar("Converting");
