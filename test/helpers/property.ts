@@ -19,7 +19,10 @@ export async function checkModels<T>(
     });
 }
 
-/** Sizes and variants that a schedule might get wrong. */
+/**
+ * Sizes and variants that a schedule might get wrong. Keys are as long as the embedding: with 4 or 8 numbers a head two keys may hardly overlap, the
+ * division by k·z then amplifies, and rounding in the 7th digit reaches the 3rd within 40 segments, in float64 code as well.
+ */
 export const tinyShapes = fc
     .record({
         layers: fc.integer({ min: 1, max: 10 }),
@@ -34,4 +37,4 @@ export const tinyShapes = fc
         tied: fc.boolean(),
         seed: fc.nat()
     })
-    .map((shape) => ({ hidden: 32, dMem: 8, vocab: 64, kvHeads: shape.heads > 1 ? shape.heads / 2 : 1, ...shape }));
+    .map((shape) => ({ hidden: 32, dMem: 32, vocab: 64, kvHeads: shape.heads > 1 ? shape.heads / 2 : 1, ...shape }));
