@@ -1,7 +1,9 @@
 import type { CommandModule } from "yargs";
 import { describeGguf } from "../../gguf/describe.js";
+import { verifyFingerprint } from "../../gguf/fingerprint.js";
+import { createProgressBar } from "../../util/progress.js";
 
-type InspectArguments = { file: string; json: boolean; tensors: boolean };
+type InspectArguments = { file: string; json: boolean; tensors: boolean; verify: boolean };
 
 export const command: CommandModule<object, InspectArguments> = {
     command: "inspect <file>",
@@ -15,9 +17,24 @@ export const command: CommandModule<object, InspectArguments> = {
             })
             .option("json", { describe: "Print JSON", type: "boolean", default: false })
             .option("tensors", { describe: "List the tensors too", type: "boolean", default: false })
+            .option("verify", {
+                describe: "Read all weights of an ARMT model and compare them with its fingerprint first",
+                type: "boolean",
+                default: false
+            })
             .example("$0 inspect model.gguf --tensors", "Facts, keys and tensors"),
-    handler: async ({ file, json, tensors }) => {
+    handler: async ({ file, json, tensors, verify }) => {
         const description = await describeGguf(file);
+        if (verify) await verifyWithProgress(file);
         process.stdout.write(json ? `${description.toJson({ tensors })}\n` : description.toText({ tensors }));
     }
 };
+
+async function verifyWithProgress(file: string): Promise<void> {
+    const bar = createProgressBar("Verifying");
+    try {
+        await verifyFingerprint(file, bar.update);
+    } finally {
+        bar.stop();
+    }
+}
