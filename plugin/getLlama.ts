@@ -70,8 +70,9 @@ function usesEngine(llama: Llama, library: string, addon: Engine["addon"]): bool
 async function refuseArmtModel(llama: Llama, modelPath: string): Promise<void> {
     const info = await readGgufFileInfo(modelPath, { sourceType: "filesystem" });
     if (String(info.metadata.general.architecture) !== armtArchitecture) return;
-    const variant = llama.gpu === false ? "a local build of node-llama-cpp" : `node-llama-cpp's ${llama.gpu} variant`;
     throw new ArmtUnsupportedError(
-        `ARMT models run on the CPU only so far, and this is ${variant}; use the Llama of getLlama({gpu: false})`
+        llama.gpu === false
+            ? "ARMT models need the prebuilt libraries of node-llama-cpp, and it uses a local build; remove that with `npx node-llama-cpp source clear builds`"
+            : `ARMT models run on the CPU only so far, and this is node-llama-cpp's ${llama.gpu} variant; use the Llama of getLlama({gpu: false})`
     );
 }

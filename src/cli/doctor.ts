@@ -66,7 +66,7 @@ function checkNode(): Check {
 async function checkEngine(): Promise<Check[]> {
     try {
         const { addon } = await loadEngine();
-        const llama = await getLlama({ gpu: false, progressLogs: false });
+        const llama = await getLlama({ gpu: false, build: "never", progressLogs: false });
         await llama.dispose();
         return [
             {

@@ -25,6 +25,8 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     const { getLlama, LlamaLogLevel } = await import("../../plugin/index.js");
     const log = new NativeLog(verbose);
     const llama = await getLlama({
+        // a compilation of plain llama.cpp would take minutes and could not run ARMT models
+        build: "never",
         maxThreads: threads,
         logLevel: verbose ? LlamaLogLevel.info : LlamaLogLevel.error,
         progressLogs: false,

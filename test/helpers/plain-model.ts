@@ -41,7 +41,8 @@ export async function writePlainModel(file: string): Promise<void> {
         ["tokenizer.ggml.token_type", numberArray("INT32", tokenTypes)],
         ["tokenizer.ggml.bos_token_id", uint32(1)],
         ["tokenizer.ggml.eos_token_id", uint32(2)],
-        ["tokenizer.ggml.add_bos_token", { type: "BOOL", value: true }]
+        ["tokenizer.ggml.add_bos_token", { type: "BOOL", value: true }],
+        ["tokenizer.ggml.add_space_prefix", { type: "BOOL", value: false }]
     ]);
     const tensors = [
         weight("token_embd.weight", [width, vocabSize]),

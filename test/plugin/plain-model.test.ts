@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { ArmtUnsupportedError, getLlama, type Llama, type Token } from "../../plugin/index.js";
 import { availableCores } from "../../plugin/threads.js";
 import { runNode } from "../helpers/armt-command.js";
@@ -17,7 +17,7 @@ test.after.always(() => llama?.dispose());
 /** A script that generates greedily with the `getLlama` of one of the two packages. */
 const generate = (specifier: string, file: string) => `
     const { getLlama } = await import(${JSON.stringify(specifier)});
-    const llama = await getLlama({ gpu: false, maxThreads: 1 });
+    const llama = await getLlama({ gpu: false, build: "never", maxThreads: 1 });
     const model = await llama.loadModel({ modelPath: ${JSON.stringify(file)} });
     const sequence = (await model.createContext({ contextSize: 128 })).getSequence();
     const tokens = [];
@@ -29,13 +29,19 @@ const generate = (specifier: string, file: string) => `
 `;
 
 const plugin = path.join(repositoryRoot, "dist", "plugin", "index.js");
-const runScript = (code: string) => runNode(["--input-type=module", "-e", code]);
+
+/** Runs code from a file: node-llama-cpp starts processes with the same arguments, which must not run the code again. */
+function runScript(t: ExecutionContext, code: string) {
+    const script = path.join(temporaryFolder(t), "script.mjs");
+    writeFileSync(script, code);
+    return runNode([script]);
+}
 
 test("a plain model generates what it does with node-llama-cpp alone", async (t) => {
     const file = path.join(temporaryFolder(t), "plain.gguf");
     await writePlainModel(file);
-    const alone = await runScript(generate(import.meta.resolve("node-llama-cpp"), file));
-    const ours = await runScript(generate(plugin, file));
+    const alone = await runScript(t, generate(import.meta.resolve("node-llama-cpp"), file));
+    const ours = await runScript(t, generate(plugin, file));
     t.is(alone.stderr, "");
     t.is(JSON.parse(alone.stdout).length, 40);
     t.deepEqual(ours, alone);
@@ -76,10 +82,13 @@ test("threads default to the cores that are there, and can be given", async (t) 
 });
 
 test("node-llama-cpp's own library loaded first is detected", async (t) => {
-    const { code, stderr } = await runScript(`
-        await (await import(${JSON.stringify(import.meta.resolve("node-llama-cpp"))})).getLlama({ gpu: false });
+    const { code, stderr } = await runScript(
+        t,
+        `
+        await (await import(${JSON.stringify(import.meta.resolve("node-llama-cpp"))})).getLlama({ gpu: false, build: "never" });
         await (await import(${JSON.stringify(plugin)})).getLlama();
-    `);
+    `
+    );
     t.is(code, 1);
     t.regex(
         stderr,
