@@ -67,7 +67,7 @@ test("no tokens to write reads the prompt only", async (t) => {
 const refused = test.macro({
     async exec(t, args: string[], message: RegExp) {
         const { folder, file } = await plainModel(t);
-        writeFileSync(path.join(folder, "range.json"), "[1, 2, 259]");
+        writeFileSync(path.join(folder, "range.json"), "[1, 2, 260]");
         writeFileSync(path.join(folder, "empty.json"), "[]");
         const resolved = args.map((arg) => arg.replace("{}", folder));
         const { code, stdout, stderr } = await runArmt([resolved[0]!, file, ...resolved.slice(1)]);
@@ -80,7 +80,7 @@ const refused = test.macro({
 });
 test(refused, ["run", "-p", "a", "--schedule", "diagonal"], /`armt` is for ARMT models/);
 test(refused, ["run", "-p", "a", "--segment-size", "8"], /`armt` is for ARMT models/);
-test(refused, ["run", "--tokens", "{}/range.json"], /token id 259 at position 2 is out of range.*0 to 258/);
+test(refused, ["run", "--tokens", "{}/range.json"], /token id 260 at position 2 is out of range.*0 to 259/);
 test(refused, ["run", "--tokens", "{}/empty.json"], /the prompt is empty/);
-test(refused, ["logits", "--tokens", "{}/range.json", "--out", "{}/o.safetensors"], /token id 259/);
+test(refused, ["logits", "--tokens", "{}/range.json", "--out", "{}/o.safetensors"], /token id 260/);
 test(refused, ["run", "-p", "a", "--kv-type", "q8_0"], /Failed to create context: K cache type q8_0/);

@@ -6,8 +6,8 @@ import {
     writeGguf
 } from "../../src/gguf/writer.js";
 
-/** Size of the model: one layer, and a token for each byte after the three special ones. */
-const vocabSize = 3 + 256;
+/** Size of the model: one layer; three special tokens, one for each byte, and the space. */
+const vocabSize = 3 + 256 + 1;
 const width = 32;
 const hidden = 64;
 const heads = 4;
@@ -18,7 +18,7 @@ export async function writePlainModel(file: string): Promise<void> {
     const float32 = (value: number): GgufWriteValue => ({ type: "FLOAT32", value });
     const text = (value: string): GgufWriteValue => ({ type: "STRING", value });
     const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
-    const tokenTypes = [2, 3, 3, ...bytes.map(() => 6)];
+    const tokenTypes = [2, 3, 3, ...bytes.map(() => 6), 1];
     const metadata = new Map<string, GgufWriteValue>([
         ["general.architecture", text("llama")],
         ["llama.vocab_size", uint32(vocabSize)],
@@ -30,7 +30,7 @@ export async function writePlainModel(file: string): Promise<void> {
         ["llama.attention.layer_norm_rms_epsilon", float32(1e-5)],
         ["llama.rope.dimension_count", uint32(width / heads)],
         ["tokenizer.ggml.model", text("llama")],
-        ["tokenizer.ggml.tokens", stringArray(["<unk>", "<s>", "</s>", ...bytes])],
+        ["tokenizer.ggml.tokens", stringArray(["<unk>", "<s>", "</s>", ...bytes, "▁"])],
         [
             "tokenizer.ggml.scores",
             numberArray(
