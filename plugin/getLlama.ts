@@ -6,8 +6,10 @@ import {
     type LlamaOptions,
     readGgufFileInfo
 } from "node-llama-cpp";
+import { validateArmtFile } from "../src/gguf/armt-model.js";
+import { openGguf } from "../src/gguf/reader.js";
 import { type Engine, loadEngine } from "./engine.js";
-import { ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
+import { ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 import { armtArchitecture } from "./facts.js";
 import { knowsArchitecture } from "./internals.js";
 import { decorateModel } from "./model.js";
@@ -49,7 +51,8 @@ function decorateLlama(llama: Llama, { addon, library }: Engine): Llama {
     const loadModel = llama.loadModel.bind(llama);
     Object.defineProperty(llama, "loadModel", {
         value: async (options: LlamaModelOptions) => {
-            if (!runsArmt) await refuseArmtModel(llama, options.modelPath);
+            if (runsArmt) await checkArmtModel(options.modelPath);
+            else await refuseArmtModel(llama, options.modelPath);
             return decorateModel(await loadModel(options), addon);
         }
     });
@@ -65,6 +68,20 @@ function usesEngine(llama: Llama, library: string, addon: Engine["addon"]): bool
             `node-llama-cpp does not use ${library} (in use: ${used}); call getLlama() of node-llama-cpp-armt before any other`
         );
     return true;
+}
+
+/** Refuses a bad ARMT model file before anything native reads it. Whatever else the file is, node-llama-cpp is the judge. */
+async function checkArmtModel(modelPath: string): Promise<void> {
+    const file = await openGguf(modelPath).catch(() => undefined);
+    try {
+        const architecture = file?.metadata.get("general.architecture");
+        if (file !== undefined && architecture?.type === "STRING" && architecture.value === armtArchitecture)
+            validateArmtFile(file);
+    } catch (error) {
+        throw new ArmtModelError((error as Error).message, undefined, { cause: error });
+    } finally {
+        await file?.close();
+    }
 }
 
 async function refuseArmtModel(llama: Llama, modelPath: string): Promise<void> {

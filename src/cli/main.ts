@@ -53,6 +53,12 @@ function packageVersion(): string {
     return manifest.version;
 }
 
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // the reader of a pipe has had enough, as `head` does
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+});
+
 const args = hideBin(process.argv);
 try {
     await main(args);

@@ -1,0 +1,86 @@
+import type { ArmtAddon, NativeContextOptions, NativeSequenceStats } from "../../plugin/addon.js";
+
+const noStats: NativeSequenceStats = {
+    tokens: 0,
+    segmentStart: 0,
+    openTokens: 0,
+    pendingTokens: 0,
+    segmentsClosed: 0,
+    segmentsInFlight: 0,
+    graphs: 0,
+    graphsReused: 0,
+    cells: 0
+};
+
+/** An engine that only keeps a record of what it is asked for; its answers are set by the test. */
+export class FakeAddon implements ArmtAddon {
+    readonly apiVersion = 1;
+    /** The calls that matter, in order. */
+    readonly calls: unknown[][] = [];
+    stats: NativeSequenceStats = noStats;
+    message = "";
+    /** Whether a context that is made gets an id. */
+    knowsContexts = true;
+    private contexts = 0;
+
+    load(): void {}
+
+    verify(): string {
+        return "";
+    }
+
+    setContextOptions(options: NativeContextOptions | null): void {
+        this.calls.push(["setContextOptions", options]);
+    }
+
+    lastContextId(): number {
+        // asked for before and after each creation
+        if (this.knowsContexts) this.contexts++;
+        return this.contexts;
+    }
+
+    contextInfo() {
+        return {
+            schedule: 2,
+            segmentOverflow: 1,
+            segmentSize: 8,
+            openSegmentLimit: 16,
+            maxCells: 4,
+            layers: 1,
+            memoryTokens: 2,
+            sequences: 1,
+            memoryHeads: 1,
+            keyLength: 6,
+            valueLength: 32,
+            useDenom: true,
+            memoryBytes: 792,
+            totalBytes: 2000
+        };
+    }
+
+    sequenceStats(): NativeSequenceStats {
+        return this.stats;
+    }
+
+    planSegments(...args: number[]): void {
+        this.calls.push(["planSegments", ...args.slice(1)]);
+    }
+
+    async closeSegment(_contextId: number, sequenceId: number): Promise<void> {
+        this.calls.push(["closeSegment", sequenceId]);
+    }
+
+    async readMemory(): Promise<{ a: Float32Array; z?: Float32Array }> {
+        throw new Error("layer 9 does not exist");
+    }
+
+    async decode(_contextId: number, _sequenceId: number, tokens: Int32Array, start: number): Promise<Float32Array> {
+        this.calls.push(["decode", [...tokens], start]);
+        this.stats = { ...this.stats, tokens: start + tokens.length };
+        return Float32Array.from(tokens);
+    }
+
+    lastError(): string {
+        return this.message;
+    }
+}

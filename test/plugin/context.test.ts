@@ -1,0 +1,196 @@
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import {
+    DisposedError,
+    getLlama,
+    InputLookupTokenPredictor,
+    type Llama,
+    LlamaLogLevel,
+    type LlamaModel,
+    type Token
+} from "node-llama-cpp";
+import { ArmtEvalError, ArmtNativeError, ArmtUnsupportedError } from "../../plugin/errors.js";
+import type {} from "../../plugin/index.js";
+import { decorateModel } from "../../plugin/model.js";
+import { FakeAddon } from "../helpers/fake-addon.js";
+import { writePlainModel } from "../helpers/plain-model.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+
+let llama: Llama;
+test.before(async () => {
+    llama = await getLlama({ gpu: false, build: "never", maxThreads: 1, logLevel: LlamaLogLevel.disabled });
+});
+test.after.always(() => llama?.dispose());
+
+/** A plain model that says it is an ARMT model, before an engine that only keeps a record. */
+async function fakeModel(
+    t: ExecutionContext,
+    alignment: "left" | "right" | "center" = "left"
+): Promise<{ model: LlamaModel; addon: FakeAddon }> {
+    const file = path.join(temporaryFolder(t), "plain.gguf");
+    await writePlainModel(file);
+    const model = await llama.loadModel({ modelPath: file });
+    t.teardown(() => model.dispose());
+    const memory = {
+        token_count: 2,
+        key_length: 1,
+        dpfp_order: 3,
+        head_count: 1,
+        normalize_keys: true,
+        use_denom: true,
+        correction: true,
+        gating: false
+    };
+    const armt = {
+        format_version: 1,
+        base_architecture: "llama",
+        fingerprint: "",
+        vocab_size: 260,
+        embedding_length: 32,
+        block_count: 1,
+        segment_size: 8,
+        segment_alignment: alignment,
+        memory
+    };
+    Object.assign(model.fileInfo.metadata, { armt });
+    Object.assign(model.fileInfo.metadata.general, { architecture: "armt" });
+    const addon = new FakeAddon();
+    return { model: decorateModel(model, addon), addon };
+}
+
+const ids = (...values: number[]) => values as Token[];
+
+test("options reach the engine before the context is made, and are reset after it", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    await model.createContext({ contextSize: 64, armt: { schedule: "diagonal", maxCells: 3 } });
+    const expected = { schedule: 2, segmentOverflow: 0, segmentSize: 0, openSegmentLimit: 0, maxCells: 3 };
+    t.deepEqual(addon.calls, [
+        ["setContextOptions", expected],
+        ["setContextOptions", null]
+    ]);
+});
+
+test("contexts that are made at the same time do not mix up their options", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    await Promise.all([1, 2, 3].map((maxCells) => model.createContext({ contextSize: 64, armt: { maxCells } })));
+    const cells = addon.calls.map(([, options]) => (options as { maxCells: number } | null)?.maxCells);
+    t.deepEqual(cells, [1, undefined, 2, undefined, 3, undefined]);
+});
+
+test("a bad option is refused before anything native", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    await t.throwsAsync(model.createContext({ armt: { segmentSize: 0 } }), { instanceOf: RangeError });
+    t.deepEqual(addon.calls, []);
+});
+
+test("a context that another library made is an error", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    addon.knowsContexts = false;
+    await t.throwsAsync(model.createContext({ contextSize: 64 }), {
+        instanceOf: ArmtNativeError,
+        message: /another libllama.*armt doctor/
+    });
+});
+
+test("what a context and its sequence say comes from the engine", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    const context = await model.createContext({ contextSize: 64 });
+    const { armt } = context.getSequence();
+    addon.stats = {
+        ...addon.stats,
+        tokens: 20,
+        openTokens: 4,
+        segmentsClosed: 2,
+        cells: 2,
+        graphs: 5,
+        graphsReused: 3
+    };
+    t.like(armt, { tokens: 20, openTokens: 4, segmentsClosed: 2, cells: 2, graphs: 5, graphsReused: 3 });
+    t.like(armt, { schedule: "diagonal", segmentSize: 8, memoryBytes: 792 });
+    t.like(context.armt, { segmentOverflow: "extend", openSegmentLimit: 16, maxCells: 4, totalBytes: 2000 });
+});
+
+test("right alignment tells the engine the size of the first segment, for the first prompt only", async (t) => {
+    const { model, addon } = await fakeModel(t, "right");
+    const sequence = (await model.createContext({ contextSize: 64 })).getSequence();
+    addon.calls.length = 0;
+    await sequence.evaluateWithoutGeneratingNewTokens(ids(1, 5, 6, 7, 8, 9, 10, 11, 12, 13));
+    await sequence.evaluateWithoutGeneratingNewTokens(ids(14, 15));
+    t.deepEqual(addon.calls, [["planSegments", 0, 2, 8, 10]]);
+});
+
+test("left alignment needs no plan", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    const sequence = (await model.createContext({ contextSize: 64 })).getSequence();
+    addon.calls.length = 0;
+    await sequence.evaluateWithoutGeneratingNewTokens(ids(1, 5, 6));
+    t.deepEqual(addon.calls, []);
+});
+
+test("a failed evaluation gives the engine's reason, and the sequence counts what the engine holds", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    const sequence = (await model.createContext({ contextSize: 64, batchSize: 2 })).getSequence();
+    addon.message = "armt: token 99999 is not in the vocabulary";
+    addon.stats = { ...addon.stats, tokens: 2 };
+    const error = await t.throwsAsync(sequence.evaluateWithoutGeneratingNewTokens(ids(1, 5, 6, 99999)), {
+        instanceOf: ArmtEvalError,
+        message: addon.message
+    });
+    t.true(error?.cause instanceof Error);
+    t.deepEqual(sequence.contextTokens, ids(1, 5));
+    t.is(sequence.nextTokenIndex, 2);
+});
+
+test("a cancelled evaluation rejects with its reason", async (t) => {
+    const { model } = await fakeModel(t);
+    const sequence = (await model.createContext({ contextSize: 256, batchSize: 1 })).getSequence();
+    const reason = new Error("enough");
+    const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 200 }, () => 5)));
+    setTimeout(() => sequence.armt!.cancelEvaluation(reason), 5);
+    t.is(await t.throwsAsync(evaluation), reason);
+});
+
+test("token predictors are refused", async (t) => {
+    const { model } = await fakeModel(t);
+    const context = await model.createContext({ contextSize: 64 });
+    t.throws(() => context.getSequence({ tokenPredictor: new InputLookupTokenPredictor() }), {
+        instanceOf: ArmtUnsupportedError,
+        message: /token predictors/
+    });
+});
+
+test("contexts for embeddings and ranking are refused", async (t) => {
+    const { model } = await fakeModel(t);
+    await t.throwsAsync(model.createEmbeddingContext(), { message: /has no createEmbeddingContext/ });
+    await t.throwsAsync(model.createRankingContext(), { message: /has no createRankingContext/ });
+});
+
+test("logits come in pieces of the batch size, and the sequence counts their tokens", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    const sequence = (await model.createContext({ contextSize: 64, batchSize: 2 })).getSequence();
+    addon.calls.length = 0;
+    const pieces: number[][] = [];
+    for await (const piece of sequence.armt!.evaluateLogits(ids(1, 5, 6))) pieces.push([...piece]);
+    t.deepEqual(pieces, [[1, 5], [6]]);
+    t.deepEqual(addon.calls, [
+        ["decode", [1, 5], 0],
+        ["decode", [6], 2]
+    ]);
+    t.deepEqual(sequence.contextTokens, ids(1, 5, 6));
+});
+
+test("an error of the engine reaches the caller as it is worded", async (t) => {
+    const { model } = await fakeModel(t);
+    const { armt } = (await model.createContext({ contextSize: 64 })).getSequence();
+    await t.throwsAsync(armt!.readMemory(9), { instanceOf: ArmtEvalError, message: "layer 9 does not exist" });
+});
+
+test("a disposed sequence refuses every call", async (t) => {
+    const { model, addon } = await fakeModel(t);
+    const sequence = (await model.createContext({ contextSize: 64 })).getSequence();
+    await sequence.dispose();
+    addon.calls.length = 0;
+    t.throws(() => sequence.armt!.tokens, { instanceOf: DisposedError });
+    await t.throwsAsync(sequence.armt!.closeSegment(), { instanceOf: DisposedError });
+    t.deepEqual(addon.calls, []);
+});
