@@ -32,6 +32,7 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
         const bar = createProgressBar("reading the prompt");
         const context = await createContext((progress) => bar.update(progress.tokensDone, progress.tokensTotal));
         const sequence = context.getSequence();
+        signal.throwIfAborted();
         const loaded = performance.now();
 
         const stream = new TextStream(model);
