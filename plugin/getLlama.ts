@@ -46,8 +46,8 @@ function defaultGpu(): LlamaOptions["gpu"] {
     return process.env.NODE_LLAMA_CPP_GPU === undefined ? false : undefined;
 }
 
-function decorateLlama(llama: Llama, { addon, library }: Engine): Llama {
-    const runsArmt = usesEngine(llama, library, addon);
+function decorateLlama(llama: Llama, { addon }: Engine): Llama {
+    const runsArmt = usesEngine(llama, addon);
     const loadModel = llama.loadModel.bind(llama);
     Object.defineProperty(llama, "loadModel", {
         value: async (options: LlamaModelOptions) => {
@@ -60,13 +60,11 @@ function decorateLlama(llama: Llama, { addon, library }: Engine): Llama {
 }
 
 /** GPU variants and local builds bring libraries of other names; a prebuilt CPU variant without our library is a fault. */
-function usesEngine(llama: Llama, library: string, addon: Engine["addon"]): boolean {
+function usesEngine(llama: Llama, addon: Engine["addon"]): boolean {
     if (llama.gpu !== false || llama.buildType !== "prebuilt") return false;
-    const used = addon.verify();
+    const library = addon.verify();
     if (!knowsArchitecture(llama, armtArchitecture))
-        throw new ArmtNativeError(
-            `node-llama-cpp does not use ${library} (in use: ${used}); call getLlama() of node-llama-cpp-armt before any other`
-        );
+        throw new ArmtNativeError(`${library} does not know ARMT models; run \`npx armt build --force\``);
     return true;
 }
 
