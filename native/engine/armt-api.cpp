@@ -1,0 +1,115 @@
+#include "armt-api.h"
+
+#include "armt-error.h"
+#include "armt-memory.h"
+#include "armt-options.h"
+#include "armt-registry.h"
+
+#include <exception>
+#include <stdexcept>
+
+// Runs fn and turns an exception into false and a message.
+template <typename F> static bool guard(uint64_t id, F fn) {
+    try {
+        fn();
+        return true;
+    } catch (const std::exception & error) {
+        armt_set_error(id, error.what());
+        return false;
+    }
+}
+
+// Calls that compute may take long, so they do not hold the registry: the caller keeps the context alive (armt_api.get_context).
+static llama_memory_armt & find_sequence(uint64_t id, int32_t seq_id) {
+    llama_memory_armt * memory = armt_find(id);
+    if (memory == nullptr) {
+        throw std::runtime_error("the context is disposed");
+    }
+    if (!memory->has_sequence(seq_id)) {
+        throw std::runtime_error("there is no sequence " + std::to_string(seq_id) + " in this context");
+    }
+    return *memory;
+}
+
+static bool set_context_options(const armt_context_options * options) {
+    armt_forget_error(0);
+    return guard(0, [&] { armt_set_options(options != nullptr ? *options : armt_context_options{}); });
+}
+
+static llama_context * get_context(uint64_t id) {
+    llama_memory_armt * memory = armt_find(id);
+    return memory != nullptr ? memory->get_context() : nullptr;
+}
+
+static bool context_info(uint64_t id, armt_context_info * info) {
+    return armt_with(id, [&](llama_memory_armt & memory) { *info = memory.get_info(); });
+}
+
+static bool sequence_stats(uint64_t id, int32_t seq_id, armt_sequence_stats * stats) {
+    bool found = false;
+    armt_with(id, [&](llama_memory_armt & memory) {
+        found = memory.has_sequence(seq_id);
+        if (found) {
+            *stats = memory.get_stats(seq_id);
+        }
+    });
+    return found;
+}
+
+static bool plan_segments(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_t n_each, uint64_t n_total) {
+    return guard(id, [&] {
+        llama_memory_armt & memory = find_sequence(id, seq_id);
+        armt_sequence     & seq    = memory.sequence(seq_id);
+        const uint32_t      size   = memory.get_config().n_segment;
+        if (!seq.empty()) {
+            throw std::runtime_error("segments can be planned for an empty sequence only; clear it first");
+        }
+        if (n_first < 1 || n_first > size || n_each < 1 || n_each > size) {
+            throw std::runtime_error("planned segments have to be 1 to " + std::to_string(size) + " tokens long");
+        }
+        seq.plan = {n_first, n_each, n_total};
+    });
+}
+
+static bool close_segment(uint64_t id, int32_t seq_id) {
+    return guard(id, [&] { find_sequence(id, seq_id).run_all(seq_id, true); });
+}
+
+static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z) {
+    return guard(id, [&] {
+        llama_memory_armt & memory = find_sequence(id, seq_id);
+        const armt_context_info info = memory.get_info();
+        if (il >= info.n_layer) {
+            throw std::runtime_error("there is no layer " + std::to_string(il) + "; the model has " + std::to_string(info.n_layer));
+        }
+        const size_t n_keys = size_t(info.n_head) * info.d_key;
+        if (n_a < n_keys * info.d_value || (z != nullptr && info.use_denom != 0 && n_z < n_keys)) {
+            throw std::runtime_error("the buffers are too small for a layer's memory");
+        }
+        memory.run_flight(seq_id);
+        memory.read_memory(seq_id, il, a, z);
+    });
+}
+
+static const char * last_error(uint64_t id) {
+    static thread_local std::string message;
+    message = armt_get_error(id);
+    return message.c_str();
+}
+
+const armt_api * armt_get_api(void) {
+    static const armt_api api = {
+        /*.version             =*/ ARMT_API_VERSION,
+        /*.size                =*/ sizeof(armt_api),
+        /*.set_context_options =*/ set_context_options,
+        /*.last_context_id     =*/ armt_last_registered,
+        /*.get_context         =*/ get_context,
+        /*.context_info        =*/ context_info,
+        /*.sequence_stats      =*/ sequence_stats,
+        /*.plan_segments       =*/ plan_segments,
+        /*.close_segment       =*/ close_segment,
+        /*.read_memory         =*/ read_memory,
+        /*.last_error          =*/ last_error,
+    };
+    return &api;
+}

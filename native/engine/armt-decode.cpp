@@ -1,0 +1,191 @@
+// The members of llama_context that run ARMT models: what the ubatch loop of llama_context::decode is for others.
+
+#include "armt-error.h"
+#include "armt-memory.h"
+
+#include "llama-batch.h"
+#include "llama-context.h"
+#include "llama-impl.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+// The caller stopped the computation (llama_set_abort_callback)
+struct armt_aborted : std::runtime_error {
+    armt_aborted() : std::runtime_error("the evaluation was aborted") {}
+};
+
+// Computes a step and puts its logits into their rows of the output buffer. Throws where that fails, with the step's sequences cleared.
+void llama_context::run_armt(armt_step & step) {
+    auto & mem = static_cast<llama_memory_armt &>(*memory);
+
+    // what allow_reuse and graph_compute look at; the graph's inputs come from the step
+    llama_ubatch ubatch = {};
+    ubatch.n_tokens     = step.n_rows() * step.n_seqs;
+    ubatch.n_seq_tokens = step.n_rows();
+    ubatch.n_seqs       = step.n_seqs;
+    ubatch.n_pos        = 1;
+
+    const uint32_t n_outputs_all = n_outputs;
+    const int32_t  n_reused_old  = n_reused;
+    n_outputs = step.outs.size();
+
+    const llama_memory_armt_context mctx(mem, step);
+    ggml_status status = GGML_STATUS_FAILED;
+    const llm_graph_result * res = nullptr;
+    std::string reason = "the computation failed";
+    try {
+        res = process_ubatch(ubatch, LLM_GRAPH_TYPE_DEFAULT, const_cast<llama_memory_armt_context *>(&mctx), status);
+    } catch (const std::exception & error) {
+        reason = error.what();
+    }
+    n_outputs = n_outputs_all;
+    if (res == nullptr) {
+        // A, z and K/V may be half written
+        for (uint32_t is = 0; is < step.n_seqs; ++is) {
+            mem.seq_rm(step.seq_id + is, -1, -1);
+        }
+        // the graph refers to this step
+        gf_res_prev_active = nullptr;
+        if (status == GGML_STATUS_ABORTED) {
+            throw armt_aborted();
+        }
+        throw std::runtime_error(reason + "; the sequence was cleared");
+    }
+
+    if (!step.outs.empty()) {
+        const size_t   n_vocab = model.vocab.n_tokens();
+        ggml_backend_t backend = ggml_backend_sched_get_tensor_backend(sched.get(), res->get_logits());
+        for (size_t i = 0; i < step.outs.size();) {
+            size_t n = 1; // rows that stay neighbours
+            while (i + n < step.outs.size() && step.outs[i + n] == step.outs[i] + int32_t(n)) {
+                ++n;
+            }
+            ggml_backend_tensor_get_async(backend, res->get_logits(), logits.data + step.outs[i] * n_vocab, i * n_vocab * sizeof(float),
+                                          n * n_vocab * sizeof(float));
+            i += n;
+        }
+    }
+
+    for (uint32_t is = 0; is < step.n_seqs; ++is) {
+        armt_sequence & seq = mem.sequence(step.seq_id + is);
+        armt_step own = step.n_seqs == 1 ? step : step.of_sequence(is);
+        seq.finish_step(mem.get_config(), own);
+        seq.stats.n_graphs++;
+        seq.stats.n_graphs_reused += n_reused - n_reused_old;
+        mem.publish_stats(step.seq_id + is);
+    }
+}
+
+// Takes the batch's tokens in, per sequence in the order of their positions. Throws before anything is changed.
+static std::vector<llama_seq_id> take_batch(llama_memory_armt & mem, const llama_batch & batch, std::vector<int32_t> & output_ids) {
+    std::map<llama_seq_id, std::vector<int32_t>> tokens_of;
+    for (int32_t i = 0; i < batch.n_tokens; ++i) {
+        if (batch.n_seq_id[i] != 1) {
+            throw std::runtime_error("a token of several sequences is not supported with ARMT models; decode it for each, or copy the sequence");
+        }
+        if (!mem.has_sequence(batch.seq_id[i][0])) {
+            throw std::runtime_error("there is no sequence " + std::to_string(batch.seq_id[i][0]) + " in this context");
+        }
+        tokens_of[batch.seq_id[i][0]].push_back(i);
+    }
+    for (const auto & [seq_id, tokens] : tokens_of) {
+        const armt_sequence & seq = mem.sequence(seq_id);
+        llama_pos pos = seq.empty() ? batch.pos[tokens[0]] : seq.pos_last() + 1;
+        std::vector<bool> outputs;
+        for (const int32_t i : tokens) {
+            if (batch.pos[i] != pos) {
+                throw std::runtime_error("position " + std::to_string(batch.pos[i]) + " in the batch, where " + std::to_string(pos) +
+                                         " comes next in sequence " + std::to_string(seq_id));
+            }
+            ++pos;
+            outputs.push_back(batch.logits[i] != 0);
+        }
+        if (!seq.fits(mem.get_config(), outputs)) {
+            throw std::length_error("the open segment is full: it can grow to " + std::to_string(mem.get_config().n_segment_max) +
+                                    " tokens (openSegmentLimit); raise the limit, or take segmentOverflow \"close\"");
+        }
+    }
+
+    int32_t n_out = 0;
+    for (int32_t i = 0; i < batch.n_tokens; ++i) {
+        output_ids[i] = batch.logits[i] != 0 ? n_out++ : -1;
+    }
+    std::vector<llama_seq_id> seq_ids;
+    for (const auto & [seq_id, tokens] : tokens_of) {
+        for (const int32_t i : tokens) {
+            mem.sequence(seq_id).push(batch.token[i], batch.pos[i], output_ids[i]);
+        }
+        mem.publish_stats(seq_id);
+        seq_ids.push_back(seq_id);
+    }
+    return seq_ids;
+}
+
+// The next step of the sequences from seq_ids[i] on: that of the first, and of those after it that need the same and can share its graph.
+static bool next_shared_step(llama_memory_armt & mem, const std::vector<llama_seq_id> & seq_ids, size_t i, armt_step & step) {
+    const armt_config & config = mem.get_config();
+    if (!mem.sequence(seq_ids[i]).next_step(config, step, false)) {
+        return false;
+    }
+    step.seq_id = seq_ids[i];
+    const uint32_t n_rows_max = config.n_rows_max + config.n_mem;
+    for (size_t j = i + 1; j < seq_ids.size() && step.type == ARMT_STEP_OPEN && (step.n_seqs + 1) * step.n_rows() <= n_rows_max; ++j) {
+        armt_step other;
+        if (seq_ids[j] != step.seq_id + llama_seq_id(step.n_seqs) || !mem.sequence(seq_ids[j]).next_step(config, other, false) || !step.can_share(other)) {
+            break;
+        }
+        step.share(other);
+    }
+    return true;
+}
+
+int llama_context::decode_armt() {
+    auto & mem = static_cast<llama_memory_armt &>(*memory);
+    const llama_batch & batch = balloc->get_batch();
+
+    std::vector<llama_seq_id> seq_ids;
+    const auto fail = [&](int code, const char * what) {
+        for (const llama_seq_id seq_id : seq_ids) {
+            mem.sequence(seq_id).forget_outputs();
+            mem.publish_stats(seq_id);
+        }
+        n_outputs = 0;
+        armt_set_error(mem.get_id(), what);
+        LLAMA_LOG_ERROR("%s: %s\n", __func__, what);
+        return code;
+    };
+    try {
+        if (batch.token == nullptr) {
+            throw std::runtime_error("ARMT models take tokens, not embeddings");
+        }
+        if (cparams.embeddings || !sampling.samplers.empty()) {
+            throw std::runtime_error("ARMT models give logits only, neither embeddings nor samples of backend samplers");
+        }
+        const uint32_t n_outputs_all = balloc->get_n_outputs();
+        if (output_reserve(n_outputs_all) < n_outputs_all) {
+            throw std::runtime_error("not enough memory for the logits of " + std::to_string(n_outputs_all) + " tokens");
+        }
+        seq_ids   = take_batch(mem, batch, output_ids);
+        n_outputs = n_outputs_all;
+
+        armt_step step;
+        for (size_t i = 0; i < seq_ids.size();) {
+            if (!next_shared_step(mem, seq_ids, i, step)) {
+                ++i;
+                continue;
+            }
+            for (uint32_t is = 0; is < step.n_seqs; ++is) {
+                mem.prepare(step.seq_id + is);
+            }
+            run_armt(step);
+        }
+    } catch (const std::length_error & error) {
+        return fail(1, error.what());
+    } catch (const armt_aborted & error) {
+        return fail(2, error.what());
+    } catch (const std::exception & error) {
+        return fail(-3, error.what());
+    }
+    return 0;
+}

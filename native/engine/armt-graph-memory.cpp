@@ -1,0 +1,116 @@
+#include "armt-graph.h"
+
+// Added to q.z, k.z and |k|^2 before they divide.
+static constexpr float ARMT_EPS = 1e-5f;
+
+// Least norm that features are divided by (normalize_keys).
+static constexpr float ARMT_NORM_EPS = 1e-12f;
+
+// DPFP (arXiv 2102.11174, eq. 37): y = [relu(x), relu(-x)], features y * roll(y, j) for j = 1 .. 3
+ggml_tensor * armt_graph::build_dpfp(const armt_weight & weight, cells c, ggml_tensor * x) {
+    const int64_t n_heads   = model.armt.n_head;
+    const int64_t n_vectors = n_heads * x->ne[1] * x->ne[2];
+    const int64_t n_roll    = 2 * model.armt.n_feature / n_heads;
+    const int64_t order     = ARMT_DPFP_ORDER;
+
+    ggml_tensor * cur = build_product(weight, {}, c, x);
+    cur = ggml_reshape_2d(ctx0, cur, n_roll / 2, n_vectors);
+
+    ggml_tensor * y = ggml_concat(ctx0, ggml_relu(ctx0, cur), ggml_relu(ctx0, ggml_neg(ctx0, cur)), 0);
+
+    // with y's end put before its start, the rolls are overlapping windows: the one at offset o is the roll by 3 - o
+    ggml_tensor * end     = ggml_view_2d(ctx0, y, order, n_vectors, y->nb[1], (n_roll - order) * y->nb[0]);
+    ggml_tensor * cyclic  = ggml_concat(ctx0, end, y, 0);
+    ggml_tensor * windows = ggml_view_3d(ctx0, cyclic, n_roll, 1, n_vectors, cyclic->nb[0], cyclic->nb[1], 0);
+    windows->ne[1] = order; // by hand, since ggml_view_3d takes windows that overlap for a mistake
+
+    cur = ggml_mul(ctx0, windows, ggml_reshape_3d(ctx0, y, n_roll, 1, n_vectors));
+    cur = ggml_reshape_4d(ctx0, cur, n_roll * order, n_heads, x->ne[1], x->ne[2]);
+    if (model.armt.normalize_keys) {
+        cur = ggml_l2_norm(ctx0, cur, ARMT_NORM_EPS);
+    }
+    return n_heads == 1 ? ggml_reshape_4d(ctx0, cur, cur->ne[0], x->ne[1], 1, x->ne[2]) : ggml_cont(ctx0, ggml_permute(ctx0, cur, 0, 2, 1, 3));
+}
+
+ggml_tensor * armt_graph::split_heads(ggml_tensor * x) {
+    const int64_t n_heads = model.armt.n_head;
+    if (n_heads == 1) {
+        return ggml_reshape_4d(ctx0, x, x->ne[0], x->ne[1], 1, x->ne[2]);
+    }
+    x = ggml_reshape_4d(ctx0, x, x->ne[0] / n_heads, n_heads, x->ne[1], x->ne[2]);
+    return ggml_cont(ctx0, ggml_permute(ctx0, x, 0, 2, 1, 3));
+}
+
+ggml_tensor * armt_graph::merge_heads(ggml_tensor * x) {
+    const int64_t n_heads = model.armt.n_head;
+    const int64_t n_rows  = x->ne[1];
+    if (n_heads > 1) {
+        x = ggml_cont(ctx0, ggml_permute(ctx0, x, 0, 2, 1, 3));
+    }
+    return ggml_reshape_3d(ctx0, x, x->ne[0] * n_heads, n_rows, x->ne[3]);
+}
+
+ggml_tensor * armt_graph::build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom) {
+    ggml_tensor * cur = ggml_mul_mat(ctx0, az, features);
+    ggml_prec_set_acc(cur, GGML_PREC_F32);
+    if (!model.armt.use_denom) {
+        return cur;
+    }
+    const int64_t n_value = az->ne[1] - 1;
+    ggml_tensor * values  = ggml_view_4d(ctx0, cur, n_value, cur->ne[1], cur->ne[2], cur->ne[3], cur->nb[1], cur->nb[2], cur->nb[3], 0);
+    ggml_tensor * sums    = ggml_view_4d(ctx0, cur, 1, cur->ne[1], cur->ne[2], cur->ne[3], cur->nb[1], cur->nb[2], cur->nb[3], n_value * cur->nb[0]);
+
+    *denom = ggml_scale_bias(ctx0, ggml_cont(ctx0, sums), 1.0f, ARMT_EPS);
+    return ggml_div(ctx0, values, *denom);
+}
+
+ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az) {
+    ggml_tensor * denom = nullptr;
+    ggml_tensor * cur   = build_recall(az, build_dpfp(model.memory_q, c, x), &denom);
+    cur = ggml_add(ctx0, x, merge_heads(cur));
+    cb(cur, "memory_read", c.il);
+    return cur;
+}
+
+void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool first, ggml_tensor * later) {
+    const armt_hparams & armt = model.armt;
+
+    rows = ggml_cont(ctx0, rows);
+    ggml_tensor * keys = build_dpfp(model.memory_k, c, rows);
+    ggml_tensor * news = split_heads(build_product(model.memory_v, {}, c, rows));
+    ggml_tensor * beta = ggml_sigmoid(ctx0, build_product(model.memory_b, model.memory_b_b, c, rows));
+    beta = split_heads(beta);
+
+    ggml_tensor * denom = nullptr;
+    if (!first) {
+        news = ggml_sub(ctx0, news, build_recall(az, keys, &denom));
+    }
+    ggml_tensor * update = ggml_mul(ctx0, news, beta);
+    if (armt.use_denom) {
+        update = ggml_concat(ctx0, update, build_novelty(keys, denom, first, later), 0);
+    }
+
+    keys   = ggml_cont(ctx0, ggml_transpose(ctx0, keys));
+    update = ggml_cont(ctx0, ggml_transpose(ctx0, update));
+    ggml_tensor * delta = ggml_mul_mat(ctx0, keys, update);
+    ggml_prec_set_acc(delta, GGML_PREC_F32);
+    cb(delta, "memory_delta", c.il);
+
+    ggml_build_forward_expand(gf, ggml_add_inplace(ctx0, az, delta));
+}
+
+ggml_tensor * armt_graph::build_novelty(ggml_tensor * keys, ggml_tensor * denom, bool first, ggml_tensor * later) {
+    ggml_tensor * norm = ggml_sum_rows(ctx0, ggml_sqr(ctx0, keys));
+    if (first || !model.armt.correction) {
+        return ggml_scale_bias(ctx0, norm, 0.0f, 1.0f);
+    }
+    if (!model.armt.normalize_keys) {
+        norm = ggml_scale_bias(ctx0, norm, 1.0f, ARMT_EPS);
+    }
+    ggml_tensor * cur = ggml_scale_bias(ctx0, ggml_div(ctx0, denom, norm), -1.0f, 1.0f);
+    cur = ggml_clamp(ctx0, cur, 0.0f, 1.0f);
+    if (later != nullptr) { // 1 in the first segment
+        cur = ggml_add(ctx0, ggml_mul(ctx0, cur, later), ggml_scale_bias(ctx0, later, -1.0f, 1.0f));
+    }
+    return cur;
+}

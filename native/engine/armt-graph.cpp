@@ -1,0 +1,188 @@
+#include "armt-graph.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+static const llama_memory_armt_context & check_context(const llama_memory_context_i * mctx) {
+    if (mctx == nullptr) {
+        throw std::runtime_error("ARMT models cannot be used without their memory");
+    }
+    return *static_cast<const llama_memory_armt_context *>(mctx);
+}
+
+armt_graph::armt_graph(const llama_model_armt & model, const llm_graph_params & params)
+    : llm_graph_context(params), model(model), memory(check_context(params.mctx).memory) {
+    const armt_step & step = check_context(params.mctx).step;
+    switch (step.type) {
+        case ARMT_STEP_OPEN:     build_open(step);     break;
+        case ARMT_STEP_DIAGONAL: build_diagonal(step); break;
+        case ARMT_STEP_RESERVE:  build_reserve();      break;
+    }
+}
+
+// Both graphs in one, so that the compute buffers fit either and never grow.
+void armt_graph::build_reserve() {
+    const armt_config & config = memory.get_config();
+    const uint32_t      n_out  = std::min<uint32_t>(n_outputs, config.n_rows_max);
+
+    armt_step step;
+    step.type     = ARMT_STEP_OPEN;
+    step.n_text   = config.n_rows_max;
+    step.n_mem    = config.n_mem;
+    step.n_kv     = config.n_kv_max;
+    step.out_rows = std::vector<uint32_t>(n_out);
+    build_open(step);
+
+    if (config.diagonal) {
+        step.type   = ARMT_STEP_DIAGONAL;
+        step.n_text = config.n_segment;
+        step.layer1 = config.n_layer;
+        step.inject = true;
+        step.first_in_layer.resize(config.n_layer);
+        step.out_rows.resize(std::min(n_out, config.n_segment));
+        build_diagonal(step);
+    }
+}
+
+void armt_graph::build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_batch) {
+    auto input = std::make_unique<llm_graph_input_armt>(step);
+
+    const auto make = [&](const char * name, ggml_type type, std::initializer_list<int64_t> ne) {
+        ggml_tensor * tensor = ggml_new_tensor(ctx0, type, int(ne.size()), ne.begin());
+        ggml_set_input(tensor);
+        cb(tensor, name, -1);
+        return tensor;
+    };
+    const int64_t n_rows = step.n_rows();
+    const int64_t n_out  = step.out_rows.size();
+    const bool    open   = step.type == ARMT_STEP_OPEN;
+
+    if (step.n_text > 0 && (open || step.inject)) {
+        input->tokens = make("inp_tokens", GGML_TYPE_I32, {int64_t(step.n_text) * step.n_seqs});
+    }
+    input->pos     = make("inp_pos", GGML_TYPE_I32, {n_rows * n_batch});
+    input->kq_mask = make("inp_kq_mask", GGML_TYPE_F16, {n_kv, n_rows, 1, step.n_seqs});
+    if (open) {
+        input->n_kv_max = memory.get_config().n_kv_max;
+        input->kv_idxs  = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch});
+        input->last_ids = make("inp_last_ids", GGML_TYPE_I32, {n_out + int64_t(step.n_mem) * step.n_seqs});
+    } else {
+        if (n_out > 0) {
+            input->out_ids = make("inp_out_ids", GGML_TYPE_I32, {n_out});
+        }
+        if (model.armt.use_denom && model.armt.correction) {
+            input->later = make("inp_later", GGML_TYPE_F32, {1, 1, 1, int64_t(step.layer1 - step.layer0)});
+        }
+    }
+    inp = static_cast<llm_graph_input_armt *>(res->add_input(std::move(input)));
+}
+
+ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
+    ggml_tensor * text = nullptr;
+    if (inp->tokens != nullptr) {
+        text = ggml_get_rows(ctx0, model.tok_embd, inp->tokens);
+        text = ggml_reshape_3d(ctx0, text, n_embd, step.n_text, step.n_seqs);
+        cb(text, "inp_embd", -1);
+    }
+    if (step.n_mem == 0) {
+        return text;
+    }
+    ggml_tensor * mem = ggml_cast(ctx0, model.memory_embd, GGML_TYPE_F32);
+    if (step.n_seqs > 1) {
+        mem = ggml_repeat_4d(ctx0, mem, n_embd, step.n_mem, step.n_seqs, 1);
+    }
+    cb(mem, "memory_embd", -1);
+    return text == nullptr ? mem : ggml_concat(ctx0, text, mem, 1);
+}
+
+void armt_graph::build_open(const armt_step & step) {
+    build_inputs(step, step.n_kv, step.n_seqs);
+
+    const int64_t n_out = step.out_rows.size();
+    const int64_t n_mem = int64_t(step.n_mem) * step.n_seqs;
+
+    ggml_tensor * cur = build_embeddings(step);
+    for (uint32_t il = 0; il < n_layer; ++il) {
+        const cells c = {il, 1};
+
+        ggml_tensor * az = memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs);
+        if (!step.first) {
+            cur = build_read(c, cur, az);
+        }
+        ggml_tensor * attn = build_attn(step, c, cur);
+        if (il + 1 == n_layer) {
+            // nothing looks at the other rows of the last layer
+            attn = ggml_get_rows(ctx0, ggml_reshape_2d(ctx0, attn, attn->ne[0], attn->ne[1] * attn->ne[2]), inp->last_ids);
+            cur  = ggml_get_rows(ctx0, ggml_reshape_2d(ctx0, cur, n_embd, cur->ne[1] * cur->ne[2]), inp->last_ids);
+        }
+        cur = build_layer_end(c, attn, cur);
+        if (step.n_mem > 0) {
+            ggml_tensor * rows = il + 1 == n_layer ? ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], step.n_mem * cur->nb[1], n_out * cur->nb[1])
+                                                   : ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]);
+            build_write(c, rows, az, step.first, nullptr);
+        }
+    }
+    if (n_out > 0) {
+        build_logits(n_mem == 0 ? cur : ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
+    }
+}
+
+void armt_graph::build_diagonal(const armt_step & step) {
+    // products of a diagonal as wide as the stacks allow, the last layers first: a cell's output takes the place of the next layer's input,
+    // which that layer's cell must have read before
+    std::vector<cells> batches;
+    uint32_t n_widest = 0;
+    for (uint32_t il = step.layer0; il < step.layer1;) {
+        const uint32_t n = memory.n_batched(il, step.layer1 - il);
+        batches.push_back({il, n});
+        n_widest = std::max(n_widest, n);
+        il += n;
+    }
+    std::reverse(batches.begin(), batches.end());
+
+    const int64_t n_rows = step.n_rows();
+    build_inputs(step, n_rows, n_widest);
+
+    if (step.inject) {
+        ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
+    }
+    for (const cells & c : batches) {
+        ggml_tensor * az    = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
+        ggml_tensor * later = inp->later == nullptr ? nullptr
+                                                    : ggml_view_4d(ctx0, inp->later, 1, 1, 1, c.n, inp->later->nb[1], inp->later->nb[2], inp->later->nb[3],
+                                                                   (c.il - step.layer0) * inp->later->nb[3]);
+
+        ggml_tensor * cur = memory.view_inputs(ctx0, c.il, c.n, n_rows, step.seq_id);
+        cur = build_read(c, cur, az);
+        cur = build_layer_end(c, build_attn(step, c, cur), cur);
+        ggml_build_forward_expand(gf, cur);
+
+        const uint32_t il_end = c.il + c.n;
+        const uint32_t n_next = il_end == n_layer ? c.n - 1 : c.n;
+        // the inputs of a layer on another device are another tensor
+        for (uint32_t i = 0; i < n_next;) {
+            const uint32_t n = memory.n_same_device(c.il + i + 1, n_next - i);
+            ggml_tensor * outputs = ggml_view_3d(ctx0, cur, n_embd, n_rows, n, cur->nb[1], cur->nb[2], i * cur->nb[2]);
+            ggml_build_forward_expand(gf, ggml_cpy(ctx0, outputs, memory.view_inputs(ctx0, c.il + i + 1, n, n_rows, step.seq_id)));
+            i += n;
+        }
+        build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]), az, false, later);
+
+        if (il_end == n_layer && inp->out_ids != nullptr) {
+            ggml_tensor * last = ggml_view_2d(ctx0, cur, n_embd, n_rows, cur->nb[1], (c.n - 1) * cur->nb[2]);
+            build_logits(ggml_get_rows(ctx0, last, inp->out_ids));
+        }
+    }
+}
+
+void armt_graph::build_logits(ggml_tensor * rows) {
+    ggml_tensor * cur = build_norm(rows, model.output_norm, nullptr, LLM_NORM_RMS, -1);
+    cb(cur, "result_norm", -1);
+    res->t_embd = cur;
+
+    cur = ggml_mul_mat(ctx0, model.output, cur);
+    cb(cur, "result_output", -1);
+    res->t_logits = cur;
+
+    ggml_build_forward_expand(gf, cur);
+}

@@ -1,0 +1,87 @@
+#pragma once
+
+#include "armt-inputs.h"
+#include "armt-memory.h"
+#include "armt-model.h"
+
+#include "llama-graph.h"
+
+// Builds the graph of a step. Everything is composed of stock ggml ops, so that any backend of the same llama.cpp runs it.
+//
+// Activations are {n_embd, n_rows, n_batch}. In an open segment's step the batch is a range of sequences in one layer, in a diagonal a range of
+// layers of one sequence; the same functions serve both, since they differ in the weights (of one layer or stacked) and in the memory (views).
+struct armt_graph : public llm_graph_context {
+    armt_graph(const llama_model_armt & model, const llm_graph_params & params);
+
+private:
+    const llama_model_armt  & model;
+    const llama_memory_armt & memory;
+
+    llm_graph_input_armt * inp = nullptr;
+
+    // Layers il .. il + n - 1, whose weights are multiplied at once
+    struct cells {
+        uint32_t il;
+        uint32_t n;
+    };
+
+    //
+    // armt-graph.cpp: steps
+    //
+
+    void build_open    (const armt_step & step);
+    void build_diagonal(const armt_step & step);
+    void build_logits  (ggml_tensor * rows);
+    void build_reserve ();
+
+    // {n_embd, n_rows, n_seqs}: embeddings of the text rows, then the memory tokens
+    ggml_tensor * build_embeddings(const armt_step & step);
+
+    void build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_batch);
+
+    //
+    // armt-graph-layer.cpp: the base model's decoder layer
+    //
+
+    // a weight of the layers: {ne0, ne1, n}, a vector as {ne0, 1, n}
+    ggml_tensor * view_weight(const armt_weight & weight, cells c);
+    ggml_tensor * view_vector(const armt_weight & weight, cells c);
+
+    ggml_tensor * build_product(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
+    ggml_tensor * build_rms_norm(const armt_weight & weight, cells c, ggml_tensor * x);
+
+    // Attention before its output projection, {n_head*n_embd_head, n_rows, n_batch}
+    ggml_tensor * build_attn(const armt_step & step, cells c, ggml_tensor * x);
+    // q: {n_embd_head, n_head, n_rows, n_batch}; k, v: {n_embd_head, n_kv, n_head_kv, n_batch}
+    ggml_tensor * build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, cells c);
+    // The open segment's K or V cache with the new rows in it
+    ggml_tensor * build_kv_open(const armt_step & step, ggml_tensor * cache, ggml_tensor * rows);
+    // K or V of whole segments: {n_embd_head, n_head_kv, n_rows, n_batch}
+    ggml_tensor * build_kv_whole(ggml_type type, ggml_tensor * rows);
+
+    // Output projection, residual, MLP, residual
+    ggml_tensor * build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x);
+
+    //
+    // armt-graph-memory.cpp: the associative memory (arXiv 2407.04841, sec. 3)
+    //
+
+    // phi(W x), {K/h, n_rows, h, n_batch}, features in the order of rolls 3, 2, 1
+    ggml_tensor * build_dpfp(const armt_weight & weight, cells c, ggml_tensor * x);
+
+    // {n_embd, n_rows, n_batch} in heads: {n_embd/h, n_rows, h, n_batch}, and back
+    ggml_tensor * split_heads(ggml_tensor * x);
+    ggml_tensor * merge_heads(ggml_tensor * x);
+
+    // what features recall: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
+    ggml_tensor * build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom);
+
+    // x + memory read with x; az: {K/h, D/h (+ 1), h, n_batch}
+    ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
+
+    // Writes memory rows {n_embd, n_mem, n_batch} to az. first: az is zero. later: see the input of that name, or nullptr.
+    void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool first, ggml_tensor * later);
+
+    // How much of each key is new, {1, n_mem, h, n_batch}
+    ggml_tensor * build_novelty(ggml_tensor * keys, ggml_tensor * denom, bool first, ggml_tensor * later);
+};

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "armt-step.h"
+
+#include "llama-graph.h"
+
+// The inputs of a step's graph. Absent where the step has no use for one.
+class llm_graph_input_armt : public llm_graph_input_i {
+public:
+    explicit llm_graph_input_armt(const armt_step & step) : step(&step), made_for(step) {}
+
+    void set_input(const llama_ubatch * ubatch) override;
+    bool can_reuse(const llm_graph_params & params) override;
+
+    ggml_tensor * tokens   = nullptr; // I32 [n_seqs*n_text]
+    ggml_tensor * pos      = nullptr; // I32 [n_rows*n_seqs, or n_rows times the widest batch of cells]: positions in the segment
+    ggml_tensor * kq_mask  = nullptr; // F16 {n_kv, n_rows, 1, n_seqs}
+    ggml_tensor * kv_idxs  = nullptr; // I64 [n_rows*n_seqs]: rows of the flat K/V cache
+    ggml_tensor * out_ids  = nullptr; // I32 [n_outputs]
+    ggml_tensor * last_ids = nullptr; // I32 [n_outputs + n_mem*n_seqs]: rows that the last layer has to compute
+    ggml_tensor * later    = nullptr; // F32 {1, 1, 1, n_cells}: 0 in the first segment, else 1
+
+    uint32_t n_kv_max = 0; // rows of one sequence in the K/V cache
+
+private:
+    const armt_step * step;
+    const armt_step   made_for; // the step that the graph was made for
+
+    uint32_t n_past(uint32_t i_seq) const { return step->type == ARMT_STEP_OPEN ? step->n_past[i_seq] : 0; }
+
+    void set_pos() const;
+    void set_mask() const;
+    void set_ids() const;
+};

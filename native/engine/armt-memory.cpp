@@ -1,0 +1,417 @@
+#include "armt-memory.h"
+
+#include "armt-error.h"
+#include "armt-hooks.h"
+#include "armt-options.h"
+#include "armt-registry.h"
+
+#include "llama-context.h"
+#include "llama-cparams.h"
+#include "llama-impl.h"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+static const llama_model_armt & check_params(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams) {
+    if (cparams.embeddings) {
+        throw std::runtime_error("ARMT models have no embeddings; make a context without them");
+    }
+    if (params.mem_other != nullptr || params.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT) {
+        throw std::runtime_error("contexts of ARMT models cannot be coupled with others");
+    }
+    return model;
+}
+
+llama_memory_armt::llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams)
+    : model(check_params(model, params, cparams)), config(armt_resolve_config(armt_get_options(), model, cparams)),
+      max_cells(armt_resolve_max_cells(armt_get_options(), model)), sequences(cparams.n_seq_max), published_stats(cparams.n_seq_max) {
+    create_tensors(params.type_k, params.type_v, cparams.offload_kqv);
+}
+
+llama_memory_armt::~llama_memory_armt() {
+    if (id != 0) {
+        armt_unregister(id);
+    }
+}
+
+void llama_memory_armt::attach(llama_context * context) {
+    lctx = context;
+    // contexts that only estimate sizes are nobody's
+    if (!model.hparams.no_alloc) {
+        id = armt_register(this);
+    }
+}
+
+//
+// tensors
+//
+
+uint32_t llama_memory_armt::n_value_rows() const {
+    return model.hparams.n_embd / model.armt.n_head + (model.armt.use_denom ? 1 : 0);
+}
+
+void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool offload) {
+    const auto & hparams = model.hparams;
+    const int64_t n_seq  = sequences.size();
+
+    std::map<ggml_backend_buffer_type_t, ggml_context_ptr> ctxs;
+    const auto ctx_of = [&](ggml_backend_buffer_type_t buft) {
+        ggml_context_ptr & ctx = ctxs[buft];
+        if (!ctx) {
+            ctx.reset(ggml_init({ggml_tensor_overhead() * 4 * config.n_layer, nullptr, true}));
+        }
+        return ctx.get();
+    };
+    const auto buft_of = [&](uint32_t il, bool on_device) {
+        return on_device ? ggml_backend_dev_buffer_type(model.dev_layer(il)) : ggml_backend_cpu_buffer_type();
+    };
+
+    for (uint32_t il = 0; il < config.n_layer; ++il) {
+        ggml_context * ctx = ctx_of(buft_of(il, offload));
+        layers.push_back({ggml_new_tensor_3d(ctx, type_k, hparams.n_embd_k_gqa(il), config.n_kv_max, n_seq),
+                          ggml_new_tensor_3d(ctx, type_v, hparams.n_embd_v_gqa(il), config.n_kv_max, n_seq)});
+        ggml_format_name(layers[il].k, "cache_k_l%u", il);
+        ggml_format_name(layers[il].v, "cache_v_l%u", il);
+    }
+    for (uint32_t il = 0, end = 0; il < config.n_layer; il = end) {
+        while (end < config.n_layer && model.dev_layer(end) == model.dev_layer(il)) {
+            ++end;
+        }
+        ggml_context * ctx = ctx_of(buft_of(il, true));
+        layer_group group = {il, end, nullptr, nullptr};
+        group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), n_value_rows(), model.armt.n_head * (end - il), n_seq);
+        ggml_format_name(group.az, "armt_memory_l%u", il);
+        if (config.diagonal) {
+            group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, config.n_segment + config.n_mem, end - il, n_seq);
+            ggml_format_name(group.x, "armt_inputs_l%u", il);
+        }
+        groups.push_back(group);
+    }
+
+    for (auto & [buft, ctx] : ctxs) {
+        ggml_backend_buffer_ptr buffer;
+        if (hparams.no_alloc) {
+            buffer.reset(ggml_backend_buft_alloc_buffer(buft, 0));
+            for (ggml_tensor * t = ggml_get_first_tensor(ctx.get()); t != nullptr; t = ggml_get_next_tensor(ctx.get(), t)) {
+                t->buffer = buffer.get();
+            }
+        } else {
+            buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft));
+        }
+        if (!buffer) {
+            throw std::runtime_error("failed to allocate the memory of the context; take a smaller segmentSize, openSegmentLimit or number of sequences");
+        }
+        // K/V rows that the mask hides are multiplied by 0 all the same, so they must be finite
+        ggml_backend_buffer_clear(buffer.get(), 0);
+        LLAMA_LOG_INFO("%s: %10s ARMT memory size = %8.2f MiB\n", __func__, ggml_backend_buffer_name(buffer.get()),
+                       ggml_backend_buffer_get_size(buffer.get()) / 1024.0 / 1024.0);
+        ctxs_bufs.emplace_back(std::move(ctx), std::move(buffer));
+    }
+}
+
+const llama_memory_armt::layer_group & llama_memory_armt::group_of(uint32_t il) const {
+    return *std::find_if(groups.begin(), groups.end(), [il](const layer_group & group) { return il < group.layer1; });
+}
+
+ggml_tensor * llama_memory_armt::view_memory_of_layer(ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const {
+    const layer_group & group = group_of(il);
+    const ggml_tensor * az    = group.az;
+    const size_t        first = (il - group.layer0) * model.armt.n_head * az->nb[2] + seq_id * az->nb[3];
+    return ggml_view_4d(ctx, group.az, az->ne[0], az->ne[1], model.armt.n_head, n_seqs, az->nb[1], az->nb[2], az->nb[3], first);
+}
+
+ggml_tensor * llama_memory_armt::view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const {
+    const layer_group & group  = group_of(il);
+    const ggml_tensor * az     = group.az;
+    const size_t        nb3    = model.armt.n_head * az->nb[2];
+    const size_t        first  = (il - group.layer0) * nb3 + seq_id * az->nb[3];
+    return ggml_view_4d(ctx, group.az, az->ne[0], az->ne[1], model.armt.n_head, n_cells, az->nb[1], az->nb[2], nb3, first);
+}
+
+ggml_tensor * llama_memory_armt::view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const {
+    const layer_group & group = group_of(il);
+    const ggml_tensor * x     = group.x;
+    const size_t        first = (il - group.layer0) * x->nb[2] + seq_id * x->nb[3];
+    return ggml_view_3d(ctx, group.x, x->ne[0], n_rows, n_cells, x->nb[1], x->nb[2], first);
+}
+
+uint32_t llama_memory_armt::n_same_device(uint32_t il, uint32_t n_max) const {
+    return std::min(n_max, group_of(il).layer1 - il);
+}
+
+uint32_t llama_memory_armt::n_batched(uint32_t il, uint32_t n_max) const {
+    return model.n_stacked(il, std::min(n_same_device(il, n_max), max_cells));
+}
+
+void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const {
+    const layer_group & group = group_of(il);
+    const ggml_tensor * az    = group.az;
+    const uint32_t n_head  = model.armt.n_head;
+    const uint32_t n_key   = model.armt.n_key();
+    const uint32_t n_value = model.hparams.n_embd / n_head;
+    const uint32_t n_roll  = n_key / ARMT_DPFP_ORDER;
+
+    std::vector<float> rows(n_key * n_value_rows());
+    for (uint32_t ih = 0; ih < n_head; ++ih) {
+        if (sequences[seq_id].stale) {
+            std::fill(rows.begin(), rows.end(), 0.0f);
+        } else {
+            const size_t offset = ((il - group.layer0) * n_head + ih) * az->nb[2] + seq_id * az->nb[3];
+            ggml_backend_tensor_get(az, rows.data(), offset, rows.size() * sizeof(float));
+        }
+        for (uint32_t ik = 0; ik < n_key; ++ik) {
+            // the graph makes the rolls in the order 3, 2, 1 (armt_graph::build_dpfp)
+            const uint32_t from = (ARMT_DPFP_ORDER - 1 - ik / n_roll) * n_roll + ik % n_roll;
+            for (uint32_t iv = 0; iv < n_value; ++iv) {
+                a[(size_t(ih) * n_key + ik) * n_value + iv] = rows[size_t(iv) * n_key + from];
+            }
+            if (z != nullptr && model.armt.use_denom) {
+                z[ih * n_key + ik] = rows[size_t(n_value) * n_key + from];
+            }
+        }
+    }
+}
+
+void llama_memory_armt::prepare(llama_seq_id seq_id) {
+    armt_sequence & seq = sequences[seq_id];
+    if (!seq.stale) {
+        return;
+    }
+    lctx->synchronize();
+    for (const layer_group & group : groups) {
+        ggml_backend_tensor_memset(group.az, 0, seq_id * group.az->nb[3], group.az->nb[3]);
+    }
+    seq.stale = false;
+}
+
+std::map<ggml_backend_buffer_type_t, size_t> llama_memory_armt::memory_breakdown() const {
+    std::map<ggml_backend_buffer_type_t, size_t> sizes;
+    for (const auto & [ctx, buffer] : ctxs_bufs) {
+        ggml_backend_buffer_type_t buft = ggml_backend_buffer_get_type(buffer.get());
+        sizes[buft] += model.hparams.no_alloc ? ggml_backend_alloc_ctx_tensors_from_buft_size(ctx.get(), buft) : ggml_backend_buffer_get_size(buffer.get());
+    }
+    return sizes;
+}
+
+//
+// contexts
+//
+
+llama_memory_context_ptr llama_memory_armt::init_batch(llama_batch_allocr &, uint32_t, bool) {
+    return std::make_unique<llama_memory_armt_context>(*this, LLAMA_MEMORY_STATUS_FAILED_COMPUTE);
+}
+
+llama_memory_context_ptr llama_memory_armt::init_full() {
+    return std::make_unique<llama_memory_armt_context>(*this, LLAMA_MEMORY_STATUS_SUCCESS);
+}
+
+llama_memory_context_ptr llama_memory_armt::init_update(llama_context *, bool) {
+    return std::make_unique<llama_memory_armt_context>(*this, LLAMA_MEMORY_STATUS_NO_UPDATE);
+}
+
+//
+// sequences
+//
+
+void llama_memory_armt::run_all(llama_seq_id seq_id, bool close) {
+    armt_step step;
+    while (sequences[seq_id].next_step(config, step, close)) {
+        step.seq_id = seq_id;
+        prepare(seq_id);
+        lctx->run_armt(step);
+    }
+    lctx->synchronize();
+}
+
+void llama_memory_armt::run_flight(llama_seq_id seq_id) {
+    armt_step step;
+    while (sequences[seq_id].next_flight_step(config, step)) {
+        step.seq_id = seq_id;
+        lctx->run_armt(step);
+    }
+    lctx->synchronize();
+}
+
+void llama_memory_armt::clear_sequence(llama_seq_id seq_id) {
+    sequences[seq_id].clear();
+    publish_stats(seq_id);
+}
+
+void llama_memory_armt::clear(bool /*data: zeroed before the next use in any case*/) {
+    for (uint32_t s = 0; s < n_seq_max(); ++s) {
+        clear_sequence(s);
+    }
+}
+
+bool llama_memory_armt::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) {
+    if (seq_id < 0) {
+        bool ok = true;
+        for (uint32_t s = 0; s < n_seq_max(); ++s) {
+            ok = seq_rm(s, p0, p1) && ok;
+        }
+        return ok;
+    }
+    if (!has_sequence(seq_id)) {
+        return false;
+    }
+    p0 = std::max(p0, 0);
+    p1 = p1 < 0 ? std::numeric_limits<llama_pos>::max() : p1;
+
+    armt_sequence & seq = sequences[seq_id];
+    if (p1 <= p0 || p0 > seq.pos_last()) {
+        // nothing there; but who removes all of an empty sequence starts anew, which ends a plan
+        if (p0 == 0 && seq.empty()) {
+            clear_sequence(seq_id);
+        }
+        return true;
+    }
+    if (p1 <= seq.pos_last()) {
+        return p1 <= seq.pos_first;
+    }
+    if (p0 <= seq.pos_first) {
+        clear_sequence(seq_id);
+        return true;
+    }
+    const bool ok = seq.truncate(p0);
+    publish_stats(seq_id);
+    return ok;
+}
+
+void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) const {
+    // views of one tensor cannot be copied onto each other by ggml_backend_tensor_copy without a context of their own
+    ggml_context_ptr ctx { ggml_init({ggml_tensor_overhead() * 8, nullptr, true}) };
+    const auto copy = [&](ggml_tensor * t, int dim, int64_t n_rows) {
+        if (t == nullptr || n_rows == 0) {
+            return;
+        }
+        ggml_reset(ctx.get());
+        const int64_t n  = n_rows * t->nb[1] / ggml_type_size(t->type) * ggml_blck_size(t->type);
+        ggml_tensor * from = ggml_view_1d(ctx.get(), t, n, src * t->nb[dim]);
+        ggml_tensor * to   = ggml_view_1d(ctx.get(), t, n, dst * t->nb[dim]);
+        ggml_backend_view_init(from);
+        ggml_backend_view_init(to);
+        ggml_backend_tensor_copy(from, to);
+    };
+    const armt_sequence & seq = sequences[src];
+    lctx->synchronize();
+    for (const layer & l : layers) {
+        copy(l.k, 2, seq.n_open);
+        copy(l.v, 2, seq.n_open);
+    }
+    for (const layer_group & group : groups) {
+        copy(group.az, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
+        copy(group.x, 3, seq.n_in_flight() == 0 ? 0 : group.x->ne[1] * group.x->ne[2]);
+    }
+}
+
+void llama_memory_armt::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) {
+    if (!has_sequence(seq_id_src) || !has_sequence(seq_id_dst) || seq_id_src == seq_id_dst) {
+        return;
+    }
+    const armt_sequence & src = sequences[seq_id_src];
+    const llama_pos       end = p1 < 0 ? std::numeric_limits<llama_pos>::max() : p1;
+    if (!src.empty() && (p0 > src.pos_first || end < src.pos_open)) {
+        LLAMA_LOG_ERROR("%s: a part of sequence %d without its closed segments cannot be copied; sequence %d is cleared\n", __func__, seq_id_src,
+                        seq_id_dst);
+        clear_sequence(seq_id_dst);
+        return;
+    }
+    copy_tensors(seq_id_src, seq_id_dst);
+    const bool was_zero = src.stale;
+    sequences[seq_id_dst] = src;
+    sequences[seq_id_dst].stale = was_zero;
+    sequences[seq_id_dst].truncate(end);
+    publish_stats(seq_id_dst);
+}
+
+void llama_memory_armt::seq_keep(llama_seq_id seq_id) {
+    for (uint32_t s = 0; s < n_seq_max(); ++s) {
+        if (llama_seq_id(s) != seq_id) {
+            clear_sequence(s);
+        }
+    }
+}
+
+void llama_memory_armt::seq_add(llama_seq_id seq_id, llama_pos, llama_pos, llama_pos) {
+    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be shifted: ARMT models have none to shift\n", __func__, seq_id);
+}
+
+void llama_memory_armt::seq_div(llama_seq_id seq_id, llama_pos, llama_pos, int) {
+    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be divided: ARMT models have none to divide\n", __func__, seq_id);
+}
+
+llama_pos llama_memory_armt::seq_pos_min(llama_seq_id seq_id) const {
+    return !has_sequence(seq_id) || sequences[seq_id].empty() ? -1 : sequences[seq_id].pos_open;
+}
+
+llama_pos llama_memory_armt::seq_pos_max(llama_seq_id seq_id) const {
+    return has_sequence(seq_id) ? sequences[seq_id].pos_last() : -1;
+}
+
+//
+// facts
+//
+
+armt_context_info llama_memory_armt::get_info() const {
+    armt_context_info info = {};
+    info.schedule           = config.diagonal ? ARMT_SCHEDULE_DIAGONAL : ARMT_SCHEDULE_SEQUENTIAL;
+    info.segment_overflow   = config.extend ? ARMT_SEGMENT_OVERFLOW_EXTEND : ARMT_SEGMENT_OVERFLOW_CLOSE;
+    info.segment_size       = config.n_segment;
+    info.open_segment_limit = config.n_segment_max;
+    info.max_cells          = max_cells;
+    info.n_layer            = config.n_layer;
+    info.n_mem              = config.n_mem;
+    info.n_seq_max          = n_seq_max();
+    info.n_head             = model.armt.n_head;
+    info.d_key              = model.armt.n_key();
+    info.d_value            = model.hparams.n_embd / model.armt.n_head;
+    info.use_denom          = model.armt.use_denom;
+    for (const layer_group & group : groups) {
+        info.memory_bytes += group.az->nb[3];
+    }
+    for (const auto & [buft, size] : memory_breakdown()) {
+        info.total_bytes += size;
+    }
+    return info;
+}
+
+armt_sequence_stats llama_memory_armt::get_stats(llama_seq_id seq_id) const {
+    const std::lock_guard<std::mutex> lock(stats_mutex);
+    return published_stats.at(seq_id);
+}
+
+void llama_memory_armt::publish_stats(llama_seq_id seq_id) {
+    const armt_sequence & seq = sequences[seq_id];
+
+    armt_sequence_stats stats = seq.stats;
+    stats.n_tokens      = seq.pos_last() - seq.pos_first + 1;
+    stats.segment_start = seq.pos_open;
+    stats.n_open        = seq.n_open + seq.pending.size();
+    stats.n_pending     = seq.pending.size();
+    stats.n_segments    = seq.n_segments;
+    stats.n_in_flight   = seq.n_in_flight();
+    if (seq.empty()) {
+        stats.n_tokens = 0;
+    }
+
+    const std::lock_guard<std::mutex> lock(stats_mutex);
+    published_stats[seq_id] = stats;
+}
+
+//
+// hooks
+//
+
+llama_memory_i * armt_create_memory(const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams) {
+    try {
+        return new llama_memory_armt(static_cast<const llama_model_armt &>(model), params, cparams);
+    } catch (const std::exception & error) {
+        armt_set_error(0, error.what());
+        throw;
+    }
+}
+
+void armt_attach_context(llama_memory_i * memory, llama_context * lctx) {
+    static_cast<llama_memory_armt *>(memory)->attach(lctx);
+}

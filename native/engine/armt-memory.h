@@ -1,0 +1,172 @@
+#pragma once
+
+#include "armt-api.h"
+#include "armt-model.h"
+#include "armt-sequence.h"
+
+#include "llama-memory.h"
+
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+// The memory of a context for ARMT models. For each sequence it holds, in tensors,
+//   - the associative memory of each layer in float32, A and z side by side: row j < D/h of a head is column j of A, row D/h is z;
+//   - K and V of the open segment;
+//   - with the diagonal schedule, the inputs of the layers that in-flight segments wait for;
+// and, in an armt_sequence, the rest. None of it grows with the number of tokens.
+class llama_memory_armt : public llama_memory_i {
+public:
+    llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams);
+    ~llama_memory_armt() override;
+
+    //
+    // llama_memory_i
+    //
+
+    // decode_armt takes the place of the ubatch loop, so this is never to be called
+    llama_memory_context_ptr init_batch(llama_batch_allocr & balloc, uint32_t n_ubatch, bool embd_all) override;
+    llama_memory_context_ptr init_full() override;
+    llama_memory_context_ptr init_update(llama_context * lctx, bool optimize) override;
+
+    bool get_can_shift() const override { return false; }
+
+    void clear(bool data) override;
+
+    // Within the open segment, or the whole sequence. Anything else: false, and nothing changed.
+    bool seq_rm  (llama_seq_id seq_id, llama_pos p0, llama_pos p1) override;
+    // Only from the sequence's start; a p1 within the open segment cuts the copy.
+    void seq_cp  (llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) override;
+    void seq_keep(llama_seq_id seq_id) override;
+    // Positions of closed segments are part of the memory, so these two are refused with an error in the log.
+    void seq_add (llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) override;
+    void seq_div (llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) override;
+
+    // The start of the open segment: nothing before it can be removed.
+    llama_pos seq_pos_min(llama_seq_id seq_id) const override;
+    llama_pos seq_pos_max(llama_seq_id seq_id) const override;
+
+    std::map<ggml_backend_buffer_type_t, size_t> memory_breakdown() const override;
+
+    // Empties the pipeline first. All flags write everything there is: without K/V of the open segment a state is of no use.
+    void state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const override;
+    void state_read (llama_io_read_i  & io, llama_seq_id seq_id, llama_state_seq_flags flags) override;
+
+    //
+    // the engine
+    //
+
+    void attach(llama_context * lctx);
+
+    uint64_t get_id() const { return id; }
+    const armt_config & get_config() const { return config; }
+    armt_context_info get_info() const;
+    llama_context * get_context() const { return lctx; }
+
+    uint32_t n_seq_max() const { return uint32_t(sequences.size()); }
+    bool     has_sequence(llama_seq_id seq_id) const { return seq_id >= 0 && size_t(seq_id) < sequences.size(); }
+    armt_sequence & sequence(llama_seq_id seq_id) { return sequences.at(seq_id); }
+
+    // Runs steps of a sequence until nothing is left to do; throws std::runtime_error where one fails.
+    void run_all(llama_seq_id seq_id, bool close);
+
+    // Empties the pipeline of a sequence; the open segment stays as it is.
+    void run_flight(llama_seq_id seq_id);
+
+    // Zeroes A and z of a sequence that was cleared. To be called before each step of it.
+    void prepare(llama_seq_id seq_id);
+
+    // For readers on other threads, which must not look at the sequences themselves.
+    armt_sequence_stats get_stats(llama_seq_id seq_id) const;
+    void publish_stats(llama_seq_id seq_id);
+
+    // Copies layer il's memory; buffers as in armt_api.read_memory.
+    void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
+
+    //
+    // tensors
+    //
+
+    ggml_type type_k() const { return layers[0].k->type; }
+    ggml_type type_v() const { return layers[0].v->type; }
+
+    // {K/h, D/h (+ 1), h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
+    ggml_tensor * view_memory_of_layer (ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
+    ggml_tensor * view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const;
+
+    // {n_embd_kv, n_kv_max, n_seq_max}
+    ggml_tensor * get_k(uint32_t il) const { return layers[il].k; }
+    ggml_tensor * get_v(uint32_t il) const { return layers[il].v; }
+
+    // {D, n_rows, n_cells}: the inputs of n_cells layers, il the first
+    ggml_tensor * view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
+
+    // consecutive layers from il on, at most n_max, that are on one device
+    uint32_t n_same_device(uint32_t il, uint32_t n_max) const;
+
+    // of these, those that one batched product can serve
+    uint32_t n_batched(uint32_t il, uint32_t n_max) const;
+
+private:
+    struct layer {
+        ggml_tensor * k;
+        ggml_tensor * v;
+    };
+
+    // The memory and pipeline tensors of layers that are on one device
+    struct layer_group {
+        uint32_t layer0;
+        uint32_t layer1;
+        ggml_tensor * az; // F32 {K/h, D/h (+ 1), h*(layer1 - layer0), n_seq_max}
+        ggml_tensor * x;  // F32 {D, S + M, layer1 - layer0, n_seq_max}, diagonal schedule only
+    };
+
+    const llama_model_armt & model;
+    const armt_config        config;
+    const uint32_t           max_cells;
+
+    uint64_t        id   = 0;
+    llama_context * lctx = nullptr;
+
+    std::vector<layer>       layers;
+    std::vector<layer_group> groups;
+    std::vector<std::pair<ggml_context_ptr, ggml_backend_buffer_ptr>> ctxs_bufs;
+
+    std::vector<armt_sequence> sequences;
+
+    mutable std::mutex               stats_mutex;
+    std::vector<armt_sequence_stats> published_stats;
+
+    uint32_t n_value_rows() const; // D/h, and one more for z
+    const layer_group & group_of(uint32_t il) const;
+
+    void create_tensors(ggml_type type_k, ggml_type type_v, bool offload);
+    void clear_sequence(llama_seq_id seq_id);
+    void copy_tensors(llama_seq_id src, llama_seq_id dst) const;
+
+    void write_sequence(llama_io_write_i & io, llama_seq_id seq_id) const;
+    void read_sequence (llama_io_read_i  & io, llama_seq_id seq_id);
+
+    std::vector<uint32_t> state_sizes() const;
+};
+
+// Carries a step to the graph builder.
+class llama_memory_armt_context : public llama_memory_context_i {
+public:
+    llama_memory_armt_context(const llama_memory_armt & memory, const armt_step & step) : memory(memory), step(step) {}
+    explicit llama_memory_armt_context(const llama_memory_armt & memory, llama_memory_status status) : memory(memory), step(reserve), status(status) {}
+
+    bool next()  override { return false; }
+    bool apply() override { return true; }
+    const llama_ubatch & get_ubatch() const override { return ubatch; }
+    llama_memory_status get_status() const override { return status; }
+
+    const llama_memory_armt & memory;
+    const armt_step         & step;
+
+private:
+    armt_step           reserve;
+    llama_ubatch        ubatch = {};
+    llama_memory_status status = LLAMA_MEMORY_STATUS_SUCCESS;
+};

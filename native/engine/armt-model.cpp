@@ -1,0 +1,116 @@
+#include "armt-model.h"
+
+#include "armt-graph.h"
+#include "armt-hooks.h"
+
+#include "llama-model-loader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+size_t armt_weight::find(uint32_t il) const {
+    return std::upper_bound(first.begin(), first.end(), il) - first.begin() - 1;
+}
+
+void llama_model_armt::load_arch_hparams(llama_model_loader & ml) {
+    ml.get_key(LLM_KV_ATTENTION_LAYERNORM_RMS_EPS, hparams.f_norm_rms_eps);
+
+    if (hparams.n_head() == 0 || hparams.n_head_kv() == 0 || hparams.n_head() % hparams.n_head_kv() != 0) {
+        throw std::runtime_error("armt.attention.head_count has to be a multiple of armt.attention.head_count_kv, and neither can be 0");
+    }
+    if (hparams.n_embd_head_k() != hparams.n_embd_head_v() || hparams.n_rot() != hparams.n_embd_head_k()) {
+        throw std::runtime_error("armt.attention.key_length, armt.attention.value_length and armt.rope.dimension_count have to be the same");
+    }
+    armt.load(ml.metadata, hparams.n_embd);
+}
+
+void llama_model_armt::load_arch_tensors(llama_model_loader &) {
+    LLAMA_LOAD_LOCALS;
+
+    const int64_t n_embd_q = n_embd_head_k * n_head;
+    const int64_t n_qkv    = n_embd_q + 2 * n_embd_gqa;
+    const int64_t n_beta   = armt.gating ? n_embd : armt.n_head;
+
+    tok_embd    = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD,  "weight"), {n_embd, n_vocab}, 0);
+    memory_embd = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem}, 0);
+    output_norm = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "weight"), {n_embd}, 0);
+    output      = create_tensor(tn(LLM_TENSOR_OUTPUT,      "weight"), {n_embd, n_vocab}, TENSOR_NOT_REQUIRED);
+    if (output == nullptr) {
+        output = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD, "weight"), {n_embd, n_vocab}, TENSOR_DUPLICATED);
+    }
+    rope_freqs = create_tensor(tn(LLM_TENSOR_ROPE_FREQS, "weight", 0), {n_rot / 2}, TENSOR_NOT_REQUIRED);
+
+    create_stacks(attn_norm,     LLM_TENSOR_ATTN_NORM, "weight", {n_embd});
+    create_stacks(attn_qkv,      LLM_TENSOR_ATTN_QKV,  "weight", {n_embd, n_qkv});
+    create_stacks(attn_qkv_b,    LLM_TENSOR_ATTN_QKV,  "bias",   {n_qkv});
+    create_stacks(attn_output,   LLM_TENSOR_ATTN_OUT,  "weight", {n_embd_q, n_embd});
+    create_stacks(attn_output_b, LLM_TENSOR_ATTN_OUT,  "bias",   {n_embd});
+    create_stacks(ffn_norm,      LLM_TENSOR_FFN_NORM,  "weight", {n_embd});
+    create_stacks(ffn_up,        LLM_TENSOR_FFN_UP,    "weight", {n_embd, 2 * n_ff});
+    create_stacks(ffn_up_b,      LLM_TENSOR_FFN_UP,    "bias",   {2 * n_ff});
+    create_stacks(ffn_down,      LLM_TENSOR_FFN_DOWN,  "weight", {n_ff, n_embd});
+    create_stacks(ffn_down_b,    LLM_TENSOR_FFN_DOWN,  "bias",   {n_embd});
+    create_stacks(memory_q,      LLM_TENSOR_MEMORY_Q,  "weight", {n_embd, armt.n_feature});
+    create_stacks(memory_k,      LLM_TENSOR_MEMORY_K,  "weight", {n_embd, armt.n_feature});
+    create_stacks(memory_v,      LLM_TENSOR_MEMORY_V,  "weight", {n_embd, n_embd});
+    create_stacks(memory_b,      LLM_TENSOR_MEMORY_B,  "weight", {n_embd, n_beta});
+    create_stacks(memory_b_b,    LLM_TENSOR_MEMORY_B,  "bias",   {n_beta});
+}
+
+void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne) {
+    const uint32_t n_layer  = hparams.n_layer();
+    const bool     is_bias  = strcmp(suffix, "bias") == 0;
+    const bool     optional = is_bias && kind != LLM_TENSOR_MEMORY_B;
+
+    for (uint32_t il = 0; il < n_layer; ++il) {
+        // sizes can be estimated from metadata alone; then only that knows the tensors
+        const std::string name = tn(kind, suffix, il);
+        if (ml->get_tensor_meta(name.c_str()) != nullptr || gguf_find_tensor(ml->metadata, name.c_str()) >= 0) {
+            weight.first.push_back(il);
+        }
+    }
+    if (weight.first.empty() && optional) {
+        return;
+    }
+    if (weight.first.empty() || weight.first[0] != 0) {
+        throw std::runtime_error("missing tensor '" + tn(kind, suffix, 0).str() + "'");
+    }
+    for (size_t i = 0; i < weight.first.size(); ++i) {
+        const uint32_t il = weight.first[i];
+        const int64_t  n  = (i + 1 < weight.first.size() ? weight.first[i + 1] : n_layer) - il;
+        weight.stack.push_back(ne.size() == 1 ? create_tensor(tn(kind, suffix, il), {ne[0], n}, 0)
+                                              : create_tensor(tn(kind, suffix, il), {ne[0], ne[1], n}, 0));
+    }
+}
+
+std::vector<const armt_weight *> llama_model_armt::weights() const {
+    return {&attn_norm, &attn_qkv, &attn_qkv_b, &attn_output, &attn_output_b, &ffn_norm, &ffn_up,    &ffn_up_b,
+            &ffn_down,  &ffn_down_b, &memory_q, &memory_k,    &memory_v,      &memory_b, &memory_b_b};
+}
+
+uint32_t llama_model_armt::n_stacked(uint32_t il, uint32_t n_max) const {
+    uint32_t end = std::min(il + n_max, hparams.n_layer());
+    for (const armt_weight * weight : weights()) {
+        if (*weight) {
+            const auto next = std::upper_bound(weight->first.begin(), weight->first.end(), il);
+            if (next != weight->first.end()) {
+                end = std::min(end, *next);
+            }
+        }
+    }
+    return end - il;
+}
+
+std::unique_ptr<llm_graph_context> llama_model_armt::build_arch_graph(const llm_graph_params & params) const {
+    return std::make_unique<armt_graph>(*this, params);
+}
+
+llama_model * armt_create_model(const llama_model_params & params) {
+    return new llama_model_armt(params);
+}
+
+uint32_t armt_graph_max_nodes(const llama_model & model) {
+    // the reserved graph holds an open segment's step and a whole diagonal, each about 100 nodes a layer
+    return 1024 + 256 * model.hparams.n_layer();
+}

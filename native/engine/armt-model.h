@@ -1,0 +1,59 @@
+#pragma once
+
+#include "armt-hparams.h"
+
+#include "llama-graph.h"
+#include "llama-model.h"
+
+#include <vector>
+
+// One kind of weight of all layers. The file holds it as stacks over consecutive layers, so that the layers of a diagonal can be
+// multiplied at once: stack i holds the layers first[i] .. first[i + 1] - 1 in its slowest dimension.
+struct armt_weight {
+    std::vector<uint32_t>      first;
+    std::vector<ggml_tensor *> stack;
+
+    explicit operator bool() const { return !stack.empty(); }
+
+    // index of the stack that holds layer il
+    size_t find(uint32_t il) const;
+};
+
+struct llama_model_armt : public llama_model_base {
+    explicit llama_model_armt(const llama_model_params & params) : llama_model_base(params) {}
+
+    armt_hparams armt;
+
+    ggml_tensor * memory_embd = nullptr; // {n_embd, n_mem}
+    ggml_tensor * rope_freqs  = nullptr; // {n_rot/2}, optional
+
+    armt_weight attn_norm;     // {n_embd, n}
+    armt_weight attn_qkv;      // {n_embd, n_embd_q + 2*n_embd_kv, n}
+    armt_weight attn_qkv_b;    // optional
+    armt_weight attn_output;   // {n_embd_q, n_embd, n}
+    armt_weight attn_output_b; // optional
+    armt_weight ffn_norm;      // {n_embd, n}
+    armt_weight ffn_up;        // {n_embd, 2*n_ff, n}: gate, then up
+    armt_weight ffn_up_b;      // optional
+    armt_weight ffn_down;      // {n_ff, n_embd, n}
+    armt_weight ffn_down_b;    // optional
+    armt_weight memory_q;      // {n_embd, n_feature, n}
+    armt_weight memory_k;      // {n_embd, n_feature, n}
+    armt_weight memory_v;      // {n_embd, n_embd, n}
+    armt_weight memory_b;      // {n_embd, n_head, n}; with gating {n_embd, n_embd, n}
+    armt_weight memory_b_b;    // {n_head, n}; with gating {n_embd, n}
+
+    // number of layers from il on, at most n_max, that lie in one stack of every kind
+    uint32_t n_stacked(uint32_t il, uint32_t n_max) const;
+
+    void load_arch_hparams(llama_model_loader & ml) override;
+    void load_arch_tensors(llama_model_loader & ml) override;
+
+    std::unique_ptr<llm_graph_context> build_arch_graph(const llm_graph_params & params) const override;
+
+private:
+    std::vector<const armt_weight *> weights() const;
+
+    // ne: shape of one layer. Biases may be absent.
+    void create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne);
+};

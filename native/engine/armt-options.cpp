@@ -1,0 +1,81 @@
+#include "armt-options.h"
+
+#include "armt-model.h"
+
+#include "llama-cparams.h"
+
+#include <algorithm>
+#include <mutex>
+#include <stdexcept>
+
+// what an open segment may grow by where no limit is given
+static constexpr uint32_t DEFAULT_EXTENSION = 2048;
+
+// bounds what a context allocates for one sequence's open segment
+static constexpr uint32_t MAX_SEGMENT = 1u << 20;
+
+// a step of an open segment takes at least this many rows at once, however small the batches are
+static constexpr uint32_t MIN_STEP_ROWS = 512;
+
+static std::mutex           options_mutex;
+static armt_context_options pending_options = {};
+
+static void check(bool ok, const std::string & what) {
+    if (!ok) {
+        throw std::runtime_error(what);
+    }
+}
+
+void armt_set_options(const armt_context_options & options) {
+    check(options.schedule >= ARMT_SCHEDULE_AUTO && options.schedule <= ARMT_SCHEDULE_DIAGONAL,
+          "schedule is " + std::to_string(options.schedule) + "; it has to be 0 (auto), 1 (sequential) or 2 (diagonal)");
+    check(options.segment_overflow == ARMT_SEGMENT_OVERFLOW_CLOSE || options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND,
+          "segmentOverflow is " + std::to_string(options.segment_overflow) + "; it has to be 0 (close) or 1 (extend)");
+    check(options.segment_size <= MAX_SEGMENT,
+          "segmentSize is " + std::to_string(options.segment_size) + " tokens; it can be " + std::to_string(MAX_SEGMENT) + " at most");
+    check(options.open_segment_limit <= MAX_SEGMENT,
+          "openSegmentLimit is " + std::to_string(options.open_segment_limit) + " tokens; it can be " + std::to_string(MAX_SEGMENT) + " at most");
+
+    const std::lock_guard<std::mutex> lock(options_mutex);
+    pending_options = options;
+}
+
+armt_context_options armt_get_options() {
+    const std::lock_guard<std::mutex> lock(options_mutex);
+    return pending_options;
+}
+
+// On a CPU a diagonal's batched products do no more at once than one layer's product already keeps busy, and their working set leaves the
+// caches, so the plain order is as fast and needs no pipeline. On a GPU one cell fills a fraction of the device (arXiv 2506.05229, fig. 1).
+static bool pays_off(const llama_model_armt & model) {
+    const ggml_backend_dev_t dev = model.dev_layer(0);
+    return dev != nullptr && ggml_backend_dev_type(dev) != GGML_BACKEND_DEVICE_TYPE_CPU;
+}
+
+armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model, const llama_cparams & cparams) {
+    armt_config config;
+    config.diagonal  = options.schedule == ARMT_SCHEDULE_AUTO ? pays_off(model) : options.schedule == ARMT_SCHEDULE_DIAGONAL;
+    config.extend    = options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND;
+    config.n_layer   = model.hparams.n_layer();
+    config.n_mem     = model.armt.n_mem;
+    config.n_segment = options.segment_size != 0 ? options.segment_size : model.armt.n_segment;
+
+    config.n_segment_max = config.n_segment;
+    if (config.extend) {
+        config.n_segment_max = options.open_segment_limit != 0 ? options.open_segment_limit : config.n_segment + DEFAULT_EXTENSION;
+        check(config.n_segment_max >= config.n_segment, "openSegmentLimit is " + std::to_string(options.open_segment_limit) +
+                                                            " tokens; it has to be at least the segment size, " + std::to_string(config.n_segment));
+    }
+    config.n_rows_max = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
+    config.n_kv_max   = GGML_PAD(config.n_segment_max + config.n_mem, 256);
+    return config;
+}
+
+uint32_t armt_resolve_max_cells(const armt_context_options & options, const llama_model_armt & model) {
+    const uint32_t n_layer = model.hparams.n_layer();
+    if (options.max_cells != 0) {
+        return std::min(options.max_cells, n_layer);
+    }
+    // a CPU gains nothing from wide products, and the activations of few cells stay in its caches
+    return pays_off(model) ? n_layer : 1;
+}

@@ -1,0 +1,251 @@
+#include "armt-sequence.h"
+
+#include <algorithm>
+
+static uint32_t pad(uint32_t n, uint32_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+llama_pos armt_sequence::pos_last() const {
+    return empty() ? -1 : pos_open + llama_pos(n_open + pending.size()) - 1;
+}
+
+void armt_sequence::clear() {
+    *this = armt_sequence();
+    stale = true;
+}
+
+void armt_sequence::push(llama_token token, llama_pos pos, int32_t out) {
+    if (empty()) {
+        pos_first = pos_open = pos;
+    }
+    pending.push_back({token, out});
+}
+
+uint32_t armt_sequence::segment_size(const armt_config & config) const {
+    const uint64_t start = pos_open - pos_first;
+    const uint64_t size  = start == 0 ? plan.n_first : plan.n_each;
+    // the plan's last segment is the open one, which may be filled up
+    return plan.n_total > 0 && start + size < plan.n_total ? uint32_t(size) : config.n_segment;
+}
+
+// index in the open segment of the first token with an output, among the first n_max
+uint32_t armt_sequence::find_first_output(uint32_t n_max) const {
+    if (first_output != UINT32_MAX) {
+        return first_output;
+    }
+    for (uint32_t i = n_open; i < n_max && i - n_open < pending.size(); ++i) {
+        if (pending[i - n_open].out >= 0) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
+uint32_t armt_sequence::capacity(const armt_config & config) const {
+    const uint32_t size = segment_size(config);
+    return config.extend && find_first_output(size) < size ? std::max(size, config.n_segment_max) : size;
+}
+
+bool armt_sequence::fits(const armt_config & config, const std::vector<bool> & outputs) const {
+    if (!config.extend) {
+        return true;
+    }
+    armt_sequence next = *this;
+    for (const bool output : outputs) {
+        next.push(0, 0, output ? 0 : -1);
+    }
+    for (;;) {
+        const uint32_t n_tokens = next.n_open + next.pending.size();
+        const uint32_t room     = next.capacity(config);
+        if (n_tokens <= room) {
+            return true;
+        }
+        if (room > next.segment_size(config)) {
+            return false;
+        }
+        next.pending.erase(next.pending.begin(), next.pending.begin() + (room - next.n_open));
+        next.open_segment(room);
+    }
+}
+
+bool armt_sequence::wants_output() const {
+    return std::any_of(pending.begin(), pending.end(), [](const armt_pending & token) { return token.out >= 0; });
+}
+
+bool armt_sequence::flight_wants_output() const {
+    return std::any_of(flight_outputs.begin(), flight_outputs.end(), [](const auto & outputs) { return !outputs.empty(); });
+}
+
+bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool close) const {
+    const uint32_t room      = capacity(config) - n_open;
+    const bool     in_flight = n_in_flight() > 0;
+
+    // a segment is closed only once a token beyond it is there: until then it may still be removed from, or read for its logits
+    if (pending.size() > room) {
+        if (config.diagonal && n_open == 0 && (!in_flight || n_flight == room)) {
+            make_diagonal(config, step, true);
+        } else if (in_flight) {
+            make_diagonal(config, step, false);
+        } else {
+            make_open(config, step, std::min(room, config.n_rows_max), room <= config.n_rows_max);
+        }
+        return true;
+    }
+    const bool closes  = close && n_open + pending.size() > 0;
+    const bool compute = closes || wants_output();
+    if (in_flight && (close || compute || flight_wants_output())) {
+        make_diagonal(config, step, false);
+        return true;
+    }
+    if (compute) {
+        const uint32_t n_text = std::min<uint32_t>(pending.size(), config.n_rows_max);
+        make_open(config, step, n_text, closes && n_text == pending.size());
+        return true;
+    }
+    return false;
+}
+
+bool armt_sequence::next_flight_step(const armt_config & config, armt_step & step) const {
+    if (n_in_flight() == 0) {
+        return false;
+    }
+    make_diagonal(config, step, false);
+    return true;
+}
+
+void armt_sequence::take_pending(uint32_t n, armt_step & step) const {
+    for (uint32_t i = 0; i < n; ++i) {
+        step.tokens.push_back(pending[i].token);
+    }
+}
+
+void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, bool inject) const {
+    const bool     in_flight = n_in_flight() > 0;
+    const uint64_t youngest  = inject ? n_segments : n_segments - 1;
+
+    step        = armt_step();
+    step.type   = ARMT_STEP_DIAGONAL;
+    step.inject = inject;
+    step.n_text = inject ? capacity(config) : n_flight;
+    step.n_mem  = config.n_mem;
+    step.layer0 = inject ? 0 : layer0;
+    step.layer1 = in_flight ? layer1 : 1;
+    if (inject) {
+        take_pending(step.n_text, step);
+    }
+    for (uint32_t il = step.layer0; il < step.layer1; ++il) {
+        step.first_in_layer.push_back(youngest - (il - step.layer0) == 0);
+    }
+    if (step.layer1 == config.n_layer) {
+        std::vector<armt_output> outputs;
+        if (!flight_outputs.empty()) {
+            outputs = flight_outputs.front();
+        } else { // a model of one layer
+            for (uint32_t i = 0; i < step.n_text; ++i) {
+                if (pending[i].out >= 0) {
+                    outputs.push_back({i, pending[i].out});
+                }
+            }
+        }
+        for (const armt_output & output : outputs) {
+            step.out_rows.push_back(output.row);
+            step.outs.push_back(output.out);
+        }
+    }
+}
+
+void armt_sequence::make_open(const armt_config & config, armt_step & step, uint32_t n_text, bool close) const {
+    step        = armt_step();
+    step.type   = ARMT_STEP_OPEN;
+    step.n_text = n_text;
+    step.n_mem  = close ? config.n_mem : 0;
+    step.first  = n_segments == 0;
+    step.n_past = {n_open};
+    // few rows: a step like the next one, so that its graph can be reused; many rows: nothing computed in vain
+    step.n_kv = std::min(pad(n_open + step.n_rows(), step.n_rows() <= 8 ? 256 : 32), config.n_kv_max);
+    take_pending(n_text, step);
+    for (uint32_t i = 0; i < n_text; ++i) {
+        if (pending[i].out >= 0) {
+            step.out_rows.push_back(i);
+            step.outs.push_back(pending[i].out);
+        }
+    }
+}
+
+void armt_sequence::finish_step(const armt_config & config, const armt_step & step) {
+    if (step.type == ARMT_STEP_DIAGONAL) {
+        finish_diagonal(config, step);
+    } else {
+        finish_open(config, step);
+    }
+}
+
+void armt_sequence::finish_diagonal(const armt_config & config, const armt_step & step) {
+    if (step.inject) {
+        std::vector<armt_output> outputs;
+        for (uint32_t i = 0; i < step.n_text; ++i) {
+            if (pending[i].out >= 0) {
+                outputs.push_back({i, pending[i].out});
+            }
+        }
+        flight_outputs.push_back(std::move(outputs));
+        n_flight = step.n_text;
+        pending.erase(pending.begin(), pending.begin() + step.n_text);
+        open_segment(step.n_text);
+    }
+    if (step.layer1 == config.n_layer) {
+        flight_outputs.pop_front();
+    }
+    layer0 = step.layer0 + 1;
+    layer1 = std::min(step.layer1 + 1, config.n_layer);
+    if (layer0 >= layer1) {
+        layer0 = layer1 = 0;
+    }
+    stats.n_cells += step.layer1 - step.layer0;
+}
+
+void armt_sequence::finish_open(const armt_config & config, const armt_step & step) {
+    if (first_output == UINT32_MAX) {
+        first_output = find_first_output(n_open + step.n_text);
+    }
+    pending.erase(pending.begin(), pending.begin() + step.n_text);
+    n_open += step.n_text;
+    if (step.n_mem > 0) {
+        open_segment(n_open);
+        stats.n_cells += config.n_layer;
+    }
+}
+
+// closes a segment of n_text tokens and opens the next
+void armt_sequence::open_segment(uint32_t n_text) {
+    pos_open += llama_pos(n_text);
+    n_open       = 0;
+    first_output = UINT32_MAX;
+    n_segments++;
+}
+
+bool armt_sequence::truncate(llama_pos p0) {
+    if (p0 > pos_last()) {
+        return true;
+    }
+    if (p0 < pos_open) {
+        return false;
+    }
+    const uint32_t n_keep = p0 - pos_open;
+    pending.resize(n_keep > n_open ? n_keep - n_open : 0);
+    n_open = std::min(n_open, n_keep);
+    if (first_output != UINT32_MAX && first_output >= n_keep) {
+        first_output = UINT32_MAX;
+    }
+    return true;
+}
+
+void armt_sequence::forget_outputs() {
+    for (armt_pending & token : pending) {
+        token.out = -1;
+    }
+    for (auto & outputs : flight_outputs) {
+        outputs.clear();
+    }
+}

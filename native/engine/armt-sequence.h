@@ -1,0 +1,107 @@
+#pragma once
+
+// What the engine knows of one sequence besides its tensors, and which step comes next for it. Nothing here touches ggml.
+
+#include "armt-api.h"
+#include "armt-step.h"
+
+#include <deque>
+#include <vector>
+
+// What the steps of all sequences of a context have in common
+struct armt_config {
+    bool     diagonal = false;
+    bool     extend   = false; // the open segment grows once an output of it was asked for
+    uint32_t n_layer        = 0;
+    uint32_t n_mem          = 0; // memory tokens, M
+    uint32_t n_segment      = 0; // text tokens in a segment, S
+    uint32_t n_segment_max  = 0; // text tokens in an extended segment
+    uint32_t n_rows_max     = 0; // text rows of one step of an open segment
+    uint32_t n_kv_max       = 0; // rows of the K/V cache of a sequence
+};
+
+// Segment sizes of a prompt that is known whole (segment_alignment)
+struct armt_plan {
+    uint64_t n_first = 0;
+    uint64_t n_each  = 0;
+    uint64_t n_total = 0; // 0: no plan
+};
+
+struct armt_pending {
+    llama_token token;
+    int32_t     out; // row in the context's output buffer, -1: none
+};
+
+class armt_sequence {
+public:
+    // Positions: the first token's, the open segment's first, the last taken in (-1: empty)
+    llama_pos pos_first = 0;
+    llama_pos pos_open  = 0;
+    llama_pos pos_last() const;
+
+    uint32_t n_open     = 0; // tokens of the open segment in the K/V cache
+    uint64_t n_segments = 0; // segments closed, those in flight included
+
+    // Tokens that were taken in and not computed. They wait until their segment is known to be closed, so that it can go
+    // through the layers as a whole, or until an output of the open segment is asked for.
+    std::deque<armt_pending> pending;
+
+    // The open segment's first computed token with an output; UINT32_MAX: none
+    uint32_t first_output = UINT32_MAX;
+
+    armt_plan plan;
+
+    // A and z must be zeroed before the next step
+    bool stale = false;
+
+    armt_sequence_stats stats = {};
+
+    bool     empty()       const { return n_segments == 0 && n_open == 0 && pending.empty(); }
+    uint32_t n_in_flight() const { return layer1 - layer0; }
+
+    void clear();
+
+    // Takes in a token at pos_last() + 1; pos counts for an empty sequence only.
+    void push(llama_token token, llama_pos pos, int32_t out);
+
+    // Text tokens that the open segment holds before it closes.
+    uint32_t capacity(const armt_config & config) const;
+
+    // Whether n_tokens more fit, those at which outputs[i] is set asking for one. False only where an extended segment would pass its limit.
+    bool fits(const armt_config & config, const std::vector<bool> & outputs) const;
+
+    // The next step, if there is anything to do. close: computes all, and closes the open segment whatever its length.
+    bool next_step(const armt_config & config, armt_step & step, bool close) const;
+
+    // The next step that brings the in-flight segments on and lets no other in.
+    bool next_flight_step(const armt_config & config, armt_step & step) const;
+
+    // Books a step of next_step that was computed.
+    void finish_step(const armt_config & config, const armt_step & step);
+
+    // Drops the tokens from position p0 on. False, and nothing changed, where p0 lies before the open segment.
+    bool truncate(llama_pos p0);
+
+    // Forgets all outputs that were not computed.
+    void forget_outputs();
+
+private:
+    // In-flight segments wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text tokens.
+    uint32_t layer0   = 0;
+    uint32_t layer1   = 0;
+    uint32_t n_flight = 0;
+    std::deque<std::vector<armt_output>> flight_outputs; // oldest first
+
+    uint32_t segment_size(const armt_config & config) const;
+    uint32_t find_first_output(uint32_t n_max) const;
+    bool     wants_output() const;
+    bool     flight_wants_output() const;
+
+    void make_diagonal(const armt_config & config, armt_step & step, bool inject) const;
+    void make_open    (const armt_config & config, armt_step & step, uint32_t n_text, bool close) const;
+    void take_pending(uint32_t n, armt_step & step) const;
+
+    void finish_diagonal(const armt_config & config, const armt_step & step);
+    void finish_open    (const armt_config & config, const armt_step & step);
+    void open_segment(uint32_t n_text);
+};

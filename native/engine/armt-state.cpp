@@ -1,0 +1,173 @@
+// Saving and loading of sequences. The layout of a sequence: header, counts, pending tokens, memory, K/V rows of the open segment.
+
+#include "armt-error.h"
+#include "armt-memory.h"
+
+#include "llama-impl.h"
+#include "llama-io.h"
+
+#include <stdexcept>
+
+static constexpr uint32_t STATE_MAGIC   = 0x746d7261; // "armt"
+static constexpr uint32_t STATE_VERSION = 1;
+
+template <typename T> static void write_value(llama_io_write_i & io, T value) {
+    io.write(&value, sizeof(value));
+}
+
+template <typename T> static T read_value(llama_io_read_i & io) {
+    T value;
+    io.read(&value, sizeof(value));
+    return value;
+}
+
+// What decides whether a state of one context makes sense in another
+std::vector<uint32_t> llama_memory_armt::state_sizes() const {
+    return {config.n_layer, config.n_segment, config.n_mem, config.extend ? 1u : 0u, config.n_segment_max, uint32_t(type_k()), uint32_t(type_v())};
+}
+
+void llama_memory_armt::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags) const {
+    if (seq_id >= 0) {
+        if (!has_sequence(seq_id)) {
+            throw std::runtime_error("there is no sequence " + std::to_string(seq_id));
+        }
+        write_sequence(io, seq_id);
+        return;
+    }
+    write_value<uint32_t>(io, n_seq_max());
+    for (uint32_t s = 0; s < n_seq_max(); ++s) {
+        write_sequence(io, s);
+    }
+}
+
+void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags) {
+    try {
+        if (seq_id >= 0) {
+            if (!has_sequence(seq_id)) {
+                throw std::runtime_error("there is no sequence " + std::to_string(seq_id));
+            }
+            read_sequence(io, seq_id);
+            return;
+        }
+        const uint32_t n_seqs = read_value<uint32_t>(io);
+        if (n_seqs != n_seq_max()) {
+            throw std::runtime_error("the state holds " + std::to_string(n_seqs) + " sequences and this context " + std::to_string(n_seq_max()));
+        }
+        for (uint32_t s = 0; s < n_seqs; ++s) {
+            read_sequence(io, s);
+        }
+    } catch (const std::exception & error) {
+        armt_set_error(id, error.what());
+        throw;
+    }
+}
+
+static void write_counts(llama_io_write_i & io, const armt_sequence & seq) {
+    write_value<int32_t>(io, seq.pos_first);
+    write_value<int32_t>(io, seq.pos_open);
+    write_value<uint32_t>(io, seq.n_open);
+    write_value<uint64_t>(io, seq.n_segments);
+    write_value<uint32_t>(io, seq.first_output);
+    write_value<uint64_t>(io, seq.plan.n_first);
+    write_value<uint64_t>(io, seq.plan.n_each);
+    write_value<uint64_t>(io, seq.plan.n_total);
+    write_value<uint8_t>(io, seq.stale);
+    write_value<uint32_t>(io, uint32_t(seq.pending.size()));
+    for (const armt_pending & token : seq.pending) {
+        write_value<int32_t>(io, token.token);
+    }
+}
+
+// Throws where the counts contradict each other, so that no later step can be led astray.
+static armt_sequence read_counts(llama_io_read_i & io, const armt_config & config, uint32_t n_vocab) {
+    armt_sequence seq;
+    seq.pos_first    = read_value<int32_t>(io);
+    seq.pos_open     = read_value<int32_t>(io);
+    seq.n_open       = read_value<uint32_t>(io);
+    seq.n_segments   = read_value<uint64_t>(io);
+    seq.first_output = read_value<uint32_t>(io);
+    seq.plan.n_first = read_value<uint64_t>(io);
+    seq.plan.n_each  = read_value<uint64_t>(io);
+    seq.plan.n_total = read_value<uint64_t>(io);
+    seq.stale        = read_value<uint8_t>(io) != 0;
+
+    const uint32_t n_pending = read_value<uint32_t>(io);
+    const auto     is_size   = [&](uint64_t n) { return n >= 1 && n <= config.n_segment; };
+    const bool     plan_ok   = seq.plan.n_total == 0 || (is_size(seq.plan.n_first) && is_size(seq.plan.n_each));
+    const bool     start_ok  = seq.pos_first >= 0 && seq.pos_open >= seq.pos_first && (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
+    if (!plan_ok || !start_ok || seq.n_open > config.n_segment_max || n_pending > config.n_segment_max ||
+        seq.n_open + n_pending > seq.capacity(config)) {
+        throw std::runtime_error("the state is damaged: its counts contradict each other");
+    }
+    for (uint32_t i = 0; i < n_pending; ++i) {
+        const int32_t token = read_value<int32_t>(io);
+        if (token < 0 || uint32_t(token) >= n_vocab) {
+            throw std::runtime_error("the state is damaged: token id " + std::to_string(token) + " is out of range");
+        }
+        seq.pending.push_back({token, -1});
+    }
+    return seq;
+}
+
+void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_id) const {
+    // a state holds no in-flight segments: their activations would be most of it
+    const_cast<llama_memory_armt *>(this)->run_flight(seq_id);
+
+    const armt_sequence & seq = sequences[seq_id];
+    write_value(io, STATE_MAGIC);
+    write_value(io, STATE_VERSION);
+    io.write_string(model.armt.fingerprint);
+    for (const uint32_t size : state_sizes()) {
+        write_value(io, size);
+    }
+    write_counts(io, seq);
+    if (!seq.stale) {
+        for (const layer_group & group : groups) {
+            io.write_tensor(group.az, seq_id * group.az->nb[3], group.az->nb[3]);
+        }
+    }
+    if (seq.n_open > 0) {
+        for (const layer & l : layers) {
+            io.write_tensor(l.k, seq_id * l.k->nb[2], seq.n_open * l.k->nb[1]);
+            io.write_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
+        }
+    }
+}
+
+void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id) {
+    if (read_value<uint32_t>(io) != STATE_MAGIC) {
+        throw std::runtime_error("this is no state of an ARMT model");
+    }
+    const uint32_t version = read_value<uint32_t>(io);
+    if (version != STATE_VERSION) {
+        throw std::runtime_error("the state is of format " + std::to_string(version) + " and this version reads format " + std::to_string(STATE_VERSION));
+    }
+    std::string fingerprint;
+    io.read_string(fingerprint);
+    if (fingerprint != model.armt.fingerprint) {
+        throw std::runtime_error("the state is of another model; load it with the model file that it was saved with");
+    }
+    const std::vector<uint32_t> sizes = state_sizes();
+    for (const uint32_t size : sizes) {
+        if (read_value<uint32_t>(io) != size) {
+            throw std::runtime_error("the state is of a context with another segment size, segment overflow or K/V type; make the context with the same options");
+        }
+    }
+    const armt_sequence seq = read_counts(io, config, model.vocab.n_tokens());
+
+    // tensors are written when io is done, also after an error: until then the sequence counts as cleared
+    clear_sequence(seq_id);
+    if (!seq.stale) {
+        for (const layer_group & group : groups) {
+            io.read_tensor(group.az, seq_id * group.az->nb[3], group.az->nb[3]);
+        }
+    }
+    if (seq.n_open > 0) {
+        for (const layer & l : layers) {
+            io.read_tensor(l.k, seq_id * l.k->nb[2], seq.n_open * l.k->nb[1]);
+            io.read_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
+        }
+    }
+    sequences[seq_id] = seq;
+    publish_stats(seq_id);
+}
