@@ -1,7 +1,7 @@
 import { DisposedError, type LlamaContext, type LlamaContextSequence } from "node-llama-cpp";
 import { ArmtSequence } from "./ArmtSequence.js";
 import type { ArmtAddon, NativeContextInfo } from "./addon.js";
-import { ArmtEvalError, ArmtUnsupportedError } from "./errors.js";
+import { ArmtError, ArmtEvalError, ArmtUnsupportedError } from "./errors.js";
 import type { ArmtModelFacts } from "./facts.js";
 import {
     betweenBatches,
@@ -13,6 +13,7 @@ import {
 import { type ArmtContextOptions, type ArmtSegmentOverflow, schedules, segmentOverflows } from "./options.js";
 import { ProgressReporter } from "./progress.js";
 import { planSegments } from "./segments.js";
+import { countStateTokens } from "./state-file.js";
 
 /** What node-llama-cpp says of a failed native evaluation, whatever the reason. */
 const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
@@ -96,6 +97,20 @@ export class ArmtContext {
         const internals = contextInternals(context);
         const decodeTokens = internals._decodeTokens.bind(context);
         const getSequence = context.getSequence.bind(context);
+        const native = internals._ctx;
+        const loadState = native.loadSequenceStateFromFile.bind(native);
+        Object.defineProperty(native, "loadSequenceStateFromFile", {
+            value: async (file: string, sequenceId: number, maxTokens: number) => {
+                try {
+                    const tokens = await countStateTokens(file);
+                    return await loadState(file, sequenceId, Math.min(tokens, maxTokens));
+                } catch (error) {
+                    // node-llama-cpp takes the sequence for empty now
+                    native.disposeSequence(sequenceId);
+                    throw this.explainStateFailure(file, error);
+                }
+            }
+        });
         Object.defineProperties(context, {
             armt: { value: this, enumerable: true },
             getSequence: {
@@ -143,6 +158,13 @@ export class ArmtContext {
             if (sequence !== undefined) await betweenBatches(context, async () => sequence.takeOver(tokens));
             throw this.explain(error);
         }
+    }
+
+    private explainStateFailure(file: string, error: unknown): unknown {
+        if (!(error instanceof Error) || !error.message.startsWith("Failed to load state")) return error;
+        return new ArmtError(`cannot load ${file}: ${this.addon.lastError(this.id) || error.message}`, {
+            cause: error
+        });
     }
 
     private explain(error: unknown): unknown {

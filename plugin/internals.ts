@@ -15,7 +15,14 @@ export interface DecodeRequest {
 
 export type DecodeTokens = (request: DecodeRequest, logitDataMapper: unknown) => Promise<unknown>;
 
+/** The native context. */
+export interface NativeContext {
+    loadSequenceStateFromFile(file: string, sequenceId: number, maxTokens: number): Promise<Uint32Array>;
+    disposeSequence(sequenceId: number): void;
+}
+
 export interface ContextInternals {
+    readonly _ctx: NativeContext;
     _decodeTokens: DecodeTokens;
     readonly _queuedDecodes: DecodeRequest[];
     _dispatchErrorForQueuedDecodesAndDequeue(requests: ReadonlySet<DecodeRequest>, error: unknown): void;
@@ -37,6 +44,7 @@ type WithLock = <T>(scope: readonly [object, string], callback: () => Promise<T>
 
 export function contextInternals(context: LlamaContext): ContextInternals {
     return internals<ContextInternals>(context, [
+        "_ctx",
         "_decodeTokens",
         "_queuedDecodes",
         "_dispatchErrorForQueuedDecodesAndDequeue",

@@ -1,4 +1,4 @@
-// Saving and loading of sequences. The layout of a sequence: header, counts, pending tokens, memory, K/V rows of the open segment.
+// Saving and loading of sequences. The layout of a sequence: header, counts, pending tokens, memory, K/V rows of the open segment, end mark.
 
 #include "armt-error.h"
 #include "armt-memory.h"
@@ -10,13 +10,15 @@
 
 static constexpr uint32_t STATE_MAGIC   = 0x746d7261; // "armt"
 static constexpr uint32_t STATE_VERSION = 1;
+// llama_file gives nothing at the end of a file, and no error; only what comes last tells whether all was there
+static constexpr uint32_t STATE_END     = 0x21646e65; // "end!"
 
 template <typename T> static void write_value(llama_io_write_i & io, T value) {
     io.write(&value, sizeof(value));
 }
 
 template <typename T> static T read_value(llama_io_read_i & io) {
-    T value;
+    T value = {};
     io.read(&value, sizeof(value));
     return value;
 }
@@ -132,6 +134,7 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
             io.write_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
         }
     }
+    write_value(io, STATE_END);
 }
 
 void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id) {
@@ -167,6 +170,9 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
             io.read_tensor(l.k, seq_id * l.k->nb[2], seq.n_open * l.k->nb[1]);
             io.read_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
         }
+    }
+    if (read_value<uint32_t>(io) != STATE_END) {
+        throw std::runtime_error("the state is damaged: it ends too early");
     }
     sequences[seq_id] = seq;
     publish_stats(seq_id);

@@ -95,7 +95,11 @@ test("a state of another model or other sizes is refused and changes nothing", a
     };
     const refused = (other: LlamaModel, options: TestContextOptions, what: string) =>
         withSequence(other, options, async (sequence) => {
-            await t.throwsAsync(load(sequence, file), undefined, what);
+            await t.throwsAsync(
+                load(sequence, file),
+                { message: /^cannot load .*: the state is of a(nother model| context)/ },
+                what
+            );
             const fresh = await withSequence(other, options, (untouched) => readLogits(untouched, rest));
             t.is(sequence.armt!.tokens, 0, what);
             t.deepEqual(await readLogits(sequence, rest), fresh, what);
@@ -111,16 +115,26 @@ test("a damaged state is refused", async (t) => {
     const { model } = await loadTiny(t);
     await saveState(model, {}, file);
     const bytes = readFileSync(file);
-    const damaged = {
-        truncated: bytes.subarray(0, Math.floor(bytes.length / 2)),
-        "its last byte missing": bytes.subarray(0, -1),
-        "numbers instead of a header": Buffer.concat([bytes.subarray(0, 12), Buffer.alloc(bytes.length - 12, 0xff)])
-    };
-    for (const [what, content] of Object.entries(damaged)) {
+    const damaged: [what: string, content: Uint8Array, message: RegExp][] = [
+        ["truncated", bytes.subarray(0, Math.floor(bytes.length / 2)), /damaged: it ends too early$/],
+        ["its last byte missing", bytes.subarray(0, -1), /damaged: it ends too early$/],
+        ["cut within its tokens", bytes.subarray(0, 100), /damaged: it ends within its list of tokens$/],
+        ["empty", bytes.subarray(0, 0), /is no saved state of a sequence$/],
+        ["another file", Buffer.alloc(200, 7), /is no saved state of a sequence$/],
+        [
+            "no ARMT state",
+            Buffer.concat([bytes.subarray(0, 12), Buffer.alloc(bytes.length, 0xff)]),
+            /no state of an ARMT model$/
+        ]
+    ];
+    for (const [what, content, message] of damaged) {
         const bad = path.join(folder, "bad");
         writeFileSync(bad, content);
         await withSequence(model, {}, async (sequence) => {
-            await t.throwsAsync(load(sequence, bad), undefined, what);
+            await read(sequence, prompt);
+            await t.throwsAsync(load(sequence, bad), { message }, what);
+            t.is(sequence.armt!.tokens, 0, what);
+            await read(sequence, rest);
         });
     }
 });
