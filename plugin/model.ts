@@ -57,8 +57,9 @@ async function createArmtContext(
             const size = contextSize === undefined || contextSize === "auto" ? unbounded : contextSize;
             context = await createContext({ ...options, contextSize: size });
         } catch (error) {
+            // node-llama-cpp estimates sizes with the same options first, and says of a failure there that memory is short
             const reason = addon.lastError(0);
-            if (!(error instanceof Error) || error.message !== "Failed to create context" || reason === "") throw error;
+            if (!(error instanceof Error) || reason === "") throw error;
             throw new ArmtNativeError(reason, { cause: error });
         } finally {
             addon.setContextOptions(null);

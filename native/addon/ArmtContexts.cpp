@@ -92,7 +92,7 @@ void plan_segments(const Napi::CallbackInfo & info) {
     });
 }
 
-// lastError(id): the engine's last message; empty where it has none
+// lastError(id): the engine's message since the last call, once; empty where it has none
 Napi::Value last_error(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
         const char * message = ArmtLibrary::get().api().last_error(armt_id(info[0]));

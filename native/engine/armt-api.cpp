@@ -32,7 +32,7 @@ static llama_memory_armt & find_sequence(uint64_t id, int32_t seq_id) {
 }
 
 static bool set_context_options(const armt_context_options * options) {
-    armt_forget_error(0);
+    armt_take_error(0);
     return guard(0, [&] { armt_set_options(options != nullptr ? *options : armt_context_options{}); });
 }
 
@@ -93,7 +93,7 @@ static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, siz
 
 static const char * last_error(uint64_t id) {
     static thread_local std::string message;
-    message = armt_get_error(id);
+    message = armt_take_error(id);
     return message.c_str();
 }
 

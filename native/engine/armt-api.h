@@ -94,7 +94,8 @@ struct armt_api {
     // n_a and n_z are the numbers of floats that fit. Drains the pipeline first, so the same rule as close_segment holds. false: last_error says why.
     bool (*read_memory)(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z);
 
-    // The last message of the engine: of this context (id != 0), or of the calls without a context (id 0). Valid until the next call from this thread.
+    // Gives the last message of the engine once: of this context (id != 0), or of the calls without a context (id 0); "" where there is none since the
+    // last call. Valid until the next call from this thread.
     const char * (*last_error)(uint64_t id);
 };
 

@@ -152,7 +152,7 @@ int llama_context::decode_armt() {
         }
         n_outputs = 0;
         armt_set_error(mem.get_id(), what);
-        LLAMA_LOG_ERROR("%s: %s\n", __func__, what);
+        LLAMA_LOG_ERROR("decode_armt: %s\n", what);
         return code;
     };
     try {

@@ -11,13 +11,13 @@ void armt_set_error(uint64_t id, const std::string & message) {
     errors[id] = message;
 }
 
-std::string armt_get_error(uint64_t id) {
+std::string armt_take_error(uint64_t id) {
     const std::lock_guard<std::mutex> lock(error_mutex);
     const auto it = errors.find(id);
-    return it == errors.end() ? std::string() : it->second;
-}
-
-void armt_forget_error(uint64_t id) {
-    const std::lock_guard<std::mutex> lock(error_mutex);
-    errors.erase(id);
+    if (it == errors.end()) {
+        return "";
+    }
+    const std::string message = it->second;
+    errors.erase(it);
+    return message;
 }

@@ -5,5 +5,4 @@
 
 // Messages behind armt_api.last_error: one for each context, and one (id 0) for calls without a context. Thread-safe.
 void        armt_set_error(uint64_t id, const std::string & message);
-std::string armt_get_error(uint64_t id);
-void        armt_forget_error(uint64_t id);
+std::string armt_take_error(uint64_t id); // empty: none since the last call

@@ -31,13 +31,18 @@ private:
 
     void build_open    (const armt_step & step);
     void build_diagonal(const armt_step & step);
+    void build_next_inputs(const armt_step & step, cells c, ggml_tensor * outputs);
     void build_logits  (ggml_tensor * rows);
     void build_reserve ();
 
     // {n_embd, n_rows, n_seqs}: embeddings of the text rows, then the memory tokens
     ggml_tensor * build_embeddings(const armt_step & step);
 
-    void build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_batch);
+    // trim: the last layer is computed for some rows only, see build_last_rows
+    void build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_batch, bool trim);
+
+    // Of {ne0, n_rows, n_batch}, the rows that something looks at after the last layer: those with outputs, then all memory rows
+    ggml_tensor * build_last_rows(ggml_tensor * x);
 
     //
     // armt-graph-layer.cpp: the base model's decoder layer

@@ -4,9 +4,10 @@
 
 #include <cmath>
 
+// tensor: a view of an input from its start
 template <typename T> static void set_values(ggml_tensor * tensor, const std::vector<T> & values) {
     GGML_ASSERT(ggml_nbytes(tensor) == values.size() * sizeof(T));
-    ggml_backend_tensor_set(tensor, values.data(), 0, ggml_nbytes(tensor));
+    ggml_backend_tensor_set(tensor->view_src, values.data(), 0, ggml_nbytes(tensor));
 }
 
 bool llm_graph_input_armt::can_reuse(const llm_graph_params & params) {

@@ -18,7 +18,7 @@ uint64_t armt_register(llama_memory_armt * memory) {
 void armt_unregister(uint64_t id) {
     const std::lock_guard<std::mutex> lock(registry_mutex);
     memories.erase(id);
-    armt_forget_error(id);
+    armt_take_error(id);
 }
 
 uint64_t armt_last_registered() {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
+import path from "node:path";
 
 /** Where and with what a measurement was made. */
 export type Machine = {
@@ -21,7 +22,7 @@ export function describeMachine(): Machine {
         platform: `${os.platform()} ${os.arch()}`,
         versions: {
             node: process.version,
-            "node-llama-cpp": version(require.resolve("node-llama-cpp/package.json")),
+            "node-llama-cpp": version(path.resolve(require.resolve("node-llama-cpp"), "../../package.json")),
             "node-llama-cpp-armt": version(require.resolve("../../../package.json"))
         }
     };
