@@ -36,7 +36,7 @@ export interface ArmtContextOptions {
 
     /**
      * Tokens that an open segment can hold with `segmentOverflow: "extend"`. Unit: tokens, from the segment size. Default: segment size + 2048. Its K/V
-     * cache is allocated with the context, so memory grows with it.
+     * cache is allocated with the context, so memory grows with it. Throws `TypeError` with another `segmentOverflow`.
      */
     openSegmentLimit?: number;
 
@@ -85,6 +85,8 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         openSegmentLimit: count("openSegmentLimit", openSegmentLimit),
         maxCells: count("maxCells", maxCells)
     };
+    if (openSegmentLimit !== undefined && segmentOverflow !== "extend")
+        throw new TypeError('`armt.openSegmentLimit` is for `armt.segmentOverflow: "extend"` only');
     if (native.openSegmentLimit !== 0 && native.openSegmentLimit < native.segmentSize)
         throw new RangeError(
             `\`armt.openSegmentLimit\` (${native.openSegmentLimit}) has to be at least \`armt.segmentSize\` (${native.segmentSize})`

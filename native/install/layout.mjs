@@ -28,6 +28,7 @@ const platformPackages = Object.freeze({
  * @property {string} log log of the last build
  * @property {string} prebuiltDir folder of the prebuilt ggml libraries
  * @property {string} nodeLlamaCppVersion installed version of node-llama-cpp
+ * @property {boolean} sanitize whether libllama is built with AddressSanitizer, beside the plain one (`ARMT_SANITIZE=1`, see native/sanitize.mjs)
  * @property {string} release llama.cpp release, which is also the suffix of the libraries' names, e.g. `v0.5.0`
  */
 
@@ -78,7 +79,8 @@ export function resolveLayout(root, host = {}) {
 
     const nativeDir = path.join(root, "native");
     const buildDir = path.join(nativeDir, "build");
-    const libDir = path.join(buildDir, "lib");
+    const sanitize = process.env.ARMT_SANITIZE === "1";
+    const libDir = path.join(buildDir, sanitize ? "lib-sanitize" : "lib");
     return {
         root,
         bundle,
@@ -87,13 +89,14 @@ export function resolveLayout(root, host = {}) {
         nativeDir,
         buildDir,
         tree: path.join(buildDir, "llama.cpp"),
-        cmakeDir: path.join(buildDir, "cmake"),
+        cmakeDir: path.join(buildDir, sanitize ? "cmake-sanitize" : "cmake"),
         libDir,
         library: path.join(libDir, `libllama.${release}.so`),
         addon: path.join(root, "build", "Release", "armt.node"),
         log: path.join(buildDir, "build.log"),
         prebuiltDir,
         nodeLlamaCppVersion,
+        sanitize,
         release
     };
 }

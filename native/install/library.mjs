@@ -24,7 +24,8 @@ export async function buildLibrary(layout, tools, env, onProgress) {
         ARMT_LLAMA_DIR: layout.tree,
         ARMT_PREBUILT_DIR: layout.prebuiltDir,
         ARMT_LLAMA_VERSION: layout.release,
-        ARMT_OUTPUT_DIR: layout.libDir
+        ARMT_OUTPUT_DIR: layout.libDir,
+        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF"
     };
     const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
     dropCacheOfAnotherBuild(layout, generator, tools);

@@ -75,7 +75,7 @@ export function patchFiles(folder) {
 
 /** @param {import("./layout.mjs").Layout} layout */
 function stampFile(layout) {
-    return path.join(layout.buildDir, "stamp.json");
+    return path.join(layout.buildDir, layout.sanitize ? "stamp-sanitize.json" : "stamp.json");
 }
 
 /**
