@@ -33,7 +33,13 @@ test(refused, { segmentSize: -5 }, RangeError, /`armt\.segmentSize`/);
 test(refused, { segmentSize: 1.5 }, RangeError, /`armt\.segmentSize`/);
 test(refused, { segmentSize: "8" }, TypeError, /`armt\.segmentSize` has to be a number, got "8"/);
 test(refused, { openSegmentLimit: 2 ** 32 }, RangeError, /`armt\.openSegmentLimit`/);
-test(refused, { segmentSize: 8, openSegmentLimit: 7 }, RangeError, /openSegmentLimit` \(7\).*segmentSize` \(8\)/);
+test(
+    refused,
+    { segmentSize: 8, segmentOverflow: "extend", openSegmentLimit: 7 },
+    RangeError,
+    /openSegmentLimit` \(7\).*segmentSize` \(8\)/
+);
+test(refused, { openSegmentLimit: 70 }, TypeError, /`armt\.openSegmentLimit` is for `armt\.segmentOverflow: "extend"`/);
 test(refused, { maxCells: 0 }, RangeError, /`armt\.maxCells`/);
 test(
     refused,
