@@ -19,6 +19,7 @@ export interface ModelOptions {
     batchSize: number;
     kvType: KvType;
     threads?: number;
+    verify: boolean;
     verbose?: boolean;
 }
 
@@ -55,6 +56,11 @@ export function addModelOptions(parser: Argv<object>, defaultKvType: KvType): vo
             choices: Object.keys(kvTypes) as KvType[],
             default: defaultKvType,
             describe: "Number type of the open segment's K/V cache"
+        })
+        .option("verify", {
+            type: "boolean",
+            default: true,
+            describe: "Compare the whole file with its fingerprint first, so that damage is told; --no-verify: don't"
         })
         .option("threads", {
             type: "number",

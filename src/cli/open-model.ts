@@ -5,6 +5,7 @@ import { openGguf } from "../gguf/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { contextOptions, type ModelOptions } from "./model-options.js";
 import { NativeLog } from "./native-log.js";
+import { verifyWithProgress } from "./verify.js";
 
 /** A loaded model. */
 export interface OpenModel {
@@ -20,8 +21,8 @@ export interface OpenModel {
  * @throws {ArmtError} where the file is not a whole model file
  */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
-    const { model: modelPath, threads, verbose = false } = options;
-    await checkModelFile(modelPath);
+    const { model: modelPath, threads, verify, verbose = false } = options;
+    if ((await checkModelFile(modelPath)) && verify) await verifyWithProgress(modelPath);
     const { getLlama, LlamaLogLevel } = await import("../../plugin/index.js");
     const log = new NativeLog(verbose);
     const llama = await getLlama({
@@ -51,12 +52,17 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     }
 }
 
-/** llama.cpp and node-llama-cpp read some broken files as if they were whole, so the strict reader goes first. */
-async function checkModelFile(modelPath: string): Promise<void> {
+/**
+ * llama.cpp and node-llama-cpp read some broken files as if they were whole, so the strict reader goes first.
+ * @returns whether it is an ARMT model
+ */
+async function checkModelFile(modelPath: string): Promise<boolean> {
     const file = await openGguf(modelPath);
     try {
         const architecture = file.metadata.get("general.architecture");
-        if (architecture?.type === "STRING" && architecture.value === armtArchitecture) validateArmtFile(file);
+        const isArmt = architecture?.type === "STRING" && architecture.value === armtArchitecture;
+        if (isArmt) validateArmtFile(file);
+        return isArmt;
     } finally {
         await file.close();
     }

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { FINGERPRINT_KEY } from "../gguf/fingerprint.js";
 import { type GgufWriteValue, writeGguf } from "../gguf/writer.js";
 import { AtomicFile } from "../util/atomic-file.js";
 import { ArmtError, quote } from "../util/errors.js";
@@ -8,7 +9,7 @@ import { type BaseConfig, parseBaseConfig } from "./base-config.js";
 import { Checkpoint, sameContents } from "./checkpoint.js";
 import type { TargetType } from "./float-encode.js";
 import { LayoutPlan, type PlannedTensor } from "./layout.js";
-import { FINGERPRINT_KEY, modelKeys } from "./metadata.js";
+import { modelKeys } from "./metadata.js";
 import { streamTensor } from "./stream.js";
 import { copyTokenizer } from "./tokenizer/from-gguf.js";
 import { readTokenizer } from "./tokenizer/tokenizer.js";

@@ -4,8 +4,6 @@ import type { BaseConfig } from "./base-config.js";
 import type { TargetType } from "./float-encode.js";
 import type { MemorySizes } from "./layout.js";
 
-/** Holds the digest of the tensor data; states and snapshots are bound to it. */
-export const FINGERPRINT_KEY = "armt.fingerprint";
 /** Version of docs/model-file.md that the converter writes. */
 const FORMAT_VERSION = 1;
 /** ARMT has no bound of its own; this one keeps llama.cpp's 32-bit positions safe. Unit: tokens. */

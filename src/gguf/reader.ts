@@ -68,6 +68,11 @@ export class GgufFile {
         return this.file.read(tensor.offset + start, stop - start);
     }
 
+    /** The file's bytes from `start` to `end`, whatever they mean. */
+    public async readBytes(start: number, end: number): Promise<Buffer> {
+        return this.file.read(start, end - start);
+    }
+
     public async close(): Promise<void> {
         await this.file.close();
     }

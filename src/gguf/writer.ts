@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type AtomicFileOptions, writeAtomically } from "../util/atomic-file.js";
 import { ArmtError, quote } from "../util/errors.js";
+import { BLANK_DIGEST, DIGEST_LENGTH } from "./fingerprint.js";
 import { align } from "./header.js";
 import { DEFAULT_ALIGNMENT, MAX_TENSOR_NAME_BYTES } from "./limits.js";
 import {
@@ -32,13 +33,11 @@ export type GgufTensorData = {
 export type GgufContents = {
     metadata: ReadonlyMap<string, GgufWriteValue>;
     tensors: readonly GgufTensorData[];
-    /** A key that gets the SHA-256 (64 hex digits) of all tensor data in file order, padding left out, as a STRING. */
+    /** A key that gets the SHA-256 (64 hex digits) of the whole file, with zeros in the place of those digits, as a STRING. */
     digestKey?: string;
 };
 
 const VERSION = 3;
-/** Length of a SHA-256 in hex digits. */
-const DIGEST_LENGTH = 64;
 
 /**
  * Writes a GGUF file tensor by tensor; it appears under its name only when complete.
@@ -48,18 +47,19 @@ export async function writeGguf(path: string, contents: GgufContents, options: A
     const { header, digestOffset } = buildHeader(contents);
     await writeAtomically(path, options, async (file) => {
         const hash = createHash("sha256");
-        await file.write(header);
+        const write = async (bytes: Uint8Array) => {
+            hash.update(bytes);
+            await file.write(bytes);
+        };
+        await write(header);
         for (const tensor of contents.tensors) {
             const start = file.position;
-            for await (const piece of tensor.data()) {
-                hash.update(piece);
-                await file.write(piece);
-            }
+            for await (const piece of tensor.data()) await write(piece);
             const length = file.position - start;
             const expected = tensorByteLength(ggmlType(tensor.type), tensor.shape);
             if (length !== expected)
                 throw new ArmtError(`tensor ${quote(tensor.name)}: got ${length} bytes of data, expected ${expected}`);
-            await file.write(Buffer.alloc(align(file.position, DEFAULT_ALIGNMENT) - file.position));
+            await write(Buffer.alloc(align(file.position, DEFAULT_ALIGNMENT) - file.position));
         }
         if (digestOffset !== undefined) await file.writeAt(Buffer.from(hash.digest("hex")), digestOffset);
     });
@@ -99,7 +99,7 @@ function buildHeader({ metadata, tensors, digestKey }: GgufContents): { header: 
     let digestOffset: number | undefined;
     if (digestKey !== undefined) {
         push(encodeString(digestKey));
-        for (const bytes of encodeValue({ type: "STRING", value: "0".repeat(DIGEST_LENGTH) })) push(bytes);
+        for (const bytes of encodeValue({ type: "STRING", value: BLANK_DIGEST })) push(bytes);
         digestOffset = length - DIGEST_LENGTH;
     }
     let offset = 0;

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { convertCheckpoint } from "../../src/convert/convert.js";
@@ -105,6 +105,9 @@ const refused = test.macro({
         writeIds(folder, [1, 2, 96]);
         copyFileSync(file, path.join(folder, "cut.gguf"));
         truncateSync(path.join(folder, "cut.gguf"), 100_000);
+        const flipped = readFileSync(file);
+        flipped[flipped.length - 50]! ^= 4;
+        writeFileSync(path.join(folder, "flipped.gguf"), flipped);
         const before = readdirSync(folder);
         const { code, stdout, stderr } = await runArmt(args.map((arg) => arg.replace("{}", folder)));
         t.is(code, 1);
@@ -117,6 +120,8 @@ const refused = test.macro({
 });
 test(refused, ["run", "{}/tiny.gguf", "-p", "text"], /no tokenizer.*--tokens/);
 test(refused, ["run", "{}/cut.gguf", "--tokens", "{}/ids.json"], /truncated/);
+test(refused, ["run", "{}/flipped.gguf", "--tokens", "{}/ids.json"], /flipped\.gguf" is damaged or was changed/);
+test(refused, ["run", "{}/flipped.gguf", "--no-verify", "--tokens", "{}/ids.json"], /token id 96 at position 2/);
 test(refused, ["logits", "{}/tiny.gguf", "--tokens", "{}/ids.json", "-o", "{}/o"], /token id 96 at position 2/);
 test(refused, ["logits", "{}/cut.gguf", "--tokens", "{}/ids.json", "-o", "{}/o"], /truncated/);
 test(refused, ["logits", "{}/tiny.gguf", "--tokens", "{}/ids.json", "-o", "{}/no/o"], /token id 96|no such file/);

@@ -1,7 +1,6 @@
 import type { CommandModule } from "yargs";
 import { describeGguf } from "../../gguf/describe.js";
-import { verifyFingerprint } from "../../gguf/fingerprint.js";
-import { createProgressBar } from "../../util/progress.js";
+import { verifyWithProgress } from "../verify.js";
 
 type InspectArguments = { file: string; json: boolean; tensors: boolean; verify: boolean };
 
@@ -18,7 +17,7 @@ export const command: CommandModule<object, InspectArguments> = {
             .option("json", { describe: "Print JSON", type: "boolean", default: false })
             .option("tensors", { describe: "List the tensors too", type: "boolean", default: false })
             .option("verify", {
-                describe: "Read all weights of an ARMT model and compare them with its fingerprint first",
+                describe: "Read the whole file of an ARMT model and compare it with its fingerprint first",
                 type: "boolean",
                 default: false
             })
@@ -29,12 +28,3 @@ export const command: CommandModule<object, InspectArguments> = {
         process.stdout.write(json ? `${description.toJson({ tensors })}\n` : description.toText({ tensors }));
     }
 };
-
-async function verifyWithProgress(file: string): Promise<void> {
-    const bar = createProgressBar("Verifying");
-    try {
-        await verifyFingerprint(file, bar.update);
-    } finally {
-        bar.stop();
-    }
-}
