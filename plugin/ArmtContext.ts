@@ -119,7 +119,9 @@ export class ArmtContext {
                         throw new ArmtUnsupportedError(
                             "token predictors are not supported with ARMT models yet; leave out `tokenPredictor`"
                         );
-                    return this.decorateSequence(getSequence(options));
+                    // node-llama-cpp would save the state every 8192 tokens: copies of the memory that add up, each emptying the pipeline
+                    const checkpoints = { interval: false as const, ...options.checkpoints };
+                    return this.decorateSequence(getSequence({ ...options, checkpoints }));
                 }
             },
             _decodeTokens: {

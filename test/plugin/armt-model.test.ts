@@ -51,6 +51,23 @@ test("the context size of an ARMT model is unbounded by default", async (t) => {
     });
 });
 
+test("no state is saved while a prompt is read, unless an interval is asked for", async (t) => {
+    const { model } = await loadTiny(t, { layers: 3 });
+    const prompt = textIds(16 * 40 + 3, 96) as Token[];
+    await withContext(model, { schedule: "diagonal", batchSize: 64, sequences: 2 }, async (context) => {
+        const [plain, asked] = [context.getSequence(), context.getSequence({ checkpoints: { interval: 100 } })];
+        for (const sequence of [plain, asked]) {
+            await sequence.evaluateWithoutGeneratingNewTokens(prompt.slice(0, 16));
+            await generateGreedy(sequence, prompt.slice(16), 1);
+        }
+        t.is(plain.checkpointsMemoryUsage, 0);
+        t.true(asked.checkpointsMemoryUsage > 0);
+        // 40 segments take one diagonal each, and two more to leave the pipeline; the open segment takes one graph
+        t.is(plain.armt!.graphs, 40 + 2 + 1);
+        t.true(asked.armt!.graphs > plain.armt!.graphs);
+    });
+});
+
 test("progress grows to the whole prompt and counts its segments", async (t) => {
     const { model } = await loadTiny(t, { layers: 3 });
     const reports: ArmtProgress[] = [];
