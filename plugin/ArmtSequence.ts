@@ -267,9 +267,7 @@ export class ArmtSequence {
         signal?.throwIfAborted();
         const read = (tokens: readonly Token[]) =>
             this.readTokens(tokens, { keepTokens, memoryStore: null, isPart: true });
-        return await this.withSignal(signal, () =>
-            feed({ sequence: this.sequence, read }, source, { signal, onProgress })
-        );
+        return await this.withSignal(signal, () => feed(this.sequence, source, read, { signal, onProgress }));
     }
 
     /** @internal */

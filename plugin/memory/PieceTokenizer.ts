@@ -4,17 +4,18 @@ import { ArmtError } from "../errors.js";
 /** A piece of text and its tokens. */
 export interface TokenizedPiece {
     readonly ids: Token[];
-    /** UTF-16 code units of text. */
-    readonly length: number;
+    readonly text: string;
 }
 
 export interface PieceTokenizerOptions {
-    /** Text that is tokenized at once, at least. Unit: UTF-16 code units. Default: 65536. */
+    /** Text that is tokenized at once, at least. Unit: UTF-16 code units. Default: 16384. */
     pieceLength?: number;
     /** Text after a cut that has to be there before it is made. Unit: UTF-16 code units. Default: 1024. */
     guard?: number;
     /** Text without a place to cut that is still held. Unit: UTF-16 code units. Default: 64 Mi. */
     maxLength?: number;
+    /** The character before the text, where it is a part of one. Default: none. */
+    context?: string;
 }
 
 /** Places to cut that are tried of each kind. */
@@ -30,14 +31,15 @@ export class PieceTokenizer {
     private readonly guard: number;
     private readonly maxLength: number;
     /** The character before the text that is left: what stands at a text's start may get other tokens. */
-    private context = "";
+    private context: string;
     private text = "";
     private wanted: number;
 
     constructor(
         private readonly tokenize: (text: string) => readonly Token[],
-        { pieceLength = 2 ** 16, guard = 1024, maxLength = 2 ** 26 }: PieceTokenizerOptions = {}
+        { context = "", pieceLength = 2 ** 14, guard = 1024, maxLength = 2 ** 26 }: PieceTokenizerOptions = {}
     ) {
+        this.context = context;
         this.pieceLength = pieceLength;
         this.guard = guard;
         this.maxLength = maxLength;
@@ -68,7 +70,7 @@ export class PieceTokenizer {
 
     /** Gives the rest, and starts anew. */
     end(): TokenizedPiece {
-        const piece = { ids: this.tokenizeAfter(this.context, this.text) ?? this.fail(), length: this.text.length };
+        const piece = { ids: this.tokenizeAfter(this.context, this.text) ?? this.fail(), text: this.text };
         this.text = "";
         this.context = "";
         this.wanted = this.pieceLength;
@@ -83,9 +85,10 @@ export class PieceTokenizer {
             if (rest === undefined || !endsWith(all, rest)) continue;
             const ids = all.slice(0, all.length - rest.length);
             if (!this.isSettled(at, ids)) continue;
+            const piece = { ids, text: this.text.slice(0, at) };
             this.context = context;
             this.text = this.text.slice(at);
-            return { ids, length: at };
+            return piece;
         }
         return undefined;
     }
@@ -137,10 +140,10 @@ export class PieceTokenizer {
  * A tokenizer of pieces for a model.
  * @throws {ArmtError} for a model without a tokenizer
  */
-export function pieceTokenizerOf(model: LlamaModel): PieceTokenizer {
+export function pieceTokenizerOf(model: LlamaModel, options?: PieceTokenizerOptions): PieceTokenizer {
     if (model.vocabularyType === LlamaVocabularyType.none)
         throw new ArmtError("this model has no tokenizer; hand in token ids instead of text");
-    return new PieceTokenizer((text) => model.tokenize(text));
+    return new PieceTokenizer((text) => model.tokenize(text), options);
 }
 
 const isSpace = (character: string) => /\s/.test(character);
@@ -162,7 +165,8 @@ function isSurrogate(character: string): boolean {
     return /[\ud800-\udfff]/.test(character);
 }
 
-function characterBefore(text: string, at: number): string {
+/** The character that ends before an offset, both halves of it. */
+export function characterBefore(text: string, at: number): string {
     const isPair = at >= 2 && /^[\ud800-\udbff][\udc00-\udfff]$/.test(text.slice(at - 2, at));
     return text.slice(at - (isPair ? 2 : 1), at);
 }

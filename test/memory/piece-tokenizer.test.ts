@@ -127,7 +127,7 @@ function inPieces(
         start += length;
     }
     pieces.push(tokenizer.end());
-    if (pieces.reduce((sum, piece) => sum + piece.length, 0) !== text.length) throw new Error("text was lost");
+    if (pieces.map((piece) => piece.text).join("") !== text) throw new Error("text was lost");
     return { ids: pieces.flatMap(({ ids }) => ids), pieces: pieces.length };
 }
 
