@@ -10,6 +10,8 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     convert: () => import("./commands/convert.js"),
     inspect: () => import("./commands/inspect.js"),
     run: () => import("./commands/run.js"),
+    read: () => import("./commands/read.js"),
+    ask: () => import("./commands/ask.js"),
     logits: () => import("./commands/logits.js"),
     doctor: () => import("./commands/doctor.js"),
     build: () => import("./commands/build.js"),

@@ -1,5 +1,12 @@
 import { armtArchitecture } from "../../plugin/facts.js";
-import type { ArmtProgress, Llama, LlamaContext, LlamaModel } from "../../plugin/index.js";
+import type {
+    ArmtMemoryStore,
+    ArmtProgress,
+    ArmtSnapshotOrigin,
+    Llama,
+    LlamaContext,
+    LlamaModel
+} from "../../plugin/index.js";
 import { validateArmtFile } from "../gguf/armt-model.js";
 import { openGguf } from "../gguf/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
@@ -13,7 +20,17 @@ export interface OpenModel {
     readonly model: LlamaModel;
     readonly vocabSize: number;
     /** Makes a context as the command line asks for it. */
-    createContext(onProgress?: (progress: ArmtProgress) => void): Promise<LlamaContext>;
+    createContext(options?: OpenContextOptions): Promise<LlamaContext>;
+}
+
+/** What a command adds to the command line's options. */
+export interface OpenContextOptions {
+    /** For an ARMT model only. */
+    onProgress?: (progress: ArmtProgress) => void;
+    /** For an ARMT model only. */
+    memoryStore?: ArmtMemoryStore;
+    /** The context has to suit this snapshot, whatever else the command line says. */
+    like?: ArmtSnapshotOrigin;
 }
 
 /**
@@ -35,11 +52,11 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     });
     try {
         const model = await llama.loadModel({ modelPath });
-        const createContext: OpenModel["createContext"] = async (onProgress) => {
-            const { armt, ...rest } = contextOptions(options);
+        const createContext: OpenModel["createContext"] = async ({ onProgress, memoryStore, like } = {}) => {
+            const { armt, ...rest } = contextOptions(options, like);
             try {
-                const withProgress = model.armt === undefined ? armt : { ...armt, onProgress };
-                return await model.createContext({ ...rest, armt: withProgress });
+                const extended = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
+                return await model.createContext({ ...rest, armt: extended });
             } catch (error) {
                 if (error instanceof ArmtError || error instanceof RangeError) throw error;
                 throw new ArmtError(log.explain(error), { cause: error });
