@@ -30,6 +30,7 @@ class Config:
     normalize_keys: bool = True
     correction: bool = True
     tied: bool = True
+    out_scale: float = 1.0  # of the initial weights that write to the residual stream
 
     @property
     def head_dim(self):
@@ -131,14 +132,14 @@ class Cell(nn.Module):
         self.attn_norm = nn.Parameter(torch.ones(d))
         self.mlp_norm = nn.Parameter(torch.ones(d))
 
-        def linear(n_in, n_out, bias=False):
+        def linear(n_in, n_out, bias=False, scale=1.0):
             layer = nn.Linear(n_in, n_out, bias=bias)
             # 0.02 as in large models leaves too little of a key in a memory token for a gradient to find
-            nn.init.normal_(layer.weight, std=n_in**-0.5)
+            nn.init.normal_(layer.weight, std=scale * n_in**-0.5)
             return layer
 
-        self.q, self.k, self.v, self.o = linear(d, c.heads * h), linear(d, kv * h), linear(d, kv * h), linear(c.heads * h, d)
-        self.gate, self.up, self.down = linear(d, c.ffn), linear(d, c.ffn), linear(c.ffn, d)
+        self.q, self.k, self.v, self.o = linear(d, c.heads * h), linear(d, kv * h), linear(d, kv * h), linear(c.heads * h, d, scale=c.out_scale)
+        self.gate, self.up, self.down = linear(d, c.ffn), linear(d, c.ffn), linear(c.ffn, d, scale=c.out_scale)
         self.mem_q, self.mem_k, self.mem_v, self.mem_b = linear(d, c.d_mem), linear(d, c.d_mem), linear(d, d), linear(d, 1, bias=True)
         nn.init.zeros_(self.mem_b.bias)
 

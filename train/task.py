@@ -228,6 +228,7 @@ class Stream:
             ids, n_answer = self.question(key, kind, value)
             self.put(out, "asked", i, j, ids, n_answer)
             out["age"][i, j] = (self.taken - position) // shape.segment
+            out["kind"][i, j] = self.texts.kinds.index(kind)
         for j in range(shape.tail):
             self.tail(out, i, j)
 
@@ -278,7 +279,7 @@ class Batches:
     def __next__(self):
         s, b = self.shape, self.batch
         zeros = lambda *shape, dtype=np.int16: np.zeros((b, *shape), dtype)
-        out = {"text": zeros(s.n, s.segment), "fresh": zeros(dtype=np.bool_), "age": zeros(s.asked, dtype=np.int32) - 1,
+        out = {"text": zeros(s.n, s.segment), "fresh": zeros(dtype=np.bool_), "age": zeros(s.asked, dtype=np.int32) - 1, "kind": zeros(s.asked) - 1,
                "asked": zeros(s.asked, s.question), "asked_places": zeros(s.asked, ANSWER_MAX), "asked_weight": zeros(s.asked, ANSWER_MAX, dtype=np.float32),
                "tail": zeros(s.tail, s.segment), "tail_places": zeros(s.tail, ANSWER_MAX), "tail_weight": zeros(s.tail, ANSWER_MAX, dtype=np.float32),
                "tail_length": zeros(s.tail)}

@@ -202,10 +202,26 @@ class Trainer:
                 _, right = answer_loss(model, rows, x["asked"].long(), x["asked_places"].long(), x["asked_weight"])
             for age, ok in zip(batch["age"].ravel().tolist(), right.flatten().tolist()):
                 if age >= 0:
-                    bucket = 0 if age == 0 else 2 ** int(math.log2(age))
+                    bucket = age_bucket(age)
                     n, k = counts.get(bucket, (0, 0))
                     counts[bucket] = (n + 1, k + ok)
         return {b: {"asked": n, "recall": round(k / n, 4)} for b, (n, k) in sorted(counts.items())}
+
+
+def age_bucket(age):
+    return 0 if age == 0 else 2 ** int(math.log2(age))
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / max(1, len(values))
+
+
+def by(pairs):
+    groups = {}
+    for key, right in pairs:
+        groups.setdefault(key, []).append(right)
+    return {k: round(mean(v), 3) for k, v in sorted(groups.items())}
 
 
 def total(counts):
@@ -222,6 +238,7 @@ def main():
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="overrides a setting, e.g. model.layers=6")
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop after that long and keep the state, to go on later")
+    parser.add_argument("--before", type=int, default=10**9, metavar="STAGE", help="stop before that stage and keep the state, to go on later")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-compile", action="store_true")
@@ -282,39 +299,42 @@ def main():
     report(parameters=sum(p.numel() for p in model.parameters()), device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu", config=config)
     out_of_time = False
     for number, stage in enumerate(config["stages"]):
-        if number < first_stage:
+        if number < first_stage or number >= args.before:
             continue
         shape, mix, batch = Shape(**stage["shape"]), Mix(**stage["mix"]), stage["batch"]
         workers.start(number, shape, mix, batch, f"{settings['seed']}-{first_step}")
         trainer.prepare(first := workers.next())
-        window, n_steps = [], stage["steps"]
+        window, asked, n_steps = [], [], stage["steps"]
         start = time.time()
         begin_step = first_step
         for step in range(first_step, n_steps):
             data = first if step == begin_step else workers.next()
             share = done / settings["warm_up"]
             rate = settings["rate"] * min(1, share) * stage.get("rate", 1)
+            spent = (time.time() - start) / stage.get("seconds", math.inf)
             if stage.get("cool"):
-                rate *= max(0.02, 1 - step / n_steps)
+                rate *= max(0.01, 1 - max(step / n_steps, spent))
             output = trainer.step(data, rate)
             done += 1
             if step % 10 == 9:
-                age, weight = data["age"], data["asked_weight"].sum(-1) > 0
-                right = output["right"].cpu()
-                old = weight & (age >= shape.n)
                 tail_asked = (data["tail_weight"].sum(-1) > 0).sum().item()
-                window.append((right[weight].float().mean().item(), right[old].sum().item(), old.sum().item(),
-                               output["loss"].item(), output["tail_right"].sum().item() / max(1, tail_asked), output["language"].item(), output["norm"].item()))
+                window.append({"loss": output["loss"].item(), "language": output["language"].item(), "norm": output["norm"].item(),
+                               "tail": output["tail_right"].sum().item() / max(1, tail_asked)})
+                asked.extend(zip(data["kind"].flatten().tolist(), data["age"].flatten().tolist(), output["right"].flatten().tolist()))
             if step % 50 == 49:
-                recall = sum(w[0] for w in window[-5:]) / len(window[-5:])
-                old = sum(w[1] for w in window[-5:]) / max(1, sum(w[2] for w in window[-5:]))
-                loss, tail, language, norm = (sum(w[i] for w in window[-5:]) / len(window[-5:]) for i in (3, 4, 5, 6))
-                report(stage=number, name=stage["name"], step=step + 1, loss=round(loss, 4), recall=round(recall, 4), old=round(old, 4), tail=round(tail, 4),
-                       language=round(language, 3), norm=round(norm, 3), rate=rate, per_second=round((step + 1 - begin_step) / (time.time() - start), 2))
+                asked = [a for a in asked if a[0] >= 0]
+                recall = mean(right for _, _, right in asked)
+                loss = mean(w["loss"] for w in window)
+                report(stage=number, name=stage["name"], step=step + 1, recall=round(recall, 4), **{k: round(mean(w[k] for w in window), 4) for k in window[0]},
+                       rate=round(rate, 6), per_second=round((step + 1 - begin_step) / (time.time() - start), 2),
+                       kinds=by([(texts.kinds[k]["name"], right) for k, _, right in asked]), ages=by([(age_bucket(a), right) for _, a, right in asked]))
+                window, asked = [], []
                 if not math.isfinite(loss):
                     raise SystemExit("the loss is no longer finite")
                 if recall >= stage.get("until", 2):
                     break
+            if spent >= 1:
+                break
             if time.time() - begin > args.seconds:
                 out_of_time = True
                 break
@@ -328,7 +348,7 @@ def main():
             break
     workers.stop()
     tensors.write_checkpoint(model, texts.tokenizer.to_json(), args.out / "checkpoint", texts.tokenizer.end, CHAT_TEMPLATE)
-    report(finished=not out_of_time, checkpoint=str(args.out / "checkpoint"))
+    report(finished=not out_of_time and args.before > len(config["stages"]), checkpoint=str(args.out / "checkpoint"))
 
 
 if __name__ == "__main__":
