@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
@@ -52,7 +52,23 @@ test.serial("a text is read once, and questions are answered as if it were read 
         t.is(answer.memoryTokens + answer.questionTokens, promptTokens);
         t.deepEqual(answer.tokens, expected);
     }
-    const plain = await runArmt(["ask", memory, "Where?", "-n", "3", "--format", "\nQ: {}\nA:", "--ignore-eos"]);
+    renameSync(model, `${model}.moved`);
+    t.regex(
+        (await runArmt(["ask", memory, "Where?"])).stderr,
+        /^armt: the model that read .* any more; name it with -m\n$/
+    );
+    const moved = ["-m", `${model}.moved`];
+    const plain = await runArmt([
+        "ask",
+        memory,
+        "Where?",
+        ...moved,
+        "-n",
+        "3",
+        "--format",
+        "\nQ: {}\nA:",
+        "--ignore-eos"
+    ]);
     t.regex(plain.stderr, /^memory of \d+ tokens loaded in [\d.]+ s \| first token after [\d.]+ s \| 3 tokens\n$/);
 });
 
@@ -170,6 +186,12 @@ test.serial(
         );
         const restarted = await runArmt([...args, "--restart"]);
         t.is(restarted.code, 0, restarted.stderr);
+        const otherOptions = [...args, "--segment-size", "64"];
+        writeFileSync(`${memory}.part`, part);
+        t.regex(
+            (await runArmt(otherOptions)).stderr,
+            /its `armt\.segmentSize` is 256 .*; or read from the start with --restart\n$/
+        );
         writeFileSync(`${memory}.part`, part.subarray(0, 300));
         t.is((await runArmt(args)).code, 0);
         t.false(existsSync(`${memory}.part`));
