@@ -131,7 +131,12 @@ test("ids beyond keepTokens are counted only", async (t) => {
         const close = { within: 1e-5, rowLength: 96, what: "not kept:" };
         assertClose(t, await goesOn(sequence), await goesOn(truth), close);
         t.is(sequence.nextTokenIndex, 10_000 + probe.length);
-        await sequence.clearHistory();
+        await t.throwsAsync(sequence.eraseContextTokenRanges([{ start: 5, end: 10 }]), {
+            instanceOf: ArmtError,
+            message: /the ids of the tokens before it were not kept/
+        });
+        t.is(sequence.nextTokenIndex, 0);
+        t.is(sequence.armt!.tokens, 0);
         await sequence.armt!.feed([ids.slice(0, 10)]);
         t.true((await sequence.armt!.snapshot()).hasTokenIds);
     });
