@@ -118,6 +118,19 @@ test("a source that fails, and a token outside the vocabulary, leave what was re
     });
 });
 
+test("what is fed is cut from the left, since its length is not known", async (t) => {
+    for (const alignment of ["right", "center"] as const) {
+        const { model } = await loadTiny(t, { segmentSize: 8, alignment });
+        await withContext(model, { sequences: 2 }, async (context) => {
+            const [fed, prompted] = [context.getSequence(), context.getSequence()];
+            await fed.armt!.feed([textIds(4, 96) as Token[], textIds(16, 96, 2) as Token[]]);
+            t.like(fed.armt!, { segmentsClosed: 2, openTokens: 4 });
+            await prompted.evaluateWithoutGeneratingNewTokens(textIds(20, 96) as Token[]);
+            t.like(prompted.armt!, { segmentsClosed: 2, openTokens: alignment === "right" ? 8 : 6 });
+        });
+    }
+});
+
 test("ids beyond keepTokens are counted only", async (t) => {
     const { model } = await loadTiny(t);
     const ids = textIds(10_000, 96) as Token[];
