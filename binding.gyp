@@ -9,6 +9,7 @@
                 "native/addon/ArmtDecode.cpp",
                 "native/addon/ArmtLibrary.cpp",
                 "native/addon/ArmtMemory.cpp",
+                "native/addon/ArmtState.cpp",
                 "native/addon/ArmtWorker.cpp"
             ],
             "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],

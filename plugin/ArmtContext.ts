@@ -10,6 +10,8 @@ import {
     type DecodeTokens,
     sequenceInternals
 } from "./internals.js";
+import type { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
+import { readWithStore } from "./memory/read-with-store.js";
 import { type ArmtContextOptions, type ArmtSegmentOverflow, schedules, segmentOverflows } from "./options.js";
 import { ProgressReporter } from "./progress.js";
 import { planSegments } from "./segments.js";
@@ -27,8 +29,16 @@ export class ArmtContext {
         private readonly addon: ArmtAddon,
         /** @internal */
         readonly id: number,
-        private readonly facts: ArmtModelFacts,
-        private readonly onProgress: ArmtContextOptions["onProgress"]
+        /** @internal */
+        readonly facts: ArmtModelFacts,
+        private readonly onProgress: ArmtContextOptions["onProgress"],
+        /** Where what the context reads is looked up and kept. */
+        readonly memoryStore: ArmtMemoryStore | undefined,
+        /**
+         * Absolute path of the model file; empty where unknown.
+         * @internal
+         */
+        readonly modelPath: string
     ) {}
 
     /** The schedule in use. */
@@ -126,7 +136,7 @@ export class ArmtContext {
             },
             _decodeTokens: {
                 value: (request: DecodeRequest, mapper: unknown) =>
-                    this.evaluate(context, request, () => decodeTokens(request, mapper))
+                    this.evaluate(context, request, (part) => decodeTokens(part, mapper))
             }
         });
     }
@@ -141,17 +151,22 @@ export class ArmtContext {
     private async evaluate(
         context: LlamaContext,
         request: DecodeRequest,
-        decodeTokens: () => ReturnType<DecodeTokens>
-    ): Promise<unknown> {
-        const { sequenceId, firstTokenSequenceIndex, tokens } = request;
+        decodeTokens: (request: DecodeRequest) => ReturnType<DecodeTokens>
+    ): ReturnType<DecodeTokens> {
+        const { sequenceId, firstTokenSequenceIndex, tokens, memoryStore, isPart } = request;
         const sequence = this.sequences.get(sequenceId)?.deref();
-        if (firstTokenSequenceIndex === 0) this.planPrompt(sequenceId, tokens.length);
+        const store = memoryStore === undefined ? this.memoryStore : memoryStore;
+        if (firstTokenSequenceIndex === 0 && isPart !== true) this.planPrompt(sequenceId, tokens.length);
+        sequence?.beginEvaluation(firstTokenSequenceIndex, tokens.length);
         const progress =
             this.onProgress === undefined || sequence === undefined || tokens.length === 1
                 ? undefined
                 : new ProgressReporter(this.onProgress, () => sequence.readStats(), tokens.length);
         try {
-            const result = await decodeTokens();
+            const result =
+                sequence === undefined || store == null || store.disposed || tokens.length === 1
+                    ? await decodeTokens(request)
+                    : await readWithStore(store, sequence, request, decodeTokens);
             progress?.end(true);
             return result;
         } catch (error) {

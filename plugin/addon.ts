@@ -60,5 +60,8 @@ export interface ArmtAddon {
         start: number,
         allLogits: boolean
     ): Promise<Float32Array>;
+    saveState(contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer>;
+    loadState(contextId: number, sequenceId: number, state: Buffer): Promise<void>;
+    copySequence(contextId: number, from: number, to: number): Promise<void>;
     lastError(contextId: number): string;
 }

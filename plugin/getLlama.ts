@@ -1,3 +1,4 @@
+import path from "node:path";
 import {
     getLlama as getPlainLlama,
     type LastBuildOptions,
@@ -53,7 +54,7 @@ function decorateLlama(llama: Llama, { addon }: Engine): Llama {
         value: async (options: LlamaModelOptions) => {
             if (runsArmt) await checkArmtModel(options.modelPath);
             else await refuseArmtModel(llama, options.modelPath);
-            return decorateModel(await loadModel(options), addon);
+            return decorateModel(await loadModel(options), addon, path.resolve(options.modelPath));
         }
     });
     return llama;

@@ -1,7 +1,8 @@
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
-import type { Llama, LlamaContext, LlamaContextSequence, Token } from "node-llama-cpp";
+import type { Llama, LlamaContext, LlamaContextSequence, Token, TokenMeter } from "node-llama-cpp";
 import { ArmtNativeError } from "./errors.js";
+import type { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
 
 // What is used of node-llama-cpp's private members. Its classes are made by factories that know no subclasses, so their instances are
 // decorated; the version is pinned, and each member is checked before its use.
@@ -11,9 +12,21 @@ export interface DecodeRequest {
     readonly sequenceId: number;
     readonly firstTokenSequenceIndex: number;
     readonly tokens: Token[];
+    /** Whether the logits of a token are wanted; holes where not. */
+    readonly logits: readonly (true | undefined)[];
+    readonly evaluationPriority?: number;
+    readonly tokenMeter?: TokenMeter;
+    /** Ours: the store to use in place of the context's; null for none. */
+    readonly memoryStore?: ArmtMemoryStore | null;
+    /** Ours: more of the prompt follows, so it is cut from the left whatever the model's alignment. */
+    readonly isPart?: boolean;
 }
 
-export type DecodeTokens = (request: DecodeRequest, logitDataMapper: unknown) => Promise<unknown>;
+/** Resolves to what the mapper made of each token's logits, with the token's index in the sequence. */
+export type DecodeTokens = (
+    request: DecodeRequest,
+    logitDataMapper: unknown
+) => Promise<[index: number, value: unknown][]>;
 
 /** The native context. */
 export interface NativeContext {
@@ -34,6 +47,8 @@ export interface SequenceInternals {
     readonly _lock: object;
     _contextTokens: Token[];
     _nextTokenIndex: number;
+    readonly _loadedTokenPredictions: unknown[];
+    readonly _checkpoints: { clearAllCheckpoints(): void };
 }
 
 interface LlamaInternals {
@@ -53,7 +68,14 @@ export function contextInternals(context: LlamaContext): ContextInternals {
 }
 
 export function sequenceInternals(sequence: LlamaContextSequence): SequenceInternals {
-    return internals<SequenceInternals>(sequence, ["_sequenceId", "_lock", "_contextTokens", "_nextTokenIndex"]);
+    return internals<SequenceInternals>(sequence, [
+        "_sequenceId",
+        "_lock",
+        "_contextTokens",
+        "_nextTokenIndex",
+        "_loadedTokenPredictions",
+        "_checkpoints"
+    ]);
 }
 
 /** Whether the libllama in use knows an architecture. */
@@ -66,24 +88,31 @@ export function knowsArchitecture(llama: Llama, architecture: string): boolean {
  * be node-llama-cpp's own copy of it.
  */
 export async function withExclusiveSequence<T>(sequence: LlamaContextSequence, work: () => Promise<T>): Promise<T> {
+    return await withSequence(sequence, () => withContextAlive(sequence.context, work));
+}
+
+/** Runs `work` while nobody else evaluates in this sequence; `work` itself may. */
+export async function withSequence<T>(sequence: LlamaContextSequence, work: () => Promise<T>): Promise<T> {
     const { withLock } = await importLocks();
-    const { context } = sequence;
-    return await withLock([sequenceInternals(sequence)._lock, "evaluate"], () =>
-        withLock([context, "context"], async () => {
-            const handle = contextInternals(context)._backendContextDisposeGuard.createPreventDisposalHandle();
-            try {
-                return await work();
-            } finally {
-                handle.dispose();
-            }
-        })
-    );
+    return await withLock([sequenceInternals(sequence)._lock, "evaluate"], work);
 }
 
 /** Runs `work` when no batch of the context is being evaluated. */
 export async function betweenBatches<T>(context: LlamaContext, work: () => Promise<T>): Promise<T> {
     const { withLock } = await importLocks();
     return await withLock([context, "context"], work);
+}
+
+/** The same, with a context that is not disposed until `work` is done. */
+export async function withContextAlive<T>(context: LlamaContext, work: () => Promise<T>): Promise<T> {
+    return await betweenBatches(context, async () => {
+        const handle = contextInternals(context)._backendContextDisposeGuard.createPreventDisposalHandle();
+        try {
+            return await work();
+        } finally {
+            handle.dispose();
+        }
+    });
 }
 
 /** Runs one `work` after the other. */

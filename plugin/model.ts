@@ -15,13 +15,14 @@ const maxContextSize = 2 ** 30;
 export type OptionsWithArmt = LlamaContextOptions & { armt?: ArmtContextOptions };
 
 /** Adds `model.armt` and the `armt` option of `model.createContext`. A plain model stays as it is, but for refusing that option. */
-export function decorateModel(model: LlamaModel, addon: ArmtAddon): LlamaModel {
+export function decorateModel(model: LlamaModel, addon: ArmtAddon, modelPath = ""): LlamaModel {
     const facts = readModelFacts(model.fileInfo.metadata);
     const createContext = model.createContext.bind(model);
     Object.defineProperty(model, "armt", { value: facts, enumerable: true });
     Object.defineProperty(model, "createContext", {
         value: async ({ armt, ...options }: OptionsWithArmt = {}) => {
-            if (facts !== undefined) return await createArmtContext(addon, facts, armt, options, createContext);
+            if (facts !== undefined)
+                return await createArmtContext({ addon, facts, modelPath }, armt, options, createContext);
             if (armt === undefined) return await createContext(options);
             throw new ArmtUnsupportedError(
                 `the option \`armt\` is for ARMT models, and ${model.filename} is a plain ${model.fileInfo.metadata.general.architecture} model; leave it out, or convert an ARMT checkpoint with \`armt convert\``
@@ -39,8 +40,7 @@ export function decorateModel(model: LlamaModel, addon: ArmtAddon): LlamaModel {
 }
 
 async function createArmtContext(
-    addon: ArmtAddon,
-    facts: ArmtModelFacts,
+    { addon, facts, modelPath }: { addon: ArmtAddon; facts: ArmtModelFacts; modelPath: string },
     armt: ArmtContextOptions | undefined,
     { contextSize, ...options }: LlamaContextOptions,
     createContext: LlamaModel["createContext"]
@@ -71,7 +71,7 @@ async function createArmtContext(
                 "the context was made by another libllama than the one with the ARMT engine; run `npx armt doctor`"
             );
         }
-        new ArmtContext(addon, id, facts, armt?.onProgress).decorate(context);
+        new ArmtContext(addon, id, facts, armt?.onProgress, armt?.memoryStore, modelPath).decorate(context);
         return context;
     });
 }

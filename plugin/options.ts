@@ -1,4 +1,5 @@
 import type { NativeContextOptions } from "./addon.js";
+import { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
 import type { ArmtProgress } from "./progress.js";
 
 /** The order in which the cells (layer, segment) of a prompt are computed. */
@@ -47,6 +48,12 @@ export interface ArmtContextOptions {
 
     /** Called while a prompt is read, a few times a second, and once at its end. An error that it throws is printed and ignored. */
     onProgress?: (progress: ArmtProgress) => void;
+
+    /**
+     * Where what the context reads is kept, and looked up before anything is read: a prompt that begins as an earlier one starts from there, and going
+     * back to an earlier turn of a chat restores the nearest checkpoint. Several contexts may share one. Default: none.
+     */
+    memoryStore?: ArmtMemoryStore;
 }
 
 /** The order is that of `enum armt_schedule`. */
@@ -73,11 +80,16 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         openSegmentLimit,
         maxCells,
         onProgress,
+        memoryStore,
         ...unknown
     } = options;
     for (const name of Object.keys(unknown)) throw new TypeError(`\`armt.${name}\` is not an option`);
     if (onProgress !== undefined && typeof onProgress !== "function")
         throw new TypeError(`\`armt.onProgress\` has to be a function, got ${describe(onProgress)}`);
+    if (memoryStore !== undefined && !(memoryStore instanceof ArmtMemoryStore))
+        throw new TypeError(
+            `\`armt.memoryStore\` has to come from ArmtMemoryStore.open(), got ${describe(memoryStore)}`
+        );
     const native = {
         schedule: indexOf(schedules, "schedule", schedule),
         segmentOverflow: indexOf(segmentOverflows, "segmentOverflow", segmentOverflow),

@@ -98,6 +98,11 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     find_symbol(handle, "llama_batch_init", functions.batch_init);
     find_symbol(handle, "llama_batch_free", functions.batch_free);
     find_symbol(handle, "llama_synchronize", functions.synchronize);
+    find_symbol(handle, "llama_get_memory", functions.get_memory);
+    find_symbol(handle, "llama_memory_seq_cp", functions.memory_seq_cp);
+    find_symbol(handle, "llama_state_seq_get_size_ext", functions.state_seq_get_size);
+    find_symbol(handle, "llama_state_seq_get_data_ext", functions.state_seq_get_data);
+    find_symbol(handle, "llama_state_seq_set_data_ext", functions.state_seq_set_data);
 }
 
 std::string ArmtLibrary::verify() const {

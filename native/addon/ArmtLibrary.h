@@ -21,6 +21,11 @@ class ArmtLibrary {
         decltype(&llama_batch_init)      batch_init;
         decltype(&llama_batch_free)      batch_free;
         decltype(&llama_synchronize)     synchronize;
+        decltype(&llama_get_memory)      get_memory;
+        decltype(&llama_memory_seq_cp)   memory_seq_cp;
+        decltype(&llama_state_seq_get_size_ext) state_seq_get_size;
+        decltype(&llama_state_seq_get_data_ext) state_seq_get_data;
+        decltype(&llama_state_seq_set_data_ext) state_seq_set_data;
     };
 
     // The one library of the process. Throws std::runtime_error where it is not loaded.

@@ -2,11 +2,13 @@
 #include "ArmtDecode.h"
 #include "ArmtLibrary.h"
 #include "ArmtMemory.h"
+#include "ArmtState.h"
 
 static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
     armt_register_library(env, exports);
     armt_register_contexts(env, exports);
     armt_register_memory(env, exports);
+    armt_register_state(env, exports);
     armt_register_decode(env, exports);
     return exports;
 }

@@ -63,6 +63,10 @@ struct armt_sequence_stats {
     int64_t n_cells;           // cells (layer, segment) computed, those of the open segment not counted
 };
 
+// Flag of llama_state_seq_get_size_ext and llama_state_seq_get_data_ext: the closed segments alone, so that who loads the state starts on an empty
+// segment. Beyond the flags that llama.h defines.
+#define ARMT_STATE_CLOSED_ONLY (1u << 16)
+
 struct armt_api {
     uint32_t version; // ARMT_API_VERSION
     uint32_t size;    // sizeof(struct armt_api)

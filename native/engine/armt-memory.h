@@ -49,7 +49,7 @@ public:
 
     std::map<ggml_backend_buffer_type_t, size_t> memory_breakdown() const override;
 
-    // Empties the pipeline first. All flags write everything there is: without K/V of the open segment a state is of no use.
+    // Empties the pipeline first. Flags are ignored but for ARMT_STATE_CLOSED_ONLY: without K/V of the open segment, its tokens would be lost.
     void state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const override;
     void state_read (llama_io_read_i  & io, llama_seq_id seq_id, llama_state_seq_flags flags) override;
 
@@ -145,7 +145,7 @@ private:
     void clear_sequence(llama_seq_id seq_id);
     void copy_tensors(llama_seq_id src, llama_seq_id dst) const;
 
-    void write_sequence(llama_io_write_i & io, llama_seq_id seq_id) const;
+    void write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const;
     void read_sequence (llama_io_read_i  & io, llama_seq_id seq_id);
 
     std::vector<uint32_t> state_sizes() const;

@@ -241,6 +241,12 @@ bool armt_sequence::truncate(llama_pos p0) {
     return true;
 }
 
+armt_sequence armt_sequence::closed_part() const {
+    armt_sequence part = *this;
+    part.truncate(pos_open);
+    return part;
+}
+
 void armt_sequence::forget_outputs() {
     for (armt_pending & token : pending) {
         token.out = -1;

@@ -82,6 +82,9 @@ public:
     // Drops the tokens from position p0 on. False, and nothing changed, where p0 lies before the open segment.
     bool truncate(llama_pos p0);
 
+    // What is left without the open segment. For a sequence with nothing in flight.
+    armt_sequence closed_part() const;
+
     // Forgets all outputs that were not computed.
     void forget_outputs();
 

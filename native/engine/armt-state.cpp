@@ -28,17 +28,18 @@ std::vector<uint32_t> llama_memory_armt::state_sizes() const {
     return {config.n_layer, config.n_segment, config.n_mem, config.extend ? 1u : 0u, config.n_segment_max, uint32_t(type_k()), uint32_t(type_v())};
 }
 
-void llama_memory_armt::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags) const {
+void llama_memory_armt::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const {
+    const bool closed_only = (flags & ARMT_STATE_CLOSED_ONLY) != 0;
     if (seq_id >= 0) {
         if (!has_sequence(seq_id)) {
             throw std::runtime_error("there is no sequence " + std::to_string(seq_id));
         }
-        write_sequence(io, seq_id);
+        write_sequence(io, seq_id, closed_only);
         return;
     }
     write_value<uint32_t>(io, n_seq_max());
     for (uint32_t s = 0; s < n_seq_max(); ++s) {
-        write_sequence(io, s);
+        write_sequence(io, s, closed_only);
     }
 }
 
@@ -111,11 +112,11 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
     return seq;
 }
 
-void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_id) const {
+void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const {
     // a state holds no in-flight segments: their activations would be most of it
     const_cast<llama_memory_armt *>(this)->run_flight(seq_id);
 
-    const armt_sequence & seq = sequences[seq_id];
+    const armt_sequence seq = closed_only ? sequences[seq_id].closed_part() : sequences[seq_id];
     write_value(io, STATE_MAGIC);
     write_value(io, STATE_VERSION);
     io.write_string(model.armt.fingerprint);

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { text as readAll } from "node:stream/consumers";
 import { type LlamaModel, LlamaVocabularyType, type Token } from "../../plugin/index.js";
+import { beginTokens } from "../../plugin/memory/feed.js";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 import { UsageError } from "./failure.js";
 import { readTokenIds } from "./token-ids.js";
@@ -36,8 +37,7 @@ export function tokenizePrompt(prompt: Prompt, model: LlamaModel): Token[] {
     if (model.vocabularyType === LlamaVocabularyType.none)
         throw new ArmtError("this model has no tokenizer; give the prompt as token ids with --tokens file.json");
     const tokens = model.tokenize(prompt.text);
-    const { bos, shouldPrependBosToken } = model.tokens;
-    return shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
+    return [...beginTokens(model, tokens), ...tokens];
 }
 
 async function readStandardInput(): Promise<string> {

@@ -6,6 +6,8 @@ import { ArmtError, quote, systemErrorText } from "./errors.js";
 export type AtomicFileOptions = {
     /** Replace an existing file. Default: `true`; with `false` an existing file is an error. */
     overwrite?: boolean;
+    /** Permissions of a new file, before the process's mask. Default: `0o666`. */
+    mode?: number;
 };
 
 /**
@@ -24,12 +26,15 @@ export class AtomicFile {
     ) {}
 
     /** @throws {ArmtError} when the target exists and may not be replaced, is a folder, or its folder can't be written. */
-    public static async create(target: string, { overwrite = true }: AtomicFileOptions = {}): Promise<AtomicFile> {
+    public static async create(
+        target: string,
+        { overwrite = true, mode }: AtomicFileOptions = {}
+    ): Promise<AtomicFile> {
         await checkTarget(target, overwrite);
         const suffix = `${process.pid}-${randomBytes(4).toString("hex")}`;
         const temporary = path.join(path.dirname(target), `.${path.basename(target).slice(0, 200)}.${suffix}.tmp`);
         try {
-            return new AtomicFile(target, temporary, await open(temporary, "wx"), overwrite);
+            return new AtomicFile(target, temporary, await open(temporary, "wx", mode), overwrite);
         } catch (error) {
             throw writeError(target, error);
         }

@@ -80,6 +80,19 @@ export class FakeAddon implements ArmtAddon {
         return Float32Array.from(tokens);
     }
 
+    async saveState(_contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer> {
+        this.calls.push(["saveState", sequenceId, closedOnly]);
+        return Buffer.from("state");
+    }
+
+    async loadState(_contextId: number, sequenceId: number, state: Buffer): Promise<void> {
+        this.calls.push(["loadState", sequenceId, state.toString()]);
+    }
+
+    async copySequence(_contextId: number, from: number, to: number): Promise<void> {
+        this.calls.push(["copySequence", from, to]);
+    }
+
     lastError(): string {
         return this.message;
     }

@@ -1,0 +1,124 @@
+#include "ArmtState.h"
+
+#include "ArmtArguments.h"
+#include "ArmtLibrary.h"
+#include "ArmtWorker.h"
+
+#include <memory>
+#include <vector>
+
+namespace {
+
+llama_context * find_context(uint64_t id) {
+    llama_context * context = ArmtLibrary::get().api().get_context(id);
+    if (context == nullptr) {
+        throw std::runtime_error("the context is disposed");
+    }
+    return context;
+}
+
+class SaveStateWorker : public ArmtWorker {
+  public:
+    SaveStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, bool closed_only)
+        : ArmtWorker(env, "armtSaveState"), id(id), seq_id(seq_id), flags(closed_only ? ARMT_STATE_CLOSED_ONLY : 0) {}
+
+  protected:
+    void work() override {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        llama_context * context = find_context(id);
+        // the size comes from a save into nowhere, which empties the pipeline
+        const size_t size = library.llama().state_seq_get_size(context, seq_id, flags);
+        state = std::make_unique<std::vector<uint8_t>>(size);
+        if (size == 0 || library.llama().state_seq_get_data(context, state->data(), size, seq_id, flags) != size) {
+            throw std::runtime_error(library.last_error(id));
+        }
+    }
+
+    Napi::Value result(Napi::Env env) override {
+        std::vector<uint8_t> * owned = state.release();
+        return Napi::Buffer<uint8_t>::NewOrCopy(
+            env, owned->data(), owned->size(), [](Napi::Env, uint8_t *, std::vector<uint8_t> * hint) { delete hint; }, owned);
+    }
+
+  private:
+    uint64_t id;
+    int32_t  seq_id;
+    uint32_t flags;
+    std::unique_ptr<std::vector<uint8_t>> state;
+};
+
+class LoadStateWorker : public ArmtWorker {
+  public:
+    LoadStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, const Napi::Buffer<uint8_t> & buffer)
+        : ArmtWorker(env, "armtLoadState"), id(id), seq_id(seq_id), state(buffer.Data()), size(buffer.Length()),
+          reference(Napi::Persistent(buffer)) {}
+
+  protected:
+    void work() override {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        if (library.llama().state_seq_set_data(find_context(id), state, size, seq_id, 0) != size) {
+            throw std::runtime_error(library.last_error(id));
+        }
+    }
+
+    Napi::Value result(Napi::Env env) override { return env.Undefined(); }
+
+  private:
+    uint64_t        id;
+    int32_t         seq_id;
+    const uint8_t * state;
+    size_t          size;
+    Napi::Reference<Napi::Buffer<uint8_t>> reference; // keeps the bytes alive
+};
+
+class CopySequenceWorker : public ArmtWorker {
+  public:
+    CopySequenceWorker(Napi::Env env, uint64_t id, int32_t from, int32_t to) : ArmtWorker(env, "armtCopySequence"), id(id), from(from), to(to) {}
+
+  protected:
+    void work() override {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        library.llama().memory_seq_cp(library.llama().get_memory(find_context(id)), from, to, -1, -1);
+    }
+
+    Napi::Value result(Napi::Env env) override { return env.Undefined(); }
+
+  private:
+    uint64_t id;
+    int32_t  from;
+    int32_t  to;
+};
+
+// saveState(id, sequenceId, closedOnly): Promise<Buffer>
+Napi::Value save_state(const Napi::CallbackInfo & info) {
+    return armt_call(info.Env(), [&] {
+        return ArmtWorker::start(
+            new SaveStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"), info[2].ToBoolean().Value()));
+    });
+}
+
+// loadState(id, sequenceId, state: Buffer): Promise<void>; the buffer must not change until it is settled
+Napi::Value load_state(const Napi::CallbackInfo & info) {
+    return armt_call(info.Env(), [&] {
+        if (!info[2].IsBuffer()) {
+            throw std::runtime_error("`state` has to be a Buffer");
+        }
+        return ArmtWorker::start(
+            new LoadStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"), info[2].As<Napi::Buffer<uint8_t>>()));
+    });
+}
+
+// copySequence(id, from, to): Promise<void>
+Napi::Value copy_sequence(const Napi::CallbackInfo & info) {
+    return armt_call(info.Env(), [&] {
+        return ArmtWorker::start(new CopySequenceWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "from"), armt_int32(info[2], "to")));
+    });
+}
+
+} // namespace
+
+void armt_register_state(Napi::Env env, Napi::Object exports) {
+    exports.Set("saveState", Napi::Function::New(env, save_state, "saveState"));
+    exports.Set("loadState", Napi::Function::New(env, load_state, "loadState"));
+    exports.Set("copySequence", Napi::Function::New(env, copy_sequence, "copySequence"));
+}
