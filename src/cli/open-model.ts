@@ -1,5 +1,12 @@
 import { armtArchitecture } from "../../plugin/facts.js";
-import type { ArmtProgress, Llama, LlamaContext, LlamaModel } from "../../plugin/index.js";
+import type {
+    ArmtMemoryStore,
+    ArmtProgress,
+    Llama,
+    LlamaContext,
+    LlamaContextOptions,
+    LlamaModel
+} from "../../plugin/index.js";
 import { validateArmtFile } from "../gguf/armt-model.js";
 import { openGguf } from "../gguf/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
@@ -7,13 +14,18 @@ import { contextOptions, type ModelOptions } from "./model-options.js";
 import { NativeLog } from "./native-log.js";
 import { verifyWithProgress } from "./verify.js";
 
+/** Options of a context that no command line asks for in these words. */
+export type MoreContextOptions = Pick<LlamaContextOptions, "sequences" | "batching"> & {
+    memoryStore?: ArmtMemoryStore;
+};
+
 /** A loaded model. */
 export interface OpenModel {
     readonly llama: Llama;
     readonly model: LlamaModel;
     readonly vocabSize: number;
     /** Makes a context as the command line asks for it. */
-    createContext(onProgress?: (progress: ArmtProgress) => void): Promise<LlamaContext>;
+    createContext(onProgress?: (progress: ArmtProgress) => void, more?: MoreContextOptions): Promise<LlamaContext>;
 }
 
 /**
@@ -35,11 +47,11 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     });
     try {
         const model = await llama.loadModel({ modelPath });
-        const createContext: OpenModel["createContext"] = async (onProgress) => {
+        const createContext: OpenModel["createContext"] = async (onProgress, { memoryStore, ...more } = {}) => {
             const { armt, ...rest } = contextOptions(options);
             try {
-                const withProgress = model.armt === undefined ? armt : { ...armt, onProgress };
-                return await model.createContext({ ...rest, armt: withProgress });
+                const withProgress = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
+                return await model.createContext({ ...rest, ...more, armt: withProgress });
             } catch (error) {
                 if (error instanceof ArmtError || error instanceof RangeError) throw error;
                 throw new ArmtError(log.explain(error), { cause: error });
