@@ -114,6 +114,7 @@ async function readDocument(
         let characters = base?.characters ?? 0;
         let unread: readonly Token[] = base?.unread ?? [];
         let reported = 0;
+        let held = armt.tokens;
         const report = async (isLast: boolean) => {
             if (stream === undefined || (!isLast && performance.now() - reported < progressInterval)) return;
             reported = performance.now();
@@ -129,14 +130,20 @@ async function readDocument(
                 }
             });
         };
-        const read = async (piece: FeedPiece) => {
-            unread = [...unread, ...piece.ids];
-            characters += piece.characters;
+        const take = ({ ids, characters: count }: FeedPiece) => {
+            unread = [...unread, ...ids];
+            characters += count;
+        };
+        const readTaken = async () => {
             while (unread.length > 0) {
                 signal.throwIfAborted();
                 const batch = unread.slice(0, engine.context.batchSize);
-                await armt.feed([batch], { signal });
-                unread = unread.slice(batch.length);
+                try {
+                    await armt.feed([batch], { signal });
+                } finally {
+                    unread = unread.slice(armt.tokens - held);
+                    held = armt.tokens;
+                }
                 await report(false);
             }
         };
@@ -144,14 +151,29 @@ async function readDocument(
             const snapshot = await armt.snapshot();
             return shelf.add({ name, status, snapshot, unread, characters });
         };
+        const text = documentText(request, limits.uploadIdleMs, signal);
+        const pieces = tokenizeSource(engine.model, text, sequence.nextTokenIndex === 0);
+        let isWhole = true;
         try {
-            const text = documentText(request, limits.uploadIdleMs, signal);
-            for await (const piece of tokenizeSource(engine.model, text, sequence.nextTokenIndex === 0))
-                await read(piece);
+            await readTaken();
+            for (let next = await pieces.next(); !next.done; next = await pieces.next()) {
+                take(next.value);
+                isWhole = next.value.characters > 0;
+                await readTaken();
+            }
             if (armt.tokens === 0) throw new ApiError(400, "the document is empty");
             await report(true);
         } catch (error) {
-            if (armt.tokens > (base?.snapshot.tokensRead ?? 0) && isInterruption(error, signal)) await keep("partial");
+            if (armt.tokens > (base?.snapshot.tokensRead ?? 0) && isInterruption(error, signal)) {
+                // a text's length is told with its last tokens, which are there already
+                while (!isWhole) {
+                    const next = await pieces.next();
+                    if (next.done) break;
+                    take(next.value);
+                    isWhole = next.value.characters > 0;
+                }
+                await keep("partial");
+            }
             throw error;
         }
         return await keep("complete");

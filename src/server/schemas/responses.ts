@@ -49,13 +49,16 @@ export const responseRequestSchema = z
 
 export type ResponseRequest = z.infer<typeof responseRequestSchema>;
 
+/** The description has no way to say that there is nothing. */
+const none = z.unknown() as z.ZodType<never>;
+
 export const responseSchema = z
     .object({
         id: z.string(),
         object: z.literal("response"),
         created_at: z.int(),
         status: z.enum(["in_progress", "completed", "incomplete", "failed"]),
-        error: z.object({ code: z.string(), message: z.string() }).nullable(),
+        error: z.null(),
         incomplete_details: z.object({ reason: z.literal("max_output_tokens") }).nullable(),
         instructions: z.string().nullable(),
         max_output_tokens: z.int().nullable(),
@@ -70,7 +73,7 @@ export const responseSchema = z
                     z.object({
                         type: z.literal("output_text"),
                         text: z.string(),
-                        annotations: z.array(z.unknown()).max(0)
+                        annotations: z.array(none).max(0)
                     })
                 )
             })
@@ -81,7 +84,7 @@ export const responseSchema = z
         temperature: z.number(),
         text: z.object({ format: z.object({ type: z.literal("text") }) }),
         tool_choice: z.literal("auto"),
-        tools: z.array(z.unknown()).max(0),
+        tools: z.array(none).max(0),
         top_p: z.number(),
         truncation: z.literal("disabled"),
         usage: z
