@@ -50,7 +50,7 @@ export const responseRequestSchema = z
 export type ResponseRequest = z.infer<typeof responseRequestSchema>;
 
 /** The description has no way to say that there is nothing. */
-const none = z.unknown() as z.ZodType<never>;
+const none = z.unknown() as unknown as z.ZodType<never>;
 
 export const responseSchema = z
     .object({
