@@ -4,6 +4,7 @@ import type { ArmtAddon } from "./addon.js";
 import { ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 import { type ArmtModelFacts, readModelFacts } from "./facts.js";
 import { withLockOn } from "./internals.js";
+import { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
 import { type ArmtContextOptions, resolveContextOptions } from "./options.js";
 
 /** Bound of `contextSize` × `sequences`: llama.cpp counts positions in 32 bits and rounds contexts up to this many cells. */
@@ -46,6 +47,8 @@ async function createArmtContext(
     createContext: LlamaModel["createContext"]
 ): Promise<LlamaContext> {
     const native = resolveContextOptions(armt);
+    if (armt?.memoryStore !== undefined && !(armt.memoryStore instanceof ArmtMemoryStore))
+        throw new TypeError("`armt.memoryStore` has to come from ArmtMemoryStore.open()");
     const sequences = Math.max(1, Math.floor(options.sequences ?? 1));
     const unbounded = Math.min(maxContextSize, Math.floor(maxPositions / sequences / 256) * 256);
     // the engine takes the options from one place for all contexts, so contexts are made one after another

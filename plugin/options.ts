@@ -1,5 +1,5 @@
 import type { NativeContextOptions } from "./addon.js";
-import { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
+import type { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
 import type { ArmtProgress } from "./progress.js";
 
 /** The order in which the cells (layer, segment) of a prompt are computed. */
@@ -80,16 +80,13 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         openSegmentLimit,
         maxCells,
         onProgress,
-        memoryStore,
+        // checked where it is used: this file is also for those who load nothing
+        memoryStore: _,
         ...unknown
     } = options;
     for (const name of Object.keys(unknown)) throw new TypeError(`\`armt.${name}\` is not an option`);
     if (onProgress !== undefined && typeof onProgress !== "function")
         throw new TypeError(`\`armt.onProgress\` has to be a function, got ${describe(onProgress)}`);
-    if (memoryStore !== undefined && !(memoryStore instanceof ArmtMemoryStore))
-        throw new TypeError(
-            `\`armt.memoryStore\` has to come from ArmtMemoryStore.open(), got ${describe(memoryStore)}`
-        );
     const native = {
         schedule: indexOf(schedules, "schedule", schedule),
         segmentOverflow: indexOf(segmentOverflows, "segmentOverflow", segmentOverflow),

@@ -22,7 +22,7 @@ try {
     armt("convert", "checkpoint", "tiny.gguf");
     armt("inspect", "tiny.gguf");
     for (const schedule of ["sequential", "diagonal"])
-        armt("run", "tiny.gguf", "-f", "log.txt", "--max-tokens", "24", "--schedule", schedule);
+        armt("run", "tiny.gguf", "-f", "log.txt", "--no-cache", "--max-tokens", "24", "--schedule", schedule);
     process.stdout.write(
         "\nBoth schedules wrote the same text. It is noise, since the weights are random: convert a trained checkpoint to get sense.\n"
     );

@@ -11,6 +11,8 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     inspect: () => import("./commands/inspect.js"),
     run: () => import("./commands/run.js"),
     serve: () => import("./commands/serve.js"),
+    read: () => import("./commands/read.js"),
+    ask: () => import("./commands/ask.js"),
     logits: () => import("./commands/logits.js"),
     doctor: () => import("./commands/doctor.js"),
     build: () => import("./commands/build.js"),

@@ -1,5 +1,11 @@
 import type { Argv } from "yargs";
-import type { ArmtContextOptions, ArmtSchedule, ArmtSegmentOverflow, LlamaContextOptions } from "../../plugin/index.js";
+import type {
+    ArmtContextOptions,
+    ArmtSchedule,
+    ArmtSegmentOverflow,
+    ArmtSnapshotOrigin,
+    LlamaContextOptions
+} from "../../plugin/index.js";
 import { schedules, segmentOverflows } from "../../plugin/options.js";
 import { checkNumber } from "./numbers.js";
 
@@ -23,14 +29,17 @@ export interface ModelOptions {
     verbose?: boolean;
 }
 
-export function addModelOptions(parser: Argv<object>, defaultKvType: KvType): void {
+/** @param model where the command line has the model file: in its place, or behind `-m` where another file has that */
+export function addModelOptions(
+    parser: Argv<object>,
+    defaultKvType: KvType,
+    model: "positional" | "option" = "positional"
+): void {
+    const file = { type: "string", demandOption: true, describe: "Model file (.gguf)" } as const;
+    if (model === "positional") parser.positional("model", file);
+    else parser.option("model", { ...file, alias: "m" });
+    addComputingOptions(parser);
     parser
-        .positional("model", { type: "string", demandOption: true, describe: "Model file (.gguf)" })
-        .option("schedule", {
-            choices: schedules,
-            describe:
-                "Order of the computation: segment after segment, or diagonals over layers and segments [default: auto]"
-        })
         .option("segment-size", {
             type: "number",
             describe: "Tokens in a segment [default: the model's]"
@@ -43,6 +52,21 @@ export function addModelOptions(parser: Argv<object>, defaultKvType: KvType): vo
             type: "number",
             describe: "Tokens that a growing segment can hold [default: segment size + 2048]"
         })
+        .option("kv-type", {
+            choices: Object.keys(kvTypes) as KvType[],
+            default: defaultKvType,
+            describe: "Number type of the open segment's K/V cache"
+        });
+}
+
+/** The options that say how something is computed, not what. */
+export function addComputingOptions(parser: Argv<object>): void {
+    parser
+        .option("schedule", {
+            choices: schedules,
+            describe:
+                "Order of the computation: segment after segment, or diagonals over layers and segments [default: auto]"
+        })
         .option("max-cells", {
             type: "number",
             describe: "Cells that the diagonal computes at once [default: chosen by the engine]"
@@ -51,11 +75,6 @@ export function addModelOptions(parser: Argv<object>, defaultKvType: KvType): vo
             default: 512,
             type: "number",
             describe: "Tokens handed to the engine at once"
-        })
-        .option("kv-type", {
-            choices: Object.keys(kvTypes) as KvType[],
-            default: defaultKvType,
-            describe: "Number type of the open segment's K/V cache"
         })
         .option("verify", {
             type: "boolean",
@@ -69,7 +88,7 @@ export function addModelOptions(parser: Argv<object>, defaultKvType: KvType): vo
 }
 
 /** @throws {UsageError | RangeError} for a number that can't be meant */
-export function checkModelOptions(options: ModelOptions): void {
+export function checkModelOptions(options: Omit<ModelOptions, "model">): void {
     checkNumber("segment-size", options.segmentSize, { min: 1 });
     checkNumber("open-segment-limit", options.openSegmentLimit, { min: 1 });
     checkNumber("max-cells", options.maxCells, { min: 1 });
@@ -77,17 +96,27 @@ export function checkModelOptions(options: ModelOptions): void {
     checkNumber("threads", options.threads, { min: 1 });
 }
 
-/** The context options that a command line asks for; `armt` is left out where it asks for nothing of ARMT. */
-export function contextOptions(options: ModelOptions): LlamaContextOptions & { armt?: ArmtContextOptions } {
-    const { schedule, segmentSize, segmentOverflow, openSegmentLimit, maxCells } = options;
-    const armt = { schedule, segmentSize, segmentOverflow, openSegmentLimit, maxCells };
+/**
+ * The context options that a command line asks for; `armt` is left out where it asks for nothing of ARMT.
+ * @param like a snapshot that the context has to suit
+ */
+export function contextOptions(
+    options: ModelOptions,
+    like?: ArmtSnapshotOrigin
+): LlamaContextOptions & { armt?: ArmtContextOptions } {
+    const { schedule, maxCells } = options;
+    const { segmentSize, segmentOverflow, openSegmentLimit } = like ?? options;
+    // the limit is an option of growing segments alone
+    const limit = like?.segmentOverflow === "close" ? undefined : openSegmentLimit;
+    const armt = { schedule, segmentSize, segmentOverflow, openSegmentLimit: limit, maxCells };
     const asksForArmt = Object.values(armt).some((value) => value !== undefined);
     const kvType = kvTypes[options.kvType];
+    const [keys, values] = like === undefined ? [kvType, kvType] : (like.kvTypes as [typeof kvType, typeof kvType]);
     return {
         batchSize: options.batchSize,
         threads: options.threads,
-        experimentalKvCacheKeyType: kvType,
-        experimentalKvCacheValueType: kvType,
+        experimentalKvCacheKeyType: keys,
+        experimentalKvCacheValueType: values,
         armt: asksForArmt ? armt : undefined
     };
 }

@@ -2,6 +2,7 @@ import { armtArchitecture } from "../../plugin/facts.js";
 import type {
     ArmtMemoryStore,
     ArmtProgress,
+    ArmtSnapshotOrigin,
     Llama,
     LlamaContext,
     LlamaContextOptions,
@@ -14,18 +15,23 @@ import { contextOptions, type ModelOptions } from "./model-options.js";
 import { NativeLog } from "./native-log.js";
 import { verifyWithProgress } from "./verify.js";
 
-/** Options of a context that no command line asks for in these words. */
-export type MoreContextOptions = Pick<LlamaContextOptions, "sequences" | "batching"> & {
-    memoryStore?: ArmtMemoryStore;
-};
-
 /** A loaded model. */
 export interface OpenModel {
     readonly llama: Llama;
     readonly model: LlamaModel;
     readonly vocabSize: number;
     /** Makes a context as the command line asks for it. */
-    createContext(onProgress?: (progress: ArmtProgress) => void, more?: MoreContextOptions): Promise<LlamaContext>;
+    createContext(options?: OpenContextOptions): Promise<LlamaContext>;
+}
+
+/** What a command adds to the command line's options. */
+export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences" | "batching"> {
+    /** For an ARMT model only. */
+    onProgress?: (progress: ArmtProgress) => void;
+    /** For an ARMT model only. */
+    memoryStore?: ArmtMemoryStore;
+    /** The context has to suit this snapshot, whatever else the command line says. */
+    like?: ArmtSnapshotOrigin;
 }
 
 /**
@@ -47,11 +53,11 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     });
     try {
         const model = await llama.loadModel({ modelPath });
-        const createContext: OpenModel["createContext"] = async (onProgress, { memoryStore, ...more } = {}) => {
-            const { armt, ...rest } = contextOptions(options);
+        const createContext: OpenModel["createContext"] = async ({ onProgress, memoryStore, like, ...more } = {}) => {
+            const { armt, ...rest } = contextOptions(options, like);
             try {
-                const withProgress = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
-                return await model.createContext({ ...rest, ...more, armt: withProgress });
+                const extended = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
+                return await model.createContext({ ...rest, ...more, armt: extended });
             } catch (error) {
                 if (error instanceof ArmtError || error instanceof RangeError) throw error;
                 throw new ArmtError(log.explain(error), { cause: error });

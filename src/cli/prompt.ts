@@ -15,7 +15,13 @@ export interface PromptSource {
 }
 
 /** A prompt before the model's tokenizer is there. */
-export type Prompt = { readonly ids: readonly number[] } | { readonly text: string };
+export type Prompt =
+    | { readonly ids: readonly number[] }
+    | {
+          readonly text: string;
+          /** Whether it follows something that was read, so that no begin token belongs in front. */
+          readonly follows?: boolean;
+      };
 
 /**
  * Reads the prompt, which is cheap and so comes before the model is loaded.
@@ -37,7 +43,7 @@ export function tokenizePrompt(prompt: Prompt, model: LlamaModel): Token[] {
     if (model.vocabularyType === LlamaVocabularyType.none)
         throw new ArmtError("this model has no tokenizer; give the prompt as token ids with --tokens file.json");
     const tokens = model.tokenize(prompt.text);
-    return [...beginTokens(model, tokens), ...tokens];
+    return prompt.follows === true ? tokens : [...beginTokens(model, tokens), ...tokens];
 }
 
 async function readStandardInput(): Promise<string> {

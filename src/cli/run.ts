@@ -1,9 +1,10 @@
 import process from "node:process";
 import type { Writable } from "node:stream";
-import type { LlamaContextSequence, Token } from "../../plugin/index.js";
+import type { Token } from "../../plugin/index.js";
 import { createProgressBar } from "../util/progress.js";
 import type { RunOptions } from "./commands/run.js";
-import { InterruptedError } from "./interrupt.js";
+import { generate } from "./generate.js";
+import { openCache } from "./memory-cache.js";
 import { openModel } from "./open-model.js";
 import { readPrompt, tokenizePrompt } from "./prompt.js";
 import { TextStream } from "./text-stream.js";
@@ -14,6 +15,8 @@ import { checkTokenIds } from "./token-ids.js";
 export interface RunResult {
     /** Tokens of the prompt. */
     promptTokens: number;
+    /** Of these, the ones that an earlier run had read; only for an ARMT model. */
+    cachedTokens?: number;
     /** Ids of the generated tokens. */
     tokens: Token[];
     /** Their text; empty for a model without a tokenizer. */
@@ -30,7 +33,11 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
         const promptTokens = tokenizePrompt(prompt, model);
         checkTokenIds(promptTokens, vocabSize);
         const bar = createProgressBar("reading the prompt");
-        const context = await createContext((progress) => bar.update(progress.tokensDone, progress.tokensTotal));
+        const memoryStore = model.armt === undefined ? undefined : await openCache(options, warn);
+        const context = await createContext({
+            onProgress: (progress) => bar.update(progress.tokensDone, progress.tokensTotal),
+            memoryStore
+        });
         const sequence = context.getSequence();
         signal.throwIfAborted();
         const loaded = performance.now();
@@ -55,20 +62,24 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
             bar.stop();
         }
         const ended = performance.now();
+        await memoryStore?.dispose();
+        const cachedTokens = memoryStore?.stats.cachedTokens;
         const timings: Timings = {
             loadMs: loaded - started,
             promptMs: (read ?? ended) - loaded,
-            promptTokensPerSecond: rate(promptTokens.length, (read ?? ended) - loaded),
+            promptTokensPerSecond: rate(promptTokens.length - (cachedTokens ?? 0), (read ?? ended) - loaded),
             // the prompt's evaluation gives the first token
             generateMs: ended - (read ?? ended),
             generatedTokensPerSecond: rate(tokens.length - 1, ended - (read ?? ended))
         };
         if (options.json) {
-            const result: RunResult = { promptTokens: promptTokens.length, tokens, text, timings };
+            const result: RunResult = { promptTokens: promptTokens.length, cachedTokens, tokens, text, timings };
             output.write(`${JSON.stringify(result)}\n`);
         } else {
             output.write("\n");
-            process.stderr.write(`${describeTimings(promptTokens.length, tokens.length, timings, sequence.armt)}\n`);
+            process.stderr.write(
+                `${describeTimings({ prompt: promptTokens.length, cached: cachedTokens, generated: tokens.length }, timings, sequence.armt)}\n`
+            );
         }
         if (signal.aborted) throw signal.reason;
     } finally {
@@ -76,31 +87,8 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
     }
 }
 
-/** The generated tokens. An interrupt ends them without an error. */
-async function* generate(
-    sequence: LlamaContextSequence,
-    promptTokens: Token[],
-    { maxTokens, temperature, seed, ignoreEos }: RunOptions,
-    signal: AbortSignal
-): AsyncGenerator<Token, void, void> {
-    const cancel = () => sequence.armt?.cancelEvaluation(signal.reason);
-    signal.addEventListener("abort", cancel);
-    try {
-        if (maxTokens === 0) {
-            await sequence.evaluateWithoutGeneratingNewTokens(promptTokens);
-            return;
-        }
-        let left = maxTokens;
-        for await (const token of sequence.evaluate(promptTokens, { temperature, seed, yieldEogToken: ignoreEos })) {
-            yield token;
-            left--;
-            if (left === 0 || signal.aborted) return;
-        }
-    } catch (error) {
-        if (!(error instanceof InterruptedError)) throw error;
-    } finally {
-        signal.removeEventListener("abort", cancel);
-    }
+function warn(message: string): void {
+    process.stderr.write(`armt: ${message}\n`);
 }
 
 function rate(tokens: number, ms: number): number {

@@ -22,7 +22,7 @@ export async function serve(options: ServeOptions): Promise<void> {
             onWarning: (error) => log.warn({ err: error }, "a prefix could not be kept")
         }));
     try {
-        const context = await createContext(undefined, {
+        const context = await createContext({
             sequences: options.parallel,
             batching: { itemPrioritizationStrategy: fairBatching }
         });

@@ -6,6 +6,7 @@ export interface Timings {
     loadMs: number;
     /** Evaluating the prompt. */
     promptMs: number;
+    /** Of the tokens that were not remembered. */
     promptTokensPerSecond: number;
     /** Generating the tokens after the first. */
     generateMs: number;
@@ -14,15 +15,14 @@ export interface Timings {
 
 /** One line for people. */
 export function describeTimings(
-    promptTokens: number,
-    generatedTokens: number,
+    { prompt, cached = 0, generated }: { prompt: number; cached?: number; generated: number },
     timings: Timings,
     armt?: Pick<ArmtSequence, "segmentsClosed" | "schedule">
 ): string {
     const parts = [
         `load ${seconds(timings.loadMs)}`,
-        `prompt ${promptTokens} tokens in ${seconds(timings.promptMs)} (${rate(timings.promptTokensPerSecond)})`,
-        `generated ${generatedTokens} tokens in ${seconds(timings.generateMs)} (${rate(timings.generatedTokensPerSecond)})`
+        `prompt ${prompt} tokens${cached > 0 ? `, ${cached} of them remembered,` : ""} in ${seconds(timings.promptMs)} (${rate(timings.promptTokensPerSecond)})`,
+        `generated ${generated} tokens in ${seconds(timings.generateMs)} (${rate(timings.generatedTokensPerSecond)})`
     ];
     if (armt !== undefined) parts.push(`${armt.segmentsClosed} segments closed, ${armt.schedule}`);
     return parts.join(" | ");

@@ -84,6 +84,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
         await stream.send(toApiError(error).body);
         stream.end(false);
     } finally {
+        stream?.dispose();
         done();
     }
 }

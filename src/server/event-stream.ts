@@ -44,9 +44,14 @@ export class EventStream {
         this.response.end();
     }
 
+    /** Stops the pings, whatever became of the stream. */
+    dispose(): void {
+        clearInterval(this.timer);
+    }
+
     private async write(text: string): Promise<void> {
         const { response } = this;
-        if (response.destroyed || response.writableEnded) return;
+        if (response.destroyed || response.writableEnded) return this.dispose();
         this.restartTimer();
         if (response.write(text)) return;
         const stopped = new AbortController();

@@ -21,15 +21,34 @@ export function createProgressBar(label: string, stream: ProgressStream = proces
         },
         Presets.shades_classic
     );
+    return handle(bar);
+}
+
+/** The same for something whose end is not known: counts `unit`. */
+export function createProgressCounter(
+    label: string,
+    unit: string,
+    stream: ProgressStream = process.stderr
+): ProgressBar {
+    if (!stream.isTTY) return { update() {}, stop() {} };
+    const format = `${label} | {value} ${unit} | {duration_formatted}`;
+    return handle(new SingleBar({ format, stream, clearOnComplete: true, hideCursor: true }, Presets.shades_classic));
+}
+
+function handle(bar: SingleBar): ProgressBar {
     let started = false;
     return {
         update(done, total) {
             if (!started) bar.start(total, done);
-            else bar.update(done);
+            else {
+                bar.setTotal(total);
+                bar.update(done);
+            }
             started = true;
         },
         stop() {
             if (started) bar.stop();
+            started = false;
         }
     };
 }

@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { repositoryRoot } from "./repository.js";
 
@@ -11,6 +13,18 @@ export type CommandOptions = {
     env?: NodeJS.ProcessEnv;
 };
 
+let cache: string | undefined;
+
+/** In the place of the user's own, and gone when the tests of a file are through. */
+function cacheFolder(): string {
+    if (cache === undefined) {
+        const folder = mkdtempSync(path.join(tmpdir(), "armt-test-cache-"));
+        process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+        cache = folder;
+    }
+    return cache;
+}
+
 /** Runs `armt` as a user does. */
 export function runArmt(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
     return runNode([path.join(repositoryRoot, "dist", "src", "cli", "main.js"), ...args], options);
@@ -19,7 +33,7 @@ export function runArmt(args: readonly string[], options: CommandOptions = {}): 
 /** Runs a script in a process of its own. */
 export function runNode(args: readonly string[], { input = "", env }: CommandOptions = {}): Promise<CommandResult> {
     return new Promise((resolve, reject) => {
-        const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
+        const child = spawn(process.execPath, args, { env: { ...process.env, XDG_CACHE_HOME: cacheFolder(), ...env } });
         let stdout = "";
         let stderr = "";
         child.stdout.setEncoding("utf8").on("data", (text: string) => {

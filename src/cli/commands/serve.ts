@@ -90,7 +90,8 @@ export const command: CommandModule<object, ServeOptions> = {
         checkNumber("max-tokens", options.maxTokens, { min: 1 });
         checkNumber("max-body", options.maxBody, { min: 0.001, integer: false });
         checkNumber("memories-size", options.memoriesSize, { min: 0, integer: false });
-        if (!isLoopback(options.host) && apiKeys(options).length === 0)
+        const keys = apiKeys(options);
+        if (!isLoopback(options.host) && keys.length === 0)
             throw new UsageError(`--host ${options.host} can be reached by others, so it needs --api-key`);
         const { serve } = await import("../serve.js");
         await serve(options);

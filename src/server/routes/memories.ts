@@ -46,6 +46,7 @@ export function createMemory(server: Server): RequestHandler {
             await stream.send(toApiError(error).body);
             stream.end(false);
         } finally {
+            stream?.dispose();
             done();
         }
     };

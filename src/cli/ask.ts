@@ -1,0 +1,79 @@
+import process from "node:process";
+import type { Writable } from "node:stream";
+import { ArmtSnapshot, type Token } from "../../plugin/index.js";
+import { ArmtError, quote } from "../util/errors.js";
+import type { AskOptions } from "./commands/ask.js";
+import { UsageError } from "./failure.js";
+import { generate } from "./generate.js";
+import { openModel } from "./open-model.js";
+import { tokenizePrompt } from "./prompt.js";
+import { TextStream } from "./text-stream.js";
+
+/** What `armt ask --json` prints. */
+export interface AskResult {
+    /** Tokens that the memory holds. */
+    memoryTokens: number;
+    /** Tokens of the question. */
+    questionTokens: number;
+    /** Ids of the answer's tokens. */
+    tokens: Token[];
+    text: string;
+    /** Loading the memory. */
+    loadMs: number;
+    /** From there to the answer's first token. */
+    firstTokenMs: number;
+}
+
+/** Answers from a memory. The memory stays as it is. */
+export async function ask(options: AskOptions, signal: AbortSignal, output: Writable): Promise<void> {
+    if (!options.format.includes("{}")) throw new UsageError("--format has to have {} in it, where the question goes");
+    if (options.question === "") throw new ArmtError("the question is empty; it needs at least one character");
+    const header = await ArmtSnapshot.inspect(options.memory);
+    const { llama, model, createContext } = await openModel({ ...options, model: modelOf(options, header.modelPath) });
+    try {
+        const sequence = (await createContext({ like: header })).getSequence();
+        if (sequence.armt === undefined)
+            throw new ArmtError(`${quote(model.filename ?? "the model")} is a plain model, which has no memory`);
+        const started = performance.now();
+        await sequence.armt.load(options.memory, { signal });
+        const loaded = performance.now();
+        // split and join, since a replacement's $ would mean something
+        const text = options.format.split("{}").join(options.question);
+        const question = tokenizePrompt({ text, follows: true }, model);
+        const stream = new TextStream(model);
+        const result: AskResult = {
+            memoryTokens: header.tokensRead,
+            questionTokens: question.length,
+            tokens: [],
+            text: "",
+            loadMs: loaded - started,
+            firstTokenMs: 0
+        };
+        const write = (piece: string) => {
+            result.text += piece;
+            if (!options.json) output.write(piece);
+        };
+        for await (const token of generate(sequence, question, options, signal)) {
+            if (result.tokens.length === 0) result.firstTokenMs = performance.now() - loaded;
+            result.tokens.push(token);
+            write(stream.push(token));
+        }
+        write(stream.end());
+        if (options.json) output.write(`${JSON.stringify(result)}\n`);
+        else {
+            output.write("\n");
+            process.stderr.write(
+                `memory of ${result.memoryTokens} tokens loaded in ${(result.loadMs / 1000).toFixed(2)} s | first token after ${(result.firstTokenMs / 1000).toFixed(2)} s | ${result.tokens.length} tokens\n`
+            );
+        }
+        if (signal.aborted) throw signal.reason;
+    } finally {
+        await llama.dispose();
+    }
+}
+
+function modelOf({ model, memory }: AskOptions, modelPath: string): string {
+    if (model !== undefined) return model;
+    if (modelPath === "") throw new UsageError(`${quote(memory)} does not say which model read it; name it with -m`);
+    return modelPath;
+}

@@ -1,0 +1,49 @@
+import process from "node:process";
+import type { Argv, CommandModule } from "yargs";
+import { checkGenerationOptions, type GenerationOptions } from "../generate.js";
+import { addGenerationOptions } from "../generation-options.js";
+import { withInterrupt } from "../interrupt.js";
+import { addComputingOptions, checkModelOptions, type ModelOptions } from "../model-options.js";
+import { typedOptions } from "../typed-options.js";
+
+interface AskOptions extends Omit<ModelOptions, "model">, GenerationOptions {
+    memory: string;
+    question: string;
+    model?: string;
+    format: string;
+    json: boolean;
+}
+
+export const command: CommandModule<object, AskOptions> = {
+    command: "ask <memory> <question>",
+    describe: "Answer a question from a memory that armt read left, without reading again",
+    builder: (parser: Argv<object>) => {
+        addComputingOptions(parser);
+        addGenerationOptions(parser);
+        return typedOptions(
+            parser
+                .positional("memory", { type: "string", demandOption: true, describe: "Memory file (.armt)" })
+                .positional("question", { type: "string", demandOption: true, describe: "The question" })
+                .option("model", {
+                    alias: "m",
+                    type: "string",
+                    describe: "Model file (.gguf) [default: the one that read]"
+                })
+                .option("format", {
+                    type: "string",
+                    default: "\n{}",
+                    describe: "What the question is put into, where {} stands; it follows the text that was read"
+                })
+                .example('$0 ask book.armt "Who killed the count?"', "")
+                .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")
+        );
+    },
+    handler: async (options) => {
+        checkModelOptions(options);
+        checkGenerationOptions(options);
+        const { ask } = await import("../ask.js");
+        await withInterrupt((signal) => ask(options, signal, process.stdout));
+    }
+};
+
+export type { AskOptions };

@@ -1,0 +1,149 @@
+import test from "ava";
+import { ArmtError, type LlamaContextSequence, type Token } from "../../plugin/index.js";
+import { assertClose } from "../helpers/compare.js";
+import { loadTiny, readLogits, withContext, withSequence } from "../helpers/contexts.js";
+import { textIds } from "../helpers/tokens.js";
+
+const probe = textIds(11, 96, 5);
+const paragraph = "It was the best of times, it was the worst of times.\nIt was the age of wisdom — 1789, naïve.\n\n";
+
+test("a fed text has the tokens of the whole, however it comes", async (t) => {
+    const { model } = await loadTiny(t, { vocab: 288 });
+    const text = paragraph.repeat(200);
+    const whole = model.tokenize(text);
+    const expected = [model.tokens.bos, ...whole];
+    const characters = async function* () {
+        for (let start = 0; start < text.length; start += 997) yield text.slice(start, start + 997);
+    };
+    const sources = {
+        "one string": [text],
+        "an async generator": characters(),
+        "a stream of ids": [expected as Token[]]
+    };
+    for (const [what, source] of Object.entries(sources)) {
+        await withSequence(model, { schedule: "diagonal" }, async (sequence) => {
+            const steps: number[] = [];
+            const result = await sequence.armt!.feed(source, { onProgress: ({ tokens }) => steps.push(tokens) });
+            t.is(result.tokens, expected.length, what);
+            t.is(result.characters, what === "a stream of ids" ? 0 : text.length, what);
+            t.deepEqual(sequence.contextTokens, expected as Token[], what);
+            t.true(steps.length > 1 && steps.every((step, i) => i === 0 || step > steps[i - 1]!), what);
+            t.is(steps.at(-1), expected.length);
+        });
+    }
+});
+
+test("a feed goes on behind what is there, and pieces of ids and text may alternate", async (t) => {
+    const { model } = await loadTiny(t, { vocab: 288 });
+    await withSequence(model, {}, async (sequence) => {
+        await sequence.armt!.feed(["Hello ", "wor", "ld"]);
+        const first = [model.tokens.bos!, ...model.tokenize("Hello world")];
+        t.deepEqual(sequence.contextTokens, first);
+        t.deepEqual(await sequence.armt!.feed([[5, 6] as Token[], "again", [] as Token[]]), {
+            tokens: 2 + model.tokenize("again").length,
+            characters: 5
+        });
+        t.deepEqual(sequence.contextTokens, [...first, 5, 6, ...model.tokenize("again")] as Token[]);
+        t.deepEqual(await sequence.armt!.feed([]), { tokens: 0, characters: 0 });
+        t.deepEqual(await sequence.armt!.feed([""]), { tokens: 0, characters: 0 });
+    });
+});
+
+const goesOn = (sequence: LlamaContextSequence) => readLogits(sequence, probe);
+
+test("an abort stops a feed at a known token, from which the sequence goes on", async (t) => {
+    const { model } = await loadTiny(t);
+    const ids = textIds(60_000, 96) as Token[];
+    for (const schedule of ["sequential", "diagonal"] as const) {
+        await withContext(model, { schedule, sequences: 2, batchSize: 64 }, async (context) => {
+            const sequence = context.getSequence();
+            const controller = new AbortController();
+            const feeding = sequence.armt!.feed([ids], { signal: controller.signal });
+            setTimeout(() => controller.abort(new Error("enough")), 50);
+            await t.throwsAsync(feeding, { message: "enough" });
+            const { tokens } = sequence.armt!;
+            t.true(tokens > 0 && tokens < ids.length);
+            t.deepEqual(sequence.contextTokens, ids.slice(0, tokens));
+            const truth = context.getSequence();
+            await truth.evaluateWithoutGeneratingNewTokens(ids.slice(0, tokens));
+            const close = { within: 1e-4, rowLength: 96, what: schedule };
+            assertClose(t, await goesOn(sequence), await goesOn(truth), close);
+        });
+    }
+});
+
+test("an abort ends a feed from which nothing comes any more, and one that is aborted before never begins", async (t) => {
+    const { model } = await loadTiny(t);
+    const stalled = async function* () {
+        yield textIds(20, 96) as Token[];
+        await new Promise(() => {});
+    };
+    await withSequence(model, {}, async (sequence) => {
+        const controller = new AbortController();
+        const onProgress = () => controller.abort(new Error("enough"));
+        await t.throwsAsync(sequence.armt!.feed(stalled(), { signal: controller.signal, onProgress }), {
+            message: "enough"
+        });
+        t.is(sequence.nextTokenIndex, 20);
+        await t.throwsAsync(sequence.armt!.feed([[1] as Token[]], { signal: controller.signal }), {
+            message: "enough"
+        });
+        t.is(sequence.nextTokenIndex, 20);
+    });
+});
+
+test("a source that fails, and a token outside the vocabulary, leave what was read", async (t) => {
+    const { model } = await loadTiny(t);
+    const failing = async function* () {
+        yield textIds(20, 96) as Token[];
+        throw new Error("line is dead");
+    };
+    await withSequence(model, {}, async (sequence) => {
+        await t.throwsAsync(sequence.armt!.feed(failing()), { message: "line is dead" });
+        t.is(sequence.nextTokenIndex, 20);
+        await t.throwsAsync(sequence.armt!.feed([[1, 2, 96] as Token[]]));
+        t.is(sequence.nextTokenIndex, sequence.armt!.tokens);
+        await goesOn(sequence);
+        await t.throwsAsync(sequence.armt!.feed(["text"]), {
+            instanceOf: ArmtError,
+            message: /no tokenizer; hand in token ids/
+        });
+        await t.throwsAsync(sequence.armt!.feed([], { keepTokens: -1 }), {
+            instanceOf: RangeError,
+            message: /keepTokens/
+        });
+    });
+});
+
+test("ids beyond keepTokens are counted only", async (t) => {
+    const { model } = await loadTiny(t);
+    const ids = textIds(10_000, 96) as Token[];
+    await withContext(model, { sequences: 2 }, async (context) => {
+        const [sequence, truth] = [context.getSequence(), context.getSequence()];
+        await sequence.armt!.feed([ids], { keepTokens: 8000 });
+        t.is(sequence.nextTokenIndex, 10_000);
+        t.is((await sequence.armt!.snapshot()).hasTokenIds, false);
+        await truth.armt!.feed([ids]);
+        t.true((await truth.armt!.snapshot()).hasTokenIds);
+        const close = { within: 1e-5, rowLength: 96, what: "not kept:" };
+        assertClose(t, await goesOn(sequence), await goesOn(truth), close);
+        t.is(sequence.nextTokenIndex, 10_000 + probe.length);
+        await sequence.clearHistory();
+        await sequence.armt!.feed([ids.slice(0, 10)]);
+        t.true((await sequence.armt!.snapshot()).hasTokenIds);
+    });
+});
+
+test("a full context is told before anything is read", async (t) => {
+    const { model } = await loadTiny(t);
+    const context = await model.createContext({ contextSize: 256, threads: 1 });
+    const sequence = context.getSequence();
+    await sequence.armt!.feed([textIds(200, 96) as Token[]]);
+    await t.throwsAsync(sequence.armt!.feed([textIds(100, 96) as Token[]]), {
+        instanceOf: ArmtError,
+        message: /the context holds 256 tokens and 300 are wanted; make it with a larger `contextSize`/
+    });
+    t.is(sequence.armt!.tokens, 200);
+    await context.dispose();
+    await t.throwsAsync(sequence.armt!.feed([[1] as Token[]]));
+});

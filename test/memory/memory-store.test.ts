@@ -1,0 +1,342 @@
+import { chmodSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { ArmtError, ArmtMemoryStore, DisposedError, type LlamaModel, type Token } from "../../plugin/index.js";
+import { chooseCheckpoints } from "../../plugin/memory/checkpoint-spacing.js";
+import { assertClose } from "../helpers/compare.js";
+import {
+    generateGreedy,
+    loadTiny,
+    readLogits,
+    type TestContextOptions,
+    withContext,
+    withSequence
+} from "../helpers/contexts.js";
+import { fillDisk, withFullDisk } from "../helpers/full-disk.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+import { textIds } from "../helpers/tokens.js";
+
+const vocab = 96;
+const segmentSize = 8;
+const book = textIds(20 * segmentSize + 3, vocab) as Token[];
+const probe = textIds(11, vocab, 5);
+
+async function openStore(
+    t: ExecutionContext,
+    options: Parameters<typeof ArmtMemoryStore.open>[0] = {}
+): Promise<ArmtMemoryStore> {
+    const store = await ArmtMemoryStore.open({ checkpointInterval: 1, ...options });
+    t.teardown(() => store.dispose());
+    return store;
+}
+
+/** Logits after a prompt that was read without a store. */
+function truth(model: LlamaModel, options: TestContextOptions, prompt: Token[]): Promise<Float32Array> {
+    return withSequence(model, options, async (sequence) => {
+        await sequence.evaluateWithoutGeneratingNewTokens(prompt);
+        return readLogits(sequence, probe);
+    });
+}
+
+const variants: [what: string, tiny: Parameters<typeof loadTiny>[1], options: TestContextOptions][] = [
+    ["sequential", {}, { schedule: "sequential" }],
+    ["diagonal", {}, { schedule: "diagonal", batchSize: 13 }],
+    ["growing segments", {}, { schedule: "sequential", segmentOverflow: "extend" }]
+];
+for (const [what, tiny, options] of variants) {
+    test(`a prompt starts from the longest prefix that any other shared, ${what}`, async (t) => {
+        const { model } = await loadTiny(t, { segmentSize, vocab, layers: 3, ...tiny });
+        const store = await openStore(t);
+        const prompts: [tokens: Token[], cached: number][] = [
+            [book, 0],
+            // the last token has to be evaluated, and its segment stays open
+            [book, 20 * segmentSize],
+            [book.slice(0, 20 * segmentSize), 19 * segmentSize],
+            [[...book, ...book], 20 * segmentSize],
+            // differs within the third segment
+            [[...book.slice(0, 2 * segmentSize + 4), ...textIds(80, vocab, 6)] as Token[], 2 * segmentSize],
+            [book.slice(0, segmentSize), 0],
+            [book.slice(3), 0]
+        ];
+        for (const [prompt, cached] of prompts) {
+            await withSequence(model, { ...options, memoryStore: store }, async (sequence) => {
+                await sequence.evaluateWithoutGeneratingNewTokens(prompt);
+                t.is(sequence.armt!.cachedTokens, cached);
+                t.is(sequence.armt!.tokens, prompt.length);
+                t.deepEqual(sequence.contextTokens, prompt);
+                const close = { within: 1e-4, rowLength: vocab, what: `${what}, ${prompt.length} tokens:` };
+                assertClose(t, await readLogits(sequence, probe), await truth(model, options, prompt), close);
+            });
+        }
+        t.like(store.stats, { hits: 4, misses: 2, cachedTokens: 79 * segmentSize - 18 * segmentSize });
+    });
+}
+
+for (const alignment of ["right", "center"] as const) {
+    test(`a prompt that is cut otherwise shares nothing, ${alignment} alignment`, async (t) => {
+        const { model } = await loadTiny(t, { segmentSize, vocab, alignment });
+        const store = await openStore(t);
+        const cached = async (prompt: Token[]) =>
+            withSequence(model, { memoryStore: store }, async (sequence) => {
+                await sequence.evaluateWithoutGeneratingNewTokens(prompt);
+                const close = { within: 1e-4, rowLength: vocab, what: `${prompt.length} tokens:` };
+                assertClose(t, await readLogits(sequence, probe), await truth(model, {}, prompt), close);
+                return sequence.armt!.cachedTokens;
+            });
+        t.is(await cached(book), 0);
+        t.true((await cached(book)) > 18 * segmentSize);
+        t.is(await cached(book.slice(0, -1)), 0);
+        // the same first segment
+        const same = await cached(book.slice(0, -5 * segmentSize));
+        if (alignment === "right") t.true(same > 10 * segmentSize);
+        else t.is(same, 0);
+    });
+}
+
+test("what other models or options read is not found", async (t) => {
+    const store = await openStore(t, { folder: temporaryFolder(t) });
+    const first = await loadTiny(t, { segmentSize, vocab });
+    const second = await loadTiny(t, { segmentSize, vocab, seed: 2 });
+    const cached = (model: LlamaModel, options: TestContextOptions) =>
+        withSequence(model, { ...options, memoryStore: store }, async (sequence) => {
+            await sequence.evaluateWithoutGeneratingNewTokens(book);
+            return sequence.armt!.cachedTokens;
+        });
+    t.is(await cached(first.model, {}), 0);
+    t.is(await cached(second.model, {}), 0);
+    t.is(await cached(first.model, { segmentSize: 4 }), 0);
+    t.is(await cached(first.model, { kvType: "F16" }), 0);
+    t.is(await cached(first.model, { segmentOverflow: "extend" }), 0);
+    t.true((await cached(first.model, {})) > 0);
+    // the schedules agree
+    t.true((await cached(first.model, { schedule: "diagonal" })) > 0);
+});
+
+test("generation after a stored prefix gives the same tokens, and goes on", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, seed: 3 });
+    const expected = await withSequence(model, {}, (sequence) => generateGreedy(sequence, book, 30));
+    const store = await openStore(t, { folder: temporaryFolder(t) });
+    for (const cached of [0, 20 * segmentSize]) {
+        await withSequence(model, { memoryStore: store }, async (sequence) => {
+            t.deepEqual(await generateGreedy(sequence, book, 30), expected);
+            t.is(sequence.armt!.cachedTokens, cached);
+        });
+    }
+});
+
+test("a folder serves the next store, private to its user", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const folder = path.join(temporaryFolder(t), "a", "b");
+    const readBook = async (expected: number) => {
+        const store = await ArmtMemoryStore.open({ folder, checkpointInterval: 1 });
+        await withSequence(model, {}, async (sequence) => {
+            const { cachedTokens, readTokens } = await store.prefill(sequence, book);
+            t.is(cachedTokens, expected);
+            t.is(readTokens, book.length - expected);
+        });
+        await store.dispose();
+        t.true(store.disposed);
+    };
+    await readBook(0);
+    const files = readdirSync(folder);
+    t.true(files.length >= 5 && files.every((name) => /^[0-9a-f]{64}\.armt$/.test(name)));
+    t.is(statSync(folder).mode & 0o77, 0);
+    t.is(statSync(path.join(folder, files[0]!)).mode & 0o77, 0);
+    await readBook(20 * segmentSize);
+    t.deepEqual(readdirSync(folder), files);
+});
+
+test("damaged, vanished and foreign files are as if they had never been there", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const folder = temporaryFolder(t);
+    const cached = async () => {
+        const store = await ArmtMemoryStore.open({ folder, checkpointInterval: 1 });
+        const prefill = await withSequence(model, {}, (sequence) => store.prefill(sequence, book));
+        await store.dispose();
+        return prefill.cachedTokens;
+    };
+    t.is(await cached(), 0);
+    writeFileSync(path.join(folder, "notes.txt"), "not ours");
+    const names = readdirSync(folder).filter((name) => name.endsWith(".armt"));
+    for (const [i, name] of names.entries()) {
+        const file = path.join(folder, name);
+        const bytes = readFileSync(file);
+        if (i % 3 === 0) writeFileSync(file, bytes.subarray(0, bytes.length / 2));
+        else if (i % 3 === 1) writeFileSync(file, "");
+        // another one's name
+        else writeFileSync(file, readFileSync(path.join(folder, names[(i + 1) % names.length]!)));
+    }
+    t.is(await cached(), 0);
+    t.is(await cached(), 20 * segmentSize);
+    t.true(readdirSync(folder).includes("notes.txt"));
+});
+
+test("the folder keeps within its bound, and what was used last stays", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const folder = temporaryFolder(t);
+    const one = await withSequence(model, {}, async (sequence) => {
+        await sequence.evaluateWithoutGeneratingNewTokens(book);
+        return (await sequence.armt!.save(path.join(temporaryFolder(t), "a"), { closedOnly: true, tokenIds: false }))
+            .bytes;
+    });
+    const maxBytes = 12 * one;
+    const store = await openStore(t, { folder, maxBytes, maxMemoryBytes: 0 });
+    const read = (ids: Token[]) => withSequence(model, {}, (sequence) => store.prefill(sequence, ids));
+    await read(book);
+    await store.flush();
+    const [least, ...others] = readdirSync(folder);
+    t.true(others.length >= 5);
+    for (const [i, name] of others.entries()) utimesSync(path.join(folder, name), 1000 + i, 1000 + i);
+    utimesSync(path.join(folder, least!), 10, 10);
+    for (let seed = 10; seed < 14; seed++) {
+        await read(textIds(40, vocab, seed) as Token[]);
+        await store.flush();
+        const { bytes, entries } = await store.measureFolder();
+        t.true(bytes <= maxBytes, `${bytes} of ${maxBytes}`);
+        t.true(entries > 0);
+    }
+    t.false(readdirSync(folder).includes(least!));
+    t.is(store.stats.memoryBytes, 0);
+    t.is(store.stats.failedWrites, 0);
+});
+
+test("memory keeps within its bound", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const roomy = await openStore(t);
+    await withSequence(model, {}, (sequence) => roomy.prefill(sequence, book));
+    const { memoryBytes, memoryEntries } = roomy.stats;
+    const each = memoryBytes / memoryEntries;
+    const small = await openStore(t, { maxMemoryBytes: 3 * each });
+    await withSequence(model, {}, (sequence) => small.prefill(sequence, book));
+    t.is(small.stats.memoryEntries, 3);
+    const again = await withSequence(model, {}, (sequence) => small.prefill(sequence, book));
+    t.is(again.cachedTokens, 20 * segmentSize);
+    await roomy.clear();
+    t.is(roomy.stats.memoryEntries, 0);
+});
+
+test("a store that cannot write says so, and the evaluation goes on", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    await withFullDisk(t, 256 * 1024, async (disk) => {
+        const warnings: string[] = [];
+        const store = await openStore(t, {
+            folder: path.join(disk, "store"),
+            onWarning: ({ message }) => warnings.push(message)
+        });
+        fillDisk(disk);
+        await withSequence(model, {}, async (sequence) => {
+            await store.prefill(sequence, book);
+            await store.flush();
+            t.true(store.stats.failedWrites > 0);
+            t.is(warnings.length, store.stats.failedWrites);
+            t.regex(warnings[0]!, /^cannot write .*: no space left on the device$/);
+            t.is(sequence.armt!.tokens, book.length);
+            // what is in memory serves all the same
+            await sequence.clearHistory();
+            t.is((await store.prefill(sequence, book)).cachedTokens, 20 * segmentSize);
+        });
+        t.deepEqual(
+            readdirSync(path.join(disk, "store")).filter((name) => name.endsWith(".tmp")),
+            []
+        );
+    });
+});
+
+test("a folder that cannot be made is refused", async (t) => {
+    const file = path.join(temporaryFolder(t), "file");
+    writeFileSync(file, "");
+    chmodSync(file, 0o400);
+    await t.throwsAsync(ArmtMemoryStore.open({ folder: path.join(file, "store") }), {
+        instanceOf: ArmtError,
+        message: /^cannot keep memories in .*: a part of the path is not a folder$/
+    });
+    for (const option of ["maxBytes", "maxMemoryBytes", "checkpointInterval"])
+        await t.throwsAsync(ArmtMemoryStore.open({ [option]: -1 }), {
+            instanceOf: RangeError,
+            message: new RegExp(option)
+        });
+});
+
+test("checkpoints lie close together at both ends, and a million tokens leave about 20", (t) => {
+    const ends = (segments: number, size: number) => Array.from({ length: segments }, (_, i) => (i + 1) * size);
+    t.deepEqual(chooseCheckpoints(ends(20, 1), 1), [1, 2, 4, 5, 8, 13, 16, 17, 19, 20]);
+    t.deepEqual(chooseCheckpoints([], 1), []);
+    t.deepEqual(chooseCheckpoints([7], 512), [7]);
+    for (const size of [512, 1024, 2048]) {
+        const chosen = chooseCheckpoints(ends(Math.floor(1e6 / size), size), 512);
+        t.true(chosen.length >= 15 && chosen.length <= 24, `${chosen.length} checkpoints of segments of ${size}`);
+    }
+    const apart = chooseCheckpoints(ends(1000, 16), 512);
+    apart.slice(1).forEach((end, i) => {
+        t.true(end - apart[i]! >= 512);
+    });
+});
+
+test("prefill goes on from what the sequence holds, and a rewound sequence from the store", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const store = await openStore(t);
+    await withSequence(model, {}, async (sequence) => {
+        await store.prefill(sequence, book);
+        const longer = [...book, ...textIds(30, vocab, 7)] as Token[];
+        t.deepEqual(await store.prefill(sequence, longer), { cachedTokens: book.length, readTokens: 30 });
+        // back within a closed segment: the nearest checkpoint before it, not the start
+        const back = [...book.slice(0, 17 * segmentSize + 2), ...textIds(5, vocab, 8)] as Token[];
+        t.deepEqual(await store.prefill(sequence, back), { cachedTokens: 17 * segmentSize, readTokens: 7 });
+        const close = { within: 1e-5, rowLength: vocab, what: "rewound:" };
+        assertClose(t, await readLogits(sequence, probe), await truth(model, {}, back), close);
+    });
+});
+
+test("an aborted prefill leaves the sequence at a known token, and the next one goes on", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const store = await openStore(t);
+    const long = textIds(400 * segmentSize, vocab) as Token[];
+    await withSequence(model, { batchSize: 64 }, async (sequence) => {
+        const controller = new AbortController();
+        const { signal } = controller;
+        const reading = store.prefill(sequence, long, { signal });
+        setTimeout(() => controller.abort(new Error("enough")), 30);
+        await t.throwsAsync(reading, { message: "enough" });
+        const { tokens } = sequence.armt!;
+        t.is(sequence.nextTokenIndex, tokens);
+        t.true(tokens < long.length);
+        t.deepEqual(sequence.contextTokens, long.slice(0, tokens));
+        t.true((await store.prefill(sequence, long)).cachedTokens >= tokens);
+        const close = { within: 1e-5, rowLength: vocab, what: "after an abort:" };
+        assertClose(t, await readLogits(sequence, probe), await truth(model, {}, long), close);
+    });
+});
+
+test("sequences that read side by side share what they find", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const store = await openStore(t, { folder: temporaryFolder(t) });
+    await withContext(model, { sequences: 3, memoryStore: store, batchSize: 20 }, async (context) => {
+        const prompts = [
+            book,
+            [...book.slice(0, 90), ...textIds(50, vocab, 9)],
+            [...textIds(60, vocab, 10)]
+        ] as Token[][];
+        for (let round = 0; round < 2; round++) {
+            const sequences = prompts.map(() => context.getSequence());
+            await Promise.all(sequences.map((sequence, i) => sequence.evaluateWithoutGeneratingNewTokens(prompts[i]!)));
+            for (const [i, sequence] of sequences.entries()) {
+                const close = { within: 1e-4, rowLength: vocab, what: `prompt ${i}:` };
+                assertClose(t, await readLogits(sequence, probe), await truth(model, {}, prompts[i]!), close);
+                if (round === 1) t.true(sequence.armt!.cachedTokens >= 7 * segmentSize);
+                await sequence.dispose();
+            }
+        }
+    });
+});
+
+test("a disposed store refuses to be used, and contexts go on without it", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const store = await ArmtMemoryStore.open();
+    await store.dispose();
+    await withSequence(model, { memoryStore: store }, async (sequence) => {
+        await sequence.evaluateWithoutGeneratingNewTokens(book);
+        t.is(sequence.armt!.tokens, book.length);
+        await t.throwsAsync(store.prefill(sequence, book), { instanceOf: DisposedError });
+    });
+    t.is(store.stats.misses, 0);
+});

@@ -1,0 +1,103 @@
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { ArmtError, ArmtSnapshot, type Token } from "../../plugin/index.js";
+import { fixedBytes } from "../../plugin/memory/snapshot-header.js";
+import { loadTiny, withSequence } from "../helpers/contexts.js";
+import { fillDisk, withFullDisk } from "../helpers/full-disk.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+import { textIds } from "../helpers/tokens.js";
+
+/** A small snapshot file, its bytes, and where its body begins. */
+async function savedSnapshot(
+    t: ExecutionContext
+): Promise<{ folder: string; file: string; bytes: Buffer; body: number }> {
+    const { model } = await loadTiny(t, { layers: 1, hidden: 8, heads: 1, dMem: 4, segmentSize: 8, memTokens: 2 });
+    const folder = temporaryFolder(t);
+    const file = path.join(folder, "memory.armt");
+    await withSequence(model, {}, async (sequence) => {
+        await sequence.evaluateWithoutGeneratingNewTokens(textIds(21, 96) as Token[]);
+        await sequence.armt!.save(file);
+    });
+    const bytes = readFileSync(file);
+    return { folder, file, bytes, body: Math.ceil((fixedBytes + bytes.readUInt32LE(12)) / 64) * 64 };
+}
+
+async function refuses(t: ExecutionContext, file: string, content: Uint8Array, what: string): Promise<void> {
+    writeFileSync(file, content);
+    const error = await t.throwsAsync(ArmtSnapshot.load(file), { instanceOf: ArmtError }, what);
+    t.regex(error?.message ?? "", /^cannot load "[^\n]*": it is [^\n]+$/, what);
+}
+
+test("a flipped bit is told, in every byte of the file", async (t) => {
+    const { folder, file, bytes, body } = await savedSnapshot(t);
+    await t.notThrowsAsync(ArmtSnapshot.load(file));
+    const bad = path.join(folder, "bad");
+    for (let at = 0; at < bytes.length; at++) {
+        // each bit of the header's bytes, one of the others
+        for (const bit of at < body ? [0, 1, 2, 3, 4, 5, 6, 7] : [at % 8]) {
+            const flipped = Buffer.from(bytes);
+            flipped[at]! ^= 1 << bit;
+            await refuses(t, bad, flipped, `bit ${bit} of byte ${at}`);
+        }
+    }
+});
+
+test("a file that was cut off is told, wherever", async (t) => {
+    const { folder, bytes } = await savedSnapshot(t);
+    const bad = path.join(folder, "bad");
+    for (let length = 0; length < bytes.length; length += length < 1024 ? 1 : 61) {
+        await refuses(t, bad, bytes.subarray(0, length), `${length} bytes`);
+    }
+    await refuses(t, bad, bytes.subarray(0, -1), "the last byte");
+    await refuses(t, bad, Buffer.concat([bytes, Buffer.alloc(1)]), "one byte more");
+});
+
+test("what is no snapshot is told", async (t) => {
+    const { folder, file, bytes } = await savedSnapshot(t);
+    const bad = path.join(folder, "bad");
+    await refuses(t, bad, Buffer.alloc(5000, 7), "bytes");
+    await refuses(t, bad, Buffer.from("GGUF".repeat(100)), "another format");
+    const newer = Buffer.from(bytes);
+    newer.writeUInt32LE(2, 8);
+    writeFileSync(bad, newer);
+    await t.throwsAsync(ArmtSnapshot.load(bad), { message: /it is of format 2 and this version reads format 1$/ });
+    await t.throwsAsync(ArmtSnapshot.load(folder), { message: /^cannot read .*: not a regular file$/ });
+    await t.throwsAsync(ArmtSnapshot.load(path.join(folder, "none")), { message: /^cannot read .*: no such file/ });
+    const header = await ArmtSnapshot.inspect(file);
+    t.like(header, { tokensRead: 21, segmentsClosed: 2, openTokens: 5, hasTokenIds: true, segmentSize: 8 });
+});
+
+test("a damaged file changes nothing in the sequence that loads it", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize: 8 });
+    const folder = temporaryFolder(t);
+    const file = path.join(folder, "memory.armt");
+    await withSequence(model, {}, async (sequence) => {
+        await sequence.evaluateWithoutGeneratingNewTokens(textIds(21, 96) as Token[]);
+        await sequence.armt!.save(file);
+        const bytes = readFileSync(file);
+        bytes[bytes.length - 100]! ^= 1;
+        writeFileSync(file, bytes);
+        await sequence.evaluateWithoutGeneratingNewTokens(textIds(9, 96, 2) as Token[]);
+        const before = await sequence.armt!.snapshot();
+        await t.throwsAsync(sequence.armt!.load(file), { message: /the checksum of its contents is wrong/ });
+        t.is(sequence.nextTokenIndex, 30);
+        t.deepEqual((await sequence.armt!.snapshot()).held.state, before.held.state);
+    });
+});
+
+test("a full disk fails the save, and leaves what was there", async (t) => {
+    const { file, bytes } = await savedSnapshot(t);
+    const snapshot = await ArmtSnapshot.load(file);
+    await withFullDisk(t, 64 * 1024, async (disk) => {
+        const target = path.join(disk, "memory.armt");
+        copyFileSync(file, target);
+        fillDisk(disk);
+        await t.throwsAsync(snapshot.save(target), {
+            instanceOf: ArmtError,
+            message: /^cannot write .*: no space left on the device$/
+        });
+        t.deepEqual(readFileSync(target), bytes);
+        t.deepEqual(readdirSync(disk).sort(), ["filler", "memory.armt"]);
+    });
+});
