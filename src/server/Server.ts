@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { Engine } from "./engine/Engine.js";
 import type { MemoryShelf } from "./engine/MemoryShelf.js";
+import type { ProgressBoard } from "./engine/ProgressBoard.js";
 import type { ResponseStore } from "./engine/ResponseStore.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
@@ -11,6 +12,7 @@ export interface Server {
     readonly engine: Engine;
     readonly shelf: MemoryShelf;
     readonly responses: ResponseStore;
+    readonly board: ProgressBoard;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;

@@ -2,6 +2,7 @@ import { type Logger, pino } from "pino";
 import type { ArmtMemoryStore, LlamaContext } from "../../plugin/index.js";
 import { Engine } from "./engine/Engine.js";
 import { MemoryShelf } from "./engine/MemoryShelf.js";
+import { ProgressBoard } from "./engine/ProgressBoard.js";
 import { ResponseStore } from "./engine/ResponseStore.js";
 import { Metrics } from "./metrics.js";
 import { type ServerLimits, serverDefaults } from "./options.js";
@@ -37,5 +38,5 @@ export function createServer({
     const shelf = new MemoryShelf(limits.maxMemoriesBytes);
     const metrics = new Metrics(engine, shelf);
     const responses = new ResponseStore(limits.maxResponses);
-    return { engine, shelf, responses, limits, metrics, log, apiKeys, loopback };
+    return { engine, shelf, responses, board: new ProgressBoard(), limits, metrics, log, apiKeys, loopback };
 }

@@ -36,7 +36,9 @@ test("the description names every route and says what the validation says", asyn
     t.is(description.openapi, "3.1.0");
     for (const [path, methods] of Object.entries<Record<string, object>>(description.paths))
         for (const method of Object.keys(methods)) {
-            const answer = await send(url + path.replace("{id}", "none"), { method: method.toUpperCase() });
+            // a stream without an end of its own
+            if (path.startsWith("/v1/armt/progress")) continue;
+            const answer = await send(url + path.replace(/\{\w+\}/, "none"), { method: method.toUpperCase() });
             // a route that is not there would say so
             t.not(answer.headers["content-type"]?.includes("json") && answer.json().error?.code, "unknown_url", path);
         }

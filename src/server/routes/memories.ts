@@ -17,7 +17,7 @@ const progressInterval = 100;
 export function createMemory(server: Server): RequestHandler {
     return async (request, response) => {
         const { engine, shelf, limits, log } = server;
-        const { name, from, stream: wantsStream } = validate(memoryQuerySchema, { ...request.query });
+        const { name, from, watch, stream: wantsStream } = validate(memoryQuerySchema, { ...request.query });
         if (engine.model.armt === undefined)
             throw new ApiError(501, `${engine.modelId} is no ARMT model, so it has no memory to keep`);
         if (!request.is("text/plain"))
@@ -30,7 +30,7 @@ export function createMemory(server: Server): RequestHandler {
         const { signal, done } = requestSignal(request, response, limits.requestTimeoutMs);
         try {
             stream?.begin();
-            const memory = await readDocument(server, request, { name, base, signal, stream });
+            const memory = await readDocument(server, request, { name, base, signal, stream, watch });
             if (stream === undefined) sendMemory(response, memory);
             else {
                 await stream.send({ memory: describeMemory(memory) });
@@ -47,6 +47,7 @@ export function createMemory(server: Server): RequestHandler {
             stream.end(false);
         } finally {
             stream?.dispose();
+            server.board.end(watch);
             done();
         }
     };
@@ -98,15 +99,16 @@ interface DocumentOptions {
     base: StoredMemory | undefined;
     signal: AbortSignal;
     stream: EventStream | undefined;
+    watch: string | undefined;
 }
 
 /** Reads a document in a sequence of its own. Whatever ends it early, what was read stays as a partial memory. */
 async function readDocument(
     server: Server,
     request: Request,
-    { name, base, signal, stream }: DocumentOptions
+    { name, base, signal, stream, watch }: DocumentOptions
 ): Promise<StoredMemory> {
-    const { engine, shelf, limits } = server;
+    const { engine, shelf, limits, board } = server;
     return await engine.pool.use([], signal, async (sequence) => {
         const armt = sequence.armt!;
         if (base === undefined) await sequence.clearHistory();
@@ -117,19 +119,19 @@ async function readDocument(
         let reported = 0;
         let held = armt.tokens;
         const report = async (isLast: boolean) => {
-            if (stream === undefined || (!isLast && performance.now() - reported < progressInterval)) return;
+            if (!isLast && performance.now() - reported < progressInterval) return;
             reported = performance.now();
-            await stream.send({
-                progress: {
-                    tokens: armt.tokens,
-                    characters,
-                    segments: armt.segmentsClosed,
-                    cells: armt.cells,
-                    layers: engine.model.armt!.layers,
-                    memory_bytes: armt.memoryBytes,
-                    time_ms: Math.round(performance.now() - started)
-                }
-            });
+            const progress = {
+                tokens: armt.tokens,
+                characters,
+                segments: armt.segmentsClosed,
+                cells: armt.cells,
+                layers: engine.model.armt!.layers,
+                memory_bytes: armt.memoryBytes,
+                time_ms: Math.round(performance.now() - started)
+            };
+            board.report(watch, progress);
+            await stream?.send({ progress });
         };
         const take = ({ ids, characters: count }: FeedPiece) => {
             unread = [...unread, ...ids];
