@@ -96,9 +96,7 @@ inBrowser("the page works with the keyboard alone, and everything that can be us
     const nameless = await page.evaluate(() => {
         const { document } = globalThis as unknown as {
             document: {
-                querySelectorAll(
-                    query: string
-                ): Iterable<{
+                querySelectorAll(query: string): Iterable<{
                     labels?: { length: number };
                     textContent: string;
                     id: string;

@@ -58,15 +58,15 @@ class Reading {
     started = performance.now();
     first = undefined;
 
-    show({ tokens, segments, cells, part }) {
-        this.first ??= { tokens, at: performance.now() };
+    show({ tokens, segments, cells, part, restored = 0 }) {
+        this.first ??= { tokens, at: performance.now(), cells: restored };
         const seconds = (performance.now() - this.first.at) / 1000;
         element("tokens").textContent = numbers.format(tokens);
         element("segments").textContent = numbers.format(segments);
         if (seconds > 0.2 && tokens > this.first.tokens)
             element("speed").textContent = numbers.format(Math.round((tokens - this.first.tokens) / seconds));
         element("bar").value = part;
-        picture.show(cells);
+        picture.show(this.first.cells + cells);
     }
 }
 
