@@ -29,6 +29,7 @@ const args = await yargs(hideBin(process.argv))
         "mem-tokens": { type: "number", default: 16 },
         clients: { type: "number", array: true, default: [1, 8, 32] },
         sequences: { type: "number", default: 8 },
+        threads: { type: "number", describe: "CPU threads [default: the cores that are there]" },
         seconds: { type: "number", default: 6, describe: "Length of each load" },
         rounds: { type: "number", default: 3, describe: "Each case runs once a round" },
         "prompt-tokens": { type: "number", default: 64 },
@@ -80,7 +81,8 @@ async function start(name: string, modelPath: string, armt: boolean): Promise<Se
         armt,
         sequences: args.sequences,
         contextSize: args.longPrompt + 1024,
-        batchSize: 512
+        batchSize: 512,
+        threads: args.threads
     };
     const child = fork(fileURLToPath(new URL("server-worker.js", import.meta.url)), [JSON.stringify(options)]);
     const [reply] = (await Promise.race([

@@ -14,14 +14,16 @@ export type ServerWorkerOptions = {
     /** For the plain model; an ARMT model's has no bound. */
     contextSize: number;
     batchSize: number;
+    /** Default: the cores that are there. */
+    threads?: number;
 };
 
 /** What it says when it listens. */
 export type ServerWorkerReply = { url: string; threads: number };
 
-const { modelPath, armt, sequences, contextSize, batchSize } = JSON.parse(process.argv[2]!) as ServerWorkerOptions;
+const options = JSON.parse(process.argv[2]!) as ServerWorkerOptions;
+const { modelPath, armt, sequences, contextSize, batchSize, threads = availableCores() } = options;
 const { getLlama, LlamaLogLevel } = await (armt ? import("../../plugin/index.js") : import("node-llama-cpp"));
-const threads = availableCores();
 const llama = await getLlama({ gpu: false, maxThreads: threads, logLevel: LlamaLogLevel.error });
 const model = await llama.loadModel({ modelPath });
 const context = await model.createContext({

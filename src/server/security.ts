@@ -15,14 +15,16 @@ export function isLoopback(host: string): boolean {
  * the server's own, since there is no CORS.
  */
 export function checkOrigin(listensOnLoopback: boolean): RequestHandler {
-    return ({ headers }, _response, next) => {
+    return ({ headers, method }, _response, next) => {
         const { host, origin } = headers;
         if (listensOnLoopback && !(host !== undefined && isLoopback(hostName(host))))
             throw new ApiError(403, "the Host header has to name this machine, e.g. 127.0.0.1 or localhost", {
                 code: "forbidden_host"
             });
-        const site = headers["sec-fetch-site"];
-        const foreign = origin !== undefined ? !isOwn(origin, host) : site === "cross-site";
+        // following a link to the page shows nothing to where it came from
+        const isLink = method === "GET" && headers["sec-fetch-mode"] === "navigate";
+        const isForeignSite = !isLink && ["cross-site", "same-site"].includes(String(headers["sec-fetch-site"]));
+        const foreign = origin !== undefined ? !isOwn(origin, host) : isForeignSite;
         if (foreign)
             throw new ApiError(403, "requests of other web pages are not accepted", { code: "forbidden_origin" });
         next();

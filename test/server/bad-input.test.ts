@@ -179,7 +179,11 @@ test("a stranger's page is refused: Host, Origin and Sec-Fetch-Site", async (t) 
         t.is(headers["access-control-allow-origin"], undefined);
     }
     t.is((await send(`${url}/v1/models`, { method: "GET", headers: { origin: url } })).status, 200);
-    t.is((await send(`${url}/v1/models`, { method: "GET", headers: { "sec-fetch-site": "cross-site" } })).status, 403);
+    for (const site of ["cross-site", "same-site"])
+        t.is((await send(`${url}/v1/models`, { method: "GET", headers: { "sec-fetch-site": site } })).status, 403);
+    const link = { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate" };
+    t.is((await send(`${url}/`, { method: "GET", headers: link })).status, 200);
+    t.is((await send(`${url}/v1/completions`, { headers: { ...link, origin: "http://evil.example" } })).status, 403);
     t.is(
         (await send(`${url}/v1/models`, { method: "OPTIONS", headers: { origin: "http://evil.example" } })).status,
         403

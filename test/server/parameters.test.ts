@@ -222,6 +222,9 @@ test("tool_choice forces a call whose arguments fit the schema, streamed too, an
         t.is(after.usage!.completion_tokens, 16);
         t.true(after.usage!.prompt_tokens > 40);
     }
+    const auto = await openai.chat.completions.create({ ...request, max_tokens: 8 });
+    t.is(auto.choices[0]!.finish_reason, "length");
+    t.true(auto.choices[0]!.message.content!.length > 0);
     const none = await openai.chat.completions.create({ ...request, max_tokens: 8, tool_choice: "none" });
     t.is(none.choices[0]!.message.tool_calls, undefined);
 });

@@ -40,6 +40,8 @@ export interface ReadPrompt {
 }
 
 export interface ReadOptions {
+    /** The parameter that the prompt came in, for errors. */
+    param: string;
     /** What the prompt goes on from. */
     memory?: ArmtSnapshot;
     signal: AbortSignal;
@@ -106,7 +108,7 @@ export class Engine {
         options: ReadOptions,
         work: (read: ReadPrompt) => Promise<T>
     ): Promise<T> {
-        this.checkLength(prompt.length);
+        this.checkLength(prompt.length, options.param);
         // with a memory, what a sequence holds is of no use
         return await this.pool.use(options.memory === undefined ? prompt : [], options.signal, async (sequence) =>
             work(await this.read(sequence, prompt, options))
@@ -114,13 +116,13 @@ export class Engine {
     }
 
     /** @throws {ApiError} for a prompt that a plain model's context has no room for; nothing is ever cut off */
-    checkLength(tokens: number): void {
-        if (tokens === 0) throw badParameter("prompt", "the prompt has no tokens");
+    checkLength(tokens: number, param: string): void {
+        if (tokens === 0) throw badParameter(param, "the prompt has no tokens");
         if (this.model.armt !== undefined || tokens < this.context.contextSize) return;
         throw new ApiError(
             400,
             `the prompt has ${tokens} tokens, and the context of this model holds ${this.context.contextSize}`,
-            { param: "messages", code: "context_length_exceeded" }
+            { param, code: "context_length_exceeded" }
         );
     }
 

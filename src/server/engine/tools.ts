@@ -7,6 +7,7 @@ import {
     LlamaChat,
     LlamaText
 } from "../../../plugin/index.js";
+import { ApiError } from "../errors.js";
 import type { ReadPrompt } from "./Engine.js";
 import type { GenerateOptions } from "./generate.js";
 import { samplingOptions } from "./sampling.js";
@@ -50,6 +51,14 @@ export interface ToolOptions
     onCall: (call: { index: number; name: string; arguments: string }) => void | Promise<void>;
 }
 
+/** Forgetting the beginning of a chat without a word is not an answer to it. */
+function refuseShift(): never {
+    throw new ApiError(400, "the chat and its answer do not fit into the model's context", {
+        param: "messages",
+        code: "context_length_exceeded"
+    });
+}
+
 /** Lets the model answer with text or calls, through node-llama-cpp's function calling. */
 export async function generateWithTools(
     { sequence }: ReadPrompt,
@@ -79,6 +88,7 @@ export async function generateWithTools(
             maxTokens,
             signal,
             customStopTriggers: stop,
+            contextShift: { size: 1, strategy: refuseShift },
             repeatPenalty: repeatPenalty && {
                 lastTokens: maxTokens,
                 penalty: 1,

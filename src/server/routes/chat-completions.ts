@@ -14,6 +14,7 @@ import { renderChat } from "../engine/chat-prompt.js";
 import type { ReadPrompt } from "../engine/Engine.js";
 import { generate, type Piece } from "../engine/generate.js";
 import { CallingChatWrapper, generateWithTools } from "../engine/tools.js";
+import { unsupported } from "../errors.js";
 import { chatLogprobs } from "../logprobs.js";
 import { newId, type Server } from "../Server.js";
 import { type ChatRequest, chatRequestSchema } from "../schemas/chat.js";
@@ -36,6 +37,9 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     checkCombinations(body);
     const messages = messagesOf(body.messages);
     const tools = toolsOf(body);
+    // node-llama-cpp's function calling brings the sequence to hold the chat alone
+    if (tools !== undefined && memory !== undefined)
+        throw unsupported("armt.memory", "`armt.memory` is not supported beside `tools`");
     const grammar = await grammarOf(engine, body.response_format);
     const sampling = samplingOf(server, body);
     const wrapper = engine.chatWrapper;
@@ -129,6 +133,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     await engine.withPrompt(
         afterMemory(memory, chat.tokens),
         {
+            param: "messages",
             memory: memory?.snapshot,
             signal,
             willRewind: n > 1,

@@ -36,7 +36,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
     const { body, signal, stream, memory, onFirstToken, onUsage } = answering;
     const sampling = samplingOf(server, body);
     const prompts = promptsOf(server, body.prompt, memory !== undefined);
-    for (const prompt of prompts) engine.checkLength(prompt.length);
+    for (const prompt of prompts) engine.checkLength(prompt.length, "prompt");
     const n = body.n ?? 1;
     const head = {
         id: newId("cmpl-"),
@@ -94,6 +94,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
         await engine.withPrompt(
             afterMemory(memory, prompt),
             {
+                param: "prompt",
                 memory: memory?.snapshot,
                 signal,
                 willRewind: n > 1,

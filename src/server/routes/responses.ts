@@ -92,7 +92,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     await send("response.in_progress", { response });
     await engine.withPrompt(
         afterMemory(memory, chat.tokens),
-        { memory: memory?.snapshot, signal },
+        { param: "input", memory: memory?.snapshot, signal },
         async ({ sequence, last, promptTokens, cachedTokens }) => {
             await send("response.output_item.added", { output_index: 0, item });
             await send("response.content_part.added", { ...at, part: outputText("") });
