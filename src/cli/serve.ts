@@ -11,6 +11,9 @@ import { apiKeys, type ServeOptions } from "./commands/serve.js";
 import { openModel } from "./open-model.js";
 import { packageVersion } from "./version.js";
 
+/** Time for clients to take in their last answers. Unit: milliseconds. */
+const flushTime = 5000;
+
 /** Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at once. */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
@@ -48,6 +51,8 @@ export async function serve(options: ServeOptions): Promise<void> {
         const closed = listening.close();
         await server.engine.pool.drain();
         listening.http.closeIdleConnections();
+        // the last answers are on their way; who only watches does not keep the server
+        setTimeout(() => listening.http.closeAllConnections(), flushTime).unref();
         await closed;
     } finally {
         await store?.dispose();
