@@ -157,6 +157,11 @@ export class ArmtContext {
     ): ReturnType<DecodeTokens> {
         const { sequenceId, firstTokenSequenceIndex, tokens, memoryStore, isPart } = request;
         const sequence = this.sequences.get(sequenceId)?.deref();
+        // node-llama-cpp's list has holes where ids were not kept, which would be read as token 0
+        if (tokens.length > 0 && !(0 in tokens))
+            throw new ArmtError(
+                "what was removed cannot be made up for: the ids of the tokens before it were not kept, so they cannot be read again; the sequence is empty now"
+            );
         const store = memoryStore === undefined ? this.memoryStore : memoryStore;
         if (firstTokenSequenceIndex === 0 && isPart !== true) this.planPrompt(sequenceId, tokens.length);
         sequence?.beginEvaluation(firstTokenSequenceIndex, tokens.length);

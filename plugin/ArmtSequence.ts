@@ -46,12 +46,17 @@ export interface ArmtSnapshotOptions {
     signal?: AbortSignal;
 }
 
+/** Options of `sequence.armt.save`. */
+export interface ArmtSequenceSaveOptions extends ArmtSnapshotOptions {
+    /** Save the ids of the tokens too, 4 bytes each, so that chat sessions can tell what was read. Default: `true`. */
+    tokenIds?: boolean;
+    /** What the text came from, for whoever goes on reading it. Default: nothing. */
+    source?: ArmtSnapshotSource;
+}
+
 /** What ARMT adds to a sequence: `sequence.armt`. All numbers are read from the engine at the moment of the call. */
 export class ArmtSequence {
-    /**
-     * Tokens of the last prompt that came from a memory store instead of being read.
-     */
-    cachedTokens = 0;
+    private cached = 0;
 
     /**
      * Whether segments were only closed where they were full. Prefixes of other sequences cannot be found again.
@@ -87,6 +92,11 @@ export class ArmtSequence {
     /** Tokens read so far. */
     get tokens(): number {
         return this.stats.tokens;
+    }
+
+    /** Tokens of the last prompt that came from a memory store instead of being read. */
+    get cachedTokens(): number {
+        return this.cached;
     }
 
     /** Tokens in the open segment: its fill. */
@@ -199,12 +209,7 @@ export class ArmtSequence {
      */
     async save(
         path: string,
-        {
-            closedOnly = false,
-            tokenIds = true,
-            signal,
-            source
-        }: ArmtSnapshotOptions & { tokenIds?: boolean; source?: ArmtSnapshotSource } = {}
+        { closedOnly = false, tokenIds = true, signal, source }: ArmtSequenceSaveOptions = {}
     ): Promise<{ bytes: number; tokensRead: number }> {
         const snapshot = await this.takeSnapshot({ closedOnly, tokenIds }, source, signal);
         const bytes = await snapshot.save(path, { signal });
@@ -280,7 +285,7 @@ export class ArmtSequence {
             await this.sequence.adaptStateToTokens([...tokens], false);
             const held = this.sequence.nextTokenIndex;
             const rest = tokens.slice(held);
-            this.cachedTokens = 0;
+            this.cached = 0;
             if (rest.length > 0) {
                 const report = ({ tokensDone }: ArmtProgress) =>
                     onProgress?.({ tokensDone: held + tokensDone, tokensTotal: tokens.length });
@@ -292,7 +297,7 @@ export class ArmtSequence {
                     progress.end(false);
                 }
             }
-            const cachedTokens = held + this.cachedTokens;
+            const cachedTokens = held + this.cached;
             return { cachedTokens, readTokens: tokens.length - cachedTokens };
         });
     }
@@ -314,7 +319,7 @@ export class ArmtSequence {
     beginEvaluation(start: number, count: number): void {
         this.cancelled = undefined;
         if (start === 0) this.isRegular = true;
-        if (count > 1) this.cachedTokens = 0;
+        if (count > 1) this.cached = 0;
     }
 
     /** @internal */
@@ -359,8 +364,9 @@ export class ArmtSequence {
      * Puts a snapshot in the place of the engine's state. For whoever evaluates in this sequence and keeps the record of its tokens.
      * @internal
      */
-    async replaceState(snapshot: ArmtSnapshot): Promise<void> {
+    async replaceState(snapshot: ArmtSnapshot, cachedTokens: number): Promise<void> {
         await this.inContext(() => this.loadState(snapshot));
+        this.cached = cachedTokens;
     }
 
     /** @internal */

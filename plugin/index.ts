@@ -2,7 +2,7 @@ import "./augmentation.js";
 
 export * from "node-llama-cpp";
 export type { ArmtContext } from "./ArmtContext.js";
-export type { ArmtLayerMemory, ArmtSequence, ArmtSnapshotOptions } from "./ArmtSequence.js";
+export type { ArmtLayerMemory, ArmtSequence, ArmtSequenceSaveOptions, ArmtSnapshotOptions } from "./ArmtSequence.js";
 export { ArmtError, ArmtEvalError, ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 export type { ArmtModelFacts } from "./facts.js";
 // in place of node-llama-cpp's
@@ -17,7 +17,7 @@ export {
 export { type ArmtSaveOptions, ArmtSnapshot } from "./memory/ArmtSnapshot.js";
 export type { ArmtFeedOptions, ArmtFeedProgress, ArmtFeedSource } from "./memory/feed.js";
 export type { ArmtSnapshotFacts, ArmtSnapshotOrigin } from "./memory/snapshot-facts.js";
-export type { ArmtSnapshotSource } from "./memory/snapshot-header.js";
+export type { ArmtSnapshotSource, SnapshotHeader as ArmtSnapshotHeader } from "./memory/snapshot-header.js";
 export type { ArmtContextOptions, ArmtSchedule, ArmtSegmentOverflow } from "./options.js";
 export type { ArmtProgress } from "./progress.js";
 export type { ArmtSegmentAlignment } from "./segments.js";

@@ -32,10 +32,9 @@ export async function readWithStore(
         keys.filter(({ end }) => end > start && end <= lastStart),
         armt.origin
     );
-    if (found !== undefined) await armt.replaceState(found.snapshot);
     const cached = found === undefined ? 0 : found.end - start;
+    if (found !== undefined) await armt.replaceState(found.snapshot, cached);
     store.count(cached);
-    armt.cachedTokens = cached;
 
     const chosen = new Set(chooseCheckpoints(ends, store.checkpointInterval));
     const wanted = await store.missing(keys.filter(({ end }) => end > start + cached && chosen.has(end)));

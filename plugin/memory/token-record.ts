@@ -16,14 +16,20 @@ export function appendTokens(internals: SequenceInternals, tokens: readonly Toke
 
 /** Drops the ids and keeps their number. */
 export function forgetTokens(internals: SequenceInternals): void {
-    setTokens(internals, undefined, internals._contextTokens.length);
+    internals._contextTokens = holes(internals._contextTokens.length);
+}
+
+function holes(count: number): Token[] {
+    const tokens: Token[] = [];
+    // V8 gives a list of some millions room for its elements, and an impossibly long one none, which stays so when it is made shorter
+    tokens.length = 2 ** 32 - 1;
+    tokens.length = count;
+    return tokens;
 }
 
 /** The record of a sequence whose state was replaced. */
 export function setTokens(internals: SequenceInternals, ids: Uint32Array | undefined, count: number): void {
-    const tokens: Token[] = ids === undefined ? [] : (Array.from(ids) as Token[]);
-    tokens.length = count;
-    internals._contextTokens = tokens;
+    internals._contextTokens = ids === undefined ? holes(count) : (Array.from(ids) as Token[]);
     internals._nextTokenIndex = count;
     internals._loadedTokenPredictions.length = 0;
     // they are of what the sequence held before

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import process from "node:process";
 import type { Writable } from "node:stream";
 import { ArmtSnapshot, type Token } from "../../plugin/index.js";
@@ -75,5 +76,9 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
 function modelOf({ model, memory }: AskOptions, modelPath: string): string {
     if (model !== undefined) return model;
     if (modelPath === "") throw new UsageError(`${quote(memory)} does not say which model read it; name it with -m`);
+    if (!existsSync(modelPath))
+        throw new ArmtError(
+            `the model that read ${quote(memory)} is not at ${quote(modelPath)} any more; name it with -m`
+        );
     return modelPath;
 }

@@ -58,7 +58,9 @@ export class ReadCheckpoint {
     async resume(armt: ArmtSequence): Promise<{ rest: AsyncIterable<string>; resumed: boolean }> {
         const { source } = (await ArmtSnapshot.inspect(this.file).catch(() => undefined)) ?? {};
         if (source === undefined) return { rest: this.input.pieces, resumed: false };
-        await armt.load(this.file);
+        await armt.load(this.file).catch((error: Error) => {
+            throw new ArmtError(`${error.message}; or read from the start with --restart`, { cause: error });
+        });
         const iterator = this.input.pieces[Symbol.asyncIterator]();
         let left = "";
         while (this.characters < source.characters) {

@@ -37,7 +37,7 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
         const resumedTokens = armt.tokens;
         if (resumed) note(`going on after ${resumedTokens} tokens that an interrupted run has read`);
         await readRest({ model, armt, input, checkpoint, rest }, options, signal);
-        if (armt.tokens === 0) throw new ArmtError("the text is empty; it needs at least one character");
+        if (checkpoint.bytesRead === 0) throw new ArmtError("the text is empty; it needs at least one character");
 
         const { closedOnly } = options;
         const { bytes, tokensRead } = await armt.save(options.out, { closedOnly, source: checkpoint.source(true) });

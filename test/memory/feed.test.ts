@@ -1,7 +1,10 @@
+import path from "node:path";
 import test from "ava";
 import { ArmtError, type LlamaContextSequence, type Token } from "../../plugin/index.js";
+import { runNode } from "../helpers/armt-command.js";
 import { assertClose } from "../helpers/compare.js";
 import { loadTiny, readLogits, withContext, withSequence } from "../helpers/contexts.js";
+import { repositoryRoot } from "../helpers/repository.js";
 import { textIds } from "../helpers/tokens.js";
 
 const probe = textIds(11, 96, 5);
@@ -128,10 +131,27 @@ test("ids beyond keepTokens are counted only", async (t) => {
         const close = { within: 1e-5, rowLength: 96, what: "not kept:" };
         assertClose(t, await goesOn(sequence), await goesOn(truth), close);
         t.is(sequence.nextTokenIndex, 10_000 + probe.length);
-        await sequence.clearHistory();
+        await t.throwsAsync(sequence.eraseContextTokenRanges([{ start: 5, end: 10 }]), {
+            instanceOf: ArmtError,
+            message: /the ids of the tokens before it were not kept/
+        });
+        t.is(sequence.nextTokenIndex, 0);
+        t.is(sequence.armt!.tokens, 0);
         await sequence.armt!.feed([ids.slice(0, 10)]);
         t.true((await sequence.armt!.snapshot()).hasTokenIds);
     });
+});
+
+test("memory does not grow with tokens whose ids are not kept", async (t) => {
+    t.timeout(120_000);
+    const { file } = await loadTiny(t, { layers: 1, hidden: 32, heads: 2, segmentSize: 256, dMem: 8 });
+    const script = path.join(repositoryRoot, "dist", "test", "helpers", "feed-growth-process.js");
+    const { stdout, stderr } = await runNode(["--expose-gc", script, file, "40", "160"]);
+    t.is(stderr, "");
+    const { before, after, tokens } = JSON.parse(stdout);
+    t.is(tokens, 160 * 8192);
+    // a number for each of them would be 7.5 MiB
+    t.true(after - before < 4 * 2 ** 20, `${((after - before) / 2 ** 20).toFixed(1)} MiB more`);
 });
 
 test("a full context is told before anything is read", async (t) => {

@@ -171,6 +171,14 @@ test("damaged, vanished and foreign files are as if they had never been there", 
     t.true(readdirSync(folder).includes("notes.txt"));
 });
 
+test("what a killed process left half written goes after a while, and not before", async (t) => {
+    const folder = temporaryFolder(t);
+    for (const name of [".old.armt.1-ab.tmp", ".new.armt.2-cd.tmp"]) writeFileSync(path.join(folder, name), "half");
+    utimesSync(path.join(folder, ".old.armt.1-ab.tmp"), 1000, 1000);
+    await openStore(t, { folder });
+    t.deepEqual(readdirSync(folder), [".new.armt.2-cd.tmp"]);
+});
+
 test("the folder keeps within its bound, and what was used last stays", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const folder = temporaryFolder(t);
