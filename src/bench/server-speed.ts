@@ -192,6 +192,8 @@ async function report(
         command: ["node", path.relative(process.cwd(), process.argv[1]!), ...process.argv.slice(2)].join(" "),
         machine: describeMachine(),
         threads: servers[0]!.threads,
+        // of the machine over the last minute: others' work slows both servers down
+        loadAverage: os.loadavg()[0],
         model,
         requests: { promptTokens, maxTokens, sequences },
         loads,

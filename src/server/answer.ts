@@ -29,6 +29,8 @@ export interface Answering<T> {
     /** Undefined where the whole answer is sent at once. */
     readonly stream: EventStream | undefined;
     readonly memory: StoredMemory | undefined;
+    /** To be called before anything is sent: refuses with a status what there is no room for, and begins the stream. */
+    begin(): void;
     /** To be called with the first token. */
     onFirstToken(): void;
     /** To be called with the cost. */
@@ -55,7 +57,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
             if (body[param] !== undefined && body[param] !== false)
                 throw badParameter(param, `\`${param}\` is for requests with \`stream: true\``);
     const memory = body.armt?.memory === undefined ? undefined : server.shelf.get(body.armt.memory, "armt.memory");
-    // before a stream begins, so that the status can still say it
+    // before the work of tokenizing
     engine.pool.checkRoom();
     const stream = body.stream === true ? new EventStream(response, limits.pingIntervalMs) : undefined;
     const timeoutMs = Math.min(limits.requestTimeoutMs, body.armt?.deadline_ms ?? Number.POSITIVE_INFINITY);
@@ -67,6 +69,10 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
             signal,
             stream,
             memory,
+            begin: () => {
+                engine.pool.checkRoom();
+                stream?.begin();
+            },
             onFirstToken: () => {
                 if (isFirst) metrics.firstToken.observe((performance.now() - started) / 1000);
                 isFirst = false;

@@ -19,7 +19,7 @@ test("many questions on one document cost one reading, and answers are those of 
     const memory = created.json();
     t.true(memorySchema.safeParse(memory).success);
     t.like(memory, { name: "book", status: "complete", characters: book.length });
-    t.is(memory.tokens, server.engine.tokenize(book, { begin: true }).length);
+    t.is(memory.tokens, (await server.engine.tokenize(book, { begin: true })).length);
     t.is(memory.segments, Math.floor((Number(memory.tokens) - 1) / 64));
 
     const whole = await post(`${url}/v1/completions`, {

@@ -64,7 +64,7 @@ test("a chat is the same streamed and unstreamed, for each choice, and its shape
 test("a completion takes a text, texts, ids and lists of ids, streamed and unstreamed alike", async (t) => {
     const { openai, server } = await startServer(t);
     const text = "Once upon a time";
-    const ids = server.engine.tokenize(text, { begin: true });
+    const ids = await server.engine.tokenize(text, { begin: true });
     for (const prompt of [text, [text, "It was"], [...ids], [[...ids], [...ids.slice(0, 3)]]]) {
         const request = { ...common, prompt, temperature: 0.5 };
         const whole = await openai.completions.create(request);

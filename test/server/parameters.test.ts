@@ -74,7 +74,7 @@ test("streamed log-probabilities are those of the whole answer", async (t) => {
 
 test("a bias bans and forces tokens", async (t) => {
     const { openai, server } = await startServer(t);
-    const [token] = server.engine.tokenize("z");
+    const [token] = await server.engine.tokenize("z");
     const forced = await openai.chat.completions.create({ ...common, logit_bias: { [String(token)]: 100 } });
     t.is(forced.choices[0]!.message.content, "z".repeat(16));
     const greedy = await openai.chat.completions.create({ ...common, temperature: 0, logprobs: true });

@@ -13,6 +13,7 @@ import {
 import { ApiError, badParameter } from "../errors.js";
 import { RawLogprobsTap } from "./raw-logprobs.js";
 import { SequencePool } from "./SequencePool.js";
+import { tokenizeText } from "./tokenize-text.js";
 
 /** How far the reading of a prompt has come, with the numbers of llama-server's `prompt_progress`. */
 export interface PromptProgress {
@@ -94,10 +95,10 @@ export class Engine {
      * @param special whether the names of special tokens in the text mean those tokens
      * @throws {ApiError} where the model has no tokenizer
      */
-    tokenize(text: string, { special = false, begin = false } = {}): Token[] {
+    async tokenize(text: string, { special = false, begin = false } = {}): Promise<Token[]> {
         if (!this.hasTokenizer)
             throw new ApiError(501, "this model has no tokenizer; send the prompt as an array of token ids");
-        const tokens = this.model.tokenize(text, special);
+        const tokens = await tokenizeText((part) => this.model.tokenize(part, special), text);
         const { bos, shouldPrependBosToken } = this.model.tokens;
         return begin && shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
     }

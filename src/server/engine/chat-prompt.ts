@@ -7,6 +7,7 @@ import type {
 } from "../../../plugin/index.js";
 import { ApiError } from "../errors.js";
 import type { Engine } from "./Engine.js";
+import { tokenizeLlamaText } from "./tokenize-text.js";
 
 /** A message as all of the API's endpoints have it once it is checked. */
 export type Message =
@@ -35,13 +36,13 @@ export interface ChatPrompt {
  * @param continues whether it goes on from a memory, which has the begin token already
  * @throws {ApiError} where the template does not take it
  */
-export function renderChat(
+export async function renderChat(
     engine: Engine,
     messages: readonly Message[],
     functions: ChatModelFunctions | undefined,
     continues: boolean,
     chatWrapper: ChatWrapper | undefined = engine.chatWrapper
-): ChatPrompt {
+): Promise<ChatPrompt> {
     if (chatWrapper === undefined)
         throw new ApiError(501, "this model has no tokenizer, so it cannot chat; use /v1/completions with token ids");
     const history = toHistory(messages);
@@ -49,7 +50,7 @@ export function renderChat(
     if (history.at(-1)?.type !== "model") history.push({ type: "model", response: [] });
     const { contextText, stopGenerationTriggers } = generateState(chatWrapper, history, functions);
     const { tokenizer, tokens } = engine.model;
-    let ids = contextText.tokenize(tokenizer);
+    let ids = await tokenizeLlamaText(contextText, tokenizer);
     if (!continues && tokens.shouldPrependBosToken && tokens.bos !== null && ids[0] !== tokens.bos)
         ids = [tokens.bos, ...ids];
     if (continues && ids[0] === tokens.bos) ids = ids.slice(1);

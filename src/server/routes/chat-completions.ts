@@ -44,7 +44,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     const sampling = samplingOf(server, body);
     const wrapper = engine.chatWrapper;
     const chatWrapper = tools?.required && wrapper !== undefined ? new CallingChatWrapper(wrapper) : wrapper;
-    const chat = renderChat(engine, messages, tools?.functions, memory !== undefined, chatWrapper);
+    const chat = await renderChat(engine, messages, tools?.functions, memory !== undefined, chatWrapper);
     const n = body.n ?? 1;
     const stop = stopStrings(body.stop);
     const wantsLogprobs = body.logprobs === true;
@@ -60,7 +60,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     const send = async (choices: object[], more: object = noUsage) =>
         await stream?.send({ ...head, object: "chat.completion.chunk", choices, ...more });
 
-    stream?.begin();
+    answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const choices: object[] = [];
 

@@ -35,7 +35,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
     const { engine } = server;
     const { body, signal, stream, memory, onFirstToken, onUsage } = answering;
     const sampling = samplingOf(server, body);
-    const prompts = promptsOf(server, body.prompt, memory !== undefined);
+    const prompts = await promptsOf(server, body.prompt, memory !== undefined);
     for (const prompt of prompts) engine.checkLength(prompt.length, "prompt");
     const n = body.n ?? 1;
     const head = {
@@ -48,7 +48,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
     const noUsage = body.stream_options?.include_usage === true ? { usage: null } : {};
     const send = async (choices: object[], more: object = noUsage) => await stream?.send({ ...head, choices, ...more });
 
-    stream?.begin();
+    answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const choices: object[] = [];
     const writeChoice = async (read: ReadPrompt, choice: number, index: number) => {
@@ -116,16 +116,23 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
 }
 
 /** @throws {ApiError} for a token that the model does not have */
-function promptsOf({ engine }: Server, prompt: CompletionRequest["prompt"], continues: boolean): Token[][] {
-    if (typeof prompt === "string") return [tokensOf(prompt, "prompt")];
+async function promptsOf(
+    { engine }: Server,
+    prompt: CompletionRequest["prompt"],
+    continues: boolean
+): Promise<Token[][]> {
+    if (typeof prompt === "string") return [await tokensOf(prompt, "prompt")];
     const isList = prompt.every((item) => typeof item === "number");
     if (isList) return [checked(prompt as number[], "prompt")];
-    return prompt.map((item, i) =>
-        typeof item === "string" ? tokensOf(item, `prompt.${i}`) : checked(item as number[], `prompt.${i}`)
-    );
+    const prompts: Token[][] = [];
+    for (const [i, item] of prompt.entries())
+        prompts.push(
+            typeof item === "string" ? await tokensOf(item, `prompt.${i}`) : checked(item as number[], `prompt.${i}`)
+        );
+    return prompts;
 
-    function tokensOf(text: string, param: string): Token[] {
-        const tokens = engine.tokenize(text, { special: true, begin: !continues });
+    async function tokensOf(text: string, param: string): Promise<Token[]> {
+        const tokens = await engine.tokenize(text, { special: true, begin: !continues });
         if (tokens.length === 0) throw badParameter(param, "the prompt is empty");
         return tokens;
     }

@@ -50,7 +50,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     // as in OpenAI's API, instructions are for this response alone
     const instructions: Message[] =
         body.instructions === undefined ? [] : [{ role: "system", text: body.instructions }];
-    const chat = renderChat(engine, [...instructions, ...messages], undefined, memory !== undefined);
+    const chat = await renderChat(engine, [...instructions, ...messages], undefined, memory !== undefined);
 
     const store = body.store ?? true;
     const response: ResponseBody = {
@@ -88,6 +88,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
         await stream?.send({ type, sequence_number: number++, ...data }, type);
     const at = { item_id: item.id, output_index: 0, content_index: 0 };
 
+    answering.begin();
     await send("response.created", { response });
     await send("response.in_progress", { response });
     await engine.withPrompt(

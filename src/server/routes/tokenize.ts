@@ -11,7 +11,7 @@ export function tokenize({ engine, limits }: Server): RequestHandler {
     return async (request, response) => {
         const body = await readJsonBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs);
         const { content, add_special = false, parse_special = true } = validate(tokenizeRequestSchema, body);
-        response.json({ tokens: engine.tokenize(content, { begin: add_special, special: parse_special }) });
+        response.json({ tokens: await engine.tokenize(content, { begin: add_special, special: parse_special }) });
     };
 }
 
