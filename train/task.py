@@ -40,6 +40,9 @@ class Mix:
     change: float = 0.25  # of the facts, those that override an earlier one
     # a share of each stream's life in which all its facts fall; the rest is filler alone
     front: tuple = (1.0, 1.0)
+    # questions about one fact in a stream's life: one at once, the others at random ages. Asked in each of the hundreds of steps that a stream may
+    # live, a fact is learned by heart by the weights, and memory stays unused
+    asks: int = 2
 
 
 class Texts:
@@ -102,6 +105,7 @@ class Stream:
         self.taken = 0  # tokens handed out
         self.events = []  # (position after the fact's last token, key, kind, value)
         self.live = {}  # key -> (kind, value, position)
+        self.due = {}  # chunks left -> keys to ask for then
         self.known = {}  # key -> kind, facts not yet handed out included
         self.names = rng.sample(self.texts.names, min(100, len(self.texts.names)))
         self.bystanders = [self.names.pop() for _ in range(4)]
@@ -216,23 +220,26 @@ class Stream:
         while self.events and self.events[0][0] <= self.taken:
             position, key, kind, value = self.events.pop(0)
             self.live[key] = (kind, value, position)
+            self.plan_questions(key)
 
-        recent = [k for k, (_, _, p) in self.live.items() if p > self.taken - total]
-        keys = list(self.live)
-        for j in range(shape.asked):
-            if not keys:
-                break
-            pool = recent if recent and rng.random() < 0.5 else keys
-            key = rng.choice(pool)
+        asked = self.due.pop(self.left, [])
+        rng.shuffle(asked)
+        for j, key in enumerate(asked[: shape.asked]):
             kind, value, position = self.live[key]
             ids, n_answer = self.question(key, kind, value)
             self.put(out, "asked", i, j, ids, n_answer)
             out["age"][i, j] = (self.taken - position) // shape.segment
             out["kind"][i, j] = self.texts.kinds.index(kind)
         for j in range(shape.tail):
-            self.tail(out, i, j)
+            self.tail(out, i, j, asked)
 
-    def tail(self, out, i, j):
+    def plan_questions(self, key):
+        """Chunks after which a new fact is asked for, by what is left of the stream's life then."""
+        for n in range(self.mix.asks):
+            wait = self.log_uniform((1, self.left)) if n and self.left else 0
+            self.due.setdefault(self.left - wait, []).append(key)
+
+    def tail(self, out, i, j, asked):
         """The open segment as it stands some tokens later, with a question about what it or the memory holds."""
         cut = self.rng.randint(0, self.shape.segment - 48)
         known = dict(self.live)
@@ -246,8 +253,9 @@ class Stream:
             if self.taken + cut < position <= self.taken + cut + 48:
                 known.pop(key, None)
         fresh = [k for k in fresh if k in known]
-        if known:
-            key = self.rng.choice(fresh if fresh and self.rng.random() < 0.7 else list(known))
+        candidates = fresh or [k for k in asked if k in known]
+        if candidates:
+            key = self.rng.choice(candidates)
             kind, value, _ = known[key]
             ids, n_answer = self.question(key, kind, value)
         else:

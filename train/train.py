@@ -148,10 +148,15 @@ class Trainer:
         loss, state, output = self.forward()
         loss.backward()
         output["norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip"])
+        with torch.no_grad():
+            # a read where next to nothing was stored divides by almost nothing; such a step is left out
+            is_sound = output["norm"].isfinite()
+            for p in self.model.parameters():
+                p.grad.copy_(torch.where(is_sound, p.grad, torch.zeros_like(p.grad)))
         self.optimizer.step()
         with torch.no_grad():
-            self.state[0].copy_(torch.stack([a.detach() for a in state[0]]))
-            self.state[1].copy_(torch.stack([z.detach() for z in state[1]]))
+            self.state[0].copy_(torch.stack([a.detach() for a in state[0]]).nan_to_num(0, 0, 0))
+            self.state[1].copy_(torch.stack([z.detach() for z in state[1]]).nan_to_num(0, 0, 0))
         return output
 
     def load(self, batch):
@@ -298,6 +303,7 @@ def main():
 
     report(parameters=sum(p.numel() for p in model.parameters()), device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu", config=config)
     out_of_time = False
+    unsound = 0
     for number, stage in enumerate(config["stages"]):
         if number < first_stage or number >= args.before:
             continue
@@ -329,7 +335,8 @@ def main():
                        rate=round(rate, 6), per_second=round((step + 1 - begin_step) / (time.time() - start), 2),
                        kinds=by([(texts.kinds[k]["name"], right) for k, _, right in asked]), ages=by([(age_bucket(a), right) for _, a, right in asked]))
                 window, asked = [], []
-                if not math.isfinite(loss):
+                unsound = unsound + 1 if not math.isfinite(loss) else 0
+                if unsound > 3:
                     raise SystemExit("the loss is no longer finite")
                 if recall >= stage.get("until", 2):
                     break

@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     serve: () => import("./commands/serve.js"),
     read: () => import("./commands/read.js"),
     ask: () => import("./commands/ask.js"),
+    eval: () => import("./commands/eval.js"),
     logits: () => import("./commands/logits.js"),
     doctor: () => import("./commands/doctor.js"),
     build: () => import("./commands/build.js"),

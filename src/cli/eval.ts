@@ -1,0 +1,85 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import type { Writable } from "node:stream";
+import { formatLength, parseLength } from "../recall/lengths.js";
+import { measureRecall } from "../recall/measure.js";
+import { type ModelRecall, recallPlot, recallTable } from "../recall/report.js";
+import { readRecallTexts, recallModelPath } from "../recall/task.js";
+import { writeAtomically } from "../util/atomic-file.js";
+import { ArmtError } from "../util/errors.js";
+import { createProgressBar } from "../util/progress.js";
+import type { EvalOptions } from "./commands/eval.js";
+import { UsageError } from "./failure.js";
+import { openModel } from "./open-model.js";
+
+/** Measures recall of one or several models and writes a table, and JSON and a plot where asked for. */
+export async function evaluate(options: EvalOptions, signal: AbortSignal, output: Writable): Promise<void> {
+    const lengths = readLengths(options.lengths);
+    const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
+    const texts = await readRecallTexts();
+    const results: ModelRecall[] = [];
+    for (const file of models) {
+        const { llama, model, createContext } = await openModel({
+            ...options,
+            model: file,
+            kvType: "f16",
+            batchSize: options.batchSize ?? 512
+        });
+        try {
+            if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+            const context = await createContext();
+            const rows = [];
+            for (const tokens of lengths) {
+                const bar = createProgressBar(`${path.basename(file)} ${formatLength(tokens)}`);
+                try {
+                    const { questions, facts, seed, split } = options;
+                    // a haystack's facts are not all asked about: some are overridden
+                    const expected = Math.ceil(questions / Math.max(1, facts * 0.8)) * tokens;
+                    const onProgress = (done: number) => bar.update(Math.min(done, expected), expected);
+                    rows.push(
+                        await measureRecall(model, context, texts, {
+                            tokens,
+                            questions,
+                            facts,
+                            seed,
+                            split,
+                            signal,
+                            onProgress
+                        })
+                    );
+                } finally {
+                    bar.stop();
+                }
+            }
+            results.push({ model: path.basename(file), rows });
+        } finally {
+            await llama.dispose();
+        }
+    }
+    output.write(recallTable(results));
+    const { questions, facts, seed, split, json, plot } = options;
+    if (json !== undefined)
+        await writeText(
+            json,
+            `${JSON.stringify({ task: "recall", questions, facts, seed, split, results }, undefined, 4)}\n`
+        );
+    if (plot !== undefined) await writeText(plot, recallPlot(results));
+}
+
+function readLengths(text: string): number[] {
+    try {
+        return text.split(",").map(parseLength);
+    } catch (error) {
+        throw new UsageError(`--lengths: ${error instanceof Error ? error.message : String(error)}`);
+    }
+}
+
+/** @throws {ArmtError} where the package has none */
+export function embeddedModel(): string {
+    if (existsSync(recallModelPath)) return recallModelPath;
+    throw new ArmtError("no model is given and the package holds none; name one with --model");
+}
+
+async function writeText(file: string, text: string): Promise<void> {
+    await writeAtomically(file, {}, (target) => target.write(Buffer.from(text)));
+}
