@@ -135,6 +135,8 @@ export class ArmtContext {
                 }
             },
             _decodeTokens: {
+                // the server looks at logits here, too
+                configurable: true,
                 value: (request: DecodeRequest, mapper: unknown) =>
                     this.evaluate(context, request, (part) => decodeTokens(part, mapper))
             }

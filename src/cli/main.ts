@@ -1,15 +1,16 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs";
 import process from "node:process";
 import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { reportFailure, UsageError } from "./failure.js";
+import { packageVersion } from "./version.js";
 
 /** Imported one at a time: a command's libraries cost more time than its work may take. */
 const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = {
     convert: () => import("./commands/convert.js"),
     inspect: () => import("./commands/inspect.js"),
     run: () => import("./commands/run.js"),
+    serve: () => import("./commands/serve.js"),
     read: () => import("./commands/read.js"),
     ask: () => import("./commands/ask.js"),
     eval: () => import("./commands/eval.js"),
@@ -47,13 +48,6 @@ async function main(args: string[]): Promise<void> {
             throw error ?? new UsageError(message);
         });
     await parser.parseAsync();
-}
-
-function packageVersion(): string {
-    const manifest: { version: string } = JSON.parse(
-        readFileSync(new URL("../../../package.json", import.meta.url), "utf8")
-    );
-    return manifest.version;
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

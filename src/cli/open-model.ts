@@ -5,6 +5,7 @@ import type {
     ArmtSnapshotOrigin,
     Llama,
     LlamaContext,
+    LlamaContextOptions,
     LlamaModel
 } from "../../plugin/index.js";
 import { validateArmtFile } from "../gguf/armt-model.js";
@@ -24,7 +25,7 @@ export interface OpenModel {
 }
 
 /** What a command adds to the command line's options. */
-export interface OpenContextOptions {
+export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences" | "batching"> {
     /** For an ARMT model only. */
     onProgress?: (progress: ArmtProgress) => void;
     /** For an ARMT model only. */
@@ -52,11 +53,11 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     });
     try {
         const model = await llama.loadModel({ modelPath });
-        const createContext: OpenModel["createContext"] = async ({ onProgress, memoryStore, like } = {}) => {
+        const createContext: OpenModel["createContext"] = async ({ onProgress, memoryStore, like, ...more } = {}) => {
             const { armt, ...rest } = contextOptions(options, like);
             try {
                 const extended = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
-                return await model.createContext({ ...rest, armt: extended });
+                return await model.createContext({ ...rest, ...more, armt: extended });
             } catch (error) {
                 if (error instanceof ArmtError || error instanceof RangeError) throw error;
                 throw new ArmtError(log.explain(error), { cause: error });

@@ -1,0 +1,28 @@
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { Engine } from "./engine/Engine.js";
+import type { MemoryShelf } from "./engine/MemoryShelf.js";
+import type { ProgressBoard } from "./engine/ProgressBoard.js";
+import type { ResponseStore } from "./engine/ResponseStore.js";
+import type { Metrics } from "./metrics.js";
+import type { ServerLimits } from "./options.js";
+
+/** What all routes share. */
+export interface Server {
+    readonly engine: Engine;
+    readonly shelf: MemoryShelf;
+    readonly responses: ResponseStore;
+    readonly board: ProgressBoard;
+    readonly limits: ServerLimits;
+    readonly metrics: Metrics;
+    readonly log: Logger;
+    /** Keys of which a request has to bring one; none: no key is asked for. */
+    readonly apiKeys: readonly string[];
+    /** Whether only this machine can reach the server. */
+    readonly loopback: boolean;
+}
+
+/** A new id, e.g. `chatcmpl-…`. */
+export function newId(prefix: string): string {
+    return `${prefix}${randomBytes(12).toString("hex")}`;
+}

@@ -1,0 +1,165 @@
+import type { Request, Response } from "express";
+import type { z } from "zod";
+import type { Token } from "../../plugin/index.js";
+import type { PromptProgress } from "./engine/Engine.js";
+import type { StoredMemory } from "./engine/MemoryShelf.js";
+import type { Sampling } from "./engine/sampling.js";
+import { ApiError, badParameter, toApiError } from "./errors.js";
+import { EventStream } from "./event-stream.js";
+import { readJsonBody } from "./json-body.js";
+import type { Usage } from "./metrics.js";
+import { ClientGoneError, requestSignal } from "./request-signal.js";
+import type { Server } from "./Server.js";
+import type { promptProgressSchema, usageSchema } from "./schemas/sampling.js";
+import { validate } from "./validate.js";
+
+/** What requests for an answer have in common. */
+interface AnswerBody {
+    model?: string;
+    stream?: boolean;
+    return_progress?: boolean;
+    stream_options?: { include_usage?: boolean };
+    armt?: { memory?: string; deadline_ms?: number };
+}
+
+/** What a route works with while it answers. */
+export interface Answering<T> {
+    readonly body: T;
+    readonly signal: AbortSignal;
+    /** Undefined where the whole answer is sent at once. */
+    readonly stream: EventStream | undefined;
+    readonly memory: StoredMemory | undefined;
+    /** To be called before anything is sent: refuses with a status what there is no room for, and begins the stream. */
+    begin(): void;
+    /** To be called with the first token. */
+    onFirstToken(): void;
+    /** To be called with the cost. */
+    onUsage(usage: Usage): void;
+}
+
+/** Reads, checks and answers one request; failures after a stream has begun become an event of it. */
+export async function answerRequest<S extends z.ZodType<AnswerBody>>(
+    server: Server,
+    schema: S,
+    request: Request,
+    response: Response,
+    work: (answering: Answering<z.infer<S>>) => Promise<void>
+): Promise<void> {
+    const { engine, limits, metrics, log } = server;
+    const started = performance.now();
+    const body = validate(
+        schema,
+        await readJsonBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs)
+    ) as z.infer<S> & AnswerBody;
+    checkModel(server, body.model);
+    if (body.stream !== true)
+        for (const param of ["return_progress", "stream_options"] as const)
+            if (body[param] !== undefined && body[param] !== false)
+                throw badParameter(param, `\`${param}\` is for requests with \`stream: true\``);
+    const memory = body.armt?.memory === undefined ? undefined : server.shelf.get(body.armt.memory, "armt.memory");
+    // before the work of tokenizing
+    engine.pool.checkRoom();
+    const stream = body.stream === true ? new EventStream(response, limits.pingIntervalMs) : undefined;
+    const timeoutMs = Math.min(limits.requestTimeoutMs, body.armt?.deadline_ms ?? Number.POSITIVE_INFINITY);
+    const { signal, done } = requestSignal(request, response, timeoutMs);
+    let isFirst = true;
+    try {
+        await work({
+            body,
+            signal,
+            stream,
+            memory,
+            begin: () => {
+                engine.pool.checkRoom();
+                stream?.begin();
+            },
+            onFirstToken: () => {
+                if (isFirst) metrics.firstToken.observe((performance.now() - started) / 1000);
+                isFirst = false;
+            },
+            onUsage: (usage) => metrics.countUsage(usage)
+        });
+        metrics.duration.observe((performance.now() - started) / 1000);
+    } catch (error) {
+        if (signal.reason instanceof ClientGoneError) {
+            metrics.cancelled.inc();
+            return;
+        }
+        if (!stream?.open) throw error;
+        if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "stream failed");
+        await stream.send(toApiError(error).body);
+        stream.end(false);
+    } finally {
+        stream?.dispose();
+        done();
+    }
+}
+
+/** @throws {ApiError} for the name of a model that is not here */
+export function checkModel({ engine }: Server, model: string | undefined): void {
+    if (model === undefined || model === engine.modelId) return;
+    throw new ApiError(404, `there is no model of this name here; GET /v1/models lists \`${engine.modelId}\``, {
+        param: "model",
+        code: "model_not_found"
+    });
+}
+
+/** A prompt that goes on from a memory begins with what that one could not read any more. */
+export function afterMemory(memory: StoredMemory | undefined, tokens: readonly Token[]): readonly Token[] {
+    return memory === undefined || memory.unread.length === 0 ? tokens : [...memory.unread, ...tokens];
+}
+
+interface SamplingBody {
+    temperature?: number;
+    top_p?: number;
+    top_k?: number;
+    min_p?: number;
+    seed?: number;
+    logit_bias?: Record<string, number>;
+    presence_penalty?: number;
+    frequency_penalty?: number;
+}
+
+/** @throws {ApiError} for a bias on a token that the model does not have */
+export function samplingOf({ engine }: Server, body: SamplingBody): Sampling {
+    const { vocabSize } = engine;
+    const logitBias = new Map<Token, number>();
+    for (const [key, bias] of Object.entries(body.logit_bias ?? {})) {
+        if (Number(key) >= vocabSize)
+            throw badParameter(`logit_bias.${key}`, `there is no token ${key}; the model's are 0 to ${vocabSize - 1}`);
+        logitBias.set(Number(key) as Token, bias);
+    }
+    return {
+        temperature: body.temperature ?? 1,
+        topP: body.top_p ?? 1,
+        topK: body.top_k ?? 0,
+        minP: body.min_p ?? 0,
+        seed: body.seed,
+        presencePenalty: body.presence_penalty ?? 0,
+        frequencyPenalty: body.frequency_penalty ?? 0,
+        logitBias
+    };
+}
+
+/** Tokens to write: a plain model's context has an end, and shifting it would forget the beginning without a word. */
+export function tokensToWrite({ engine, limits }: Server, wanted: number | undefined, promptTokens: number): number {
+    const room = engine.context.contextSize - 1 - promptTokens;
+    return Math.max(0, Math.min(wanted ?? limits.defaultMaxTokens, room));
+}
+
+export function stopStrings(stop: string | readonly string[] | undefined): readonly string[] {
+    return stop === undefined ? [] : typeof stop === "string" ? [stop] : stop;
+}
+
+export function usageOf({ promptTokens, cachedTokens, completionTokens }: Usage): z.infer<typeof usageSchema> {
+    return {
+        prompt_tokens: promptTokens,
+        completion_tokens: completionTokens,
+        total_tokens: promptTokens + completionTokens,
+        prompt_tokens_details: { cached_tokens: cachedTokens }
+    };
+}
+
+export function progressOf({ timeMs, ...progress }: PromptProgress): z.infer<typeof promptProgressSchema> {
+    return { ...progress, time_ms: timeMs };
+}

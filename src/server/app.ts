@@ -1,0 +1,88 @@
+import express, { type Express } from "express";
+import helmet from "helmet";
+import { pinoHttp } from "pino-http";
+import { errorHandler, notFound } from "./errors.js";
+import { describeApi } from "./openapi.js";
+import { chatCompletions } from "./routes/chat-completions.js";
+import { completions } from "./routes/completions.js";
+import { embeddings } from "./routes/embeddings.js";
+import { health } from "./routes/health.js";
+import { createMemory, deleteMemory, getMemory, listMemories } from "./routes/memories.js";
+import { metrics } from "./routes/metrics.js";
+import { getModel, listModels } from "./routes/models.js";
+import { page } from "./routes/page.js";
+import { watchProgress } from "./routes/progress.js";
+import { createResponse, deleteResponse, getResponse } from "./routes/responses.js";
+import { detokenize, tokenize } from "./routes/tokenize.js";
+import type { Server } from "./Server.js";
+import { checkApiKey, checkOrigin } from "./security.js";
+
+/** The server as an express app; it listens nowhere. */
+export function createApp(server: Server, version: string): Express {
+    const { log, metrics: counters, apiKeys, loopback } = server;
+    const app = express();
+    app.disable("x-powered-by");
+    app.disable("etag");
+    app.set("query parser", "simple");
+    // neither bodies nor query strings are logged, so no prompt is
+    app.use(
+        pinoHttp({
+            logger: log,
+            serializers: {
+                req: ({ method, raw }) => ({ method, path: raw.url?.split("?", 1)[0] }),
+                res: ({ statusCode }) => ({ statusCode })
+            }
+        })
+    );
+    app.use((request, response, next) => {
+        response.on("close", () => {
+            const route: string | undefined = request.route?.path;
+            counters.countRequest(route ?? "other", response.statusCode);
+        });
+        next();
+    });
+    app.use(
+        helmet({
+            contentSecurityPolicy: {
+                useDefaults: false,
+                directives: {
+                    defaultSrc: ["'self'"],
+                    baseUri: ["'none'"],
+                    formAction: ["'none'"],
+                    frameAncestors: ["'none'"],
+                    objectSrc: ["'none'"]
+                }
+            },
+            // plain HTTP on a private address is the usual case
+            strictTransportSecurity: false
+        })
+    );
+    app.use(checkOrigin(loopback));
+    app.get("/health", health(server));
+    app.use(page());
+    if (apiKeys.length > 0) app.use(checkApiKey(apiKeys));
+
+    app.get("/v1/models", listModels(server));
+    app.get("/v1/models/:id", getModel(server));
+    app.post("/v1/chat/completions", chatCompletions(server));
+    app.post("/v1/completions", completions(server));
+    app.post("/v1/responses", createResponse(server));
+    app.get("/v1/responses/:id", getResponse(server));
+    app.delete("/v1/responses/:id", deleteResponse(server));
+    app.post("/v1/embeddings", embeddings(server));
+    app.post("/v1/armt/memories", createMemory(server));
+    app.get("/v1/armt/memories", listMemories(server));
+    app.get("/v1/armt/memories/:id", getMemory(server));
+    app.delete("/v1/armt/memories/:id", deleteMemory(server));
+    app.get("/v1/armt/progress/:name", watchProgress(server));
+    app.post("/tokenize", tokenize(server));
+    app.post("/detokenize", detokenize(server));
+    app.get("/metrics", metrics(server));
+    const description = describeApi(version, apiKeys.length > 0);
+    app.get("/openapi.json", (_request, response) => {
+        response.json(description);
+    });
+    app.use(notFound);
+    app.use(errorHandler(log));
+    return app;
+}

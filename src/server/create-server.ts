@@ -1,0 +1,42 @@
+import { type Logger, pino } from "pino";
+import type { ArmtMemoryStore, LlamaContext } from "../../plugin/index.js";
+import { Engine } from "./engine/Engine.js";
+import { MemoryShelf } from "./engine/MemoryShelf.js";
+import { ProgressBoard } from "./engine/ProgressBoard.js";
+import { ResponseStore } from "./engine/ResponseStore.js";
+import { Metrics } from "./metrics.js";
+import { type ServerLimits, serverDefaults } from "./options.js";
+import type { Server } from "./Server.js";
+
+export interface ServerOptions extends Partial<ServerLimits> {
+    /** Name of the model in the API. */
+    modelId: string;
+    /** Context whose sequences answer requests, made with `batching: {itemPrioritizationStrategy: fairBatching}`. All its sequences are taken. */
+    context: LlamaContext;
+    /** Where prefixes of prompts are kept. Default: only what the sequences hold is used again. */
+    store?: ArmtMemoryStore;
+    /** Keys of which a request has to bring one. Default: none is asked for. */
+    apiKeys?: readonly string[];
+    /** Whether the server listens where only this machine can reach it, so that the Host header has to name it. Default: `true`. */
+    loopback?: boolean;
+    /** Default: no log. */
+    log?: Logger;
+}
+
+/** What the routes share, made from options; {@link createApp} makes the app of it. */
+export function createServer({
+    modelId,
+    context,
+    store,
+    apiKeys = [],
+    loopback = true,
+    log = pino({ enabled: false }),
+    ...given
+}: ServerOptions): Server {
+    const limits = { ...serverDefaults, ...given };
+    const engine = new Engine(modelId, context, store, limits.maxQueue);
+    const shelf = new MemoryShelf(limits.maxMemoriesBytes);
+    const metrics = new Metrics(engine, shelf);
+    const responses = new ResponseStore(limits.maxResponses);
+    return { engine, shelf, responses, board: new ProgressBoard(), limits, metrics, log, apiKeys, loopback };
+}

@@ -1,0 +1,224 @@
+import { createHash } from "node:crypto";
+import {
+    type ArmtMemoryStore,
+    type ArmtSnapshot,
+    type ChatWrapper,
+    type LlamaContext,
+    type LlamaContextSequence,
+    type LlamaModel,
+    LlamaVocabularyType,
+    resolveChatWrapper,
+    type Token
+} from "../../../plugin/index.js";
+import { ApiError, badParameter } from "../errors.js";
+import { RawLogprobsTap } from "./raw-logprobs.js";
+import { SequencePool } from "./SequencePool.js";
+import { tokenizeText } from "./tokenize-text.js";
+
+/** How far the reading of a prompt has come, with the numbers of llama-server's `prompt_progress`. */
+export interface PromptProgress {
+    /** Tokens of the prompt. */
+    readonly total: number;
+    /** Of these, the ones that did not have to be read. */
+    readonly cache: number;
+    /** Tokens of the prompt that are done, those included. */
+    readonly processed: number;
+    /** Unit: milliseconds. */
+    readonly timeMs: number;
+    /** Segments that the sequence has closed and cells (layer, segment) that it has computed; undefined for a plain model. */
+    readonly armt?: { readonly segments: number; readonly cells: number; readonly layers: number };
+}
+
+/** A prompt that a sequence holds now, all but its last token. */
+export interface ReadPrompt {
+    readonly sequence: LlamaContextSequence;
+    readonly last: Token;
+    readonly promptTokens: number;
+    /** Tokens of the prompt that were truly not read again. */
+    readonly cachedTokens: number;
+    /** Brings the sequence back to this point, for another choice. */
+    rewind(): Promise<void>;
+}
+
+export interface ReadOptions {
+    /** The parameter that the prompt came in, for errors. */
+    param: string;
+    /** What the prompt goes on from. */
+    memory?: ArmtSnapshot;
+    signal: AbortSignal;
+    onProgress?: (progress: PromptProgress) => void;
+    /** Whether the sequence has to come back to the end of the prompt. */
+    willRewind?: boolean;
+}
+
+/** Often enough for a smooth bar. Unit: milliseconds. */
+const progressInterval = 100;
+
+/** A model and a context with the sequences that requests run in. */
+export class Engine {
+    readonly pool: SequencePool;
+    readonly tap: RawLogprobsTap;
+    readonly chatWrapper: ChatWrapper | undefined;
+    /** Unix time of the start. Unit: seconds. */
+    readonly created = Math.floor(Date.now() / 1000);
+    readonly fingerprint: string;
+
+    constructor(
+        /** Name of the model in the API. */
+        readonly modelId: string,
+        readonly context: LlamaContext,
+        private readonly store: ArmtMemoryStore | undefined,
+        maxQueue: number
+    ) {
+        this.pool = new SequencePool(context, maxQueue);
+        this.tap = new RawLogprobsTap(context);
+        const { model } = context;
+        // the same seed gives the same text as long as this stays the same
+        const facts = JSON.stringify([model.armt ?? model.fileInfo.metadata.general, context.armt?.segmentSize]);
+        this.fingerprint = `fp_${createHash("sha256").update(facts).digest("hex").slice(0, 12)}`;
+        this.chatWrapper = this.hasTokenizer ? resolveChatWrapper(model, { warningLogs: false }) : undefined;
+    }
+
+    get model(): LlamaModel {
+        return this.context.model;
+    }
+
+    get vocabSize(): number {
+        return this.model.armt?.vocabSize ?? this.model.fileInfo.metadata.tokenizer?.ggml?.tokens?.length ?? 0;
+    }
+
+    get hasTokenizer(): boolean {
+        return this.model.vocabularyType !== LlamaVocabularyType.none;
+    }
+
+    /**
+     * @param special whether the names of special tokens in the text mean those tokens
+     * @throws {ApiError} where the model has no tokenizer
+     */
+    async tokenize(text: string, { special = false, begin = false } = {}): Promise<Token[]> {
+        if (!this.hasTokenizer)
+            throw new ApiError(501, "this model has no tokenizer; send the prompt as an array of token ids");
+        const tokens = await tokenizeText((part) => this.model.tokenize(part, special), text);
+        const { bos, shouldPrependBosToken } = this.model.tokens;
+        return begin && shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
+    }
+
+    /** Runs `work` in a sequence that has read a prompt. */
+    async withPrompt<T>(
+        prompt: readonly Token[],
+        options: ReadOptions,
+        work: (read: ReadPrompt) => Promise<T>
+    ): Promise<T> {
+        this.checkLength(prompt.length, options.param);
+        // with a memory, what a sequence holds is of no use
+        return await this.pool.use(options.memory === undefined ? prompt : [], options.signal, async (sequence) =>
+            work(await this.read(sequence, prompt, options))
+        );
+    }
+
+    /** @throws {ApiError} for a prompt that a plain model's context has no room for; nothing is ever cut off */
+    checkLength(tokens: number, param: string): void {
+        if (tokens === 0) throw badParameter(param, "the prompt has no tokens");
+        if (this.model.armt !== undefined || tokens < this.context.contextSize) return;
+        throw new ApiError(
+            400,
+            `the prompt has ${tokens} tokens, and the context of this model holds ${this.context.contextSize}`,
+            { param, code: "context_length_exceeded" }
+        );
+    }
+
+    async read(
+        sequence: LlamaContextSequence,
+        prompt: readonly Token[],
+        { memory, signal, onProgress, willRewind = false }: ReadOptions
+    ): Promise<ReadPrompt> {
+        const last = prompt.at(-1)!;
+        const head = prompt.slice(0, -1);
+        const base = memory?.tokensRead ?? 0;
+        const total = base + prompt.length;
+        const progress = onProgress && new PromptReporter(sequence, total, onProgress);
+        let cachedTokens = base;
+        try {
+            if (memory !== undefined) await sequence.armt!.restore(memory);
+            else {
+                await sequence.adaptStateToTokens(head, false);
+                cachedTokens = sequence.nextTokenIndex;
+            }
+            progress?.begin(cachedTokens);
+            if (memory === undefined && sequence.armt !== undefined && this.store !== undefined)
+                ({ cachedTokens } = await this.store.prefill(sequence, head, { signal }));
+            else await this.append(sequence, head.slice(cachedTokens - base), signal);
+        } finally {
+            progress?.stop();
+        }
+        progress?.end(cachedTokens);
+        const snapshot = willRewind && sequence.armt !== undefined ? await sequence.armt.snapshot() : undefined;
+        const rewind = async () => {
+            if (snapshot !== undefined) await sequence.armt!.restore(snapshot);
+            else {
+                await sequence.adaptStateToTokens(head, false);
+                await this.append(sequence, head.slice(sequence.nextTokenIndex), signal);
+            }
+        };
+        return { sequence, last, promptTokens: total, cachedTokens, rewind };
+    }
+
+    /** Reads tokens batch by batch, so that it ends within one when asked to. */
+    private async append(sequence: LlamaContextSequence, tokens: readonly Token[], signal: AbortSignal): Promise<void> {
+        const { batchSize } = this.context;
+        const cancel = () => sequence.armt?.cancelEvaluation(signal.reason);
+        signal.addEventListener("abort", cancel);
+        try {
+            for (let start = 0; start < tokens.length; start += batchSize) {
+                signal.throwIfAborted();
+                await sequence.evaluateWithoutGeneratingNewTokens(tokens.slice(start, start + batchSize));
+            }
+        } finally {
+            signal.removeEventListener("abort", cancel);
+        }
+    }
+}
+
+/** Reports how far a prompt has come, from the engine's counters; node-llama-cpp has no callback for it. */
+class PromptReporter {
+    private readonly started = performance.now();
+    private timer: NodeJS.Timeout | undefined;
+    private held = 0;
+    private processed = 0;
+
+    constructor(
+        private readonly sequence: LlamaContextSequence,
+        private readonly total: number,
+        private readonly onProgress: (progress: PromptProgress) => void
+    ) {}
+
+    begin(held: number): void {
+        this.held = held;
+        this.report(held, held);
+        this.timer = setInterval(() => {
+            const { armt, nextTokenIndex } = this.sequence;
+            const done = Math.min(this.total, armt?.tokens ?? nextTokenIndex);
+            if (done > this.processed) this.report(done, Math.min(done, this.held + (armt?.cachedTokens ?? 0)));
+        }, progressInterval);
+    }
+
+    stop(): void {
+        clearInterval(this.timer);
+    }
+
+    end(cachedTokens: number): void {
+        this.report(this.total, cachedTokens);
+    }
+
+    private report(processed: number, cache: number): void {
+        this.processed = processed;
+        const { armt, model } = this.sequence;
+        this.onProgress({
+            total: this.total,
+            cache,
+            processed,
+            timeMs: Math.round(performance.now() - this.started),
+            armt: armt && { segments: armt.segmentsClosed, cells: armt.cells, layers: model.armt!.layers }
+        });
+    }
+}

@@ -1,0 +1,153 @@
+import type { LlamaContext, LlamaContextSequence, Token } from "../../../plugin/index.js";
+import { ApiError } from "../errors.js";
+
+type Waiting = {
+    readonly prompt: readonly Token[];
+    readonly take: (sequence: LlamaContextSequence) => void;
+    readonly refuse: (error: unknown) => void;
+};
+
+/**
+ * The sequences of a context, lent to one request each, first come, first served. Whoever comes when all are lent waits in a queue of bounded length.
+ */
+export class SequencePool {
+    private readonly sequences: LlamaContextSequence[];
+    private readonly idle: LlamaContextSequence[];
+    private readonly queue: Waiting[] = [];
+    private isClosed = false;
+    private readonly drained: (() => void)[] = [];
+    /** Mean time that a request keeps a sequence. Unit: milliseconds. */
+    private meanMs = 1000;
+
+    constructor(
+        context: LlamaContext,
+        private readonly maxQueue: number
+    ) {
+        this.sequences = Array.from({ length: context.totalSequences }, () => context.getSequence());
+        this.idle = [...this.sequences];
+    }
+
+    get busy(): number {
+        return this.sequences.length - this.idle.length;
+    }
+
+    get waiting(): number {
+        return this.queue.length;
+    }
+
+    get size(): number {
+        return this.sequences.length;
+    }
+
+    get closed(): boolean {
+        return this.isClosed;
+    }
+
+    /** @throws {ApiError} where there is no place in the queue, so that nothing is begun that cannot be taken on */
+    checkRoom(): void {
+        if (this.isClosed) throw draining();
+        if (this.idle.length === 0 && this.queue.length >= this.maxQueue)
+            throw new ApiError(429, `${this.maxQueue} requests are waiting already; try again later`, {
+                code: "queue_full",
+                retryAfter: this.retryAfter
+            });
+    }
+
+    /**
+     * Runs `work` with a sequence of its own.
+     * @param prompt what the request is going to read, so that the sequence that holds most of it is taken
+     * @throws {ApiError} where the queue is full or the server is ending
+     */
+    async use<T>(
+        prompt: readonly Token[],
+        signal: AbortSignal,
+        work: (sequence: LlamaContextSequence) => Promise<T>
+    ): Promise<T> {
+        signal.throwIfAborted();
+        this.checkRoom();
+        const sequence = this.pick(prompt) ?? (await this.wait(prompt, signal));
+        const started = performance.now();
+        try {
+            return await work(sequence);
+        } finally {
+            this.meanMs += 0.1 * (performance.now() - started - this.meanMs);
+            this.release(sequence);
+        }
+    }
+
+    /** Takes on nothing more and waits until all is done that was begun or waits. */
+    async drain(): Promise<void> {
+        this.isClosed = true;
+        if (this.busy === 0 && this.queue.length === 0) return;
+        await new Promise<void>((resolve) => this.drained.push(resolve));
+    }
+
+    /** The longest held prefix wins; else the sequence that was idle longest, so that others keep what they hold. */
+    private pick(prompt: readonly Token[]): LlamaContextSequence | undefined {
+        let best: LlamaContextSequence | undefined;
+        let most = 0;
+        for (const sequence of this.idle) {
+            const held = usablePrefix(sequence, prompt);
+            if (best !== undefined && held <= most) continue;
+            best = sequence;
+            most = held;
+        }
+        if (best !== undefined) this.idle.splice(this.idle.indexOf(best), 1);
+        return best;
+    }
+
+    private async wait(prompt: readonly Token[], signal: AbortSignal): Promise<LlamaContextSequence> {
+        return await new Promise((resolve, reject) => {
+            const leave = () => {
+                this.queue.splice(this.queue.indexOf(waiting), 1);
+                waiting.refuse(signal.reason);
+                this.checkDrained();
+            };
+            const waiting: Waiting = {
+                prompt,
+                take: (sequence) => {
+                    signal.removeEventListener("abort", leave);
+                    resolve(sequence);
+                },
+                refuse: reject
+            };
+            signal.addEventListener("abort", leave, { once: true });
+            this.queue.push(waiting);
+        });
+    }
+
+    private release(sequence: LlamaContextSequence): void {
+        this.idle.push(sequence);
+        const next = this.queue.shift();
+        if (next !== undefined) next.take(this.pick(next.prompt)!);
+        this.checkDrained();
+    }
+
+    private checkDrained(): void {
+        if (!this.isClosed || this.busy > 0 || this.queue.length > 0) return;
+        for (const resolve of this.drained.splice(0)) resolve();
+    }
+
+    /** Time in which the queue should have moved on by one round. Unit: seconds. */
+    private get retryAfter(): number {
+        const rounds = this.queue.length / this.sequences.length;
+        return Math.min(600, Math.max(1, Math.ceil((rounds * this.meanMs) / 1000)));
+    }
+}
+
+export function draining(): ApiError {
+    return new ApiError(503, "the server is ending and takes on no more requests", {
+        code: "draining",
+        retryAfter: 10
+    });
+}
+
+/** Tokens of a prompt that need not be read again in this sequence. */
+function usablePrefix(sequence: LlamaContextSequence, prompt: readonly Token[]): number {
+    if (sequence.nextTokenIndex === 0 || prompt.length === 0) return 0;
+    const same = sequence.compareContextTokens(prompt as Token[]).firstDifferentIndex;
+    const { armt } = sequence;
+    // closed segments cannot be taken back, so what differs before the open one makes all of them useless
+    if (armt !== undefined && same < armt.tokens - armt.openTokens) return 0;
+    return same;
+}

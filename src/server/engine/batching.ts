@@ -1,0 +1,27 @@
+import type { CustomBatchingPrioritizationStrategy } from "../../../plugin/index.js";
+
+/** Part of a batch that long prompts get while anybody else is at work. */
+const longShare = 1 / 4;
+
+/**
+ * Fills a batch so that a huge prompt holds nobody up: steps of answers and short prompts go first and whole; those that are longer than a quarter of a batch
+ * share such a quarter in equal parts, which nobody can take from them. A prompt that is alone gets all of the batch.
+ */
+export const fairBatching: CustomBatchingPrioritizationStrategy = ({ items, size }) => {
+    if (items.length === 1) return [{ item: items[0]!, processAmount: Math.min(size, items[0]!.tokens.length) }];
+    const longSize = Math.max(1, Math.floor(size * longShare));
+    const ordered = [...items].sort((a, b) => a.tokens.length - b.tokens.length);
+    const short = ordered.filter(({ tokens }) => tokens.length <= longSize);
+    const long = ordered.slice(short.length);
+    let left = long.length > 0 ? size - longSize : size;
+    const chosen = [];
+    for (const item of short) {
+        const processAmount = Math.min(item.tokens.length, left);
+        if (processAmount === 0) break;
+        chosen.push({ item, processAmount });
+        left -= processAmount;
+    }
+    for (const item of long.slice(0, longSize))
+        chosen.push({ item, processAmount: Math.max(1, Math.floor(longSize / long.length)) });
+    return chosen;
+};

@@ -1,0 +1,58 @@
+import { setImmediate } from "node:timers/promises";
+import {
+    ArmtError,
+    type LlamaText,
+    SpecialToken,
+    SpecialTokensText,
+    type Token,
+    type Tokenizer
+} from "../../../plugin/index.js";
+import { PieceTokenizer } from "../../../plugin/memory/PieceTokenizer.js";
+
+/** Text that is tokenized at once; more of it would keep everybody waiting. Unit: UTF-16 code units. */
+const atOnce = 2 ** 17;
+const step = 2 ** 14;
+
+/** Tokenizes a text of any length with the tokens of the whole, and lets others have their turn meanwhile. */
+export async function tokenizeText(tokenize: (text: string) => readonly Token[], text: string): Promise<Token[]> {
+    if (text.length <= atOnce) return [...tokenize(text)];
+    const pieces = new PieceTokenizer(tokenize);
+    const ids: Token[] = [];
+    const add = (more: readonly Token[]) => {
+        for (const id of more) ids.push(id);
+    };
+    try {
+        for (let start = 0; start < text.length; start += step) {
+            for (const piece of pieces.push(text.slice(start, start + step))) add(piece.ids);
+            await setImmediate();
+        }
+        add(pieces.end().ids);
+        return ids;
+    } catch (error) {
+        // a tokenizer that has no places to cut
+        if (error instanceof ArmtError) return [...tokenize(text)];
+        throw error;
+    }
+}
+
+/** What `LlamaText.tokenize` gives, in the same way. */
+export async function tokenizeLlamaText(text: LlamaText, tokenizer: Tokenizer): Promise<Token[]> {
+    const ids: Token[] = [];
+    let run = "";
+    const endRun = async () => {
+        const option = ids.length > 0 ? "trimLeadingSpace" : undefined;
+        for (const id of await tokenizeText((part) => tokenizer(part, false, option), run)) ids.push(id);
+        run = "";
+    };
+    for (const value of text.values) {
+        if (value instanceof SpecialToken || value instanceof SpecialTokensText) {
+            const follows = ids.length > 0 || run !== "";
+            await endRun();
+            ids.push(
+                ...(value instanceof SpecialToken ? value.tokenize(tokenizer) : value.tokenize(tokenizer, follows))
+            );
+        } else run += String(value);
+    }
+    await endRun();
+    return ids;
+}

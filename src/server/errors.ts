@@ -1,0 +1,90 @@
+import type { ErrorRequestHandler, RequestHandler } from "express";
+import type { Logger } from "pino";
+
+/** What a client is told of a failure, in the form of OpenAI's API. */
+export class ApiError extends Error {
+    override name = "ApiError";
+
+    constructor(
+        /** HTTP status. */
+        readonly status: number,
+        message: string,
+        readonly details: {
+            /** Default: by the status. */
+            type?: string;
+            /** The parameter that is wrong, e.g. `messages.0.content`. */
+            param?: string;
+            code?: string;
+            /** Unit: seconds. */
+            retryAfter?: number;
+        } = {}
+    ) {
+        super(message);
+    }
+
+    /** OpenAI's error object. */
+    get body(): ErrorBody {
+        const { type = typeOf(this.status), param = null, code = null } = this.details;
+        return { error: { message: this.message, type, param, code } };
+    }
+}
+
+export interface ErrorBody {
+    error: { message: string; type: string; param: string | null; code: string | null };
+}
+
+/** A parameter that is wrong, or that this server does not support. */
+export function badParameter(param: string, message: string, code = "invalid_value"): ApiError {
+    return new ApiError(400, message, { param, code });
+}
+
+export function unsupported(param: string, message: string): ApiError {
+    return badParameter(param, message, "unsupported_parameter");
+}
+
+function typeOf(status: number): string {
+    switch (status) {
+        case 401:
+            return "authentication_error";
+        case 403:
+            return "permission_error";
+        case 404:
+            return "not_found_error";
+        case 429:
+            return "rate_limit_error";
+        case 501:
+            return "not_implemented_error";
+        case 503:
+            return "unavailable_error";
+        case 504:
+            return "timeout_error";
+        default:
+            return status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+/** Any failure as one that a client may see; what went wrong inside is for the log only. */
+export function toApiError(error: unknown): ApiError {
+    if (error instanceof ApiError) return error;
+    // body-parser and express name what a client did wrong
+    if (error instanceof Error && "status" in error && typeof error.status === "number" && error.status < 500)
+        return new ApiError(error.status, error.message);
+    return new ApiError(500, "the server failed to answer this request; see its log");
+}
+
+export const notFound: RequestHandler = ({ method, path }, _response, next) => {
+    next(new ApiError(404, `there is no ${method} ${path}`, { code: "unknown_url" }));
+};
+
+export function errorHandler(log: Logger): ErrorRequestHandler {
+    return (error, request, response, next) => {
+        const told = toApiError(error);
+        if (told.status >= 500 && !(error instanceof ApiError))
+            log.error({ err: error, url: request.path }, "request failed");
+        if (response.headersSent) return next(error);
+        if (told.details.retryAfter !== undefined) response.set("Retry-After", String(told.details.retryAfter));
+        // what is left of a body that nobody will read would hold the connection up
+        if (!request.complete) response.set("Connection", "close");
+        response.status(told.status).json(told.body);
+    };
+}

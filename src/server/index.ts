@@ -1,0 +1,10 @@
+/**
+ * The OpenAI-compatible endpoint as an express app, for whoever mounts it in an app of their own.
+ * @module
+ */
+export { createApp } from "./app.js";
+export { createServer, type ServerOptions } from "./create-server.js";
+export { fairBatching } from "./engine/batching.js";
+export { type Listening, listen } from "./listen.js";
+export { type ServerLimits, serverDefaults } from "./options.js";
+export type { Server } from "./Server.js";

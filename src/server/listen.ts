@@ -1,0 +1,50 @@
+import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Express } from "express";
+import type { ServerLimits } from "./options.js";
+
+/** Bytes that the headers of a request may have. */
+const maxHeaderSize = 16 * 1024;
+
+/** A server that listens. */
+export interface Listening {
+    readonly http: HttpServer;
+    readonly url: string;
+    /** Ends: no new connections, and idle ones are closed; resolves when the last answer is sent. */
+    close(): Promise<void>;
+}
+
+/** Makes an app listen, with limits on what a slow or hostile connection can hold. */
+export async function listen(
+    app: Express,
+    { host, port }: { host: string; port: number },
+    { headersTimeoutMs }: ServerLimits
+): Promise<Listening> {
+    const http = createHttpServer(
+        {
+            maxHeaderSize,
+            headersTimeout: headersTimeoutMs,
+            // bodies have limits of their own: a document may take hours
+            requestTimeout: 0,
+            keepAliveTimeout: 5000,
+            connectionsCheckingInterval: Math.min(1000, headersTimeoutMs)
+        },
+        app
+    );
+    http.maxHeadersCount = 100;
+    await new Promise<void>((resolve, reject) => {
+        http.once("error", reject);
+        http.listen(port, host, resolve);
+    });
+    const { port: actual } = http.address() as AddressInfo;
+    const name = host.includes(":") ? `[${host}]` : host;
+    return {
+        http,
+        url: `http://${name}:${actual}`,
+        close: () =>
+            new Promise((resolve) => {
+                http.close(() => resolve());
+                http.closeIdleConnections();
+            })
+    };
+}

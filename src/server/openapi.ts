@@ -1,0 +1,141 @@
+import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-openapi";
+import { chatChunkSchema, chatRequestSchema, chatResponseSchema } from "./schemas/chat.js";
+import { completionRequestSchema, completionResponseSchema } from "./schemas/completions.js";
+import {
+    deletedSchema,
+    detokenizeRequestSchema,
+    detokenizeResponseSchema,
+    embeddingRequestSchema,
+    errorSchema,
+    healthSchema,
+    memoryListSchema,
+    memoryQuerySchema,
+    memorySchema,
+    modelListSchema,
+    modelSchema,
+    tokenizeRequestSchema,
+    tokenizeResponseSchema
+} from "./schemas/other.js";
+import { responseRequestSchema, responseSchema } from "./schemas/responses.js";
+import { z } from "./schemas/zod.js";
+
+type Route = {
+    method: "get" | "post" | "delete";
+    path: string;
+    summary: string;
+    body?: z.ZodType;
+    text?: boolean;
+    query?: z.ZodObject;
+    answer?: z.ZodType;
+    events?: z.ZodType;
+    status?: number;
+};
+
+/** Every route with the schemas that check it. */
+const routes: readonly Route[] = [
+    { method: "get", path: "/v1/models", summary: "List the model", answer: modelListSchema },
+    { method: "get", path: "/v1/models/{id}", summary: "Describe the model", answer: modelSchema },
+    {
+        method: "post",
+        path: "/v1/chat/completions",
+        summary: "Answer a chat",
+        body: chatRequestSchema,
+        answer: chatResponseSchema,
+        events: chatChunkSchema
+    },
+    {
+        method: "post",
+        path: "/v1/completions",
+        summary: "Go on with a text",
+        body: completionRequestSchema,
+        answer: completionResponseSchema,
+        events: completionResponseSchema
+    },
+    {
+        method: "post",
+        path: "/v1/responses",
+        summary: "Answer, and remember the conversation",
+        body: responseRequestSchema,
+        answer: responseSchema
+    },
+    { method: "get", path: "/v1/responses/{id}", summary: "Get a stored response", answer: responseSchema },
+    { method: "delete", path: "/v1/responses/{id}", summary: "Delete a stored response", answer: deletedSchema },
+    {
+        method: "post",
+        path: "/v1/embeddings",
+        summary: "Not supported: 501",
+        body: embeddingRequestSchema,
+        answer: errorSchema,
+        status: 501
+    },
+    {
+        method: "post",
+        path: "/v1/armt/memories",
+        summary: "Read a document of any length into a memory",
+        text: true,
+        query: memoryQuerySchema,
+        answer: memorySchema,
+        status: 201
+    },
+    { method: "get", path: "/v1/armt/memories", summary: "List the memories", answer: memoryListSchema },
+    { method: "get", path: "/v1/armt/memories/{id}", summary: "Describe a memory", answer: memorySchema },
+    { method: "delete", path: "/v1/armt/memories/{id}", summary: "Delete a memory", answer: deletedSchema },
+    { method: "get", path: "/v1/armt/progress/{name}", summary: "Watch an upload, as server-sent events" },
+    {
+        method: "post",
+        path: "/tokenize",
+        summary: "Text to token ids",
+        body: tokenizeRequestSchema,
+        answer: tokenizeResponseSchema
+    },
+    {
+        method: "post",
+        path: "/detokenize",
+        summary: "Token ids to text",
+        body: detokenizeRequestSchema,
+        answer: detokenizeResponseSchema
+    },
+    { method: "get", path: "/health", summary: "Whether the server takes on requests", answer: healthSchema },
+    { method: "get", path: "/metrics", summary: "Counters, for Prometheus" },
+    { method: "get", path: "/openapi.json", summary: "This description" }
+];
+
+/** The server's description, from the schemas that check its requests. */
+export function describeApi(version: string, asksForKey: boolean) {
+    const registry = new OpenAPIRegistry();
+    if (asksForKey) registry.registerComponent("securitySchemes", "apiKey", { type: "http", scheme: "bearer" });
+    for (const { method, path, summary, body, text, query, answer, events, status = 200 } of routes) {
+        const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
+        registry.registerPath({
+            method,
+            path,
+            summary,
+            request: {
+                ...(names.length > 0
+                    ? { params: z.object(Object.fromEntries(names.map((name) => [name, z.string()]))) }
+                    : {}),
+                ...(query && { query }),
+                ...(body && { body: { required: true, content: { "application/json": { schema: body } } } }),
+                ...(text && { body: { required: true, content: { "text/plain": { schema: z.string() } } } })
+            },
+            responses: {
+                [status]: {
+                    description: summary,
+                    content: {
+                        ...(answer && { "application/json": { schema: answer } }),
+                        ...(events && { "text/event-stream": { schema: events } })
+                    }
+                },
+                default: {
+                    description: "What went wrong",
+                    content: { "application/json": { schema: errorSchema } }
+                }
+            }
+        });
+    }
+    return new OpenApiGeneratorV31(registry.definitions).generateDocument({
+        openapi: "3.1.0",
+        info: { title: "node-llama-cpp-armt", version },
+        ...(asksForKey ? { security: [{ apiKey: [] }] } : {})
+    });
+}

@@ -1,0 +1,43 @@
+/** Bounds of what the server takes on; every one has a default in {@link serverDefaults}. */
+export interface ServerLimits {
+    /** Requests that may wait for a sequence; one more is refused with 429. Unit: requests, from 0. */
+    maxQueue: number;
+    /** Time that a request may take, its wait included; then 504. Unit: milliseconds, from 1. */
+    requestTimeoutMs: number;
+    /** Size of a JSON body. Documents are streamed and have no bound. Unit: bytes, from 1. */
+    maxBodyBytes: number;
+    /** Tokens to write where a request does not say; the API's own default is "no bound". Unit: tokens, from 1. */
+    defaultMaxTokens: number;
+    /** Silence after which a stream gets a comment line. Unit: milliseconds, from 1. */
+    pingIntervalMs: number;
+    /** Memories and their snapshots held at most. Unit: bytes, from 0. */
+    maxMemoriesBytes: number;
+    /** Stored responses, for `previous_response_id`; the oldest go first. Unit: responses, from 0. */
+    maxResponses: number;
+    /** Time that a client may take for its headers. Unit: milliseconds, from 1. */
+    headersTimeoutMs: number;
+    /** Time that a JSON body may take to arrive. Unit: milliseconds, from 1. */
+    bodyTimeoutMs: number;
+    /** Time without a byte after which the upload of a document is given up. Unit: milliseconds, from 1. */
+    uploadIdleMs: number;
+}
+
+export const serverDefaults: Readonly<ServerLimits> = {
+    maxQueue: 256,
+    requestTimeoutMs: 3_600_000,
+    maxBodyBytes: 64 * 2 ** 20,
+    defaultMaxTokens: 4096,
+    pingIntervalMs: 15_000,
+    maxMemoriesBytes: 2 ** 30,
+    maxResponses: 1000,
+    headersTimeoutMs: 10_000,
+    bodyTimeoutMs: 60_000,
+    uploadIdleMs: 60_000
+};
+
+/** Sequences that are decoded at once. */
+export const defaultParallel = 4;
+
+/** Where `armt serve` listens by default. */
+export const defaultHost = "127.0.0.1";
+export const defaultPort = 8080;

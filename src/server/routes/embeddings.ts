@@ -1,0 +1,23 @@
+import type { RequestHandler } from "express";
+import { checkModel } from "../answer.js";
+import { ApiError } from "../errors.js";
+import { readJsonBody } from "../json-body.js";
+import type { Server } from "../Server.js";
+import { embeddingRequestSchema } from "../schemas/other.js";
+import { validate } from "../validate.js";
+
+/** `POST /v1/embeddings`: a language model's hidden states are no embeddings that anybody trained, so none are made up. */
+export function embeddings(server: Server): RequestHandler {
+    return async (request) => {
+        const { limits, engine } = server;
+        const body = validate(
+            embeddingRequestSchema,
+            await readJsonBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs)
+        );
+        checkModel(server, body.model);
+        throw new ApiError(501, `${engine.modelId} is a language model and makes no embeddings`, {
+            param: "model",
+            code: "embeddings_not_supported"
+        });
+    };
+}

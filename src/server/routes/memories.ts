@@ -1,0 +1,236 @@
+import type { Request, RequestHandler, Response } from "express";
+import type { Token } from "../../../plugin/index.js";
+import { type FeedPiece, tokenizeSource } from "../../../plugin/memory/feed.js";
+import type { StoredMemory } from "../engine/MemoryShelf.js";
+import { ApiError, toApiError } from "../errors.js";
+import { EventStream } from "../event-stream.js";
+import { checkEncoding } from "../json-body.js";
+import { ClientGoneError, requestSignal } from "../request-signal.js";
+import type { Server } from "../Server.js";
+import { memoryQuerySchema } from "../schemas/other.js";
+import { validate } from "../validate.js";
+
+/** Time between two reports. Unit: milliseconds. */
+const progressInterval = 100;
+
+/** `POST /v1/armt/memories`: the body is the document, as text, of any length; it is read as it comes. */
+export function createMemory(server: Server): RequestHandler {
+    return async (request, response) => {
+        const { engine, shelf, limits, log } = server;
+        const { name, from, watch, stream: wantsStream } = validate(memoryQuerySchema, { ...request.query });
+        if (engine.model.armt === undefined)
+            throw new ApiError(501, `${engine.modelId} is no ARMT model, so it has no memory to keep`);
+        if (!request.is("text/plain"))
+            throw new ApiError(415, "the body has to be the document, with the header Content-Type: text/plain");
+        checkEncoding(request);
+        const base = from === undefined ? undefined : shelf.get(from, "from");
+        shelf.checkRoom(base?.snapshot.bytes ?? engine.context.armt?.memoryBytes ?? 0);
+        engine.pool.checkRoom();
+        const stream = wantsStream === "true" ? new EventStream(response, limits.pingIntervalMs) : undefined;
+        const { signal, done } = requestSignal(request, response, limits.requestTimeoutMs);
+        try {
+            stream?.begin();
+            const memory = await readDocument(server, request, { name, base, signal, stream, watch });
+            if (stream === undefined) sendMemory(response, memory);
+            else {
+                await stream.send({ memory: describeMemory(memory) });
+                stream.end(true);
+            }
+        } catch (error) {
+            if (signal.reason instanceof ClientGoneError) {
+                server.metrics.cancelled.inc();
+                return;
+            }
+            if (!stream?.open) throw error;
+            if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "upload failed");
+            await stream.send(toApiError(error).body);
+            stream.end(false);
+        } finally {
+            stream?.dispose();
+            server.board.end(watch);
+            done();
+        }
+    };
+}
+
+/** `GET /v1/armt/memories` */
+export function listMemories({ shelf }: Server): RequestHandler {
+    return (_request, response) => {
+        response.json({ object: "list", data: shelf.list().map(describeMemory) });
+    };
+}
+
+/** `GET /v1/armt/memories/{id}` */
+export function getMemory({ shelf }: Server): RequestHandler {
+    return (request, response) => {
+        response.json(describeMemory(shelf.get(String(request.params.id))));
+    };
+}
+
+/** `DELETE /v1/armt/memories/{id}` */
+export function deleteMemory({ shelf }: Server): RequestHandler {
+    return (request, response) => {
+        const id = String(request.params.id);
+        shelf.delete(id);
+        response.json({ id, object: "armt.memory.deleted", deleted: true });
+    };
+}
+
+function sendMemory(response: Response, memory: StoredMemory): void {
+    response.status(201).json(describeMemory(memory));
+}
+
+function describeMemory({ id, name, createdAt, status, snapshot, characters }: StoredMemory) {
+    return {
+        id,
+        object: "armt.memory",
+        name: name ?? null,
+        created_at: createdAt,
+        status,
+        tokens: snapshot.tokensRead,
+        characters,
+        segments: snapshot.segmentsClosed,
+        bytes: snapshot.bytes
+    };
+}
+
+interface DocumentOptions {
+    name: string | undefined;
+    base: StoredMemory | undefined;
+    signal: AbortSignal;
+    stream: EventStream | undefined;
+    watch: string | undefined;
+}
+
+/** Reads a document in a sequence of its own. Whatever ends it early, what was read stays as a partial memory. */
+async function readDocument(
+    server: Server,
+    request: Request,
+    { name, base, signal, stream, watch }: DocumentOptions
+): Promise<StoredMemory> {
+    const { engine, shelf, limits, board } = server;
+    return await engine.pool.use([], signal, async (sequence) => {
+        const armt = sequence.armt!;
+        if (base === undefined) await sequence.clearHistory();
+        else await armt.restore(base.snapshot);
+        const started = performance.now();
+        let characters = base?.characters ?? 0;
+        let unread: readonly Token[] = base?.unread ?? [];
+        let reported = 0;
+        let held = armt.tokens;
+        const report = async (isLast: boolean) => {
+            if (!isLast && performance.now() - reported < progressInterval) return;
+            reported = performance.now();
+            const progress = {
+                tokens: armt.tokens,
+                characters,
+                segments: armt.segmentsClosed,
+                cells: armt.cells,
+                layers: engine.model.armt!.layers,
+                memory_bytes: armt.memoryBytes,
+                time_ms: Math.round(performance.now() - started)
+            };
+            board.report(watch, progress);
+            await stream?.send({ progress });
+        };
+        const take = ({ ids, characters: count }: FeedPiece) => {
+            unread = [...unread, ...ids];
+            characters += count;
+        };
+        const readTaken = async () => {
+            while (unread.length > 0) {
+                signal.throwIfAborted();
+                const batch = unread.slice(0, engine.context.batchSize);
+                try {
+                    await armt.feed([batch], { signal });
+                } finally {
+                    unread = unread.slice(armt.tokens - held);
+                    held = armt.tokens;
+                }
+                await report(false);
+            }
+        };
+        const keep = async (status: StoredMemory["status"]) => {
+            const snapshot = await armt.snapshot();
+            return shelf.add({ name, status, snapshot, unread, characters });
+        };
+        const text = documentText(request, limits.uploadIdleMs, signal);
+        const pieces = tokenizeSource(engine.model, text, sequence.nextTokenIndex === 0);
+        let isWhole = true;
+        try {
+            await readTaken();
+            for (let next = await pieces.next(); !next.done; next = await pieces.next()) {
+                take(next.value);
+                isWhole = next.value.characters > 0;
+                await readTaken();
+            }
+            if (armt.tokens === 0) throw new ApiError(400, "the document is empty");
+            await report(true);
+        } catch (error) {
+            if (armt.tokens > (base?.snapshot.tokensRead ?? 0) && isInterruption(error, signal)) {
+                // a text's length is told with its last tokens, which are there already
+                while (!isWhole) {
+                    const next = await pieces.next();
+                    if (next.done) break;
+                    take(next.value);
+                    isWhole = next.value.characters > 0;
+                }
+                await keep("partial");
+            }
+            throw error;
+        }
+        return await keep("complete");
+    });
+}
+
+/** Whether a document ended early through nobody's fault but its way here. */
+function isInterruption(error: unknown, signal: AbortSignal): boolean {
+    return signal.aborted || (error instanceof ApiError && error.status === 408);
+}
+
+/** @throws {ApiError} for bytes that are no UTF-8, and for a client that sends nothing more */
+async function* documentText(request: Request, idleMs: number, signal: AbortSignal): AsyncGenerator<string> {
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    const decode = (bytes?: Buffer) => {
+        try {
+            return decoder.decode(bytes, { stream: bytes !== undefined });
+        } catch {
+            throw new ApiError(400, "the document is not valid UTF-8");
+        }
+    };
+    const bytes = request[Symbol.asyncIterator]();
+    for (;;) {
+        const next = await nextOrIdle(bytes.next(), idleMs, signal);
+        if (next.done) break;
+        yield decode(next.value as Buffer);
+    }
+    if (!request.complete) throw new ClientGoneError();
+    const rest = decode();
+    if (rest !== "") yield rest;
+}
+
+async function nextOrIdle<T>(next: Promise<T>, idleMs: number, signal: AbortSignal): Promise<T> {
+    let stop = () => {};
+    const idle = new Promise<never>((_, reject) => {
+        const timer = setTimeout(
+            () => reject(new ApiError(408, `nothing of the document came for ${idleMs} ms`)),
+            idleMs
+        );
+        const onAbort = () => reject(signal.reason);
+        signal.addEventListener("abort", onAbort);
+        stop = () => {
+            clearTimeout(timer);
+            signal.removeEventListener("abort", onAbort);
+        };
+        if (signal.aborted) onAbort();
+    });
+    next.catch?.(() => {});
+    try {
+        return await Promise.race([next, idle]);
+    } catch (error) {
+        // a connection that was cut off, which the signal may not know yet
+        throw error instanceof Error && "code" in error && error.code === "ECONNRESET" ? new ClientGoneError() : error;
+    } finally {
+        stop();
+    }
+}

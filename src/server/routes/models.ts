@@ -1,0 +1,34 @@
+import type { RequestHandler } from "express";
+import { checkModel } from "../answer.js";
+import type { Server } from "../Server.js";
+
+/** `GET /v1/models` */
+export function listModels(server: Server): RequestHandler {
+    return (_request, response) => {
+        response.json({ object: "list", data: [describe(server)] });
+    };
+}
+
+/** `GET /v1/models/{id}` */
+export function getModel(server: Server): RequestHandler {
+    return (request, response) => {
+        checkModel(server, String(request.params.id));
+        response.json(describe(server));
+    };
+}
+
+function describe({ engine }: Server) {
+    const { armt } = engine.context;
+    return {
+        id: engine.modelId,
+        object: "model",
+        created: engine.created,
+        owned_by: "local",
+        armt: armt && {
+            segment_size: armt.segmentSize,
+            memory_bytes: armt.memoryBytes,
+            schedule: armt.schedule,
+            layers: engine.model.armt?.layers
+        }
+    };
+}

@@ -1,0 +1,85 @@
+import { tokenIdSchema } from "./completions.js";
+import { optional, text, z } from "./zod.js";
+
+export const tokenizeRequestSchema = z
+    .strictObject({
+        content: text(),
+        add_special: optional(z.boolean()).openapi({
+            description: "Put the begin token in front, where the model has one"
+        }),
+        parse_special: optional(z.boolean()).openapi({
+            description: "Names of special tokens mean those; default true"
+        })
+    })
+    .openapi("TokenizeRequest");
+
+export const tokenizeResponseSchema = z.object({ tokens: z.array(tokenIdSchema) }).openapi("TokenizeResponse");
+
+export const detokenizeRequestSchema = z.strictObject({ tokens: z.array(tokenIdSchema) }).openapi("DetokenizeRequest");
+
+export const detokenizeResponseSchema = z.object({ content: z.string() }).openapi("DetokenizeResponse");
+
+export const embeddingRequestSchema = z
+    .strictObject({
+        model: optional(z.string()),
+        input: z.union([text(), z.array(text()).min(1).max(2048), z.array(tokenIdSchema).min(1)]),
+        encoding_format: optional(z.enum(["float", "base64"])),
+        user: optional(z.string())
+    })
+    .openapi("EmbeddingRequest");
+
+export const modelSchema = z
+    .object({
+        id: z.string(),
+        object: z.literal("model"),
+        created: z.int(),
+        owned_by: z.string(),
+        armt: z.record(z.string(), z.unknown()).optional()
+    })
+    .openapi("Model");
+
+export const modelListSchema = z.object({ object: z.literal("list"), data: z.array(modelSchema) }).openapi("ModelList");
+
+export const memorySchema = z
+    .object({
+        id: z.string(),
+        object: z.literal("armt.memory"),
+        name: z.string().nullable(),
+        created_at: z.int(),
+        status: z.enum(["complete", "partial"]),
+        tokens: z.int().openapi({ description: "Tokens read" }),
+        characters: z.int().openapi({ description: "Text taken in, in UTF-16 code units" }),
+        segments: z.int().openapi({ description: "Segments closed" }),
+        bytes: z.int().openapi({ description: "Size of the snapshot" })
+    })
+    .openapi("Memory");
+
+export const memoryListSchema = z
+    .object({ object: z.literal("list"), data: z.array(memorySchema) })
+    .openapi("MemoryList");
+
+export const deletedSchema = z
+    .object({ id: z.string(), object: z.string(), deleted: z.literal(true) })
+    .openapi("Deleted");
+
+export const memoryQuerySchema = z.strictObject({
+    name: optional(text().pipe(z.string().max(200))),
+    from: optional(z.string().max(100)).openapi({ description: "Id of a memory to go on from" }),
+    stream: optional(z.enum(["true", "false"])).openapi({ description: "Send progress as server-sent events" }),
+    watch: optional(z.string().regex(/^[\w-]{1,64}$/)).openapi({
+        description: "Name under which GET /v1/armt/progress/{name} tells how far this is"
+    })
+});
+
+export const errorSchema = z
+    .object({
+        error: z.object({
+            message: z.string(),
+            type: z.string(),
+            param: z.string().nullable(),
+            code: z.string().nullable()
+        })
+    })
+    .openapi("Error");
+
+export const healthSchema = z.object({ status: z.enum(["ok", "draining"]) }).openapi("Health");

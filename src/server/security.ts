@@ -1,0 +1,66 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { isIP } from "node:net";
+import type { RequestHandler } from "express";
+import { ApiError } from "./errors.js";
+
+/** Addresses that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+    const name = host.replace(/^\[|\]$/g, "").toLowerCase();
+    return name === "localhost" || name === "::1" || (isIP(name) === 4 && name.startsWith("127."));
+}
+
+/**
+ * Refuses requests that a foreign web page has made a browser send. On loopback the name that was asked for has to be this machine's, or a page whose name was
+ * bound to 127.0.0.1 could read answers (DNS rebinding); and wherever the server listens, a request that names the page it comes from has to come from
+ * the server's own, since there is no CORS.
+ */
+export function checkOrigin(listensOnLoopback: boolean): RequestHandler {
+    return ({ headers, method }, _response, next) => {
+        const { host, origin } = headers;
+        if (listensOnLoopback && !(host !== undefined && isLoopback(hostName(host))))
+            throw new ApiError(403, "the Host header has to name this machine, e.g. 127.0.0.1 or localhost", {
+                code: "forbidden_host"
+            });
+        // following a link to the page shows nothing to where it came from
+        const isLink = method === "GET" && headers["sec-fetch-mode"] === "navigate";
+        const isForeignSite = !isLink && ["cross-site", "same-site"].includes(String(headers["sec-fetch-site"]));
+        const foreign = origin !== undefined ? !isOwn(origin, host) : isForeignSite;
+        if (foreign)
+            throw new ApiError(403, "requests of other web pages are not accepted", { code: "forbidden_origin" });
+        next();
+    };
+}
+
+function hostName(host: string): string {
+    return host.replace(/:\d+$/, "");
+}
+
+function isOwn(origin: string, host: string | undefined): boolean {
+    try {
+        return new URL(origin).host === host;
+    } catch {
+        return false;
+    }
+}
+
+/** Asks for one of the keys as a bearer token. Hashes are compared, in constant time, so that neither a key's length nor its beginning can be found out. */
+export function checkApiKey(keys: readonly string[]): RequestHandler {
+    const hashes = keys.map(hash);
+    return ({ headers }, response, next) => {
+        const given = /^Bearer (.+)$/i.exec(headers.authorization ?? "")?.[1] ?? "";
+        const digest = hash(given);
+        let matches = 0;
+        for (const key of hashes) matches |= Number(timingSafeEqual(key, digest));
+        if (matches === 0) {
+            response.set("WWW-Authenticate", "Bearer");
+            throw new ApiError(401, "the API key is missing or wrong; send Authorization: Bearer <key>", {
+                code: "invalid_api_key"
+            });
+        }
+        next();
+    };
+}
+
+function hash(text: string): Buffer {
+    return createHash("sha256").update(text).digest();
+}

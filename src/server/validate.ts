@@ -1,0 +1,38 @@
+import type { z } from "zod";
+import { type ApiError, badParameter } from "./errors.js";
+
+type Issue = z.core.$ZodIssue;
+
+/**
+ * Checks a request by its schema.
+ * @throws {ApiError} with the name of the parameter that is wrong
+ */
+export function validate<T extends z.ZodType>(schema: T, value: unknown): z.infer<T> {
+    const result = schema.safeParse(value);
+    if (result.success) return result.data;
+    throw describe(result.error.issues[0]!, []);
+}
+
+function describe(issue: Issue, prefix: PropertyKey[]): ApiError {
+    const path = [...prefix, ...issue.path];
+    if (issue.code === "unrecognized_keys") {
+        const param = nameOf([...path, issue.keys[0]!]);
+        return badParameter(param, `\`${param}\` is not a parameter that this server supports`, "unknown_parameter");
+    }
+    if (issue.code === "invalid_union" && issue.errors.length > 0) {
+        // the alternative that came furthest is the one that was meant
+        const deepest = issue.errors.map((errors) => errors[0]!).sort((a, b) => b.path.length - a.path.length)[0]!;
+        if (deepest.path.length > 0) return describe(deepest, path);
+    }
+    const param = nameOf(path);
+    const code = isMissing(issue) ? "missing_required_parameter" : "invalid_value";
+    return badParameter(param, `\`${param}\` is not valid: ${issue.message.replace(/^Invalid input: /, "")}`, code);
+}
+
+function isMissing(issue: Issue): boolean {
+    return issue.code === "invalid_type" && /received undefined$/.test(issue.message);
+}
+
+function nameOf(path: PropertyKey[]): string {
+    return path.map(String).join(".").slice(0, 200) || "body";
+}

@@ -1,0 +1,130 @@
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import path from "node:path";
+import type { ExecutionContext } from "ava";
+import OpenAI from "openai";
+import { ArmtMemoryStore, getLlama, LlamaLogLevel, type LlamaModel } from "../../plugin/index.js";
+import { convertCheckpoint } from "../../src/convert/convert.js";
+import { createApp } from "../../src/server/app.js";
+import { createServer, type ServerOptions } from "../../src/server/create-server.js";
+import { fairBatching } from "../../src/server/engine/batching.js";
+import { type Listening, listen } from "../../src/server/listen.js";
+import type { Server } from "../../src/server/Server.js";
+import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
+import type { TinyOptions } from "../../src/tiny/options.js";
+import { writePlainModel } from "./plain-model.js";
+import { temporaryFolder } from "./temporary.js";
+
+export type TestServer = Listening & { server: Server; openai: OpenAI };
+
+export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
+    /** Sizes of the tiny ARMT model, or a plain one. */
+    tiny?: TinyOptions | "plain";
+    sequences?: number;
+    batchSize?: number;
+};
+
+let llama: ReturnType<typeof getLlama> | undefined;
+
+async function loadModel(t: ExecutionContext, tiny: TinyOptions | "plain"): Promise<LlamaModel> {
+    const folder = temporaryFolder(t);
+    const modelPath = path.join(folder, "model.gguf");
+    if (tiny === "plain") await writePlainModel(modelPath);
+    else {
+        await makeTinyCheckpoint(folder, { layers: 2, segmentSize: 64, ...tiny });
+        await convertCheckpoint({ checkpoint: folder, output: modelPath, outType: "f32" });
+    }
+    llama ??= getLlama({ logLevel: LlamaLogLevel.error, maxThreads: 1 });
+    return await (await llama).loadModel({ modelPath });
+}
+
+/** A server with a tiny random model on a free port, which ends with the test. */
+export async function startServer(t: ExecutionContext, options: TestServerOptions = {}): Promise<TestServer> {
+    const { tiny = {}, sequences = 3, batchSize = 128, ...rest } = options;
+    const model = await loadModel(t, tiny);
+    const context = await model.createContext({
+        sequences,
+        batchSize,
+        threads: 1,
+        batching: { itemPrioritizationStrategy: fairBatching }
+    });
+    const store = model.armt && (await ArmtMemoryStore.open({ checkpointInterval: 64 }));
+    const server = createServer({ modelId: "tiny", context, store, ...rest });
+    const listening = await listen(createApp(server, "0.0.0"), { host: "127.0.0.1", port: 0 }, server.limits);
+    t.teardown(async () => {
+        listening.http.closeAllConnections();
+        await listening.close();
+        await server.engine.pool.drain();
+        await store?.dispose();
+        await model.dispose();
+    });
+    const openai = new OpenAI({
+        baseURL: `${listening.url}/v1`,
+        apiKey: options.apiKeys?.[0] ?? "unused",
+        maxRetries: 0
+    });
+    return { ...listening, server, openai };
+}
+
+export type Answer = { status: number; headers: IncomingMessage["headers"]; text: string; json: () => JsonAnswer };
+
+/** A JSON answer, with what tests look at. */
+export type JsonAnswer = Record<string, unknown> & {
+    error?: { message: string; type: string; param: string | null; code: string | null };
+};
+
+export type Sent = {
+    method?: string;
+    headers?: Record<string, string | string[]>;
+    body?: string | Uint8Array;
+    agent?: false;
+};
+
+/** Sends just these bytes and headers, as no well-behaved client would. */
+export function send(url: string, { method = "POST", headers = {}, body }: Sent = {}): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+        const request = httpRequest(url, { method, headers, agent: false }, (response) => {
+            let text = "";
+            response.setEncoding("utf8").on("data", (piece: string) => {
+                text += piece;
+            });
+            response.on("error", reject);
+            response.on("end", () =>
+                resolve({
+                    status: response.statusCode!,
+                    headers: response.headers,
+                    text,
+                    json: () => JSON.parse(text) as JsonAnswer
+                })
+            );
+        });
+        request.on("error", reject);
+        request.end(body);
+    });
+}
+
+/** Posts a JSON body. */
+export function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    return send(url, { headers: { "content-type": "application/json", ...headers }, body: text });
+}
+
+/** The events of a stream, `[DONE]` left out, and whether that came. */
+export function readEvents(text: string): { events: JsonAnswer[]; done: boolean } {
+    const data = text
+        .split("\n")
+        .filter((line) => line.startsWith("data: "))
+        .map((line) => line.slice("data: ".length));
+    return {
+        events: data.filter((line) => line !== "[DONE]").map((line) => JSON.parse(line) as JsonAnswer),
+        done: data.at(-1) === "[DONE]"
+    };
+}
+
+/** Waits until something is so. */
+export async function until(condition: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
+    const end = Date.now() + timeoutMs;
+    while (!condition()) {
+        if (Date.now() > end) throw new Error(`still not: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+}

@@ -1,0 +1,40 @@
+import test from "ava";
+import { LlamaText, SpecialToken, type Token } from "../../plugin/index.js";
+import { tokenizeLlamaText } from "../../src/server/engine/tokenize-text.js";
+import { post, startServer } from "../helpers/server.js";
+
+test("a long text has the tokens of the whole, and others have their turn while it is tokenized", async (t) => {
+    const { server } = await startServer(t);
+    const { model } = server.engine;
+    const text = Array.from(
+        { length: 3500 },
+        (_, i) => `Line ${i}: the lamp is in <|end_of_text|> ${i % 31}, 灯\n`
+    ).join("");
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    for (const special of [false, true])
+        t.deepEqual(await server.engine.tokenize(text, { special }), model.tokenize(text, special));
+    t.true(turns > 10);
+    for (const parts of [
+        [text],
+        [new SpecialToken("BOS"), text, new SpecialToken("EOS"), " and then"],
+        ["a", "b", text]
+    ]) {
+        const whole = LlamaText(parts as never);
+        t.deepEqual(await tokenizeLlamaText(whole, model.tokenizer), whole.tokenize(model.tokenizer));
+    }
+    clearInterval(timer);
+});
+
+test("tokenize and detokenize undo each other, with and without special tokens", async (t) => {
+    const { url, server } = await startServer(t);
+    const { bos, eos } = server.engine.model.tokens;
+    const content = "The lamp <|end_of_text|> is in room 7.";
+    const tokenize = async (more: object) =>
+        (await post(`${url}/tokenize`, { content, ...more })).json().tokens as Token[];
+    const tokens = await tokenize({});
+    t.true(tokens.includes(eos!));
+    t.false((await tokenize({ parse_special: false })).includes(eos!));
+    t.is((await tokenize({ add_special: true }))[0], bos!);
+    t.is((await post(`${url}/detokenize`, { tokens })).json().content, content);
+});
