@@ -13,16 +13,17 @@ const context = await model.createContext({ threads: 1 });
 const armt = context.getSequence().armt!;
 const piece = textIds(8192, model.armt!.vocabSize) as Token[];
 
-async function residentBytesAfter(pieces: number): Promise<number> {
+async function memoryAfter(pieces: number): Promise<{ heap: number; resident: number }> {
     const source = async function* () {
         for (let i = 0; i < pieces; i++) yield piece;
     };
     await armt.feed(source(), { keepTokens: 10_000 });
     for (let i = 0; i < 4; i++) globalThis.gc!();
-    return process.memoryUsage().rss;
+    const { heapUsed, external, rss } = process.memoryUsage();
+    return { heap: heapUsed + external, resident: rss };
 }
 
-const before = await residentBytesAfter(Number(early));
-const after = await residentBytesAfter(Number(late) - Number(early));
+const before = await memoryAfter(Number(early));
+const after = await memoryAfter(Number(late) - Number(early));
 console.log(JSON.stringify({ before, after, tokens: armt.tokens }));
 await llama.dispose();

@@ -150,8 +150,11 @@ test("memory does not grow with tokens whose ids are not kept", async (t) => {
     t.is(stderr, "");
     const { before, after, tokens } = JSON.parse(stdout);
     t.is(tokens, 160 * 8192);
-    // a number for each of them would be 7.5 MiB
-    t.true(after - before < 4 * 2 ** 20, `${((after - before) / 2 ** 20).toFixed(1)} MiB more`);
+    const growth = (kind: "heap" | "resident") => (after[kind] - before[kind]) / 2 ** 20;
+    t.log(`${growth("heap").toFixed(1)} MiB more in JavaScript, ${growth("resident").toFixed(1)} MiB in the process`);
+    // a number for each of them would be 7.5 MiB; the process's own figure moves by some MiB from run to run
+    t.true(growth("heap") < 1, `${growth("heap").toFixed(1)} MiB`);
+    t.true(growth("resident") < 8, `${growth("resident").toFixed(1)} MiB`);
 });
 
 test("a full context is told before anything is read", async (t) => {
