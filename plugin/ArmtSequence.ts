@@ -271,7 +271,7 @@ export class ArmtSequence {
         checkKeepTokens(keepTokens);
         signal?.throwIfAborted();
         const read = (tokens: readonly Token[]) =>
-            this.readTokens(tokens, { keepTokens, memoryStore: null, isPart: true });
+            this.readTokens(tokens, { keepTokens, memoryStore: null, isPart: true, signal });
         return await this.withSignal(signal, () => feed(this.sequence, source, read, { signal, onProgress }));
     }
 
@@ -291,7 +291,7 @@ export class ArmtSequence {
                     onProgress?.({ tokensDone: held + tokensDone, tokensTotal: tokens.length });
                 const progress = new ProgressReporter(report, () => this.readStats(), rest.length);
                 try {
-                    await this.readTokens(rest, { memoryStore });
+                    await this.readTokens(rest, { memoryStore, signal });
                     progress.end(true);
                 } finally {
                     progress.end(false);
@@ -411,8 +411,14 @@ export class ArmtSequence {
 
     private async loadState(snapshot: ArmtSnapshot): Promise<void> {
         const { header, state } = snapshot.held;
-        await this.addon.loadState(this.context.id, sequenceInternals(this.sequence)._sequenceId, state);
+        const { _sequenceId } = sequenceInternals(this.sequence);
+        await this.addon.loadState(this.context.id, _sequenceId, state);
         this.isRegular = header.regular;
+        if (this.stats.tokens === header.tokensRead) return;
+        // whoever made such a file, positions would be wrong from here on
+        contextInternals(this.sequence.context)._ctx.disposeSequence(_sequenceId);
+        this.takeOver([]);
+        throw new ArmtError("the snapshot contradicts itself about the tokens read; the sequence is empty now");
     }
 
     private checkFit(snapshot: ArmtSnapshotOrigin, what: string): void {
@@ -425,12 +431,15 @@ export class ArmtSequence {
         tokens: readonly Token[],
         {
             keepTokens = Number.POSITIVE_INFINITY,
+            signal,
             ...ours
-        }: { keepTokens?: number } & Pick<DecodeRequest, "memoryStore" | "isPart">
+        }: { keepTokens?: number; signal?: AbortSignal } & Pick<DecodeRequest, "memoryStore" | "isPart">
     ): Promise<void> {
         if (this.sequence.disposed) throw new DisposedError();
         await withSequence(this.sequence, async () => {
             if (this.sequence.disposed) throw new DisposedError();
+            // what is not queued yet cannot be cancelled
+            signal?.throwIfAborted();
             const internals = sequenceInternals(this.sequence);
             const start = internals._nextTokenIndex;
             checkRoom(this.sequence, start, tokens.length);

@@ -1,56 +1,39 @@
+import { LRUCache } from "lru-cache";
 import type { ArmtSnapshot } from "./ArmtSnapshot.js";
 
-/** Snapshots in memory, the least recently used of which give way. */
+/** Snapshots in memory, the least recently used of which give way. None is disposed then: somebody may be restoring it. */
 export class SnapshotCache {
-    // a Map keeps the order of insertion, so the first is the one unused for longest
-    private readonly snapshots = new Map<string, ArmtSnapshot>();
-    private held = 0;
+    private readonly snapshots: LRUCache<string, ArmtSnapshot> | undefined;
 
-    constructor(private readonly maxBytes: number) {}
+    /** @param maxBytes 0 holds nothing */
+    constructor(maxBytes: number) {
+        // the library takes 0 for no bound
+        if (maxBytes < 1) return;
+        const maxSize = Math.min(Math.floor(maxBytes), Number.MAX_SAFE_INTEGER);
+        this.snapshots = new LRUCache({ maxSize, sizeCalculation: ({ bytes }) => bytes });
+    }
 
     get bytes(): number {
-        return this.held;
+        return this.snapshots?.calculatedSize ?? 0;
     }
 
     get entries(): number {
-        return this.snapshots.size;
+        return this.snapshots?.size ?? 0;
     }
 
     has(key: string): boolean {
-        return this.snapshots.has(key);
+        return this.snapshots?.has(key) ?? false;
     }
 
     get(key: string): ArmtSnapshot | undefined {
-        const snapshot = this.take(key);
-        if (snapshot !== undefined) this.insert(key, snapshot);
-        return snapshot;
+        return this.snapshots?.get(key);
     }
 
     put(key: string, snapshot: ArmtSnapshot): void {
-        this.take(key);
-        if (snapshot.bytes > this.maxBytes) return;
-        this.insert(key, snapshot);
-        for (const oldest of this.snapshots.keys()) {
-            if (this.held <= this.maxBytes) return;
-            // not disposed: somebody may be restoring it
-            this.take(oldest);
-        }
+        this.snapshots?.set(key, snapshot);
     }
 
     clear(): void {
-        this.snapshots.clear();
-        this.held = 0;
-    }
-
-    private insert(key: string, snapshot: ArmtSnapshot): void {
-        this.snapshots.set(key, snapshot);
-        this.held += snapshot.bytes;
-    }
-
-    private take(key: string): ArmtSnapshot | undefined {
-        const snapshot = this.snapshots.get(key);
-        if (snapshot === undefined || !this.snapshots.delete(key)) return undefined;
-        this.held -= snapshot.bytes;
-        return snapshot;
+        this.snapshots?.clear();
     }
 }

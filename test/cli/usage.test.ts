@@ -8,7 +8,7 @@ test("help names every command and the exit codes", async (t) => {
     const { code, stdout, stderr } = await runArmt(["--help"]);
     t.is(code, 0);
     t.is(stderr, "");
-    for (const name of ["convert", "inspect", "run", "logits", "doctor", "build"])
+    for (const name of ["convert", "inspect", "run", "read", "ask", "logits", "doctor", "build"])
         t.regex(stdout, new RegExp(`armt ${name}`));
     t.regex(stdout, /Exit codes: 0 success, 1 failure, 2 wrong usage/);
 });

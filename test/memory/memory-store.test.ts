@@ -315,6 +315,30 @@ test("an aborted prefill leaves the sequence at a known token, and the next one 
     });
 });
 
+test("an abort counts at once, whatever it meets", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const store = await openStore(t);
+    const long = textIds(400 * segmentSize, vocab) as Token[];
+    await withSequence(model, { batchSize: 64 }, async (sequence) => {
+        for (const ticks of [0, 1, 2, 3, 5, 8, 13]) {
+            const readings = [
+                (signal: AbortSignal) => store.prefill(sequence, long, { signal }),
+                (signal: AbortSignal) => sequence.armt!.feed([long], { signal })
+            ];
+            for (const read of readings) {
+                const controller = new AbortController();
+                const reading = read(controller.signal);
+                reading.catch(() => {});
+                for (let i = 0; i < ticks; i++) await null;
+                controller.abort(new Error("enough"));
+                await t.throwsAsync(reading, { message: "enough" }, `${ticks} ticks`);
+                t.true(sequence.armt!.tokens < long.length, `${ticks} ticks: ${sequence.armt!.tokens}`);
+                await sequence.clearHistory();
+            }
+        }
+    });
+});
+
 test("sequences that read side by side share what they find", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const store = await openStore(t, { folder: temporaryFolder(t) });

@@ -86,6 +86,25 @@ test("a damaged file changes nothing in the sequence that loads it", async (t) =
     });
 });
 
+test("a snapshot that contradicts itself leaves an empty sequence, not a wrong one", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize: 8 });
+    await withSequence(model, {}, async (sequence) => {
+        const ids = textIds(21, 96) as Token[];
+        await sequence.evaluateWithoutGeneratingNewTokens(ids);
+        const { header, state } = (await sequence.armt!.snapshot()).held;
+        const forged = new ArmtSnapshot({
+            header: { ...header, tokensRead: 5, hasTokenIds: false },
+            tokens: undefined,
+            state
+        });
+        await t.throwsAsync(sequence.armt!.restore(forged), { message: /contradicts itself about the tokens read/ });
+        t.is(sequence.nextTokenIndex, 0);
+        t.is(sequence.armt!.tokens, 0);
+        await sequence.evaluateWithoutGeneratingNewTokens(ids);
+        t.is(sequence.armt!.tokens, 21);
+    });
+});
+
 test("a full disk fails the save, and leaves what was there", async (t) => {
     const { file, bytes } = await savedSnapshot(t);
     const snapshot = await ArmtSnapshot.load(file);
