@@ -50,10 +50,23 @@ const proseRun = [2, 12] as const;
 const chatterRun = [2, 16] as const;
 const bystanderCount = 4;
 
-/** Hides facts at random depths in prose and made-up sentences that the model was not trained on. */
+/** Sentences of filler that are tried for the last gap. */
+const lastTries = 40;
+
+/**
+ * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as long as
+ * asked for, and short of it by less than a sentence.
+ * @throws {RangeError} where the facts do not fit into the text, or there are not enough things to tell facts of
+ */
 export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {
     const { tokens, facts: count, seed, split = "heldOut", changes = 0.25, countTokens } = options;
     const facts = makeFacts(texts, count, changes, split, new Draw(seed, "facts"));
+    const sizes = facts.map(({ sentence }) => Math.max(countTokens(` ${sentence}`), countTokens(`\n${sentence}`)));
+    const needed = sizes.reduce((sum, size) => sum + size, 0);
+    if (needed > tokens)
+        throw new RangeError(
+            `${count} facts take ${needed} tokens and do not fit into ${tokens}; ask for fewer facts or a longer text`
+        );
     const draw = new Draw(seed, "questions");
     const questions = facts
         .filter(({ overridden }) => !overridden)
@@ -62,7 +75,11 @@ export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Hays
             text: draw.from(fact.kind.questions[split]).replace("{key}", fact.key),
             expected: fact.value
         }));
-    return { facts, questions, sentences: () => write(texts, facts, tokens, new Draw(seed, "filler"), countTokens) };
+    return {
+        facts,
+        questions,
+        sentences: () => write(texts, facts, sizes, tokens, new Draw(seed, "filler"), countTokens)
+    };
 }
 
 /** Draws from lists with a seed. */
@@ -101,21 +118,26 @@ function makeFacts({ task }: RecallTexts, count: number, changes: number, split:
     const names = draw.shuffle(namesOf(task, split));
     const bystanders = names.splice(0, bystanderCount);
     const decks = new Map<string, string[]>();
-    const deal = (list: string): string | undefined => {
-        if (list === "name") return names.pop();
-        if (!decks.has(list)) decks.set(list, draw.shuffle(task.lists[list]!));
-        return decks.get(list)!.pop();
+    /** The next key of a kind that was not asked for; none when all are used up. */
+    const deal = ({ key }: FactKind): string | undefined => {
+        if (key[0] === "name") return names.pop();
+        const id = key.join(" ");
+        if (!decks.has(id)) decks.set(id, draw.shuffle(combinations(key.map((list) => task.lists[list]!))));
+        return decks.get(id)!.pop();
     };
     const known: { kind: FactKind; key: string; value: string; index: number }[] = [];
     const facts: (Omit<Fact, "depth" | "overridden"> & { overridden: boolean })[] = [];
+    let kinds = task.kinds;
     const newKey = (): { kind: FactKind; key: string } => {
-        for (;;) {
-            const kind = draw.from(task.kinds);
-            const words =
-                kind.key.length > 1 ? kind.key.map((list) => draw.from(task.lists[list]!)) : [deal(kind.key[0]!)];
-            const key = words.join(" ");
-            if (!words.includes(undefined) && !known.some((fact) => fact.key === key)) return { kind, key };
+        while (kinds.length > 0) {
+            const kind = draw.from(kinds);
+            const key = deal(kind);
+            if (key !== undefined) return { kind, key };
+            kinds = kinds.filter((other) => other !== kind);
         }
+        throw new RangeError(
+            `${count} facts are too many: there are only ${known.length} things that facts can be told of`
+        );
     };
     for (let index = 0; index < count; index++) {
         const old = known.length > 0 && draw.next() < changes ? draw.from(known) : undefined;
@@ -143,30 +165,38 @@ function makeFacts({ task }: RecallTexts, count: number, changes: number, split:
     return facts.map((fact, i) => ({ ...fact, depth: depths[i]! }));
 }
 
+/** All ways to take one word of each list, in order. */
+function combinations(lists: readonly (readonly string[])[]): string[] {
+    return lists.reduce<string[]>(
+        (starts, list) => starts.flatMap((start) => list.map((word) => (start === "" ? word : `${start} ${word}`))),
+        [""]
+    );
+}
+
 function* write(
     texts: RecallTexts,
     facts: readonly Fact[],
+    sizes: readonly number[],
     tokens: number,
     draw: Draw,
     countTokens: (text: string) => number
 ): Generator<string, void, void> {
     const filler = fillerSentences(texts, draw);
-    // facts that are still to come need their place
-    const sizes = facts.map(({ sentence }) => countTokens(` ${sentence}`));
+    // filler leaves the room that facts still need, so that each of them is told
     let reserved = sizes.reduce((sum, size) => sum + size, 0);
     let written = 0;
     let next = 0;
-    while (written < tokens || next < facts.length) {
-        const isFact = next < facts.length && (written >= facts[next]!.depth * tokens || written + reserved >= tokens);
-        let sentence: string;
-        if (isFact) {
-            sentence = facts[next]!.sentence;
-            reserved -= sizes[next]!;
-            next++;
-        } else sentence = filler.next().value!;
+    let misses = 0;
+    while (next < facts.length || misses < lastTries) {
+        const isFact = next < facts.length && (written >= facts[next]!.depth * tokens || misses === lastTries);
+        const sentence = isFact ? facts[next]!.sentence : filler.next().value;
         const text = `${written === 0 ? "" : draw.next() < paragraphs ? "\n" : " "}${sentence}`;
         const size = countTokens(text);
-        if (!isFact && written > 0 && written + size + reserved > tokens && next === facts.length) return;
+        if (isFact) reserved -= sizes[next++]!;
+        else if (written + size + reserved > tokens) {
+            misses++;
+            continue;
+        }
         written += size;
         yield text;
     }

@@ -1,4 +1,5 @@
 import type { LlamaContext, LlamaModel } from "../../plugin/index.js";
+import { seededRandom } from "../tiny/random.js";
 import { type AnsweredQuestion, askAll, readHaystack } from "./ask.js";
 import { makeHaystack } from "./haystack.js";
 import type { RecallTexts, Split } from "./task.js";
@@ -66,7 +67,7 @@ export async function measureRecall(
             const haystack = makeHaystack(texts, {
                 tokens,
                 facts,
-                seed: seed * 1_000_003 + tokens + haystacks,
+                seed: Math.floor(seededRandom(seed, `haystack ${haystacks} of ${tokens}`)() * 2 ** 32),
                 split,
                 countTokens
             });

@@ -19,6 +19,8 @@ test("armt eval recall measures any ARMT model, and writes table, JSON and plot"
         "2k,3k",
         "--questions",
         "5",
+        "--threads",
+        "1",
         "--facts",
         "4",
         "--json",
