@@ -21,8 +21,21 @@ try {
     armt("tiny", "checkpoint");
     armt("convert", "checkpoint", "tiny.gguf");
     armt("inspect", "tiny.gguf");
+    // so small a model gives a second thread nothing to do but wait
     for (const schedule of ["sequential", "diagonal"])
-        armt("run", "tiny.gguf", "-f", "log.txt", "--no-cache", "--max-tokens", "24", "--schedule", schedule);
+        armt(
+            "run",
+            "tiny.gguf",
+            "-f",
+            "log.txt",
+            "--no-cache",
+            "--threads",
+            "1",
+            "--max-tokens",
+            "24",
+            "--schedule",
+            schedule
+        );
     process.stdout.write(
         "\nBoth schedules wrote the same text. It is noise, since the weights are random: convert a trained checkpoint to get sense.\n"
     );
