@@ -27,9 +27,16 @@ const refused = test.macro({
             tied: true
         });
         await damage(checkpoint);
-        const conversion = convertCheckpoint({ checkpoint, output: path.join(folder, "model.gguf") });
+        const warnings: string[] = [];
+        const conversion = convertCheckpoint({
+            checkpoint,
+            output: path.join(folder, "model.gguf"),
+            onWarning: (text) => warnings.push(text)
+        });
         const error = await t.throwsAsync(conversion, { name: "ArmtError", message });
         t.notRegex(error.message, /\n/);
+        // the command line prints one line
+        t.deepEqual(warnings, []);
         t.deepEqual(readdirSync(folder), ["checkpoint"]);
     }
 });
