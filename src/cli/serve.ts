@@ -2,6 +2,7 @@ import path from "node:path";
 import process from "node:process";
 import { pino } from "pino";
 import { ArmtMemoryStore } from "../../plugin/index.js";
+import { availableCores } from "../../plugin/threads.js";
 import { createApp } from "../server/app.js";
 import { createServer } from "../server/create-server.js";
 import { fairBatching } from "../server/engine/batching.js";
@@ -17,7 +18,9 @@ const flushTime = 5000;
 /** Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at once. */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
-    const { llama, model, createContext } = await openModel(options);
+    // the engine's threads spin while they wait, and requests are answered on a thread of their own
+    const threads = options.threads ?? Math.max(1, availableCores() - 1);
+    const { llama, model, createContext } = await openModel({ ...options, threads });
     const store =
         model.armt &&
         (await ArmtMemoryStore.open({

@@ -31,6 +31,10 @@ export const command: CommandModule<object, ServeOptions> = {
         return typedOptions(
             parser
                 .alias("model", "m")
+                .option("threads", {
+                    type: "number",
+                    describe: "CPU threads of the model [default: one less than the cores, which answers requests]"
+                })
                 .option("host", {
                     default: defaultHost,
                     type: "string",
