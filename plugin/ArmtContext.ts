@@ -162,6 +162,11 @@ export class ArmtContext {
             throw new ArmtError(
                 "what was removed cannot be made up for: the ids of the tokens before it were not kept, so they cannot be read again; the sequence is empty now"
             );
+        const wrong = tokens.findIndex((id) => id < 0 || id >= this.facts.vocabSize);
+        if (wrong >= 0)
+            throw new ArmtEvalError(
+                `token id ${tokens[wrong]} is out of range; the vocabulary has ${this.facts.vocabSize} tokens`
+            );
         const store = memoryStore === undefined ? this.memoryStore : memoryStore;
         if (firstTokenSequenceIndex === 0 && isPart !== true) this.planPrompt(sequenceId, tokens.length);
         sequence?.beginEvaluation(firstTokenSequenceIndex, tokens.length);

@@ -104,10 +104,10 @@ ggml_tensor * armt_graph::build_last_rows(ggml_tensor * x) {
 }
 
 void armt_graph::build_open(const armt_step & step) {
-    build_inputs(step, step.n_kv, step.n_seqs, true);
-
     const int64_t n_out = step.out_rows.size();
     const int64_t n_mem = int64_t(step.n_mem) * step.n_seqs;
+
+    build_inputs(step, step.n_kv, step.n_seqs, n_out + n_mem > 0);
 
     ggml_tensor * cur = build_embeddings(step);
     for (uint32_t il = 0; il < n_layer; ++il) {
@@ -119,6 +119,9 @@ void armt_graph::build_open(const armt_step & step) {
         }
         ggml_tensor * attn = build_attn(step, c, cur);
         if (il + 1 == n_layer) {
+            if (n_out + n_mem == 0) { // a piece of a segment, of which only K/V are wanted
+                break;
+            }
             attn = build_last_rows(attn);
             cur  = build_last_rows(cur);
         }

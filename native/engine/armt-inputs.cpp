@@ -7,6 +7,9 @@
 // tensor: a view of an input from its start
 template <typename T> static void set_values(ggml_tensor * tensor, const std::vector<T> & values) {
     GGML_ASSERT(ggml_nbytes(tensor) == values.size() * sizeof(T));
+    if (tensor->view_src->buffer == nullptr) { // nothing in this graph looks at it, so it has no place
+        return;
+    }
     ggml_backend_tensor_set(tensor->view_src, values.data(), 0, ggml_nbytes(tensor));
 }
 

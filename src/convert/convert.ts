@@ -60,7 +60,9 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     if (config === undefined) throw new ArmtError(`no ${quote(configPath)}; copy the base model's there`);
     const base = parseBaseConfig(config);
     const armt = parseArmtConfig(await readJsonFile(path.join(folder, "armt_config.json")), options.flags ?? {});
-    const tokenizer = await tokenizerKeys(options, config, base);
+    const warnings: string[] = [];
+    const onWarning = (message: string) => warnings.push(message);
+    const tokenizer = await tokenizerKeys({ ...options, onWarning }, config, base);
     const checkpoint = await Checkpoint.open(folder);
     try {
         await checkTie(checkpoint, base);
@@ -68,6 +70,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     } finally {
         await checkpoint.close();
     }
+    // of an output that there is; a failure is told alone
+    for (const warning of warnings) options.onWarning?.(warning);
 }
 
 async function write(

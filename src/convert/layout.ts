@@ -55,6 +55,11 @@ export class LayoutPlan {
             throw new ArmtError(
                 `n_heads is ${headCount}, which doesn't divide d_mem (${memoryKeySize}) and hidden_size (${hiddenSize})`
             );
+        // the engine's rolls by up to 3 need more than the 2 features of one number
+        if (memoryKeySize === headCount)
+            throw new ArmtError(
+                `d_mem is ${memoryKeySize}, which leaves one number for each of ${headCount} heads: not supported`
+            );
         return { memoryTokens, memoryKeySize };
     }
 

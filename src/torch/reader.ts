@@ -11,26 +11,54 @@ const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 const ZIP_MAGIC = 0x04034b50;
 const PICKLE_NAME = "data.pkl";
 
-/** An open `.bin` checkpoint whose directory and pickle have been checked; tensor data is read when asked for. */
+/** A tensor, and the entry with its storage where the tensor is all of it. */
+type StoredTensor = TensorInfo & { whole?: ZipEntry };
+
+/** How much of an entry was read from its start on without a gap, and the CRC-32 of that. */
+type Checksum = { end: number; crc: number };
+
+/**
+ * An open `.bin` checkpoint whose directory and pickle have been checked. Tensor data is read when asked for, and its checksum compared where it is read
+ * from the start to the end.
+ */
 export class TorchFile {
+    private readonly checksums = new Map<string, Checksum>();
+
     constructor(
         private readonly file: RandomAccessFile,
         /** All tensors by name. Tensors on one storage have the same `offset`. */
-        public readonly tensors: ReadonlyMap<string, TensorInfo>
+        public readonly tensors: ReadonlyMap<string, StoredTensor>
     ) {}
 
     public get path(): string {
         return this.file.path;
     }
 
-    /** Bytes of a tensor (little-endian, last dimension fastest), or a range of them. */
+    /**
+     * Bytes of a tensor (little-endian, last dimension fastest), or a range of them.
+     * @throws {ArmtError} for a range outside of it, and where the data's checksum is wrong
+     */
     public async read(name: string, { start = 0, end }: ReadRange = {}): Promise<Buffer> {
         const tensor = this.tensors.get(name);
         if (tensor === undefined) throw new ArmtError(`${quote(this.path)} has no tensor ${quote(name)}`);
         const stop = end ?? tensor.byteLength;
         if (start < 0 || start > stop || stop > tensor.byteLength)
             throw new ArmtError(`tensor ${quote(name)} has no bytes ${start} to ${stop} (${tensor.byteLength} in all)`);
-        return this.file.read(tensor.offset + start, stop - start);
+        const bytes = await this.file.read(tensor.offset + start, stop - start);
+        this.check(name, tensor, start, bytes);
+        return bytes;
+    }
+
+    private check(name: string, { whole }: StoredTensor, start: number, bytes: Buffer): void {
+        if (whole === undefined) return;
+        const sofar = start === 0 ? { end: 0, crc: 0 } : this.checksums.get(name);
+        if (sofar?.end !== start) return;
+        const next = { end: start + bytes.length, crc: crc32(bytes, sofar.crc) };
+        this.checksums.set(name, next);
+        if (next.end === whole.size && next.crc !== whole.crc)
+            throw new ArmtError(
+                `bad torch checkpoint ${quote(this.path)}: tensor ${quote(name)} is damaged: its checksum is wrong`
+            );
     }
 
     public async close(): Promise<void> {
@@ -53,7 +81,7 @@ export async function openTorch(path: string): Promise<TorchFile> {
     }
 }
 
-async function readTensors(file: RandomAccessFile): Promise<Map<string, TensorInfo>> {
+async function readTensors(file: RandomAccessFile): Promise<Map<string, StoredTensor>> {
     await checkFormat(file);
     const entries = await readZipDirectory(file);
     const pickles = [...entries.keys()].filter((name) => name === PICKLE_NAME || name.endsWith(`/${PICKLE_NAME}`));
@@ -64,7 +92,7 @@ async function readTensors(file: RandomAccessFile): Promise<Map<string, TensorIn
     await checkByteOrder(file, `${prefix}byteorder`, entries);
     const stateDict = parseStateDict(await readEntry(file, pickleName, entries.get(pickleName)!, MAX_PICKLE_BYTES));
 
-    const tensors = new Map<string, TensorInfo>();
+    const tensors = new Map<string, StoredTensor>();
     const located = new Map<string, ZipEntry>();
     for (const [name, tensor] of stateDict) {
         const entryName = `${prefix}data/${tensor.storage.key}`;
@@ -78,7 +106,7 @@ async function readTensors(file: RandomAccessFile): Promise<Map<string, TensorIn
     return tensors;
 }
 
-function describe(name: string, { storage, start, shape, stride }: TorchTensor, place: ZipEntry): TensorInfo {
+function describe(name: string, { storage, start, shape, stride }: TorchTensor, place: ZipEntry): StoredTensor {
     const width = dtypeSizes[storage.dtype];
     if (storage.length * width > place.size)
         throw new ArmtError(
@@ -89,7 +117,8 @@ function describe(name: string, { storage, start, shape, stride }: TorchTensor, 
             `tensor ${quote(name)} is not contiguous (strides [${stride.join(", ")}] of [${shape.join(", ")}]); save it with .contiguous()`
         );
     const byteLength = shape.reduce((product, n) => product * n, width);
-    return { dtype: storage.dtype, shape: [...shape], offset: place.offset + start * width, byteLength };
+    const whole = start === 0 && byteLength === place.size ? place : undefined;
+    return { dtype: storage.dtype, shape: [...shape], offset: place.offset + start * width, byteLength, whole };
 }
 
 function isContiguous(shape: readonly number[], stride: readonly number[]): boolean {

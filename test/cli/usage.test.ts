@@ -31,6 +31,7 @@ test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"s
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size has to be a number/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--seed", "1", "--seed", "2"], /--seed is given more than once/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--speed", "1"], /speed/);
+test(wrongUsage, ["convert", "a", "b", "--segment-size", "many"], /--segment-size has to be a number/);
 test(wrongUsage, ["logits", "m.gguf", "--tokens", "ids.json"], /out/);
 
 const failure = test.macro({
@@ -47,6 +48,7 @@ test(failure, ["run", "no-such.gguf", "-p", "a"], /"no-such\.gguf": no such file
 test(failure, ["run", "m.gguf", "-p", ""], /the prompt is empty/);
 test(failure, ["run", "m.gguf", "-f", "no-such.txt"], /"no-such\.txt": no such file/);
 test(failure, ["run", "m.gguf", "-p", "a", "--segment-size", "0"], /--segment-size.*at least 1, got 0/);
+test(failure, ["convert", "a", "b", "--segment-size", "0"], /--segment-size.*at least 1, got 0/);
 test(failure, ["run", "m.gguf", "-p", "a", "--max-tokens", "-1"], /--max-tokens.*at least 0, got -1/);
 test(failure, ["run", "m.gguf", "-p", "a", "--max-tokens", "1.5"], /--max-tokens.*an integer/);
 test(failure, ["run", "m.gguf", "-p", "a", "--temperature", "-1"], /--temperature/);

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import test from "ava";
 import { convertCheckpoint } from "../../src/convert/convert.js";
@@ -27,9 +28,16 @@ const refused = test.macro({
             tied: true
         });
         await damage(checkpoint);
-        const conversion = convertCheckpoint({ checkpoint, output: path.join(folder, "model.gguf") });
+        const warnings: string[] = [];
+        const conversion = convertCheckpoint({
+            checkpoint,
+            output: path.join(folder, "model.gguf"),
+            onWarning: (text) => warnings.push(text)
+        });
         const error = await t.throwsAsync(conversion, { name: "ArmtError", message });
         t.notRegex(error.message, /\n/);
+        // the command line prints one line
+        t.deepEqual(warnings, []);
         t.deepEqual(readdirSync(folder), ["checkpoint"]);
     }
 });
@@ -131,6 +139,16 @@ test(
     refused,
     (folder) => writeFileSync(path.join(folder, "armt_config.json"), '{"gating":true,"gating":false}'),
     /duplicate key/
+);
+
+test(
+    "memory heads of one number",
+    refused,
+    async (folder) => {
+        await rm(folder, { recursive: true });
+        await makeTinyCheckpoint(folder, { layers: 1, hidden: 32, vocab: 40, dMem: 4, nHeads: 4, tokenizer: false });
+    },
+    /d_mem is 4, which leaves one number for each of 4 heads/
 );
 
 test(

@@ -82,3 +82,20 @@ test("a segment may be closed early, and closing an empty one does nothing", asy
         });
     }
 });
+
+test("a segment that takes several steps may be read without logits", async (t) => {
+    for (const layers of [1, 3]) {
+        const { model, reference } = await loadTiny(t, { layers, hidden: 32, segmentSize: 530, memTokens: 3 });
+        const ids = textIds(2 * 530 + 525, 96);
+        const expected = runReference(reference, ids).logits.slice(-96);
+        for (const schedule of ["sequential", "diagonal"] as const) {
+            await withSequence(model, { schedule }, async (sequence) => {
+                await sequence.evaluateWithoutGeneratingNewTokens(
+                    ids.slice(0, -1) as Parameters<typeof sequence.adaptStateToTokens>[0]
+                );
+                const close = { within: 5e-4, rowLength: 96, what: `${layers} layers, ${schedule}:` };
+                assertClose(t, await readLogits(sequence, ids.slice(-1)), expected, close);
+            });
+        }
+    }
+});

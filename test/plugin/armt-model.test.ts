@@ -104,7 +104,10 @@ test("a token that is not in the vocabulary is an error, and nothing is lost", a
             instanceOf: ArmtEvalError,
             message: /token id 96.*96 tokens/
         });
-        await t.throwsAsync(generateGreedy(sequence, [5, 96], 1), { instanceOf: ArmtEvalError });
+        await t.throwsAsync(generateGreedy(sequence, [5, 96], 1), {
+            instanceOf: ArmtEvalError,
+            message: /token id 96.*96 tokens/
+        });
         t.is(sequence.nextTokenIndex, sequence.armt!.tokens);
     });
 });

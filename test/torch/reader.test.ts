@@ -160,3 +160,18 @@ test("both names of each layer tensor are in the authors' file", async (t) => {
     t.true(Number.isFinite((await opened.read("memory_cell.memory")).readFloatLE()));
     await opened.close();
 });
+
+test("a flipped bit in a tensor's data is found, in whatever pieces it is read", async (t) => {
+    const file = path.join(temporaryFolder(t), "x.bin");
+    const whole = archive(stateDict({ a: tensor(matrix), again: tensor(matrix) }));
+    const at = whole.indexOf(numbers) + 9;
+    whole[at]! ^= 1;
+    writeFileSync(file, whole);
+    const opened = await openTorch(file);
+    const damaged = { name: "ArmtError", message: /x\.bin": tensor "a" is damaged: its checksum is wrong/ };
+    await t.throwsAsync(opened.read("a"), damaged);
+    await opened.read("a", { start: 0, end: 12 });
+    await t.throwsAsync(opened.read("a", { start: 12, end: 24 }), damaged);
+    await t.throwsAsync(opened.read("again"), { message: /tensor "again" is damaged/ });
+    await opened.close();
+});

@@ -3,6 +3,7 @@ import { type SegmentAlignment, segmentAlignments } from "../../convert/armt-con
 import { convertCheckpoint, type OutType, outTypes } from "../../convert/convert.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { createProgressBar } from "../../util/progress.js";
+import { checkNumber } from "../numbers.js";
 
 type ConvertArguments = {
     checkpoint: string;
@@ -88,6 +89,8 @@ export const command: CommandModule<object, ConvertArguments> = {
                 "A checkpoint without armt_config.json"
             ),
     handler: async (argv) => {
+        checkNumber("segment-size", argv.segmentSize, { min: 1 });
+        checkNumber("n-heads", argv.nHeads, { min: 1 });
         const bar = createProgressBar("Converting");
         const interruption = interruptible();
         try {
