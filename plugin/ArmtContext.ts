@@ -145,7 +145,17 @@ export class ArmtContext {
 
     private decorateSequence(sequence: LlamaContextSequence): LlamaContextSequence {
         const armt = new ArmtSequence(this.addon, this, sequence);
-        Object.defineProperty(sequence, "armt", { value: armt, enumerable: true });
+        Object.defineProperties(sequence, {
+            armt: { value: armt, enumerable: true },
+            // node-llama-cpp would erase the oldest tokens; those are in memory already, so the rest would be read again without them, and nothing said
+            _freeUpSpaceForTokens: {
+                value: async () => {
+                    throw new ArmtUnsupportedError(
+                        `the context is full: it holds ${sequence.contextSize} tokens, and context shift is not supported with ARMT models; make it with a larger \`contextSize\`, or without one`
+                    );
+                }
+            }
+        });
         this.sequences.set(sequenceInternals(sequence)._sequenceId, new WeakRef(armt));
         return sequence;
     }

@@ -180,3 +180,18 @@ test("a full context is told before anything is read", async (t) => {
     await context.dispose();
     await t.throwsAsync(sequence.armt!.feed([[1] as Token[]]));
 });
+
+test("a prompt that a context has no room for is an error, and no token is dropped in silence", async (t) => {
+    const { model } = await loadTiny(t);
+    const context = await model.createContext({ contextSize: 256, threads: 1 });
+    const sequence = context.getSequence();
+    await t.throwsAsync(sequence.evaluateWithoutGeneratingNewTokens(textIds(600, 96) as Token[]), {
+        instanceOf: ArmtError,
+        message: /the context is full: it holds 256 tokens, and context shift is not supported/
+    });
+    t.is(sequence.nextTokenIndex, sequence.armt!.tokens);
+    await sequence.clearHistory();
+    await sequence.evaluateWithoutGeneratingNewTokens(textIds(20, 96) as Token[]);
+    t.is(sequence.armt!.tokens, 20);
+    await context.dispose();
+});
