@@ -5,7 +5,7 @@ the M memory tokens), D channels, K = 6 d_mem key features. The associative memo
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -39,9 +39,6 @@ class Config:
     @property
     def keys(self):
         return 6 * self.d_mem
-
-    def as_dict(self):
-        return asdict(self)
 
 
 def rms_norm(x, weight, eps):

@@ -38,8 +38,6 @@ class Mix:
     life: tuple = (1, 1)  # chunks that a stream lives, log-uniform
     filler: float = 1.0  # 0: facts stand one behind the other
     change: float = 0.25  # of the facts, those that override an earlier one
-    # a share of each stream's life in which all its facts fall; the rest is filler alone
-    front: tuple = (1.0, 1.0)
     # questions about one fact in a stream's life: one at once, the others at random ages. Asked in each of the hundreds of steps that a stream may
     # live, a fact is learned by heart by the weights, and memory stays unused
     asks: int = 2
@@ -97,9 +95,7 @@ class Stream:
         self.left = self.log_uniform(self.mix.life)
         budget = self.log_uniform(self.mix.facts)
         total = self.left * shape.n * shape.segment
-        # facts fall at uniformly random places of the stream's front part
-        span = total * rng.uniform(*self.mix.front)
-        self.places = sorted(rng.uniform(0, span) for _ in range(budget)) if self.mix.filler else [0] * budget
+        self.places = sorted(rng.uniform(0, total) for _ in range(budget)) if self.mix.filler else [0] * budget
         self.next_place = 0
         self.buffer = np.zeros(0, np.int16)
         self.taken = 0  # tokens handed out

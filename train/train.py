@@ -11,7 +11,6 @@ import json
 import math
 import multiprocessing as mp
 import os
-import random
 import time
 from pathlib import Path
 

@@ -22,8 +22,7 @@ export async function evaluate(options: EvalOptions, signal: AbortSignal, output
         const { llama, model, createContext } = await openModel({
             ...options,
             model: file,
-            kvType: "f16",
-            batchSize: options.batchSize ?? 512
+            kvType: "f16"
         });
         try {
             if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);

@@ -1,5 +1,5 @@
 import { formatLength } from "./lengths.js";
-import type { RecallRow, Share } from "./measure.js";
+import { depthParts, type RecallRow, type Share } from "./measure.js";
 
 /** Rows of one model. */
 export interface ModelRecall {
@@ -84,18 +84,17 @@ export function recallPlot(models: readonly ModelRecall[]): string {
     for (const { model, rows } of models) {
         parts.push(text(left, top, `${model}: by depth of the fact in the text`, { weight: "bold" }));
         top += 12;
-        const parts_ = rows[0]?.byDepth.length ?? 0;
         for (const row of rows)
             row.byDepth.forEach((share, depth) => {
                 parts.push(heatCell(x(row.tokens) - step / 2, top + depth * cellHeight, step, share));
             });
-        for (let depth = 0; depth < parts_; depth++)
+        for (let depth = 0; depth < depthParts; depth++)
             parts.push(
-                text(left - 8, top + depth * cellHeight + 15, `${Math.round((100 * depth) / parts_)} %`, {
+                text(left - 8, top + depth * cellHeight + 15, `${Math.round((100 * depth) / depthParts)} %`, {
                     anchor: "end"
                 })
             );
-        top += parts_ * cellHeight + 16;
+        top += depthParts * cellHeight + 16;
         for (const row of rows) parts.push(text(x(row.tokens), top, formatLength(row.tokens), { anchor: "middle" }));
         top += 30;
     }

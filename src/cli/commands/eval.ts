@@ -53,7 +53,7 @@ export const command: CommandModule<object, EvalOptions> = {
         );
     },
     handler: async (options) => {
-        checkModelOptions({ ...options, batchSize: options.batchSize ?? 512 });
+        checkModelOptions({ ...options, kvType: "f16" });
         for (const name of ["questions", "facts"] as const) checkNumber(name, options[name], { min: 1 });
         checkNumber("seed", options.seed, { min: 0 });
         const { evaluate } = await import("../eval.js");
