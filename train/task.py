@@ -34,7 +34,8 @@ class Shape:
 class Mix:
     """How streams are drawn."""
 
-    facts: tuple = (1, 24)  # facts of a stream's life, log-uniform
+    facts: tuple = (1, 24)  # facts of a stream's life, log-uniform; with `density`, things that facts are told of
+    density: tuple = ()  # facts a segment, log-uniform; once there are enough things, every further fact overrides
     life: tuple = (1, 1)  # chunks that a stream lives, log-uniform
     filler: float = 1.0  # 0: facts stand one behind the other
     change: float = 0.25  # of the facts, those that override an earlier one
@@ -95,7 +96,12 @@ class Stream:
         self.left = self.log_uniform(self.mix.life)
         budget = self.log_uniform(self.mix.facts)
         total = self.left * shape.n * shape.segment
-        self.places = sorted(rng.uniform(0, total) for _ in range(budget)) if self.mix.filler else [0] * budget
+        count = budget
+        if self.mix.density:
+            density = math.exp(rng.uniform(*map(math.log, self.mix.density)))
+            count = max(budget, round(density * self.left * shape.n))
+        self.keys = budget
+        self.places = sorted(rng.uniform(0, total) for _ in range(count)) if self.mix.filler else [0] * count
         self.next_place = 0
         self.buffer = np.zeros(0, np.int16)
         self.taken = 0  # tokens handed out
@@ -155,7 +161,7 @@ class Stream:
 
     def fact(self):
         rng = self.rng
-        if self.known and rng.random() < self.mix.change:
+        if len(self.known) >= self.keys or self.known and rng.random() < self.mix.change:
             key = rng.choice(list(self.known))
             kind, old = self.known[key]
         else:

@@ -309,11 +309,13 @@ def main():
         shape, mix, batch = Shape(**stage["shape"]), Mix(**stage["mix"]), stage["batch"]
         workers.start(number, shape, mix, batch, f"{settings['seed']}-{first_step}")
         trainer.prepare(first := workers.next())
-        window, asked, n_steps = [], [], stage["steps"]
+        window, asked, n_steps, waited = [], [], stage["steps"], 0.0
         start = time.time()
         begin_step = first_step
         for step in range(first_step, n_steps):
+            before = time.time()
             data = first if step == begin_step else workers.next()
+            waited += time.time() - before
             share = done / settings["warm_up"]
             rate = settings["rate"] * min(1, share) * stage.get("rate", 1)
             spent = (time.time() - start) / stage.get("seconds", math.inf)
@@ -332,6 +334,7 @@ def main():
                 loss = mean(w["loss"] for w in window)
                 report(stage=number, name=stage["name"], step=step + 1, recall=round(recall, 4), **{k: round(mean(w[k] for w in window), 4) for k in window[0]},
                        rate=round(rate, 6), per_second=round((step + 1 - begin_step) / (time.time() - start), 2),
+                       waited=round(waited / (time.time() - start), 2), questions=len(asked) // 5,
                        kinds=by([(texts.kinds[k]["name"], right) for k, _, right in asked]), ages=by([(age_bucket(a), right) for _, a, right in asked]))
                 window, asked = [], []
                 unsound = unsound + 1 if not math.isfinite(loss) else 0
