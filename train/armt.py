@@ -31,6 +31,7 @@ class Config:
     correction: bool = True
     tied: bool = True
     out_scale: float = 1.0  # of the initial weights that write to the residual stream
+    memory_scale: float = 0.5  # of the initial memory tokens
     aligned: bool = True  # whether W_mq starts as W_mk, so that what a key is made of finds it from the first step
 
     @property
@@ -103,10 +104,13 @@ def run_cell(w, c, x, a, z, cos, sin, n_mem: int, first: bool):
     y = rms_norm(x, w["mlp_norm"], c.norm_eps)
     x = x + F.linear(F.silu(F.linear(y, w["gate.weight"])) * F.linear(y, w["up.weight"]), w["down.weight"])
 
+    strength = x.new_zeros(b)
     if n_mem:
         m = x[:, 0, t - n_mem :]
         keys, values, beta = F.linear(m, w["mem_k.weight"]), F.linear(m, w["mem_v.weight"]), F.linear(m, w["mem_b.weight"], w["mem_b.bias"])
         with off:
+            # what a write weighs, with a slope where β is all but zero: that adds up over thousands of segments
+            strength = F.softplus(beta.float() + 8).mean((1, 2))
             keys, values, beta = dpfp(keys.float(), c.normalize_keys), values.float(), beta.float().sigmoid()
             gamma = torch.ones_like(beta)
             if not first:
@@ -118,7 +122,7 @@ def run_cell(w, c, x, a, z, cos, sin, n_mem: int, first: bool):
             # all M rows read the memory from before the write (arXiv 2407.04841)
             a = a + keys.transpose(1, 2) @ (beta * values)
             z = z + (gamma * keys).sum(1)
-    return x, a, z
+    return x, a, z, strength
 
 
 class Cell(nn.Module):
@@ -149,7 +153,7 @@ class Armt(nn.Module):
         super().__init__()
         self.c = c
         self.embed = nn.Parameter(torch.randn(c.vocab_size, c.dim) * 0.5)
-        self.memory = nn.Parameter(torch.randn(c.n_mem, c.dim) * 0.5)
+        self.memory = nn.Parameter(torch.randn(c.n_mem, c.dim) * c.memory_scale)
         self.cells = nn.ModuleList(Cell(c) for _ in range(c.layers))
         # small, since the embeddings that it meets are large
         self.norm = nn.Parameter(torch.full((c.dim,), 0.1 if c.tied else 1.0))
@@ -172,8 +176,9 @@ class Armt(nn.Module):
         shape = lambda *s: torch.zeros(c.layers, batch, *s, device=device)
         return shape(c.keys, c.dim), shape(c.keys)
 
-    def segment(self, ids, state, write=True, first=False):
-        """ids [B, Q, n]; gives the rows of the text [B, Q, n, D] and the state after it."""
+    def segment(self, ids, state, write=True, first=False, tap=None):
+        """ids [B, Q, n]; gives the rows of the text [B, Q, n, D] and the state after it. `tap` gets all rows before and after the middle layer, and each
+        layer's strength of writing [B]."""
         c = self.c
         a, z = state
         # unlike F.embedding, its gradient needs no sorting
@@ -184,7 +189,12 @@ class Armt(nn.Module):
         cos, sin = self.rope(x.shape[2], x.device)
         after_a, after_z = [], []
         for i, cell in enumerate(self.cells):
-            x, ai, zi = self.run(self.weights(cell), c, x, a[i], z[i], cos, sin, n_mem, first)
+            before = x
+            x, ai, zi, strength = self.run(self.weights(cell), c, x, a[i], z[i], cos, sin, n_mem, first)
+            if tap is not None:
+                tap.setdefault("strengths", []).append(strength)
+                if i == c.layers // 2:
+                    tap.update(before=before, after=x)
             after_a.append(ai)
             after_z.append(zi)
         return x[:, :, : ids.shape[2]], (after_a, after_z)

@@ -17,6 +17,9 @@ from bpe import Tokenizer
 
 HERE = Path(__file__).parent
 ANSWER_MAX = 8  # tokens of an answer, its end token included
+KEY_PARTS = 2  # tokens of a key: its first and its last
+VALUE_PARTS = 5  # tokens of a value, at most
+FACTS_MAX = 4  # facts of a segment that its memory tokens are told of
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Texts:
         rng = random.Random(1)
         self.chatter = [variants(self.make_chatter(task["chatter"], rng)) for _ in range(4000)]
         self.newline = encode("\n")
+        words = [*(w for words in self.lists.values() for w in words), *self.names, *"0123456789"]
+        # tokens that keys and values are made of
+        self.parts = sorted({i for word in words for i in encode(" " + word)})
+        self.part_of = {token: i for i, token in enumerate(self.parts)}
 
     @staticmethod
     def cut(passage):
@@ -112,7 +119,7 @@ class Stream:
         self.next_place = 0
         self.buffer = np.zeros(0, np.int16)
         self.taken = 0  # tokens handed out
-        self.events = []  # (position after the fact's last token, key, kind, value)
+        self.events = []  # (position after the fact's last token, key, kind, value, position of its first token)
         self.live = {}  # key -> (kind, value, position)
         self.due = {}  # chunks left -> keys to ask for then
         self.known = {}  # key -> kind, facts not yet handed out included
@@ -195,7 +202,7 @@ class Stream:
             if made is not None:
                 text, key, kind, value = made
                 piece = np.array(self.texts.tokenizer.encode(text), np.int16)
-                self.events.append((place + len(piece), key, kind, value))
+                self.events.append((place + len(piece), key, kind, value, place))
             else:
                 piece = self.filler()
                 if self.mix.apart and self.next_place < len(self.places):
@@ -229,10 +236,21 @@ class Stream:
         self.buffer = self.buffer[total:]
         self.taken += total
         self.left -= 1
+        base = (self.taken - total) // shape.segment
+        for position, *_, start in self.events:
+            for segment in range(start // shape.segment, (position - 1) // shape.segment + 1):
+                if 0 <= segment - base < shape.n:
+                    out["quiet"][i, segment - base] = 0
+        counts = [0] * shape.n
         while self.events and self.events[0][0] <= self.taken:
-            position, key, kind, value = self.events.pop(0)
+            position, key, kind, value, start = self.events.pop(0)
             self.live[key] = (kind, value, position)
             self.plan_questions(key)
+            segment = start // shape.segment
+            local = segment - base
+            if segment == (position - 1) // shape.segment and counts[local] < FACTS_MAX:
+                out["facts"][i, local, counts[local]] = [*self.key_parts(key), *self.value_parts(value)]
+                counts[local] += 1
 
         asked = self.due.pop(self.left, [])
         rng.shuffle(asked)
@@ -240,10 +258,19 @@ class Stream:
             kind, value, position = self.live[key]
             ids, n_answer = self.question(key, kind, value)
             self.put(out, "asked", i, j, ids, n_answer)
+            out["asked_key"][i, j] = self.key_parts(key)
             out["age"][i, j] = (self.taken - position) // shape.segment
             out["kind"][i, j] = self.texts.kinds.index(kind)
         for j in range(shape.tail):
             self.tail(out, i, j, asked)
+
+    def key_parts(self, key):
+        ids = [self.texts.part_of[i] for i in self.texts.tokenizer.encode(" " + key)]
+        return [ids[0], ids[-1]]
+
+    def value_parts(self, value):
+        ids = [self.texts.part_of[i] for i in self.texts.tokenizer.encode(" " + value)]
+        return [*ids, *[-1] * (VALUE_PARTS - len(ids))]
 
     def plan_questions(self, key):
         """Chunks after which a new fact is asked for, by what is left of the stream's life then."""
@@ -256,7 +283,7 @@ class Stream:
         cut = self.rng.randint(0, self.shape.segment - self.shape.question)
         known = dict(self.live)
         fresh = []
-        for position, key, kind, value in self.events:
+        for position, key, kind, value, _ in self.events:
             if position <= self.taken + cut:
                 known[key] = (kind, value, position)
                 fresh.append(key)
@@ -299,7 +326,8 @@ class Batches:
     def __next__(self):
         s, b = self.shape, self.batch
         zeros = lambda *shape, dtype=np.int16: np.zeros((b, *shape), dtype)
-        out = {"text": zeros(s.n, s.segment), "fresh": zeros(dtype=np.bool_), "age": zeros(s.asked, dtype=np.int32) - 1, "kind": zeros(s.asked) - 1,
+        out = {"text": zeros(s.n, s.segment), "facts": zeros(s.n, FACTS_MAX, KEY_PARTS + VALUE_PARTS) - 1, "asked_key": zeros(s.asked, KEY_PARTS),
+               "quiet": zeros(s.n, dtype=np.float32) + 1, "fresh": zeros(dtype=np.bool_), "age": zeros(s.asked, dtype=np.int32) - 1, "kind": zeros(s.asked) - 1,
                "asked": zeros(s.asked, s.question), "asked_places": zeros(s.asked, ANSWER_MAX), "asked_weight": zeros(s.asked, ANSWER_MAX, dtype=np.float32),
                "tail": zeros(s.tail, s.segment), "tail_places": zeros(s.tail, ANSWER_MAX), "tail_weight": zeros(s.tail, ANSWER_MAX, dtype=np.float32),
                "tail_length": zeros(s.tail)}

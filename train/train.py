@@ -21,10 +21,19 @@ import torch.nn.functional as F
 import check_golden
 import tensors
 from armt import Armt, Config, run_cell
+from slots import Slots
 from task import Batches, Mix, Shape, Texts
 
 HERE = Path(__file__).parent
-CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% if message['role'] == 'assistant' %}\n{% endif %}{% endfor %}{% if add_generation_prompt %}\nAnswer:{% endif %}"
+CHECK_SECONDS = 15  # kept free for the last check where the time is bounded
+# a system message is text to read, a user's a question about it
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}\nQuestion: {{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}\nAnswer:{{ message['content'] }}"
+    "{% else %}{{ message['content'] }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}\nAnswer:{% endif %}"
+)
 
 
 # data
@@ -102,13 +111,15 @@ def tail_loss(model, rows, ids, places, weight, lengths, language):
 
 
 class Trainer:
-    def __init__(self, model, device, settings):
+    def __init__(self, model, texts, device, settings):
         self.model, self.device, self.settings = model, device, settings
         cuda = device.type == "cuda"
         self.cuda = cuda
         self.rate = torch.tensor(settings["rate"], device=device)
-        decay = [p for p in model.parameters() if p.dim() > 1]
-        rest = [p for p in model.parameters() if p.dim() <= 1]
+        self.slots = Slots(model.c.dim, texts.parts).to(device)
+        self.parameters = [*model.parameters(), *self.slots.parameters()]
+        decay = [p for p in self.parameters if p.dim() > 1]
+        rest = [p for p in self.parameters if p.dim() <= 1]
         options = {"fused": True, "capturable": True} if cuda else {}
         groups = [{"params": decay, "weight_decay": settings["decay"]}, {"params": rest, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.rate if cuda else settings["rate"], betas=tuple(settings["betas"]), **options)
@@ -118,9 +129,10 @@ class Trainer:
         # casts are not kept, since the gradients of all segments would then add up in 16 bits
         return torch.autocast("cuda", torch.bfloat16, cache_enabled=False) if self.cuda else contextlib.nullcontext()
 
-    def prepare(self, batch):
-        """Buffers of a stage; batch is a first batch, for the shapes."""
+    def prepare(self, batch, slots, quiet):
+        """Buffers of a stage; batch is a first batch, for the shapes; slots and quiet are the weights of the loss for training and of writes of filler."""
         self.graph = None
+        self.slots_weight, self.quiet_weight = slots, quiet
         gc.collect()
         wide = {torch.int16: torch.int64, torch.int32: torch.int64, torch.bool: torch.float32}
         self.input = {k: torch.zeros(v.shape, dtype=wide.get(v.dtype, v.dtype), device=self.device) for k, v in batch.items()}
@@ -132,28 +144,41 @@ class Trainer:
         keep = 1 - x["fresh"]
         state = (self.state[0] * keep[None, :, None, None], self.state[1] * keep[None, :, None])
         with self.autocast():
+            held, noise = [], []
             for i in range(x["text"].shape[1]):
-                _, state = model.segment(x["text"][:, i : i + 1], state)
-            rows, _ = model.segment(x["asked"], state, write=False)
+                tap = {} if self.slots_weight else None
+                _, state = model.segment(x["text"][:, i : i + 1], state, tap=tap)
+                if tap:
+                    held.append(self.slots.facts(tap["after"][:, 0, -model.c.n_mem :], model.embed, x["facts"][:, i]))
+                    noise.append((sum(tap["strengths"]) * x["quiet"][:, i]).sum() / x["quiet"][:, i].sum().clamp_min(1))
+            tap = {} if self.slots_weight else None
+            rows, _ = model.segment(x["asked"], state, write=False, tap=tap)
+            known = torch.zeros((), device=self.device)
+            if tap:
+                picked = tap["before"].gather(2, x["asked_places"][..., None].expand(-1, -1, -1, rows.shape[-1]))
+                known = self.slots.questions(picked, model.embed, x["asked_key"], x["asked_weight"])
+            held, noise = (sum(v) / len(v) if v else torch.zeros((), device=self.device) for v in (held, noise))
             asked, asked_right = answer_loss(model, rows, x["asked"], x["asked_places"], x["asked_weight"])
             if x["tail"].shape[1]:
                 rows, _ = model.segment(x["tail"], state, write=False)
                 tail, tail_right, language = tail_loss(model, rows, x["tail"], x["tail_places"], x["tail_weight"], x["tail_length"], self.settings["language"])
             else:
                 tail, tail_right, language = (torch.zeros((), device=self.device) for _ in range(3))
-        loss = asked + self.settings["tail"] * tail
-        return loss, state, {"loss": asked.detach(), "tail": tail.detach(), "language": language.detach(), "right": asked_right, "tail_right": tail_right}
+        loss = asked + self.settings["tail"] * tail + self.slots_weight * (held + known) + self.quiet_weight * noise
+        return loss, state, {"loss": asked.detach(), "tail": tail.detach(), "language": language.detach(), "held": held.detach(), "known": known.detach(), "noise": noise.detach(), "right": asked_right, "tail_right": tail_right}
 
     def train_once(self):
-        for p in self.model.parameters():
+        for p in self.parameters:
             p.grad = None
         loss, state, output = self.forward()
         loss.backward()
-        output["norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip"])
+        output["norm"] = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings["clip"])
         with torch.no_grad():
             # a read where next to nothing was stored divides by almost nothing; such a step is left out
             is_sound = output["norm"].isfinite()
-            for p in self.model.parameters():
+            for p in self.parameters:
+                if p.grad is None:
+                    continue
                 p.grad.copy_(torch.where(is_sound, p.grad, torch.zeros_like(p.grad)))
         self.optimizer.step()
         with torch.no_grad():
@@ -244,6 +269,7 @@ def main():
     parser.add_argument("--config", default=HERE / "config.json", type=Path)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="overrides a setting, e.g. model.layers=6")
+    parser.add_argument("--weights", type=Path, help="safetensors file of an earlier run to start from, with a fresh optimizer")
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop after that long and keep the state, to go on later")
     parser.add_argument("--before", type=int, default=10**9, metavar="STAGE", help="stop before that stage and keep the state, to go on later")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
@@ -280,11 +306,14 @@ def main():
         if not args.no_compile:
             torch._dynamo.config.cache_size_limit = 64
             model.run = torch.compile(run_cell, dynamic=False)
-    trainer = Trainer(model, device, settings)
+    if args.weights:
+        tensors.from_checkpoint(model, tensors.read(args.weights))
+    trainer = Trainer(model, texts, device, settings)
     saved = args.out / "state.pt"
     if saved.exists():
         data = torch.load(saved, map_location=device)
         model.load_state_dict(data["model"])
+        trainer.slots.load_state_dict(data["slots"])
         trainer.optimizer.load_state_dict(data["optimizer"])
         for group in trainer.optimizer.param_groups:
             group["lr"] = trainer.rate if trainer.cuda else settings["rate"]
@@ -299,7 +328,7 @@ def main():
         print(json.dumps(entry), flush=True)
 
     def keep(stage, step):
-        data = {"model": model.state_dict(), "optimizer": trainer.optimizer.state_dict(), "stage": stage, "step": step, "done": done}
+        data = {"model": model.state_dict(), "slots": trainer.slots.state_dict(), "optimizer": trainer.optimizer.state_dict(), "stage": stage, "step": step, "done": done}
         torch.save(data, str(saved) + ".tmp")
         os.replace(str(saved) + ".tmp", saved)
 
@@ -311,9 +340,12 @@ def main():
             continue
         shape, mix, batch = Shape(**stage["shape"]), Mix(**stage["mix"]), stage["batch"]
         workers.start(number, shape, mix, batch, f"{settings['seed']}-{first_step}")
-        trainer.prepare(first := workers.next())
+        trainer.prepare(first := workers.next(), stage.get("slots", 0), stage.get("quiet", 0))
         window, asked, n_steps, waited = [], [], stage["steps"], 0.0
         start = time.time()
+        seconds = stage.get("seconds", math.inf)
+        if stage.get("cool"):
+            seconds = min(seconds, args.seconds - (start - begin) - CHECK_SECONDS)
         begin_step = first_step
         for step in range(first_step, n_steps):
             before = time.time()
@@ -321,7 +353,7 @@ def main():
             waited += time.time() - before
             share = done / settings["warm_up"]
             rate = settings["rate"] * min(1, share) * stage.get("rate", 1)
-            spent = (time.time() - start) / stage.get("seconds", math.inf)
+            spent = (time.time() - start) / seconds
             if stage.get("cool"):
                 rate *= max(0.01, 1 - max(step / n_steps, spent))
             output = trainer.step(data, rate)
@@ -329,6 +361,7 @@ def main():
             if step % 10 == 9:
                 tail_asked = (data["tail_weight"].sum(-1) > 0).sum().item()
                 window.append({"loss": output["loss"].item(), "language": output["language"].item(), "norm": output["norm"].item(),
+                               "held": output["held"].item(), "known": output["known"].item(), "noise": output["noise"].item(),
                                "tail": output["tail_right"].sum().item() / max(1, tail_asked)})
                 asked.extend(zip(data["kind"].flatten().tolist(), data["age"].flatten().tolist(), output["right"].flatten().tolist()))
             if step % 50 == 49:

@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { recallModelPath } from "../../src/recall/task.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
@@ -52,9 +51,4 @@ test("armt eval refuses what it cannot measure", async (t) => {
     const missing = await runArmt(["eval", "recall", "-m", "none.gguf"]);
     t.is(missing.code, 1);
     t.regex(missing.stderr, /none\.gguf/);
-    if (!existsSync(recallModelPath)) {
-        const none = await runArmt(["eval", "recall"]);
-        t.is(none.code, 1);
-        t.regex(none.stderr, /no model is given and the package holds none/);
-    }
 });
