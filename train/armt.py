@@ -31,6 +31,7 @@ class Config:
     correction: bool = True
     tied: bool = True
     out_scale: float = 1.0  # of the initial weights that write to the residual stream
+    aligned: bool = True  # whether W_mq starts as W_mk, so that what a key is made of finds it from the first step
 
     @property
     def head_dim(self):
@@ -139,6 +140,8 @@ class Cell(nn.Module):
         self.gate, self.up, self.down = linear(d, c.ffn), linear(d, c.ffn), linear(c.ffn, d, scale=c.out_scale)
         self.mem_q, self.mem_k, self.mem_v, self.mem_b = linear(d, c.d_mem), linear(d, c.d_mem), linear(d, d), linear(d, 1, bias=True)
         nn.init.zeros_(self.mem_b.bias)
+        if c.aligned:
+            self.mem_q.weight.data.copy_(self.mem_k.weight)
 
 
 class Armt(nn.Module):

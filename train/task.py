@@ -37,8 +37,11 @@ class Mix:
     facts: tuple = (1, 24)  # facts of a stream's life, log-uniform; with `density`, things that facts are told of
     density: tuple = ()  # facts a segment, log-uniform; once there are enough things, every further fact overrides
     life: tuple = (1, 1)  # chunks that a stream lives, log-uniform
-    filler: float = 1.0  # 0: facts stand one behind the other
+    # 0: facts anywhere. Else the easiest form of the task: at most one fact in a segment, whole, with less than so many tokens of filler before it
+    apart: int = 0
     change: float = 0.25  # of the facts, those that override an earlier one
+    # kinds of facts in a stream, log-uniform. With few, the kind of a question does not tell which fact it asks for, so that keys must be learned
+    kinds: tuple = (6, 6)
     # questions about one fact in a stream's life: one at once, the others at random ages. Asked in each of the hundreds of steps that a stream may
     # live, a fact is learned by heart by the weights, and memory stays unused
     asks: int = 2
@@ -101,7 +104,11 @@ class Stream:
             density = math.exp(rng.uniform(*map(math.log, self.mix.density)))
             count = max(budget, round(density * self.left * shape.n))
         self.keys = budget
-        self.places = sorted(rng.uniform(0, total) for _ in range(count)) if self.mix.filler else [0] * count
+        if self.mix.apart:
+            segments = self.left * shape.n
+            self.places = [i * shape.segment + rng.randrange(self.mix.apart) for i in sorted(rng.sample(range(segments), min(count, segments)))]
+        else:
+            self.places = sorted(rng.uniform(0, total) for _ in range(count))
         self.next_place = 0
         self.buffer = np.zeros(0, np.int16)
         self.taken = 0  # tokens handed out
@@ -109,6 +116,7 @@ class Stream:
         self.live = {}  # key -> (kind, value, position)
         self.due = {}  # chunks left -> keys to ask for then
         self.known = {}  # key -> kind, facts not yet handed out included
+        self.kinds = rng.sample(self.texts.kinds, self.log_uniform(self.mix.kinds))
         self.names = rng.sample(self.texts.names, min(100, len(self.texts.names)))
         self.bystanders = [self.names.pop() for _ in range(4)]
         self.words = {}
@@ -138,7 +146,7 @@ class Stream:
 
     def new_key(self):
         rng = self.rng
-        kind = rng.choice(self.texts.kinds)
+        kind = rng.choice(self.kinds)
         if len(kind["key"]) > 1:
             for _ in range(20):
                 key = " ".join(rng.choice(self.texts.lists[part]) for part in kind["key"])
@@ -190,9 +198,11 @@ class Stream:
                 self.events.append((place + len(piece), key, kind, value))
             else:
                 piece = self.filler()
+                if self.mix.apart and self.next_place < len(self.places):
+                    piece = piece[: self.places[self.next_place] - place]
             parts.append(piece)
             length += len(piece)
-            self.broken = self.rng.random() < 0.08
+            self.broken = self.rng.random() < 0.08 and not self.mix.apart
             if self.broken:
                 parts.append(np.array(self.texts.newline, np.int16))
                 length += len(self.texts.newline)
@@ -243,7 +253,7 @@ class Stream:
 
     def tail(self, out, i, j, asked):
         """The open segment as it stands some tokens later, with a question about what it or the memory holds."""
-        cut = self.rng.randint(0, self.shape.segment - 48)
+        cut = self.rng.randint(0, self.shape.segment - self.shape.question)
         known = dict(self.live)
         fresh = []
         for position, key, kind, value in self.events:
@@ -252,7 +262,7 @@ class Stream:
                 fresh.append(key)
         # a fact that is cut in two can't be asked for, neither its old nor its new value
         for position, key, *_ in self.events:
-            if self.taken + cut < position <= self.taken + cut + 48:
+            if self.taken + cut < position <= self.taken + cut + self.shape.question:
                 known.pop(key, None)
         fresh = [k for k in fresh if k in known]
         candidates = fresh or [k for k in asked if k in known]

@@ -136,8 +136,11 @@ class Trainer:
                 _, state = model.segment(x["text"][:, i : i + 1], state)
             rows, _ = model.segment(x["asked"], state, write=False)
             asked, asked_right = answer_loss(model, rows, x["asked"], x["asked_places"], x["asked_weight"])
-            rows, _ = model.segment(x["tail"], state, write=False)
-            tail, tail_right, language = tail_loss(model, rows, x["tail"], x["tail_places"], x["tail_weight"], x["tail_length"], self.settings["language"])
+            if x["tail"].shape[1]:
+                rows, _ = model.segment(x["tail"], state, write=False)
+                tail, tail_right, language = tail_loss(model, rows, x["tail"], x["tail_places"], x["tail_weight"], x["tail_length"], self.settings["language"])
+            else:
+                tail, tail_right, language = (torch.zeros((), device=self.device) for _ in range(3))
         loss = asked + self.settings["tail"] * tail
         return loss, state, {"loss": asked.detach(), "tail": tail.detach(), "language": language.detach(), "right": asked_right, "tail_right": tail_right}
 

@@ -1,14 +1,14 @@
-import { existsSync } from "node:fs";
 import path from "node:path";
 import type { Writable } from "node:stream";
 import { formatLength, parseLength } from "../recall/lengths.js";
 import { measureRecall } from "../recall/measure.js";
 import { type ModelRecall, recallPlot, recallTable } from "../recall/report.js";
-import { readRecallTexts, recallModelPath } from "../recall/task.js";
+import { readRecallTexts } from "../recall/task.js";
 import { writeAtomically } from "../util/atomic-file.js";
 import { ArmtError } from "../util/errors.js";
 import { createProgressBar } from "../util/progress.js";
 import type { EvalOptions } from "./commands/eval.js";
+import { embeddedModel } from "./embedded-model.js";
 import { UsageError } from "./failure.js";
 import { openModel } from "./open-model.js";
 
@@ -71,12 +71,6 @@ function readLengths(text: string): number[] {
     } catch (error) {
         throw new UsageError(`--lengths: ${error instanceof Error ? error.message : String(error)}`);
     }
-}
-
-/** @throws {ArmtError} where the package has none */
-export function embeddedModel(): string {
-    if (existsSync(recallModelPath)) return recallModelPath;
-    throw new ArmtError("no model is given and the package holds none; name one with --model");
 }
 
 async function writeText(file: string, text: string): Promise<void> {

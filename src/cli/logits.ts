@@ -9,14 +9,14 @@ import { checkTokenIds, readTokenIds } from "./token-ids.js";
 /** Writes the logits of every position, batch by batch, so that a long prompt's never lie in memory at once. */
 export async function writeLogits(options: LogitsOptions, signal: AbortSignal): Promise<void> {
     const ids = (await readTokenIds(options.tokens)) as Token[];
-    const { llama, model, vocabSize, createContext } = await openModel(options);
+    const { llama, model, file, vocabSize, createContext } = await openModel(options);
     const bar = createProgressBar("computing logits");
     try {
         checkTokenIds(ids, vocabSize);
-        if (model.armt === undefined) throw new ArmtError(`${options.model} is not an ARMT model`);
+        if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
         const context = await createContext();
         const { armt } = context.getSequence();
-        if (armt === undefined) throw new ArmtError(`${options.model} is not an ARMT model`);
+        if (armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
         const tensors: TensorData[] = [
             { name: "logits", dtype: "F32", shape: [ids.length, vocabSize], data: logits(armt, ids, bar, signal) }
         ];

@@ -7,6 +7,7 @@ import { packageVersion } from "./version.js";
 
 /** Imported one at a time: a command's libraries cost more time than its work may take. */
 const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = {
+    demo: () => import("./commands/demo.js"),
     convert: () => import("./commands/convert.js"),
     inspect: () => import("./commands/inspect.js"),
     run: () => import("./commands/run.js"),

@@ -16,7 +16,8 @@ export type KvType = keyof typeof kvTypes;
 
 /** The options that `run` and `logits` share. */
 export interface ModelOptions {
-    model: string;
+    /** Model file. Default: the one of the package. */
+    model?: string;
     schedule?: ArmtSchedule;
     segmentSize?: number;
     segmentOverflow?: ArmtSegmentOverflow;
@@ -35,8 +36,8 @@ export function addModelOptions(
     defaultKvType: KvType,
     model: "positional" | "option" = "positional"
 ): void {
-    const file = { type: "string", demandOption: true, describe: "Model file (.gguf)" } as const;
-    if (model === "positional") parser.positional("model", file);
+    const file = { type: "string", describe: "Model file (.gguf) [default: the model of the package]" } as const;
+    if (model === "positional") parser.positional("model", file).alias("model", "m");
     else parser.option("model", { ...file, alias: "m" });
     addComputingOptions(parser);
     parser

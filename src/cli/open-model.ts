@@ -11,6 +11,7 @@ import type {
 import { validateArmtFile } from "../gguf/armt-model.js";
 import { openGguf } from "../gguf/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
+import { embeddedModel } from "./embedded-model.js";
 import { contextOptions, type ModelOptions } from "./model-options.js";
 import { NativeLog } from "./native-log.js";
 import { verifyWithProgress } from "./verify.js";
@@ -19,6 +20,8 @@ import { verifyWithProgress } from "./verify.js";
 export interface OpenModel {
     readonly llama: Llama;
     readonly model: LlamaModel;
+    /** The file that it was loaded from. */
+    readonly file: string;
     readonly vocabSize: number;
     /** Makes a context as the command line asks for it. */
     createContext(options?: OpenContextOptions): Promise<LlamaContext>;
@@ -35,11 +38,11 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
 }
 
 /**
- * Checks and loads a model file. llama.cpp's log is kept off the terminal, but for its last error.
+ * Checks and loads a model file, the package's own where none is named. llama.cpp's log is kept off the terminal, but for its last error.
  * @throws {ArmtError} where the file is not a whole model file
  */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
-    const { model: modelPath, threads, verify, verbose = false } = options;
+    const { model: modelPath = embeddedModel(), threads, verify, verbose = false } = options;
     if ((await checkModelFile(modelPath)) && verify) await verifyWithProgress(modelPath);
     const { getLlama, LlamaLogLevel } = await import("../../plugin/index.js");
     const log = new NativeLog(verbose);
@@ -63,7 +66,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
                 throw new ArmtError(log.explain(error), { cause: error });
             }
         };
-        return { llama, model, vocabSize: vocabSizeOf(model), createContext };
+        return { llama, model, file: modelPath, vocabSize: vocabSizeOf(model), createContext };
     } catch (error) {
         await llama.dispose();
         throw new ArmtError(`cannot load ${quote(modelPath)}: ${log.explain(error)}`, { cause: error });

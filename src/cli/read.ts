@@ -26,10 +26,10 @@ export interface ReadResult {
 /** Reads a text to its end and saves what is left of it. */
 export async function read(options: ReadOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const input = await openText(options.file);
-    const { llama, model, createContext } = await openModel(options);
+    const { llama, model, file, createContext } = await openModel(options);
     try {
         const { armt } = (await createContext()).getSequence();
-        if (armt === undefined) throw new ArmtError(`${quote(options.model)} is a plain model, which has no memory`);
+        if (armt === undefined) throw new ArmtError(`${quote(file)} is a plain model, which has no memory`);
         const started = performance.now();
         const checkpoint = new ReadCheckpoint(`${options.out}.part`, input);
         if (options.restart) await checkpoint.remove();

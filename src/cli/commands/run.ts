@@ -13,7 +13,7 @@ interface RunOptions extends ModelOptions, PromptSource, GenerationOptions, Cach
 }
 
 export const command: CommandModule<object, RunOptions> = {
-    command: "run <model>",
+    command: "run [model]",
     describe: "Read a prompt and go on writing",
     builder: (parser: Argv<object>) => {
         addModelOptions(parser, "f16");

@@ -30,7 +30,6 @@ export const command: CommandModule<object, ServeOptions> = {
         addModelOptions(parser, "f16");
         return typedOptions(
             parser
-                .alias("model", "m")
                 .option("threads", {
                     type: "number",
                     describe: "CPU threads of the model [default: one less than the cores, which answers requests]"

@@ -1,0 +1,12 @@
+import { existsSync } from "node:fs";
+import { recallModelPath } from "../recall/task.js";
+import { ArmtError } from "../util/errors.js";
+
+/**
+ * The model that comes with the package, for commands that are given none.
+ * @throws {ArmtError} where the package has none
+ */
+export function embeddedModel(): string {
+    if (existsSync(recallModelPath)) return recallModelPath;
+    throw new ArmtError("no model is given and the package holds none; name one with --model");
+}
