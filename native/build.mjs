@@ -8,13 +8,14 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildAddon } from "./install/addon.mjs";
 import { BuildError } from "./install/errors.mjs";
 import { resolveLayout } from "./install/layout.mjs";
+import { findLibraries, findPrebuilt } from "./install/libraries.mjs";
 import { buildLibrary } from "./install/library.mjs";
 import { withBuildLock } from "./install/lock.mjs";
 import { prepareSource } from "./install/source.mjs";
 import { computeStamp, readStamp, writeStamp } from "./install/stamp.mjs";
 import { findCompiler, findTools } from "./install/tools.mjs";
 
-export { BuildError, findCompiler, findTools, resolveLayout };
+export { BuildError, findCompiler, findLibraries, findTools, resolveLayout };
 
 /** Folder of this package. */
 export const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
@@ -105,6 +106,11 @@ async function main(args) {
         if (args.includes("--check")) {
             resolveLayout(packageRoot);
             findTools(process.env);
+            return 0;
+        }
+        // whoever has the sources' build tools at hand asks for a build with --force
+        if (!args.includes("--force") && findPrebuilt(packageRoot) != null) {
+            process.stdout.write("armt build: the prebuilt package is installed, so there is nothing to compile\n");
             return 0;
         }
         let shown = -25;
