@@ -47,7 +47,7 @@ export async function makeConsumer(
     );
     for (const dependency of [...Object.keys(dependencies), ...devDependencies]) link(modules, dependency);
 
-    const prebuilt = path.join(folder, "prebuilt");
+    const prebuilt = path.join(project, "prebuilt");
     const { stderr, code } = await runNode([
         path.join(repositoryRoot, "native/prebuilt.mjs"),
         "--out",
