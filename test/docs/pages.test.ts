@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
 import { blocksOf, listBlocks, listPages, readPage, title } from "../helpers/docs/blocks.js";
@@ -54,9 +54,40 @@ function headingsOf(text: string): string[] {
 }
 
 test("every page of docs is linked from the README or from another page", (t) => {
-    const all = listPages()
-        .map((page) => readPage(page).replaceAll("](docs/", "]("))
-        .join("\n");
-    for (const page of listPages().filter((name) => name.startsWith("docs")))
-        t.true(all.includes(`](${path.basename(page)}`), page);
+    const all = [...listPages()].map((page) => readPage(page).replaceAll("](docs/", "](")).join("\n");
+    for (const page of listPages().filter((name) => name.startsWith("docs/")))
+        t.true(all.includes(`](${path.basename(page)}`) || all.includes(`](${page}`), page);
+});
+
+/** Where messages come from that are not ours. */
+const foreign = [
+    "native/build/llama.cpp/src/llama-model.cpp",
+    "node_modules/node-llama-cpp/dist/bindings/getLlama.js",
+    "node_modules/node-llama-cpp/dist/bindings/utils/compileLLamaCpp.js"
+];
+
+test("every message on the troubleshooting page is one that the code gives", (t) => {
+    const files = ["plugin", "src", "native/engine", "native/addon", "native/install"].flatMap((folder) =>
+        readdirSync(path.join(repositoryRoot, folder), { recursive: true, encoding: "utf8" })
+            .filter((name) => /\.(ts|mjs|cpp|h)$/.test(name))
+            .map((name) => path.join(folder, name))
+    );
+    const sources = [...files, ...foreign, "native/build.mjs"].map((file) => readPage(file)).join("\n");
+    // strings that go on in the next line, quotes of code in messages, values put in
+    const code = sources
+        .replaceAll(/"\s*\n\s*"/g, "")
+        .replaceAll("\\`", "`")
+        .replaceAll("`", "");
+    const rows = readPage("docs/troubleshooting.md")
+        .split("\n")
+        .filter((line) => line.startsWith("| `"));
+    const messages = rows.flatMap((row) => [...row.split("|")[1]!.matchAll(/`([^`]+)`/g)].map(([, text]) => text!));
+    t.true(messages.length > 40);
+    const unknown = messages.filter((message) =>
+        message
+            .split(/⟨[^⟩]*⟩/)
+            .map((part) => part.trim())
+            .some((part) => part.length > 3 && !code.includes(part.replaceAll("`", "")))
+    );
+    t.deepEqual(unknown, []);
 });

@@ -38,6 +38,7 @@ function splitWords(text: string): string[] {
  * @throws for an unknown command, option or choice, and for a missing argument
  */
 export async function parseArmt(args: readonly string[]): Promise<void> {
+    if (args.at(-1) === "--help") return;
     const [name = ""] = args;
     if (!/^[a-z]+$/.test(name)) throw new Error(`no command in: armt ${args.join(" ")}`);
     const { command } = (await import(path.join(repositoryRoot, "dist/src/cli/commands", `${name}.js`))) as {
@@ -60,7 +61,7 @@ export async function parseArmt(args: readonly string[]): Promise<void> {
             throw error ?? new Error(`armt ${args.join(" ")}: ${message}`);
         })
         .parseAsync();
-    if (!reached && !args.includes("--help")) throw new Error(`armt ${args.join(" ")} is not a call of the command`);
+    if (!reached) throw new Error(`armt ${args.join(" ")} is not a call of the command`);
 }
 
 /** Runs the commands of a block in a folder, as bash does, on one thread. A server that it starts ends with it. */
@@ -73,21 +74,19 @@ export class Shell {
     constructor(private readonly folder: string) {
         const bin = path.join(folder, ".bin");
         mkdirSync(bin, { recursive: true });
-        // `npx armt` and `armt`, on one thread where the command computes
-        const armt = `#!/bin/sh
-case "$1" in run|read|ask|eval|logits|demo) exec "${process.execPath}" "${cli}" "$@" --threads 1 ;; esac
-exec "${process.execPath}" "${cli}" "$@"
+        // `npx armt` runs on one thread where it computes, with as much work as a test can wait for, and replaces what an example before it wrote
+        const armt = `#!/bin/bash
+[ "$1" = armt ] || { echo "npx $1 is not for tests" >&2; exit 9; }
+shift
+more=()
+case "$1" in run|read|ask|eval|logits|demo) [[ " $* " = *" --help "* ]] || more+=(--threads 1) ;; esac
+case "$1" in convert) [[ " $* " = *" --force "* ]] || more+=(--force) ;; esac
+case "$1" in eval) more+=(--questions 2) ;; esac
+case "$1" in demo) more+=(--tokens 600 --facts 2 -m model.gguf) ;; esac
+exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
 `;
-        for (const [name, script] of Object.entries({
-            armt,
-            npx: `#!/bin/sh\n[ "$1" = armt ] || { echo "npx $1 is not for tests" >&2; exit 9; }\nexec "${path.join(bin, "armt")}" "\${@:2}"\n`.replace(
-                "#!/bin/sh",
-                "#!/bin/bash"
-            )
-        })) {
-            writeFileSync(path.join(bin, name), script);
-            chmodSync(path.join(bin, name), 0o755);
-        }
+        writeFileSync(path.join(bin, "npx"), armt);
+        chmodSync(path.join(bin, "npx"), 0o755);
         const cache = path.join(folder, ".cache");
         this.env = { ...process.env, PATH: `${bin}:${process.env.PATH}`, XDG_CACHE_HOME: cache, KEY: "secret" };
     }
@@ -96,9 +95,14 @@ exec "${process.execPath}" "${cli}" "$@"
     async run(command: string): Promise<void> {
         const [call] = armtCalls(command);
         if (call?.[0] === "serve") return await this.serve(call, command.endsWith("&"));
+        // another block of the page has started it
+        if (command.includes(namedAddress) && this.server === undefined)
+            this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
         const text = command
             .replaceAll(namedAddress, this.server?.address ?? namedAddress)
-            .replaceAll("mem_…", this.memory);
+            .replaceAll("mem_…", this.memory)
+            // how long the text is changes nothing but the time
+            .replaceAll(/--lengths \S+/g, "--lengths 400");
         const { code, output } = await this.bash(text);
         if (code !== 0) throw new Error(`\`${command}\` ended with exit code ${code}: ${output}`);
         if (/"error":/.test(output)) throw new Error(`\`${command}\` was answered with ${output}`);

@@ -73,5 +73,10 @@ export class Workshop {
         ])
             symlinkSync(path.join(repositoryRoot, "node_modules", name), path.join(modules, name));
         symlinkSync(repositoryRoot, path.join(modules, "node-llama-cpp-armt"));
+        mkdirSync(path.join(modules, ".bin"));
+        const cli = path.join(repositoryRoot, "dist/src/cli/main.js");
+        writeFileSync(path.join(modules, ".bin", "armt"), `#!/bin/sh\nexec "${process.execPath}" "${cli}" "$@"\n`, {
+            mode: 0o755
+        });
     }
 }
