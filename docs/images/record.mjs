@@ -28,7 +28,7 @@ for (const command of commands) {
     for (const text of stdout
         .trimEnd()
         .split("\n")
-        .filter((line, i, all) => all.length > 1 || line !== ""))
+        .filter((line, _, all) => all.length > 1 || line !== ""))
         lines.push({ text });
 }
 
