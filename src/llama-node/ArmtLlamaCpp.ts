@@ -73,17 +73,19 @@ export class ArmtLlamaCpp {
     ): Promise<CompletionResult> {
         const tokens: string[] = [];
         const push = (token: string, completed = false) => {
-            if (token === "") return;
+            // a prompt of a plain model that is being read cannot be stopped, but nobody hears of what comes of it
+            if (token === "" || abortSignal?.aborted) return;
             tokens.push(token);
             callback({ token, completed });
         };
+        const work = this.inTurn(async () => {
+            abortSignal?.throwIfAborted();
+            const completed = await this.complete(params, push, abortSignal);
+            if (completed) push(endToken, true);
+            return { tokens, completed };
+        });
         try {
-            return await this.inTurn(async () => {
-                abortSignal?.throwIfAborted();
-                const completed = await this.complete(params, push, abortSignal);
-                if (completed) push(endToken, true);
-                return { tokens, completed };
-            });
+            return await untilAborted(work, abortSignal);
         } catch (error) {
             if (abortSignal?.aborted) throw new LlmError("Aborted", "Aborted", tokens, { cause: error });
             throw asLlmError(error, tokens);
@@ -260,6 +262,21 @@ async function withoutWhatIsRead(sequence: LlamaContextSequence, tokens: Token[]
     if (model.armt === undefined || isRegular) await sequence.adaptStateToTokens(tokens.slice(0, -1), false);
     else await sequence.clearHistory();
     return tokens.slice(sequence.nextTokenIndex);
+}
+
+/** The work's result, or a rejection as soon as the signal is aborted. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (signal === undefined) return await work;
+    let abort = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+        abort = () => reject(signal.reason);
+        signal.addEventListener("abort", abort);
+    });
+    try {
+        return await Promise.race([work, aborted]);
+    } finally {
+        signal.removeEventListener("abort", abort);
+    }
 }
 
 function usableThreads(wanted: number | undefined): number {
