@@ -5,7 +5,14 @@ import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { readPage } from "../helpers/docs/blocks.js";
-import { contextBytes, memoryBytes, type Shape, workingBytes } from "../helpers/docs/sizes.js";
+import {
+    constantBytes,
+    contextBytes,
+    memoryBytes,
+    type Shape,
+    sequenceBytes,
+    workingBytes
+} from "../helpers/docs/sizes.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
 const log: string[] = [];
@@ -67,7 +74,7 @@ const shapeOf = ({
 });
 
 const base = {
-    layers: 4,
+    layers: 16,
     hidden: 256,
     heads: 8,
     kvHeads: 2,
@@ -78,7 +85,7 @@ const base = {
     useDenom: true
 };
 
-const exact = test.macro({
+const bounded = test.macro({
     async exec(
         t,
         _what: string,
@@ -91,22 +98,20 @@ const exact = test.macro({
         const shape = shapeOf(tiny);
         const measured = await measure(t, tiny, schedule, segmentSize, extend);
         const { openSegmentLimit } = measured;
-        t.is(measured.memoryBytes, memoryBytes(shape));
-        t.is(
-            measured.totalBytes,
-            contextBytes(shape, { segmentSize, openSegmentLimit, schedule, kvBytes: 2, sequences: 2 })
-        );
+        near(t, measured.memoryBytes, memoryBytes(shape), 0.95);
+        const context = { segmentSize, openSegmentLimit, schedule, kvBytes: 2, sequences: 2 };
+        near(t, measured.totalBytes, contextBytes(shape, context), 0.85);
     },
-    title: (_, what) => `the page's formula gives the engine's own account of a context to the byte: ${what}`
+    title: (_, what) => `the page's formulas bound the engine's own account of a context, closely: ${what}`
 });
-test.serial(exact, "sequential", {}, "sequential", 512);
-test.serial(exact, "diagonal", {}, "diagonal", 500);
-test.serial(exact, "a growing segment", {}, "sequential", 300, true);
-test.serial(exact, "memory heads", { nHeads: 4, dMem: 32 }, "diagonal", 128);
-test.serial(exact, "no normalizer", { useDenom: false, kvHeads: 8 }, "sequential", 128);
+test.serial(bounded, "sequential", {}, "sequential", 512);
+test.serial(bounded, "diagonal", {}, "diagonal", 500);
+test.serial(bounded, "a growing segment", {}, "sequential", 300, true);
+test.serial(bounded, "memory heads", { nHeads: 4, dMem: 32 }, "diagonal", 128);
+test.serial(bounded, "no normalizer", { useDenom: false, kvHeads: 8 }, "sequential", 128);
 
-test.serial("the page's bound of the working memory holds, and is within a fifth of it", async (t) => {
-    for (const change of [{}, { hidden: 512, layers: 6 }, { ffn: 2048 }]) {
+test.serial("the page's bound of the working memory holds, and is close", async (t) => {
+    for (const change of [{ layers: 4 }, { hidden: 512, layers: 6 }, { layers: 4, ffn: 2048 }]) {
         const tiny = { ...base, ...change } as Required<TinyOptions>;
         const context = {
             segmentSize: 1024,
@@ -116,11 +121,16 @@ test.serial("the page's bound of the working memory holds, and is within a fifth
             sequences: 1
         } as const;
         const { working } = await measure(t, tiny, "diagonal", 1024);
-        const bound = workingBytes(shapeOf(tiny), context, tiny.layers);
-        t.true(working <= bound, `${working} of ${bound}`);
-        t.true(working > bound * 0.8, `${working} of ${bound}`);
+        near(t, working, workingBytes(shapeOf(tiny), context, tiny.layers), 0.7);
     }
 });
+
+/** A bound that is far from what it bounds would be of no use. */
+function near(t: ExecutionContext, measured: number, bound: number, part: number): void {
+    const message = `${measured} of ${bound}: ${measured / bound}`;
+    t.true(measured <= bound, message);
+    t.true(measured >= part * bound, message);
+}
 
 /** Sizes of the base models; the memory is that of the checkpoints published for the first. Parameters in all, and of one layer's memory. */
 const models: Record<string, Shape & { parameters: number }> = {
@@ -146,10 +156,14 @@ test("the tables of the page are what its formulas give", (t) => {
             kvBytes: 2,
             sequences: 1
         } as const;
-        const sequence = contextBytes(model, context);
+        const sequence = sequenceBytes(model, context);
         const working = workingBytes(model, context, layers);
         const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
-        const fit = (card: number) => Math.max(0, Math.floor((0.9 * card * 2 ** 30 - weights - working) / sequence));
+        const fit = (card: number) =>
+            Math.max(
+                0,
+                Math.floor((0.9 * card * 2 ** 30 - weights - working - constantBytes(model, context)) / sequence)
+            );
         const row = [gib(weights), gib(working), `${Math.round(sequence / 2 ** 20)} MiB`, fit(8), fit(24), fit(80)];
         t.true(page.includes(`| ${name} | ${row.join(" | ")} |`), `| ${name} | ${row.join(" | ")} |`);
     }
