@@ -86,7 +86,8 @@ async function checkEngine(): Promise<Check[]> {
 
 /** ggml picks the library that fits the processor; nothing says which but the list of loaded libraries. */
 async function loadedCpuBackend(): Promise<string> {
-    const maps = await readFile("/proc/self/maps", "utf8");
+    // Linux alone has this file
+    const maps = await readFile("/proc/self/maps", "utf8").catch(() => "");
     const file = /\S*libggml-cpu\S*\.so/.exec(maps)?.[0];
     return file === undefined ? "none found" : path.basename(file);
 }
