@@ -81,7 +81,7 @@ shift
 more=()
 case "$1" in run|read|ask|eval|logits|demo) [[ " $* " = *" --help "* ]] || more+=(--threads 1) ;; esac
 case "$1" in convert) [[ " $* " = *" --force "* ]] || more+=(--force) ;; esac
-case "$1" in eval) more+=(--questions 2) ;; esac
+case "$1" in eval) more+=(--questions 2 --lengths 400) ;; esac
 case "$1" in demo) more+=(--tokens 600 --facts 2 -m model.gguf) ;; esac
 exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
 `;
@@ -98,11 +98,12 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         // another block of the page has started it
         if (command.includes(namedAddress) && this.server === undefined)
             this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
+        // how much these read and ask changes nothing but the time, so the test's own amounts are put in the place of the page's
+        const amounts = /\barmt (demo|eval)\b/.test(command) ? / --(tokens|facts|questions|lengths) \S+/g : /(?!)/g;
         const text = command
+            .replaceAll(amounts, "")
             .replaceAll(namedAddress, this.server?.address ?? namedAddress)
-            .replaceAll("mem_…", this.memory)
-            // how long the text is changes nothing but the time
-            .replaceAll(/--lengths \S+/g, "--lengths 400");
+            .replaceAll("mem_…", this.memory);
         const { code, output } = await this.bash(text);
         if (code !== 0) throw new Error(`\`${command}\` ended with exit code ${code}: ${output}`);
         if (/"error":/.test(output)) throw new Error(`\`${command}\` was answered with ${output}`);
