@@ -46,11 +46,12 @@ export interface Libraries {
     readonly origin: "build" | "package";
 }
 
+export function findLibraries(root: string, host?: Host): Libraries;
+
 export class BuildError extends Error {}
 export const packageRoot: string;
 export function build(options?: BuildOptions): Promise<{ built: boolean; library: string; addon: string }>;
 export function isUpToDate(layout: Layout, env?: NodeJS.ProcessEnv): boolean;
 export function resolveLayout(root: string, host?: Host): Layout;
-export function findLibraries(root: string, host?: Host): Libraries;
 export function findTools(env: NodeJS.ProcessEnv): Tools;
 export function findCompiler(env: NodeJS.ProcessEnv): Tool | null;

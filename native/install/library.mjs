@@ -15,30 +15,6 @@ const progressLine = /^\[\s*(\d+)(?:\/(\d+)|%)\]/;
  * @param {(percent: number) => void} onProgress
  */
 export async function buildLibrary(layout, tools, env, onProgress) {
-    await configureLibrary(layout, tools, env);
-    const jobs = String(os.availableParallelism());
-    await run("compiling libllama", tools.cmake.path, ["--build", layout.cmakeDir, "--target", "llama", "-j", jobs], {
-        layout,
-        env,
-        onLine: (line) => {
-            const [, done, total] = progressLine.exec(line) ?? [];
-            if (done != null)
-                onProgress(total == null ? Number(done) : Math.floor((100 * Number(done)) / Number(total)));
-        }
-    });
-    if (!fs.existsSync(layout.library))
-        throw new BuildError(
-            `the build ended without ${path.relative(layout.root, layout.library)}; run it again with \`--force\``
-        );
-}
-
-/**
- * @param {import("./layout.mjs").Layout} layout
- * @param {import("./tools.mjs").Tools} tools
- * @param {NodeJS.ProcessEnv} env
- * @param {Record<string, string>} [more] definitions on top
- */
-export async function configureLibrary(layout, tools, env, more = {}) {
     const generator = tools.ninja == null ? "Unix Makefiles" : "Ninja";
     const definitions = {
         CMAKE_BUILD_TYPE: "Release",
@@ -49,17 +25,30 @@ export async function configureLibrary(layout, tools, env, more = {}) {
         ARMT_PREBUILT_DIR: layout.prebuiltDir,
         ARMT_LLAMA_VERSION: layout.release,
         ARMT_OUTPUT_DIR: layout.libDir,
-        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF",
-        ...more
+        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF"
     };
     const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
     dropCacheOfAnotherBuild(layout, generator, tools);
+    const options = { layout, env };
     await run(
         "configuring libllama",
         tools.cmake.path,
         ["-S", layout.nativeDir, "-B", layout.cmakeDir, "-G", generator, ...args],
-        { layout, env }
+        options
     );
+    const jobs = String(os.availableParallelism());
+    await run("compiling libllama", tools.cmake.path, ["--build", layout.cmakeDir, "--target", "llama", "-j", jobs], {
+        ...options,
+        onLine: (line) => {
+            const [, done, total] = progressLine.exec(line) ?? [];
+            if (done != null)
+                onProgress(total == null ? Number(done) : Math.floor((100 * Number(done)) / Number(total)));
+        }
+    });
+    if (!fs.existsSync(layout.library))
+        throw new BuildError(
+            `the build ended without ${path.relative(layout.root, layout.library)}; run it again with \`--force\``
+        );
 }
 
 /**

@@ -2,7 +2,6 @@ import fs from "node:fs";
 import path from "node:path";
 import { BuildError } from "./errors.mjs";
 import { findPackage } from "./layout.mjs";
-import { configureLibrary } from "./library.mjs";
 import { run } from "./run.mjs";
 
 /**
@@ -20,7 +19,14 @@ export async function relink(layout, tools, { bins, gpu }) {
             `@node-llama-cpp/${bins} is not installed; run \`npm install --no-save @node-llama-cpp/${bins}@${layout.nodeLlamaCppVersion}\``
         );
     const options = { layout, env: process.env };
-    await configureLibrary(layout, tools, process.env, { [`ARMT_VARIANT_${gpu}`]: path.join(ggml, "bins", bins) });
+    // what the build of libllama set is in CMake's cache
+    const definition = `-DARMT_VARIANT_${gpu}=${path.join(ggml, "bins", bins)}`;
+    await run(
+        "configuring libllama",
+        tools.cmake.path,
+        ["-S", layout.nativeDir, "-B", layout.cmakeDir, definition],
+        options
+    );
     const args = ["--build", layout.cmakeDir, "--target", `llama-${gpu}`];
     await run(`linking libllama for ${gpu}`, tools.cmake.path, args, options);
     const library = path.join(layout.libDir, `libllama.${gpu}.${layout.release}.so`);
