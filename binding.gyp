@@ -10,7 +10,8 @@
                 "native/addon/ArmtLibrary.cpp",
                 "native/addon/ArmtMemory.cpp",
                 "native/addon/ArmtState.cpp",
-                "native/addon/ArmtWorker.cpp"
+                "native/addon/ArmtWorker.cpp",
+                "native/addon/SharedLibrary.cpp"
             ],
             "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
             "include_dirs": [
@@ -20,7 +21,15 @@
             ],
             "defines": ["NAPI_VERSION=9"],
             "cflags_cc": ["-std=c++17", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"],
-            "libraries": ["-ldl"]
+            "conditions": [
+                ["OS == 'linux'", {"libraries": ["-ldl"]}],
+                ["OS == 'mac'", {
+                    "xcode_settings": {"CLANG_CXX_LANGUAGE_STANDARD": "c++17", "GCC_SYMBOLS_PRIVATE_EXTERN": "YES"}
+                }],
+                ["OS == 'win'", {
+                    "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/std:c++17"]}}
+                }]
+            ]
         }
     ]
 }

@@ -38,6 +38,16 @@ export interface Host {
     glibc?: string;
 }
 
+export interface Libraries {
+    readonly addon: string;
+    readonly ggmlBase: string;
+    readonly ggml: string;
+    readonly llama: string;
+    readonly origin: "build" | "package";
+}
+
+export function findLibraries(root: string, host?: Host): Libraries;
+
 export class BuildError extends Error {}
 export const packageRoot: string;
 export function build(options?: BuildOptions): Promise<{ built: boolean; library: string; addon: string }>;

@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildAddon } from "./install/addon.mjs";
 import { BuildError } from "./install/errors.mjs";
 import { resolveLayout } from "./install/layout.mjs";
+import { findPrebuilt } from "./install/libraries.mjs";
 import { buildLibrary } from "./install/library.mjs";
 import { withBuildLock } from "./install/lock.mjs";
 import { prepareSource } from "./install/source.mjs";
@@ -18,6 +19,8 @@ export { BuildError, findCompiler, findTools, resolveLayout };
 
 /** Folder of this package. */
 export const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+
+export { findLibraries } from "./install/libraries.mjs";
 
 /**
  * @typedef {object} BuildOptions
@@ -129,5 +132,19 @@ async function main(args) {
     }
 }
 
-if (process.argv[1] != null && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href)
-    process.exitCode = await main(process.argv.slice(2));
+/** The install step, which asks for nothing in particular, needs no compiler where a prebuilt package is. */
+function isPrebuilt() {
+    try {
+        return findPrebuilt(packageRoot) != null;
+    } catch {
+        // one that does not fit is none
+        return false;
+    }
+}
+
+if (process.argv[1] != null && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href) {
+    const args = process.argv.slice(2);
+    if (args.length === 0 && isPrebuilt())
+        process.stdout.write("armt build: the prebuilt package is installed, so there is nothing to compile\n");
+    else process.exitCode = await main(args);
+}

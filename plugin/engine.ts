@@ -1,6 +1,4 @@
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import path from "node:path";
 import type * as BuildModule from "../native/build.mjs";
 import type { ArmtAddon } from "./addon.js";
 import { ArmtNativeError } from "./errors.js";
@@ -34,17 +32,11 @@ export async function importBuildModule(): Promise<typeof BuildModule> {
 
 async function load(): Promise<Engine> {
     try {
-        const { packageRoot, resolveLayout } = await importBuildModule();
-        const layout = resolveLayout(packageRoot);
-        if (!existsSync(layout.library) || !existsSync(layout.addon))
-            throw new ArmtNativeError("the ARMT engine is not built yet; run `npx armt build`");
-        const addon: ArmtAddon = createRequire(import.meta.url)(layout.addon);
-        addon.load({
-            ggmlBase: path.join(layout.prebuiltDir, "libggml-base.so"),
-            ggml: path.join(layout.prebuiltDir, `libggml.${layout.release}.so`),
-            llama: layout.library
-        });
-        return { addon, library: layout.library };
+        const { packageRoot, findLibraries } = await importBuildModule();
+        const { addon: file, ggmlBase, ggml, llama } = findLibraries(packageRoot);
+        const addon: ArmtAddon = createRequire(import.meta.url)(file);
+        addon.load({ ggmlBase, ggml, llama });
+        return { addon, library: llama };
     } catch (error) {
         if (error instanceof ArmtNativeError) throw error;
         throw new ArmtNativeError(error instanceof Error ? error.message : String(error), { cause: error });

@@ -1,3 +1,7 @@
+/**
+ * node-llama-cpp with ARMT models: all that it exports, and what is new. `getLlama` is the one that makes the difference.
+ * @module
+ */
 import "./augmentation.js";
 
 export * from "node-llama-cpp";

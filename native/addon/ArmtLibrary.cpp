@@ -1,7 +1,6 @@
 #include "ArmtLibrary.h"
 
-#include <dlfcn.h>
-#include <link.h>
+#include "SharedLibrary.h"
 
 #include <memory>
 #include <mutex>
@@ -14,34 +13,10 @@ using get_api_t = decltype(&armt_get_api);
 std::mutex library_mutex; // worker threads of Node share the process
 std::unique_ptr<ArmtLibrary> library;
 
-std::string dl_message() {
-    const char * message = dlerror();
-    return message == nullptr ? "unknown error" : message;
-}
-
-// RTLD_LOCAL: our llama_* symbols must not take over those of node-llama-cpp's other variants (CUDA, Vulkan), which have other library names
-void * open_library(const std::string & path) {
-    void * handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (handle == nullptr) {
-        throw std::runtime_error("cannot load " + path + ": " + dl_message());
-    }
-    return handle;
-}
-
-// The loaded library of a name, or nullptr. The handle counts as a reference that is never given back: the library stays for good anyway.
-void * loaded_library(const std::string & soname) {
-    return dlopen(soname.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
-}
-
-std::string path_of(void * handle) {
-    link_map * map = nullptr;
-    return dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr ? map->l_name : "";
-}
-
 template <typename T> void find_symbol(void * handle, const char * name, T & symbol) {
-    symbol = reinterpret_cast<T>(dlsym(handle, name));
+    symbol = reinterpret_cast<T>(armt_find_symbol(handle, name));
     if (symbol == nullptr) {
-        throw std::runtime_error(std::string("libllama lacks the function ") + name + ": " + dl_message());
+        throw std::runtime_error(std::string("libllama lacks the function ") + name);
     }
 }
 
@@ -70,18 +45,18 @@ void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, 
 
 void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, const std::string & llama) {
     path   = llama;
-    soname = llama.substr(llama.rfind('/') + 1);
-    void * handle = loaded_library(soname);
+    soname = armt_file_name(llama);
+    void * handle = armt_loaded_library(soname);
     if (handle == nullptr) {
-        open_library(ggml_base);
-        open_library(ggml);
-        handle = open_library(llama);
-    } else if (path_of(handle) != llama) {
-        throw std::runtime_error("the plain " + path_of(handle) + " is already loaded in this process, so ARMT models cannot run; call getLlama() of "
+        armt_open_library(ggml_base);
+        armt_open_library(ggml);
+        handle = armt_open_library(llama);
+    } else if (armt_path_of_library(handle) != llama) {
+        throw std::runtime_error("the plain " + armt_path_of_library(handle) + " is already loaded in this process, so ARMT models cannot run; call getLlama() of "
                                  "node-llama-cpp-armt before any getLlama() of node-llama-cpp");
     }
 
-    get_api_t get_api = reinterpret_cast<get_api_t>(dlsym(handle, "armt_get_api"));
+    get_api_t get_api = reinterpret_cast<get_api_t>(armt_find_symbol(handle, "armt_get_api"));
     if (get_api == nullptr) {
         throw std::runtime_error(llama + " has no ARMT engine in it; run `npx armt build --force`");
     }
@@ -106,15 +81,15 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
 }
 
 std::string ArmtLibrary::verify() const {
-    void * handle = loaded_library(soname);
+    void * handle = armt_loaded_library(soname);
     if (handle == nullptr) {
         throw std::runtime_error("no " + soname + " is loaded");
     }
-    get_api_t get_api = reinterpret_cast<get_api_t>(dlsym(handle, "armt_get_api"));
+    get_api_t get_api = reinterpret_cast<get_api_t>(armt_find_symbol(handle, "armt_get_api"));
     if (get_api == nullptr || get_api() != table) {
-        throw std::runtime_error("node-llama-cpp uses " + path_of(handle) + " instead of " + path + ", so ARMT models cannot run");
+        throw std::runtime_error("node-llama-cpp uses " + armt_path_of_library(handle) + " instead of " + path + ", so ARMT models cannot run");
     }
-    return path_of(handle);
+    return armt_path_of_library(handle);
 }
 
 std::string ArmtLibrary::last_error(uint64_t context_id) const {

@@ -3,8 +3,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { BuildError } from "./errors.mjs";
 
-/** The `CMakeLists.txt` of llama.cpp asks for 3.14. */
-const minCmake = "3.14";
+/** What `native/CMakeLists.txt` asks for. */
+const minCmake = "3.18";
 
 /**
  * A program that the build runs.

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -21,7 +20,7 @@ const minNode = [20, 19] as const;
 
 /** Looks at everything between the machine and a running engine, and goes on after what is broken. */
 export async function checkInstallation(): Promise<Check[]> {
-    const { packageRoot, resolveLayout, findTools, isUpToDate } = await importBuildModule();
+    const { packageRoot, resolveLayout, findLibraries, findTools, isUpToDate } = await importBuildModule();
     const checks: Check[] = [
         checkNode(),
         { name: "platform", state: "ok", detail: `${os.type()} ${os.release()} ${process.arch}` }
@@ -36,23 +35,27 @@ export async function checkInstallation(): Promise<Check[]> {
     checks.push(packages);
     if (layout === undefined) return checks;
 
-    const built = existsSync(layout.library) && existsSync(layout.addon);
+    let origin: "build" | "package" | undefined;
+    const found = check("build", () => {
+        origin = findLibraries(packageRoot).origin;
+        return "prebuilt package";
+    });
     const tools = check("build tools", () => {
         const { compiler, cmake, ninja, ccache } = findTools(process.env);
         return [compiler.version, cmake.version, ninja && "Ninja", ccache && "ccache"].filter(Boolean).join(", ");
     });
     // nothing has to be built any more, so nothing is broken without them
-    if (built && tools.state === "broken") tools.state = "warning";
+    if (origin !== undefined && tools.state === "broken") tools.state = "warning";
     checks.push(tools);
-
-    const state = !built ? "broken" : isUpToDate(layout) ? "ok" : "warning";
-    const advice = {
-        ok: "up to date",
-        warning: "older than its sources; run `armt build`",
-        broken: "not built; run `armt build`"
-    };
-    checks.push({ name: "build", state, detail: advice[state] });
-    if (built) checks.push(...(await checkEngine()));
+    if (origin === "build") {
+        const fresh = isUpToDate(layout);
+        checks.push({
+            name: "build",
+            state: fresh ? "ok" : "warning",
+            detail: fresh ? "up to date" : "older than its sources; run `armt build`"
+        });
+    } else checks.push(found);
+    if (origin !== undefined) checks.push(...(await checkEngine()));
     return checks;
 }
 
@@ -83,7 +86,8 @@ async function checkEngine(): Promise<Check[]> {
 
 /** ggml picks the library that fits the processor; nothing says which but the list of loaded libraries. */
 async function loadedCpuBackend(): Promise<string> {
-    const maps = await readFile("/proc/self/maps", "utf8");
+    // Linux alone has this file
+    const maps = await readFile("/proc/self/maps", "utf8").catch(() => "");
     const file = /\S*libggml-cpu\S*\.so/.exec(maps)?.[0];
     return file === undefined ? "none found" : path.basename(file);
 }

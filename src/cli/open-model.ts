@@ -77,7 +77,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
  * llama.cpp and node-llama-cpp read some broken files as if they were whole, so the strict reader goes first.
  * @returns whether it is an ARMT model
  */
-async function checkModelFile(modelPath: string): Promise<boolean> {
+export async function checkModelFile(modelPath: string): Promise<boolean> {
     const file = await openGguf(modelPath);
     try {
         const architecture = file.metadata.get("general.architecture");

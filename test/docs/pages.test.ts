@@ -1,0 +1,93 @@
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import test from "ava";
+import { blocksOf, listBlocks, listPages, readPage, title } from "../helpers/docs/blocks.js";
+import { repositoryRoot } from "../helpers/repository.js";
+
+/** Languages whose blocks are run or parsed. `text` is what a program prints, or a drawing. */
+const languages = ["ts", "js", "sh", "json", "text"];
+
+/** Why a block may not be run: what it needs, costs or is must be said. */
+const reasons = /^(needs|takes|downloads|publishes|installs|is) \S+ \S+/;
+
+test("every block has a language that is run, or says why it is not", (t) => {
+    for (const block of listBlocks()) {
+        if (block.reason === undefined) t.true(languages.includes(block.language), title(block));
+        else t.regex(block.reason, reasons, title(block));
+    }
+});
+
+test("a marker belongs to a block", (t) => {
+    for (const page of listPages()) {
+        const markers = readPage(page).match(/^ *<!-- not run:.*$/gm) ?? [];
+        t.is(blocksOf(page, readPage(page)).filter(({ reason }) => reason !== undefined).length, markers.length, page);
+    }
+});
+
+test("JSON blocks are JSON", (t) => {
+    for (const block of listBlocks().filter(({ language, reason }) => language === "json" && reason === undefined))
+        t.notThrows(() => JSON.parse(block.text), title(block));
+    t.pass();
+});
+
+test("every link to a file, a picture or a heading leads somewhere", (t) => {
+    for (const page of listPages()) {
+        const text = readPage(page).replaceAll(/```[\s\S]*?```|`[^`\n]*`/g, "");
+        const links = [...text.matchAll(/\]\(([^)\s]+)\)|(?:src|srcset|href)="([^"]+)"/g)].map(([, a, b]) => a ?? b!);
+        for (const link of links.filter((target) => !/^(https?|mailto):/.test(target))) {
+            const [file = "", heading] = link.split("#");
+            const target = file === "" ? page : path.join(path.dirname(page), file);
+            t.true(existsSync(path.join(repositoryRoot, target)), `${page}: ${link}`);
+            if (heading !== undefined) t.true(headingsOf(readPage(target)).includes(heading), `${page}: ${link}`);
+        }
+    }
+});
+
+/** Anchors as GitHub makes them. */
+function headingsOf(text: string): string[] {
+    return [...text.replaceAll(/```[\s\S]*?```/g, "").matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+        heading
+            .toLowerCase()
+            .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+            .replaceAll(" ", "-")
+    );
+}
+
+test("every page of docs is linked from the README or from another page", (t) => {
+    const all = [...listPages()].map((page) => readPage(page).replaceAll("](docs/", "](")).join("\n");
+    for (const page of listPages().filter((name) => name.startsWith("docs/")))
+        t.true(all.includes(`](${path.basename(page)}`) || all.includes(`](${page}`), page);
+});
+
+/** Where messages come from that are not ours. */
+const foreign = [
+    "native/build/llama.cpp/src/llama-model.cpp",
+    "node_modules/node-llama-cpp/dist/bindings/getLlama.js",
+    "node_modules/node-llama-cpp/dist/bindings/utils/compileLLamaCpp.js"
+];
+
+test("every message on the troubleshooting page is one that the code gives", (t) => {
+    const files = ["plugin", "src", "native/engine", "native/addon", "native/install"].flatMap((folder) =>
+        readdirSync(path.join(repositoryRoot, folder), { recursive: true, encoding: "utf8" })
+            .filter((name) => /\.(ts|mjs|cpp|h)$/.test(name))
+            .map((name) => path.join(folder, name))
+    );
+    const sources = [...files, ...foreign, "native/build.mjs"].map((file) => readPage(file)).join("\n");
+    // strings that go on in the next line, quotes of code in messages, values put in
+    const code = sources
+        .replaceAll(/"\s*\n\s*"/g, "")
+        .replaceAll("\\`", "`")
+        .replaceAll("`", "");
+    const rows = readPage("docs/troubleshooting.md")
+        .split("\n")
+        .filter((line) => line.startsWith("| `"));
+    const messages = rows.flatMap((row) => [...row.split("|")[1]!.matchAll(/`([^`]+)`/g)].map(([, text]) => text!));
+    t.true(messages.length > 40);
+    const unknown = messages.filter((message) =>
+        message
+            .split(/⟨[^⟩]*⟩/)
+            .map((part) => part.trim())
+            .some((part) => part.length > 3 && !code.includes(part.replaceAll("`", "")))
+    );
+    t.deepEqual(unknown, []);
+});

@@ -1,0 +1,170 @@
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { type ArmtSchedule, getLlama, type Llama, LlamaLogLevel } from "../../plugin/index.js";
+import { convertCheckpoint } from "../../src/convert/convert.js";
+import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
+import type { TinyOptions } from "../../src/tiny/options.js";
+import { readPage } from "../helpers/docs/blocks.js";
+import {
+    constantBytes,
+    contextBytes,
+    memoryBytes,
+    type Shape,
+    sequenceBytes,
+    workingBytes
+} from "../helpers/docs/sizes.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+
+const log: string[] = [];
+let llama: Promise<Llama> | undefined;
+
+async function measure(
+    t: ExecutionContext,
+    tiny: TinyOptions,
+    schedule: ArmtSchedule,
+    segmentSize: number,
+    extend = false
+) {
+    const folder = temporaryFolder(t);
+    const modelPath = path.join(folder, "model.gguf");
+    await makeTinyCheckpoint(path.join(folder, "checkpoint"), tiny);
+    await convertCheckpoint({ checkpoint: path.join(folder, "checkpoint"), output: modelPath, outType: "f16" });
+    llama ??= getLlama({
+        logLevel: LlamaLogLevel.info,
+        maxThreads: 1,
+        logger: (_level, message) => void log.push(message)
+    });
+    const model = await (await llama).loadModel({ modelPath });
+    log.length = 0;
+    const context = await model.createContext({
+        sequences: 2,
+        threads: 1,
+        flashAttention: true,
+        armt: { schedule, segmentSize, maxCells: tiny.layers, segmentOverflow: extend ? "extend" : "close" }
+    });
+    const { memoryBytes, totalBytes, openSegmentLimit } = context.armt!;
+    // the log comes in a later turn
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const [, mebibytes] = /CPU compute buffer size = +([\d.]+) MiB/.exec(log.join("\n")) ?? [];
+    await context.dispose();
+    await model.dispose();
+    return { memoryBytes, totalBytes, openSegmentLimit, working: Number(mebibytes) * 2 ** 20 };
+}
+
+const shapeOf = ({
+    layers,
+    hidden,
+    ffn,
+    heads,
+    kvHeads,
+    memTokens,
+    dMem,
+    nHeads,
+    useDenom
+}: Required<TinyOptions>): Shape => ({
+    layers,
+    width: hidden,
+    feedForward: ffn,
+    kvHeads,
+    headSize: hidden / heads,
+    memoryTokens: memTokens,
+    keyLength: dMem,
+    memoryHeads: nHeads,
+    useDenom
+});
+
+const base = {
+    layers: 16,
+    hidden: 256,
+    heads: 8,
+    kvHeads: 2,
+    ffn: 1024,
+    memTokens: 16,
+    dMem: 16,
+    nHeads: 1,
+    useDenom: true
+};
+
+const bounded = test.macro({
+    async exec(
+        t,
+        _what: string,
+        change: TinyOptions,
+        schedule: "sequential" | "diagonal",
+        segmentSize: number,
+        extend?: boolean
+    ) {
+        const tiny = { ...base, ...change } as Required<TinyOptions>;
+        const shape = shapeOf(tiny);
+        const measured = await measure(t, tiny, schedule, segmentSize, extend);
+        const { openSegmentLimit } = measured;
+        near(t, measured.memoryBytes, memoryBytes(shape), 0.95);
+        const context = { segmentSize, openSegmentLimit, schedule, kvBytes: 2, sequences: 2 };
+        near(t, measured.totalBytes, contextBytes(shape, context), 0.85);
+    },
+    title: (_, what) => `the page's formulas bound the engine's own account of a context, closely: ${what}`
+});
+test.serial(bounded, "sequential", {}, "sequential", 512);
+test.serial(bounded, "diagonal", {}, "diagonal", 500);
+test.serial(bounded, "a growing segment", {}, "sequential", 300, true);
+test.serial(bounded, "memory heads", { nHeads: 4, dMem: 32 }, "diagonal", 128);
+test.serial(bounded, "no normalizer", { useDenom: false, kvHeads: 8 }, "sequential", 128);
+
+test.serial("the page's bound of the working memory holds, and is close", async (t) => {
+    for (const change of [{ layers: 4 }, { hidden: 512, layers: 6 }, { layers: 4, ffn: 2048 }]) {
+        const tiny = { ...base, ...change } as Required<TinyOptions>;
+        const context = {
+            segmentSize: 1024,
+            openSegmentLimit: 1024,
+            schedule: "diagonal",
+            kvBytes: 2,
+            sequences: 1
+        } as const;
+        const { working } = await measure(t, tiny, "diagonal", 1024);
+        near(t, working, workingBytes(shapeOf(tiny), context, tiny.layers), 0.7);
+    }
+});
+
+/** A bound that is far from what it bounds would be of no use. */
+function near(t: ExecutionContext, measured: number, bound: number, part: number): void {
+    const message = `${measured} of ${bound}: ${measured / bound}`;
+    t.true(measured <= bound, message);
+    t.true(measured >= part * bound, message);
+}
+
+/** Sizes of the base models; the memory is that of the checkpoints published for the first. Parameters in all, and of one layer's memory. */
+const models: Record<string, Shape & { parameters: number }> = {
+    "Llama-3.2-1B": { ...llamaShape(16, 2048, 8192, 64), parameters: 1_235_814_400 },
+    "Llama-3.2-3B": { ...llamaShape(28, 3072, 8192, 128), parameters: 3_212_749_824 },
+    "Llama-3.1-8B": { ...llamaShape(32, 4096, 14_336, 128), parameters: 8_030_261_248 }
+};
+
+function llamaShape(layers: number, width: number, feedForward: number, headSize: number): Shape {
+    const memory = { memoryTokens: 16, keyLength: 64, memoryHeads: 1, useDenom: true };
+    return { layers, width, feedForward, kvHeads: 8, headSize, ...memory };
+}
+
+test("the tables of the page are what its formulas give", (t) => {
+    const page = readPage("docs/performance.md");
+    for (const [name, model] of Object.entries(models)) {
+        const { layers, width, keyLength } = model;
+        const weights = 2 * (model.parameters + layers * (width * width + 2 * width * keyLength + width));
+        const context = {
+            segmentSize: 1024,
+            openSegmentLimit: 1024,
+            schedule: "diagonal",
+            kvBytes: 2,
+            sequences: 1
+        } as const;
+        const sequence = sequenceBytes(model, context);
+        const working = workingBytes(model, context, layers);
+        const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
+        const fit = (card: number) =>
+            Math.max(
+                0,
+                Math.floor((0.9 * card * 2 ** 30 - weights - working - constantBytes(model, context)) / sequence)
+            );
+        const row = [gib(weights), gib(working), `${Math.round(sequence / 2 ** 20)} MiB`, fit(8), fit(24), fit(80)];
+        t.true(page.includes(`| ${name} | ${row.join(" | ")} |`), `| ${name} | ${row.join(" | ")} |`);
+    }
+});

@@ -1,0 +1,148 @@
+import { spawn } from "node:child_process";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import yargs, { type CommandModule } from "yargs";
+import { repositoryRoot } from "../repository.js";
+import { namedAddress, ServeProcess } from "./server.js";
+
+const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
+
+/** The commands of a block: comments and empty lines left out, lines that end in a backslash joined. */
+export function commandsOf(text: string): string[] {
+    return text
+        .replaceAll(/\\\n\s*/g, "")
+        .split("\n")
+        .map((line) => line.replace(/(^|\s)#.*$/, "").trim())
+        .filter((line) => line !== "");
+}
+
+/** The calls of `armt` in a command, as lists of arguments; quoted as a shell has it. */
+export function armtCalls(command: string): string[][] {
+    return command.split(/\s*(?:\|\|?|&&|;)\s*/).flatMap((part) => {
+        const words = splitWords(part.replace(/\s*&\s*$/, ""));
+        const at = words.findIndex((word, i) => word === "armt" && /^(npx|armt)$/.test(words[i - 1] ?? "armt"));
+        const run = words.findIndex((word, i) => word === "armt" && words[i - 1] === "-s" && words[i - 2] === "run");
+        if (run >= 0) return [words.slice(run + 1).filter((word, i) => i > 0 || word !== "--")];
+        return at >= 0 ? [words.slice(at + 1)] : [];
+    });
+}
+
+function splitWords(text: string): string[] {
+    const words = text.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? [];
+    const end = words.findIndex((word) => /^\d?[<>]/.test(word));
+    return (end < 0 ? words : words.slice(0, end)).map((word) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, "$1$2"));
+}
+
+/**
+ * Parses arguments with the real command's options, and does not run it.
+ * @throws for an unknown command, option or choice, and for a missing argument
+ */
+export async function parseArmt(args: readonly string[]): Promise<void> {
+    if (args.at(-1) === "--help") return;
+    const [name = ""] = args;
+    if (!/^[a-z]+$/.test(name)) throw new Error(`no command in: armt ${args.join(" ")}`);
+    const { command } = (await import(path.join(repositoryRoot, "dist/src/cli/commands", `${name}.js`))) as {
+        command: CommandModule;
+    };
+    let reached = false;
+    await yargs([...args])
+        .command({
+            ...command,
+            handler: () => {
+                reached = true;
+            }
+        })
+        .strict()
+        .option("verbose", { type: "boolean" })
+        .help(false)
+        .version(false)
+        .exitProcess(false)
+        .fail((message, error) => {
+            throw error ?? new Error(`armt ${args.join(" ")}: ${message}`);
+        })
+        .parseAsync();
+    if (!reached) throw new Error(`armt ${args.join(" ")} is not a call of the command`);
+}
+
+/** Runs the commands of a block in a folder, as bash does, on one thread. A server that it starts ends with it. */
+export class Shell {
+    private server: ServeProcess | undefined;
+    /** Id of the memory that the last answer named. */
+    private memory = "";
+    private readonly env: NodeJS.ProcessEnv;
+
+    constructor(private readonly folder: string) {
+        const bin = path.join(folder, ".bin");
+        mkdirSync(bin, { recursive: true });
+        // `npx armt` runs on one thread where it computes, with as much work as a test can wait for, and replaces what an example before it wrote
+        const armt = `#!/bin/bash
+[ "$1" = armt ] || { echo "npx $1 is not for tests" >&2; exit 9; }
+shift
+more=()
+case "$1" in run|read|ask|eval|logits|demo) [[ " $* " = *" --help "* ]] || more+=(--threads 1) ;; esac
+case "$1" in convert) [[ " $* " = *" --force "* ]] || more+=(--force) ;; esac
+case "$1" in eval) more+=(--questions 2 --lengths 400) ;; esac
+case "$1" in demo) more+=(--tokens 600 --facts 2 -m model.gguf) ;; esac
+exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
+`;
+        writeFileSync(path.join(bin, "npx"), armt);
+        chmodSync(path.join(bin, "npx"), 0o755);
+        const cache = path.join(folder, ".cache");
+        this.env = { ...process.env, PATH: `${bin}:${process.env.PATH}`, XDG_CACHE_HOME: cache, KEY: "secret" };
+    }
+
+    /** @throws with what was printed, where the command fails */
+    async run(command: string): Promise<void> {
+        const [call] = armtCalls(command);
+        if (call?.[0] === "serve") return await this.serve(call, command.endsWith("&"));
+        // another block of the page has started it
+        if (command.includes(namedAddress) && this.server === undefined)
+            this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
+        // how much these read and ask changes nothing but the time, so the test's own amounts are put in the place of the page's
+        const amounts = /\barmt (demo|eval)\b/.test(command) ? / --(tokens|facts|questions|lengths) \S+/g : /(?!)/g;
+        const text = command
+            .replaceAll(amounts, "")
+            .replaceAll(namedAddress, this.server?.address ?? namedAddress)
+            .replaceAll("mem_…", this.memory);
+        const { code, output } = await this.bash(text);
+        if (code !== 0) throw new Error(`\`${command}\` ended with exit code ${code}: ${output}`);
+        if (/"error":/.test(output)) throw new Error(`\`${command}\` was answered with ${output}`);
+        this.memory = /mem_[0-9a-f]+/.exec(output)?.[0] ?? this.memory;
+    }
+
+    async end(): Promise<void> {
+        await this.server?.stop();
+    }
+
+    /** In the background it stays; in the foreground it would never end, so it is ended once it listens. */
+    private async serve(args: readonly string[], background: boolean): Promise<void> {
+        const expanded = args.map((arg) => arg.replaceAll("$KEY", "secret"));
+        const server = await ServeProcess.start(expanded, this.folder, this.env);
+        if (background) {
+            await this.server?.stop();
+            this.server = server;
+            return;
+        }
+        const code = await server.stop();
+        if (code !== 0) throw new Error(`armt serve ended with exit code ${code} after SIGTERM`);
+    }
+
+    private bash(command: string): Promise<{ code: number | null; output: string }> {
+        return new Promise((resolve, reject) => {
+            const child = spawn("bash", ["-o", "pipefail", "-c", command], {
+                cwd: this.folder,
+                env: this.env,
+                timeout: 60_000
+            });
+            let output = "";
+            const collect = (data: Buffer) => {
+                output += String(data);
+            };
+            child.stdout.on("data", collect);
+            child.stderr.on("data", collect);
+            child.on("error", reject);
+            child.on("close", (code) => resolve({ code, output }));
+            child.stdin.end();
+        });
+    }
+}

@@ -1,0 +1,62 @@
+/** What the sizes of a context follow from. */
+export type Shape = {
+    /** L, D, F. */
+    layers: number;
+    width: number;
+    feedForward: number;
+    /** Heads of K and V, and the size of one. */
+    kvHeads: number;
+    headSize: number;
+    /** M, d_mem, heads of the memory, and whether it has a normalizer. */
+    memoryTokens: number;
+    keyLength: number;
+    memoryHeads: number;
+    useDenom: boolean;
+};
+
+export type ContextShape = {
+    /** S; what an open segment can grow to. Unit: tokens. */
+    segmentSize: number;
+    openSegmentLimit: number;
+    schedule: "sequential" | "diagonal";
+    /** Bytes of one number in the K/V cache. */
+    kvBytes: number;
+    sequences: number;
+};
+
+/** The formulas of docs/performance.md, which are bounds. Unit: bytes. */
+export function memoryBytes({ layers, width, keyLength, memoryHeads, useDenom }: Shape): number {
+    return 4 * layers * 6 * keyLength * roundUp(width / memoryHeads + (useDenom ? 1 : 0), 4);
+}
+
+export function openSegmentBytes(shape: Shape, { openSegmentLimit, kvBytes }: ContextShape): number {
+    const rows = roundUp(openSegmentLimit + shape.memoryTokens, 256);
+    return kvBytes * 2 * shape.layers * shape.kvHeads * shape.headSize * rows;
+}
+
+export function pipelineBytes(shape: Shape, { segmentSize, schedule }: ContextShape): number {
+    return schedule === "diagonal" ? 4 * (shape.layers + 1) * shape.width * (segmentSize + shape.memoryTokens) : 0;
+}
+
+export function sequenceBytes(shape: Shape, context: ContextShape): number {
+    return memoryBytes(shape) + openSegmentBytes(shape, context) + pipelineBytes(shape, context);
+}
+
+/** The mask and the positions of a whole segment, once for a context. */
+export function constantBytes({ layers, memoryTokens }: Shape, { segmentSize }: ContextShape): number {
+    const rows = segmentSize + memoryTokens;
+    return 2 * rows * roundUp(rows, 256) + 12 * layers * rows;
+}
+
+export function contextBytes(shape: Shape, context: ContextShape): number {
+    return context.sequences * sequenceBytes(shape, context) + constantBytes(shape, context);
+}
+
+/** @param cells layers that are computed at once */
+export function workingBytes(shape: Shape, { segmentSize }: ContextShape, cells: number): number {
+    return 4 * cells * (segmentSize + shape.memoryTokens) * 3 * (shape.feedForward + shape.width);
+}
+
+function roundUp(value: number, multiple: number): number {
+    return Math.ceil(value / multiple) * multiple;
+}
