@@ -130,9 +130,10 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
         }
     }
     if (seq.n_open > 0) {
-        for (const layer & l : layers) {
-            io.write_tensor(l.k, seq_id * l.k->nb[2], seq.n_open * l.k->nb[1]);
-            io.write_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
+        for (uint32_t il = 0; il < config.n_layer; ++il) {
+            for (ggml_tensor * cache : {get_k(il), get_v(il)}) {
+                io.write_tensor(cache, kv_offset(cache, il, seq_id), seq.n_open * cache->nb[1]);
+            }
         }
     }
     write_value(io, STATE_END);
@@ -167,9 +168,10 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
         }
     }
     if (seq.n_open > 0) {
-        for (const layer & l : layers) {
-            io.read_tensor(l.k, seq_id * l.k->nb[2], seq.n_open * l.k->nb[1]);
-            io.read_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
+        for (uint32_t il = 0; il < config.n_layer; ++il) {
+            for (ggml_tensor * cache : {get_k(il), get_v(il)}) {
+                io.read_tensor(cache, kv_offset(cache, il, seq_id), seq.n_open * cache->nb[1]);
+            }
         }
     }
     if (read_value<uint32_t>(io) != STATE_END) {
