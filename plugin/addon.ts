@@ -14,6 +14,9 @@ export interface NativeContextInfo {
     readonly useDenom: boolean;
     readonly memoryBytes: number;
     readonly totalBytes: number;
+    readonly graphs: number;
+    readonly graphsReused: number;
+    readonly graphsReplayed: number;
 }
 
 /** What the engine counts for a sequence. */
@@ -26,6 +29,7 @@ export interface NativeSequenceStats {
     readonly segmentsInFlight: number;
     readonly graphs: number;
     readonly graphsReused: number;
+    readonly graphsReplayed: number;
     readonly cells: number;
 }
 

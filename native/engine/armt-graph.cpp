@@ -93,11 +93,22 @@ armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, uint32_
     return {of_rows(inp->pos), of_rows(inp->kv_idxs), inp->kq_mask};
 }
 
+ggml_tensor * armt_graph::build_text_embeddings() {
+    if (model.output_is_tied) {
+        // The embeddings are on the CPU, but tied ones are on the GPU too, as the output's weights: then the whole step can be one graph there.
+        ggml_tensor *            rows = ggml_get_rows(ctx0, model.output, inp->tokens);
+        const ggml_backend_dev_t dev  = model.dev_output();
+        if (dev != nullptr && ggml_backend_dev_supports_op(dev, rows)) {
+            return rows;
+        }
+    }
+    return ggml_get_rows(ctx0, model.tok_embd, inp->tokens);
+}
+
 ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
     ggml_tensor * text = nullptr;
     if (inp->tokens != nullptr) {
-        text = ggml_get_rows(ctx0, model.tok_embd, inp->tokens);
-        text = ggml_reshape_3d(ctx0, text, n_embd, step.n_text, step.n_seqs);
+        text = ggml_reshape_3d(ctx0, build_text_embeddings(), n_embd, step.n_text, step.n_seqs);
         cb(text, "inp_embd", -1);
     }
     if (step.n_mem == 0) {

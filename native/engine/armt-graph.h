@@ -37,6 +37,7 @@ private:
 
     // {n_embd, n_rows, n_seqs}: embeddings of the text rows, then the memory tokens
     ggml_tensor * build_embeddings(const armt_step & step);
+    ggml_tensor * build_text_embeddings();
 
     // What all cells (or sequences) of a batch share, of the device that the layer is on
     struct rows_info {
@@ -87,10 +88,10 @@ private:
     ggml_tensor * split_heads(ggml_tensor * x);
     ggml_tensor * merge_heads(ggml_tensor * x);
 
-    // what features recall: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
+    // what features recall from az: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
     ggml_tensor * build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom);
 
-    // x + memory read with x; az: {K/h, D/h (+ 1), h, n_batch}
+    // x + memory read with x; az: as llama_memory_armt::view_memory_of_layer(s)
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
 
     // Writes memory rows {n_embd, n_mem, n_batch} to az. first: az is zero. later: see the input of that name, or nullptr.

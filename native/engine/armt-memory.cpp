@@ -38,6 +38,12 @@ llama_memory_armt::~llama_memory_armt() {
 
 void llama_memory_armt::attach(llama_context * context) {
     lctx = context;
+
+    const ggml_backend_dev_t dev = model.dev_layer(0);
+    if (dev != nullptr) {
+        // a function of patches/ggml-cuda
+        backend_replays = reinterpret_cast<uint64_t (*)()>(ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(dev), "ggml_backend_cuda_graph_replays"));
+    }
     // contexts that only estimate sizes are nobody's
     if (!model.hparams.no_alloc) {
         id = armt_register(this);
@@ -87,7 +93,7 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
         group.whole.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
         group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
         group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
-        group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), n_value_rows(), model.armt.n_head * (end - il), n_seq);
+        group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
             group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1, n_seq);
@@ -409,13 +415,26 @@ armt_context_info llama_memory_armt::get_info() const {
     info.d_key              = model.armt.n_key();
     info.d_value            = model.hparams.n_embd / model.armt.n_head;
     info.use_denom          = model.armt.use_denom;
-    for (const layer_group & group : groups) {
-        info.memory_bytes += group.az->nb[3];
-    }
+    info.memory_bytes = sizeof(float) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {
         info.total_bytes += size;
     }
+    const std::lock_guard<std::mutex> lock(stats_mutex);
+    info.n_graphs          = n_graphs;
+    info.n_graphs_reused   = n_graphs_reused;
+    info.n_graphs_replayed = n_graphs_replayed;
     return info;
+}
+
+void llama_memory_armt::count_graph(bool reused, bool replayed) {
+    const std::lock_guard<std::mutex> lock(stats_mutex);
+    n_graphs++;
+    n_graphs_reused   += reused ? 1 : 0;
+    n_graphs_replayed += replayed ? 1 : 0;
+}
+
+uint64_t llama_memory_armt::n_replays() const {
+    return backend_replays != nullptr ? backend_replays() : 0;
 }
 
 armt_sequence_stats llama_memory_armt::get_stats(llama_seq_id seq_id) const {

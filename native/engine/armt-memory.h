@@ -12,7 +12,8 @@
 #include <vector>
 
 // The memory of a context for ARMT models. For each sequence it holds, in tensors,
-//   - the associative memory of each layer in float32, A and z side by side: row j < D/h of a head is column j of A, row D/h is z;
+//   - the associative memory of each layer in float32, A and z side by side: row j < D/h of a head is column j of A, row D/h is z, and rows of
+//     zeros follow up to a multiple of 4, so that the rows of products with it start where wide loads and stores can;
 //   - K and V of the open segment;
 //   - with the diagonal schedule, the inputs of the layers that in-flight segments wait for;
 // and, in an armt_sequence, the rest. None of it grows with the number of tokens.
@@ -81,6 +82,12 @@ public:
     armt_sequence_stats get_stats(llama_seq_id seq_id) const;
     void publish_stats(llama_seq_id seq_id);
 
+    // Counts a graph evaluation of the context.
+    void count_graph(bool reused, bool replayed);
+
+    // CUDA graphs that the layers' backend replayed in this process so far; 0 where it does not count them
+    uint64_t n_replays() const;
+
     // Copies layer il's memory; buffers as in armt_api.read_memory.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
@@ -91,7 +98,7 @@ public:
     ggml_type type_k() const { return groups[0].k->type; }
     ggml_type type_v() const { return groups[0].v->type; }
 
-    // {K/h, D/h (+ 1), h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
+    // {K/h, D/h (+ 1) padded, h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
     ggml_tensor * view_memory_of_layer (ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
     ggml_tensor * view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const;
 
@@ -129,7 +136,7 @@ private:
         uint32_t layer1;
         ggml_tensor * k;
         ggml_tensor * v;
-        ggml_tensor * az; // F32 {K/h, D/h (+ 1), h*(layer1 - layer0), n_seq_max}
+        ggml_tensor * az; // F32 {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
         ggml_tensor * x;  // F32 {D, S + M, layer1 - layer0 + 1, n_seq_max}: inputs and the last layer's output; diagonal schedule only
         constants     whole;
 
@@ -148,10 +155,15 @@ private:
 
     std::vector<armt_sequence> sequences;
 
+    uint64_t (*backend_replays)(void) = nullptr;
+
     mutable std::mutex               stats_mutex;
+    uint64_t n_graphs          = 0;
+    uint64_t n_graphs_reused   = 0;
+    uint64_t n_graphs_replayed = 0;
     std::vector<armt_sequence_stats> published_stats;
 
-    uint32_t n_value_rows() const; // D/h, and one more for z
+    uint32_t n_value_rows() const; // D/h, and one more for z, without the rows of zeros
     const layer_group & group_of(uint32_t il) const;
 
     ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const;
@@ -165,6 +177,9 @@ private:
     void read_sequence (llama_io_read_i  & io, llama_seq_id seq_id);
 
     std::vector<uint32_t> state_sizes() const;
+
+    // calls fn(tensor, offset, size) for each stretch of a sequence's A and z, without the rows of zeros
+    template <typename F> void each_memory(llama_seq_id seq_id, F fn) const;
 };
 
 // Carries a step to the graph builder.
