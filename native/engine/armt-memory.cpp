@@ -93,6 +93,7 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
         group.whole.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
         group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
         group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
+        ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
         group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
