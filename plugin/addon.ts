@@ -48,7 +48,8 @@ export interface NativeContextOptions {
  */
 export interface ArmtAddon {
     readonly apiVersion: number;
-    load(paths: { ggmlBase: string; ggml: string; llama: string }): void;
+    /** `backends`: folder whose ggml backends are loaded at once, so that node-llama-cpp loads none of its own. */
+    load(paths: { ggmlBase: string; ggml: string; llama: string; backends?: string }): void;
     verify(): string;
     setContextOptions(options: NativeContextOptions | null): void;
     lastContextId(): number;

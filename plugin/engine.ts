@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import type * as BuildModule from "../native/build.mjs";
+import type { Layout } from "../native/build.mjs";
 import type { ArmtAddon } from "./addon.js";
 import { ArmtNativeError } from "./errors.js";
 
@@ -10,17 +11,20 @@ export interface Engine {
     readonly addon: ArmtAddon;
     /** Absolute path of the libllama with the engine. */
     readonly library: string;
+    /** The variant of node-llama-cpp that it is built for. */
+    readonly gpu: "cuda" | false;
 }
 
 let loading: Promise<Engine> | undefined;
 
 /**
  * Loads the libllama with the engine, once. It has to happen before the first `getLlama()` of node-llama-cpp, whose addon then finds a library
- * of the name it needs in the process already and loads no other.
+ * of the name it needs in the process already and loads no other. A process has one engine: that of the first call.
+ * @param gpu the variant that is wanted. Where the CUDA one is not built, the CPU one is taken.
  * @throws {ArmtNativeError} where it is not built, does not fit, or node-llama-cpp's own library came first
  */
-export function loadEngine(): Promise<Engine> {
-    loading ??= load().catch((error: unknown) => {
+export function loadEngine(gpu: "cuda" | false = false): Promise<Engine> {
+    loading ??= load(gpu).catch((error: unknown) => {
         loading = undefined;
         throw error;
     });
@@ -32,19 +36,30 @@ export async function importBuildModule(): Promise<typeof BuildModule> {
     return await import(new URL("../../native/build.mjs", import.meta.url).href);
 }
 
-async function load(): Promise<Engine> {
+async function load(wanted: "cuda" | false): Promise<Engine> {
     try {
         const { packageRoot, resolveLayout } = await importBuildModule();
-        const layout = resolveLayout(packageRoot);
+        const layout = findCuda() ?? resolveLayout(packageRoot);
         if (!existsSync(layout.library) || !existsSync(layout.addon))
             throw new ArmtNativeError("the ARMT engine is not built yet; run `npx armt build`");
         const addon: ArmtAddon = createRequire(import.meta.url)(layout.addon);
         addon.load({
             ggmlBase: path.join(layout.prebuiltDir, "libggml-base.so"),
-            ggml: path.join(layout.prebuiltDir, `libggml.${layout.release}.so`),
-            llama: layout.library
+            ggml: path.join(layout.prebuiltDir, `libggml.${layout.suffix}.so`),
+            llama: layout.library,
+            backends: layout.gpu && existsSync(layout.backend) ? layout.libDir : undefined
         });
-        return { addon, library: layout.library };
+        return { addon, library: layout.library, gpu: layout.gpu };
+
+        function findCuda(): Layout | undefined {
+            if (wanted === false) return undefined;
+            try {
+                const cuda = resolveLayout(packageRoot, {}, wanted);
+                return existsSync(cuda.library) ? cuda : undefined;
+            } catch {
+                return undefined; // node-llama-cpp's CUDA libraries are not installed
+            }
+        }
     } catch (error) {
         if (error instanceof ArmtNativeError) throw error;
         throw new ArmtNativeError(error instanceof Error ? error.message : String(error), { cause: error });

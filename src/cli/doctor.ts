@@ -53,6 +53,7 @@ export async function checkInstallation(): Promise<Check[]> {
     };
     checks.push({ name: "build", state, detail: advice[state] });
     if (built) checks.push(...(await checkEngine()));
+    checks.push(await checkGpu());
     return checks;
 }
 
@@ -61,6 +62,40 @@ function checkNode(): Check {
     const old = major < minNode[0] || (major === minNode[0] && minor < minNode[1]);
     const detail = old ? `${process.version}; ${minNode.join(".")} or newer is needed` : process.version;
     return { name: "Node.js", state: old ? "broken" : "ok", detail };
+}
+
+/** Which backend `getLlama({gpu: "cuda"})` would run ARMT models on, and why. */
+async function checkGpu(): Promise<Check> {
+    const { packageRoot, resolveLayout, findCudaGpu, prebuiltRunsOn } = await importBuildModule();
+    const name = "GPU";
+    const gpu = findCudaGpu(process.env);
+    if (gpu === null) return { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
+    const card = `${gpu.name}, compute capability ${gpu.capability}, driver ${gpu.driver}`;
+    let layout: Layout;
+    try {
+        layout = resolveLayout(packageRoot, {}, "cuda");
+    } catch (error) {
+        return { name, state: "warning", detail: `${card}; unused: ${(error as Error).message}` };
+    }
+    if (!existsSync(layout.library))
+        return {
+            name,
+            state: "warning",
+            detail: `${card}; unused: the engine is built for the CPU only; run \`armt build --gpu cuda\``
+        };
+    if (existsSync(layout.backend))
+        return { name, state: "ok", detail: `${card}; tuned backend with fused kernels, ${layout.backend}` };
+    if (prebuiltRunsOn(gpu))
+        return {
+            name,
+            state: "ok",
+            detail: `${card}; prebuilt backend of node-llama-cpp, without fused kernels (\`armt build --gpu cuda --tuned\` has them)`
+        };
+    return {
+        name,
+        state: "broken",
+        detail: `${card}; the prebuilt backend has no machine code for this card, and the driver is older than the PTX it has (590 is needed); run \`armt build --gpu cuda --tuned\``
+    };
 }
 
 async function checkEngine(): Promise<Check[]> {
