@@ -64,7 +64,7 @@ context_state & state_of(const ggml_backend_cuda_context & ctx) {
 
 fusions read_fusions() {
     const char * value = getenv("ARMT_CUDA_FUSION");
-    const std::string names = "," + std::string(value == nullptr ? "all" : value) + ",";
+    const std::string names = "," + std::string(value == nullptr ? "none" : value) + ",";
     const auto has = [&](const char * name) { return names == ",all," || names.find("," + std::string(name) + ",") != std::string::npos; };
     return {has("norm"), has("glu"), has("read"), has("dpfp"), has("rope"), has("attention"), has("residual")};
 }
@@ -372,8 +372,9 @@ int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     const bool fits = values->op == GGML_OP_VIEW && sums->op == GGML_OP_VIEW && values->src[0] == sums->src[0] && values->ne[0] == n && sums->ne[0] == 1 &&
                       values->ne[1] == x->ne[1] && values->ne[2] == 1 && values->ne[3] == x->ne[2] && values->nb[0] == 4 && values->nb[1] % 16 == 0 &&
                       values->nb[3] == values->ne[1] * values->nb[1] && (const char *) sums->data == (const char *) values->data + n * 4 &&
-                      sums->nb[1] == values->nb[1] && factor == 1.0f && ggml_are_same_shape(x, add) && has_dense_rows(x) && ggml_is_contiguous(add) &&
-                      n % 8 == 0 && n <= 12 * 1024 && x->ne[2] <= 65535 && !overlap(add, values->src[0]) && !overlap(add, x);
+                      sums->nb[1] == values->nb[1] && factor == 1.0f && ggml_are_same_shape(x, add) && has_dense_rows(x) && has_dense_rows(add) &&
+                      n % 8 == 0 && n <= 12 * 1024 && x->ne[2] <= 65535 && !overlap(add, values->src[0]) &&
+                      ((add->data == x->data && add->nb[2] == x->nb[2]) || !overlap(add, x));
     if (!fits) {
         return -1;
     }
@@ -389,6 +390,7 @@ int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     args.recall_row = values->nb[1] / 4;
     args.recall_eps = bias;
     args.sum        = (float *) add->data;
+    args.sum_batch  = add->nb[2] / 4;
     args.n          = n;
     args.n_rows     = x->ne[1];
     args.n_batch    = x->ne[2];

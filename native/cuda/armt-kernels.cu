@@ -39,7 +39,7 @@ static __global__ void __launch_bounds__(NORM_THREADS) norm_kernel(const armt_no
             a.y += b.y * factor;
             a.z += b.z * factor;
             a.w += b.w * factor;
-            *(float4 *) (args.sum + to + i) = a;
+            *(float4 *) (args.sum + ib * args.sum_batch + ir * n + i) = a;
         }
         *(float4 *) (row + i) = a;
         sum += a.x * a.x + a.y * a.y + a.z * a.z + a.w * a.w;

@@ -10,7 +10,8 @@ struct armt_norm_args {
     const float * recall;      // [n_batch][n_rows][recall_row], n values and then their denominator; or nullptr
     int64_t       recall_row;
     float         recall_eps;  // added to the denominator
-    float *       sum;         // [n_batch][n_rows][n]: x + recall, where that is given
+    float *       sum;         // [n_batch][n_rows][n]: x + recall, where that is given; can be x
+    int64_t       sum_batch;
     const float * weight;      // [n_batch][n]
     int64_t       weight_batch;
     void *        normed;      // [n_batch][n_rows][n] 16 bits, or nullptr

@@ -68,7 +68,8 @@ ggml_tensor * armt_graph::build_recall(ggml_tensor * az, ggml_tensor * features,
 ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az) {
     ggml_tensor * denom = nullptr;
     ggml_tensor * cur   = build_recall(az, build_dpfp(model.memory_q, c, x), &denom);
-    cur = ggml_add(ctx0, x, merge_heads(cur));
+    cur = merge_heads(cur);
+    cur = x->view_src != nullptr ? ggml_add_inplace(ctx0, x, cur) : ggml_add(ctx0, x, cur);
     cb(cur, "memory_read", c.il);
     return cur;
 }

@@ -91,7 +91,7 @@ private:
     // what features recall from az: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
     ggml_tensor * build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom);
 
-    // x + memory read with x; az: as llama_memory_armt::view_memory_of_layer(s)
+    // x + memory read with x, in x's place where x is a layer's input in the memory; az: as llama_memory_armt::view_memory_of_layer(s)
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
 
     // Writes memory rows {n_embd, n_mem, n_batch} to az. first: az is zero. later: see the input of that name, or nullptr.

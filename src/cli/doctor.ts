@@ -84,7 +84,11 @@ async function checkGpu(): Promise<Check> {
             detail: `${card}; unused: the engine is built for the CPU only; run \`armt build --gpu cuda\``
         };
     if (existsSync(layout.backend))
-        return { name, state: "ok", detail: `${card}; tuned backend with fused kernels, ${layout.backend}` };
+        return {
+            name,
+            state: "ok",
+            detail: `${card}; tuned backend, ${layout.backend}; its fused kernels are ${process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "off (ARMT_CUDA_FUSION=all turns them on)"}`
+        };
     if (prebuiltRunsOn(gpu))
         return {
             name,
