@@ -7,6 +7,10 @@ export interface Layout {
     readonly prebuiltDir: string;
     readonly nodeLlamaCppVersion: string;
     readonly release: string;
+    readonly suffix: string;
+    readonly gpu: "cuda" | false;
+    readonly libDir: string;
+    readonly backend: string;
 }
 
 export interface Tool {
@@ -28,6 +32,9 @@ export interface BuildOptions {
     root?: string;
     env?: NodeJS.ProcessEnv;
     force?: boolean;
+    gpu?: "cuda" | false;
+    tuned?: boolean;
+    cudaArch?: string;
     onStep?: (line: string) => void;
     onProgress?: (percent: number) => void;
 }
@@ -52,6 +59,14 @@ export class BuildError extends Error {}
 export const packageRoot: string;
 export function build(options?: BuildOptions): Promise<{ built: boolean; library: string; addon: string }>;
 export function isUpToDate(layout: Layout, env?: NodeJS.ProcessEnv): boolean;
-export function resolveLayout(root: string, host?: Host): Layout;
+export interface CudaGpu {
+    readonly name: string;
+    readonly driver: string;
+    readonly capability: string;
+}
+
+export function resolveLayout(root: string, host?: Host, gpu?: "cuda" | false): Layout;
+export function findCudaGpu(env: NodeJS.ProcessEnv): CudaGpu | null;
+export function prebuiltRunsOn(gpu: CudaGpu): boolean;
 export function findTools(env: NodeJS.ProcessEnv): Tools;
 export function findCompiler(env: NodeJS.ProcessEnv): Tool | null;

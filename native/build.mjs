@@ -1,21 +1,23 @@
 #!/usr/bin/env node
-// Builds libllama with the ARMT engine, and the addon: `node native/build.mjs [--force | --check]`.
+// Builds libllama with the ARMT engine, and the addon: `node native/build.mjs [--force | --check] [--gpu cuda [--tuned] [--cuda-arch 90]]`.
 // Runs as this package's install step and behind `armt build`, so it uses nothing but Node and the installed packages.
 
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { buildAddon } from "./install/addon.mjs";
+import { buildBackend, findCudaGpu, findNvcc, prebuiltRunsOn, resolveArchitecture } from "./install/backend.mjs";
 import { BuildError } from "./install/errors.mjs";
 import { resolveLayout } from "./install/layout.mjs";
 import { findPrebuilt } from "./install/libraries.mjs";
 import { buildLibrary } from "./install/library.mjs";
 import { withBuildLock } from "./install/lock.mjs";
 import { prepareSource } from "./install/source.mjs";
-import { computeStamp, readStamp, writeStamp } from "./install/stamp.mjs";
+import { backendStamp, computeStamp, readStamp, writeStamp } from "./install/stamp.mjs";
 import { findCompiler, findTools } from "./install/tools.mjs";
 
-export { BuildError, findCompiler, findTools, resolveLayout };
+export { BuildError, findCompiler, findCudaGpu, findTools, prebuiltRunsOn, resolveLayout };
 
 /** Folder of this package. */
 export const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
@@ -27,6 +29,9 @@ export { findLibraries } from "./install/libraries.mjs";
  * @property {string} [root] folder of the package; for tests
  * @property {NodeJS.ProcessEnv} [env] environment of all commands. Default: that of this process
  * @property {boolean} [force] starts from nothing. Default: false
+ * @property {"cuda" | false} [gpu] variant of node-llama-cpp. Default: `false`, the CPU variant
+ * @property {boolean} [tuned] with `gpu: "cuda"`: builds ggml's CUDA backend too, with fused kernels. Default: where the driver cannot run the prebuilt one
+ * @property {string} [cudaArch] compute capability that it is for, without the dot. Default: that of the first GPU
  * @property {(line: string) => void} [onStep] gets a short line for each step
  * @property {(percent: number) => void} [onProgress] gets the progress of the compilation
  */
@@ -40,25 +45,33 @@ export async function build({
     root = packageRoot,
     env = process.env,
     force = false,
+    gpu = false,
+    tuned,
+    cudaArch,
     onStep = () => {},
     onProgress = () => {}
 } = {}) {
-    const layout = resolveLayout(root);
+    const layout = resolveLayout(root, {}, gpu);
     const results = { library: layout.library, addon: layout.addon };
-    if (!force && isUpToDate(layout, env)) return { built: false, ...results };
+    const backend = planBackend(layout, env, { tuned, cudaArch });
+    const hasBackend =
+        backend == null || (readStamp(layout).backend === backend.stamp && fs.existsSync(layout.backend));
+    if (!force && hasBackend && isUpToDate(layout, env)) return { built: false, ...results };
 
     const tools = findTools(env);
     fs.mkdirSync(layout.buildDir, { recursive: true });
     await withBuildLock(layout, async () => {
         fs.writeFileSync(layout.log, "");
-        if (force) for (const dir of [layout.tree, layout.cmakeDir]) fs.rmSync(dir, { recursive: true, force: true });
-        const wanted = computeStamp(layout, tools.compiler.version);
+        if (force)
+            for (const dir of [layout.tree, layout.cmakeDir, ...(backend == null ? [] : [layout.backendCmakeDir])])
+                fs.rmSync(dir, { recursive: true, force: true });
+        const wanted = { ...computeStamp(layout, tools.compiler.version), backend: backend?.stamp };
         const done = force ? {} : readStamp(layout);
         if (done.compiler !== wanted.compiler) Object.assign(done, { library: "", addon: "" });
         done.compiler = wanted.compiler;
 
         /**
-         * @param {"source" | "library" | "addon"} part
+         * @param {"source" | "library" | "addon" | "backend"} part
          * @param {string} result
          * @param {string} title
          * @param {() => Promise<void>} work
@@ -78,9 +91,34 @@ export async function build({
         await step("library", layout.library, "compiling libllama with the ARMT engine (minutes the first time)", () =>
             buildLibrary(layout, tools, env, onProgress)
         );
+        if (backend != null)
+            await step(
+                "backend",
+                layout.backend,
+                `compiling the CUDA backend for ${backend.arch} (an hour of one core)`,
+                () => buildBackend(layout, tools, backend.nvcc, backend.arch, env, onProgress)
+            );
         await step("addon", layout.addon, "compiling the addon", () => buildAddon(layout, tools, env));
     });
     return { built: true, ...results };
+}
+
+/**
+ * @param {import("./install/layout.mjs").Layout} layout
+ * @param {NodeJS.ProcessEnv} env
+ * @param {Pick<BuildOptions, "tuned" | "cudaArch">} options
+ * @returns what the tuned CUDA backend is built with; null where none is to be built
+ */
+function planBackend(layout, env, { tuned, cudaArch }) {
+    if (layout.gpu !== "cuda") {
+        if (tuned || cudaArch != null) throw new BuildError("--tuned and --cuda-arch need --gpu cuda");
+        return null;
+    }
+    const card = findCudaGpu(env);
+    if (!(tuned ?? (card != null && !prebuiltRunsOn(card)))) return null;
+    const arch = resolveArchitecture(cudaArch, card);
+    const nvcc = findNvcc(env);
+    return { arch, nvcc, stamp: backendStamp(layout, nvcc.version, arch) };
 }
 
 /**
@@ -98,14 +136,33 @@ export function isUpToDate(layout, env = process.env) {
 }
 
 /** @param {string[]} args */
+function parseOptions(args) {
+    const { values } = parseArgs({
+        args,
+        options: {
+            force: { type: "boolean" },
+            check: { type: "boolean" },
+            gpu: { type: "string" },
+            tuned: { type: "boolean" },
+            "cuda-arch": { type: "string" }
+        }
+    });
+    if (values.gpu != null && values.gpu !== "cuda") throw new Error(`--gpu is ${values.gpu}; it has to be cuda`);
+    return values;
+}
+
+/** @param {string[]} args */
 async function main(args) {
-    const unknown = args.find((arg) => !["--force", "--check"].includes(arg));
-    if (unknown != null) {
-        process.stderr.write(`armt build: unknown option ${unknown}; known: --force, --check\n`);
+    /** @type {ReturnType<typeof parseOptions>} */
+    let options;
+    try {
+        options = parseOptions(args);
+    } catch (error) {
+        process.stderr.write(`armt build: ${/** @type {Error} */ (error).message}\n`);
         return 2;
     }
     try {
-        if (args.includes("--check")) {
+        if (options.check) {
             resolveLayout(packageRoot);
             findTools(process.env);
             return 0;
@@ -113,7 +170,10 @@ async function main(args) {
         let shown = -25;
         const started = performance.now();
         const { built } = await build({
-            force: args.includes("--force"),
+            force: options.force,
+            gpu: options.gpu === "cuda" ? "cuda" : false,
+            tuned: options.tuned,
+            cudaArch: options["cuda-arch"],
             onStep: (line) => process.stdout.write(`armt build: ${line}\n`),
             onProgress: (percent) => {
                 if (percent < shown + 25) return;

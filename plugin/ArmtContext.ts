@@ -76,6 +76,21 @@ export class ArmtContext {
         return this.info.totalBytes;
     }
 
+    /** Graph evaluations so far. */
+    get graphs(): number {
+        return this.info.graphs;
+    }
+
+    /** Of these, the ones that reused the graph before them: for the others a graph was built. */
+    get graphsReused(): number {
+        return this.info.graphsReused;
+    }
+
+    /** Of these, the ones that the GPU replayed as one CUDA graph. Only the backend of `armt build --tuned` counts them. */
+    get graphsReplayed(): number {
+        return this.info.graphsReplayed;
+    }
+
     /** Shape of one layer's memory: A is [h, K/h, D/h], z is [h, K/h] where the model has it. */
     get memoryShape(): Pick<NativeContextInfo, "memoryHeads" | "keyLength" | "valueLength" | "useDenom"> {
         const { memoryHeads, keyLength, valueLength, useDenom } = this.info;

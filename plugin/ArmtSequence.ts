@@ -119,9 +119,14 @@ export class ArmtSequence {
         return this.stats.graphs;
     }
 
-    /** Of these, the ones that reused the graph before them. */
+    /** Of these, the ones that reused the graph before them: for the others a graph was built. */
     get graphsReused(): number {
         return this.stats.graphsReused;
+    }
+
+    /** Of these, the ones that the GPU replayed as one CUDA graph. Only the backend of `armt build --tuned` counts them. */
+    get graphsReplayed(): number {
+        return this.stats.graphsReplayed;
     }
 
     /**

@@ -14,6 +14,9 @@ export interface NativeContextInfo {
     readonly useDenom: boolean;
     readonly memoryBytes: number;
     readonly totalBytes: number;
+    readonly graphs: number;
+    readonly graphsReused: number;
+    readonly graphsReplayed: number;
 }
 
 /** What the engine counts for a sequence. */
@@ -26,6 +29,7 @@ export interface NativeSequenceStats {
     readonly segmentsInFlight: number;
     readonly graphs: number;
     readonly graphsReused: number;
+    readonly graphsReplayed: number;
     readonly cells: number;
 }
 
@@ -44,7 +48,8 @@ export interface NativeContextOptions {
  */
 export interface ArmtAddon {
     readonly apiVersion: number;
-    load(paths: { ggmlBase: string; ggml: string; llama: string }): void;
+    /** `backends`: folder whose ggml backends are loaded at once, so that node-llama-cpp loads none of its own. */
+    load(paths: { ggmlBase: string; ggml: string; llama: string; backends?: string }): void;
     verify(): string;
     setContextOptions(options: NativeContextOptions | null): void;
     lastContextId(): number;

@@ -1,5 +1,8 @@
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import path from "node:path";
 import type * as BuildModule from "../native/build.mjs";
+import type { Layout } from "../native/build.mjs";
 import type { ArmtAddon } from "./addon.js";
 import { ArmtNativeError } from "./errors.js";
 
@@ -8,17 +11,20 @@ export interface Engine {
     readonly addon: ArmtAddon;
     /** Absolute path of the libllama with the engine. */
     readonly library: string;
+    /** The variant of node-llama-cpp that it is built for. */
+    readonly gpu: "cuda" | false;
 }
 
 let loading: Promise<Engine> | undefined;
 
 /**
  * Loads the libllama with the engine, once. It has to happen before the first `getLlama()` of node-llama-cpp, whose addon then finds a library
- * of the name it needs in the process already and loads no other.
+ * of the name it needs in the process already and loads no other. A process has one engine: that of the first call.
+ * @param gpu the variant that is wanted. Where the CUDA one is not built, the CPU one is taken.
  * @throws {ArmtNativeError} where it is not built, does not fit, or node-llama-cpp's own library came first
  */
-export function loadEngine(): Promise<Engine> {
-    loading ??= load().catch((error: unknown) => {
+export function loadEngine(gpu: "cuda" | false = false): Promise<Engine> {
+    loading ??= load(gpu).catch((error: unknown) => {
         loading = undefined;
         throw error;
     });
@@ -30,13 +36,37 @@ export async function importBuildModule(): Promise<typeof BuildModule> {
     return await import(new URL("../../native/build.mjs", import.meta.url).href);
 }
 
-async function load(): Promise<Engine> {
+async function load(wanted: "cuda" | false): Promise<Engine> {
     try {
-        const { packageRoot, findLibraries } = await importBuildModule();
-        const { addon: file, ggmlBase, ggml, llama } = findLibraries(packageRoot);
-        const addon: ArmtAddon = createRequire(import.meta.url)(file);
-        addon.load({ ggmlBase, ggml, llama });
-        return { addon, library: llama };
+        const { packageRoot, findLibraries, resolveLayout } = await importBuildModule();
+        const cuda = findCuda();
+        const libraries =
+            cuda === undefined
+                ? findLibraries(packageRoot)
+                : {
+                      addon: cuda.addon,
+                      ggmlBase: path.join(cuda.prebuiltDir, "libggml-base.so"),
+                      ggml: path.join(cuda.prebuiltDir, `libggml.${cuda.suffix}.so`),
+                      llama: cuda.library
+                  };
+        const addon: ArmtAddon = createRequire(import.meta.url)(libraries.addon);
+        addon.load({
+            ggmlBase: libraries.ggmlBase,
+            ggml: libraries.ggml,
+            llama: libraries.llama,
+            backends: cuda !== undefined && existsSync(cuda.backend) ? cuda.libDir : undefined
+        });
+        return { addon, library: libraries.llama, gpu: cuda?.gpu ?? false };
+
+        function findCuda(): Layout | undefined {
+            if (wanted === false) return undefined;
+            try {
+                const layout = resolveLayout(packageRoot, {}, wanted);
+                return existsSync(layout.library) && existsSync(layout.addon) ? layout : undefined;
+            } catch {
+                return undefined; // node-llama-cpp's CUDA libraries are not installed
+            }
+        }
     } catch (error) {
         if (error instanceof ArmtNativeError) throw error;
         throw new ArmtNativeError(error instanceof Error ? error.message : String(error), { cause: error });

@@ -19,8 +19,9 @@ import { availableCores } from "./threads.js";
 /**
  * node-llama-cpp's `getLlama`, with the ARMT engine in it. The options are the same, but for two defaults:
  *
- * - `gpu`: `false` unless it, or the environment variable `NODE_LLAMA_CPP_GPU`, is given, since the engine is part of the CPU variant only. With a GPU
- *   variant plain models work as usual, and loading an ARMT model throws `ArmtUnsupportedError`.
+ * - `gpu`: `false` unless it, or the environment variable `NODE_LLAMA_CPP_GPU`, is given. With `"cuda"`, ARMT models run on the GPU where the engine was
+ *   built for it (`armt build --gpu cuda`). With other variants plain models work as usual, and loading an ARMT model throws `ArmtUnsupportedError`. A
+ *   process has one engine: that of its first `getLlama`.
  * - `maxThreads`: the cores that this process can really use.
  *
  * @throws {ArmtNativeError} where the engine is not built, or where node-llama-cpp's own `getLlama` ran first in this process
@@ -31,7 +32,8 @@ export async function getLlama(
     options: LlamaOptions | "lastBuild" = {},
     lastBuildOptions?: LastBuildOptions
 ): Promise<Llama> {
-    const engine = await loadEngine();
+    const wanted = options === "lastBuild" ? undefined : (options.gpu ?? process.env.NODE_LLAMA_CPP_GPU);
+    const engine = await loadEngine(wanted === "cuda" ? "cuda" : false);
     const llama =
         options === "lastBuild"
             ? await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {}))
@@ -47,22 +49,23 @@ function defaultGpu(): LlamaOptions["gpu"] {
     return process.env.NODE_LLAMA_CPP_GPU === undefined ? false : undefined;
 }
 
-function decorateLlama(llama: Llama, { addon }: Engine): Llama {
-    const runsArmt = usesEngine(llama, addon);
+function decorateLlama(llama: Llama, engine: Engine): Llama {
+    const { addon } = engine;
+    const runsArmt = usesEngine(llama, engine);
     const loadModel = llama.loadModel.bind(llama);
     Object.defineProperty(llama, "loadModel", {
         value: async (options: LlamaModelOptions) => {
             if (runsArmt) await checkArmtModel(options.modelPath);
-            else await refuseArmtModel(llama, options.modelPath);
+            else await refuseArmtModel(llama, engine, options.modelPath);
             return decorateModel(await loadModel(options), addon, path.resolve(options.modelPath));
         }
     });
     return llama;
 }
 
-/** GPU variants and local builds bring libraries of other names; a prebuilt CPU variant without our library is a fault. */
-function usesEngine(llama: Llama, addon: Engine["addon"]): boolean {
-    if (llama.gpu !== false || llama.buildType !== "prebuilt") return false;
+/** Other variants and local builds bring libraries of other names; the engine's own prebuilt variant without our library is a fault. */
+function usesEngine(llama: Llama, { addon, gpu }: Engine): boolean {
+    if (llama.gpu !== gpu || llama.buildType !== "prebuilt") return false;
     const library = addon.verify();
     if (!knowsArchitecture(llama, armtArchitecture))
         throw new ArmtNativeError(`${library} does not know ARMT models; run \`npx armt build --force\``);
@@ -83,12 +86,17 @@ async function checkArmtModel(modelPath: string): Promise<void> {
     }
 }
 
-async function refuseArmtModel(llama: Llama, modelPath: string): Promise<void> {
+async function refuseArmtModel(llama: Llama, engine: Engine, modelPath: string): Promise<void> {
     const info = await readGgufFileInfo(modelPath, { sourceType: "filesystem" });
     if (String(info.metadata.general.architecture) !== armtArchitecture) return;
-    throw new ArmtUnsupportedError(
-        llama.gpu === false
-            ? "ARMT models need the prebuilt libraries of node-llama-cpp, and it uses a local build; remove that with `npx node-llama-cpp source clear builds`"
-            : `ARMT models run on the CPU only so far, and this is node-llama-cpp's ${llama.gpu} variant; use the Llama of getLlama({gpu: false})`
-    );
+    throw new ArmtUnsupportedError(explainRefusal(llama, engine));
+}
+
+function explainRefusal(llama: Llama, engine: Engine): string {
+    if (llama.buildType !== "prebuilt")
+        return "ARMT models need the prebuilt libraries of node-llama-cpp, and it uses a local build; remove that with `npx node-llama-cpp source clear builds`";
+    const name = (gpu: Llama["gpu"]) => (gpu === false ? "CPU" : gpu);
+    if (llama.gpu === "cuda" && engine.gpu === false)
+        return 'ARMT models need an engine that is built for CUDA, before this process loads that for the CPU; run `npx armt build --gpu cuda`, and ask for getLlama({gpu: "cuda"}) first, or use the Llama of getLlama({gpu: false})';
+    return `this process runs ARMT models with the ${name(engine.gpu)} variant of node-llama-cpp, and this is its ${name(llama.gpu)} variant; use the Llama of getLlama({gpu: ${engine.gpu === false ? false : JSON.stringify(engine.gpu)}})`;
 }

@@ -54,6 +54,9 @@ Napi::Value context_info(const Napi::CallbackInfo & info) {
         result.Set("useDenom", facts.use_denom != 0);
         result.Set("memoryBytes", armt_number(env, facts.memory_bytes));
         result.Set("totalBytes", armt_number(env, facts.total_bytes));
+        result.Set("graphs", armt_number(env, facts.n_graphs));
+        result.Set("graphsReused", armt_number(env, facts.n_graphs_reused));
+        result.Set("graphsReplayed", armt_number(env, facts.n_graphs_replayed));
         return result;
     });
 }
@@ -75,6 +78,7 @@ Napi::Value sequence_stats(const Napi::CallbackInfo & info) {
         result.Set("segmentsInFlight", armt_number(env, stats.n_in_flight));
         result.Set("graphs", armt_number(env, stats.n_graphs));
         result.Set("graphsReused", armt_number(env, stats.n_graphs_reused));
+        result.Set("graphsReplayed", armt_number(env, stats.n_graphs_replayed));
         result.Set("cells", armt_number(env, stats.n_cells));
         return result;
     });

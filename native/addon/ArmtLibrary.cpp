@@ -20,6 +20,12 @@ template <typename T> void find_symbol(void * handle, const char * name, T & sym
     }
 }
 
+void load_backends(const std::string & ggml, const std::string & folder) {
+    void (*load_all)(const char *) = nullptr;
+    find_symbol(open_library(ggml), "ggml_backend_load_all_from_path", load_all);
+    load_all(folder.c_str());
+}
+
 } // namespace
 
 const ArmtLibrary & ArmtLibrary::get() {
@@ -30,7 +36,7 @@ const ArmtLibrary & ArmtLibrary::get() {
     return *library;
 }
 
-void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, const std::string & llama) {
+void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, const std::string & llama, const std::string & backends) {
     const std::lock_guard<std::mutex> lock(library_mutex);
     if (library != nullptr) {
         if (library->path != llama) {
@@ -40,6 +46,9 @@ void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, 
     }
     auto candidate = std::make_unique<ArmtLibrary>();
     candidate->open(ggml_base, ggml, llama);
+    if (!backends.empty()) {
+        load_backends(ggml, backends);
+    }
     library = std::move(candidate);
 }
 
@@ -97,12 +106,12 @@ std::string ArmtLibrary::last_error(uint64_t context_id) const {
     return message == nullptr || *message == '\0' ? "the engine gave no reason" : message;
 }
 
-// load({ggmlBase, ggml, llama})
+// load({ggmlBase, ggml, llama, backends?})
 static void load(const Napi::CallbackInfo & info) {
     const Napi::Object paths = info[0].As<Napi::Object>();
-    const auto path = [&](const char * key) { return paths.Get(key).As<Napi::String>().Utf8Value(); };
+    const auto path = [&](const char * key) { return paths.Get(key).IsString() ? paths.Get(key).As<Napi::String>().Utf8Value() : std::string(); };
     try {
-        ArmtLibrary::load(path("ggmlBase"), path("ggml"), path("llama"));
+        ArmtLibrary::load(path("ggmlBase"), path("ggml"), path("llama"), path("backends"));
     } catch (const std::exception & error) {
         throw Napi::Error::New(info.Env(), error.what());
     }

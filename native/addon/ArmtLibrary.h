@@ -32,7 +32,7 @@ class ArmtLibrary {
     static const ArmtLibrary & get();
 
     // Loads the libraries by their absolute paths; a second call with the same library does nothing. Throws std::runtime_error with a text for users.
-    static void load(const std::string & ggml_base, const std::string & ggml, const std::string & llama);
+    static void load(const std::string & ggml_base, const std::string & ggml, const std::string & llama, const std::string & backends);
 
     // Path of the library that answers to our library's name in this process; throws std::runtime_error where that is not ours.
     std::string verify() const;

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 1
+#define ARMT_API_VERSION 2
 
 struct llama_context;
 
@@ -49,6 +49,9 @@ struct armt_context_info {
     uint32_t use_denom;          // 1: z exists
     uint64_t memory_bytes;       // A and z of one sequence
     uint64_t total_bytes;        // all buffers that the context's memory holds: A, z, K/V, pipeline
+    uint64_t n_graphs;           // graph evaluations
+    uint64_t n_graphs_reused;    // of these, evaluations that reused the graph of the one before, so that nothing was built
+    uint64_t n_graphs_replayed;  // of these, evaluations that the backend replayed as one graph (CUDA graphs; counted by the tuned backend alone)
 };
 
 struct armt_sequence_stats {
@@ -59,7 +62,8 @@ struct armt_sequence_stats {
     int64_t n_segments;        // segments closed (on their way through the layers included)
     int64_t n_in_flight;       // closed segments that have not passed all layers
     int64_t n_graphs;          // graph evaluations that worked on this sequence
-    int64_t n_graphs_reused;   // of these, evaluations that reused the graph of the one before
+    int64_t n_graphs_reused;   // of these, evaluations that reused the graph of the one before, so that nothing was built
+    int64_t n_graphs_replayed; // of these, evaluations that the backend replayed as one graph (CUDA graphs; counted by the tuned backend alone)
     int64_t n_cells;           // cells (layer, segment) computed, those of the open segment not counted
 };
 

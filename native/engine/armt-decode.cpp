@@ -28,6 +28,7 @@ void llama_context::run_armt(armt_step & step) {
 
     const uint32_t n_outputs_all = n_outputs;
     const int32_t  n_reused_old  = n_reused;
+    const uint64_t n_replays_old = mem.n_replays();
     n_outputs = step.outs.size();
 
     const llama_memory_armt_context mctx(mem, step);
@@ -67,12 +68,16 @@ void llama_context::run_armt(armt_step & step) {
         }
     }
 
+    const bool reused   = n_reused > n_reused_old;
+    const bool replayed = mem.n_replays() > n_replays_old;
+    mem.count_graph(reused, replayed);
     for (uint32_t is = 0; is < step.n_seqs; ++is) {
         armt_sequence & seq = mem.sequence(step.seq_id + is);
         armt_step own = step.n_seqs == 1 ? step : step.of_sequence(is);
         seq.finish_step(mem.get_config(), own);
         seq.stats.n_graphs++;
-        seq.stats.n_graphs_reused += n_reused - n_reused_old;
+        seq.stats.n_graphs_reused   += reused ? 1 : 0;
+        seq.stats.n_graphs_replayed += replayed ? 1 : 0;
         mem.publish_stats(step.seq_id + is);
     }
 }

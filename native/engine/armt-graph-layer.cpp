@@ -1,6 +1,7 @@
 #include "armt-graph.h"
 
 #include <cmath>
+#include <cstring>
 
 static ggml_tensor * view_layers(ggml_context * ctx, const armt_weight & weight, uint32_t il, int64_t ne0, int64_t ne1, uint32_t n, size_t stride) {
     const size_t  i     = weight.find(il);
@@ -45,48 +46,51 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     ggml_tensor * qkv = build_product(model.attn_qkv, model.attn_qkv_b, c, cur);
     cb(qkv, "qkv", c.il);
 
-    const size_t  head    = ggml_row_size(qkv->type, n_embd_head_k);
-    ggml_tensor * q       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head,    n_total, head, qkv->nb[1], 0);
-    ggml_tensor * k       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head_kv, n_total, head, qkv->nb[1], n_head * head);
-    ggml_tensor * v       = ggml_view_3d(ctx0, qkv, n_embd_head_v, n_head_kv, n_total, head, qkv->nb[1], (n_head + n_head_kv) * head);
-    ggml_tensor * pos     = ggml_view_1d(ctx0, inp->pos, n_total, 0);
-    ggml_tensor * factors = model.rope_freqs;
+    const size_t    head    = ggml_row_size(qkv->type, n_embd_head_k);
+    ggml_tensor *   q       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head,    n_total, head, qkv->nb[1], 0);
+    ggml_tensor *   k       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head_kv, n_total, head, qkv->nb[1], n_head * head);
+    ggml_tensor *   v       = ggml_view_2d(ctx0, qkv, n_embd_v_gqa, n_total, qkv->nb[1], (n_head + n_head_kv) * head);
+    ggml_tensor *   factors = model.rope_freqs;
+    const rows_info info    = view_rows_info(step, c.il, n_total);
 
-    q = ggml_rope_ext(ctx0, q, pos, factors, n_rot, rope_type, n_ctx_orig, freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow);
-    k = ggml_rope_ext(ctx0, k, pos, factors, n_rot, rope_type, n_ctx_orig, freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow);
-    cb(q, "Qcur", c.il);
+    const auto rope = [&](ggml_tensor * t) {
+        return ggml_rope_ext(ctx0, t, info.pos, factors, n_rot, rope_type, n_ctx_orig, freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow);
+    };
+    // everything that the stores need comes before them, so that each follows its RoPE at once: a backend can fuse them then
+    ggml_tensor * flat_k = view_kv_flat(step, c, memory.get_k(c.il));
+    ggml_tensor * flat_v = view_kv_flat(step, c, memory.get_v(c.il));
+    for (ggml_tensor * t : {q, k, v, flat_k, flat_v, info.pos, info.kv_idxs}) {
+        ggml_build_forward_expand(gf, t);
+    }
+    k = rope(k);
     cb(k, "Kcur", c.il);
     cb(v, "Vcur", c.il);
+    ggml_build_forward_expand(gf, ggml_set_rows(ctx0, flat_k, ggml_view_2d(ctx0, k, n_embd_k_gqa, n_total, k->nb[2], 0), info.kv_idxs));
+    ggml_build_forward_expand(gf, ggml_set_rows(ctx0, flat_v, v, info.kv_idxs));
 
+    q = rope(q);
+    cb(q, "Qcur", c.il);
     q = ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch);
-    if (step.type == ARMT_STEP_OPEN) {
-        k = build_kv_open(step, memory.get_k(c.il), ggml_reshape_2d(ctx0, k, n_embd_k_gqa, n_total));
-        v = build_kv_open(step, memory.get_v(c.il), ggml_view_2d(ctx0, v, n_embd_v_gqa, n_total, v->nb[2], 0));
-    } else {
-        k = build_kv_whole(memory.type_k(), ggml_reshape_4d(ctx0, k, n_embd_head_k, n_head_kv, n_rows, n_batch));
-        v = build_kv_whole(memory.type_v(), ggml_view_4d(ctx0, v, n_embd_head_v, n_head_kv, n_rows, n_batch, v->nb[1], v->nb[2], n_rows * v->nb[2], 0));
-    }
-    return build_attn_core(q, k, v, c);
+    return build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
 }
 
-ggml_tensor * armt_graph::build_kv_open(const armt_step & step, ggml_tensor * cache, ggml_tensor * rows) {
-    ggml_tensor * flat = ggml_reshape_2d(ctx0, cache, cache->ne[0], cache->ne[1] * cache->ne[2]);
-    ggml_build_forward_expand(gf, ggml_set_rows(ctx0, flat, rows, inp->kv_idxs));
+// A diagonal's cells have their segments' K/V in the cache as well: nothing else is there while segments are in flight.
+ggml_tensor * armt_graph::view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache) {
+    const bool    open    = step.type == ARMT_STEP_OPEN;
+    const int64_t n_batch = open ? step.n_seqs : c.n;
+    const int64_t n_rows  = (n_batch - 1) * memory.n_kv_stride(open) + cache->ne[1];
+    return ggml_view_2d(ctx0, cache, cache->ne[0], n_rows, cache->nb[1], memory.kv_offset(cache, c.il, step.seq_id));
+}
 
+ggml_tensor * armt_graph::view_kv(const armt_step & step, cells c, ggml_tensor * cache) {
+    const bool    open        = step.type == ARMT_STEP_OPEN;
+    const int64_t n_batch     = open ? step.n_seqs : c.n;
     const int64_t n_embd_head = cache->ne[0] / n_head_kv;
-    return ggml_view_4d(ctx0, cache, n_embd_head, step.n_kv, n_head_kv, step.n_seqs, cache->nb[1], ggml_row_size(cache->type, n_embd_head), cache->nb[2],
-                        step.seq_id * cache->nb[2]);
+    return ggml_view_4d(ctx0, cache, n_embd_head, step.n_kv, n_head_kv, n_batch, cache->nb[1], ggml_row_size(cache->type, n_embd_head),
+                        memory.n_kv_stride(open) * cache->nb[1], memory.kv_offset(cache, c.il, step.seq_id));
 }
 
-ggml_tensor * armt_graph::build_kv_whole(ggml_type type, ggml_tensor * rows) {
-    // rounded as in the cache, so that both kinds of step compute the same
-    if (type != GGML_TYPE_F32) {
-        rows = ggml_cast(ctx0, ggml_is_quantized(type) ? ggml_cont(ctx0, rows) : rows, type);
-    }
-    return ggml_permute(ctx0, rows, 0, 2, 1, 3);
-}
-
-ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, cells c) {
+ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * kq_mask, cells c) {
     const int64_t n_rows  = q->ne[2];
     const int64_t n_batch = q->ne[3];
     const float   scale   = 1.0f / sqrtf(float(n_embd_head_k));
@@ -95,7 +99,7 @@ ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml
 
     ggml_tensor * cur;
     if (cparams.flash_attn) {
-        cur = ggml_flash_attn_ext(ctx0, q, k, v, inp->kq_mask, scale, 0.0f, 0.0f);
+        cur = ggml_flash_attn_ext(ctx0, q, k, v, kq_mask, scale, 0.0f, 0.0f);
         ggml_prec_set_acc(cur, GGML_PREC_F32);
         for (uint32_t il = c.il; il < c.il + c.n; ++il) {
             res->add_fused_node({LLM_FUSED_OP_FLASH_ATTN, cur, int(il)});
@@ -105,7 +109,7 @@ ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml
         ggml_prec_set_acc(kq, GGML_PREC_F32);
         cb(kq, "kq", c.il);
 
-        kq = ggml_soft_max_ext(ctx0, kq, inp->kq_mask, scale, 0.0f);
+        kq = ggml_soft_max_ext(ctx0, kq, kq_mask, scale, 0.0f);
         cb(kq, "kq_soft_max", c.il);
 
         cur = ggml_mul_mat(ctx0, ggml_cont(ctx0, ggml_transpose(ctx0, v)), kq);
@@ -119,7 +123,17 @@ ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml
     return cur;
 }
 
-ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x) {
+// a + b where the view is. ggml has this as ggml_add_inplace only, whose place is a's.
+static ggml_tensor * add_into(ggml_tensor * view, ggml_tensor * a, ggml_tensor * b) {
+    GGML_ASSERT(ggml_are_same_shape(view, a) && ggml_are_same_shape(a, b));
+    memset(view->op_params, 0, sizeof(view->op_params)); // an offset, which the operation would take for its own
+    view->op     = GGML_OP_ADD;
+    view->src[0] = a;
+    view->src[1] = b;
+    return view;
+}
+
+ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x, ggml_tensor * into) {
     ggml_tensor * cur = build_product(model.attn_output, model.attn_output_b, c, attn);
     cb(cur, "attn_out", c.il);
 
@@ -136,7 +150,7 @@ ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tens
     cur = build_product(model.ffn_down, model.ffn_down_b, c, cur);
     cb(cur, "ffn_out", c.il);
 
-    cur = ggml_add(ctx0, cur, residual);
+    cur = into == nullptr ? ggml_add(ctx0, cur, residual) : add_into(into, cur, residual);
     cb(cur, "l_out", c.il);
     return cur;
 }

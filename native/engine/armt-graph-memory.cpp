@@ -51,13 +51,14 @@ ggml_tensor * armt_graph::merge_heads(ggml_tensor * x) {
 }
 
 ggml_tensor * armt_graph::build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom) {
+    const int64_t n_value = n_embd / model.armt.n_head;
+
     ggml_tensor * cur = ggml_mul_mat(ctx0, az, features);
     ggml_prec_set_acc(cur, GGML_PREC_F32);
-    if (!model.armt.use_denom) {
-        return cur;
-    }
-    const int64_t n_value = az->ne[1] - 1;
     ggml_tensor * values  = ggml_view_4d(ctx0, cur, n_value, cur->ne[1], cur->ne[2], cur->ne[3], cur->nb[1], cur->nb[2], cur->nb[3], 0);
+    if (!model.armt.use_denom) {
+        return az->ne[1] == n_value ? cur : ggml_cont(ctx0, values);
+    }
     ggml_tensor * sums    = ggml_view_4d(ctx0, cur, 1, cur->ne[1], cur->ne[2], cur->ne[3], cur->nb[1], cur->nb[2], cur->nb[3], n_value * cur->nb[0]);
 
     *denom = ggml_scale_bias(ctx0, ggml_cont(ctx0, sums), 1.0f, ARMT_EPS);
@@ -67,7 +68,8 @@ ggml_tensor * armt_graph::build_recall(ggml_tensor * az, ggml_tensor * features,
 ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az) {
     ggml_tensor * denom = nullptr;
     ggml_tensor * cur   = build_recall(az, build_dpfp(model.memory_q, c, x), &denom);
-    cur = ggml_add(ctx0, x, merge_heads(cur));
+    cur = merge_heads(cur);
+    cur = x->view_src != nullptr ? ggml_add_inplace(ctx0, x, cur) : ggml_add(ctx0, x, cur);
     cb(cur, "memory_read", c.il);
     return cur;
 }
@@ -96,6 +98,7 @@ void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool
     ggml_prec_set_acc(delta, GGML_PREC_F32);
     cb(delta, "memory_delta", c.il);
 
+    az = ggml_view_4d(ctx0, az, az->ne[0], delta->ne[1], az->ne[2], az->ne[3], az->nb[1], az->nb[2], az->nb[3], 0); // the rows that are not zero
     ggml_build_forward_expand(gf, ggml_add_inplace(ctx0, az, delta));
 }
 

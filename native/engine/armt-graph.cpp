@@ -31,6 +31,7 @@ void armt_graph::build_reserve() {
     step.n_text   = config.n_rows_max;
     step.n_mem    = config.n_mem;
     step.n_kv     = config.n_kv_max;
+    step.whole    = false;
     step.out_rows = std::vector<uint32_t>(n_out);
     build_open(step);
 
@@ -39,13 +40,14 @@ void armt_graph::build_reserve() {
         step.n_text = config.n_segment;
         step.layer1 = config.n_layer;
         step.inject = true;
+        step.n_kv   = config.n_kv(step.n_rows());
         step.first_in_layer.resize(config.n_layer);
         step.out_rows.resize(std::min(n_out, config.n_segment));
         build_diagonal(step);
     }
 }
 
-void armt_graph::build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_batch, bool trim) {
+void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool trim) {
     auto input = std::make_unique<llm_graph_input_armt>(step);
 
     // The allocator puts one tensor behind the other. On a CPU whose vectors fill a cache line, activations that start within one cost 15 % of
@@ -65,12 +67,13 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_
     if (step.n_text > 0 && (open || step.inject)) {
         input->tokens = make("inp_tokens", GGML_TYPE_I32, {int64_t(step.n_text) * step.n_seqs, 1, 1, 1});
     }
-    input->pos     = make("inp_pos", GGML_TYPE_I32, {n_rows * n_batch, 1, 1, 1});
-    input->kq_mask = make("inp_kq_mask", GGML_TYPE_F16, {n_kv, n_rows, 1, step.n_seqs});
-    if (open) {
-        input->n_kv_max = memory.get_config().n_kv_max;
-        input->kv_idxs  = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
-    } else if (model.armt.use_denom && model.armt.correction) {
+    if (!step.whole) {
+        input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * n_batch, 1, 1, 1});
+        input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.n_seqs});
+        input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
+        input->n_kv_stride = memory.n_kv_stride(open);
+    }
+    if (!open && model.armt.use_denom && model.armt.correction) {
         input->later = make("inp_later", GGML_TYPE_F32, {1, 1, 1, int64_t(step.layer1 - step.layer0)});
     }
     if (trim) {
@@ -81,11 +84,31 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_
     inp = static_cast<llm_graph_input_armt *>(res->add_input(std::move(input)));
 }
 
+armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, uint32_t il, int64_t n_total) {
+    const auto of_rows = [&](ggml_tensor * t) { return ggml_view_1d(ctx0, t, n_total, 0); };
+    if (step.whole) {
+        const auto & constants = memory.get_constants(il);
+        return {of_rows(constants.pos), of_rows(constants.kv_idxs), constants.kq_mask};
+    }
+    return {of_rows(inp->pos), of_rows(inp->kv_idxs), inp->kq_mask};
+}
+
+ggml_tensor * armt_graph::build_text_embeddings() {
+    if (model.output_is_tied) {
+        // The embeddings are on the CPU, but tied ones are on the GPU too, as the output's weights: then the whole step can be one graph there.
+        ggml_tensor *            rows = ggml_get_rows(ctx0, model.output, inp->tokens);
+        const ggml_backend_dev_t dev  = model.dev_output();
+        if (dev != nullptr && ggml_backend_dev_supports_op(dev, rows)) {
+            return rows;
+        }
+    }
+    return ggml_get_rows(ctx0, model.tok_embd, inp->tokens);
+}
+
 ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
     ggml_tensor * text = nullptr;
     if (inp->tokens != nullptr) {
-        text = ggml_get_rows(ctx0, model.tok_embd, inp->tokens);
-        text = ggml_reshape_3d(ctx0, text, n_embd, step.n_text, step.n_seqs);
+        text = ggml_reshape_3d(ctx0, build_text_embeddings(), n_embd, step.n_text, step.n_seqs);
         cb(text, "inp_embd", -1);
     }
     if (step.n_mem == 0) {
@@ -107,7 +130,7 @@ void armt_graph::build_open(const armt_step & step) {
     const int64_t n_out = step.out_rows.size();
     const int64_t n_mem = int64_t(step.n_mem) * step.n_seqs;
 
-    build_inputs(step, step.n_kv, step.n_seqs, n_out + n_mem > 0);
+    build_inputs(step, step.n_seqs, n_out + n_mem > 0);
 
     ggml_tensor * cur = build_embeddings(step);
     for (uint32_t il = 0; il < n_layer; ++il) {
@@ -154,7 +177,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
     const int64_t n_out  = step.out_rows.size();
     // a batched product computes all rows of all its cells
     const bool trim = batches.front().il + 1 == n_layer;
-    build_inputs(step, n_rows, n_widest, trim);
+    build_inputs(step, n_widest, trim);
 
     if (step.inject) {
         ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
@@ -177,9 +200,10 @@ void armt_graph::build_diagonal(const armt_step & step) {
             continue;
         }
 
-        cur = build_layer_end(c, attn, cur);
+        // the outputs take the places of the next layers' inputs, which those have read by now
+        cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
         ggml_build_forward_expand(gf, cur);
-        build_next_inputs(step, c, cur);
+        build_next_device(step, c);
         build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]), az, false, later);
 
         if (c.il + c.n == n_layer && n_out > 0) {
@@ -189,15 +213,12 @@ void armt_graph::build_diagonal(const armt_step & step) {
     }
 }
 
-// Layer il's output becomes layer il + 1's input of the next diagonal.
-void armt_graph::build_next_inputs(const armt_step & step, cells c, ggml_tensor * outputs) {
-    const uint32_t n_next = c.il + c.n == n_layer ? c.n - 1 : c.n;
-    for (uint32_t i = 0; i < n_next;) {
-        // inputs of layers on another device are another tensor
-        const uint32_t n  = memory.n_same_device(c.il + i + 1, n_next - i);
-        ggml_tensor * from = ggml_view_3d(ctx0, outputs, n_embd, step.n_rows(), n, outputs->nb[1], outputs->nb[2], i * outputs->nb[2]);
-        ggml_build_forward_expand(gf, ggml_cpy(ctx0, from, memory.view_inputs(ctx0, c.il + i + 1, n, step.n_rows(), step.seq_id)));
-        i += n;
+// Where the next layer is on another device, its input is another tensor than the output.
+void armt_graph::build_next_device(const armt_step & step, cells c) {
+    const uint32_t il = c.il + c.n;
+    if (il < n_layer && memory.n_same_device(il - 1, 2) == 1) {
+        ggml_tensor * from = memory.view_outputs(ctx0, il - 1, 1, step.n_rows(), step.seq_id);
+        ggml_build_forward_expand(gf, ggml_cpy(ctx0, from, memory.view_inputs(ctx0, il, 1, step.n_rows(), step.seq_id)));
     }
 }
 

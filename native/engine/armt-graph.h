@@ -31,15 +31,24 @@ private:
 
     void build_open    (const armt_step & step);
     void build_diagonal(const armt_step & step);
-    void build_next_inputs(const armt_step & step, cells c, ggml_tensor * outputs);
+    void build_next_device(const armt_step & step, cells c);
     void build_logits  (ggml_tensor * rows);
     void build_reserve ();
 
     // {n_embd, n_rows, n_seqs}: embeddings of the text rows, then the memory tokens
     ggml_tensor * build_embeddings(const armt_step & step);
+    ggml_tensor * build_text_embeddings();
+
+    // What all cells (or sequences) of a batch share, of the device that the layer is on
+    struct rows_info {
+        ggml_tensor * pos;     // I32 [n_rows*n_batch]
+        ggml_tensor * kv_idxs; // I64 [n_rows*n_batch]
+        ggml_tensor * kq_mask; // F16 {n_kv, n_rows, 1, 1 or n_batch}
+    };
+    rows_info view_rows_info(const armt_step & step, uint32_t il, int64_t n_total);
 
     // trim: the last layer is computed for some rows only, see build_last_rows
-    void build_inputs(const armt_step & step, uint32_t n_kv, uint32_t n_batch, bool trim);
+    void build_inputs(const armt_step & step, uint32_t n_batch, bool trim);
 
     // Of {ne0, n_rows, n_batch}, the rows that something looks at after the last layer: those with outputs, then all memory rows
     ggml_tensor * build_last_rows(ggml_tensor * x);
@@ -58,14 +67,15 @@ private:
     // Attention before its output projection, {n_head*n_embd_head, n_rows, n_batch}
     ggml_tensor * build_attn(const armt_step & step, cells c, ggml_tensor * x);
     // q: {n_embd_head, n_head, n_rows, n_batch}; k, v: {n_embd_head, n_kv, n_head_kv, n_batch}
-    ggml_tensor * build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, cells c);
-    // The open segment's K or V cache with the new rows in it
-    ggml_tensor * build_kv_open(const armt_step & step, ggml_tensor * cache, ggml_tensor * rows);
-    // K or V of whole segments: {n_embd_head, n_head_kv, n_rows, n_batch}
-    ggml_tensor * build_kv_whole(ggml_type type, ggml_tensor * rows);
+    ggml_tensor * build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * kq_mask, cells c);
 
-    // Output projection, residual, MLP, residual
-    ggml_tensor * build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x);
+    // The part of the K or V cache that the batch's attention sees, as build_attn_core takes it
+    ggml_tensor * view_kv(const armt_step & step, cells c, ggml_tensor * cache);
+    // The same part as {n_embd_kv, rows}, where kv_idxs says which rows are whose
+    ggml_tensor * view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache);
+
+    // Output projection, residual, MLP, residual. into: where the result goes, or nullptr.
+    ggml_tensor * build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x, ggml_tensor * into = nullptr);
 
     //
     // armt-graph-memory.cpp: the associative memory (arXiv 2407.04841, sec. 3)
@@ -78,10 +88,10 @@ private:
     ggml_tensor * split_heads(ggml_tensor * x);
     ggml_tensor * merge_heads(ggml_tensor * x);
 
-    // what features recall: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
+    // what features recall from az: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
     ggml_tensor * build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom);
 
-    // x + memory read with x; az: {K/h, D/h (+ 1), h, n_batch}
+    // x + memory read with x, in x's place where x is a layer's input in the memory; az: as llama_memory_armt::view_memory_of_layer(s)
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
 
     // Writes memory rows {n_embd, n_mem, n_batch} to az. first: az is zero. later: see the input of that name, or nullptr.

@@ -33,8 +33,10 @@ void llm_graph_input_armt::set_input(const llama_ubatch *) {
         }
         set_values(later, values);
     }
-    set_pos();
-    set_mask();
+    if (pos != nullptr) {
+        set_pos();
+        set_mask();
+    }
     set_ids();
 }
 
@@ -47,13 +49,11 @@ void llm_graph_input_armt::set_pos() const {
     }
     set_values(pos, values);
 
-    if (kv_idxs != nullptr) {
-        std::vector<int64_t> idxs(kv_idxs->ne[0]);
-        for (size_t i = 0; i < idxs.size(); ++i) {
-            idxs[i] = int64_t(step->seq_id + i / n_rows) * n_kv_max + values[i];
-        }
-        set_values(kv_idxs, idxs);
+    std::vector<int64_t> idxs(kv_idxs->ne[0]);
+    for (size_t i = 0; i < idxs.size(); ++i) {
+        idxs[i] = int64_t(i / n_rows) * n_kv_stride + values[i];
     }
+    set_values(kv_idxs, idxs);
 }
 
 // causal over the rows of the segment

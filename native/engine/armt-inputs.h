@@ -13,14 +13,15 @@ public:
     bool can_reuse(const llm_graph_params & params) override;
 
     ggml_tensor * tokens   = nullptr; // I32 [n_seqs*n_text]
+    // of a step that is not whole
     ggml_tensor * pos      = nullptr; // I32 [n_rows*n_seqs, or n_rows times the widest batch of cells]: positions in the segment
     ggml_tensor * kq_mask  = nullptr; // F16 {n_kv, n_rows, 1, n_seqs}
-    ggml_tensor * kv_idxs  = nullptr; // I64 [n_rows*n_seqs]: rows of the flat K/V cache
+    ggml_tensor * kv_idxs  = nullptr; // I64, as pos: rows of the flat K/V cache from the first sequence (or cell) on
     ggml_tensor * out_ids  = nullptr; // I32 [n_outputs]
     ggml_tensor * last_ids = nullptr; // I32 [n_outputs + n_mem*n_seqs]: rows that the last layer has to compute
     ggml_tensor * later    = nullptr; // F32 {1, 1, 1, n_cells}: 0 in the first segment, else 1
 
-    uint32_t n_kv_max = 0; // rows of one sequence in the K/V cache
+    uint32_t n_kv_stride = 0; // rows from one sequence (or cell) to the next in the flat K/V cache
 
 private:
     const armt_step * step;

@@ -10,6 +10,7 @@
 #include "llama-impl.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -37,6 +38,12 @@ llama_memory_armt::~llama_memory_armt() {
 
 void llama_memory_armt::attach(llama_context * context) {
     lctx = context;
+
+    const ggml_backend_dev_t dev = model.dev_layer(0);
+    if (dev != nullptr) {
+        // a function of patches/ggml-cuda
+        backend_replays = reinterpret_cast<uint64_t (*)()>(ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(dev), "ggml_backend_cuda_graph_replays"));
+    }
     // contexts that only estimate sizes are nobody's
     if (!model.hparams.no_alloc) {
         id = armt_register(this);
@@ -59,7 +66,7 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
     const auto ctx_of = [&](ggml_backend_buffer_type_t buft) {
         ggml_context_ptr & ctx = ctxs[buft];
         if (!ctx) {
-            ctx.reset(ggml_init({ggml_tensor_overhead() * 4 * config.n_layer, nullptr, true}));
+            ctx.reset(ggml_init({ggml_tensor_overhead() * 8 * config.n_layer, nullptr, true}));
         }
         return ctx.get();
     };
@@ -67,23 +74,30 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
         return on_device ? ggml_backend_dev_buffer_type(model.dev_layer(il)) : ggml_backend_cpu_buffer_type();
     };
 
-    for (uint32_t il = 0; il < config.n_layer; ++il) {
-        ggml_context * ctx = ctx_of(buft_of(il, offload));
-        layers.push_back({ggml_new_tensor_3d(ctx, type_k, hparams.n_embd_k_gqa(il), config.n_kv_max, n_seq),
-                          ggml_new_tensor_3d(ctx, type_v, hparams.n_embd_v_gqa(il), config.n_kv_max, n_seq)});
-        ggml_format_name(layers[il].k, "cache_k_l%u", il);
-        ggml_format_name(layers[il].v, "cache_v_l%u", il);
-    }
     for (uint32_t il = 0, end = 0; il < config.n_layer; il = end) {
         while (end < config.n_layer && model.dev_layer(end) == model.dev_layer(il)) {
             ++end;
         }
-        ggml_context * ctx = ctx_of(buft_of(il, true));
-        layer_group group = {il, end, nullptr, nullptr};
-        group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), n_value_rows(), model.armt.n_head * (end - il), n_seq);
+        layer_group group = {};
+        group.layer0 = il;
+        group.layer1 = end;
+
+        ggml_context * ctx_kv = ctx_of(buft_of(il, offload));
+        group.k = ggml_new_tensor_4d(ctx_kv, type_k, hparams.n_embd_k_gqa(il), config.n_kv_max, n_seq, end - il);
+        group.v = ggml_new_tensor_4d(ctx_kv, type_v, hparams.n_embd_v_gqa(il), config.n_kv_max, n_seq, end - il);
+        ggml_format_name(group.k, "cache_k_l%u", il);
+        ggml_format_name(group.v, "cache_v_l%u", il);
+
+        ggml_context * ctx    = ctx_of(buft_of(il, true));
+        const int64_t  n_rows = config.n_segment + config.n_mem;
+        group.whole.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
+        group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
+        group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
+        ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
+        group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
-            group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, config.n_segment + config.n_mem, end - il, n_seq);
+            group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1, n_seq);
             ggml_format_name(group.x, "armt_inputs_l%u", il);
         }
         groups.push_back(group);
@@ -108,6 +122,30 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
                        ggml_backend_buffer_get_size(buffer.get()) / 1024.0 / 1024.0);
         ctxs_bufs.emplace_back(std::move(ctx), std::move(buffer));
     }
+    if (!hparams.no_alloc) {
+        set_constants();
+    }
+}
+
+void llama_memory_armt::set_constants() {
+    const uint32_t n_rows = config.n_segment + config.n_mem;
+    const uint32_t n_kv   = config.n_kv(n_rows);
+
+    std::vector<ggml_fp16_t> mask(size_t(n_kv) * n_rows, ggml_fp32_to_fp16(-INFINITY));
+    for (size_t ir = 0; ir < n_rows; ++ir) {
+        std::fill_n(mask.begin() + ir * n_kv, ir + 1, ggml_fp32_to_fp16(0.0f));
+    }
+    for (const layer_group & group : groups) {
+        std::vector<int32_t> pos;
+        std::vector<int64_t> idxs;
+        for (uint32_t i = 0; i < group.n_layers() * n_rows; ++i) {
+            pos.push_back(i % n_rows);
+            idxs.push_back(int64_t(i / n_rows) * n_kv_stride(false) + i % n_rows);
+        }
+        ggml_backend_tensor_set(group.whole.pos, pos.data(), 0, ggml_nbytes(group.whole.pos));
+        ggml_backend_tensor_set(group.whole.kv_idxs, idxs.data(), 0, ggml_nbytes(group.whole.kv_idxs));
+        ggml_backend_tensor_set(group.whole.kq_mask, mask.data(), 0, ggml_nbytes(group.whole.kq_mask));
+    }
 }
 
 const llama_memory_armt::layer_group & llama_memory_armt::group_of(uint32_t il) const {
@@ -130,10 +168,20 @@ ggml_tensor * llama_memory_armt::view_memory_of_layers(ggml_context * ctx, uint3
 }
 
 ggml_tensor * llama_memory_armt::view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const {
-    const layer_group & group = group_of(il);
-    const ggml_tensor * x     = group.x;
-    const size_t        first = (il - group.layer0) * x->nb[2] + seq_id * x->nb[3];
-    return ggml_view_3d(ctx, group.x, x->ne[0], n_rows, n_cells, x->nb[1], x->nb[2], first);
+    return view_x(ctx, group_of(il), il - group_of(il).layer0, n_cells, n_rows, seq_id);
+}
+
+ggml_tensor * llama_memory_armt::view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const {
+    return view_x(ctx, group_of(il), il - group_of(il).layer0 + 1, n_cells, n_rows, seq_id);
+}
+
+ggml_tensor * llama_memory_armt::view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const {
+    const ggml_tensor * x = group.x;
+    return ggml_view_3d(ctx, group.x, x->ne[0], n_rows, n, x->nb[1], x->nb[2], i * x->nb[2] + seq_id * x->nb[3]);
+}
+
+size_t llama_memory_armt::kv_offset(const ggml_tensor * cache, uint32_t il, llama_seq_id seq_id) const {
+    return (il - group_of(il).layer0) * cache->nb[3] + seq_id * cache->nb[2];
 }
 
 uint32_t llama_memory_armt::n_same_device(uint32_t il, uint32_t n_max) const {
@@ -281,27 +329,28 @@ bool llama_memory_armt::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) 
 void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) const {
     // views of one tensor cannot be copied onto each other by ggml_backend_tensor_copy without a context of their own
     ggml_context_ptr ctx { ggml_init({ggml_tensor_overhead() * 8, nullptr, true}) };
-    const auto copy = [&](ggml_tensor * t, int dim, int64_t n_rows) {
+    const auto copy = [&](ggml_tensor * t, size_t offset, int dim, int64_t n_rows) {
         if (t == nullptr || n_rows == 0) {
             return;
         }
         ggml_reset(ctx.get());
         const int64_t n  = n_rows * t->nb[1] / ggml_type_size(t->type) * ggml_blck_size(t->type);
-        ggml_tensor * from = ggml_view_1d(ctx.get(), t, n, src * t->nb[dim]);
-        ggml_tensor * to   = ggml_view_1d(ctx.get(), t, n, dst * t->nb[dim]);
+        ggml_tensor * from = ggml_view_1d(ctx.get(), t, n, offset + src * t->nb[dim]);
+        ggml_tensor * to   = ggml_view_1d(ctx.get(), t, n, offset + dst * t->nb[dim]);
         ggml_backend_view_init(from);
         ggml_backend_view_init(to);
         ggml_backend_tensor_copy(from, to);
     };
     const armt_sequence & seq = sequences[src];
     lctx->synchronize();
-    for (const layer & l : layers) {
-        copy(l.k, 2, seq.n_open);
-        copy(l.v, 2, seq.n_open);
-    }
     for (const layer_group & group : groups) {
-        copy(group.az, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
-        copy(group.x, 3, seq.n_in_flight() == 0 ? 0 : group.x->ne[1] * group.x->ne[2]);
+        for (ggml_tensor * cache : {group.k, group.v}) {
+            for (uint32_t i = 0; i < group.n_layers(); ++i) {
+                copy(cache, i * cache->nb[3], 2, seq.n_open);
+            }
+        }
+        copy(group.az, 0, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
+        copy(group.x, 0, 3, seq.n_in_flight() == 0 ? 0 : group.x->ne[1] * group.x->ne[2]);
     }
 }
 
@@ -367,13 +416,26 @@ armt_context_info llama_memory_armt::get_info() const {
     info.d_key              = model.armt.n_key();
     info.d_value            = model.hparams.n_embd / model.armt.n_head;
     info.use_denom          = model.armt.use_denom;
-    for (const layer_group & group : groups) {
-        info.memory_bytes += group.az->nb[3];
-    }
+    info.memory_bytes = sizeof(float) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {
         info.total_bytes += size;
     }
+    const std::lock_guard<std::mutex> lock(stats_mutex);
+    info.n_graphs          = n_graphs;
+    info.n_graphs_reused   = n_graphs_reused;
+    info.n_graphs_replayed = n_graphs_replayed;
     return info;
+}
+
+void llama_memory_armt::count_graph(bool reused, bool replayed) {
+    const std::lock_guard<std::mutex> lock(stats_mutex);
+    n_graphs++;
+    n_graphs_reused   += reused ? 1 : 0;
+    n_graphs_replayed += replayed ? 1 : 0;
+}
+
+uint64_t llama_memory_armt::n_replays() const {
+    return backend_replays != nullptr ? backend_replays() : 0;
 }
 
 armt_sequence_stats llama_memory_armt::get_stats(llama_seq_id seq_id) const {

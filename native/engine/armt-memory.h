@@ -12,7 +12,8 @@
 #include <vector>
 
 // The memory of a context for ARMT models. For each sequence it holds, in tensors,
-//   - the associative memory of each layer in float32, A and z side by side: row j < D/h of a head is column j of A, row D/h is z;
+//   - the associative memory of each layer in float32, A and z side by side: row j < D/h of a head is column j of A, row D/h is z, and rows of
+//     zeros follow up to a multiple of 4, so that the rows of products with it start where wide loads and stores can;
 //   - K and V of the open segment;
 //   - with the diagonal schedule, the inputs of the layers that in-flight segments wait for;
 // and, in an armt_sequence, the rest. None of it grows with the number of tokens.
@@ -81,6 +82,12 @@ public:
     armt_sequence_stats get_stats(llama_seq_id seq_id) const;
     void publish_stats(llama_seq_id seq_id);
 
+    // Counts a graph evaluation of the context.
+    void count_graph(bool reused, bool replayed);
+
+    // CUDA graphs that the layers' backend replayed in this process so far; 0 where it does not count them
+    uint64_t n_replays() const;
+
     // Copies layer il's memory; buffers as in armt_api.read_memory.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
@@ -88,19 +95,33 @@ public:
     // tensors
     //
 
-    ggml_type type_k() const { return layers[0].k->type; }
-    ggml_type type_v() const { return layers[0].v->type; }
+    ggml_type type_k() const { return groups[0].k->type; }
+    ggml_type type_v() const { return groups[0].v->type; }
 
-    // {K/h, D/h (+ 1), h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
+    // {K/h, D/h (+ 1) padded, h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
     ggml_tensor * view_memory_of_layer (ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
     ggml_tensor * view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const;
 
-    // {n_embd_kv, n_kv_max, n_seq_max}
-    ggml_tensor * get_k(uint32_t il) const { return layers[il].k; }
-    ggml_tensor * get_v(uint32_t il) const { return layers[il].v; }
+    // {n_embd_kv, n_kv_max, n_seq_max, n_layers}, of all layers that are on the layer's device
+    ggml_tensor * get_k(uint32_t il) const { return group_of(il).k; }
+    ggml_tensor * get_v(uint32_t il) const { return group_of(il).v; }
 
-    // {D, n_rows, n_cells}: the inputs of n_cells layers, il the first
-    ggml_tensor * view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
+    // bytes from the start of such a tensor to a sequence in a layer
+    size_t kv_offset(const ggml_tensor * cache, uint32_t il, llama_seq_id seq_id) const;
+    // rows from one sequence to the next, or from one layer to the next
+    uint32_t n_kv_stride(bool sequences) const { return sequences ? config.n_kv_max : config.n_kv_max * n_seq_max(); }
+
+    // What a whole segment's rows need to know, for one sequence in one or more consecutive layers
+    struct constants {
+        ggml_tensor * pos;     // I32 [(S + M)*n_layers]: positions in the segment
+        ggml_tensor * kv_idxs; // I64 [(S + M)*n_layers]: rows of the flat K/V cache from the first layer on
+        ggml_tensor * kq_mask; // F16 {n_kv, S + M}: causal
+    };
+    const constants & get_constants(uint32_t il) const { return group_of(il).whole; }
+
+    // {D, n_rows, n_cells}: the inputs of n_cells layers, il the first, or their outputs, which are the next layers' inputs
+    ggml_tensor * view_inputs (ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
+    ggml_tensor * view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
 
     // consecutive layers from il on, at most n_max, that are on one device
     uint32_t n_same_device(uint32_t il, uint32_t n_max) const;
@@ -109,17 +130,17 @@ public:
     uint32_t n_batched(uint32_t il, uint32_t n_max) const;
 
 private:
-    struct layer {
-        ggml_tensor * k;
-        ggml_tensor * v;
-    };
-
-    // The memory and pipeline tensors of layers that are on one device
+    // The tensors of layers that are on one device
     struct layer_group {
         uint32_t layer0;
         uint32_t layer1;
-        ggml_tensor * az; // F32 {K/h, D/h (+ 1), h*(layer1 - layer0), n_seq_max}
-        ggml_tensor * x;  // F32 {D, S + M, layer1 - layer0, n_seq_max}, diagonal schedule only
+        ggml_tensor * k;
+        ggml_tensor * v;
+        ggml_tensor * az; // F32 {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
+        ggml_tensor * x;  // F32 {D, S + M, layer1 - layer0 + 1, n_seq_max}: inputs and the last layer's output; diagonal schedule only
+        constants     whole;
+
+        uint32_t n_layers() const { return layer1 - layer0; }
     };
 
     const llama_model_armt & model;
@@ -129,19 +150,26 @@ private:
     uint64_t        id   = 0;
     llama_context * lctx = nullptr;
 
-    std::vector<layer>       layers;
     std::vector<layer_group> groups;
     std::vector<std::pair<ggml_context_ptr, ggml_backend_buffer_ptr>> ctxs_bufs;
 
     std::vector<armt_sequence> sequences;
 
+    uint64_t (*backend_replays)(void) = nullptr;
+
     mutable std::mutex               stats_mutex;
+    uint64_t n_graphs          = 0;
+    uint64_t n_graphs_reused   = 0;
+    uint64_t n_graphs_replayed = 0;
     std::vector<armt_sequence_stats> published_stats;
 
-    uint32_t n_value_rows() const; // D/h, and one more for z
+    uint32_t n_value_rows() const; // D/h, and one more for z, without the rows of zeros
     const layer_group & group_of(uint32_t il) const;
 
+    ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const;
+
     void create_tensors(ggml_type type_k, ggml_type type_v, bool offload);
+    void set_constants();
     void clear_sequence(llama_seq_id seq_id);
     void copy_tensors(llama_seq_id src, llama_seq_id dst) const;
 
@@ -149,6 +177,9 @@ private:
     void read_sequence (llama_io_read_i  & io, llama_seq_id seq_id);
 
     std::vector<uint32_t> state_sizes() const;
+
+    // calls fn(tensor, offset, size) for each stretch of a sequence's A and z, without the rows of zeros
+    template <typename F> void each_memory(llama_seq_id seq_id, F fn) const;
 };
 
 // Carries a step to the graph builder.

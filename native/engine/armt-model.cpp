@@ -36,7 +36,8 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
     memory_embd = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem}, 0);
     output_norm = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "weight"), {n_embd}, 0);
     output      = create_tensor(tn(LLM_TENSOR_OUTPUT,      "weight"), {n_embd, n_vocab}, TENSOR_NOT_REQUIRED);
-    if (output == nullptr) {
+    output_is_tied = output == nullptr;
+    if (output_is_tied) {
         output = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD, "weight"), {n_embd, n_vocab}, TENSOR_DUPLICATED);
     }
     rope_freqs = create_tensor(tn(LLM_TENSOR_ROPE_FREQS, "weight", 0), {n_rot / 2}, TENSOR_NOT_REQUIRED);

@@ -24,6 +24,8 @@ struct llama_model_armt : public llama_model_base {
 
     armt_hparams armt;
 
+    bool output_is_tied = false; // the output's weights are the token embeddings
+
     ggml_tensor * memory_embd = nullptr; // {n_embd, n_mem}
     ggml_tensor * rope_freqs  = nullptr; // {n_rot/2}, optional
 

@@ -45,11 +45,15 @@ armt_context_options armt_get_options() {
     return pending_options;
 }
 
+static bool is_gpu(const llama_model_armt & model) {
+    const ggml_backend_dev_t dev = model.dev_layer(0);
+    return dev != nullptr && ggml_backend_dev_type(dev) != GGML_BACKEND_DEVICE_TYPE_CPU;
+}
+
 // On a CPU a diagonal's batched products do no more at once than one layer's product already keeps busy, and their working set leaves the
 // caches, so the plain order is as fast and needs no pipeline. On a GPU one cell fills a fraction of the device (arXiv 2506.05229, fig. 1).
 static bool pays_off(const llama_model_armt & model) {
-    const ggml_backend_dev_t dev = model.dev_layer(0);
-    return dev != nullptr && ggml_backend_dev_type(dev) != GGML_BACKEND_DEVICE_TYPE_CPU;
+    return is_gpu(model);
 }
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model, const llama_cparams & cparams) {
@@ -68,6 +72,8 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     }
     config.n_rows_max = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
     config.n_kv_max   = GGML_PAD(config.n_segment_max + config.n_mem, 256);
+    // elsewhere CUDA's attention neither skips hidden tiles nor shares K/V among grouped heads; a CPU computes what is hidden
+    config.n_kv_multiple = is_gpu(model) ? 256 : 32;
     return config;
 }
 

@@ -6,6 +6,10 @@ static uint32_t pad(uint32_t n, uint32_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
+uint32_t armt_config::n_kv(uint32_t n_rows) const {
+    return std::min(pad(n_rows, n_kv_multiple), n_kv_max);
+}
+
 llama_pos armt_sequence::pos_last() const {
     return empty() ? -1 : pos_open + llama_pos(n_open + pending.size()) - 1;
 }
@@ -131,6 +135,8 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     step.n_mem  = config.n_mem;
     step.layer0 = inject ? 0 : layer0;
     step.layer1 = in_flight ? layer1 : 1;
+    step.n_kv   = config.n_kv(step.n_rows());
+    step.whole  = step.n_text == config.n_segment;
     if (inject) {
         take_pending(step.n_text, step);
     }
@@ -162,8 +168,9 @@ void armt_sequence::make_open(const armt_config & config, armt_step & step, uint
     step.n_mem  = close ? config.n_mem : 0;
     step.first  = n_segments == 0;
     step.n_past = {n_open};
+    step.whole  = n_open == 0 && n_text == config.n_segment && step.n_mem > 0;
     // few rows: a step like the next one, so that its graph can be reused; many rows: nothing computed in vain
-    step.n_kv = std::min(pad(n_open + step.n_rows(), step.n_rows() <= 8 ? 256 : 32), config.n_kv_max);
+    step.n_kv   = step.n_rows() <= 8 && !step.whole ? std::min(pad(n_open + step.n_rows(), 256), config.n_kv_max) : config.n_kv(n_open + step.n_rows());
     take_pending(n_text, step);
     for (uint32_t i = 0; i < n_text; ++i) {
         if (pending[i].out >= 0) {

@@ -18,6 +18,10 @@ struct armt_config {
     uint32_t n_segment_max  = 0; // text tokens in an extended segment
     uint32_t n_rows_max     = 0; // text rows of one step of an open segment
     uint32_t n_kv_max       = 0; // rows of the K/V cache of a sequence
+    uint32_t n_kv_multiple  = 0; // what the attention sees of it is a multiple of this
+
+    // what the attention of n_rows rows sees, those that went before included
+    uint32_t n_kv(uint32_t n_rows) const;
 };
 
 // Segment sizes of a prompt that is known whole (segment_alignment)

@@ -65,6 +65,14 @@ void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, ll
     }
 }
 
+template <typename F> void llama_memory_armt::each_memory(llama_seq_id seq_id, F fn) const {
+    for (const layer_group & group : groups) {
+        for (int64_t i = 0; i < group.az->ne[2]; ++i) {
+            fn(group.az, seq_id * group.az->nb[3] + i * group.az->nb[2], n_value_rows() * group.az->nb[1]);
+        }
+    }
+}
+
 static void write_counts(llama_io_write_i & io, const armt_sequence & seq) {
     write_value<int32_t>(io, seq.pos_first);
     write_value<int32_t>(io, seq.pos_open);
@@ -125,14 +133,13 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
     }
     write_counts(io, seq);
     if (!seq.stale) {
-        for (const layer_group & group : groups) {
-            io.write_tensor(group.az, seq_id * group.az->nb[3], group.az->nb[3]);
-        }
+        each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.write_tensor(az, offset, size); });
     }
     if (seq.n_open > 0) {
-        for (const layer & l : layers) {
-            io.write_tensor(l.k, seq_id * l.k->nb[2], seq.n_open * l.k->nb[1]);
-            io.write_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
+        for (uint32_t il = 0; il < config.n_layer; ++il) {
+            for (ggml_tensor * cache : {get_k(il), get_v(il)}) {
+                io.write_tensor(cache, kv_offset(cache, il, seq_id), seq.n_open * cache->nb[1]);
+            }
         }
     }
     write_value(io, STATE_END);
@@ -162,14 +169,13 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
     // tensors are written when io is done, also after an error: until then the sequence counts as cleared
     clear_sequence(seq_id);
     if (!seq.stale) {
-        for (const layer_group & group : groups) {
-            io.read_tensor(group.az, seq_id * group.az->nb[3], group.az->nb[3]);
-        }
+        each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.read_tensor(az, offset, size); });
     }
     if (seq.n_open > 0) {
-        for (const layer & l : layers) {
-            io.read_tensor(l.k, seq_id * l.k->nb[2], seq.n_open * l.k->nb[1]);
-            io.read_tensor(l.v, seq_id * l.v->nb[2], seq.n_open * l.v->nb[1]);
+        for (uint32_t il = 0; il < config.n_layer; ++il) {
+            for (ggml_tensor * cache : {get_k(il), get_v(il)}) {
+                io.read_tensor(cache, kv_offset(cache, il, seq_id), seq.n_open * cache->nb[1]);
+            }
         }
     }
     if (read_value<uint32_t>(io) != STATE_END) {

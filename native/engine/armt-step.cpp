@@ -3,7 +3,8 @@
 #include <algorithm>
 
 void armt_step::share(const armt_step & other) {
-    n_kv = std::max(n_kv, other.n_kv);
+    n_kv  = std::max(n_kv, other.n_kv);
+    whole = false;
     for (size_t i = 0; i < other.outs.size(); ++i) {
         out_rows.push_back(n_seqs * n_rows() + other.out_rows[i]);
         outs.push_back(other.outs[i]);

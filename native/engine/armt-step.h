@@ -26,7 +26,8 @@ struct armt_step {
     uint32_t     n_text = 0; // text rows of each sequence
     uint32_t     n_mem  = 0; // memory rows of each sequence that follow: the model's, or 0 where the segment stays open
     bool         first  = false; // OPEN: all sequences are in their first segment, so there is nothing to read
-    uint32_t     n_kv   = 0;     // OPEN: rows of the K/V cache that the attention sees
+    uint32_t     n_kv   = 0;     // rows of the K/V cache that the attention sees; the mask hides those beyond its own
+    bool         whole  = false; // all S + M rows of a segment of one sequence, or of the cells: their positions and mask are constants of the memory
     uint32_t     layer0 = 0;     // DIAGONAL: cells are in the layers layer0 .. layer1 - 1
     uint32_t     layer1 = 0;
     bool         inject = false; // DIAGONAL: a new segment enters layer 0
@@ -43,6 +44,7 @@ struct armt_step {
     bool can_share(const armt_step & other) const {
         return type == ARMT_STEP_OPEN && other.type == ARMT_STEP_OPEN && n_text == other.n_text && n_mem == other.n_mem && first == other.first;
     }
+    // It is a batch then, so that no constant fits it.
     void share(const armt_step & other);
 
     // The part of one of the sequences in a shared step, without its outputs
@@ -51,7 +53,7 @@ struct armt_step {
     // whether a graph made for the other step computes this one
     bool same_topology(const armt_step & other) const {
         return type == other.type && seq_id == other.seq_id && n_seqs == other.n_seqs && n_text == other.n_text && n_mem == other.n_mem &&
-               first == other.first && n_kv == other.n_kv && layer0 == other.layer0 && layer1 == other.layer1 && inject == other.inject &&
+               first == other.first && n_kv == other.n_kv && whole == other.whole && layer0 == other.layer0 && layer1 == other.layer1 && inject == other.inject &&
                out_rows.size() == other.out_rows.size();
     }
 };

@@ -12,6 +12,12 @@ const platformPackages = Object.freeze({
 });
 
 /**
+ * The same for the CUDA variant.
+ * @type {Readonly<Record<string, string>>}
+ */
+const cudaPackages = Object.freeze({ "linux-x64": "@node-llama-cpp/linux-x64-cuda" });
+
+/**
  * Every path that the build reads or writes.
  * @typedef {object} Layout
  * @property {string} root folder of this package
@@ -29,21 +35,27 @@ const platformPackages = Object.freeze({
  * @property {string} prebuiltDir folder of the prebuilt ggml libraries
  * @property {string} nodeLlamaCppVersion installed version of node-llama-cpp
  * @property {boolean} sanitize whether libllama is built with AddressSanitizer, beside the plain one (`ARMT_SANITIZE=1`, see native/sanitize.mjs)
- * @property {string} release llama.cpp release, which is also the suffix of the libraries' names, e.g. `v0.5.0`
+ * @property {string} release llama.cpp release, e.g. `v0.5.0`
+ * @property {string} suffix what the libraries' names have between `lib….` and `.so`: the release, `cuda.` before it in the CUDA variant
+ * @property {"cuda" | false} gpu variant of node-llama-cpp that libllama is built for
+ * @property {string} backend CUDA variant: the tuned CUDA backend, which is there where it was built
+ * @property {string} backendCmakeDir CMake's build folder of that
  */
 
 /**
  * Finds what is installed and derives every path. Throws a `BuildError` that names the first thing that is missing.
  * @param {string} root folder of this package
  * @param {{platform?: string, arch?: string, glibc?: string}} [host] for tests: the machine to assume
+ * @param {"cuda" | false} [gpu] variant of node-llama-cpp. Default: `false`, the CPU variant
  * @returns {Layout}
  */
-export function resolveLayout(root, host = {}) {
+export function resolveLayout(root, host = {}, gpu = false) {
     const platform = `${host.platform ?? process.platform}-${host.arch ?? process.arch}`;
-    const platformPackage = platformPackages[platform];
+    const packages = gpu === "cuda" ? cudaPackages : platformPackages;
+    const platformPackage = packages[platform];
     if (platformPackage == null)
         throw new BuildError(
-            `${platform} is not supported yet; supported platforms: ${Object.keys(platformPackages).join(", ")}, with glibc`
+            `${platform} is not supported yet${gpu ? ` with ${gpu}` : ""}; supported platforms: ${Object.keys(packages).join(", ")}, with glibc`
         );
     if ((host.glibc ?? glibcVersion()) === "")
         throw new BuildError(
@@ -71,7 +83,7 @@ export function resolveLayout(root, host = {}) {
     const release = readJson(path.join(llamaDir, "binariesGithubRelease.json")).release;
 
     const prebuilt = findPackage(nodeLlamaCpp, platformPackage);
-    const prebuiltDir = path.join(prebuilt ?? "", "bins", platform);
+    const prebuiltDir = path.join(prebuilt ?? "", "bins", gpu ? `${platform}-${gpu}` : platform);
     if (prebuilt == null || !fs.existsSync(path.join(prebuiltDir, "libggml-base.so")))
         throw new BuildError(
             `the prebuilt ggml libraries (${platformPackage}) are not installed; run \`npm install --include=optional node-llama-cpp@${wanted}\``
@@ -80,7 +92,9 @@ export function resolveLayout(root, host = {}) {
     const nativeDir = path.join(root, "native");
     const buildDir = path.join(nativeDir, "build");
     const sanitize = process.env.ARMT_SANITIZE === "1";
-    const libDir = path.join(buildDir, sanitize ? "lib-sanitize" : "lib");
+    const variant = sanitize ? "-sanitize" : gpu ? `-${gpu}` : "";
+    const libDir = path.join(buildDir, `lib${variant}`);
+    const suffix = gpu ? `${gpu}.${release}` : release;
     return {
         root,
         bundle,
@@ -89,15 +103,19 @@ export function resolveLayout(root, host = {}) {
         nativeDir,
         buildDir,
         tree: path.join(buildDir, "llama.cpp"),
-        cmakeDir: path.join(buildDir, sanitize ? "cmake-sanitize" : "cmake"),
+        cmakeDir: path.join(buildDir, `cmake${variant}`),
         libDir,
-        library: path.join(libDir, `libllama.${release}.so`),
+        library: path.join(libDir, `libllama.${suffix}.so`),
         addon: path.join(root, "build", "Release", "armt.node"),
         log: path.join(buildDir, "build.log"),
         prebuiltDir,
         nodeLlamaCppVersion,
         sanitize,
-        release
+        release,
+        suffix,
+        gpu,
+        backend: path.join(libDir, "libggml-cuda.so"),
+        backendCmakeDir: path.join(buildDir, "cmake-ggml-cuda")
     };
 }
 

@@ -23,12 +23,16 @@ export async function buildLibrary(layout, tools, env, onProgress) {
         CMAKE_CXX_COMPILER_LAUNCHER: tools.ccache ?? "",
         ARMT_LLAMA_DIR: layout.tree,
         ARMT_PREBUILT_DIR: layout.prebuiltDir,
-        ARMT_LLAMA_VERSION: layout.release,
+        ARMT_LLAMA_VERSION: layout.suffix,
         ARMT_OUTPUT_DIR: layout.libDir,
         ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF"
     };
     const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
-    dropCacheOfAnotherBuild(layout, generator, tools);
+    dropCacheOfAnotherBuild(layout.cmakeDir, [
+        `CMAKE_GENERATOR:INTERNAL=${generator}`,
+        `=${tools.compiler.path}`,
+        `=${layout.nativeDir}`
+    ]);
     const options = { layout, env };
     await run(
         "configuring libllama",
@@ -39,11 +43,7 @@ export async function buildLibrary(layout, tools, env, onProgress) {
     const jobs = String(os.availableParallelism());
     await run("compiling libllama", tools.cmake.path, ["--build", layout.cmakeDir, "--target", "llama", "-j", jobs], {
         ...options,
-        onLine: (line) => {
-            const [, done, total] = progressLine.exec(line) ?? [];
-            if (done != null)
-                onProgress(total == null ? Number(done) : Math.floor((100 * Number(done)) / Number(total)));
-        }
+        onLine: readProgress(onProgress)
     });
     if (!fs.existsSync(layout.library))
         throw new BuildError(
@@ -52,16 +52,24 @@ export async function buildLibrary(layout, tools, env, onProgress) {
 }
 
 /**
- * CMake refuses another generator in the same folder, and drops all definitions when the compiler changes.
- * @param {import("./layout.mjs").Layout} layout
- * @param {string} generator
- * @param {import("./tools.mjs").Tools} tools
+ * @param {(percent: number) => void} onProgress
+ * @returns {(line: string) => void} reader of a build's output
  */
-function dropCacheOfAnotherBuild(layout, generator, tools) {
-    const cacheFile = path.join(layout.cmakeDir, "CMakeCache.txt");
+export function readProgress(onProgress) {
+    return (line) => {
+        const [, done, total] = progressLine.exec(line) ?? [];
+        if (done != null) onProgress(total == null ? Number(done) : Math.floor((100 * Number(done)) / Number(total)));
+    };
+}
+
+/**
+ * CMake refuses another generator in the same folder, and drops all definitions when a compiler changes.
+ * @param {string} cmakeDir
+ * @param {string[]} ends ends of lines that the cache of the same build has
+ */
+export function dropCacheOfAnotherBuild(cmakeDir, ends) {
+    const cacheFile = path.join(cmakeDir, "CMakeCache.txt");
     if (!fs.existsSync(cacheFile)) return;
     const cache = fs.readFileSync(cacheFile, "utf8");
-    const same = [`CMAKE_GENERATOR:INTERNAL=${generator}`, `=${tools.compiler.path}`, `=${layout.nativeDir}`];
-    if (!same.every((line) => cache.includes(`${line}\n`)))
-        fs.rmSync(layout.cmakeDir, { recursive: true, force: true });
+    if (!ends.every((line) => cache.includes(`${line}\n`))) fs.rmSync(cmakeDir, { recursive: true, force: true });
 }

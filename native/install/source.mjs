@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { run } from "./run.mjs";
-import { patchFiles } from "./stamp.mjs";
+import { allPatches } from "./stamp.mjs";
 
 /**
  * Makes the patched source tree. A tree that is there already is reset instead of cloned again, so that only files that patches touch get a
@@ -25,7 +25,7 @@ export async function prepareSource(layout, tools, env) {
         await run("unpacking llama.cpp's source", tools.git.path, args, options);
         fs.writeFileSync(marker, origin);
     }
-    for (const patch of [...patchFiles(layout.upstreamPatches), ...patchFiles(layout.patches)]) {
+    for (const patch of allPatches(layout)) {
         const args = ["-C", tree, "apply", "--whitespace=nowarn", patch];
         await run(`applying ${path.basename(patch)}`, tools.git.path, args, options);
     }

@@ -10,6 +10,7 @@ import { findPackage } from "./layout.mjs";
  * @property {string} library source, engine, build rules, prebuilt libraries
  * @property {string} addon addon sources, the engine's interface, node-addon-api
  * @property {string} compiler version of the compiler; empty where none is installed now
+ * @property {string} [backend] the tuned CUDA backend, where it was built: source, kernels, build rules, nvcc, architecture
  */
 
 /**
@@ -19,8 +20,7 @@ import { findPackage } from "./layout.mjs";
  */
 export function computeStamp(layout, compiler) {
     const native = layout.nativeDir;
-    const patches = [...patchFiles(layout.upstreamPatches), ...patchFiles(layout.patches)];
-    const source = hashOf(patches, [layout.nodeLlamaCppVersion, layout.release, layout.tree]);
+    const source = hashOf(allPatches(layout), [layout.nodeLlamaCppVersion, layout.release, layout.tree]);
     const rules = [...filesOf(path.join(native, "install")), path.join(native, "build.mjs")];
     return {
         source,
@@ -39,6 +39,26 @@ export function computeStamp(layout, compiler) {
         ),
         compiler
     };
+}
+
+/**
+ * @param {import("./layout.mjs").Layout} layout
+ * @param {string} nvcc version of nvcc
+ * @param {string} arch architecture that the kernels are for
+ * @returns {string} stamp of the tuned CUDA backend
+ */
+export function backendStamp(layout, nvcc, arch) {
+    const { nativeDir } = layout;
+    const files = [...filesOf(path.join(nativeDir, "cuda")), path.join(nativeDir, "install", "backend.mjs")];
+    return hashOf([...allPatches(layout), ...files], [layout.release, layout.prebuiltDir, nvcc, arch]);
+}
+
+/**
+ * @param {import("./layout.mjs").Layout} layout
+ * @returns {string[]} all patches of llama.cpp's source in the order in which they apply
+ */
+export function allPatches({ upstreamPatches, patches }) {
+    return [upstreamPatches, patches, path.join(patches, "ggml-cuda")].flatMap(patchFiles);
 }
 
 /**
@@ -67,7 +87,7 @@ export function writeStamp(layout, stamp) {
  * @param {string} folder
  * @returns {string[]} the folder's patches in the order in which they apply
  */
-export function patchFiles(folder) {
+function patchFiles(folder) {
     if (!fs.existsSync(folder)) return [];
     const names = fs.readdirSync(folder).filter((name) => name.endsWith(".diff"));
     return names.sort().map((name) => path.join(folder, name));
@@ -75,7 +95,10 @@ export function patchFiles(folder) {
 
 /** @param {import("./layout.mjs").Layout} layout */
 function stampFile(layout) {
-    return path.join(layout.buildDir, layout.sanitize ? "stamp-sanitize.json" : "stamp.json");
+    return path.join(
+        layout.buildDir,
+        layout.sanitize ? "stamp-sanitize.json" : layout.gpu ? `stamp-${layout.gpu}.json` : "stamp.json"
+    );
 }
 
 /**

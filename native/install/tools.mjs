@@ -43,8 +43,8 @@ export function findTools(env) {
         git: need("git", "git", "apt-get install git", env),
         python: need("python3", "Python 3 (node-gyp needs it)", "apt-get install python3", env),
         make: need("make", "make (node-gyp needs it)", "apt-get install make", env),
-        ninja: which("ninja", env),
-        ccache: which("ccache", env)
+        ninja: findProgram("ninja", env),
+        ccache: findProgram("ccache", env)
     };
     const cmakeVersion = tools.cmake.version.match(/(\d+)\.(\d+)/)?.[0] ?? "0.0";
     if (olderThan(cmakeVersion, minCmake))
@@ -86,7 +86,7 @@ function need(name, title, remedy, env) {
  * @returns {Tool | null} null where the program is missing or does not run
  */
 function probe(name, env) {
-    const file = which(name, env);
+    const file = findProgram(name, env);
     if (file == null) return null;
     try {
         const output = execFileSync(file, ["--version"], {
@@ -105,7 +105,7 @@ function probe(name, env) {
  * @param {NodeJS.ProcessEnv} env
  * @returns {string | null}
  */
-function which(name, env) {
+export function findProgram(name, env) {
     const folders = name.includes("/") ? [""] : (env.PATH ?? "").split(path.delimiter).filter(Boolean);
     for (const folder of folders) {
         const file = path.resolve(folder, name);

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -56,6 +57,7 @@ export async function checkInstallation(): Promise<Check[]> {
         });
     } else checks.push(found);
     if (origin !== undefined) checks.push(...(await checkEngine()));
+    checks.push(await checkGpu());
     return checks;
 }
 
@@ -64,6 +66,44 @@ function checkNode(): Check {
     const old = major < minNode[0] || (major === minNode[0] && minor < minNode[1]);
     const detail = old ? `${process.version}; ${minNode.join(".")} or newer is needed` : process.version;
     return { name: "Node.js", state: old ? "broken" : "ok", detail };
+}
+
+/** Which backend `getLlama({gpu: "cuda"})` would run ARMT models on, and why. */
+async function checkGpu(): Promise<Check> {
+    const { packageRoot, resolveLayout, findCudaGpu, prebuiltRunsOn } = await importBuildModule();
+    const name = "GPU";
+    const gpu = findCudaGpu(process.env);
+    if (gpu === null) return { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
+    const card = `${gpu.name}, compute capability ${gpu.capability}, driver ${gpu.driver}`;
+    let layout: Layout;
+    try {
+        layout = resolveLayout(packageRoot, {}, "cuda");
+    } catch (error) {
+        return { name, state: "warning", detail: `${card}; unused: ${(error as Error).message}` };
+    }
+    if (!existsSync(layout.library))
+        return {
+            name,
+            state: "warning",
+            detail: `${card}; unused: the engine is built for the CPU only; run \`armt build --gpu cuda\``
+        };
+    if (existsSync(layout.backend))
+        return {
+            name,
+            state: "ok",
+            detail: `${card}; tuned backend, ${layout.backend}; its fused kernels are ${process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "off (ARMT_CUDA_FUSION=all turns them on)"}`
+        };
+    if (prebuiltRunsOn(gpu))
+        return {
+            name,
+            state: "ok",
+            detail: `${card}; prebuilt backend of node-llama-cpp, without fused kernels (\`armt build --gpu cuda --tuned\` has them)`
+        };
+    return {
+        name,
+        state: "broken",
+        detail: `${card}; the prebuilt backend has no machine code for this card, and the driver is older than the PTX it has (590 is needed); run \`armt build --gpu cuda --tuned\``
+    };
 }
 
 async function checkEngine(): Promise<Check[]> {

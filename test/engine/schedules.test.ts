@@ -100,5 +100,6 @@ test("diagonal schedule runs all layers' cells in one graph and reuses it", asyn
         t.true(cells <= 8 * segments, `${cells} cells`);
         t.true(graphs <= segments + 8 + 2, `${graphs} graphs for ${segments} segments`);
         t.true(graphsReused >= segments - 8 - 2, `${graphsReused} of ${graphs} graphs reused`);
+        t.like(sequence.context.armt, { graphs, graphsReused, graphsReplayed: 0 });
     });
 });

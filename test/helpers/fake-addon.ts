@@ -9,12 +9,13 @@ const noStats: NativeSequenceStats = {
     segmentsInFlight: 0,
     graphs: 0,
     graphsReused: 0,
+    graphsReplayed: 0,
     cells: 0
 };
 
 /** An engine that only keeps a record of what it is asked for; its answers are set by the test. */
 export class FakeAddon implements ArmtAddon {
-    readonly apiVersion = 1;
+    readonly apiVersion = 2;
     /** The calls that matter, in order. */
     readonly calls: unknown[][] = [];
     stats: NativeSequenceStats = noStats;
@@ -54,7 +55,10 @@ export class FakeAddon implements ArmtAddon {
             valueLength: 32,
             useDenom: true,
             memoryBytes: 792,
-            totalBytes: 2000
+            totalBytes: 2000,
+            graphs: 9,
+            graphsReused: 7,
+            graphsReplayed: 6
         };
     }
 

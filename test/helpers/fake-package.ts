@@ -12,14 +12,15 @@ case "$1" in
   -S) for arg in "$@"; do case "$arg" in
         -DARMT_LLAMA_DIR=*) tree="\${arg#*=}" ;;
         -DARMT_OUTPUT_DIR=*) out="\${arg#*=}" ;;
-        -DARMT_LLAMA_VERSION=*) version="\${arg#*=}" ;;
+        -DARMT_LLAMA_VERSION=*) result="libllama.\${arg#*=}.so" ;;
+        -DCMAKE_CUDA_ARCHITECTURES=90-real) result="libggml-cuda.so" ;;
       esac; done
-      mkdir -p "$4" && printf 'tree="%s"\\nout="%s"\\nversion="%s"\\n' "$tree" "$out" "$version" > "$4/config" ;;
+      mkdir -p "$4" && printf 'tree="%s"\\nout="%s"\\nresult="%s"\\n' "$tree" "$out" "$result" > "$4/config" ;;
   --build) . "$2/config"
       mkdir -p "$out" && echo "compiled" >> "$out/../runs"
       echo "[1/2] first"
       if grep -q broken "$tree/source.txt"; then echo "source.txt:1: error: this is broken"; exit 3; fi
-      cp "$tree/source.txt" "$out/libllama.$version.so"
+      cp "$tree/source.txt" "$out/$result"
       echo "[2/2] second" ;;
 esac
 `;
@@ -67,6 +68,18 @@ export class FakePackage {
 
     read(file: string): string {
         return readFileSync(path.join(this.root, file), "utf8");
+    }
+
+    /** Installs node-llama-cpp's CUDA variant, and an nvcc. */
+    installCuda(): void {
+        const prebuilt = `node_modules/@node-llama-cpp/linux-${process.arch}-cuda`;
+        this.write(`${prebuilt}/package.json`, "{}");
+        for (const name of ["libggml-base.so", "libggml-cpu-x64.so", "libggml-cuda.so"])
+            this.write(`${prebuilt}/bins/linux-${process.arch}-cuda/${name}`, "");
+        const nvcc = path.join(this.root, "nvcc");
+        writeFileSync(nvcc, '#!/bin/sh\necho "Cuda compilation tools, release 13.0, V13.0.88"\n');
+        chmodSync(nvcc, 0o755);
+        this.env.CUDACXX = nvcc;
     }
 
     /** The library that the fake CMake makes is the patched source itself. */

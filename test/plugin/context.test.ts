@@ -109,6 +109,7 @@ test("what a context and its sequence say comes from the engine", async (t) => {
     t.like(armt, { tokens: 20, openTokens: 4, segmentsClosed: 2, cells: 2, graphs: 5, graphsReused: 3 });
     t.like(armt, { schedule: "diagonal", segmentSize: 8, memoryBytes: 792 });
     t.like(context.armt, { segmentOverflow: "extend", openSegmentLimit: 16, maxCells: 4, totalBytes: 2000 });
+    t.like(context.armt, { graphs: 9, graphsReused: 7, graphsReplayed: 6 });
 });
 
 test("right alignment tells the engine the size of the first segment, for the first prompt only", async (t) => {

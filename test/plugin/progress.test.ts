@@ -12,6 +12,7 @@ const zero: NativeSequenceStats = {
     segmentsInFlight: 0,
     graphs: 0,
     graphsReused: 0,
+    graphsReplayed: 0,
     cells: 0
 };
 

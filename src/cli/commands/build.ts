@@ -6,6 +6,9 @@ import { typedOptions } from "../typed-options.js";
 
 interface BuildCommandOptions {
     force: boolean;
+    gpu: "cuda" | undefined;
+    tuned: boolean | undefined;
+    cudaArch: string | undefined;
 }
 
 export const command: CommandModule<object, BuildCommandOptions> = {
@@ -13,16 +16,33 @@ export const command: CommandModule<object, BuildCommandOptions> = {
     describe: "Build the engine: libllama with ARMT, and the addon that loads it",
     builder: (parser) => {
         return typedOptions(
-            parser.option("force", { type: "boolean", default: false, describe: "Start from nothing" })
+            parser
+                .option("force", { type: "boolean", default: false, describe: "Start from nothing" })
+                .option("gpu", {
+                    choices: ["cuda"],
+                    describe: "Build for this GPU variant of node-llama-cpp, not for the CPU"
+                })
+                .option("tuned", {
+                    type: "boolean",
+                    describe:
+                        "With --gpu cuda: build ggml's CUDA backend too, with fused kernels. Default: where the driver cannot run the prebuilt one"
+                })
+                .option("cuda-arch", {
+                    type: "string",
+                    describe: "Compute capability to build that for, e.g. 90. Default: the first GPU's"
+                })
         );
     },
-    handler: async ({ force }) => {
+    handler: async ({ force, gpu, tuned, cudaArch }) => {
         const { build } = await importBuildModule();
         const bar = createProgressBar("compiling");
         const started = performance.now();
         try {
             const { built, library } = await build({
                 force,
+                gpu: gpu ?? false,
+                tuned,
+                cudaArch,
                 onStep: (line) => {
                     bar.stop();
                     process.stderr.write(`${line}\n`);

@@ -1,0 +1,418 @@
+// Checks and times the engine on a GPU, on models with random weights, where there is no Node.
+//   cuda-check check FOLDER [JSON]          fused against unfused against the CPU, logits and memories
+//   cuda-check speed FOLDER JSON [SECONDS]  reading 131,072 tokens, LLaMA-3.2-1B's sizes; SECONDS: starts no more measurements after them
+//   cuda-check profile FOLDER FILE          times of the nodes of diagonals
+// FOLDER is for the model files. The backends are looked for beside this program.
+
+#include "model.h"
+
+#include "armt-api.h"
+
+#include "ggml-backend.h"
+#include "llama.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+static double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+static void check(bool ok, const std::string & what) {
+    if (!ok) {
+        throw std::runtime_error(what);
+    }
+}
+
+struct model_ptr {
+    llama_model * model;
+    explicit model_ptr(const std::string & path, bool gpu) {
+        llama_model_params params = llama_model_default_params();
+        params.n_gpu_layers = gpu ? 999 : 0;
+        ggml_backend_dev_t none[] = {nullptr};
+        if (!gpu) {
+            params.devices = none;
+        }
+        model = llama_model_load_from_file(path.c_str(), params);
+        check(model != nullptr, "cannot load " + path);
+    }
+    ~model_ptr() { llama_model_free(model); }
+    model_ptr(const model_ptr &) = delete;
+};
+
+struct settings {
+    armt_schedule schedule  = ARMT_SCHEDULE_DIAGONAL;
+    uint32_t      n_segment = 1024;
+    uint32_t      n_batch   = 8192;
+    uint32_t      n_ctx     = 2 << 20;
+    const char *  fusion    = "all";
+    int           n_threads = 0;
+    bool          armt      = true;
+};
+
+struct context_ptr {
+    llama_context * ctx;
+    uint64_t        id = 0;
+
+    context_ptr(const model_ptr & model, const settings & s) {
+        setenv("ARMT_CUDA_FUSION", s.fusion, 1);
+        armt_context_options options = {};
+        options.schedule     = s.schedule;
+        options.segment_size = s.n_segment;
+        check(armt_get_api()->set_context_options(&options), armt_get_api()->last_error(0));
+
+        llama_context_params params = llama_context_default_params();
+        params.n_ctx           = s.n_ctx;
+        params.n_batch         = s.n_batch;
+        params.n_ubatch        = s.n_batch;
+        params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+        if (s.n_threads > 0) {
+            params.n_threads = params.n_threads_batch = s.n_threads;
+        }
+        ctx = llama_init_from_model(model.model, params);
+        check(ctx != nullptr, "cannot make a context");
+        id = s.armt ? armt_get_api()->last_context_id() : 0;
+    }
+    ~context_ptr() { llama_free(ctx); }
+    context_ptr(const context_ptr &) = delete;
+
+    // Reads tokens, with logits of the last; seconds until they are there
+    double read(const std::vector<llama_token> & tokens, uint32_t n_batch) {
+        const double start = now();
+        llama_batch batch = llama_batch_init(int32_t(n_batch), 0, 1);
+        for (size_t at = 0; at < tokens.size(); at += n_batch) {
+            batch.n_tokens = int32_t(std::min<size_t>(n_batch, tokens.size() - at));
+            for (int32_t i = 0; i < batch.n_tokens; ++i) {
+                batch.token[i]     = tokens[at + i];
+                batch.pos[i]       = llama_pos(at + i);
+                batch.n_seq_id[i]  = 1;
+                batch.seq_id[i][0] = 0;
+                batch.logits[i]    = at + i + 1 == tokens.size();
+            }
+            check(llama_decode(ctx, batch) == 0, "the evaluation failed");
+        }
+        llama_synchronize(ctx);
+        llama_batch_free(batch);
+        return now() - start;
+    }
+
+    std::vector<float> logits(uint32_t n_vocab) { return std::vector<float>(llama_get_logits_ith(ctx, -1), llama_get_logits_ith(ctx, -1) + n_vocab); }
+
+    std::vector<float> memory(uint32_t il) {
+        armt_context_info info = {};
+        check(armt_get_api()->context_info(id, &info), "no such context");
+        std::vector<float> a(size_t(info.n_head) * info.d_key * info.d_value);
+        std::vector<float> z(size_t(info.n_head) * info.d_key);
+        check(armt_get_api()->read_memory(id, 0, il, a.data(), a.size(), z.data(), z.size()), armt_get_api()->last_error(id));
+        a.insert(a.end(), z.begin(), z.end());
+        return a;
+    }
+
+    armt_context_info info() {
+        armt_context_info info = {};
+        armt_get_api()->context_info(id, &info);
+        return info;
+    }
+
+    void clear() { llama_memory_clear(llama_get_memory(ctx), true); }
+};
+
+static std::vector<llama_token> random_tokens(size_t n, uint32_t n_vocab) {
+    std::vector<llama_token> tokens(n);
+    uint32_t x = 12345;
+    for (llama_token & token : tokens) {
+        x = x * 1664525u + 1013904223u;
+        token = llama_token((x >> 8) % n_vocab);
+    }
+    return tokens;
+}
+
+// |a - b| / |b|
+static double difference(const std::vector<float> & a, const std::vector<float> & b) {
+    double d = 0.0;
+    double n = 0.0;
+    for (size_t i = 0; i < b.size(); ++i) {
+        d += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
+        n += double(b[i]) * b[i];
+    }
+    return std::sqrt(d / n); // NaN stays NaN
+}
+
+static const char * const all_fusions[] = {"norm", "glu", "read", "dpfp", "rope", "attention", "residual"};
+
+static int run_check(const std::string & folder, FILE * json) {
+    struct shape {
+        const char * name;
+        random_model model;
+        uint32_t     n_tokens;
+    };
+    std::vector<shape> shapes;
+    for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16}) {
+        random_model m;
+        m.type      = type;
+        m.n_layer   = 4;
+        m.n_embd    = 512;
+        m.n_head    = 8;
+        m.n_head_kv = 2;
+        m.n_ff      = 1536;
+        m.n_vocab   = 1000;
+        m.n_mem     = 32;
+        m.n_segment = 224;
+        shapes.push_back({"heads of 64", m, 224 * 9 + 40});
+        m.n_segment = 203; // rows that fill no tile
+        m.n_mem     = 16;
+        m.normalize = true;
+        m.seed      = 2;
+        shapes.push_back({"heads of 64, 219 rows, normalized keys", m, 203 * 7 + 11});
+        m.n_head    = 4;
+        m.n_head_kv = 4;
+        m.head_size = 128;
+        m.normalize = false;
+        m.seed      = 3;
+        shapes.push_back({"heads of 128, none shared", m, 203 * 7 + 11});
+    }
+    int n_bad = 0;
+    fprintf(json, "{\"checks\": [");
+    for (const shape & s : shapes) {
+        const std::string path = folder + "/check.gguf";
+        write_random_model(s.model, false, path);
+        const std::vector<llama_token> tokens = random_tokens(s.n_tokens, s.model.n_vocab);
+
+        std::map<std::string, std::pair<std::vector<float>, std::vector<float>>> results;
+        const auto run = [&](const std::string & name, const model_ptr & model, const settings & with) {
+            context_ptr ctx(model, with);
+            ctx.read(tokens, 2048);
+            std::vector<float> logits = ctx.logits(s.model.n_vocab);
+            std::vector<float> memory;
+            for (uint32_t il = 0; il < s.model.n_layer; ++il) {
+                const std::vector<float> a = ctx.memory(il);
+                memory.insert(memory.end(), a.begin(), a.end());
+            }
+            results[name] = {logits, memory};
+        };
+        settings with;
+        with.n_segment = s.model.n_segment;
+        with.n_ctx     = 1 << 16;
+        {
+            const model_ptr cpu(path, false);
+            settings on_cpu = with;
+            on_cpu.schedule  = ARMT_SCHEDULE_SEQUENTIAL;
+            on_cpu.n_threads = std::max(1, std::min(8, int(std::thread::hardware_concurrency()) - 1));
+            run("cpu", cpu, on_cpu);
+        }
+        with.n_threads = 1;
+        const model_ptr gpu(path, true);
+        with.fusion = "none";
+        run("unfused", gpu, with);
+        for (const char * name : all_fusions) {
+            // a residual is added by products of 16-bit input only, which others make
+            with.fusion = strcmp(name, "residual") == 0 ? "glu,attention,residual" : name;
+            run(with.fusion, gpu, with);
+        }
+        with.fusion = "all";
+        run("all", gpu, with);
+        with.schedule = ARMT_SCHEDULE_SEQUENTIAL;
+        run("all, sequential", gpu, with);
+
+        // bf16 has 8 bits; one rounding of activations more or less changes results by about that
+        const double tolerance = s.model.type == GGML_TYPE_BF16 ? 3e-2 : 6e-3;
+        for (const auto & [name, result] : results) {
+            const double from_cpu     = difference(result.first, results["cpu"].first);
+            const double from_unfused = difference(result.first, results["unfused"].first);
+            const double memory       = difference(result.second, results["cpu"].second);
+            const bool   ok           = from_cpu < tolerance && memory < tolerance; // not so for NaN
+            n_bad += ok ? 0 : 1;
+            printf("%-4s %-40s %-22s logits against CPU %.2e, against unfused %.2e; memories against CPU %.2e  %s\n", ggml_type_name(s.model.type), s.name,
+                   name.c_str(), from_cpu, from_unfused, memory, ok ? "ok" : "WRONG");
+            fprintf(json, "%s\n{\"type\": \"%s\", \"model\": \"%s\", \"run\": \"%s\", \"logitsFromCpu\": %.3e, \"logitsFromUnfused\": %.3e, \"memoriesFromCpu\": %.3e, \"tolerance\": %.0e, \"ok\": %s}",
+                    &s == &shapes[0] && name == results.begin()->first ? "" : ",", ggml_type_name(s.model.type), s.name, name.c_str(),
+                    std::isfinite(from_cpu) ? from_cpu : -1.0, std::isfinite(from_unfused) ? from_unfused : -1.0, std::isfinite(memory) ? memory : -1.0, tolerance,
+                    ok ? "true" : "false");
+        }
+        fflush(stdout);
+    }
+    fprintf(json, "\n]}\n");
+    return n_bad;
+}
+
+static size_t free_memory() {
+    size_t free  = 0;
+    size_t total = 0;
+    ggml_backend_dev_t dev = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
+    if (dev != nullptr) {
+        ggml_backend_dev_memory(dev, &free, &total);
+    }
+    return free;
+}
+
+static void run_speed(const std::string & folder, FILE * json, double limit) {
+    const double started = now();
+    bool first = true;
+    fprintf(json, "{\"device\": \"%s\", \"unit\": \"seconds\", \"tokens\": 131072, \"runs\": [",
+            ggml_backend_dev_description(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU)));
+    const auto report = [&](const std::string & what, const random_model & m, size_t n_tokens, std::vector<double> seconds, size_t used, const armt_context_info & info) {
+        std::sort(seconds.begin(), seconds.end());
+        const double median = seconds[seconds.size() / 2];
+        printf("%-44s %-5s %2u layers %8zu tokens  %.4f s (%.4f .. %.4f), %.0f MiB, graphs %llu reused %llu replayed %llu\n", what.c_str(), ggml_type_name(m.type), m.n_layer,
+               n_tokens, median, seconds.front(), seconds.back(), used / 1048576.0, (unsigned long long) info.n_graphs, (unsigned long long) info.n_graphs_reused,
+               (unsigned long long) info.n_graphs_replayed);
+        fflush(stdout);
+        fprintf(json, "%s\n{\"what\": \"%s\", \"type\": \"%s\", \"layers\": %u, \"hidden\": %u, \"tokens\": %zu, \"median\": %.4f, \"least\": %.4f, \"most\": %.4f, \"contextMiB\": %.0f, \"graphs\": %llu, \"graphsReused\": %llu, \"graphsReplayed\": %llu}",
+                first ? "" : ",", what.c_str(), ggml_type_name(m.type), m.n_layer, m.n_embd, n_tokens, median, seconds.front(), seconds.back(), used / 1048576.0,
+                (unsigned long long) info.n_graphs, (unsigned long long) info.n_graphs_reused, (unsigned long long) info.n_graphs_replayed);
+        fflush(json);
+        first = false;
+    };
+    const auto left = [&] { return now() - started < limit; };
+
+    random_model m;
+    const std::string path = folder + "/speed.gguf";
+    const std::string base = folder + "/base.gguf";
+    write_random_model(m, false, path);
+    const std::vector<llama_token> tokens = random_tokens(131072, m.n_vocab);
+    const std::vector<llama_token> warm(tokens.begin(), tokens.begin() + 16384);
+
+    const auto measure = [&](const std::string & what, const model_ptr & model, const random_model & sizes, const std::vector<llama_token> & input, settings s, int n_times) {
+        if (!left()) {
+            return;
+        }
+        try {
+            const size_t before = free_memory();
+            context_ptr  ctx(model, s);
+            std::vector<llama_token> few(input.begin(), input.begin() + std::min<size_t>(input.size(), std::max<size_t>(warm.size(), 24 * s.n_segment)));
+            ctx.read(few, s.n_batch);
+            std::vector<double> seconds;
+            for (int i = 0; i < n_times && (i == 0 || left()); ++i) {
+                ctx.clear();
+                seconds.push_back(ctx.read(input, s.n_batch));
+            }
+            const size_t after = free_memory();
+            report(what, sizes, input.size(), seconds, before > after ? before - after : 0, ctx.info());
+        } catch (const std::exception & error) {
+            printf("%s: %s\n", what.c_str(), error.what());
+        }
+    };
+    {
+        const model_ptr model(path, true);
+        settings s;
+        for (const uint32_t n : {1024u, 512u, 256u, 4096u}) {
+            s.n_segment = n;
+            for (const char * fusion : {"all", "none"}) {
+                s.fusion = fusion;
+                const std::string how = std::string(fusion) == "all" ? "" : ", unfused";
+                s.schedule = ARMT_SCHEDULE_DIAGONAL;
+                measure("segment " + std::to_string(n) + " diagonal" + how, model, m, tokens, s, 3);
+                s.schedule = ARMT_SCHEDULE_SEQUENTIAL;
+                measure("segment " + std::to_string(n) + " sequential" + how, model, m, tokens, s, 3);
+            }
+        }
+        s = settings();
+        for (const char * fusion : all_fusions) {
+            std::string others;
+            for (const char * name : all_fusions) {
+                others += strcmp(name, fusion) == 0 ? "" : (others.empty() ? "" : ",") + std::string(name);
+            }
+            s.fusion = others.c_str();
+            measure("segment 1024 diagonal without " + std::string(fusion), model, m, tokens, s, 2);
+        }
+        s = settings();
+        measure("segment 1024 diagonal", model, m, random_tokens(1 << 20, m.n_vocab), s, 1);
+        for (const uint32_t n : {2u, 4u, 8u, 16u}) {
+            const std::vector<llama_token> input(tokens.begin(), tokens.begin() + 1024 * n + 1);
+            s.schedule = ARMT_SCHEDULE_DIAGONAL;
+            measure(std::to_string(n) + " segments of 1024 diagonal", model, m, input, s, 5);
+            s.schedule = ARMT_SCHEDULE_SEQUENTIAL;
+            measure(std::to_string(n) + " segments of 1024 sequential", model, m, input, s, 5);
+        }
+    }
+    unlink(path.c_str());
+    if (left()) {
+        write_random_model(m, true, base);
+        const model_ptr model(base, true);
+        settings s;
+        s.armt    = false;
+        s.n_ctx   = 131072;
+        s.n_batch = 4096;
+        measure("llama.cpp full attention", model, m, tokens, s, 1);
+    }
+    unlink(base.c_str());
+    for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
+        if (!left()) {
+            break;
+        }
+        m.type = type;
+        write_random_model(m, false, path);
+        const model_ptr model(path, true);
+        measure("segment 1024 diagonal", model, m, tokens, settings(), 2);
+        unlink(path.c_str());
+    }
+    fprintf(json, "\n]}\n");
+}
+
+static void run_profile(const std::string & folder, const std::string & file) {
+    random_model m;
+    const std::string path = folder + "/profile.gguf";
+    write_random_model(m, false, path);
+    const model_ptr model(path, true);
+    for (const uint32_t n : {1024u, 4096u}) {
+        for (const char * fusion : {"all", "none"}) {
+            // 40 segments: 25 full diagonals
+            setenv("ARMT_CUDA_PROFILE", (file + "-" + std::to_string(n) + "-" + fusion + ".txt").c_str(), 1);
+            settings s;
+            s.n_segment = n;
+            s.fusion    = fusion;
+            context_ptr ctx(model, s);
+            ctx.read(random_tokens(size_t(n) * 40, m.n_vocab), s.n_batch);
+        }
+    }
+    unlink(path.c_str());
+}
+
+int main(int argc, char ** argv) {
+    const std::string command = argc > 1 ? argv[1] : "";
+    if (argc < 3 || (command != "check" && argc < 4)) {
+        fprintf(stderr, "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [SECONDS] | profile FOLDER FILE\n");
+        return 2;
+    }
+    try {
+        const std::string self = argv[0];
+        ggml_backend_load_all_from_path(self.substr(0, self.find_last_of('/') + 1).c_str());
+        if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) == nullptr) {
+            check(command == "check", "there is no GPU, or its backend could not be loaded");
+            printf("there is no GPU, or its backend could not be loaded: all runs are on the CPU\n");
+        }
+        llama_log_set([](ggml_log_level level, const char * text, void *) {
+            if (level == GGML_LOG_LEVEL_ERROR || level == GGML_LOG_LEVEL_WARN) {
+                fputs(text, stderr);
+            }
+        }, nullptr);
+        if (command == "profile") {
+            setenv("GGML_CUDA_DISABLE_GRAPHS", "1", 1);
+            run_profile(argv[2], argv[3]);
+            return 0;
+        }
+        FILE * json = fopen(argc > 3 ? argv[3] : "/dev/null", "w");
+        check(json != nullptr, "cannot write the results");
+        int n_bad = 0;
+        if (command == "check") {
+            n_bad = run_check(argv[2], json);
+        } else {
+            run_speed(argv[2], json, argc > 4 ? atof(argv[4]) : 1e9);
+        }
+        fclose(json);
+        return n_bad == 0 ? 0 : 1;
+    } catch (const std::exception & error) {
+        fprintf(stderr, "cuda-check: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,35 @@
+#pragma once
+
+// What patches/ggml-cuda calls inside ggml's CUDA backend: kernels that compute several nodes of a graph at once. They are found from the nodes alone,
+// so the same graph runs unfused as well.
+//
+// The environment variable ARMT_CUDA_FUSION says which of them are on: "none" (the default, until native/cuda-check has passed on a card), "all", or names
+// separated by commas, out of
+//   norm       RMS norm, weight, conversion to 16 bits
+//   glu        SwiGLU, conversion to 16 bits; its input is 16 bits wide too
+//   read       the memory's division and addition, and the norm after them
+//   dpfp       the feature map of the associative memory
+//   rope       RoPE of Q and K, K and V into the cache
+//   attention  causal attention of whole segments
+//   residual   addition of the residual in the product before it
+// It is read again for each graph that is not replayed.
+//
+// With ARMT_CUDA_PROFILE=FILE and GGML_CUDA_DISABLE_GRAPHS=1, the times of all nodes are written to the file when the context is freed.
+
+#include "common.cuh"
+
+// Before the first node of a graph that is evaluated or captured
+void armt_cuda_begin(ggml_backend_cuda_context & ctx);
+
+// Computes node i, and maybe some after it. Returns how many after it, or -1 where it leaves node i to ggml.
+int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i);
+
+// Before each node, and with nullptr after the last
+void armt_cuda_profile(ggml_backend_cuda_context & ctx, const ggml_tensor * node);
+
+// Before the context is freed
+void armt_cuda_forget(ggml_backend_cuda_context & ctx);
+
+// CUDA graphs replayed in this process
+void     armt_cuda_count_replay();
+uint64_t armt_cuda_graph_replays();

@@ -1,0 +1,705 @@
+// Finds nodes that can be computed at once (see armt-cuda.h), and computes them.
+//
+// A result that only products with 16-bit weights read is written in 16 bits. It takes the start of its tensor's memory then, or a buffer of this file's own;
+// `narrow` says so to the nodes that read it, all of which are computed here as well.
+
+#include "armt-cuda.h"
+#include "armt-kernels.cuh"
+
+#include "ggml-impl.h"
+
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+// Products with fewer rows are ggml's, whose kernels for them are faster
+static constexpr int64_t MIN_ROWS = 32;
+
+// How many nodes after a result those that read it are looked for in
+static constexpr int WINDOW = 48;
+
+namespace {
+
+struct narrow_data {
+    void *    data;
+    ggml_type type;
+};
+
+struct fusions {
+    bool norm, glu, read, dpfp, rope, attention, residual;
+};
+
+// What is kept for a context of the backend
+struct context_state {
+    fusions on = {};
+    std::unordered_map<const ggml_tensor *, narrow_data> narrow;
+
+    // For a result whose own memory is still read when it is written. Captured graphs know the addresses, so nothing is freed before the context.
+    void *              scratch      = nullptr;
+    size_t              scratch_size = 0;
+    int                 scratch_last = -1; // the last node that reads it
+    std::vector<void *> allocated;
+
+    cublasLtHandle_t lt = nullptr;
+
+    std::vector<std::pair<std::string, cudaEvent_t>>  marks;
+    std::map<std::string, std::pair<int64_t, double>> times; // how often, microseconds
+};
+
+std::mutex                                                      states_mutex;
+std::map<const ggml_backend_cuda_context *, context_state>      states;
+std::atomic<uint64_t>                                           n_replays{0};
+
+context_state & state_of(const ggml_backend_cuda_context & ctx) {
+    const std::lock_guard<std::mutex> lock(states_mutex);
+    return states[&ctx];
+}
+
+fusions read_fusions() {
+    const char * value = getenv("ARMT_CUDA_FUSION");
+    const std::string names = "," + std::string(value == nullptr ? "none" : value) + ",";
+    const auto has = [&](const char * name) { return names == ",all," || names.find("," + std::string(name) + ",") != std::string::npos; };
+    return {has("norm"), has("glu"), has("read"), has("dpfp"), has("rope"), has("attention"), has("residual")};
+}
+
+// where the numbers of a reshaped tensor come from
+const ggml_tensor * root_of(const ggml_tensor * t) {
+    while ((t->op == GGML_OP_RESHAPE || t->op == GGML_OP_VIEW || t->op == GGML_OP_PERMUTE) && t->src[0]->op != GGML_OP_NONE &&
+           ggml_nelements(t) == ggml_nelements(t->src[0]) && t->data == t->src[0]->data) {
+        t = t->src[0];
+    }
+    return t;
+}
+
+bool is_noop(const ggml_tensor * t) {
+    return t->op == GGML_OP_NONE || t->op == GGML_OP_RESHAPE || t->op == GGML_OP_VIEW || t->op == GGML_OP_PERMUTE || t->op == GGML_OP_TRANSPOSE;
+}
+
+int32_t n_uses(const ggml_cgraph * cgraph, const ggml_tensor * t) {
+    const size_t at = ggml_hash_find(&cgraph->visited_hash_set, t);
+    return at != GGML_HASHSET_FULL && ggml_bitset_get(cgraph->visited_hash_set.used, at) ? cgraph->use_counts[at] : 0;
+}
+
+// The nodes that read t or a view of it, all of them: false where some are beyond the window. last: index of the last.
+bool find_readers(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, std::vector<const ggml_tensor *> & readers, int & last) {
+    if (t->view_src != nullptr || (t->flags & GGML_TENSOR_FLAG_OUTPUT) != 0) {
+        return false;
+    }
+    std::vector<const ggml_tensor *> names = {t};
+    int64_t n_left = n_uses(cgraph, t);
+    for (int j = i + 1; j < cgraph->n_nodes && j <= i + WINDOW && n_left > 0; ++j) {
+        const ggml_tensor * node = cgraph->nodes[j];
+        bool reads = false;
+        for (const ggml_tensor * src : node->src) {
+            if (src != nullptr && std::find(names.begin(), names.end(), src) != names.end()) {
+                n_left--;
+                reads = true;
+            }
+        }
+        if (reads && is_noop(node)) {
+            names.push_back(node);
+            n_left += n_uses(cgraph, node);
+        } else if (reads) {
+            readers.push_back(node);
+            last = j;
+        }
+    }
+    return n_left == 0 && !readers.empty();
+}
+
+bool is_16_bit(ggml_type type) {
+    return type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
+}
+
+// A product of 16-bit weights that this file can compute
+bool is_product(const ggml_tensor * mm) {
+    if (mm->op != GGML_OP_MUL_MAT) {
+        return false;
+    }
+    const ggml_tensor * w = mm->src[0];
+    const ggml_tensor * x = mm->src[1];
+    return is_16_bit(w->type) && w->nb[0] == 2 && w->nb[1] % 16 == 0 && w->ne[0] % 8 == 0 && w->ne[1] % 8 == 0 && w->ne[3] == 1 && x->ne[3] == 1 &&
+           w->ne[2] == x->ne[2] && x->ne[1] >= MIN_ROWS && x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32 && ggml_is_contiguous(x) &&
+           ggml_is_contiguous(mm) && mm->op_params[0] != GGML_PREC_F32;
+}
+
+// The type that a result can have where all that reads it are such products; GGML_TYPE_COUNT: none
+ggml_type narrow_type(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, int & last) {
+    std::vector<const ggml_tensor *> readers;
+    if (!ggml_is_contiguous(t) || !find_readers(cgraph, i, t, readers, last)) {
+        return GGML_TYPE_COUNT;
+    }
+    for (const ggml_tensor * mm : readers) {
+        if (!is_product(mm) || root_of(mm->src[1]) != t || root_of(mm->src[0]) == t || mm->src[0]->type != readers[0]->src[0]->type) {
+            return GGML_TYPE_COUNT;
+        }
+    }
+    return readers[0]->src[0]->type;
+}
+
+bool is_swiglu(const ggml_tensor * t) {
+    return t->op == GGML_OP_GLU && ggml_get_glu_op(t) == GGML_GLU_OP_SWIGLU && t->src[1] == nullptr && t->op_params[1] == 0 && ggml_is_contiguous(t->src[0]) &&
+           t->src[0]->type == GGML_TYPE_F32 && t->ne[0] % 8 == 0;
+}
+
+bool overlap(const ggml_tensor * a, const void * data, size_t size) {
+    const char * a0 = (const char *) a->data;
+    const char * b0 = (const char *) data;
+    return a0 < b0 + size && b0 < a0 + ggml_nbytes(a);
+}
+
+bool overlap(const ggml_tensor * a, const ggml_tensor * b) {
+    return overlap(a, b->data, ggml_nbytes(b));
+}
+
+int next_node(const ggml_cgraph * cgraph, int i) {
+    do {
+        ++i;
+    } while (i < cgraph->n_nodes && is_noop(cgraph->nodes[i]));
+    return i;
+}
+
+cudaDataType_t cuda_type(ggml_type type) {
+    return type == GGML_TYPE_F32 ? CUDA_R_32F : type == GGML_TYPE_F16 ? CUDA_R_16F : CUDA_R_16BF;
+}
+
+void * allocate(context_state & state, size_t size) {
+    void * data = nullptr;
+    CUDA_CHECK(cudaMalloc(&data, size));
+    state.allocated.push_back(data);
+    return data;
+}
+
+void * get_scratch(context_state & state, size_t size) {
+    if (state.scratch_size < size) {
+        state.scratch      = allocate(state, size);
+        state.scratch_size = size;
+    }
+    return state.scratch;
+}
+
+//
+// products
+//
+
+void multiply(ggml_backend_cuda_context & ctx, const ggml_tensor * mm, const void * x, void * out, ggml_type type_out) {
+    const ggml_tensor * w = mm->src[0];
+    const float one  = 1.0f;
+    const float zero = 0.0f;
+    const cudaDataType_t type = cuda_type(w->type);
+    CUBLAS_CHECK(cublasGemmStridedBatchedEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, w->ne[1], mm->ne[1], w->ne[0], &one, w->data, type, w->nb[1] / 2,
+                                            w->nb[2] / 2, x, type, w->ne[0], w->ne[0] * mm->ne[1], &zero, out, cuda_type(type_out), mm->ne[0],
+                                            mm->ne[0] * mm->ne[1], mm->ne[2], CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
+}
+
+// sum = w*x + residual. False where cuBLASLt has no way to do it.
+bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x, const ggml_tensor * residual,
+                  const ggml_tensor * sum) {
+    const ggml_tensor * w = mm->src[0];
+    if (state.lt == nullptr) {
+        CUBLAS_CHECK(cublasLtCreate(&state.lt));
+    }
+    const int32_t  n_batch = mm->ne[2];
+    const int64_t  n       = w->ne[0];
+    const auto     make    = [&](cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld, int64_t stride) {
+        cublasLtMatrixLayout_t layout;
+        CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&layout, type, rows, cols, ld));
+        CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &n_batch, sizeof(n_batch)));
+        CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride, sizeof(stride)));
+        return layout;
+    };
+    const cudaDataType_t   type = cuda_type(w->type);
+    cublasLtMatmulDesc_t   desc;
+    CUBLAS_CHECK(cublasLtMatmulDescCreate(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)));
+    cublasLtMatrixLayout_t a = make(type, n, w->ne[1], w->nb[1] / 2, w->nb[2] / 2);
+    cublasLtMatrixLayout_t b = make(type, n, mm->ne[1], n, n * mm->ne[1]);
+    cublasLtMatrixLayout_t c = make(CUDA_R_32F, mm->ne[0], mm->ne[1], residual->nb[1] / 4, residual->nb[2] / 4);
+    cublasLtMatrixLayout_t d = make(CUDA_R_32F, mm->ne[0], mm->ne[1], sum->nb[1] / 4, sum->nb[2] / 4);
+
+    ctx.cublas_handle(); // makes the workspace
+    void *       workspace      = ctx.cublas_workspaces[ctx.device][ctx.curr_stream_no];
+    const size_t workspace_size = workspace == nullptr ? 0 : ctx.cublas_workspace_sizes[ctx.device];
+
+    cublasLtMatmulPreference_t preference;
+    CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
+    CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_size, sizeof(workspace_size)));
+    cublasLtMatmulHeuristicResult_t result = {};
+    int  n_results = 0;
+    bool done = cublasLtMatmulAlgoGetHeuristic(state.lt, desc, a, b, c, d, preference, 1, &result, &n_results) == CUBLAS_STATUS_SUCCESS && n_results > 0;
+    if (done) {
+        const float one = 1.0f;
+        CUBLAS_CHECK(cublasLtMatmul(state.lt, desc, &one, w->data, a, x, b, &one, residual->data, c, sum->data, d, &result.algo, workspace, workspace_size,
+                                    ctx.stream()));
+    }
+    cublasLtMatmulPreferenceDestroy(preference);
+    for (cublasLtMatrixLayout_t layout : {a, b, c, d}) {
+        cublasLtMatrixLayoutDestroy(layout);
+    }
+    cublasLtMatmulDescDestroy(desc);
+    return done;
+}
+
+// rows that lie one behind the other, batches maybe further apart
+bool has_dense_rows(const ggml_tensor * t) {
+    return t->type == GGML_TYPE_F32 && t->nb[0] == 4 && t->nb[1] == t->ne[0] * t->nb[0] && t->nb[2] % 16 == 0 && t->ne[3] == 1;
+}
+
+int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    const ggml_tensor * mm = cgraph->nodes[i];
+    if (!is_product(mm)) {
+        return -1;
+    }
+    const auto x = state.narrow.find(root_of(mm->src[1]));
+    if (x == state.narrow.end()) {
+        return -1;
+    }
+    std::vector<const ggml_tensor *> readers;
+    int last = i;
+    if (find_readers(cgraph, i, mm, readers, last) && readers.size() == 1) {
+        const ggml_tensor * reader = readers[0];
+        if (state.on.glu && is_swiglu(reader) && root_of(reader->src[0]) == mm && narrow_type(cgraph, last, reader, last) == x->second.type) {
+            multiply(ctx, mm, x->second.data, mm->data, x->second.type);
+            state.narrow[mm] = {mm->data, x->second.type};
+            return 0;
+        }
+        const int j = next_node(cgraph, i);
+        if (state.on.residual && j < cgraph->n_nodes && reader == cgraph->nodes[j] && reader->op == GGML_OP_ADD) {
+            const bool          first    = root_of(reader->src[0]) == mm;
+            const ggml_tensor * own      = reader->src[first ? 0 : 1];
+            const ggml_tensor * residual = reader->src[first ? 1 : 0];
+            if (ggml_are_same_shape(own, residual) && ggml_are_same_shape(own, reader) && ggml_are_same_shape(own, mm) && has_dense_rows(residual) &&
+                has_dense_rows(reader) && (residual->data == reader->data || !overlap(residual, reader)) && !overlap(reader, x->second.data, ggml_nelements(mm->src[1]) * 2) &&
+                multiply_add(ctx, state, mm, x->second.data, residual, reader)) {
+                return j - i;
+            }
+        }
+    }
+    multiply(ctx, mm, x->second.data, mm->data, GGML_TYPE_F32);
+    return 0;
+}
+
+//
+// norm, and the memory's read before it
+//
+
+// norm (with its weight, at node i) of x or of x and what is recalled
+bool match_norm(context_state & state, const ggml_cgraph * cgraph, int i, armt_norm_args & args, int & mul_at, int & last) {
+    const ggml_tensor * norm = cgraph->nodes[i];
+    mul_at = next_node(cgraph, i);
+    if (norm->op != GGML_OP_RMS_NORM || mul_at >= cgraph->n_nodes || n_uses(cgraph, norm) != 1) {
+        return false;
+    }
+    const ggml_tensor * mul = cgraph->nodes[mul_at];
+    if (mul->op != GGML_OP_MUL || mul->src[0] != norm) {
+        return false;
+    }
+    const ggml_tensor * x = norm->src[0];
+    const ggml_tensor * w = mul->src[1];
+    const ggml_type type  = narrow_type(cgraph, mul_at, mul, last);
+    if (type == GGML_TYPE_COUNT || !has_dense_rows(x) || w->type != GGML_TYPE_F32 || w->nb[0] != 4 || w->ne[0] != x->ne[0] || w->ne[1] != 1 || w->ne[3] != 1 ||
+        (w->ne[2] != 1 && w->ne[2] != x->ne[2]) || x->ne[0] % 8 != 0 || x->ne[0] > 12 * 1024 || w->nb[2] % 16 != 0 || state.scratch_last > i) {
+        return false;
+    }
+    args.x            = (const float *) x->data;
+    args.x_batch      = x->nb[2] / 4;
+    args.weight       = (const float *) w->data;
+    args.weight_batch = w->ne[2] == 1 ? 0 : w->nb[2] / 4;
+    args.type         = type;
+    args.n            = x->ne[0];
+    args.n_rows       = x->ne[1];
+    args.n_batch      = x->ne[2];
+    memcpy(&args.eps, norm->op_params, sizeof(float));
+    return args.n_batch <= 65535;
+}
+
+void run_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, armt_norm_args & args, int mul_at, int last) {
+    const ggml_tensor * mul = cgraph->nodes[mul_at];
+    args.normed = get_scratch(state, ggml_nelements(mul) * 2);
+    armt_norm(args, ctx.stream());
+    state.narrow[mul]  = {args.normed, args.type};
+    state.scratch_last = last;
+}
+
+int fuse_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    armt_norm_args args = {};
+    int mul_at = i;
+    int last   = i;
+    if (!state.on.norm || !match_norm(state, cgraph, i, args, mul_at, last)) {
+        return -1;
+    }
+    run_norm(ctx, state, cgraph, args, mul_at, last);
+    return mul_at - i;
+}
+
+// cont(denominators), scale and bias, values / that, x + that, and the norm of it
+int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    const ggml_tensor * cont = cgraph->nodes[i];
+    const int i_scale = next_node(cgraph, i);
+    const int i_div   = next_node(cgraph, i_scale);
+    const int i_add   = next_node(cgraph, i_div);
+    if (!state.on.read || i_add >= cgraph->n_nodes) {
+        return -1;
+    }
+    const ggml_tensor * scale = cgraph->nodes[i_scale];
+    const ggml_tensor * div   = cgraph->nodes[i_div];
+    const ggml_tensor * add   = cgraph->nodes[i_add];
+    if (scale->op != GGML_OP_SCALE || scale->src[0] != cont || div->op != GGML_OP_DIV || div->src[1] != scale || add->op != GGML_OP_ADD ||
+        root_of(add->src[1]) != div || n_uses(cgraph, cont) != 1 || n_uses(cgraph, scale) != 1) {
+        return -1;
+    }
+    std::vector<const ggml_tensor *> readers;
+    int last = i_div;
+    if (!find_readers(cgraph, i_div, div, readers, last) || readers.size() != 1 || readers[0] != add) {
+        return -1;
+    }
+    const ggml_tensor * values = div->src[0];
+    const ggml_tensor * sums   = cont->src[0];
+    const ggml_tensor * x      = add->src[0];
+    const int64_t       n      = x->ne[0];
+    float factor;
+    float bias;
+    memcpy(&factor, (const float *) scale->op_params + 0, sizeof(float));
+    memcpy(&bias, (const float *) scale->op_params + 1, sizeof(float));
+    const bool fits = values->op == GGML_OP_VIEW && sums->op == GGML_OP_VIEW && values->src[0] == sums->src[0] && values->ne[0] == n && sums->ne[0] == 1 &&
+                      values->ne[1] == x->ne[1] && values->ne[2] == 1 && values->ne[3] == x->ne[2] && values->nb[0] == 4 && values->nb[1] % 16 == 0 &&
+                      values->nb[3] == values->ne[1] * values->nb[1] && (const char *) sums->data == (const char *) values->data + n * 4 &&
+                      sums->nb[1] == values->nb[1] && factor == 1.0f && ggml_are_same_shape(x, add) && has_dense_rows(x) && has_dense_rows(add) &&
+                      n % 8 == 0 && n <= 12 * 1024 && x->ne[2] <= 65535 && !overlap(add, values->src[0]) &&
+                      ((add->data == x->data && add->nb[2] == x->nb[2]) || !overlap(add, x));
+    if (!fits) {
+        return -1;
+    }
+    armt_norm_args args = {};
+    args.type = GGML_TYPE_BF16;
+    int end    = i_add;
+    int mul_at = 0;
+    const int  i_norm = next_node(cgraph, i_add);
+    const bool normed = state.on.norm && i_norm < cgraph->n_nodes && cgraph->nodes[i_norm]->src[0] == add && match_norm(state, cgraph, i_norm, args, mul_at, last);
+    args.x          = (const float *) x->data;
+    args.x_batch    = x->nb[2] / 4;
+    args.recall     = (const float *) values->data;
+    args.recall_row = values->nb[1] / 4;
+    args.recall_eps = bias;
+    args.sum        = (float *) add->data;
+    args.sum_batch  = add->nb[2] / 4;
+    args.n          = n;
+    args.n_rows     = x->ne[1];
+    args.n_batch    = x->ne[2];
+    if (normed) {
+        run_norm(ctx, state, cgraph, args, mul_at, last);
+        end = mul_at;
+    } else {
+        armt_norm(args, ctx.stream());
+    }
+    return end - i;
+}
+
+//
+// SwiGLU
+//
+
+int fuse_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    const ggml_tensor * glu = cgraph->nodes[i];
+    int last = i;
+    if (!state.on.glu || !is_swiglu(glu)) {
+        return -1;
+    }
+    const ggml_type type = narrow_type(cgraph, i, glu, last);
+    if (type == GGML_TYPE_COUNT) {
+        return -1;
+    }
+    const auto x = state.narrow.find(root_of(glu->src[0]));
+    if (x == state.narrow.end() && overlap(glu, glu->src[0])) {
+        return -1;
+    }
+    armt_swiglu(x == state.narrow.end() ? glu->src[0]->data : x->second.data, x == state.narrow.end() ? GGML_TYPE_F32 : type, glu->data, type, glu->ne[0],
+                ggml_nrows(glu), ctx.stream());
+    state.narrow[glu] = {glu->data, type};
+    return 0;
+}
+
+//
+// DPFP
+//
+
+// relu(x), -x, relu(-x), both one behind the other, their end put before them, windows of that times them
+int fuse_dpfp(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    const ggml_tensor * node[6];
+    int at = i;
+    for (const ggml_tensor *& n : node) {
+        if (at >= cgraph->n_nodes) {
+            return -1;
+        }
+        n  = cgraph->nodes[at];
+        at = next_node(cgraph, at);
+    }
+    const auto is_unary = [](const ggml_tensor * t, ggml_unary_op op) { return t->op == GGML_OP_UNARY && ggml_get_unary_op(t) == op; };
+    // relu, neg, relu, concat, concat, mul
+    const ggml_tensor * x      = node[0]->src[0];
+    const ggml_tensor * y      = node[3];
+    const ggml_tensor * cyclic = node[4];
+    const ggml_tensor * mul    = node[5];
+    if (!state.on.dpfp || !is_unary(node[0], GGML_UNARY_OP_RELU) || !is_unary(node[1], GGML_UNARY_OP_NEG) || node[1]->src[0] != x ||
+        !is_unary(node[2], GGML_UNARY_OP_RELU) || node[2]->src[0] != node[1] || y->op != GGML_OP_CONCAT || y->src[0] != node[0] || y->src[1] != node[2] ||
+        y->op_params[0] != 0 || cyclic->op != GGML_OP_CONCAT || cyclic->src[1] != y || cyclic->op_params[0] != 0 || mul->op != GGML_OP_MUL) {
+        return -1;
+    }
+    const ggml_tensor * end     = cyclic->src[0];
+    const ggml_tensor * windows = mul->src[0];
+    const int64_t       n_roll  = y->ne[0];
+    const int64_t       order   = mul->ne[1];
+    const int64_t       n       = mul->ne[2];
+    int  last_mul = i;
+    for (int j = i; j < cgraph->n_nodes && cgraph->nodes[j] != mul; ++j) {
+        last_mul = j + 1;
+    }
+    const bool fits = end->op == GGML_OP_VIEW && end->src[0] == y && end->ne[0] == order && end->view_offs == size_t(n_roll - order) * 4 &&
+                      windows->op == GGML_OP_VIEW && windows->src[0] == cyclic && windows->nb[1] == 4 && windows->nb[2] == cyclic->nb[1] &&
+                      windows->ne[0] == n_roll && windows->view_offs == 0 && root_of(mul->src[1]) == y && mul->src[1]->ne[0] == n_roll && mul->ne[0] == n_roll &&
+                      y->ne[1] == n && n_roll <= 1024 && n_roll % 2 == 0 && ggml_is_contiguous(x) && x->type == GGML_TYPE_F32 && ggml_is_contiguous(mul);
+    std::vector<const ggml_tensor *> readers;
+    int last = i;
+    if (!fits || !find_readers(cgraph, i, cyclic, readers, last) || readers.size() != 1 || n_uses(cgraph, y) != 3) {
+        return -1;
+    }
+    const float *                input = (const float *) x->data;
+    ggml_cuda_pool_alloc<float>  copy(ctx.pool());
+    if (overlap(x, mul)) {
+        copy.alloc(ggml_nelements(x));
+        CUDA_CHECK(cudaMemcpyAsync(copy.get(), input, ggml_nbytes(x), cudaMemcpyDeviceToDevice, ctx.stream()));
+        input = copy.get();
+    }
+    armt_dpfp(input, (float *) mul->data, n_roll, order, n, ctx.stream());
+    return last_mul - i;
+}
+
+//
+// attention
+//
+
+bool is_attention(const ggml_tensor * t) {
+    if (t->op != GGML_OP_FLASH_ATTN_EXT || t->src[3] == nullptr || t->src[4] != nullptr || strcmp(t->src[3]->name, "armt_causal_mask") != 0) {
+        return false;
+    }
+    const ggml_tensor * q = t->src[0]; // {n_dims, n_rows, n_head, n_batch}
+    const ggml_tensor * k = t->src[1];
+    const ggml_tensor * v = t->src[2];
+    float max_bias;
+    float softcap;
+    memcpy(&max_bias, (const float *) t->op_params + 1, sizeof(float));
+    memcpy(&softcap, (const float *) t->op_params + 2, sizeof(float));
+    const auto is_cache = [&](const ggml_tensor * kv) {
+        return kv->type == GGML_TYPE_F16 && kv->ne[0] == q->ne[0] && kv->nb[0] == 2 && kv->nb[2] == size_t(kv->ne[0]) * 2 && kv->nb[1] % 16 == 0 &&
+               kv->nb[3] % 16 == 0 && kv->ne[3] == q->ne[3] && kv->ne[1] >= GGML_PAD(q->ne[1], 64);
+    };
+    return (q->ne[0] == 64 || q->ne[0] == 128) && q->type == GGML_TYPE_F32 && q->nb[0] == 4 && q->nb[2] == size_t(q->ne[0]) * 4 &&
+           q->nb[1] == size_t(q->ne[2]) * q->nb[2] && q->nb[3] == size_t(q->ne[1]) * q->nb[1] && is_cache(k) && is_cache(v) && q->ne[2] % k->ne[2] == 0 &&
+           k->ne[2] == v->ne[2] && max_bias == 0.0f && softcap == 0.0f && ggml_is_contiguous(t) && q->ne[2] <= 65535 && q->ne[3] <= 65535;
+}
+
+int fuse_attention(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    const ggml_tensor * fa = cgraph->nodes[i];
+    if (!state.on.attention || !is_attention(fa)) {
+        return -1;
+    }
+    const ggml_tensor * q  = fa->src[0];
+    const ggml_tensor * k  = fa->src[1];
+    const ggml_tensor * v  = fa->src[2];
+    const auto narrow_q    = state.narrow.find(root_of(q));
+    const bool is_narrow_q = narrow_q != state.narrow.end();
+    int last = i;
+    ggml_type type = narrow_type(cgraph, i, fa, last);
+    if (type == GGML_TYPE_COUNT) {
+        type = GGML_TYPE_F32;
+    }
+    armt_attention_args args = {};
+    args.q         = is_narrow_q ? narrow_q->second.data : q->data;
+    args.q_type    = is_narrow_q ? GGML_TYPE_F16 : GGML_TYPE_F32;
+    args.k         = (const half *) k->data;
+    args.v         = (const half *) v->data;
+    args.k_row     = k->nb[1] / 2;
+    args.k_batch   = k->nb[3] / 2;
+    args.v_row     = v->nb[1] / 2;
+    args.v_batch   = v->nb[3] / 2;
+    args.output    = fa->data;
+    args.type      = type;
+    args.n_dims    = q->ne[0];
+    args.n_head    = q->ne[2];
+    args.n_head_kv = k->ne[2];
+    args.n_rows    = q->ne[1];
+    args.n_batch   = q->ne[3];
+    memcpy(&args.scale, fa->op_params, sizeof(float));
+    armt_attention(args, ctx.stream());
+    if (type != GGML_TYPE_F32) {
+        state.narrow[fa] = {fa->data, type};
+    }
+    return 0;
+}
+
+//
+// RoPE and the K/V store
+//
+
+// RoPE of K into the cache, V into the cache, RoPE of Q
+int fuse_rope(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    const int i_k = next_node(cgraph, i);
+    const int i_v = next_node(cgraph, i_k);
+    const int i_q = next_node(cgraph, i_v);
+    if (!state.on.rope || i_q >= cgraph->n_nodes) {
+        return -1;
+    }
+    const ggml_tensor * rope_k  = cgraph->nodes[i];
+    const ggml_tensor * store_k = cgraph->nodes[i_k];
+    const ggml_tensor * store_v = cgraph->nodes[i_v];
+    const ggml_tensor * rope_q  = cgraph->nodes[i_q];
+    if (store_k->op != GGML_OP_SET_ROWS || store_v->op != GGML_OP_SET_ROWS || rope_q->op != GGML_OP_ROPE || root_of(store_k->src[0]) != rope_k ||
+        n_uses(cgraph, rope_k) != 1 || memcmp(rope_k->op_params, rope_q->op_params, sizeof(rope_k->op_params)) != 0 || rope_k->src[1] != rope_q->src[1] ||
+        rope_k->src[2] != rope_q->src[2] || store_k->src[1] != store_v->src[1]) {
+        return -1;
+    }
+    const ggml_tensor * q = rope_q->src[0]; // {n_dims, n_head, n_rows}
+    const ggml_tensor * k = rope_k->src[0];
+    const ggml_tensor * v = store_v->src[0]; // {n_embd_v, n_rows}
+    const int32_t * ints   = (const int32_t *) rope_k->op_params;
+    const float *   floats = (const float *) rope_k->op_params;
+    const int       n_dims = ints[1];
+    const float     freq_base = floats[5], freq_scale = floats[6], ext_factor = floats[7], attn_factor = floats[8];
+    const auto is_heads = [&](const ggml_tensor * t) {
+        return t->type == GGML_TYPE_F32 && t->ne[0] == n_dims && t->nb[0] == 4 && t->nb[1] == size_t(n_dims) * 4 && t->ne[3] == 1;
+    };
+    const auto is_store = [&](const ggml_tensor * t) { return t->type == GGML_TYPE_F16 && t->nb[0] == 2 && t->nb[1] % 4 == 0 && t->src[1]->type == GGML_TYPE_I64; };
+    const bool fits = ints[2] == GGML_ROPE_TYPE_NEOX && ext_factor == 0.0f && n_dims % 2 == 0 && n_dims <= 512 && is_heads(q) && is_heads(k) &&
+                      q->nb[2] == k->nb[2] && v->nb[1] == k->nb[2] && v->nb[0] == 4 && v->type == GGML_TYPE_F32 && v->ne[0] == k->ne[1] * n_dims &&
+                      v->ne[1] == k->ne[2] && is_store(store_k) && is_store(store_v) && ggml_is_contiguous(rope_q) && ggml_is_contiguous(rope_k) &&
+                      (uintptr_t) v->data % 8 == 0 && k->nb[2] % 8 == 0 && !overlap(rope_q, q) && !overlap(rope_q, k) && !overlap(rope_q, v);
+    if (!fits) {
+        return -1;
+    }
+    std::vector<const ggml_tensor *> readers;
+    int  last     = i_q;
+    bool narrow_q = state.on.attention && find_readers(cgraph, i_q, rope_q, readers, last) && readers.size() == 1 && is_attention(readers[0]) &&
+                    root_of(readers[0]->src[0]) == rope_q;
+
+    armt_rope_args args = {};
+    args.q           = (const float *) q->data;
+    args.k           = (const float *) k->data;
+    args.v           = (const float *) v->data;
+    args.row_stride  = k->nb[2] / 4;
+    args.pos         = (const int32_t *) rope_k->src[1]->data;
+    args.idxs        = (const int64_t *) store_k->src[1]->data;
+    args.factors     = rope_k->src[2] != nullptr ? (const float *) rope_k->src[2]->data : nullptr;
+    args.q_out       = rope_q->data;
+    args.q_type      = narrow_q ? GGML_TYPE_F16 : GGML_TYPE_F32;
+    args.k_out       = (half *) store_k->data;
+    args.v_out       = (half *) store_v->data;
+    args.k_row       = store_k->nb[1] / 2;
+    args.v_row       = store_v->nb[1] / 2;
+    args.theta_scale = powf(freq_base, -2.0f / n_dims);
+    args.freq_scale  = freq_scale;
+    args.scale       = attn_factor;
+    args.n_dims      = n_dims;
+    args.n_head      = q->ne[1];
+    args.n_head_kv   = k->ne[1];
+    args.n_rows      = q->ne[2];
+    armt_rope_store(args, ctx.stream());
+    if (narrow_q) {
+        state.narrow[rope_q] = {rope_q->data, GGML_TYPE_F16};
+    }
+    return i_q - i;
+}
+
+} // namespace
+
+void armt_cuda_begin(ggml_backend_cuda_context & ctx) {
+    context_state & state = state_of(ctx);
+    state.on           = read_fusions();
+    state.scratch_last = -1;
+    state.narrow.clear();
+}
+
+int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i) {
+    context_state & state = state_of(ctx);
+    switch (cgraph->nodes[i]->op) {
+        case GGML_OP_MUL_MAT:        return fuse_product(ctx, state, cgraph, i);
+        case GGML_OP_RMS_NORM:       return fuse_norm(ctx, state, cgraph, i);
+        case GGML_OP_CONT:           return fuse_read(ctx, state, cgraph, i);
+        case GGML_OP_GLU:            return fuse_swiglu(ctx, state, cgraph, i);
+        case GGML_OP_UNARY:          return fuse_dpfp(ctx, state, cgraph, i);
+        case GGML_OP_FLASH_ATTN_EXT: return fuse_attention(ctx, state, cgraph, i);
+        case GGML_OP_ROPE:           return fuse_rope(ctx, state, cgraph, i);
+        default:                     return -1;
+    }
+}
+
+void armt_cuda_profile(ggml_backend_cuda_context & ctx, const ggml_tensor * node) {
+    static const bool on = getenv("ARMT_CUDA_PROFILE") != nullptr;
+    if (!on) {
+        return;
+    }
+    context_state & state = state_of(ctx);
+    std::string label;
+    if (node != nullptr) {
+        label = std::string(ggml_op_name(node->op)) + " " + node->name;
+        label.erase(std::find_if(label.begin(), label.end(), [](char c) { return c == '-'; }), label.end()); // layers apart
+        if (node->op == GGML_OP_MUL_MAT) {
+            label += " [" + std::to_string(node->src[0]->ne[0]) + " x " + std::to_string(node->src[0]->ne[1]) + "]";
+        }
+    }
+    cudaEvent_t event;
+    CUDA_CHECK(cudaEventCreate(&event));
+    CUDA_CHECK(cudaEventRecord(event, ctx.stream()));
+    state.marks.emplace_back(label, event);
+    if (node != nullptr) {
+        return;
+    }
+    CUDA_CHECK(cudaEventSynchronize(event));
+    for (size_t i = 0; i + 1 < state.marks.size(); ++i) {
+        float ms = 0.0f;
+        CUDA_CHECK(cudaEventElapsedTime(&ms, state.marks[i].second, state.marks[i + 1].second));
+        auto & [n, us] = state.times[state.marks[i].first];
+        n++;
+        us += ms * 1000.0;
+    }
+    for (const auto & mark : state.marks) {
+        CUDA_CHECK(cudaEventDestroy(mark.second));
+    }
+    state.marks.clear();
+}
+
+void armt_cuda_forget(ggml_backend_cuda_context & ctx) {
+    const std::lock_guard<std::mutex> lock(states_mutex);
+    context_state & state = states[&ctx];
+    const char *    file  = getenv("ARMT_CUDA_PROFILE");
+    if (file != nullptr && !state.times.empty()) {
+        if (FILE * out = fopen(file, "w")) {
+            for (const auto & [label, time] : state.times) {
+                fprintf(out, "%12.1f us %8lld times  %s\n", time.second, (long long) time.first, label.c_str());
+            }
+            fclose(out);
+        }
+    }
+    for (void * data : state.allocated) {
+        CUDA_CHECK(cudaFree(data));
+    }
+    if (state.lt != nullptr) {
+        CUBLAS_CHECK(cublasLtDestroy(state.lt));
+    }
+    states.erase(&ctx);
+}
+
+void armt_cuda_count_replay() {
+    n_replays++;
+}
+
+uint64_t armt_cuda_graph_replays() {
+    return n_replays;
+}

@@ -1,0 +1,75 @@
+#pragma once
+
+#include "common.cuh"
+
+// Kernels behind armt-fusion.cu. T: half or nv_bfloat16. Strides and lengths are in elements, and lengths of rows are multiples of 4 (16-bit rows: of 8).
+
+struct armt_norm_args {
+    const float * x;           // [n_batch][n_rows][n]
+    int64_t       x_batch;     // from one batch to the next
+    const float * recall;      // [n_batch][n_rows][recall_row], n values and then their denominator; or nullptr
+    int64_t       recall_row;
+    float         recall_eps;  // added to the denominator
+    float *       sum;         // [n_batch][n_rows][n]: x + recall, where that is given; can be x
+    int64_t       sum_batch;
+    const float * weight;      // [n_batch][n]
+    int64_t       weight_batch;
+    void *        normed;      // [n_batch][n_rows][n] 16 bits, or nullptr
+    ggml_type     type;        // of it
+    float         eps;
+    int           n;
+    int           n_rows;
+    int           n_batch;
+};
+void armt_norm(const armt_norm_args & args, cudaStream_t stream);
+
+// silu(gate)*up; input: [n_rows][2*n] gate, then up; F32 or as the output
+void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type type_out, int n, int64_t n_rows, cudaStream_t stream);
+
+// [n_vectors][n_roll/2] -> [n_vectors][order][n_roll]
+void armt_dpfp(const float * input, float * output, int n_roll, int order, int64_t n_vectors, cudaStream_t stream);
+
+struct armt_rope_args {
+    const float *   q; // of the first row; rows are row_stride apart
+    const float *   k;
+    const float *   v;
+    int64_t         row_stride;
+    const int32_t * pos;
+    const int64_t * idxs; // rows of the caches
+    const float *   factors; // or nullptr
+    void *          q_out;   // [n_rows][n_head][n_dims], F32 or F16
+    ggml_type       q_type;
+    half *          k_out;
+    half *          v_out;
+    int64_t         k_row;
+    int64_t         v_row;
+    float           theta_scale;
+    float           freq_scale;
+    float           scale; // of sine and cosine
+    int             n_dims; // of a head, all rotated
+    int             n_head;
+    int             n_head_kv;
+    int64_t         n_rows;
+};
+void armt_rope_store(const armt_rope_args & args, cudaStream_t stream);
+
+struct armt_attention_args {
+    const void * q; // [n_batch][n_rows][n_head][n_dims], F32 or F16
+    ggml_type    q_type;
+    const half * k; // [n_batch][n_rows][n_head_kv][n_dims], rows k_row apart
+    const half * v;
+    int64_t      k_row;
+    int64_t      k_batch;
+    int64_t      v_row;
+    int64_t      v_batch;
+    void *       output; // as q
+    ggml_type    type;   // of it: F32, F16 or BF16
+    float        scale;
+    int          n_dims; // 64 or 128
+    int          n_head;
+    int          n_head_kv;
+    int          n_rows;
+    int          n_batch;
+};
+// Row r sees the rows 0 .. r. K/V rows are read up to the next multiple of 64.
+void armt_attention(const armt_attention_args & args, cudaStream_t stream);
