@@ -22,7 +22,7 @@ template <typename T> void find_symbol(void * handle, const char * name, T & sym
 
 void load_backends(const std::string & ggml, const std::string & folder) {
     void (*load_all)(const char *) = nullptr;
-    find_symbol(open_library(ggml), "ggml_backend_load_all_from_path", load_all);
+    find_symbol(armt_open_library(ggml), "ggml_backend_load_all_from_path", load_all);
     load_all(folder.c_str());
 }
 
