@@ -9,6 +9,7 @@
                 "native/addon/ArmtDecode.cpp",
                 "native/addon/ArmtLibrary.cpp",
                 "native/addon/ArmtMemory.cpp",
+                "native/addon/ArmtQuantize.cpp",
                 "native/addon/ArmtState.cpp",
                 "native/addon/ArmtWorker.cpp",
                 "native/addon/SharedLibrary.cpp"

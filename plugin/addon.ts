@@ -68,5 +68,7 @@ export interface ArmtAddon {
     saveState(contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer>;
     loadState(contextId: number, sequenceId: number, state: Buffer): Promise<void>;
     copySequence(contextId: number, from: number, to: number): Promise<void>;
+    /** Rounds float32 rows to a quantized type (ggml's number of it); `values` must not change meanwhile. */
+    quantize(type: number, values: Float32Array, rowLength: number): Promise<Buffer>;
     lastError(contextId: number): string;
 }

@@ -87,6 +87,13 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     find_symbol(handle, "llama_state_seq_get_size_ext", functions.state_seq_get_size);
     find_symbol(handle, "llama_state_seq_get_data_ext", functions.state_seq_get_data);
     find_symbol(handle, "llama_state_seq_set_data_ext", functions.state_seq_set_data);
+    // the handle's search takes in the libraries that libllama depends on
+    find_symbol(handle, "ggml_is_quantized", ggml_functions.is_quantized);
+    find_symbol(handle, "ggml_blck_size", ggml_functions.blck_size);
+    find_symbol(handle, "ggml_row_size", ggml_functions.row_size);
+    find_symbol(handle, "ggml_quantize_requires_imatrix", ggml_functions.quantize_requires_imatrix);
+    find_symbol(handle, "ggml_quantize_chunk", ggml_functions.quantize_chunk);
+    find_symbol(handle, "ggml_validate_row_data", ggml_functions.validate_row_data);
 }
 
 std::string ArmtLibrary::verify() const {

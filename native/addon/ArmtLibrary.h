@@ -1,6 +1,7 @@
 #pragma once
 
 #include "armt-api.h"
+#include "ggml.h"
 #include "llama.h"
 
 #include <napi.h>
@@ -28,6 +29,16 @@ class ArmtLibrary {
         decltype(&llama_state_seq_set_data_ext) state_seq_set_data;
     };
 
+    // The functions of ggml-base that the addon calls
+    struct Ggml {
+        decltype(&ggml_is_quantized)              is_quantized;
+        decltype(&ggml_blck_size)                 blck_size;
+        decltype(&ggml_row_size)                  row_size;
+        decltype(&ggml_quantize_requires_imatrix) quantize_requires_imatrix;
+        decltype(&ggml_quantize_chunk)            quantize_chunk;
+        decltype(&ggml_validate_row_data)         validate_row_data;
+    };
+
     // The one library of the process. Throws std::runtime_error where it is not loaded.
     static const ArmtLibrary & get();
 
@@ -39,6 +50,7 @@ class ArmtLibrary {
 
     const armt_api & api() const { return *table; }
     const Llama & llama() const { return functions; }
+    const Ggml & ggml() const { return ggml_functions; }
 
     // The engine's message of the last failure, or a text of last resort
     std::string last_error(uint64_t context_id) const;
@@ -48,6 +60,7 @@ class ArmtLibrary {
     std::string      soname;
     const armt_api * table = nullptr;
     Llama            functions{};
+    Ggml             ggml_functions{};
 
     void open(const std::string & ggml_base, const std::string & ggml, const std::string & llama);
 };

@@ -2,6 +2,7 @@
 #include "ArmtDecode.h"
 #include "ArmtLibrary.h"
 #include "ArmtMemory.h"
+#include "ArmtQuantize.h"
 #include "ArmtState.h"
 
 static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
@@ -10,6 +11,7 @@ static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
     armt_register_memory(env, exports);
     armt_register_state(env, exports);
     armt_register_decode(env, exports);
+    armt_register_quantize(env, exports);
     return exports;
 }
 

@@ -9,6 +9,7 @@ import { packageVersion } from "./version.js";
 const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = {
     demo: () => import("./commands/demo.js"),
     convert: () => import("./commands/convert.js"),
+    quantize: () => import("./commands/quantize.js"),
     inspect: () => import("./commands/inspect.js"),
     run: () => import("./commands/run.js"),
     serve: () => import("./commands/serve.js"),

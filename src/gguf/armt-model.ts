@@ -131,9 +131,9 @@ function stackedTensors(facts: ArmtModelFacts): Map<string, Requirement> {
         ["ffn_up.bias", { shape: [2 * f], precision: "full", optional: true }],
         ["ffn_down.weight", { shape: [f, d], precision: "out" }],
         ["ffn_down.bias", { shape: [d], precision: "full", optional: true }],
-        ["memory_q.weight", { shape: [d, memory.keyLength], precision: "memory" }],
-        ["memory_k.weight", { shape: [d, memory.keyLength], precision: "memory" }],
-        ["memory_v.weight", { shape: [d, d], precision: "memory" }],
+        ["memory_q.weight", { shape: [d, memory.keyLength], precision: "out" }],
+        ["memory_k.weight", { shape: [d, memory.keyLength], precision: "out" }],
+        ["memory_v.weight", { shape: [d, d], precision: "out" }],
         ["memory_b.weight", { shape: [d, strengths], precision: "memory" }],
         ["memory_b.bias", { shape: [strengths], precision: "full" }]
     ]);

@@ -34,6 +34,10 @@ export class FakeAddon implements ArmtAddon {
         this.calls.push(["setContextOptions", options]);
     }
 
+    async quantize(): Promise<Buffer> {
+        throw new Error("a fake addon quantizes nothing");
+    }
+
     lastContextId(): number {
         // asked for before and after each creation
         if (this.knowsContexts) this.contexts++;

@@ -1,14 +1,17 @@
 import type { CommandModule } from "yargs";
 import { type SegmentAlignment, segmentAlignments } from "../../convert/armt-config.js";
-import { convertCheckpoint, type OutType, outTypes } from "../../convert/convert.js";
+import { type ConvertOptions, convertCheckpoint, type OutType, outTypes } from "../../convert/convert.js";
+import { type MemoryType, type Mixture, memoryTypes, mixtures } from "../../quantize/mixtures.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { createProgressBar } from "../../util/progress.js";
+import { UsageError } from "../failure.js";
 import { checkNumber } from "../numbers.js";
 
 type ConvertArguments = {
     checkpoint: string;
     output: string;
-    outtype?: OutType;
+    outtype?: OutType | Mixture;
+    memoryType?: MemoryType;
     segmentSize?: number;
     segmentAlignment?: SegmentAlignment;
     nHeads?: number;
@@ -36,7 +39,11 @@ export const command: CommandModule<object, ConvertArguments> = {
             .positional("output", { describe: "GGUF file to write", type: "string", demandOption: true })
             .option("outtype", {
                 describe: "Type of the large matrices [default: bf16 for a bf16 checkpoint, else f16]",
-                choices: Object.keys(outTypes) as OutType[]
+                choices: [...new Set([...(Object.keys(outTypes) as OutType[]), ...mixtures])]
+            })
+            .option("memory-type", {
+                describe: "Type of the memory's projections where the out type is a mixture [default: q8_0]",
+                choices: memoryTypes
             })
             .option("segment-size", { describe: "Text tokens in a segment", type: "number", requiresArg: true })
             .option("segment-alignment", {
@@ -94,10 +101,9 @@ export const command: CommandModule<object, ConvertArguments> = {
         const bar = createProgressBar("Converting");
         const interruption = interruptible();
         try {
-            await convertCheckpoint({
+            const options: ConvertOptions = {
                 checkpoint: argv.checkpoint,
                 output: argv.output,
-                outType: argv.outtype,
                 flags: {
                     segmentSize: argv.segmentSize,
                     segmentAlignment: argv.segmentAlignment,
@@ -115,7 +121,16 @@ export const command: CommandModule<object, ConvertArguments> = {
                 onProgress: bar.update,
                 onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
                 signal: interruption.signal
-            });
+            };
+            const { outtype, memoryType } = argv;
+            if (outtype === undefined || isOutType(outtype)) {
+                if (memoryType !== undefined)
+                    throw new UsageError(`--memory-type is for --outtype ${mixtures.slice(1).join(", ")}`);
+                await convertCheckpoint({ ...options, outType: outtype });
+            } else {
+                const { convertQuantized } = await import("../../quantize/convert-quantized.js");
+                await convertQuantized(options, outtype, memoryType);
+            }
         } catch (error) {
             if (interruption.signal.aborted) throw new ArmtError(`interrupted; ${quote(argv.output)} was not written`);
             throw error;
@@ -125,6 +140,10 @@ export const command: CommandModule<object, ConvertArguments> = {
         }
     }
 };
+
+function isOutType(type: OutType | Mixture): type is OutType {
+    return Object.hasOwn(outTypes, type);
+}
 
 /** Turns the first SIGINT or SIGTERM into an abort, so that the temporary file is removed; a second one ends at once. */
 function interruptible(): { signal: AbortSignal; end: () => void } {

@@ -1,0 +1,111 @@
+import { loadEngine } from "../../plugin/engine.js";
+import { decodeFloats, type FloatDtype, findNonFinite } from "../convert/float-decode.js";
+import { encodeFloats } from "../convert/float-encode.js";
+import { validateArmtFile } from "../gguf/armt-model.js";
+import { FINGERPRINT_KEY, verifyFingerprint } from "../gguf/fingerprint.js";
+import { type GgufFile, openGguf } from "../gguf/reader.js";
+import { ggmlType } from "../gguf/types.js";
+import { type GgufWriteValue, writeGguf } from "../gguf/writer.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { fileTypes, type MemoryType, type Mixture } from "./mixtures.js";
+import { type PlannedTensor, planTensors } from "./plan.js";
+
+/** ggml's version of the quantized formats. */
+const quantizationVersion = 2;
+/** Elements quantized at once. */
+const chunkElements = 2 ** 20;
+
+export interface QuantizeOptions {
+    /** ARMT model file with f32, f16 or bf16 weights. */
+    input: string;
+    /** File to write. */
+    output: string;
+    mixture: Mixture;
+    /** Type of the memory's projections. Default: `"q8_0"`. */
+    memoryType?: MemoryType;
+    /** Replace an existing output. Default: `false`. */
+    overwrite?: boolean;
+    /** Bytes of the input done so far, and all of them. */
+    onProgress?: (done: number, total: number) => void;
+    signal?: AbortSignal;
+}
+
+/**
+ * Writes a model file with smaller weights, rounded by ggml as `llama-quantize` rounds them. Weights stream through.
+ * @throws {ArmtError} that names the file or tensor at fault; then there is no output
+ */
+export async function quantizeModel(options: QuantizeOptions): Promise<void> {
+    const { input, output, mixture, memoryType = "q8_0", overwrite = false } = options;
+    const file = await openGguf(input);
+    try {
+        const { blockCount } = validateArmtFile(file);
+        // else damage would get a fingerprint of its own
+        await verifyFingerprint(input);
+        const plan = planTensors(file, blockCount, mixture, memoryType);
+        let done = 0;
+        const onBytes = (count: number) => {
+            done += count;
+            options.onProgress?.(done, file.size);
+        };
+        const tensors = plan.map((tensor) => ({
+            ...tensor,
+            data: () => stream(file, tensor, onBytes, options.signal)
+        }));
+        const metadata = await metadataOf(file, mixture);
+        await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+    } finally {
+        await file.close();
+    }
+}
+
+async function metadataOf(file: GgufFile, mixture: Mixture): Promise<Map<string, GgufWriteValue>> {
+    const metadata = new Map<string, GgufWriteValue>();
+    for (const [key, value] of file.metadata) {
+        if (key === FINGERPRINT_KEY) continue;
+        if (value.type !== "ARRAY") metadata.set(key, value);
+        else {
+            const { elementType, count } = value;
+            metadata.set(key, { type: "ARRAY", elementType, count, bytes: await file.readArrayBytes(key) });
+        }
+    }
+    metadata.set("general.file_type", { type: "UINT32", value: fileTypes[mixture] });
+    metadata.set("general.quantization_version", { type: "UINT32", value: quantizationVersion });
+    return metadata;
+}
+
+async function* stream(
+    file: GgufFile,
+    { source, type, shape, firstRow, rows }: PlannedTensor,
+    onBytes: (count: number) => void,
+    signal: AbortSignal | undefined
+): AsyncGenerator<Uint8Array> {
+    const { type: from } = file.tensors.get(source)!;
+    const rowLength = shape[0]!;
+    const rowBytes = (rowLength / from.blockSize) * from.blockBytes;
+    const step = Math.max(1, Math.floor(chunkElements / rowLength));
+    for (let row = firstRow; row < firstRow + rows; row += step) {
+        signal?.throwIfAborted();
+        const end = Math.min(row + step, firstRow + rows);
+        const bytes = await file.readTensor(source, row * rowBytes, end * rowBytes);
+        yield from.name === type ? bytes : await encode(source, bytes, from.name as FloatDtype, type, rowLength);
+        onBytes(bytes.byteLength);
+    }
+}
+
+async function encode(
+    name: string,
+    bytes: Buffer,
+    from: FloatDtype,
+    type: PlannedTensor["type"],
+    rowLength: number
+): Promise<Uint8Array> {
+    const values = decodeFloats(bytes, from);
+    if (findNonFinite(values) >= 0) throw new ArmtError(`tensor ${quote(name)} holds values that are not finite`);
+    if (type === "F32" || type === "F16" || type === "BF16") {
+        const encoded = encodeFloats(values, type);
+        if (encoded === undefined) throw new ArmtError(`tensor ${quote(name)} has values beyond the range of ${type}`);
+        return encoded;
+    }
+    const { addon } = await loadEngine();
+    return addon.quantize(ggmlType(type).id, values, rowLength);
+}

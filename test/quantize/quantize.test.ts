@@ -1,0 +1,140 @@
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { convertCheckpoint } from "../../src/convert/convert.js";
+import { decodeFloats } from "../../src/convert/float-decode.js";
+import { encodeFloats } from "../../src/convert/float-encode.js";
+import { validateArmtModel } from "../../src/gguf/armt-model.js";
+import { verifyFingerprint } from "../../src/gguf/fingerprint.js";
+import { openGguf } from "../../src/gguf/reader.js";
+import { mixtures } from "../../src/quantize/mixtures.js";
+import { quantizeModel } from "../../src/quantize/quantize.js";
+import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
+import { runArmt } from "../helpers/armt-command.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+
+const layers = 9;
+
+async function makeModel(t: ExecutionContext): Promise<{ at: (name: string) => string; input: string }> {
+    const folder = temporaryFolder(t);
+    const at = (name: string) => path.join(folder, name);
+    await makeTinyCheckpoint(at("checkpoint"), { layers, hidden: 256, heads: 4, kvHeads: 4, seed: 3 });
+    await convertCheckpoint({ checkpoint: at("checkpoint"), output: at("f16.gguf"), outType: "f16" });
+    return { at, input: at("f16.gguf") };
+}
+
+test("every mixture is a whole model that both schedules read alike", async (t) => {
+    const { at, input } = await makeModel(t);
+    const ids = at("ids.json");
+    writeFileSync(ids, JSON.stringify(Array.from({ length: 70 }, (_, i) => (i * 37) % 250)));
+    for (const mixture of mixtures) {
+        const output = at(`${mixture}.gguf`);
+        await quantizeModel({ input, output, mixture });
+        await validateArmtModel(output);
+        await verifyFingerprint(output);
+        const sequential = await bestTokens(output, ids, "sequential");
+        t.deepEqual(await bestTokens(output, ids, "diagonal"), sequential, mixture);
+        t.is(sequential.length, 8);
+    }
+});
+
+test("mixtures give layers the types that llama.cpp gives them, as stacks of their own", async (t) => {
+    const { at, input } = await makeModel(t);
+    await quantizeModel({ input, output: at("m.gguf"), mixture: "q4_k_m" });
+    const file = await openGguf(at("m.gguf"));
+    t.teardown(() => file.close());
+    const types = (kind: string) =>
+        [...file.tensors]
+            .filter(([name]) => name.endsWith(`.${kind}.weight`))
+            .map(([name, { type }]) => [name, type.name]);
+    // use_more_bits of 9 layers: the first eighth (0), every third after it (3, 6), and from the last eighth on (7, 8); with rows
+    // that are no multiple of 256, Q8_0 stands in for Q6_K and Q5_0 for Q4_K
+    const down = file.tensors.get("blk.0.ffn_down.weight")!;
+    const [more, usual] = down.shape[0]! % 256 === 0 ? ["Q6_K", "Q4_K"] : ["Q8_0", "Q5_0"];
+    t.deepEqual(types("ffn_down"), [
+        ["blk.0.ffn_down.weight", more],
+        ["blk.1.ffn_down.weight", usual],
+        ["blk.3.ffn_down.weight", more],
+        ["blk.4.ffn_down.weight", usual],
+        ["blk.6.ffn_down.weight", more]
+    ]);
+    t.deepEqual(types("attn_qkv"), [["blk.0.attn_qkv.weight", "Q5_K"]]);
+    t.deepEqual(types("attn_output"), [["blk.0.attn_output.weight", "Q4_K"]]);
+    t.deepEqual(types("memory_v"), [["blk.0.memory_v.weight", "Q8_0"]]);
+    t.deepEqual(types("memory_b"), [["blk.0.memory_b.weight", "F16"]]);
+});
+
+test("ggml's q8_0 is the one that the converter writes", async (t) => {
+    const { at, input } = await makeModel(t);
+    await quantizeModel({ input, output: at("q.gguf"), mixture: "q8_0" });
+    const [before, after] = await Promise.all([openGguf(input), openGguf(at("q.gguf"))]);
+    t.teardown(() => Promise.all([before.close(), after.close()]));
+    const name = "blk.0.attn_qkv.weight";
+    const values = decodeFloats(await before.readTensor(name), "F16");
+    t.deepEqual(new Uint8Array(await after.readTensor(name)), encodeFloats(values, "Q8_0"));
+});
+
+test("the memory's type can be chosen", async (t) => {
+    const { at, input } = await makeModel(t);
+    const { code, stderr } = await runArmt(["quantize", input, at("m.gguf"), "q4_0", "--memory-type", "f16"]);
+    t.is(code, 0, stderr);
+    const file = await openGguf(at("m.gguf"));
+    t.teardown(() => file.close());
+    t.is(file.tensors.get("blk.0.memory_k.weight")?.type.name, "F16");
+    t.is(file.tensors.get("blk.0.attn_output.weight")?.type.name, "Q4_0");
+});
+
+test("convert goes straight to a mixture and leaves nothing else", async (t) => {
+    const { at, input } = await makeModel(t);
+    const { code, stderr } = await runArmt(["convert", at("checkpoint"), at("c.gguf"), "--outtype", "q6_k"]);
+    t.is(code, 0, stderr);
+    await quantizeModel({ input, output: at("q.gguf"), mixture: "q6_k" });
+    t.deepEqual(readFileSync(at("c.gguf")), readFileSync(at("q.gguf")));
+    t.deepEqual(readdirSync(at(".")).sort(), ["c.gguf", "checkpoint", "f16.gguf", "q.gguf"]);
+    const refused = await runArmt(["convert", at("checkpoint"), at("d.gguf"), "--memory-type", "f16"]);
+    t.is(refused.code, 2);
+    t.regex(refused.stderr, /--memory-type is for --outtype/);
+});
+
+test("quantize refuses by name what it cannot do, and leaves no file", async (t) => {
+    const { at, input } = await makeModel(t);
+    await quantizeModel({ input, output: at("q.gguf"), mixture: "q8_0" });
+    await t.throwsAsync(quantizeModel({ input: at("q.gguf"), output: at("x.gguf"), mixture: "q4_0" }), {
+        message: /is quantized already: tensor "token_embd\.weight" is Q8_0/
+    });
+    await t.throwsAsync(quantizeModel({ input, output: at("q.gguf"), mixture: "q4_0" }), {
+        message: /the file exists/
+    });
+    copyFileSync(input, at("damaged.gguf"));
+    const bytes = readFileSync(at("damaged.gguf"));
+    bytes[bytes.length - 100]! ^= 1;
+    writeFileSync(at("damaged.gguf"), bytes);
+    await t.throwsAsync(quantizeModel({ input: at("damaged.gguf"), output: at("x.gguf"), mixture: "q4_0" }), {
+        message: /damaged or was changed/
+    });
+    const abort = AbortSignal.abort();
+    await t.throwsAsync(quantizeModel({ input, output: at("x.gguf"), mixture: "q4_0", signal: abort }), { any: true });
+    t.false(existsSync(at("x.gguf")));
+    t.false(readdirSync(at(".")).some((name) => name.endsWith(".tmp")));
+});
+
+async function bestTokens(model: string, ids: string, schedule: string): Promise<number[]> {
+    const { code, stdout, stderr } = await runArmt([
+        "run",
+        model,
+        "--tokens",
+        ids,
+        "--schedule",
+        schedule,
+        "--temperature",
+        "0",
+        "-n",
+        "8",
+        "--threads",
+        "1",
+        "--no-cache",
+        "--json"
+    ]);
+    if (code !== 0) throw new Error(stderr);
+    return JSON.parse(stdout).tokens;
+}
