@@ -1,11 +1,13 @@
+import { baseArchitectures } from "../gguf/armt-keys.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { JsonFile } from "../util/json-file.js";
+import { biasesOf, type Family, type FamilyName, families, isFamilyName, slidingWindowOf } from "./families.js";
 import { parseRope, type RopeConfig } from "./rope.js";
 
 /** What the converter needs of the base model's `config.json`. */
 export type BaseConfig = {
     /** `armt.base_architecture`. */
-    architecture: "llama";
+    architecture: FamilyName;
     vocabSize: number;
     hiddenSize: number;
     layerCount: number;
@@ -15,8 +17,10 @@ export type BaseConfig = {
     feedForwardSize: number;
     rmsNormEpsilon: number;
     rope: RopeConfig;
-    attentionBias: boolean;
-    mlpBias: boolean;
+    /** Which of the layers' matrices have a bias. */
+    biases: Record<"qkv" | "output" | "mlp", boolean>;
+    /** Rows that a row attends to, itself included; `undefined`: all before it. */
+    slidingWindow: number | undefined;
     /** `undefined` where the file doesn't say. */
     tiedEmbeddings: boolean | undefined;
 };
@@ -26,14 +30,15 @@ const DEFAULT_RMS_NORM_EPSILON = 1e-6;
 
 /**
  * Reads a base model's config in the Hugging Face form (transformers 4 or 5).
- * @throws {ArmtError} that names the key, and for other families than LLaMA
+ * @throws {ArmtError} that names the key, and for families that are not known
  */
 export function parseBaseConfig(json: JsonFile): BaseConfig {
-    const family = json.string("model_type");
-    if (family !== "llama")
+    const name = json.string("model_type") ?? "";
+    if (!isFamilyName(name))
         throw new ArmtError(
-            `unknown base architecture ${quote(family ?? "")} (${quote(json.path)}: \`model_type\`); supported: llama`
+            `unknown base architecture ${quote(name)} (${quote(json.path)}: \`model_type\`); supported: ${baseArchitectures.join(", ")}`
         );
+    const family: Family = families[name];
     const quantized = json.get("quantization_config");
     if (quantized !== undefined)
         throw json.error("quantization_config", quantized, "none: convert the unquantized checkpoint");
@@ -50,7 +55,7 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
     if (!Number.isInteger(headSize / 2)) throw json.error("head_dim", headSize, "an even number");
 
     return {
-        architecture: family,
+        architecture: name,
         vocabSize: count("vocab_size"),
         hiddenSize,
         layerCount: json.require("num_hidden_layers", json.integer("num_hidden_layers", { min: 1, max: 9999 })),
@@ -60,8 +65,8 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
         feedForwardSize: count("intermediate_size"),
         rmsNormEpsilon: json.number("rms_norm_eps", { min: 0, max: 1 }) ?? DEFAULT_RMS_NORM_EPSILON,
         rope: parseRope(json),
-        attentionBias: json.boolean("attention_bias") ?? false,
-        mlpBias: json.boolean("mlp_bias") ?? false,
+        biases: biasesOf(family, json),
+        slidingWindow: slidingWindowOf(family, json),
         tiedEmbeddings: json.boolean("tie_word_embeddings")
     };
 }

@@ -2,6 +2,7 @@ import { ArmtError, quote } from "../util/errors.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
 import type { SourceTensor } from "./checkpoint.js";
+import { type Family, families } from "./families.js";
 import { Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
 
@@ -28,6 +29,7 @@ export class LayoutPlan {
     public readonly tensors: PlannedTensor[] = [];
     public readonly sizes: MemorySizes;
     private readonly used = new Set<string>();
+    private readonly family: Family;
 
     constructor(
         private readonly sources: ReadonlyMap<string, SourceTensor>,
@@ -35,7 +37,9 @@ export class LayoutPlan {
         private readonly armt: ArmtConfig,
         private readonly outType: TargetType
     ) {
+        this.family = families[base.architecture];
         this.sizes = this.measure();
+        this.checkWindow();
         this.planModel();
         this.planAttention();
         this.planFeedForward();
@@ -61,6 +65,16 @@ export class LayoutPlan {
                 `d_mem is ${memoryKeySize}, which leaves one number for each of ${headCount} heads: not supported`
             );
         return { memoryTokens, memoryKeySize };
+    }
+
+    /** A window that a whole segment fits into changes nothing; a shorter one is another computation. */
+    private checkWindow(): void {
+        const { slidingWindow } = this.base;
+        const rows = this.armt.segmentSize + this.sizes.memoryTokens;
+        if (slidingWindow !== undefined && slidingWindow < rows)
+            throw new ArmtError(
+                `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment has ${rows} with its memory tokens: not supported`
+            );
     }
 
     /** Rows of a matrix whose count is not known beforehand; the config's must agree where it gives one. */
@@ -102,28 +116,32 @@ export class LayoutPlan {
     }
 
     private planAttention(): void {
-        const { hiddenSize, headCount, kvHeadCount, headSize, attentionBias } = this.base;
+        const { hiddenSize, headCount, kvHeadCount, headSize, biases } = this.base;
         const queries = headCount * headSize;
         const keys = kvHeadCount * headSize;
-        const parts: [string, number[]][] = [
-            ["q_proj", [queries, hiddenSize]],
-            ["k_proj", [keys, hiddenSize]],
-            ["v_proj", [keys, hiddenSize]]
-        ];
+        const parts: [string, number[]][] = this.family.fused
+            ? [["qkv_proj", [queries + 2 * keys, hiddenSize]]]
+            : [
+                  ["q_proj", [queries, hiddenSize]],
+                  ["k_proj", [keys, hiddenSize]],
+                  ["v_proj", [keys, hiddenSize]]
+              ];
         this.addStack("attn_norm.weight", "full", [["layer.input_layernorm.weight", [hiddenSize]]]);
-        this.addLinear("attn_qkv", "self_attn", parts, attentionBias);
-        this.addLinear("attn_output", "self_attn", [["o_proj", [hiddenSize, queries]]], attentionBias);
+        this.addLinear("attn_qkv", "self_attn", parts, biases.qkv);
+        this.addLinear("attn_output", "self_attn", [["o_proj", [hiddenSize, queries]]], biases.output);
     }
 
     private planFeedForward(): void {
-        const { hiddenSize, feedForwardSize, mlpBias } = this.base;
-        const parts: [string, number[]][] = [
-            ["gate_proj", [feedForwardSize, hiddenSize]],
-            ["up_proj", [feedForwardSize, hiddenSize]]
-        ];
+        const { hiddenSize, feedForwardSize, biases } = this.base;
+        const parts: [string, number[]][] = this.family.fused
+            ? [["gate_up_proj", [2 * feedForwardSize, hiddenSize]]]
+            : [
+                  ["gate_proj", [feedForwardSize, hiddenSize]],
+                  ["up_proj", [feedForwardSize, hiddenSize]]
+              ];
         this.addStack("ffn_norm.weight", "full", [["layer.post_attention_layernorm.weight", [hiddenSize]]]);
-        this.addLinear("ffn_up", "mlp", parts, mlpBias);
-        this.addLinear("ffn_down", "mlp", [["down_proj", [hiddenSize, feedForwardSize]]], mlpBias);
+        this.addLinear("ffn_up", "mlp", parts, biases.mlp);
+        this.addLinear("ffn_down", "mlp", [["down_proj", [hiddenSize, feedForwardSize]]], biases.mlp);
     }
 
     private planMemory(): void {

@@ -48,6 +48,9 @@ export type ArmtModelFacts = {
 
 const SUPPORTED_FORMAT_VERSION = 1;
 const MAX_LAYERS = 9999;
+/** Families that the engine computes. */
+export const baseArchitectures = ["llama", "mistral", "phi3", "qwen2"] as const;
+
 const alignments = ["left", "right", "center"] as const;
 
 /** Takes keys by name and type, and knows in the end which `armt.` keys nobody asked for. */
@@ -150,7 +153,8 @@ function readAlignment(keys: KeyReader): ArmtModelFacts["segmentAlignment"] {
 
 function checkFacts(facts: ArmtModelFacts): void {
     const { baseArchitecture, fingerprint, headCount, headCountKv, headSize, embeddingLength, memory } = facts;
-    if (baseArchitecture !== "llama") throw invalid("armt.base_architecture", baseArchitecture, '"llama"');
+    if (!baseArchitectures.some((name) => name === baseArchitecture))
+        throw invalid("armt.base_architecture", baseArchitecture, baseArchitectures.join(", "));
     if (!/^[0-9a-f]{64}$/.test(fingerprint)) throw invalid("armt.fingerprint", fingerprint, "64 hex digits");
     if (headCount % headCountKv !== 0)
         throw invalid("armt.attention.head_count_kv", headCountKv, `a divisor of ${headCount} heads`);

@@ -82,7 +82,7 @@ test(
     (folder) => writeFileSync(path.join(folder, "config.json"), '{"a":'),
     /config\.json": bad JSON at 5/
 );
-test("other base", refused, config({ model_type: "qwen2" }), /unknown base architecture "qwen2"/);
+test("other base", refused, config({ model_type: "gemma" }), /unknown base architecture "gemma"/);
 test("GPT-2 base", refused, config({ model_type: "gpt2" }), /unknown base architecture "gpt2"/);
 test("other activation", refused, config({ hidden_act: "gelu" }), /`hidden_act` is "gelu"/);
 test("quantized checkpoint", refused, config({ quantization_config: { bits: 4 } }), /`quantization_config`/);

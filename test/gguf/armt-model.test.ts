@@ -116,7 +116,7 @@ test("unknown armt key", refused, setCount("armt.sink", 1), /unknown key "armt\.
 test("segment size 0", refused, setCount("armt.segment_size", 0), /"armt\.segment_size" is 0/);
 test("key of another type", refused, setText("armt.segment_size", "8"), /is STRING, expected UINT32/);
 test("unknown alignment", refused, setText("armt.segment_alignment", "top"), /"top", expected left, right, center/);
-test("unknown base", refused, setText("armt.base_architecture", "gpt2"), /"gpt2", expected "llama"/);
+test("unknown base", refused, setText("armt.base_architecture", "gpt2"), /"gpt2", expected llama, mistral/);
 test("bad fingerprint", refused, setText("armt.fingerprint", "00"), /64 hex digits/);
 test(
     "infinite RoPE base",
@@ -167,9 +167,9 @@ test(
     /"blk\.0\.attn_norm\.weight" is \[32, 3\], expected \[32, 1\]/
 );
 test(
-    "quantized memory",
+    "quantized memory tokens",
     refused,
-    setTensor("blk.0.memory_v.weight", "Q8_0", [32, 32, 3]),
+    setTensor("memory_embd.weight", "Q8_0", [32, 8]),
     /is Q8_0, expected F32, F16 or BF16/
 );
 test("half-precision norm", refused, setTensor("output_norm.weight", "F16", [32]), /is F16, expected F32/);

@@ -18,8 +18,14 @@ export type Golden = {
     memories: { a: Float64Array; z: Float64Array }[];
 };
 
-/** The golden folders of LLaMA bases. */
-export const goldenNames = ["llama-gqa", "llama-mha-tied-nocorr", "v1-normalized", "v1-heads-gating"] as const;
+/** The golden folders of bases that are supported. */
+export const goldenNames = [
+    "llama-gqa",
+    "llama-mha-tied-nocorr",
+    "v1-normalized",
+    "v1-heads-gating",
+    "qwen2-bias"
+] as const;
 
 const repositoryRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
 
