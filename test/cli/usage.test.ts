@@ -8,7 +8,7 @@ test("help names every command and the exit codes", async (t) => {
     const { code, stdout, stderr } = await runArmt(["--help"]);
     t.is(code, 0);
     t.is(stderr, "");
-    for (const name of ["convert", "inspect", "run", "read", "ask", "logits", "doctor", "build"])
+    for (const name of ["demo", "convert", "quantize", "inspect", "run", "read", "ask", "logits", "doctor", "build"])
         t.regex(stdout, new RegExp(`armt ${name}`));
     t.regex(stdout, /Exit codes: 0 success, 1 failure, 2 wrong usage/);
 });
@@ -25,7 +25,7 @@ const wrongUsage = test.macro({
 });
 test(wrongUsage, [], /a command is needed/);
 test(wrongUsage, ["frobnicate"], /frobnicate/);
-test(wrongUsage, ["run"], /Not enough/);
+test(wrongUsage, ["inspect"], /Not enough/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-f", "b"], /exclude each other/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"sequential"/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size has to be a number/);
