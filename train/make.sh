@@ -6,5 +6,4 @@ out=${1:-$here/runs}
 [ -f "$here/data/prose-train.txt" ] || python3 "$here/corpus.py"
 python3 "$here/train.py" --out "$out/recall"
 python3 "$here/train.py" --config "$here/settling.json" --weights "$out/recall/checkpoint/model.safetensors" --out "$out/settled"
-python3 "$here/blend.py" --settled "$out/settled/checkpoint" --into "$out/recall/checkpoint"
-echo "$out/recall/checkpoint"
+echo "$out/settled/checkpoint"
