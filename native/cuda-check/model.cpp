@@ -26,7 +26,8 @@ static float random_number(uint64_t key) {
     return (s - 2.0f) * 1.7320508f;
 }
 
-static void fill(ggml_tensor * t, uint64_t seed, float deviation, float mean) {
+// rounded: a type that the numbers are rounded to first
+static void fill(ggml_tensor * t, ggml_type rounded, uint64_t seed, float deviation, float mean) {
     const int64_t n      = ggml_nelements(t);
     const int64_t n_row  = t->ne[0];
     const int64_t n_rows = n / n_row;
@@ -37,6 +38,11 @@ static void fill(ggml_tensor * t, uint64_t seed, float deviation, float mean) {
                 row[i] = mean + deviation * random_number((seed << 40) ^ uint64_t(ir * n_row + i));
             }
             char * to = (char *) t->data + ir * t->nb[1];
+            if (rounded != t->type) {
+                std::vector<char> narrow(ggml_row_size(rounded, n_row));
+                ggml_quantize_chunk(rounded, row.data(), narrow.data(), 0, 1, n_row, nullptr);
+                ggml_get_type_traits(rounded)->to_float(narrow.data(), row.data(), n_row);
+            }
             if (t->type == GGML_TYPE_F32) {
                 memcpy(to, row.data(), n_row * sizeof(float));
             } else {
@@ -92,16 +98,16 @@ void write_random_model(const random_model & m, bool base, const std::string & p
     }
 
     ggml_context * ctx = ggml_init({ggml_tensor_overhead() * (16 * m.n_layer + 32) + size_t(8) * m.n_vocab * m.n_embd +
-                                        size_t(m.n_layer) * 4 * (size_t(m.n_embd) * (3 * m.n_ff + 4 * m.n_embd + 2 * m.d_mem + 64)),
+                                        size_t(m.n_layer) * 4 * (size_t(m.n_embd) * (3 * m.n_ff + 6 * m.n_embd + 2 * m.d_mem + 64)),
                                     nullptr, false});
     if (ctx == nullptr) {
         throw std::runtime_error("not enough memory for a random model");
     }
     uint64_t   n_made = uint64_t(m.seed) << 12;
     const auto add    = [&](const std::string & name, ggml_type type, std::vector<int64_t> ne, float deviation, float mean = 0.0f) {
-        ggml_tensor * t = ggml_new_tensor(ctx, type, int(ne.size()), ne.data());
+        ggml_tensor * t = ggml_new_tensor(ctx, m.wide ? GGML_TYPE_F32 : type, int(ne.size()), ne.data());
         ggml_set_name(t, name.c_str());
-        fill(t, ++n_made, deviation, mean);
+        fill(t, type, ++n_made, deviation, mean);
         gguf_add_tensor(gguf, t);
     };
     const ggml_type narrow  = ggml_is_quantized(m.type) ? GGML_TYPE_F16 : m.type; // of the memory's weights

@@ -19,6 +19,7 @@ struct random_model {
     uint32_t  d_mem     = 64;
     bool      normalize = false; // normalize_keys
     ggml_type type      = GGML_TYPE_BF16;
+    bool      wide      = false; // the same numbers in F32
     uint32_t  seed      = 1;
 };
 

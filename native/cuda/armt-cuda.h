@@ -8,8 +8,9 @@
 //   norm       RMS norm, weight, conversion to 16 bits
 //   glu        SwiGLU, conversion to 16 bits; its input is 16 bits wide too
 //   read       the memory's division and addition, and the norm after them
-//   dpfp       the feature map of the associative memory
-//   rope       RoPE of Q and K, K and V into the cache
+//   dpfp       the feature map of the associative memory, and the product before it
+//   write      all of the memory's write
+//   rope       RoPE of Q and K, K and V into the cache; the product before it is written in 16 bits
 //   attention  causal attention of whole segments
 //   residual   addition of the residual in the product before it
 // It is read again for each graph that is not replayed.

@@ -22,6 +22,10 @@
 // Products with fewer rows are ggml's, whose kernels for them are faster
 static constexpr int64_t MIN_ROWS = 32;
 
+// What armt_features can do
+static constexpr int64_t FEATURE_MULTIPLE  = 256;
+static constexpr int64_t FEATURE_MOST_COLS = 64;
+
 // How many nodes after a result those that read it are looked for in
 static constexpr int WINDOW = 48;
 
@@ -33,7 +37,7 @@ struct narrow_data {
 };
 
 struct fusions {
-    bool norm, glu, read, dpfp, rope, attention, residual;
+    bool norm, glu, read, dpfp, rope, attention, residual, write;
 };
 
 // What is kept for a context of the backend
@@ -45,6 +49,8 @@ struct context_state {
     void *              scratch      = nullptr;
     size_t              scratch_size = 0;
     int                 scratch_last = -1; // the last node that reads it
+    void *              write        = nullptr; // what a write to the memory needs
+    size_t              write_size   = 0;
     std::vector<void *> allocated;
 
     cublasLtHandle_t lt = nullptr;
@@ -66,7 +72,7 @@ fusions read_fusions() {
     const char * value = getenv("ARMT_CUDA_FUSION");
     const std::string names = "," + std::string(value == nullptr ? "none" : value) + ",";
     const auto has = [&](const char * name) { return names == ",all," || names.find("," + std::string(name) + ",") != std::string::npos; };
-    return {has("norm"), has("glu"), has("read"), has("dpfp"), has("rope"), has("attention"), has("residual")};
+    return {has("norm"), has("glu"), has("read"), has("dpfp"), has("rope"), has("attention"), has("residual"), has("write")};
 }
 
 // where the numbers of a reshaped tensor come from
@@ -185,6 +191,14 @@ void * get_scratch(context_state & state, size_t size) {
     return state.scratch;
 }
 
+char * get_write_scratch(context_state & state, size_t size) {
+    if (state.write_size < size) {
+        state.write      = allocate(state, size);
+        state.write_size = size;
+    }
+    return (char *) state.write;
+}
+
 //
 // products
 //
@@ -253,6 +267,8 @@ bool has_dense_rows(const ggml_tensor * t) {
     return t->type == GGML_TYPE_F32 && t->nb[0] == 4 && t->nb[1] == t->ne[0] * t->nb[0] && t->nb[2] % 16 == 0 && t->ne[3] == 1;
 }
 
+bool is_read_by_rope(const context_state & state, const ggml_cgraph * cgraph, int i);
+
 int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
     const ggml_tensor * mm = cgraph->nodes[i];
     if (!is_product(mm)) {
@@ -282,6 +298,11 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
                 return j - i;
             }
         }
+    }
+    if (is_read_by_rope(state, cgraph, i)) {
+        multiply(ctx, mm, x->second.data, mm->data, x->second.type);
+        state.narrow[mm] = {mm->data, x->second.type};
+        return 0;
     }
     multiply(ctx, mm, x->second.data, mm->data, GGML_TYPE_F32);
     return 0;
@@ -431,13 +452,21 @@ int fuse_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const gg
 // DPFP
 //
 
-// relu(x), -x, relu(-x), both one behind the other, their end put before them, windows of that times them
-int fuse_dpfp(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+struct dpfp_nodes {
+    const ggml_tensor * x;
+    const ggml_tensor * mul; // the features, {n_roll, order, n}
+    int                 last;
+    int64_t             n_roll;
+    int64_t             order;
+};
+
+// From node i on: relu(x), -x, relu(-x), both one behind the other, their end put before them, windows of that times them
+bool match_dpfp(const ggml_cgraph * cgraph, int i, dpfp_nodes & nodes) {
     const ggml_tensor * node[6];
     int at = i;
     for (const ggml_tensor *& n : node) {
         if (at >= cgraph->n_nodes) {
-            return -1;
+            return false;
         }
         n  = cgraph->nodes[at];
         at = next_node(cgraph, at);
@@ -448,16 +477,15 @@ int fuse_dpfp(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     const ggml_tensor * y      = node[3];
     const ggml_tensor * cyclic = node[4];
     const ggml_tensor * mul    = node[5];
-    if (!state.on.dpfp || !is_unary(node[0], GGML_UNARY_OP_RELU) || !is_unary(node[1], GGML_UNARY_OP_NEG) || node[1]->src[0] != x ||
+    if (!is_unary(node[0], GGML_UNARY_OP_RELU) || !is_unary(node[1], GGML_UNARY_OP_NEG) || node[1]->src[0] != x ||
         !is_unary(node[2], GGML_UNARY_OP_RELU) || node[2]->src[0] != node[1] || y->op != GGML_OP_CONCAT || y->src[0] != node[0] || y->src[1] != node[2] ||
         y->op_params[0] != 0 || cyclic->op != GGML_OP_CONCAT || cyclic->src[1] != y || cyclic->op_params[0] != 0 || mul->op != GGML_OP_MUL) {
-        return -1;
+        return false;
     }
     const ggml_tensor * end     = cyclic->src[0];
     const ggml_tensor * windows = mul->src[0];
     const int64_t       n_roll  = y->ne[0];
     const int64_t       order   = mul->ne[1];
-    const int64_t       n       = mul->ne[2];
     int  last_mul = i;
     for (int j = i; j < cgraph->n_nodes && cgraph->nodes[j] != mul; ++j) {
         last_mul = j + 1;
@@ -465,21 +493,233 @@ int fuse_dpfp(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     const bool fits = end->op == GGML_OP_VIEW && end->src[0] == y && end->ne[0] == order && end->view_offs == size_t(n_roll - order) * 4 &&
                       windows->op == GGML_OP_VIEW && windows->src[0] == cyclic && windows->nb[1] == 4 && windows->nb[2] == cyclic->nb[1] &&
                       windows->ne[0] == n_roll && windows->view_offs == 0 && root_of(mul->src[1]) == y && mul->src[1]->ne[0] == n_roll && mul->ne[0] == n_roll &&
-                      y->ne[1] == n && n_roll <= 1024 && n_roll % 2 == 0 && ggml_is_contiguous(x) && x->type == GGML_TYPE_F32 && ggml_is_contiguous(mul);
+                      y->ne[1] == mul->ne[2] && n_roll <= 1024 && n_roll % 2 == 0 && ggml_is_contiguous(x) && x->type == GGML_TYPE_F32 && ggml_is_contiguous(mul);
     std::vector<const ggml_tensor *> readers;
     int last = i;
     if (!fits || !find_readers(cgraph, i, cyclic, readers, last) || readers.size() != 1 || n_uses(cgraph, y) != 3) {
+        return false;
+    }
+    nodes = {x, mul, last_mul, n_roll, order};
+    return true;
+}
+
+int fuse_dpfp(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    dpfp_nodes nodes = {};
+    if (!state.on.dpfp || !match_dpfp(cgraph, i, nodes)) {
         return -1;
     }
-    const float *                input = (const float *) x->data;
+    const float *                input = (const float *) nodes.x->data;
     ggml_cuda_pool_alloc<float>  copy(ctx.pool());
-    if (overlap(x, mul)) {
-        copy.alloc(ggml_nelements(x));
-        CUDA_CHECK(cudaMemcpyAsync(copy.get(), input, ggml_nbytes(x), cudaMemcpyDeviceToDevice, ctx.stream()));
+    if (overlap(nodes.x, nodes.mul)) {
+        copy.alloc(ggml_nelements(nodes.x));
+        CUDA_CHECK(cudaMemcpyAsync(copy.get(), input, ggml_nbytes(nodes.x), cudaMemcpyDeviceToDevice, ctx.stream()));
         input = copy.get();
     }
-    armt_dpfp(input, (float *) mul->data, n_roll, order, n, ctx.stream());
-    return last_mul - i;
+    armt_dpfp(input, (float *) nodes.mul->data, nodes.n_roll, nodes.order, nodes.mul->ne[2], ctx.stream());
+    return nodes.last - i;
+}
+
+// The product before it too, where it has few columns. x: its input, {n, n_rows, n_batch}, rows maybe apart.
+bool match_features(const ggml_cgraph * cgraph, int i, const ggml_tensor * x, armt_features_args & args, dpfp_nodes & nodes) {
+    const ggml_tensor * mm = cgraph->nodes[i];
+    const ggml_tensor * w  = mm->src[0];
+    if (mm->op != GGML_OP_MUL_MAT || !is_16_bit(w->type) || w->nb[0] != 2 || w->nb[1] != size_t(w->ne[0]) * 2 || w->nb[2] % 16 != 0 || w->ne[3] != 1 ||
+        w->ne[0] % FEATURE_MULTIPLE != 0 || w->ne[1] > FEATURE_MOST_COLS || x->type != GGML_TYPE_F32 || x->nb[0] != 4 || x->nb[1] % 16 != 0 || x->nb[2] % 16 != 0 ||
+        x->ne[3] != 1 || x->ne[2] > 65535 || x->ne[0] != w->ne[0] || (w->ne[2] != 1 && w->ne[2] != x->ne[2]) || mm->op_params[0] == GGML_PREC_F32 ||
+        n_uses(cgraph, mm) != 1 || !match_dpfp(cgraph, next_node(cgraph, i), nodes) || root_of(nodes.x) != mm) {
+        return false;
+    }
+    args.x            = (const float *) x->data;
+    args.x_row        = x->nb[1] / 4;
+    args.x_batch      = x->nb[2] / 4;
+    args.weight       = w->data;
+    args.weight_batch = w->ne[2] == 1 ? 0 : w->nb[2] / 2;
+    args.type         = w->type;
+    args.output       = (float *) nodes.mul->data;
+    args.narrow       = nullptr;
+    args.n            = w->ne[0];
+    args.n_cols       = w->ne[1];
+    args.n_roll       = nodes.n_roll;
+    args.order        = nodes.order;
+    args.n_rows       = x->ne[1];
+    args.n_batch      = x->ne[2];
+    return true;
+}
+
+int fuse_features(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    armt_features_args  args  = {};
+    dpfp_nodes          nodes = {};
+    const ggml_tensor * x     = cgraph->nodes[i]->src[1];
+    if (!state.on.dpfp || state.narrow.count(root_of(x)) > 0 || !match_features(cgraph, i, x, args, nodes) || x->ne[1] < MIN_ROWS || overlap(x, nodes.mul)) {
+        return -1;
+    }
+    armt_features(args, ctx.stream());
+    return nodes.last - i;
+}
+
+//
+// the memory's write
+//
+
+const ggml_tensor * without_views(const ggml_tensor * t) {
+    while (is_noop(t) && t->op != GGML_OP_NONE) {
+        t = t->src[0];
+    }
+    return t;
+}
+
+float param(const ggml_tensor * t, int i) {
+    float value;
+    memcpy(&value, (const float *) t->op_params + i, sizeof(float));
+    return value;
+}
+
+// From the copy of the memory tokens' rows to the addition to the memory, for one head and models with the denominator and its correction
+int fuse_write(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    const ggml_tensor * rows = cgraph->nodes[i];
+    const ggml_tensor * x    = rows->src[0]; // {n, n_rows, n_batch}
+    if (!state.on.write || x->ne[3] != 1 || state.narrow.count(without_views(x)) > 0) {
+        return -1;
+    }
+    const int i_k = next_node(cgraph, i);
+    armt_features_args features = {};
+    dpfp_nodes         dpfp     = {};
+    if (i_k >= cgraph->n_nodes || cgraph->nodes[i_k]->src[1] == nullptr || root_of(cgraph->nodes[i_k]->src[1]) != rows ||
+        !match_features(cgraph, i_k, x, features, dpfp)) {
+        return -1;
+    }
+    int last = dpfp.last;
+    const auto is_delta = [&](const ggml_tensor * t) {
+        return t->op == GGML_OP_ADD && t->src[1]->op == GGML_OP_MUL_MAT && t->src[1]->src[0]->op == GGML_OP_CONT && without_views(t->src[1]->src[0]->src[0]) == dpfp.mul;
+    };
+    while (last < cgraph->n_nodes && last <= i + 2 * WINDOW && !is_delta(cgraph->nodes[last])) {
+        ++last;
+    }
+    if (last >= cgraph->n_nodes || !is_delta(cgraph->nodes[last])) {
+        return -1;
+    }
+    // backwards from there
+    const ggml_tensor * sum      = cgraph->nodes[last];
+    const ggml_tensor * az       = sum->src[0];
+    const ggml_tensor * delta    = sum->src[1];
+    const ggml_tensor * keys_t   = delta->src[0];
+    const ggml_tensor * update_t = delta->src[1];
+    std::vector<const ggml_tensor *> found = {rows, cgraph->nodes[i_k], sum, delta, keys_t, update_t};
+    for (int j = i_k; j <= dpfp.last; ++j) {
+        found.push_back(cgraph->nodes[j]);
+    }
+    // t without its views, where it is of that kind
+    const auto follow = [&](const ggml_tensor * t, ggml_op op) -> const ggml_tensor * {
+        t = t == nullptr ? nullptr : without_views(t);
+        if (t == nullptr || t->op != op) {
+            return nullptr;
+        }
+        found.push_back(t);
+        return t;
+    };
+    const auto src = [](const ggml_tensor * t, int k) { return t == nullptr ? nullptr : t->src[k]; };
+
+    const ggml_tensor * both    = update_t->op == GGML_OP_CONT ? follow(update_t->src[0], GGML_OP_CONCAT) : nullptr;
+    const ggml_tensor * scaled  = follow(src(both, 0), GGML_OP_MUL);
+    const ggml_tensor * news    = follow(src(scaled, 0), GGML_OP_SUB);
+    const ggml_tensor * sigmoid = follow(src(scaled, 1), GGML_OP_UNARY);
+    const ggml_tensor * biased  = follow(src(sigmoid, 0), GGML_OP_ADD);
+    const ggml_tensor * beta    = follow(src(biased, 0), GGML_OP_MUL_MAT);
+    const ggml_tensor * value   = follow(src(news, 0), GGML_OP_MUL_MAT);
+    const ggml_tensor * divided = follow(src(news, 1), GGML_OP_DIV);
+    const ggml_tensor * recall  = follow(src(divided, 0), GGML_OP_MUL_MAT);
+    const ggml_tensor * denom   = follow(src(divided, 1), GGML_OP_SCALE);
+    const ggml_tensor * sums    = follow(src(denom, 0), GGML_OP_CONT);
+
+    const ggml_tensor * novelty = both == nullptr ? nullptr : without_views(both->src[1]);
+    const ggml_tensor * later   = nullptr;
+    if (novelty != nullptr && novelty->op == GGML_OP_ADD) {
+        found.push_back(novelty);
+        const ggml_tensor * some = follow(novelty->src[0], GGML_OP_MUL);
+        const ggml_tensor * rest = follow(novelty->src[1], GGML_OP_SCALE);
+        if (some == nullptr || rest == nullptr || rest->src[0] != some->src[1] || param(rest, 0) != -1.0f || param(rest, 1) != 1.0f) {
+            return -1;
+        }
+        later   = some->src[1];
+        novelty = some->src[0];
+    }
+    const ggml_tensor * clamp = follow(novelty, GGML_OP_CLAMP);
+    const ggml_tensor * minus = follow(src(clamp, 0), GGML_OP_SCALE);
+    const ggml_tensor * ratio = follow(src(minus, 0), GGML_OP_DIV);
+    const ggml_tensor * norm  = follow(src(ratio, 1), GGML_OP_SCALE);
+    const ggml_tensor * ones  = follow(src(norm, 0), GGML_OP_SUM_ROWS);
+    const ggml_tensor * sqr   = follow(src(ones, 0), GGML_OP_SQR);
+    if (sums == nullptr || beta == nullptr || value == nullptr || recall == nullptr || sqr == nullptr || ratio->src[0] != denom) {
+        return -1;
+    }
+    for (int j = i; j <= last; ++j) {
+        if (!is_noop(cgraph->nodes[j]) && std::find(found.begin(), found.end(), cgraph->nodes[j]) == found.end()) {
+            return -1;
+        }
+    }
+    const int64_t n       = x->ne[0];
+    const int64_t n_rows  = x->ne[1];
+    const int64_t n_batch = x->ne[2];
+    const int64_t n_key   = dpfp.n_roll * dpfp.order;
+    const ggml_tensor * w = beta->src[0];
+    const ggml_tensor * b = biased->src[1];
+    const bool fits =
+        sum->data == az->data && ggml_get_unary_op(sigmoid) == GGML_UNARY_OP_SIGMOID && without_views(beta->src[1]) == rows && without_views(value->src[1]) == rows &&
+        without_views(recall->src[1]) == dpfp.mul && without_views(sqr->src[0]) == dpfp.mul && is_product(value) && value->src[0]->type == features.type &&
+        value->src[0]->ne[1] == n && w->type == features.type && w->ne[1] == 1 && w->nb[0] == 2 && w->nb[2] % 4 == 0 && (w->ne[2] == 1 || w->ne[2] == n_batch) &&
+        b->type == GGML_TYPE_F32 && b->ne[0] == 1 && b->ne[1] == 1 && (b->ne[2] == 1 || b->ne[2] == n_batch) && features.n_cols * 2 == dpfp.n_roll &&
+        divided->src[0]->op == GGML_OP_VIEW && divided->src[0]->src[0] == recall && divided->src[0]->view_offs == 0 && sums->src[0]->op == GGML_OP_VIEW &&
+        sums->src[0]->src[0] == recall && sums->src[0]->view_offs == size_t(n) * 4 && param(denom, 0) == 1.0f && param(minus, 0) == -1.0f && param(minus, 1) == 1.0f &&
+        param(norm, 0) == 1.0f && param(clamp, 0) == 0.0f && param(clamp, 1) == 1.0f && ggml_is_contiguous(recall) && recall->ne[0] >= n + 1 && recall->ne[0] % 4 == 0 &&
+        recall->ne[1] == n_rows && recall->ne[2] == 1 && recall->ne[3] == n_batch && az->type == GGML_TYPE_F32 && az->ne[0] == n_key && az->ne[1] == n + 1 &&
+        az->ne[2] == 1 && az->ne[3] == n_batch && recall->src[0]->data == az->data && recall->src[0]->nb[1] == az->nb[1] && recall->src[0]->nb[3] == az->nb[3] &&
+        az->nb[1] % 16 == 0 && n % 8 == 0 && (later == nullptr || (later->type == GGML_TYPE_F32 && later->ne[0] == 1 && ggml_nelements(later) == n_batch));
+    if (!fits) {
+        return -1;
+    }
+
+    const int64_t n_out     = recall->ne[0];
+    const size_t  x_size    = GGML_PAD(size_t(n_batch) * n_rows * n * 2, 256);
+    const size_t  key_size  = GGML_PAD(size_t(n_batch) * n_rows * n_key * 4, 256);
+    char *        scratch   = get_write_scratch(state, x_size + key_size + size_t(n_batch) * n_rows * n_out * 4);
+    float *       keys      = (float *) (scratch + x_size);
+    float *       update    = (float *) (scratch + x_size + key_size);
+    cublasHandle_t handle   = ctx.cublas_handle();
+    const float   one       = 1.0f;
+    const float   zero      = 0.0f;
+
+    features.output = keys;
+    features.narrow = scratch;
+    armt_features(features, ctx.stream());
+    multiply(ctx, value, scratch, value->data, GGML_TYPE_F32);
+    CUBLAS_CHECK(cublasSgemmStridedBatched(handle, CUBLAS_OP_T, CUBLAS_OP_N, n_out, n_rows, n_key, &one, (const float *) az->data, az->nb[1] / 4, az->nb[3] / 4, keys,
+                                           n_key, n_key * n_rows, &zero, (float *) recall->data, n_out, n_out * n_rows, n_batch));
+    armt_update_args args = {};
+    args.x               = scratch;
+    args.type            = features.type;
+    args.beta            = w->data;
+    args.beta_batch      = w->ne[2] == 1 ? 0 : w->nb[2] / 2;
+    args.beta_bias       = (const float *) b->data;
+    args.beta_bias_batch = b->ne[2] == 1 ? 0 : b->nb[2] / 4;
+    args.value           = (const float *) value->data;
+    args.recall          = (const float *) recall->data;
+    args.recall_row      = n_out;
+    args.recall_eps      = param(denom, 1);
+    args.key             = keys;
+    args.n_key           = n_key;
+    args.key_eps         = param(norm, 1);
+    args.later           = later == nullptr ? nullptr : (const float *) later->data;
+    args.later_batch     = later == nullptr ? 0 : later->nb[3] / 4;
+    args.output          = update;
+    args.output_row      = n_out;
+    args.n               = n;
+    args.n_rows          = n_rows;
+    args.n_batch         = n_batch;
+    armt_update(args, ctx.stream());
+    // the rows of zeros behind z stay zero
+    CUBLAS_CHECK(cublasSgemmStridedBatched(handle, CUBLAS_OP_N, CUBLAS_OP_T, n_key, n_out, n_rows, &one, keys, n_key, n_key * n_rows, update, n_out, n_out * n_rows,
+                                           &one, (float *) az->data, az->nb[1] / 4, az->nb[3] / 4, n_batch));
+    return last - i;
 }
 
 //
@@ -549,22 +789,22 @@ int fuse_attention(ggml_backend_cuda_context & ctx, context_state & state, const
 // RoPE and the K/V store
 //
 
-// RoPE of K into the cache, V into the cache, RoPE of Q
-int fuse_rope(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+// From node i on: RoPE of K into the cache, V into the cache, RoPE of Q
+bool match_rope(const context_state & state, const ggml_cgraph * cgraph, int i, armt_rope_args & args, int & i_q) {
     const int i_k = next_node(cgraph, i);
     const int i_v = next_node(cgraph, i_k);
-    const int i_q = next_node(cgraph, i_v);
+    i_q = next_node(cgraph, i_v);
     if (!state.on.rope || i_q >= cgraph->n_nodes) {
-        return -1;
+        return false;
     }
     const ggml_tensor * rope_k  = cgraph->nodes[i];
     const ggml_tensor * store_k = cgraph->nodes[i_k];
     const ggml_tensor * store_v = cgraph->nodes[i_v];
     const ggml_tensor * rope_q  = cgraph->nodes[i_q];
-    if (store_k->op != GGML_OP_SET_ROWS || store_v->op != GGML_OP_SET_ROWS || rope_q->op != GGML_OP_ROPE || root_of(store_k->src[0]) != rope_k ||
-        n_uses(cgraph, rope_k) != 1 || memcmp(rope_k->op_params, rope_q->op_params, sizeof(rope_k->op_params)) != 0 || rope_k->src[1] != rope_q->src[1] ||
-        rope_k->src[2] != rope_q->src[2] || store_k->src[1] != store_v->src[1]) {
-        return -1;
+    if (rope_k->op != GGML_OP_ROPE || store_k->op != GGML_OP_SET_ROWS || store_v->op != GGML_OP_SET_ROWS || rope_q->op != GGML_OP_ROPE ||
+        root_of(store_k->src[0]) != rope_k || n_uses(cgraph, rope_k) != 1 || memcmp(rope_k->op_params, rope_q->op_params, sizeof(rope_k->op_params)) != 0 ||
+        rope_k->src[1] != rope_q->src[1] || rope_k->src[2] != rope_q->src[2] || store_k->src[1] != store_v->src[1]) {
+        return false;
     }
     const ggml_tensor * q = rope_q->src[0]; // {n_dims, n_head, n_rows}
     const ggml_tensor * k = rope_k->src[0];
@@ -577,22 +817,23 @@ int fuse_rope(ggml_backend_cuda_context & ctx, context_state & state, const ggml
         return t->type == GGML_TYPE_F32 && t->ne[0] == n_dims && t->nb[0] == 4 && t->nb[1] == size_t(n_dims) * 4 && t->ne[3] == 1;
     };
     const auto is_store = [&](const ggml_tensor * t) { return t->type == GGML_TYPE_F16 && t->nb[0] == 2 && t->nb[1] % 4 == 0 && t->src[1]->type == GGML_TYPE_I64; };
-    const bool fits = ints[2] == GGML_ROPE_TYPE_NEOX && ext_factor == 0.0f && n_dims % 2 == 0 && n_dims <= 512 && is_heads(q) && is_heads(k) &&
+    const bool fits = ints[2] == GGML_ROPE_TYPE_NEOX && ext_factor == 0.0f && n_dims % 4 == 0 && n_dims <= 512 && is_heads(q) && is_heads(k) &&
                       q->nb[2] == k->nb[2] && v->nb[1] == k->nb[2] && v->nb[0] == 4 && v->type == GGML_TYPE_F32 && v->ne[0] == k->ne[1] * n_dims &&
                       v->ne[1] == k->ne[2] && is_store(store_k) && is_store(store_v) && ggml_is_contiguous(rope_q) && ggml_is_contiguous(rope_k) &&
-                      (uintptr_t) v->data % 8 == 0 && k->nb[2] % 8 == 0 && !overlap(rope_q, q) && !overlap(rope_q, k) && !overlap(rope_q, v);
+                      (uintptr_t) v->data % 8 == 0 && (uintptr_t) k->data % 8 == 0 && (uintptr_t) q->data % 8 == 0 && k->nb[2] % 8 == 0 && !overlap(rope_q, q) &&
+                      !overlap(rope_q, k) && !overlap(rope_q, v);
     if (!fits) {
-        return -1;
+        return false;
     }
     std::vector<const ggml_tensor *> readers;
     int  last     = i_q;
     bool narrow_q = state.on.attention && find_readers(cgraph, i_q, rope_q, readers, last) && readers.size() == 1 && is_attention(readers[0]) &&
                     root_of(readers[0]->src[0]) == rope_q;
 
-    armt_rope_args args = {};
-    args.q           = (const float *) q->data;
-    args.k           = (const float *) k->data;
-    args.v           = (const float *) v->data;
+    args.q           = q->data;
+    args.k           = k->data;
+    args.v           = v->data;
+    args.type        = GGML_TYPE_F32;
     args.row_stride  = k->nb[2] / 4;
     args.pos         = (const int32_t *) rope_k->src[1]->data;
     args.idxs        = (const int64_t *) store_k->src[1]->data;
@@ -610,8 +851,45 @@ int fuse_rope(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     args.n_head      = q->ne[1];
     args.n_head_kv   = k->ne[1];
     args.n_rows      = q->ne[2];
+    return true;
+}
+
+// Whether a product's result is read by what match_rope finds alone, which takes 16 bits too
+bool is_read_by_rope(const context_state & state, const ggml_cgraph * cgraph, int i) {
+    const ggml_tensor * mm = cgraph->nodes[i];
+    if (mm->view_src != nullptr || (mm->flags & GGML_TENSOR_FLAG_OUTPUT) != 0) {
+        return false;
+    }
+    const int      i_rope = next_node(cgraph, i);
+    armt_rope_args args   = {};
+    int            last   = i_rope;
+    if (i_rope >= cgraph->n_nodes || !match_rope(state, cgraph, i_rope, args, last)) {
+        return false;
+    }
+    std::vector<const ggml_tensor *> readers;
+    int read_last = i;
+    return find_readers(cgraph, i, mm, readers, read_last) && read_last <= last &&
+           cgraph->nodes[last]->src[0]->view_src == mm; // q; k and v come from the same rows
+}
+
+int fuse_rope(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    armt_rope_args args = {};
+    int            i_q  = i;
+    if (!match_rope(state, cgraph, i, args, i_q)) {
+        return -1;
+    }
+    const ggml_tensor * rope_q = cgraph->nodes[i_q];
+    const ggml_tensor * rows   = rope_q->src[0]->view_src;
+    const auto          narrow = state.narrow.find(rows);
+    if (rows != nullptr && narrow != state.narrow.end()) {
+        const auto half_way = [&](const void * p) { return (const char *) narrow->second.data + ((const char *) p - (const char *) rows->data) / 2; };
+        args.q    = half_way(args.q);
+        args.k    = half_way(args.k);
+        args.v    = half_way(args.v);
+        args.type = narrow->second.type;
+    }
     armt_rope_store(args, ctx.stream());
-    if (narrow_q) {
+    if (args.q_type == GGML_TYPE_F16) {
         state.narrow[rope_q] = {rope_q->data, GGML_TYPE_F16};
     }
     return i_q - i;
@@ -629,9 +907,15 @@ void armt_cuda_begin(ggml_backend_cuda_context & ctx) {
 int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i) {
     context_state & state = state_of(ctx);
     switch (cgraph->nodes[i]->op) {
-        case GGML_OP_MUL_MAT:        return fuse_product(ctx, state, cgraph, i);
+        case GGML_OP_MUL_MAT: {
+            const int n = fuse_features(ctx, state, cgraph, i);
+            return n >= 0 ? n : fuse_product(ctx, state, cgraph, i);
+        }
         case GGML_OP_RMS_NORM:       return fuse_norm(ctx, state, cgraph, i);
-        case GGML_OP_CONT:           return fuse_read(ctx, state, cgraph, i);
+        case GGML_OP_CONT: {
+            const int n = fuse_read(ctx, state, cgraph, i);
+            return n >= 0 ? n : fuse_write(ctx, state, cgraph, i);
+        }
         case GGML_OP_GLU:            return fuse_swiglu(ctx, state, cgraph, i);
         case GGML_OP_UNARY:          return fuse_dpfp(ctx, state, cgraph, i);
         case GGML_OP_FLASH_ATTN_EXT: return fuse_attention(ctx, state, cgraph, i);

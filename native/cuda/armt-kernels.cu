@@ -1,5 +1,6 @@
 #include "armt-kernels.cuh"
 
+static __device__ __forceinline__ void store2(float * p, float a, float b) { *(float2 *) p = make_float2(a, b); }
 static __device__ __forceinline__ void store2(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
 static __device__ __forceinline__ void store2(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
 
@@ -161,27 +162,283 @@ void armt_dpfp(const float * input, float * output, int n_roll, int order, int64
 }
 
 //
+// products with few columns, and the feature map of them
+//
+
+static constexpr int FEATURE_COLS    = 64;
+static constexpr int FEATURE_STAGES  = 3;
+static constexpr int FEATURE_WARPS   = 8;
+static constexpr int FEATURE_THREADS = 32 * FEATURE_WARPS;
+
+static __device__ __forceinline__ uint32_t pack2(float2 a, half) {
+    const half2 h = __floats2half2_rn(a.x, a.y);
+    return *(const uint32_t *) &h;
+}
+static __device__ __forceinline__ uint32_t pack2(float2 a, nv_bfloat16) {
+    const nv_bfloat162 h = __floats2bfloat162_rn(a.x, a.y);
+    return *(const uint32_t *) &h;
+}
+static __device__ __forceinline__ void mma16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, half) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+static __device__ __forceinline__ void mma16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, nv_bfloat16) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// A block has ROWS rows; a warp 16 of them and 32 numbers of each in a tile. x goes through shared memory as it is and becomes 16 bits wide in registers.
+template <int ROWS> struct feature_tile {
+    static constexpr int GROUPS = FEATURE_WARPS / (ROWS / 16); // of warps with the same rows
+    static constexpr int DEPTH  = 32 * GROUPS;                 // numbers of a row
+    static constexpr int X      = ROWS * DEPTH * int(sizeof(float));
+    static constexpr int BYTES  = X + FEATURE_COLS * DEPTH * int(sizeof(half));
+};
+
+template <typename T, int ROWS>
+static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const armt_features_args args) {
+    using tile_t = feature_tile<ROWS>;
+    constexpr int DEPTH = tile_t::DEPTH;
+    extern __shared__ __align__(128) char feature_tiles[];
+
+    const int lane  = threadIdx.x % 32;
+    const int warp  = threadIdx.x / 32;
+    const int part  = warp / (ROWS / 16);      // of a tile's depth
+    const int rows  = warp % (ROWS / 16) * 16; // in the block
+    const int g     = lane / 4;
+    const int t     = lane % 4;
+    const int row0  = blockIdx.x * ROWS;
+    const int ib    = blockIdx.y;
+
+    const float *  x       = args.x + ib * args.x_batch;
+    const T *      w       = (const T *) args.weight + ib * args.weight_batch;
+    const int      n_tiles = args.n / DEPTH;
+    const uint32_t shared  = uint32_t(__cvta_generic_to_shared(feature_tiles));
+
+    // chunks of 16 bytes, those of a row swapped about so that no two lanes meet in a bank
+    constexpr int X_CHUNKS = ROWS * DEPTH / 4 / FEATURE_THREADS;
+    constexpr int W_CHUNKS = FEATURE_COLS * DEPTH / 8 / FEATURE_THREADS;
+    const float * from_x[X_CHUNKS];
+    const T *     from_w[W_CHUNKS];
+    uint32_t      to_x[X_CHUNKS];
+    uint32_t      to_w[W_CHUNKS];
+#pragma unroll
+    for (int i = 0; i < X_CHUNKS; ++i) {
+        const int r = (threadIdx.x + i * FEATURE_THREADS) / (DEPTH / 4);
+        const int c = (threadIdx.x + i * FEATURE_THREADS) % (DEPTH / 4);
+        from_x[i] = x + min(row0 + r, args.n_rows - 1) * args.x_row + c * 4;
+        to_x[i]   = (r * (DEPTH / 4) + (c ^ (r % 8 * 2))) * 16;
+    }
+#pragma unroll
+    for (int i = 0; i < W_CHUNKS; ++i) {
+        const int r = (threadIdx.x + i * FEATURE_THREADS) / (DEPTH / 8);
+        const int c = (threadIdx.x + i * FEATURE_THREADS) % (DEPTH / 8);
+        from_w[i] = w + int64_t(min(r, args.n_cols - 1)) * args.n + c * 8;
+        to_w[i]   = tile_t::X + (r * (DEPTH / 8) + (c ^ (r % 8))) * 16;
+    }
+    const auto fetch = [&](int tile) {
+        if (tile < n_tiles) {
+            const uint32_t to = shared + tile % FEATURE_STAGES * tile_t::BYTES;
+#pragma unroll
+            for (int i = 0; i < X_CHUNKS; ++i) {
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + to_x[i]), "l"(from_x[i] + tile * DEPTH) : "memory");
+            }
+#pragma unroll
+            for (int i = 0; i < W_CHUNKS; ++i) {
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + to_w[i]), "l"(from_w[i] + tile * DEPTH) : "memory");
+            }
+        }
+        asm volatile("cp.async.commit_group;" ::: "memory"); // maybe of nothing, so that the number of groups is the number of tiles
+    };
+#pragma unroll
+    for (int i = 0; i < FEATURE_STAGES - 1; ++i) {
+        fetch(i);
+    }
+    float acc[FEATURE_COLS / 8][4] = {};
+    for (int tile = 0; tile < n_tiles; ++tile) {
+        asm volatile("cp.async.wait_group %0;" ::"n"(FEATURE_STAGES - 2) : "memory");
+        __syncthreads();
+        fetch(tile + FEATURE_STAGES - 1); // in the place of the tile before this one
+
+        const char *   tile_x = feature_tiles + tile % FEATURE_STAGES * tile_t::BYTES;
+        const uint32_t tile_w = shared + tile % FEATURE_STAGES * tile_t::BYTES + tile_t::X;
+        uint32_t a[2][4];
+#pragma unroll
+        for (int s = 0; s < 2; ++s) {
+#pragma unroll
+            for (int q = 0; q < 4; ++q) { // rows g, g + 8; columns 2t, 2t + 8
+                const int r = rows + g + q % 2 * 8;
+                const int c = part * 32 + s * 16 + 2 * t + q / 2 * 8;
+                a[s][q] = pack2(*(const float2 *) (tile_x + (r * (DEPTH / 4) + ((c / 4) ^ (r % 8 * 2))) * 16 + c % 4 * 4), T{});
+                if (args.narrow != nullptr && row0 + r < args.n_rows) {
+                    *(uint32_t *) ((T *) args.narrow + (int64_t(ib) * args.n_rows + row0 + r) * args.n + tile * DEPTH + c) = a[s][q];
+                }
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < FEATURE_COLS / 8; ++j) {
+            const int r = j * 8 + lane % 8;
+            const int c = part * 4 + lane / 8;
+            uint32_t  b[4];
+            asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                         : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
+                         : "r"(tile_w + (r * (DEPTH / 8) + (c ^ (r % 8))) * 16)
+                         : "memory");
+            mma16(acc[j], a[0], b[0], b[1], T{});
+            mma16(acc[j], a[1], b[2], b[3], T{});
+        }
+    }
+    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    __syncthreads();
+
+    constexpr int ROW = FEATURE_COLS + 4;
+    float * result = (float *) feature_tiles; // [GROUPS][ROWS][ROW]
+#pragma unroll
+    for (int j = 0; j < FEATURE_COLS / 8; ++j) {
+        *(float2 *) (result + (part * ROWS + rows + g) * ROW + j * 8 + 2 * t)     = make_float2(acc[j][0], acc[j][1]);
+        *(float2 *) (result + (part * ROWS + rows + g + 8) * ROW + j * 8 + 2 * t) = make_float2(acc[j][2], acc[j][3]);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < ROWS * FEATURE_COLS; i += FEATURE_THREADS) {
+        const int at = i / FEATURE_COLS * ROW + i % FEATURE_COLS;
+#pragma unroll
+        for (int p = 1; p < tile_t::GROUPS; ++p) {
+            result[at] += result[p * ROWS * ROW + at];
+        }
+    }
+    __syncthreads();
+
+    const int n_rows = min(ROWS, args.n_rows - row0);
+    const int n_out  = 2 * args.n_cols * args.order;
+    const int n_half = args.n_roll / 2;
+    float *   to     = args.output + (int64_t(ib) * args.n_rows + row0) * n_out;
+    for (int r = warp; r < n_rows; r += FEATURE_WARPS) {
+        for (int i = lane; i < n_out; i += 32) {
+            const int at   = i % args.n_roll;
+            int       turn = at + i / args.n_roll % args.order - args.order; // rolls by order, .., 1
+            turn += turn < 0 ? args.n_roll : 0;
+            const float * head = result + r * ROW + i / (args.n_roll * args.order) * n_half;
+            const float   a    = at < n_half ? head[at] : -head[at - n_half];
+            const float   b    = turn < n_half ? head[turn] : -head[turn - n_half];
+            to[int64_t(r) * n_out + i] = fmaxf(a, 0.0f) * fmaxf(b, 0.0f);
+        }
+    }
+}
+
+template <typename T, int ROWS> static void features(const armt_features_args & args, cudaStream_t stream) {
+    constexpr int shared = FEATURE_STAGES * feature_tile<ROWS>::BYTES;
+    CUDA_CHECK(cudaFuncSetAttribute(features_kernel<T, ROWS>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
+    features_kernel<T, ROWS><<<dim3((args.n_rows + ROWS - 1) / ROWS, args.n_batch), FEATURE_THREADS, shared, stream>>>(args);
+    CUDA_CHECK(cudaGetLastError());
+}
+
+void armt_features(const armt_features_args & args, cudaStream_t stream) {
+    // many rows: less of the weights is read; few: more blocks
+    const bool many = int64_t(args.n_rows) * args.n_batch >= 128 * 64;
+    if (args.type == GGML_TYPE_BF16) {
+        (many ? features<nv_bfloat16, 64> : features<nv_bfloat16, 16>)(args, stream);
+    } else {
+        (many ? features<half, 64> : features<half, 16>)(args, stream);
+    }
+}
+
+//
+// what a write adds to the memory
+//
+
+static constexpr int UPDATE_THREADS = 256;
+
+template <typename T>
+static __global__ void __launch_bounds__(UPDATE_THREADS) update_kernel(const armt_update_args args) {
+    __shared__ float sums[2][UPDATE_THREADS / 32];
+
+    const int     ib     = blockIdx.y;
+    const int64_t row    = int64_t(ib) * args.n_rows + blockIdx.x;
+    const T *     x      = (const T *) args.x + row * args.n;
+    const T *     beta   = (const T *) args.beta + ib * args.beta_batch;
+    const float * key    = args.key + row * args.n_key;
+    const float * value  = args.value + row * args.n;
+    const float * recall = args.recall + row * args.recall_row;
+    float *       output = args.output + row * args.output_row;
+
+    float dot  = 0.0f;
+    float norm = 0.0f;
+    for (int i = 2 * threadIdx.x; i < args.n; i += 2 * UPDATE_THREADS) {
+        const float2 a = load2(x + i);
+        const float2 b = load2(beta + i);
+        dot += a.x * b.x + a.y * b.y;
+    }
+    for (int i = threadIdx.x; i < args.n_key; i += UPDATE_THREADS) {
+        norm += key[i] * key[i];
+    }
+    dot  = warp_reduce_sum(dot);
+    norm = warp_reduce_sum(norm);
+    if (threadIdx.x % 32 == 0) {
+        sums[0][threadIdx.x / 32] = dot;
+        sums[1][threadIdx.x / 32] = norm;
+    }
+    __syncthreads();
+    dot  = args.beta_bias == nullptr ? 0.0f : args.beta_bias[ib * args.beta_bias_batch];
+    norm = args.key_eps;
+#pragma unroll
+    for (int i = 0; i < UPDATE_THREADS / 32; ++i) {
+        dot  += sums[0][i];
+        norm += sums[1][i];
+    }
+    const float denom = recall[args.n] + args.recall_eps;
+    const float much  = 1.0f / (1.0f + __expf(-dot));
+    for (int i = 4 * threadIdx.x; i < args.n; i += 4 * UPDATE_THREADS) {
+        const float4 v = *(const float4 *) (value + i);
+        const float4 r = *(const float4 *) (recall + i);
+        const float  f = 1.0f / denom;
+        *(float4 *) (output + i) = make_float4(much * (v.x - r.x * f), much * (v.y - r.y * f), much * (v.z - r.z * f), much * (v.w - r.w * f));
+    }
+    if (threadIdx.x == 0) {
+        float novelty = fminf(fmaxf(1.0f - denom / norm, 0.0f), 1.0f);
+        if (args.later != nullptr) {
+            const float later = args.later[ib * args.later_batch];
+            novelty = novelty * later + (1.0f - later);
+        }
+        output[args.n] = novelty;
+        for (int i = args.n + 1; i < args.output_row; ++i) {
+            output[i] = 0.0f;
+        }
+    }
+}
+
+void armt_update(const armt_update_args & args, cudaStream_t stream) {
+    const dim3 grid(args.n_rows, args.n_batch);
+    if (args.type == GGML_TYPE_BF16) {
+        update_kernel<nv_bfloat16><<<grid, UPDATE_THREADS, 0, stream>>>(args);
+    } else {
+        update_kernel<half><<<grid, UPDATE_THREADS, 0, stream>>>(args);
+    }
+    CUDA_CHECK(cudaGetLastError());
+}
+
+//
 // RoPE and the K/V store
 //
 
 static constexpr int ROPE_THREADS = 256;
 
-static __device__ __forceinline__ void store1(float * p, float a) { *p = a; }
-static __device__ __forceinline__ void store1(half * p, float a) { *p = __float2half(a); }
-
-template <typename T>
-static __device__ void rotate(const float * from, T * to, const float2 * angles, int n_heads, int n_half) {
-    for (int i = threadIdx.x; i < n_heads * n_half; i += ROPE_THREADS) {
+template <typename T, typename TO>
+static __device__ void rotate(const T * from, TO * to, const float2 * angles, int n_heads, int n_half) {
+    // two pairs at a time
+    for (int i = 2 * threadIdx.x; i < n_heads * n_half; i += 2 * ROPE_THREADS) {
         const int    at = i / n_half * 2 * n_half + i % n_half;
-        const float2 cs = angles[i % n_half];
-        const float  a  = from[at];
-        const float  b  = from[at + n_half];
-        store1(to + at,          a * cs.x - b * cs.y);
-        store1(to + at + n_half, a * cs.y + b * cs.x);
+        const float2 c0 = angles[i % n_half];
+        const float2 c1 = angles[i % n_half + 1];
+        const float2 a  = load2(from + at);
+        const float2 b  = load2(from + at + n_half);
+        store2(to + at,          a.x * c0.x - b.x * c0.y, a.y * c1.x - b.y * c1.y);
+        store2(to + at + n_half, a.x * c0.y + b.x * c0.x, a.y * c1.y + b.y * c1.x);
     }
 }
 
-template <typename TQ>
+template <typename T, typename TQ>
 static __global__ void __launch_bounds__(ROPE_THREADS) rope_store_kernel(const armt_rope_args args) {
     extern __shared__ float2 angles[];
 
@@ -202,23 +459,31 @@ static __global__ void __launch_bounds__(ROPE_THREADS) rope_store_kernel(const a
     __syncthreads();
 
     const int64_t row = args.idxs[ir];
-    rotate(args.q + ir * args.row_stride, (TQ *) args.q_out + ir * args.n_head * args.n_dims, angles, args.n_head, n_half);
-    rotate(args.k + ir * args.row_stride, args.k_out + row * args.k_row, angles, args.n_head_kv, n_half);
+    rotate((const T *) args.q + ir * args.row_stride, (TQ *) args.q_out + ir * args.n_head * args.n_dims, angles, args.n_head, n_half);
+    rotate((const T *) args.k + ir * args.row_stride, args.k_out + row * args.k_row, angles, args.n_head_kv, n_half);
 
-    const float * v  = args.v + ir * args.row_stride;
-    half *        to = args.v_out + row * args.v_row;
+    const T * v  = (const T *) args.v + ir * args.row_stride;
+    half *    to = args.v_out + row * args.v_row;
     for (int i = 2 * threadIdx.x; i < args.n_head_kv * args.n_dims; i += 2 * ROPE_THREADS) {
         const float2 a = load2(v + i);
         store2(to + i, a.x, a.y);
     }
 }
 
-void armt_rope_store(const armt_rope_args & args, cudaStream_t stream) {
+template <typename T> static void rope_store(const armt_rope_args & args, cudaStream_t stream) {
     const size_t shared = args.n_dims / 2 * sizeof(float2);
     if (args.q_type == GGML_TYPE_F16) {
-        rope_store_kernel<half><<<args.n_rows, ROPE_THREADS, shared, stream>>>(args);
+        rope_store_kernel<T, half><<<args.n_rows, ROPE_THREADS, shared, stream>>>(args);
     } else {
-        rope_store_kernel<float><<<args.n_rows, ROPE_THREADS, shared, stream>>>(args);
+        rope_store_kernel<T, float><<<args.n_rows, ROPE_THREADS, shared, stream>>>(args);
     }
     CUDA_CHECK(cudaGetLastError());
+}
+
+void armt_rope_store(const armt_rope_args & args, cudaStream_t stream) {
+    switch (args.type) {
+        case GGML_TYPE_F16:  rope_store<half>(args, stream);        break;
+        case GGML_TYPE_BF16: rope_store<nv_bfloat16>(args, stream); break;
+        default:             rope_store<float>(args, stream);       break;
+    }
 }

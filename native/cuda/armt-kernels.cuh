@@ -29,10 +29,55 @@ void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type
 // [n_vectors][n_roll/2] -> [n_vectors][order][n_roll]
 void armt_dpfp(const float * input, float * output, int n_roll, int order, int64_t n_vectors, cudaStream_t stream);
 
+// A product with few columns, and the feature map of it
+struct armt_features_args {
+    const float * x;       // [n_batch][n_rows][n], rows x_row apart
+    int64_t       x_row;
+    int64_t       x_batch;
+    const void *  weight;  // [n_batch][n_cols][n], 16 bits
+    int64_t       weight_batch;
+    ggml_type     type;    // of it
+    float *       output;  // [n_batch][n_rows][n_cols*2/n_roll][order][n_roll]
+    void *        narrow;  // [n_batch][n_rows][n]: x in the weights' type; or nullptr
+    int           n;       // a multiple of 256
+    int           n_cols;  // at most 64
+    int           n_roll;
+    int           order;
+    int           n_rows;
+    int           n_batch;
+};
+void armt_features(const armt_features_args & args, cudaStream_t stream);
+
+// What a write adds to the memory for each key: beta*(value - recalled), and how much of the key is new
+struct armt_update_args {
+    const void *  x;         // [n_batch][n_rows][n], 16 bits
+    ggml_type     type;      // of it, and of beta's weights
+    const void *  beta;      // [n_batch][n]
+    int64_t       beta_batch;
+    const float * beta_bias; // [n_batch]; or nullptr
+    int64_t       beta_bias_batch;
+    const float * value;     // [n_batch][n_rows][n]
+    const float * recall;    // [n_batch][n_rows][recall_row], n values and then their denominator
+    int64_t       recall_row;
+    float         recall_eps;
+    const float * key;       // [n_batch][n_rows][n_key]
+    int           n_key;
+    float         key_eps;   // added to |key|^2
+    const float * later;     // [n_batch]: 0 where all keys are new; or nullptr
+    int64_t       later_batch;
+    float *       output;    // [n_batch][n_rows][output_row]: n values, how new the key is, zeros
+    int           output_row;
+    int           n;
+    int           n_rows;
+    int           n_batch;
+};
+void armt_update(const armt_update_args & args, cudaStream_t stream);
+
 struct armt_rope_args {
-    const float *   q; // of the first row; rows are row_stride apart
-    const float *   k;
-    const float *   v;
+    const void *    q; // of the first row; rows are row_stride apart
+    const void *    k;
+    const void *    v;
+    ggml_type       type; // of them: F32, F16 or BF16
     int64_t         row_stride;
     const int32_t * pos;
     const int64_t * idxs; // rows of the caches
