@@ -1,7 +1,8 @@
 // Checks and times the engine on a GPU, on models with random weights, where there is no Node.
 //   cuda-check check FOLDER [JSON]          logits and memories, fused and not, against the CPU in F32
 //   cuda-check speed FOLDER JSON [PARTS]    reading 131,072 tokens, LLaMA-3.2-1B's sizes; PARTS: out of targets, fusions, short, stock, decode, types, models
-//   cuda-check profile FOLDER FILE          times of the nodes of diagonals
+//   cuda-check model FOLDER FILE            writes the model that speed times
+//   cuda-check profile FOLDER FILE          times of the nodes of diagonals, and of a token's step
 // FOLDER is for the model files. The backends are looked for beside this program.
 
 #include "model.h"
@@ -462,12 +463,17 @@ static void run_profile(const std::string & folder, const std::string & file) {
             }
         }
     }
+    setenv("ARMT_CUDA_PROFILE", (file + "-decode.txt").c_str(), 1);
+    context_ptr ctx(model, settings());
+    for (llama_pos pos = 0; pos < 300; ++pos) {
+        ctx.step(1, pos, random_tokens(300, m.n_vocab));
+    }
 }
 
 int main(int argc, char ** argv) {
     const std::string command = argc > 1 ? argv[1] : "";
     if (argc < 3 || (command != "check" && argc < 4)) {
-        fprintf(stderr, "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | profile FOLDER FILE\n");
+        fprintf(stderr, "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | profile FOLDER FILE\n");
         return 2;
     }
     try {
@@ -485,6 +491,10 @@ int main(int argc, char ** argv) {
         if (command == "profile") {
             setenv("GGML_CUDA_DISABLE_GRAPHS", "1", 1);
             run_profile(argv[2], argv[3]);
+            return 0;
+        }
+        if (command == "model") {
+            write_random_model(random_model(), false, std::string(argv[2]) + "/" + argv[3]);
             return 0;
         }
         FILE * json = fopen(argc > 3 ? argv[3] : "/dev/null", "w");

@@ -46,6 +46,7 @@ static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, floa
 // D: numbers in a head; MT: tiles of 16 rows that a warp has
 template <int D, int MT, typename TQ, typename TO>
 static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_attention_args args) {
+#if __CUDA_ARCH__ >= 800
     constexpr int ROWS   = WARPS * MT * 16;
     constexpr int CHUNKS = D / 8;                 // of 16 bytes in a row of K or V
     constexpr int TILE   = TILE_KV * D;           // numbers in a tile of K or V
@@ -227,6 +228,10 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
             }
         }
     }
+#else
+    GGML_UNUSED(args);
+    NO_DEVICE_CODE;
+#endif
 }
 
 template <int D, int MT, typename TQ, typename TO> static void launch(const armt_attention_args & args, cudaStream_t stream) {
@@ -247,6 +252,9 @@ template <int D, int MT, typename TQ> static void launch_to(const armt_attention
 }
 
 void armt_attention(const armt_attention_args & args, cudaStream_t stream) {
+    if (ggml_cuda_info().devices[ggml_cuda_get_device()].cc == 900 && armt_attention_hopper(args, stream)) {
+        return;
+    }
     const bool narrow = args.q_type == GGML_TYPE_F16;
     if (args.n_dims == 64) {
         (narrow ? launch_to<64, 2, half> : launch_to<64, 2, float>)(args, stream);

@@ -3,7 +3,7 @@
 // What patches/ggml-cuda calls inside ggml's CUDA backend: kernels that compute several nodes of a graph at once. They are found from the nodes alone,
 // so the same graph runs unfused as well.
 //
-// The environment variable ARMT_CUDA_FUSION says which of them are on: "none" (the default, until native/cuda-check has passed on a card), "all", or names
+// The environment variable ARMT_CUDA_FUSION says which of them are on: "all" (the default, from compute capability 8.0 on), "none", or names
 // separated by commas, out of
 //   norm       RMS norm, weight, conversion to 16 bits
 //   glu        SwiGLU, conversion to 16 bits; its input is 16 bits wide too

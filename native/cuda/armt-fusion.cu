@@ -38,6 +38,7 @@ struct narrow_data {
 
 struct fusions {
     bool norm, glu, read, dpfp, rope, attention, residual, write;
+    bool features; // of dpfp: the product too
 };
 
 // What is kept for a context of the backend
@@ -69,10 +70,17 @@ context_state & state_of(const ggml_backend_cuda_context & ctx) {
 }
 
 fusions read_fusions() {
+    const auto & device = ggml_cuda_info().devices[ggml_cuda_get_device()];
+    if (device.cc < GGML_CUDA_CC_AMPERE || !GGML_CUDA_CC_IS_NVIDIA(device.cc)) { // no asynchronous copies, no bf16 in tensor cores
+        return {};
+    }
     const char * value = getenv("ARMT_CUDA_FUSION");
-    const std::string names = "," + std::string(value == nullptr ? "none" : value) + ",";
+    const std::string names = "," + std::string(value == nullptr ? "all" : value) + ",";
     const auto has = [&](const char * name) { return names == ",all," || names.find("," + std::string(name) + ",") != std::string::npos; };
-    return {has("norm"), has("glu"), has("read"), has("dpfp"), has("rope"), has("attention"), has("residual"), has("write")};
+    fusions on = {has("norm"), has("glu"), has("read"), has("dpfp"), has("rope"), has("attention"), has("residual"), has("write")};
+    on.features = on.dpfp && device.smpbo >= armt_features_shared();
+    on.write    = on.write && device.smpbo >= armt_features_shared();
+    return on;
 }
 
 // where the numbers of a reshaped tensor come from
@@ -325,7 +333,11 @@ bool match_norm(context_state & state, const ggml_cgraph * cgraph, int i, armt_n
     }
     const ggml_tensor * x = norm->src[0];
     const ggml_tensor * w = mul->src[1];
-    const ggml_type type  = narrow_type(cgraph, mul_at, mul, last);
+    ggml_type type = narrow_type(cgraph, mul_at, mul, last);
+    if (type == GGML_TYPE_COUNT && x->ne[1] * x->ne[2] < MIN_ROWS && ggml_is_contiguous(mul) && ggml_is_contiguous(x) &&
+        (mul->data == x->data || !overlap(mul, x))) {
+        type = GGML_TYPE_F32; // the products are ggml's
+    }
     if (type == GGML_TYPE_COUNT || !has_dense_rows(x) || w->type != GGML_TYPE_F32 || w->nb[0] != 4 || w->ne[0] != x->ne[0] || w->ne[1] != 1 || w->ne[3] != 1 ||
         (w->ne[2] != 1 && w->ne[2] != x->ne[2]) || x->ne[0] % 8 != 0 || x->ne[0] > 12 * 1024 || w->nb[2] % 16 != 0 || state.scratch_last > i) {
         return false;
@@ -344,6 +356,11 @@ bool match_norm(context_state & state, const ggml_cgraph * cgraph, int i, armt_n
 
 void run_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, armt_norm_args & args, int mul_at, int last) {
     const ggml_tensor * mul = cgraph->nodes[mul_at];
+    if (args.type == GGML_TYPE_F32) {
+        args.normed = mul->data;
+        armt_norm(args, ctx.stream());
+        return;
+    }
     args.normed = get_scratch(state, ggml_nelements(mul) * 2);
     armt_norm(args, ctx.stream());
     state.narrow[mul]  = {args.normed, args.type};
@@ -404,7 +421,9 @@ int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     int end    = i_add;
     int mul_at = 0;
     const int  i_norm = next_node(cgraph, i_add);
-    const bool normed = state.on.norm && i_norm < cgraph->n_nodes && cgraph->nodes[i_norm]->src[0] == add && match_norm(state, cgraph, i_norm, args, mul_at, last);
+    const bool normed = state.on.norm && i_norm < cgraph->n_nodes && cgraph->nodes[i_norm]->src[0] == add && match_norm(state, cgraph, i_norm, args, mul_at, last) &&
+                        (args.type != GGML_TYPE_F32 || (!overlap(cgraph->nodes[mul_at], values->src[0]) && !overlap(cgraph->nodes[mul_at], add) &&
+                                                        !overlap(cgraph->nodes[mul_at], x)));
     args.x          = (const float *) x->data;
     args.x_batch    = x->nb[2] / 4;
     args.recall     = (const float *) values->data;
@@ -550,7 +569,7 @@ int fuse_features(ggml_backend_cuda_context & ctx, context_state & state, const 
     armt_features_args  args  = {};
     dpfp_nodes          nodes = {};
     const ggml_tensor * x     = cgraph->nodes[i]->src[1];
-    if (!state.on.dpfp || state.narrow.count(root_of(x)) > 0 || !match_features(cgraph, i, x, args, nodes) || x->ne[1] < MIN_ROWS || overlap(x, nodes.mul)) {
+    if (!state.on.features || state.narrow.count(root_of(x)) > 0 || !match_features(cgraph, i, x, args, nodes) || x->ne[1] < MIN_ROWS || overlap(x, nodes.mul)) {
         return -1;
     }
     armt_features(args, ctx.stream());

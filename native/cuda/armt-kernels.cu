@@ -1,5 +1,7 @@
 #include "armt-kernels.cuh"
 
+#include <algorithm>
+
 static __device__ __forceinline__ void store2(float * p, float a, float b) { *(float2 *) p = make_float2(a, b); }
 static __device__ __forceinline__ void store2(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
 static __device__ __forceinline__ void store2(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
@@ -72,10 +74,10 @@ static __global__ void __launch_bounds__(NORM_THREADS) norm_kernel(const armt_no
 void armt_norm(const armt_norm_args & args, cudaStream_t stream) {
     const dim3   grid(args.n_rows, args.n_batch);
     const size_t shared = args.n * sizeof(float);
-    if (args.type == GGML_TYPE_BF16) {
-        norm_kernel<nv_bfloat16><<<grid, NORM_THREADS, shared, stream>>>(args);
-    } else {
-        norm_kernel<half><<<grid, NORM_THREADS, shared, stream>>>(args);
+    switch (args.type) {
+        case GGML_TYPE_BF16: norm_kernel<nv_bfloat16><<<grid, NORM_THREADS, shared, stream>>>(args); break;
+        case GGML_TYPE_F16:  norm_kernel<half><<<grid, NORM_THREADS, shared, stream>>>(args);        break;
+        default:             norm_kernel<float><<<grid, NORM_THREADS, shared, stream>>>(args);       break;
     }
     CUDA_CHECK(cudaGetLastError());
 }
@@ -199,6 +201,7 @@ template <int ROWS> struct feature_tile {
 
 template <typename T, int ROWS>
 static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const armt_features_args args) {
+#if __CUDA_ARCH__ >= 800
     using tile_t = feature_tile<ROWS>;
     constexpr int DEPTH = tile_t::DEPTH;
     extern __shared__ __align__(128) char feature_tiles[];
@@ -325,6 +328,10 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
             to[int64_t(r) * n_out + i] = fmaxf(a, 0.0f) * fmaxf(b, 0.0f);
         }
     }
+#else
+    GGML_UNUSED(args);
+    NO_DEVICE_CODE;
+#endif
 }
 
 template <typename T, int ROWS> static void features(const armt_features_args & args, cudaStream_t stream) {
@@ -332,6 +339,10 @@ template <typename T, int ROWS> static void features(const armt_features_args & 
     CUDA_CHECK(cudaFuncSetAttribute(features_kernel<T, ROWS>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
     features_kernel<T, ROWS><<<dim3((args.n_rows + ROWS - 1) / ROWS, args.n_batch), FEATURE_THREADS, shared, stream>>>(args);
     CUDA_CHECK(cudaGetLastError());
+}
+
+size_t armt_features_shared() {
+    return FEATURE_STAGES * std::max(feature_tile<16>::BYTES, feature_tile<64>::BYTES);
 }
 
 void armt_features(const armt_features_args & args, cudaStream_t stream) {

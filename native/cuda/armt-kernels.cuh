@@ -14,8 +14,8 @@ struct armt_norm_args {
     int64_t       sum_batch;
     const float * weight;      // [n_batch][n]
     int64_t       weight_batch;
-    void *        normed;      // [n_batch][n_rows][n] 16 bits, or nullptr
-    ggml_type     type;        // of it
+    void *        normed;      // [n_batch][n_rows][n], or nullptr
+    ggml_type     type;        // of it: F16, BF16 or F32
     float         eps;
     int           n;
     int           n_rows;
@@ -47,6 +47,8 @@ struct armt_features_args {
     int           n_batch;
 };
 void armt_features(const armt_features_args & args, cudaStream_t stream);
+// bytes of shared memory that a block may need for it
+size_t armt_features_shared();
 
 // What a write adds to the memory for each key: beta*(value - recalled), and how much of the key is new
 struct armt_update_args {
@@ -118,3 +120,6 @@ struct armt_attention_args {
 };
 // Row r sees the rows 0 .. r. K/V rows are read up to the next multiple of 64.
 void armt_attention(const armt_attention_args & args, cudaStream_t stream);
+
+// The same on a Hopper card (compute capability 9.0), where this backend is built for sm_90a; else false, and nothing is done
+bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream);

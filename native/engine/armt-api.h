@@ -16,7 +16,7 @@ extern "C" {
 struct llama_context;
 
 enum armt_schedule {
-    ARMT_SCHEDULE_AUTO       = 0, // diagonal on a GPU, sequential on the CPU
+    ARMT_SCHEDULE_AUTO       = 0, // diagonal on a GPU where there is more than one segment, sequential on the CPU
     ARMT_SCHEDULE_SEQUENTIAL = 1, // segment after segment
     ARMT_SCHEDULE_DIAGONAL   = 2, // all cells with layer + segment = const in one graph (arXiv 2506.05229)
 };

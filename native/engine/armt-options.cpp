@@ -58,7 +58,8 @@ static bool pays_off(const llama_model_armt & model) {
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model, const llama_cparams & cparams) {
     armt_config config;
-    config.diagonal  = options.schedule == ARMT_SCHEDULE_AUTO ? pays_off(model) : options.schedule == ARMT_SCHEDULE_DIAGONAL;
+    config.automatic = options.schedule == ARMT_SCHEDULE_AUTO;
+    config.diagonal  = config.automatic ? pays_off(model) : options.schedule == ARMT_SCHEDULE_DIAGONAL;
     config.extend    = options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND;
     config.n_layer   = model.hparams.n_layer();
     config.n_mem     = model.armt.n_mem;

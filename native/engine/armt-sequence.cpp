@@ -87,7 +87,9 @@ bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool
 
     // a segment is closed only once a token beyond it is there: until then it may still be removed from, or read for its logits
     if (pending.size() > room) {
-        if (config.diagonal && n_open == 0 && (!in_flight || n_flight == room)) {
+        // with nothing behind it, a lone segment's diagonals are of one cell each: as many graphs as layers, where the plain order needs one
+        const bool lone = config.automatic && !in_flight && pending.size() <= 2 * size_t(room) && room <= config.n_rows_max && (close || wants_output());
+        if (config.diagonal && n_open == 0 && (!in_flight || n_flight == room) && !lone) {
             make_diagonal(config, step, true);
         } else if (in_flight) {
             make_diagonal(config, step, false);

@@ -10,8 +10,9 @@
 
 // What the steps of all sequences of a context have in common
 struct armt_config {
-    bool     diagonal = false;
-    bool     extend   = false; // the open segment grows once an output of it was asked for
+    bool     diagonal  = false;
+    bool     automatic = false; // the schedule was not asked for
+    bool     extend    = false; // the open segment grows once an output of it was asked for
     uint32_t n_layer        = 0;
     uint32_t n_mem          = 0; // memory tokens, M
     uint32_t n_segment      = 0; // text tokens in a segment, S

@@ -108,7 +108,8 @@ export async function buildBackend(layout, tools, nvcc, arch, env, onProgress) {
     const definitions = {
         CMAKE_BUILD_TYPE: "Release",
         CMAKE_CUDA_COMPILER: nvcc.path,
-        CMAKE_CUDA_ARCHITECTURES: `${arch}-real`,
+        // 90a: Hopper's own instructions
+        CMAKE_CUDA_ARCHITECTURES: `${arch === "90" ? "90a" : arch}-real`,
         CMAKE_CUDA_COMPILER_LAUNCHER: tools.ccache ?? "",
         ARMT_LLAMA_DIR: layout.tree,
         ARMT_PREBUILT_DIR: layout.prebuiltDir,

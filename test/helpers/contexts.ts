@@ -17,11 +17,20 @@ import type { AssociativeMemory } from "./associative-memory.js";
 import { type ReferenceModel, readCheckpoint } from "./checkpoint.js";
 import { temporaryFolder } from "./temporary.js";
 
+/** `ARMT_TEST_GPU=cuda` runs the tests that use this file on a GPU. */
+const testGpu = process.env.ARMT_TEST_GPU === "cuda" ? "cuda" : undefined;
+
+/**
+ * How much wider tolerances are there: cuBLAS rounds the inputs of F32 products to TF32, which has 10 bits of mantissa, unless the environment variable
+ * `NVIDIA_TF32_OVERRIDE` is 0.
+ */
+export const gpuSlack = testGpu === undefined || process.env.NVIDIA_TF32_OVERRIDE === "0" ? 1 : 50;
+
 let llama: Promise<Llama> | undefined;
 
 /** One engine for all tests of a file. A single thread is fastest for toy models. */
 function sharedLlama(): Promise<Llama> {
-    llama ??= getLlama({ logLevel: LlamaLogLevel.error, maxThreads: 1 });
+    llama ??= getLlama({ logLevel: LlamaLogLevel.error, maxThreads: 1, gpu: testGpu });
     return llama;
 }
 
