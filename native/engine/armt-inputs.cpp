@@ -33,11 +33,27 @@ void llm_graph_input_armt::set_input(const llama_ubatch *) {
         }
         set_values(later, values);
     }
+    if (table_pos != nullptr) {
+        set_table_pos();
+    }
     if (pos != nullptr) {
         set_pos();
         set_mask();
     }
     set_ids();
+}
+
+void llm_graph_input_armt::set_table_pos() const {
+    const uint32_t n_rows = step->n_rows();
+
+    std::vector<int32_t> values;
+    for (uint32_t is = 0; is < step->n_seqs; ++is) {
+        for (uint32_t ir = 0; ir < n_rows; ++ir) {
+            const bool wraps = n_wrap != 0 && ir >= step->n_text;
+            values.push_back(int32_t(wraps ? n_wrap - (n_rows - ir) : n_past(is) + ir));
+        }
+    }
+    set_values(table_pos, values);
 }
 
 void llm_graph_input_armt::set_pos() const {

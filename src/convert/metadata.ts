@@ -1,6 +1,7 @@
 import type { GgufWriteValue } from "../gguf/writer.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
+import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
 import type { MemorySizes } from "./layout.js";
 
@@ -46,12 +47,23 @@ export function modelKeys(
     uint32("armt.attention.head_count_kv", base.kvHeadCount);
     uint32("armt.attention.key_length", base.headSize);
     uint32("armt.attention.value_length", base.headSize);
-    float32("armt.attention.layer_norm_rms_epsilon", base.rmsNormEpsilon);
-    uint32("armt.rope.dimension_count", base.headSize);
-    float32("armt.rope.freq_base", base.rope.theta);
-    if (base.rope.scaling?.type === "linear") {
-        string("armt.rope.scaling.type", "linear");
-        float32("armt.rope.scaling.factor", base.rope.scaling.factor);
+    const { norm, gated } = families[base.architecture];
+    float32(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`, base.normEpsilon);
+    // what is not said is as in a LLaMA
+    if (base.activation !== "silu") string("armt.activation", base.activation);
+    if (!gated) bool("armt.feed_forward_gated", false);
+    if (base.slidingWindow !== undefined) uint32("armt.attention.sliding_window", base.slidingWindow);
+    if (base.positionCount !== undefined) {
+        uint32("armt.position_count", base.positionCount + (armt.wrapPositions ? sizes.memoryTokens : 0));
+        bool("armt.position_wrap", armt.wrapPositions);
+    }
+    if (base.rope !== undefined) {
+        uint32("armt.rope.dimension_count", base.headSize);
+        float32("armt.rope.freq_base", base.rope.theta);
+        if (base.rope.scaling?.type === "linear") {
+            string("armt.rope.scaling.type", "linear");
+            float32("armt.rope.scaling.factor", base.rope.scaling.factor);
+        }
     }
 
     uint32("armt.segment_size", armt.segmentSize);

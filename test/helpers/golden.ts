@@ -24,7 +24,8 @@ export const goldenNames = [
     "llama-mha-tied-nocorr",
     "v1-normalized",
     "v1-heads-gating",
-    "qwen2-bias"
+    "qwen2-bias",
+    "gpt2"
 ] as const;
 
 const repositoryRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..", "..", "..");

@@ -1,0 +1,183 @@
+import { geluTanh, silu } from "./activations.js";
+import type { Linear, Norm } from "./linear.js";
+import type { RopeConfig } from "./rope.js";
+
+// How each family's code in transformers computes a layer, written down apart from the converter's descriptions.
+
+export type BaseLayer = {
+    attentionNorm: Norm;
+    q: Linear;
+    k: Linear;
+    v: Linear;
+    /** Of each head, before RoPE. */
+    qNorm?: Norm;
+    kNorm?: Norm;
+    o: Linear;
+    attentionPostNorm?: Norm;
+    ffnNorm: Norm;
+    /** Absent where the activation is not multiplied with a second product. */
+    gate?: Linear;
+    up: Linear;
+    down: Linear;
+    ffnPostNorm?: Norm;
+    /** The MLP takes the layer's input rather than the attention's result. */
+    parallel?: boolean;
+    /** Absent for learned positions. */
+    rope?: RopeConfig;
+};
+
+export type BaseModel = {
+    hidden: number;
+    heads: number;
+    kvHeads: number;
+    headDim: number;
+    /** Numbers of a head that RoPE turns. */
+    rotaryDim: number;
+    attentionScale: number;
+    embeddingScale: number;
+    activation: (x: number) => number;
+    /** Learned positions. [P, D] */
+    positions?: { table: Float64Array; wrapped: boolean };
+    /** [V, D] */
+    embedding: Float64Array;
+    norm: Norm;
+    output: Linear;
+    layers: BaseLayer[];
+};
+
+export type Json = Record<string, unknown>;
+export type Tensor = { shape: number[]; values: Float64Array };
+
+/** The tensors of a checkpoint by their short names. */
+export type Tensors = { get(name: string): Tensor; has(name: string): boolean };
+
+export type BaseReader = (config: Json, armt: Json, tensors: Tensors) => BaseModel;
+
+export const baseReaders: Readonly<Record<string, BaseReader>> = {
+    llama: readLlama,
+    mistral: readLlama,
+    qwen2: readLlama,
+    gpt2: readGpt2
+};
+
+function linear(tensors: Tensors, name: string): Linear {
+    const { shape, values } = tensors.get(`${name}.weight`);
+    const [outputs, inputs] = shape as [number, number];
+    const bias = tensors.has(`${name}.bias`) ? tensors.get(`${name}.bias`).values : undefined;
+    return { weight: values, bias, inputs, outputs };
+}
+
+/** Some rows of a product. */
+function rows({ weight, bias, inputs }: Linear, first: number, outputs: number): Linear {
+    const part = weight.slice(first * inputs, (first + outputs) * inputs);
+    return { weight: part, bias: bias?.slice(first, first + outputs), inputs, outputs };
+}
+
+function rmsNorm(tensors: Tensors, name: string, epsilon: number): Norm {
+    return { weight: tensors.get(`${name}.weight`).values, epsilon };
+}
+
+function layerNorm(tensors: Tensors, name: string, epsilon: number): Norm {
+    return { ...rmsNorm(tensors, name, epsilon), bias: tensors.get(`${name}.bias`).values };
+}
+
+function listLayers(count: unknown, read: (prefix: string, il: number) => BaseLayer): BaseLayer[] {
+    return Array.from({ length: Number(count) }, (_, il) => read(`layers.${il}`, il));
+}
+
+function readLlama(config: Json, _armt: Json, tensors: Tensors): BaseModel {
+    const hidden = Number(config.hidden_size);
+    const heads = Number(config.num_attention_heads);
+    const headDim = Number(config.head_dim ?? hidden / heads);
+    const tied = config.tie_word_embeddings === true;
+    const norm = (name: string) => rmsNorm(tensors, name, Number(config.rms_norm_eps));
+    const rope = ropeConfig(config);
+    return {
+        hidden,
+        heads,
+        kvHeads: Number(config.num_key_value_heads ?? heads),
+        headDim,
+        rotaryDim: headDim,
+        attentionScale: 1 / Math.sqrt(headDim),
+        embeddingScale: 1,
+        activation: silu,
+        embedding: tensors.get(tied && !tensors.has("embed_tokens.weight") ? "lm_head.weight" : "embed_tokens.weight")
+            .values,
+        norm: norm("norm"),
+        output: linear(tensors, tied && !tensors.has("lm_head.weight") ? "embed_tokens" : "lm_head"),
+        layers: listLayers(config.num_hidden_layers, (prefix) => ({
+            attentionNorm: norm(`${prefix}.input_layernorm`),
+            q: linear(tensors, `${prefix}.self_attn.q_proj`),
+            k: linear(tensors, `${prefix}.self_attn.k_proj`),
+            v: linear(tensors, `${prefix}.self_attn.v_proj`),
+            o: linear(tensors, `${prefix}.self_attn.o_proj`),
+            ffnNorm: norm(`${prefix}.post_attention_layernorm`),
+            gate: linear(tensors, `${prefix}.mlp.gate_proj`),
+            up: linear(tensors, `${prefix}.mlp.up_proj`),
+            down: linear(tensors, `${prefix}.mlp.down_proj`),
+            rope
+        }))
+    };
+}
+
+function readGpt2(config: Json, armt: Json, tensors: Tensors): BaseModel {
+    const hidden = Number(config.n_embd);
+    const heads = Number(config.n_head);
+    const headDim = hidden / heads;
+    const tied = config.tie_word_embeddings !== false && !tensors.has("lm_head.weight");
+    const norm = (name: string) => layerNorm(tensors, name, Number(config.layer_norm_epsilon));
+    return {
+        hidden,
+        heads,
+        kvHeads: heads,
+        headDim,
+        rotaryDim: 0,
+        attentionScale: 1 / Math.sqrt(headDim),
+        embeddingScale: 1,
+        activation: geluTanh,
+        positions: { table: tensors.get("wpe.weight").values, wrapped: armt.wrap_pos === true },
+        embedding: tensors.get("wte.weight").values,
+        norm: norm("ln_f"),
+        output: linear(tensors, tied ? "wte" : "lm_head"),
+        layers: listLayers(config.n_layer, (prefix) => {
+            const qkv = conv1d(tensors, `${prefix}.attn.c_attn`);
+            return {
+                attentionNorm: norm(`${prefix}.ln_1`),
+                q: rows(qkv, 0, hidden),
+                k: rows(qkv, hidden, hidden),
+                v: rows(qkv, 2 * hidden, hidden),
+                o: conv1d(tensors, `${prefix}.attn.c_proj`),
+                ffnNorm: norm(`${prefix}.ln_2`),
+                up: conv1d(tensors, `${prefix}.mlp.c_fc`),
+                down: conv1d(tensors, `${prefix}.mlp.c_proj`)
+            };
+        })
+    };
+}
+
+/** transformers' Conv1D: a product whose weights are [inputs, outputs]. */
+function conv1d(tensors: Tensors, name: string): Linear {
+    const { shape, values } = tensors.get(`${name}.weight`);
+    const [inputs, outputs] = shape as [number, number];
+    const weight = Float64Array.from(values, (_, i) => values[(i % inputs) * outputs + Math.floor(i / inputs)]!);
+    const bias = tensors.has(`${name}.bias`) ? tensors.get(`${name}.bias`).values : undefined;
+    return { weight, bias, inputs, outputs };
+}
+
+function ropeConfig(config: Json): RopeConfig {
+    const scaling = (config.rope_parameters ?? config.rope_scaling ?? {}) as Json;
+    const theta = Number(scaling.rope_theta ?? config.rope_theta ?? 10_000);
+    const type = scaling.rope_type ?? scaling.type ?? "default";
+    if (type === "default") return { type, theta };
+    const factor = Number(scaling.factor);
+    if (type === "linear") return { type, theta, factor };
+    if (type !== "llama3") throw new Error(`rope type ${String(type)} is not known`);
+    return {
+        type,
+        theta,
+        factor,
+        lowFreqFactor: Number(scaling.low_freq_factor),
+        highFreqFactor: Number(scaling.high_freq_factor),
+        originalMaxPositions: Number(scaling.original_max_position_embeddings)
+    };
+}
