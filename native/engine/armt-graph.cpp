@@ -77,6 +77,7 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
         input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * n_batch, 1, 1, 1});
         input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.n_seqs});
         input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
+        input->splits_memory = model.armt.base.splits_memory;
         input->n_kv_stride = memory.n_kv_stride(open);
     }
     if (!open && model.armt.use_denom && model.armt.correction) {

@@ -67,6 +67,7 @@ void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head
     parallel        = flag("armt.use_parallel_residual", false);
     embedding_scale = has_key(metadata, "armt.embedding_scale") ? get_positive(metadata, "armt.embedding_scale") : 1.0f;
     attention_scale = has_key(metadata, "armt.attention.scale") ? get_positive(metadata, "armt.attention.scale") : 1.0f / sqrtf(float(n_embd_head));
+    splits_memory   = !flag("armt.memory.attends_to_text", true);
     n_window        = has_key(metadata, "armt.attention.sliding_window") ? get_u32(metadata, "armt.attention.sliding_window", 1, INT32_MAX) : 0;
 
     if (has_key(metadata, "armt.position_count")) {

@@ -27,6 +27,7 @@ struct armt_base_hparams {
 
     uint32_t n_position     = 0;     // rows of the learned position table; 0: RoPE
     bool     wrap_positions = false; // memory rows take the table's last rows, whatever the text's length
+    bool     splits_memory  = false; // memory rows attend to memory rows only
     uint32_t n_window       = 0;     // rows that a row of some layers attends to, itself included; 0: all before it
 
     // Layers with a RoPE base of their own (empty: none), whose RoPE is not scaled

@@ -84,7 +84,8 @@ void llm_graph_input_armt::set_mask() const {
     for (int64_t is = 0; is < n_seqs; ++is) {
         for (int64_t ir = 0; ir < n_rows; ++ir) {
             ggml_fp16_t * row = values.data() + (is * n_rows + ir) * n_kv;
-            std::fill(row, row + n_past(is) + ir + 1, ggml_fp32_to_fp16(0.0f));
+            const int64_t first = splits_memory && ir >= step->n_text ? n_past(is) + step->n_text : 0;
+            std::fill(row + first, row + n_past(is) + ir + 1, ggml_fp32_to_fp16(0.0f));
         }
     }
     set_values(kq_mask, values);

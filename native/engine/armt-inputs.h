@@ -23,6 +23,7 @@ public:
     ggml_tensor * later    = nullptr; // F32 {1, 1, 1, n_cells}: 0 in the first segment, else 1
 
     uint32_t n_wrap = 0; // rows of the position table, where memory rows take its last ones
+    bool splits_memory = false; // memory rows attend to memory rows only
     uint32_t n_kv_stride = 0; // rows from one sequence (or cell) to the next in the flat K/V cache
 
 private:

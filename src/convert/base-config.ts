@@ -25,6 +25,8 @@ export type BaseConfig = {
     biases: Record<"qkv" | "output" | "mlp", boolean>;
     /** Rows that a row attends to, itself included; `undefined`: all before it. */
     slidingWindow: number | undefined;
+    /** transformers' major version that wrote the file; `undefined` where it doesn't say. */
+    transformersVersion: number | undefined;
     /** `undefined` where the file doesn't say. */
     tiedEmbeddings: boolean | undefined;
 };
@@ -78,8 +80,14 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
         positionCount: family.positions === "learned" ? (optional(keys.positions) ?? defaults.positions) : undefined,
         biases: biasesOf(family, json),
         slidingWindow: slidingWindowOf(family, json),
+        transformersVersion: majorVersion(json.string("transformers_version")),
         tiedEmbeddings: json.boolean("tie_word_embeddings")
     };
+}
+
+function majorVersion(version: string | undefined): number | undefined {
+    const major = /^\d+/.exec(version ?? "")?.[0];
+    return major === undefined ? undefined : Number(major);
 }
 
 function refuseOthers({ only }: Family, json: JsonFile): void {

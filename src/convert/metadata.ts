@@ -57,6 +57,7 @@ export function modelKeys(
         uint32("armt.position_count", base.positionCount + (armt.wrapPositions ? sizes.memoryTokens : 0));
         bool("armt.position_wrap", armt.wrapPositions);
     }
+    if (!memoryAttendsToText(base, armt)) bool("armt.memory.attends_to_text", false);
     if (base.rope !== undefined) {
         uint32("armt.rope.dimension_count", base.headSize);
         float32("armt.rope.freq_base", base.rope.theta);
@@ -77,4 +78,12 @@ export function modelKeys(
     bool("armt.memory.correction", armt.correction);
     bool("armt.memory.gating", armt.gating);
     return keys;
+}
+
+/**
+ * With `wrap_pos`, positions jump where the memory rows begin. transformers 5 takes that for the start of another text packed into the batch and
+ * hides what comes before (its masking_utils.find_packed_sequence_indices), so models that it trained have memory rows that never saw the text's keys.
+ */
+function memoryAttendsToText({ transformersVersion }: BaseConfig, armt: ArmtConfig): boolean {
+    return armt.memoryAttendsToText ?? !(armt.wrapPositions && (transformersVersion ?? 0) >= 5);
 }

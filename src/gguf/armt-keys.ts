@@ -62,6 +62,8 @@ export type ArmtModelFacts = {
         useDenom: boolean;
         correction: boolean;
         gating: boolean;
+        /** Whether memory rows attend to the text before them. */
+        attendsToText: boolean;
     };
 };
 
@@ -169,7 +171,8 @@ function readFacts(keys: KeyReader): ArmtModelFacts {
             normalizeKeys: keys.required("armt.memory.normalize_keys", "BOOL"),
             useDenom: keys.required("armt.memory.use_denom", "BOOL"),
             correction: keys.required("armt.memory.correction", "BOOL"),
-            gating: keys.required("armt.memory.gating", "BOOL")
+            gating: keys.required("armt.memory.gating", "BOOL"),
+            attendsToText: keys.optional("armt.memory.attends_to_text", "BOOL") ?? true
         }
     };
 }

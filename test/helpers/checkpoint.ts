@@ -23,6 +23,8 @@ export type ReferenceModel = MemoryVariant &
         segmentSize: number;
         memTokens: number;
         alignment: Alignment;
+        /** Memory rows attend to memory rows only. */
+        splitsMemory: boolean;
         /** [M, D] */
         memory: Float64Array;
         layers: ReferenceLayer[];
@@ -54,6 +56,7 @@ export async function readCheckpoint(folder: string): Promise<ReferenceModel> {
         dMem: get("layers.0.W_mk.weight").shape[0]!,
         nHeads: Number(armt.n_heads),
         alignment: armt.segment_alignment as Alignment,
+        splitsMemory: armt.wrap_pos === true && String(config.transformers_version).startsWith("5."),
         normalizeKeys: armt.normalize_keys === true,
         useDenom: armt.use_denom === true,
         correction: armt.correction === true,

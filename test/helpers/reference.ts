@@ -15,6 +15,8 @@ export class ReferenceSequence {
     /** Tokens in the open segment. */
     public openLength = 0;
     private segmentsClosed = 0;
+    /** Rows of the segment before it are hidden. */
+    private firstVisible = 0;
     private caches: RowCache[] = [];
     private readonly frequencies: readonly Float64Array[];
 
@@ -45,10 +47,12 @@ export class ReferenceSequence {
         const rows = Array.from({ length: memTokens }, (_, i) => memory.slice(i * hidden, (i + 1) * hidden));
         for (const [i, row] of rows.entries()) this.addPosition(row, first + i);
         const written: AssociativeMemory[] = [];
+        if (this.model.splitsMemory) this.firstVisible = this.openLength;
         this.runLayers(rows, (layer, il) => written.push(this.written(layer, il, rows)));
         this.memories = written;
         this.segmentsClosed++;
         this.openLength = 0;
+        this.firstVisible = 0;
         this.clearCaches();
     }
 
@@ -102,7 +106,8 @@ export class ReferenceSequence {
         for (let head = 0; head < heads; head++) {
             const q = head * headDim;
             const kv = Math.floor(head / (heads / kvHeads)) * headDim;
-            const scores = keys.map((k) => {
+            const scores = keys.map((k, j) => {
+                if (j < this.firstVisible) return -Infinity;
                 let sum = 0;
                 for (let i = 0; i < headDim; i++) sum += query[q + i]! * k[kv + i]!;
                 return sum * attentionScale;

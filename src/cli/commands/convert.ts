@@ -20,6 +20,7 @@ type ConvertArguments = {
     correction?: boolean;
     gating?: boolean;
     wrapPos?: boolean;
+    memorySeesText?: boolean;
     vocabFrom?: string;
     tokenizer: boolean;
     pre?: string;
@@ -78,6 +79,11 @@ export const command: CommandModule<object, ConvertArguments> = {
                 describe: "GPT-2: memory tokens take the last rows of the position table [default: false]",
                 type: "boolean"
             })
+            .option("memory-sees-text", {
+                describe:
+                    "Memory tokens attend to the text; --no-memory-sees-text: to one another only [default: true, but with wrap_pos and transformers 5 false]",
+                type: "boolean"
+            })
             .option("vocab-from", {
                 describe: "GGUF file to take the tokenizer from",
                 type: "string",
@@ -117,7 +123,8 @@ export const command: CommandModule<object, ConvertArguments> = {
                     useDenom: argv.useDenom,
                     correction: argv.correction,
                     gating: argv.gating,
-                    wrapPositions: argv.wrapPos
+                    wrapPositions: argv.wrapPos,
+                    memoryAttendsToText: argv.memorySeesText
                 },
                 vocabFrom: argv.vocabFrom,
                 tokenizer: argv.tokenizer,
