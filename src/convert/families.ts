@@ -53,6 +53,9 @@ export interface Family {
     /** Keys of `config.json` that ask for another computation unless they are absent or have this value. */
     readonly only: Readonly<Record<string, boolean | null>>;
     readonly names: ModuleNames;
+    /** Where the base model and its layers are in the language model, as in `model.layers`. */
+    readonly path: string;
+    readonly layers: string;
     /** LayerNorm, which has a bias, or RMS norm, which has none. */
     readonly norm: "rms" | "layer";
     /** Whether the MLP has a gate. */
@@ -91,6 +94,8 @@ const llama: Family = {
         up: ["mlp.gate_proj", "mlp.up_proj"],
         down: "mlp.down_proj"
     },
+    path: "model",
+    layers: "layers",
     norm: "rms",
     gated: true,
     positions: "rope",
@@ -127,6 +132,8 @@ export const families: Readonly<Record<FamilyName, Family>> = {
             up: ["mlp.c_fc"],
             down: "mlp.c_proj"
         },
+        path: "transformer",
+        layers: "h",
         norm: "layer",
         gated: false,
         positions: "learned",

@@ -5,7 +5,13 @@ import { families } from "./families.js";
 // data-parallel training, and each layer a second time below `memory_cell.layers.`. Here all become the names below the base model, whose
 // families call it `model` or `transformer`, and its layers `layers` or `h`.
 
-const pathPattern = /^(?:module\.|armt\.)*(?:memory_cell\.)?(?:model\.){0,2}(?:transformer\.)?(?<rest>.+)$/;
+const familyList = Object.values(families);
+const anyPath = [...new Set(familyList.map(({ path }) => path))].join("|");
+const anyLayers = [...new Set(familyList.map(({ layers }) => layers))].join("|");
+const pathPattern = new RegExp(
+    `^(?:module\\.|armt\\.)*(?:memory_cell\\.)?(?:model\\.)?(?:(?:${anyPath})\\.)?(?<rest>.+)$`
+);
+const layersPattern = new RegExp(`^(?:${anyLayers})\\.(?=\\d)`);
 const knownPattern = new RegExp(`^(?:memory|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
 /** Constants and states that some versions save beside the weights. */
 const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z|attn\.(?:masked_)?bias)$/;
@@ -21,7 +27,7 @@ const refusals: readonly { pattern: RegExp; what: string }[] = [
 
 /** What the families call the tensors that are not a layer's. */
 function modelModules(): string[] {
-    return Object.values(families).flatMap(({ names, norm }) => [
+    return familyList.flatMap(({ names, norm }) => [
         ...[names.embedding, names.outputNorm, names.output, names.positions ?? []]
             .flat()
             .map((name) => `${name}\\.weight`),
@@ -37,7 +43,7 @@ function modelModules(): string[] {
  */
 export function canonicalName(name: string): string | undefined {
     if (ignoredPattern.test(name)) return undefined;
-    const rest = (pathPattern.exec(name)?.groups?.rest ?? name).replace(/^h\./, "layers.");
+    const rest = (pathPattern.exec(name)?.groups?.rest ?? name).replace(layersPattern, "layers.");
     for (const { pattern, what } of refusals) {
         if (pattern.test(name)) throw new ArmtError(`tensor ${quote(name)} belongs to ${what}: not supported`);
     }

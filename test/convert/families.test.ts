@@ -1,11 +1,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { convertCheckpoint } from "../../src/convert/convert.js";
+import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
+import { validateArmtModel } from "../../src/gguf/armt-model.js";
 import { openGguf } from "../../src/gguf/reader.js";
 import { openSafetensors } from "../../src/safetensors/reader.js";
 import { type TensorData, writeSafetensors } from "../../src/safetensors/writer.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
+import type { TinyOptions } from "../../src/tiny/options.js";
+import { decodeNumbers } from "../helpers/decode-numbers.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
 // Layers of these families compute what a LLaMA's do, so the same weights have to become the same tensors.
@@ -98,4 +101,96 @@ test("a Qwen2 without the biases that the family has is refused, whatever its wi
     const folder = await makeLlama(t);
     editConfig(folder, { model_type: "qwen2", sliding_window: 4, use_sliding_window: false });
     await t.throwsAsync(convertedTensors(folder, "qwen2"), { message: /q_proj\.bias/ });
+});
+
+async function makeTiny(t: ExecutionContext, options: TinyOptions): Promise<string> {
+    const folder = path.join(temporaryFolder(t), "checkpoint");
+    await makeTinyCheckpoint(folder, { layers: 2, hidden: 32, vocab: 40, dMem: 8, memTokens: 4, ...options });
+    return folder;
+}
+
+async function convertedFacts(folder: string, flags: ConvertOptions["flags"] = {}) {
+    const output = path.join(folder, "..", "model.gguf");
+    await convertCheckpoint({ checkpoint: folder, output, outType: "f32", overwrite: true, flags });
+    return validateArmtModel(output);
+}
+
+async function readValues(folder: string, name: string): Promise<Float64Array> {
+    const source = await openSafetensors(path.join(folder, "model.safetensors"));
+    const values = decodeNumbers("F32", await source.read(name));
+    await source.close();
+    return values;
+}
+
+test("GPT-2's matrices are turned, whatever the out type", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt2", wrapPositions: true });
+    const [family, tensors] = await convertedTensors(folder, "gpt2");
+    t.is(family, "gpt2");
+    const source = await readValues(folder, "memory_cell.model.transformer.h.1.layer.attn.c_attn.weight");
+    const written = decodeNumbers("F32", tensors.get("blk.0.attn_qkv.weight")!).subarray(32 * 96);
+    for (const [row, column] of [
+        [0, 0],
+        [0, 31],
+        [95, 0],
+        [50, 7]
+    ] as const)
+        t.is(written[row * 32 + column], source[column * 96 + row]);
+    const table = await readValues(folder, "memory_cell.model.transformer.wpe.weight");
+    t.deepEqual(decodeNumbers("F32", tensors.get("position_embd.weight")!), table);
+    const facts = await convertedFacts(folder);
+    t.like(facts, { norm: "layer", activation: "gelu_tanh", gated: false, feedForwardLength: 64 });
+    t.deepEqual(facts.positions, { type: "learned", count: 132, wrapped: true });
+});
+
+test("a GPT-2's feed-forward size is four times its width where the config says nothing", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt2", ffn: 128, config: { n_inner: null } });
+    t.is((await convertedFacts(folder)).feedForwardLength, 128);
+});
+
+test("memory rows that saw no text in training are kept apart", async (t) => {
+    const attends = async (wrapPositions: boolean, version: string, memoryAttendsToText?: boolean) => {
+        const config = { transformers_version: version };
+        const folder = await makeTiny(t, { family: "gpt2", wrapPositions, config });
+        return (await convertedFacts(folder, { memoryAttendsToText })).memory.attendsToText;
+    };
+    t.false(await attends(true, "5.17.0"));
+    t.true(await attends(true, "5.17.0", true));
+    t.true(await attends(false, "5.17.0"));
+    t.true(await attends(true, "4.45.1"));
+    t.false(await attends(true, "4.45.1", false));
+});
+
+test("a position table without the memory tokens' rows is no wrapped one", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt2", wrapPositions: false });
+    await t.throwsAsync(convertedFacts(folder, { wrapPositions: true }), {
+        message: /wpe\.weight" is \[128, 32\], expected \[132, 32\]/
+    });
+});
+
+test("segments longer than the position table are refused", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt2", segmentSize: 125 });
+    await t.throwsAsync(convertedFacts(folder), { message: /has 128 positions, and a segment has 129 rows/ });
+});
+
+test("other computations of GPT-2's code are refused by name", async (t) => {
+    for (const [key, value] of [
+        ["scale_attn_by_inverse_layer_idx", true],
+        ["scale_attn_weights", false],
+        ["add_cross_attention", true]
+    ] as const) {
+        const folder = await makeTiny(t, { family: "gpt2", config: { [key]: value } });
+        await t.throwsAsync(convertedFacts(folder), { message: new RegExp(`\`${key}\` is ${value}`) });
+    }
+});
+
+test("a GPT-2 saved without the biases of Q, K and V is refused", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt2" });
+    const file = path.join(folder, "model.safetensors");
+    const source = await openSafetensors(file);
+    const tensors: TensorData[] = [];
+    for (const [name, { dtype, shape }] of source.tensors)
+        if (!name.endsWith("attn.bias")) tensors.push({ name, dtype, shape, data: only(await source.read(name)) });
+    await source.close();
+    await writeSafetensors(file, tensors);
+    await t.throwsAsync(convertedFacts(folder), { message: /no tensor "layers\.0\.layer\.attn\.c_attn\.bias"/ });
 });

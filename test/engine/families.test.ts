@@ -1,0 +1,90 @@
+import test from "ava";
+import type { TinyOptions } from "../../src/tiny/options.js";
+import { assertMemories } from "../helpers/assert-memories.js";
+import { assertClose } from "../helpers/compare.js";
+import { generateGreedy, loadTiny, readLogits, readMemories, withContext, withSequence } from "../helpers/contexts.js";
+import { generateReference, runReference } from "../helpers/reference.js";
+import { textIds } from "../helpers/tokens.js";
+
+const LOGIT_TOLERANCE = 5e-4;
+/** A greedy choice that is closer than this would be a matter of rounding. */
+const MARGIN = 2 * LOGIT_TOLERANCE;
+
+/** Every family but LLaMA, which test/engine/variants.test.ts is about, and the configs that its code tells apart. */
+const models: Record<string, TinyOptions> = {
+    "gpt2, wrapped positions": { family: "gpt2", wrapPositions: true },
+    "gpt2, wrapped positions, memory apart from the text": {
+        family: "gpt2",
+        wrapPositions: true,
+        config: { transformers_version: "5.17.0" }
+    },
+    "gpt2, positions one after another": { family: "gpt2", tied: true },
+    "gpt2, v1 heads and gating": { family: "gpt2", wrapPositions: true, nHeads: 2, gating: true },
+    mistral: { family: "mistral", config: { sliding_window: 17 } },
+    qwen2: { family: "qwen2", tied: true }
+};
+
+for (const [name, options] of Object.entries(models)) {
+    for (const schedule of ["sequential", "diagonal"] as const) {
+        test(`engine gives the reference's logits, memories and tokens, ${name}, ${schedule}`, async (t) => {
+            const { model, reference } = await loadTiny(t, { segmentSize: 12, memTokens: 5, layers: 3, ...options });
+            const { segmentSize, vocab } = reference;
+            const ids = textIds(5 * segmentSize + 4, vocab);
+            const expected = runReference(reference, ids, { closeLast: true });
+            for (const batchSize of [1, 5, segmentSize, segmentSize + 3, ids.length]) {
+                for (const flashAttention of [false, true]) {
+                    const maxCells = reference.layers.length; // a CPU's default is one layer at a time
+                    await withSequence(model, { schedule, batchSize, flashAttention, maxCells }, async (sequence) => {
+                        const what = `batch size ${batchSize}, flash attention ${flashAttention}:`;
+                        const close = { within: LOGIT_TOLERANCE, rowLength: vocab, what: `${what} logits` };
+                        assertClose(t, await readLogits(sequence, ids), expected.logits, close);
+                        await sequence.armt!.closeSegment();
+                        assertMemories(t, await readMemories(sequence), expected.sequence.memories, reference, what);
+                    });
+                }
+            }
+            const generated = generateReference(reference, ids, { count: 30, overflow: "close" });
+            const sure = generated.margins.findIndex((margin) => margin < MARGIN);
+            const count = sure < 0 ? generated.tokens.length : sure;
+            t.true(count >= 10, `only ${count} tokens of this prompt are beyond rounding`);
+            await withSequence(model, { schedule }, async (sequence) => {
+                const tokens = await generateGreedy(sequence, ids, 30);
+                t.deepEqual(tokens.slice(0, count), generated.tokens.slice(0, count));
+            });
+        });
+    }
+
+    test(`sequences side by side share steps, ${name}`, async (t) => {
+        const { model, reference } = await loadTiny(t, { segmentSize: 12, memTokens: 5, layers: 2, ...options });
+        const prompts = [textIds(30, reference.vocab, 1), textIds(30, reference.vocab, 2)];
+        await withContext(model, { sequences: 2, batchSize: 16 }, async (context) => {
+            const logits = await Promise.all(prompts.map((ids) => readLogits(context.getSequence(), ids)));
+            for (const [i, ids] of prompts.entries()) {
+                const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: `sequence ${i}:` };
+                assertClose(t, logits[i]!, runReference(reference, ids).logits, close);
+            }
+        });
+    });
+}
+
+test("a segment can't outgrow the position table", async (t) => {
+    const { model } = await loadTiny(t, { family: "gpt2", wrapPositions: true, segmentSize: 12, memTokens: 5 });
+    const bound = /position table has 133 rows, which leaves 128 with the memory tokens/;
+    const context = (armt: object) => withContext(model, armt, async () => {});
+    await t.throwsAsync(context({ segmentSize: 129 }), { message: bound });
+    await t.throwsAsync(context({ segmentOverflow: "extend", openSegmentLimit: 129 }), { message: bound });
+    await t.notThrowsAsync(context({ segmentSize: 128 }));
+    await t.notThrowsAsync(context({ segmentOverflow: "extend" }));
+});
+
+test("a segment can't outgrow the attention window", async (t) => {
+    const { model } = await loadTiny(t, {
+        family: "mistral",
+        config: { sliding_window: 20 },
+        segmentSize: 12,
+        memTokens: 5
+    });
+    const context = (armt: object) => withContext(model, armt, async () => {});
+    await t.throwsAsync(context({ segmentSize: 16 }), { message: /attention window has 20 rows, which leaves 15/ });
+    await t.notThrowsAsync(context({ segmentSize: 15 }));
+});
