@@ -61,7 +61,7 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
     const kvHeadCount = optional(keys.kvHeads) ?? headCount;
     if (headCount % kvHeadCount !== 0)
         throw json.error(keys.kvHeads!, kvHeadCount, `a divisor of ${keys.heads} (${headCount})`);
-    const headSize = optional(keys.headSize) ?? hiddenSize / headCount;
+    const headSize = optional(keys.headSize) ?? defaults.headSize ?? hiddenSize / headCount;
     if (!Number.isInteger(headSize / 2)) throw json.error(keys.headSize ?? keys.heads, headSize, "an even number");
     const feedForward = defaults.feedForward === undefined ? undefined : defaults.feedForward * hiddenSize;
 

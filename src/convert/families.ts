@@ -22,6 +22,8 @@ export interface ConfigDefaults {
     /** As a multiple of the hidden size; without one, the key is required. */
     readonly feedForward?: number;
     readonly positions?: number;
+    /** Else the hidden size over the number of heads. */
+    readonly headSize?: number;
 }
 
 /** Names in the checkpoint, without `.weight` and `.bias`: first those of the model, then those of a layer, below `layers.N.layer.` */
@@ -34,6 +36,9 @@ export interface ModuleNames {
     readonly attentionNorm: string;
     /** Q, K and V, or one matrix of all. */
     readonly qkv: readonly string[];
+    /** RMS norms of each head of Q and K before RoPE, in families that have them. */
+    readonly queryNorm?: string;
+    readonly keyNorm?: string;
     readonly attentionOutput: string;
     readonly feedForwardNorm: string;
     /** Gate and up, one matrix of both, or up alone in a family without gate. */
@@ -150,7 +155,14 @@ export const families: Readonly<Record<FamilyName, Family>> = {
         biases: noBiases,
         window: true
     },
-    qwen2: { ...llama, biases: { ...noBiases, qkv: true }, window: "use_sliding_window" }
+    qwen2: { ...llama, biases: { ...noBiases, qkv: true }, window: "use_sliding_window" },
+    qwen3: {
+        ...llama,
+        defaults: { ...llama.defaults, headSize: 128 },
+        names: { ...llama.names, queryNorm: "self_attn.q_norm", keyNorm: "self_attn.k_norm" },
+        biases: { qkv: "attention_bias", output: "attention_bias", mlp: false },
+        window: "use_sliding_window"
+    }
 };
 
 export type FamilyName = (typeof baseArchitectures)[number];

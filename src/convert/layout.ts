@@ -154,6 +154,8 @@ export class LayoutPlan {
         const sizes = [headCount * headSize, kvHeadCount * headSize, kvHeadCount * headSize];
         this.addNorm("attn_norm", names.attentionNorm, hiddenSize);
         this.addLinear("attn_qkv", rowsOf(names.qkv, sizes), hiddenSize, biases.qkv);
+        this.addHeadNorm("attn_q_norm", names.queryNorm);
+        this.addHeadNorm("attn_k_norm", names.keyNorm);
         this.addLinear("attn_output", [[names.attentionOutput, hiddenSize]], headCount * headSize, biases.output);
     }
 
@@ -180,6 +182,11 @@ export class LayoutPlan {
     private addNorm(kind: string, module: string, size: number): void {
         this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [size]]]);
         if (this.family.norm === "layer") this.addStack(`${kind}.bias`, "full", [[`layer.${module}.bias`, [size]]]);
+    }
+
+    private addHeadNorm(kind: string, module: string | undefined): void {
+        if (module === undefined) return;
+        this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [this.base.headSize]]]);
     }
 
     private addLinear(kind: string, modules: Rows, columns: number, bias: boolean): void {

@@ -70,7 +70,7 @@ export type ArmtModelFacts = {
 const SUPPORTED_FORMAT_VERSION = 1;
 const MAX_LAYERS = 9999;
 /** Families that the engine computes. */
-export const baseArchitectures = ["gpt2", "llama", "mistral", "phi3", "qwen2"] as const;
+export const baseArchitectures = ["gpt2", "llama", "mistral", "phi3", "qwen2", "qwen3"] as const;
 
 /** GELU by the error function, or its approximation by tanh. */
 export const activations = ["silu", "gelu", "gelu_tanh"] as const;

@@ -131,6 +131,8 @@ function stackedTensors(facts: ArmtModelFacts): Map<string, Requirement> {
         ["attn_norm.bias", { shape: [d], precision: "full", optional: true }],
         ["attn_qkv.weight", { shape: [d, qkv], precision: "out" }],
         ["attn_qkv.bias", { shape: [qkv], precision: "full", optional: true }],
+        ["attn_q_norm.weight", { shape: [headSize], precision: "full", optional: true }],
+        ["attn_k_norm.weight", { shape: [headSize], precision: "full", optional: true }],
         ["attn_output.weight", { shape: [headCount * headSize, d], precision: "out" }],
         ["attn_output.bias", { shape: [d], precision: "full", optional: true }],
         ["ffn_norm.weight", { shape: [d], precision: "full" }],

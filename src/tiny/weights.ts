@@ -71,6 +71,9 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
     return [
         ...norm(module.attentionNorm),
         ...linear(module.qkv, [queries, keys, keys], hidden, family.biases.qkv),
+        ...[module.queryNorm, module.keyNorm].flatMap((name) =>
+            name === undefined ? [] : [tensor(`layer.${name}.weight`, [headDim], 0.1, 1)]
+        ),
         ...linear([module.attentionOutput], [hidden], queries, family.biases.output),
         ...norm(module.feedForwardNorm),
         ...linear(module.up, family.gated ? [ffn, ffn] : [ffn], hidden, family.biases.mlp),

@@ -194,3 +194,18 @@ test("a GPT-2 saved without the biases of Q, K and V is refused", async (t) => {
     await writeSafetensors(file, tensors);
     await t.throwsAsync(convertedFacts(folder), { message: /no tensor "layers\.0\.layer\.attn\.c_attn\.bias"/ });
 });
+
+test("a Qwen3 has norms of its heads, and heads of 128 where the config says nothing", async (t) => {
+    const folder = await makeTiny(t, { family: "qwen3", headDim: 128, heads: 2, kvHeads: 1 });
+    editConfig(folder, { head_dim: null });
+    const [, tensors] = await convertedTensors(folder, "qwen3");
+    const second = await readValues(folder, "memory_cell.model.model.layers.1.layer.self_attn.k_norm.weight");
+    t.deepEqual(decodeNumbers("F32", tensors.get("blk.0.attn_k_norm.weight")!).subarray(128), second);
+    t.like(await convertedFacts(folder), { headSize: 128, headCount: 2, headCountKv: 1 });
+});
+
+test("a Qwen3 without the norms of its heads is refused", async (t) => {
+    const folder = await makeTiny(t, {});
+    editConfig(folder, { model_type: "qwen3" });
+    await t.throwsAsync(convertedFacts(folder), { message: /no tensor "layers\.0\.layer\.self_attn\.q_norm\.weight"/ });
+});

@@ -21,7 +21,9 @@ const models: Record<string, TinyOptions> = {
     "gpt2, positions one after another": { family: "gpt2", tied: true },
     "gpt2, v1 heads and gating": { family: "gpt2", wrapPositions: true, nHeads: 2, gating: true },
     mistral: { family: "mistral", config: { sliding_window: 17 } },
-    qwen2: { family: "qwen2", tied: true }
+    qwen2: { family: "qwen2", tied: true },
+    "qwen3, heads of their own size": { family: "qwen3", heads: 4, kvHeads: 2, headDim: 24 },
+    "qwen3, biases, tied, one key head": { family: "qwen3", heads: 4, kvHeads: 1, biases: true, tied: true }
 };
 
 for (const [name, options] of Object.entries(models)) {

@@ -57,6 +57,7 @@ export const baseReaders: Readonly<Record<string, BaseReader>> = {
     llama: readLlama,
     mistral: readLlama,
     qwen2: readLlama,
+    qwen3: readLlama,
     gpt2: readGpt2
 };
 
@@ -92,6 +93,7 @@ function readLlama(config: Json, _armt: Json, tensors: Tensors): BaseModel {
     const tied = config.tie_word_embeddings === true;
     const norm = (name: string) => rmsNorm(tensors, name, Number(config.rms_norm_eps));
     const rope = ropeConfig(config);
+    const qwen3 = config.model_type === "qwen3";
     return {
         hidden,
         heads,
@@ -110,6 +112,8 @@ function readLlama(config: Json, _armt: Json, tensors: Tensors): BaseModel {
             q: linear(tensors, `${prefix}.self_attn.q_proj`),
             k: linear(tensors, `${prefix}.self_attn.k_proj`),
             v: linear(tensors, `${prefix}.self_attn.v_proj`),
+            qNorm: qwen3 ? norm(`${prefix}.self_attn.q_norm`) : undefined,
+            kNorm: qwen3 ? norm(`${prefix}.self_attn.k_norm`) : undefined,
             o: linear(tensors, `${prefix}.self_attn.o_proj`),
             ffnNorm: norm(`${prefix}.post_attention_layernorm`),
             gate: linear(tensors, `${prefix}.mlp.gate_proj`),
