@@ -19,6 +19,8 @@ export type BaseConfig = {
     normEpsilon: number;
     /** `undefined`: the family has learned positions. */
     rope: RopeConfig | undefined;
+    /** Attention and MLP both take the layer's input. */
+    parallel: boolean;
     /** Rows of the learned position table, without those for memory tokens. */
     positionCount: number | undefined;
     /** Which of the layers' matrices have a bias. */
@@ -76,7 +78,8 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
         feedForwardSize: json.require(keys.feedForward, optional(keys.feedForward) ?? feedForward),
         activation: activationOf(family, json),
         normEpsilon: json.number(keys.epsilon, { min: 0, max: 1 }) ?? defaults.epsilon,
-        rope: family.positions === "rope" ? parseRope(json) : undefined,
+        rope: family.positions === "rope" ? parseRope(json, family, headSize) : undefined,
+        parallel: keys.parallel === undefined ? false : (json.boolean(keys.parallel) ?? defaults.parallel === true),
         positionCount: family.positions === "learned" ? (optional(keys.positions) ?? defaults.positions) : undefined,
         biases: biasesOf(family, json),
         slidingWindow: slidingWindowOf(family, json),

@@ -126,5 +126,8 @@ async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings 
 
 function sourceBytes({ contents }: PlannedTensor): number {
     if (contents instanceof Float32Array) return 0;
-    return contents.reduce((sum, { tensor }) => sum + tensor.byteLength, 0);
+    return contents.reduce(
+        (sum, { tensor, rows }) => sum + tensor.byteLength * (rows === undefined ? 1 : rows.count / tensor.shape[0]!),
+        0
+    );
 }

@@ -13,6 +13,12 @@ export interface ConfigKeys {
     readonly activation: string;
     /** Rows of the learned position table, without those for memory tokens. */
     readonly positions?: string;
+    /** RoPE's base. */
+    readonly theta: string;
+    /** The part of a head that RoPE turns; a family without the key turns all of it. */
+    readonly rotaryShare?: string;
+    /** Whether attention and MLP both take the layer's input. */
+    readonly parallel?: string;
 }
 
 /** What transformers takes where `config.json` lacks the key. */
@@ -24,6 +30,10 @@ export interface ConfigDefaults {
     readonly positions?: number;
     /** Else the hidden size over the number of heads. */
     readonly headSize?: number;
+    readonly rotaryShare?: number;
+    readonly parallel?: boolean;
+    /** Biases that a key of `config.json` says. */
+    readonly biases?: boolean;
 }
 
 /** Names in the checkpoint, without `.weight` and `.bias`: first those of the model, then those of a layer, below `layers.N.layer.` */
@@ -34,8 +44,9 @@ export interface ModuleNames {
     readonly output: string;
 
     readonly attentionNorm: string;
-    /** Q, K and V, or one matrix of all. */
+    /** Q, K and V, or one matrix of all: first Q's rows, or with `interleaved` the rows of one head's Q, K and V after another's. */
     readonly qkv: readonly string[];
+    readonly interleaved?: boolean;
     /** RMS norms of each head of Q and K before RoPE, in families that have them. */
     readonly queryNorm?: string;
     readonly keyNorm?: string;
@@ -84,7 +95,8 @@ const llama: Family = {
         headSize: "head_dim",
         feedForward: "intermediate_size",
         epsilon: "rms_norm_eps",
-        activation: "hidden_act"
+        activation: "hidden_act",
+        theta: "rope_theta"
     },
     defaults: { epsilon: 1e-6, activation: "silu" },
     only: {},
@@ -121,7 +133,8 @@ export const families: Readonly<Record<FamilyName, Family>> = {
             feedForward: "n_inner",
             epsilon: "layer_norm_epsilon",
             activation: "activation_function",
-            positions: "n_positions"
+            positions: "n_positions",
+            theta: "rope_theta"
         },
         defaults: { epsilon: 1e-5, activation: "gelu_new", feedForward: 4, positions: 1024 },
         only: { scale_attn_weights: true, scale_attn_by_inverse_layer_idx: false, add_cross_attention: false },
@@ -146,10 +159,46 @@ export const families: Readonly<Record<FamilyName, Family>> = {
         transposed: true,
         window: false
     },
+    gpt_neox: {
+        keys: {
+            hidden: "hidden_size",
+            layers: "num_hidden_layers",
+            heads: "num_attention_heads",
+            feedForward: "intermediate_size",
+            epsilon: "layer_norm_eps",
+            activation: "hidden_act",
+            theta: "rotary_emb_base",
+            rotaryShare: "rotary_pct",
+            parallel: "use_parallel_residual"
+        },
+        defaults: { epsilon: 1e-5, activation: "gelu", rotaryShare: 0.25, parallel: true, biases: true },
+        only: {},
+        names: {
+            embedding: "embed_in",
+            outputNorm: "final_layer_norm",
+            output: "embed_out",
+            attentionNorm: "input_layernorm",
+            qkv: ["attention.query_key_value"],
+            interleaved: true,
+            attentionOutput: "attention.dense",
+            feedForwardNorm: "post_attention_layernorm",
+            up: ["mlp.dense_h_to_4h"],
+            down: "mlp.dense_4h_to_h"
+        },
+        path: "gpt_neox",
+        layers: "layers",
+        norm: "layer",
+        gated: false,
+        positions: "rope",
+        biases: { qkv: "attention_bias", output: "attention_bias", mlp: true },
+        transposed: false,
+        window: false
+    },
     llama,
     mistral: { ...llama, biases: noBiases, window: true },
     phi3: {
         ...llama,
+        keys: { ...llama.keys, rotaryShare: "partial_rotary_factor" },
         defaults: { ...llama.defaults, epsilon: 1e-5 },
         names: { ...llama.names, qkv: ["self_attn.qkv_proj"], up: ["mlp.gate_up_proj"] },
         biases: noBiases,
@@ -172,8 +221,9 @@ export function isFamilyName(name: string): name is FamilyName {
 }
 
 /** Which biases a checkpoint of the family has. */
-export function biasesOf({ biases }: Family, json: JsonFile): Record<"qkv" | "output" | "mlp", boolean> {
-    const has = (bias: boolean | string) => (typeof bias === "string" ? (json.boolean(bias) ?? false) : bias);
+export function biasesOf({ biases, defaults }: Family, json: JsonFile): Record<"qkv" | "output" | "mlp", boolean> {
+    const has = (bias: boolean | string) =>
+        typeof bias === "string" ? (json.boolean(bias) ?? defaults.biases ?? false) : bias;
     return { qkv: has(biases.qkv), output: has(biases.output), mlp: has(biases.mlp) };
 }
 

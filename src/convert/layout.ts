@@ -6,8 +6,8 @@ import { type Family, families } from "./families.js";
 import { Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
 
-/** A tensor of the checkpoint, and what is done to it. */
-export type SourcePart = { tensor: SourceTensor; change?: "transpose" };
+/** A tensor of the checkpoint, or some of its rows, and what is done to it. */
+export type SourcePart = { tensor: SourceTensor; rows?: { first: number; count: number }; change?: "transpose" };
 
 /** A tensor of the model file: parts of the checkpoint one after another, or values that are computed. */
 export type PlannedTensor = {
@@ -97,7 +97,7 @@ export class LayoutPlan {
     }
 
     private planModel(): void {
-        const { hiddenSize, vocabSize, rope, headSize } = this.base;
+        const { hiddenSize, vocabSize, rope } = this.base;
         const { outputNorm, output } = this.family.names;
         const { tied, embedding } = this.resolveTie();
         this.add("token_embd.weight", "out", [hiddenSize, vocabSize], [this.take(embedding, [vocabSize, hiddenSize])]);
@@ -111,8 +111,9 @@ export class LayoutPlan {
             this.add("output.weight", "out", [hiddenSize, vocabSize], [matrix]);
         }
         if (rope?.scaling?.type === "llama3") {
-            const divisors = llama3FrequencyDivisors(rope.theta, headSize, rope.scaling);
-            this.tensors.push({ name: "rope_freqs.weight", type: "F32", shape: [headSize / 2], contents: divisors });
+            const { theta, dimensions, scaling } = rope;
+            const contents = llama3FrequencyDivisors(theta, dimensions, scaling);
+            this.tensors.push({ name: "rope_freqs.weight", type: "F32", shape: [dimensions / 2], contents });
         }
     }
 
@@ -154,6 +155,7 @@ export class LayoutPlan {
         const sizes = [headCount * headSize, kvHeadCount * headSize, kvHeadCount * headSize];
         this.addNorm("attn_norm", names.attentionNorm, hiddenSize);
         this.addLinear("attn_qkv", rowsOf(names.qkv, sizes), hiddenSize, biases.qkv);
+        if (names.interleaved === true) this.separate("attn_qkv");
         this.addHeadNorm("attn_q_norm", names.queryNorm);
         this.addHeadNorm("attn_k_norm", names.keyNorm);
         this.addLinear("attn_output", [[names.attentionOutput, hiddenSize]], headCount * headSize, biases.output);
@@ -182,6 +184,20 @@ export class LayoutPlan {
     private addNorm(kind: string, module: string, size: number): void {
         this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [size]]]);
         if (this.family.norm === "layer") this.addStack(`${kind}.bias`, "full", [[`layer.${module}.bias`, [size]]]);
+    }
+
+    /** Puts the rows of all heads' Q, then K, then V in the place of each head's Q, K and V. */
+    private separate(kind: string): void {
+        const { headCount, headSize } = this.base;
+        for (const tensor of this.tensors.filter(({ name }) => name.startsWith(`blk.0.${kind}.`))) {
+            const layers = tensor.contents as SourcePart[];
+            tensor.contents = layers.flatMap((part) =>
+                Array.from({ length: 3 * headCount }, (_, i) => {
+                    const [which, head] = [Math.floor(i / headCount), i % headCount];
+                    return { ...part, rows: { first: (3 * head + which) * headSize, count: headSize } };
+                })
+            );
+        }
     }
 
     private addHeadNorm(kind: string, module: string | undefined): void {

@@ -52,6 +52,7 @@ export function modelKeys(
     // what is not said is as in a LLaMA
     if (base.activation !== "silu") string("armt.activation", base.activation);
     if (!gated) bool("armt.feed_forward_gated", false);
+    if (base.parallel) bool("armt.use_parallel_residual", true);
     if (base.slidingWindow !== undefined) uint32("armt.attention.sliding_window", base.slidingWindow);
     if (base.positionCount !== undefined) {
         uint32("armt.position_count", base.positionCount + (armt.wrapPositions ? sizes.memoryTokens : 0));
@@ -59,7 +60,7 @@ export function modelKeys(
     }
     if (!memoryAttendsToText(base, armt)) bool("armt.memory.attends_to_text", false);
     if (base.rope !== undefined) {
-        uint32("armt.rope.dimension_count", base.headSize);
+        uint32("armt.rope.dimension_count", base.rope.dimensions);
         float32("armt.rope.freq_base", base.rope.theta);
         if (base.rope.scaling?.type === "linear") {
             string("armt.rope.scaling.type", "linear");

@@ -37,11 +37,11 @@ type Piece = SourcePart & { start: number; end: number };
 
 function listPieces(parts: readonly SourcePart[]): Piece[] {
     return parts.flatMap((part) => {
-        const { byteLength, dtype } = part.tensor;
+        const { first, end } = bytesOf(part);
         // a matrix is turned as a whole
-        const step = part.change === "transpose" ? byteLength : CHUNK_ELEMENTS * dtypeSizes[dtype];
-        return Array.from({ length: Math.ceil(byteLength / step) }, (_, i) => {
-            return { ...part, start: i * step, end: Math.min((i + 1) * step, byteLength) };
+        const step = part.change === "transpose" ? end - first : CHUNK_ELEMENTS * dtypeSizes[part.tensor.dtype];
+        return Array.from({ length: Math.ceil((end - first) / step) }, (_, i) => {
+            return { ...part, start: first + i * step, end: Math.min(first + (i + 1) * step, end) };
         });
     });
 }
@@ -71,4 +71,11 @@ function transposed(values: Float32Array, [rows = 1, columns = 1]: readonly numb
     for (let row = 0; row < rows; row++)
         for (let column = 0; column < columns; column++) result[column * rows + row] = values[row * columns + column]!;
     return result;
+}
+
+/** Where a part's rows lie in its tensor. Unit: bytes. */
+function bytesOf({ tensor, rows }: SourcePart): { first: number; end: number } {
+    if (rows === undefined) return { first: 0, end: tensor.byteLength };
+    const row = tensor.byteLength / tensor.shape[0]!;
+    return { first: rows.first * row, end: (rows.first + rows.count) * row };
 }

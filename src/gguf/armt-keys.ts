@@ -28,6 +28,8 @@ export type ArmtModelFacts = {
     activation: Activation;
     /** Whether the MLP has a gate. */
     gated: boolean;
+    /** Attention and MLP both take the layer's input. */
+    parallelResidual: boolean;
     /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
     slidingWindow: number | undefined;
     positions:
@@ -70,7 +72,7 @@ export type ArmtModelFacts = {
 const SUPPORTED_FORMAT_VERSION = 1;
 const MAX_LAYERS = 9999;
 /** Families that the engine computes. */
-export const baseArchitectures = ["gpt2", "llama", "mistral", "phi3", "qwen2", "qwen3"] as const;
+export const baseArchitectures = ["gpt2", "gpt_neox", "llama", "mistral", "phi3", "qwen2", "qwen3"] as const;
 
 /** GELU by the error function, or its approximation by tanh. */
 export const activations = ["silu", "gelu", "gelu_tanh"] as const;
@@ -157,6 +159,7 @@ function readFacts(keys: KeyReader): ArmtModelFacts {
         normEpsilon: keys.positive(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`),
         activation: readActivation(keys),
         gated: keys.optional("armt.feed_forward_gated", "BOOL") ?? true,
+        parallelResidual: keys.optional("armt.use_parallel_residual", "BOOL") ?? false,
         slidingWindow: keys.has("armt.attention.sliding_window")
             ? keys.count("armt.attention.sliding_window")
             : undefined,

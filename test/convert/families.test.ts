@@ -209,3 +209,39 @@ test("a Qwen3 without the norms of its heads is refused", async (t) => {
     editConfig(folder, { model_type: "qwen3" });
     await t.throwsAsync(convertedFacts(folder), { message: /no tensor "layers\.0\.layer\.self_attn\.q_norm\.weight"/ });
 });
+
+test("a GPT-NeoX has its heads' Q, K and V apart, and the defaults of its code", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt_neox", biases: true, config: { attention_bias: null } });
+    const [, tensors] = await convertedTensors(folder, "neox");
+    const name = "memory_cell.model.gpt_neox.layers.1.layer.attention.query_key_value";
+    const weight = await readValues(folder, `${name}.weight`);
+    const bias = await readValues(folder, `${name}.bias`);
+    const writtenWeight = decodeNumbers("F32", tensors.get("blk.0.attn_qkv.weight")!).subarray(96 * 32);
+    const writtenBias = decodeNumbers("F32", tensors.get("blk.0.attn_qkv.bias")!).subarray(96);
+    for (const [which, head] of [
+        [0, 0],
+        [0, 3],
+        [1, 0],
+        [2, 2]
+    ] as const) {
+        const [to, from] = [which * 32 + head * 8, (3 * head + which) * 8];
+        t.deepEqual(writtenWeight.slice(to * 32, (to + 8) * 32), weight.slice(from * 32, (from + 8) * 32));
+        t.deepEqual(writtenBias.slice(to, to + 8), bias.slice(from, from + 8));
+    }
+    const facts = await convertedFacts(folder);
+    t.like(facts, { norm: "layer", activation: "gelu", gated: false, parallelResidual: true });
+    t.like(facts.positions, { type: "rope", dimensions: 2, freqBase: 10_000 });
+});
+
+test("a share of a head that leaves RoPE no pairs is refused", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt_neox", config: { rotary_pct: 0.2 } });
+    await t.throwsAsync(convertedFacts(folder), { message: /`rotary_pct` is 0\.2/ });
+});
+
+test("a Phi-3 may turn a part of its heads, a LLaMA may not", async (t) => {
+    const config = { partial_rotary_factor: 0.5 };
+    const phi = await makeTiny(t, { family: "phi3", config });
+    t.like((await convertedFacts(phi)).positions, { dimensions: 4 });
+    const llama = await makeTiny(t, { config });
+    await t.throwsAsync(convertedFacts(llama), { message: /`partial_rotary_factor` is 0\.5, expected 1/ });
+});

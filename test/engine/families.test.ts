@@ -20,6 +20,26 @@ const models: Record<string, TinyOptions> = {
     },
     "gpt2, positions one after another": { family: "gpt2", tied: true },
     "gpt2, v1 heads and gating": { family: "gpt2", wrapPositions: true, nHeads: 2, gating: true },
+    gpt_neox: { family: "gpt_neox", biases: true },
+    "gpt_neox, transformers 5, no parallel residual, no attention biases": {
+        family: "gpt_neox",
+        heads: 2,
+        config: {
+            use_parallel_residual: false,
+            rope_parameters: { rope_theta: 500, rope_type: "default", partial_rotary_factor: 0.5 }
+        }
+    },
+    "gpt_neox, linear rope, tied, all of a head turned": {
+        family: "gpt_neox",
+        tied: true,
+        biases: true,
+        config: {
+            rope_parameters: null,
+            rope_scaling: { type: "linear", factor: 2 },
+            rotary_pct: 1,
+            rotary_emb_base: 900
+        }
+    },
     mistral: { family: "mistral", config: { sliding_window: 17 } },
     qwen2: { family: "qwen2", tied: true },
     "qwen3, heads of their own size": { family: "qwen3", heads: 4, kvHeads: 2, headDim: 24 },

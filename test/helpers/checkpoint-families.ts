@@ -1,4 +1,4 @@
-import { geluTanh, silu } from "./activations.js";
+import { gelu, geluTanh, silu } from "./activations.js";
 import type { Linear, Norm } from "./linear.js";
 import type { RopeConfig } from "./rope.js";
 
@@ -58,7 +58,8 @@ export const baseReaders: Readonly<Record<string, BaseReader>> = {
     mistral: readLlama,
     qwen2: readLlama,
     qwen3: readLlama,
-    gpt2: readGpt2
+    gpt2: readGpt2,
+    gpt_neox: readNeox
 };
 
 function linear(tensors: Tensors, name: string): Linear {
@@ -157,6 +158,52 @@ function readGpt2(config: Json, armt: Json, tensors: Tensors): BaseModel {
             };
         })
     };
+}
+
+function readNeox(config: Json, _armt: Json, tensors: Tensors): BaseModel {
+    const hidden = Number(config.hidden_size);
+    const heads = Number(config.num_attention_heads);
+    const headDim = hidden / heads;
+    const rope = (config.rope_parameters ?? {}) as Json;
+    const norm = (name: string) => layerNorm(tensors, name, Number(config.layer_norm_eps));
+    return {
+        hidden,
+        heads,
+        kvHeads: heads,
+        headDim,
+        rotaryDim: Math.trunc(headDim * Number(rope.partial_rotary_factor ?? config.rotary_pct ?? 0.25)),
+        attentionScale: 1 / Math.sqrt(headDim),
+        embeddingScale: 1,
+        activation: config.hidden_act === "gelu_new" ? geluTanh : gelu,
+        embedding: tensors.get("embed_in.weight").values,
+        norm: norm("final_layer_norm"),
+        output: linear(tensors, config.tie_word_embeddings === true ? "embed_in" : "embed_out"),
+        layers: listLayers(config.num_hidden_layers, (prefix) => {
+            const qkv = linear(tensors, `${prefix}.attention.query_key_value`);
+            // rows of Q, K and V of the first head, then of the second, …
+            const part = (which: number) =>
+                joined(Array.from({ length: heads }, (_, head) => rows(qkv, (3 * head + which) * headDim, headDim)));
+            return {
+                attentionNorm: norm(`${prefix}.input_layernorm`),
+                q: part(0),
+                k: part(1),
+                v: part(2),
+                o: linear(tensors, `${prefix}.attention.dense`),
+                ffnNorm: norm(`${prefix}.post_attention_layernorm`),
+                up: linear(tensors, `${prefix}.mlp.dense_h_to_4h`),
+                down: linear(tensors, `${prefix}.mlp.dense_4h_to_h`),
+                parallel: config.use_parallel_residual !== false,
+                rope: ropeConfig({ rope_theta: config.rotary_emb_base, ...config })
+            };
+        })
+    };
+}
+
+function joined(parts: readonly Linear[]): Linear {
+    const inputs = parts[0]!.inputs;
+    const weight = Float64Array.from(parts.flatMap((part) => [...part.weight]));
+    const bias = parts[0]!.bias && Float64Array.from(parts.flatMap((part) => [...part.bias!]));
+    return { weight, bias, inputs, outputs: weight.length / inputs };
 }
 
 /** transformers' Conv1D: a product whose weights are [inputs, outputs]. */

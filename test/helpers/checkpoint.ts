@@ -90,7 +90,7 @@ async function readTensors(folder: string): Promise<Map<string, Tensor>> {
 function shortName(name: string): string {
     return name
         .replace(/^(armt\.)?(memory_cell\.)?/, "")
-        .replace(/^model\.(model\.|transformer\.)?/, "")
+        .replace(/^model\.(model\.|transformer\.|gpt_neox\.)?/, "")
         .replace(/^h\./, "layers.")
         .replace(/^(layers\.\d+\.)layer\./, "$1");
 }
