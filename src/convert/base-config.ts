@@ -1,7 +1,15 @@
 import { type Activation, baseArchitectures } from "../gguf/armt-keys.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { JsonFile } from "../util/json-file.js";
-import { biasesOf, type Family, type FamilyName, families, isFamilyName, slidingWindowOf } from "./families.js";
+import {
+    biasesOf,
+    type Family,
+    type FamilyName,
+    families,
+    isFamilyName,
+    localLayersOf,
+    slidingWindowOf
+} from "./families.js";
 import { parseRope, type RopeConfig } from "./rope.js";
 
 /** What the converter needs of the base model's `config.json`. */
@@ -25,7 +33,9 @@ export type BaseConfig = {
     positionCount: number | undefined;
     /** Which of the layers' matrices have a bias. */
     biases: Record<"qkv" | "output" | "mlp", boolean>;
-    /** Rows that a row attends to, itself included; `undefined`: all before it. */
+    /** Factor of q·k; `undefined`: 1 / sqrt(headSize). */
+    attentionScale: number | undefined;
+    /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
     slidingWindow: number | undefined;
     /** transformers' major version that wrote the file; `undefined` where it doesn't say. */
     transformersVersion: number | undefined;
@@ -39,6 +49,7 @@ const activations: ReadonlyMap<string, Activation> = new Map([
     ["swish", "silu"],
     ["gelu", "gelu"],
     ["gelu_new", "gelu_tanh"],
+    ["gelu_fast", "gelu_tanh"],
     ["gelu_pytorch_tanh", "gelu_tanh"]
 ]);
 
@@ -65,24 +76,28 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
         throw json.error(keys.kvHeads!, kvHeadCount, `a divisor of ${keys.heads} (${headCount})`);
     const headSize = optional(keys.headSize) ?? defaults.headSize ?? hiddenSize / headCount;
     if (!Number.isInteger(headSize / 2)) throw json.error(keys.headSize ?? keys.heads, headSize, "an even number");
+    const layerCount = json.require(keys.layers, json.integer(keys.layers, { min: 1, max: 9999 }));
+    const localLayers = localLayersOf(family, json, layerCount);
     const feedForward = defaults.feedForward === undefined ? undefined : defaults.feedForward * hiddenSize;
 
     return {
         architecture: name,
         vocabSize: count("vocab_size"),
         hiddenSize,
-        layerCount: json.require(keys.layers, json.integer(keys.layers, { min: 1, max: 9999 })),
+        layerCount,
         headCount,
         kvHeadCount,
         headSize,
         feedForwardSize: json.require(keys.feedForward, optional(keys.feedForward) ?? feedForward),
         activation: activationOf(family, json),
         normEpsilon: json.number(keys.epsilon, { min: 0, max: 1 }) ?? defaults.epsilon,
-        rope: family.positions === "rope" ? parseRope(json, family, headSize) : undefined,
+        rope: family.positions === "rope" ? parseRope(json, family, headSize, localLayers) : undefined,
         parallel: keys.parallel === undefined ? false : (json.boolean(keys.parallel) ?? defaults.parallel === true),
         positionCount: family.positions === "learned" ? (optional(keys.positions) ?? defaults.positions) : undefined,
         biases: biasesOf(family, json),
-        slidingWindow: slidingWindowOf(family, json),
+        attentionScale: attentionScaleOf(family, json),
+        slidingWindow:
+            family.window === "local" && localLayers === undefined ? undefined : slidingWindowOf(family, json),
         transformersVersion: majorVersion(json.string("transformers_version")),
         tiedEmbeddings: json.boolean("tie_word_embeddings")
     };
@@ -101,6 +116,12 @@ function refuseOthers({ only }: Family, json: JsonFile): void {
         const value = json.get(key);
         if (value !== undefined && value !== allowed) throw json.error(key, value, `${allowed}: not supported`);
     }
+}
+
+function attentionScaleOf({ keys, defaults }: Family, json: JsonFile): number | undefined {
+    if (keys.attentionScalar === undefined) return undefined;
+    const scalar = json.number(keys.attentionScalar, { min: Number.MIN_VALUE }) ?? defaults.attentionScalar;
+    return scalar === undefined ? undefined : scalar ** -0.5;
 }
 
 function activationOf({ keys, defaults }: Family, json: JsonFile): Activation {

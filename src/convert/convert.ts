@@ -90,7 +90,7 @@ async function write(
         done += count;
         onProgress?.(done, total);
     };
-    const metadata = new Map([...modelKeys(base, armt, plan.sizes, type, name), ...tokenizer]);
+    const metadata = new Map([...modelKeys(base, armt, plan, type, name), ...tokenizer]);
     const tensors = plan.tensors.map((tensor) => {
         return { ...tensor, data: () => streamTensor(tensor, { onBytes, signal }) };
     });

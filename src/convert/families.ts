@@ -1,5 +1,6 @@
 import type { baseArchitectures } from "../gguf/armt-keys.js";
 import type { JsonFile } from "../util/json-file.js";
+import type { JsonValue } from "../util/strict-json.js";
 
 /** Names of `config.json`'s keys; one that is absent has no key. */
 export interface ConfigKeys {
@@ -15,6 +16,8 @@ export interface ConfigKeys {
     readonly positions?: string;
     /** RoPE's base. */
     readonly theta: string;
+    /** A number that q·k is divided by the root of, in the place of the head size. */
+    readonly attentionScalar?: string;
     /** The part of a head that RoPE turns; a family without the key turns all of it. */
     readonly rotaryShare?: string;
     /** Whether attention and MLP both take the layer's input. */
@@ -31,6 +34,9 @@ export interface ConfigDefaults {
     /** Else the hidden size over the number of heads. */
     readonly headSize?: number;
     readonly rotaryShare?: number;
+    readonly theta?: number;
+    readonly attentionScalar?: number;
+    readonly window?: number;
     readonly parallel?: boolean;
     /** Biases that a key of `config.json` says. */
     readonly biases?: boolean;
@@ -51,6 +57,9 @@ export interface ModuleNames {
     readonly queryNorm?: string;
     readonly keyNorm?: string;
     readonly attentionOutput: string;
+    /** Norms of the attention's and the MLP's output before it is added, in families that have them. */
+    readonly attentionPostNorm?: string;
+    readonly feedForwardPostNorm?: string;
     readonly feedForwardNorm: string;
     /** Gate and up, one matrix of both, or up alone in a family without gate. */
     readonly up: readonly string[];
@@ -74,6 +83,10 @@ export interface Family {
     readonly layers: string;
     /** LayerNorm, which has a bias, or RMS norm, which has none. */
     readonly norm: "rms" | "layer";
+    /** Whether the checkpoint has norms' weights less 1. */
+    readonly normsLessOne: boolean;
+    /** Whether text tokens' embeddings are multiplied by the root of the hidden size, in their type. */
+    readonly scaledEmbeddings: boolean;
     /** Whether the MLP has a gate. */
     readonly gated: boolean;
     /** RoPE over halves of a head, or a learned table. */
@@ -82,8 +95,11 @@ export interface Family {
     readonly biases: Biases;
     /** Whether the layers' matrices are `[inputs, outputs]`, as transformers' Conv1D has them. */
     readonly transposed: boolean;
-    /** Whether the attention has a window; a name: the key of `config.json` that switches it on. */
-    readonly window: boolean | string;
+    /**
+     * Whether the attention has a window; a name: the key of `config.json` that switches it on. `"local"`: in some layers, which `layer_types` or
+     * `sliding_window_pattern` tells, and which have a RoPE base of their own.
+     */
+    readonly window: boolean | "use_sliding_window" | "local";
 }
 
 const llama: Family = {
@@ -114,6 +130,8 @@ const llama: Family = {
     path: "model",
     layers: "layers",
     norm: "rms",
+    normsLessOne: false,
+    scaledEmbeddings: false,
     gated: true,
     positions: "rope",
     biases: { qkv: "attention_bias", output: "attention_bias", mlp: "mlp_bias" },
@@ -125,6 +143,31 @@ const noBiases: Biases = { qkv: false, output: false, mlp: false };
 
 /** By `model_type`. SmolLM and SmolLM2 call themselves `llama`. */
 export const families: Readonly<Record<FamilyName, Family>> = {
+    gemma3_text: {
+        ...llama,
+        keys: { ...llama.keys, activation: "hidden_activation", attentionScalar: "query_pre_attn_scalar" },
+        defaults: {
+            epsilon: 1e-6,
+            activation: "gelu_pytorch_tanh",
+            headSize: 256,
+            theta: 1_000_000,
+            attentionScalar: 256,
+            window: 4096
+        },
+        only: { attn_logit_softcapping: null, final_logit_softcapping: null, use_bidirectional_attention: false },
+        names: {
+            ...llama.names,
+            queryNorm: "self_attn.q_norm",
+            keyNorm: "self_attn.k_norm",
+            attentionPostNorm: "post_attention_layernorm",
+            feedForwardNorm: "pre_feedforward_layernorm",
+            feedForwardPostNorm: "post_feedforward_layernorm"
+        },
+        normsLessOne: true,
+        scaledEmbeddings: true,
+        biases: { qkv: "attention_bias", output: "attention_bias", mlp: false },
+        window: "local"
+    },
     gpt2: {
         keys: {
             hidden: "n_embd",
@@ -153,6 +196,8 @@ export const families: Readonly<Record<FamilyName, Family>> = {
         path: "transformer",
         layers: "h",
         norm: "layer",
+        normsLessOne: false,
+        scaledEmbeddings: false,
         gated: false,
         positions: "learned",
         biases: { qkv: true, output: true, mlp: true },
@@ -188,6 +233,8 @@ export const families: Readonly<Record<FamilyName, Family>> = {
         path: "gpt_neox",
         layers: "layers",
         norm: "layer",
+        normsLessOne: false,
+        scaledEmbeddings: false,
         gated: false,
         positions: "rope",
         biases: { qkv: "attention_bias", output: "attention_bias", mlp: true },
@@ -228,7 +275,35 @@ export function biasesOf({ biases, defaults }: Family, json: JsonFile): Record<"
 }
 
 /** Rows that a row attends to, itself included; `undefined`: all before it. */
-export function slidingWindowOf({ window }: Family, json: JsonFile): number | undefined {
-    const isOn = typeof window === "string" ? json.boolean(window) === true : window;
-    return isOn ? json.integer("sliding_window", { min: 1 }) : undefined;
+export function slidingWindowOf({ window, defaults }: Family, json: JsonFile): number | undefined {
+    const isOn = window === "use_sliding_window" ? json.boolean(window) === true : window !== false;
+    return isOn ? (json.integer("sliding_window", { min: 1 }) ?? defaults.window) : undefined;
+}
+
+/** transformers' pattern where the file has none: every 6th layer is global. */
+const DEFAULT_PATTERN = 6;
+
+/** Which layers are local, where the family tells layers apart and some are. */
+export function localLayersOf({ window }: Family, json: JsonFile, layerCount: number): boolean[] | undefined {
+    if (window !== "local") return undefined;
+    const types = json.get("layer_types");
+    const pattern =
+        json.integer("sliding_window_pattern", { min: 1 }) ??
+        json.integer("_sliding_window_pattern", { min: 1 }) ??
+        DEFAULT_PATTERN;
+    const layers =
+        types === undefined
+            ? Array.from({ length: layerCount }, (_, il) => (il + 1) % pattern !== 0)
+            : readTypes(json, types, layerCount);
+    return layers.includes(true) ? layers : undefined;
+}
+
+function readTypes(json: JsonFile, types: JsonValue, layerCount: number): boolean[] {
+    const known = ["full_attention", "sliding_attention"];
+    if (!Array.isArray(types) || types.length !== layerCount)
+        throw json.error("layer_types", types, `a list of ${layerCount} names`);
+    for (const type of types)
+        if (typeof type !== "string" || !known.includes(type))
+            throw json.error("layer_types", type, `${known.join(" or ")} in each place`);
+    return types.map((type) => type === "sliding_attention");
 }

@@ -3,11 +3,13 @@ import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
 import type { SourceTensor } from "./checkpoint.js";
 import { type Family, families } from "./families.js";
-import { Q8_0_BLOCK, type TargetType } from "./float-encode.js";
+import { decodeFloats } from "./float-decode.js";
+import { encodeFloats, Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
 
 /** A tensor of the checkpoint, or some of its rows, and what is done to it. */
-export type SourcePart = { tensor: SourceTensor; rows?: { first: number; count: number }; change?: "transpose" };
+export type SourcePart = { tensor: SourceTensor; rows?: { first: number; count: number }; change?: Change };
+export type Change = "transpose" | "addOne";
 
 /** A tensor of the model file: parts of the checkpoint one after another, or values that are computed. */
 export type PlannedTensor = {
@@ -57,6 +59,15 @@ export class LayoutPlan {
         }
     }
 
+    /** Factor of text tokens' embeddings, rounded to their type as the family's code does. */
+    public get embeddingScale(): number {
+        if (!this.family.scaledEmbeddings) return 1;
+        const { dtype } = this.source(this.resolveTie().embedding);
+        const scale = Float32Array.of(Math.sqrt(this.base.hiddenSize));
+        if (dtype !== "F16" && dtype !== "BF16") return scale[0]!;
+        return decodeFloats(Buffer.from(encodeFloats(scale, dtype)!), dtype)[0]!;
+    }
+
     private measure(): MemorySizes {
         const { hiddenSize } = this.base;
         const { headCount } = this.armt;
@@ -103,7 +114,8 @@ export class LayoutPlan {
         this.add("token_embd.weight", "out", [hiddenSize, vocabSize], [this.take(embedding, [vocabSize, hiddenSize])]);
         const memory = [this.sizes.memoryTokens, hiddenSize];
         this.add("memory_embd.weight", "memory", memory.toReversed(), [this.take("memory", memory)]);
-        this.add("output_norm.weight", "full", [hiddenSize], [this.take(`${outputNorm}.weight`, [hiddenSize])]);
+        const norm = { ...this.take(`${outputNorm}.weight`, [hiddenSize]), change: this.normChange };
+        this.add("output_norm.weight", "full", [hiddenSize], [norm]);
         if (this.family.norm === "layer")
             this.add("output_norm.bias", "full", [hiddenSize], [this.take(`${outputNorm}.bias`, [hiddenSize])]);
         if (!tied) {
@@ -165,6 +177,10 @@ export class LayoutPlan {
         const { hiddenSize, feedForwardSize, biases } = this.base;
         const { names, gated } = this.family;
         const sizes = gated ? [feedForwardSize, feedForwardSize] : [feedForwardSize];
+        if (names.attentionPostNorm !== undefined)
+            this.addNorm("post_attention_norm", names.attentionPostNorm, hiddenSize);
+        if (names.feedForwardPostNorm !== undefined)
+            this.addNorm("post_ffw_norm", names.feedForwardPostNorm, hiddenSize);
         this.addNorm("ffn_norm", names.feedForwardNorm, hiddenSize);
         this.addLinear("ffn_up", rowsOf(names.up, sizes), hiddenSize, biases.mlp);
         this.addLinear("ffn_down", [[names.down, hiddenSize]], feedForwardSize, biases.mlp);
@@ -181,8 +197,12 @@ export class LayoutPlan {
         this.addStack("memory_b.bias", "full", [["W_mb.bias", [strengths]]]);
     }
 
+    private get normChange(): Change | undefined {
+        return this.family.normsLessOne ? "addOne" : undefined;
+    }
+
     private addNorm(kind: string, module: string, size: number): void {
-        this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [size]]]);
+        this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [size]]], this.normChange);
         if (this.family.norm === "layer") this.addStack(`${kind}.bias`, "full", [[`layer.${module}.bias`, [size]]]);
     }
 
@@ -202,7 +222,7 @@ export class LayoutPlan {
 
     private addHeadNorm(kind: string, module: string | undefined): void {
         if (module === undefined) return;
-        this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [this.base.headSize]]]);
+        this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [this.base.headSize]]], this.normChange);
     }
 
     private addLinear(kind: string, modules: Rows, columns: number, bias: boolean): void {
@@ -221,7 +241,7 @@ export class LayoutPlan {
     }
 
     /** Adds one kind of weight as a stack over all layers, in each the rows of its parts. */
-    private addStack(kind: string, precision: Precision, parts: [string, number[]][], change?: "transpose"): void {
+    private addStack(kind: string, precision: Precision, parts: [string, number[]][], change?: Change): void {
         const { layerCount } = this.base;
         const layers = Array.from({ length: layerCount }, (_, layer) =>
             parts.map(([part, shape]) => {

@@ -1,9 +1,9 @@
-import type { GgufWriteValue } from "../gguf/writer.js";
+import { booleanArray, type GgufWriteValue } from "../gguf/writer.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
 import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
-import type { MemorySizes } from "./layout.js";
+import type { LayoutPlan } from "./layout.js";
 
 /** Version of docs/model-file.md that the converter writes. */
 const FORMAT_VERSION = 1;
@@ -21,7 +21,7 @@ const fileTypes: Record<TargetType, number> = { F32: 0, F16: 1, Q8_0: 7, BF16: 3
 export function modelKeys(
     base: BaseConfig,
     armt: ArmtConfig,
-    sizes: MemorySizes,
+    { sizes, embeddingScale }: Pick<LayoutPlan, "sizes" | "embeddingScale">,
     type: TargetType,
     name: string | undefined
 ): Map<string, GgufWriteValue> {
@@ -52,6 +52,8 @@ export function modelKeys(
     // what is not said is as in a LLaMA
     if (base.activation !== "silu") string("armt.activation", base.activation);
     if (!gated) bool("armt.feed_forward_gated", false);
+    if (embeddingScale !== 1) float32("armt.embedding_scale", embeddingScale);
+    if (base.attentionScale !== undefined) float32("armt.attention.scale", base.attentionScale);
     if (base.parallel) bool("armt.use_parallel_residual", true);
     if (base.slidingWindow !== undefined) uint32("armt.attention.sliding_window", base.slidingWindow);
     if (base.positionCount !== undefined) {
@@ -65,6 +67,10 @@ export function modelKeys(
         if (base.rope.scaling?.type === "linear") {
             string("armt.rope.scaling.type", "linear");
             float32("armt.rope.scaling.factor", base.rope.scaling.factor);
+        }
+        if (base.rope.local !== undefined) {
+            keys.set("armt.rope.local_layers", booleanArray(base.rope.local.layers));
+            float32("armt.rope.local_freq_base", base.rope.local.theta);
         }
     }
 

@@ -15,17 +15,32 @@ export type RopeConfig = {
     theta: number;
     /** Numbers of a head that are turned, from its start. */
     dimensions: number;
+    /** Layers that have a base of their own and no scaling. */
+    local: { layers: readonly boolean[]; theta: number } | undefined;
     scaling: { type: "linear"; factor: number } | Llama3Scaling | undefined;
 };
 
-/** transformers' default where the file has no `rope_theta`. */
+/** transformers' default where the file has no `rope_theta`, and for local layers. */
 const DEFAULT_THETA = 10_000;
 
-/** Reads RoPE's parameters: `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of transformers 4. */
-export function parseRope(json: JsonFile, { keys, defaults }: Family, headSize: number): RopeConfig {
-    const parameters = json.object("rope_parameters") ?? json.object("rope_scaling");
+/**
+ * Reads RoPE's parameters: `rope_parameters` of transformers 5, by kinds of layers where they differ, or `rope_theta` and `rope_scaling` of transformers 4.
+ * @param localLayers which layers are local; `undefined`: none
+ */
+export function parseRope(
+    json: JsonFile,
+    { keys, defaults }: Family,
+    headSize: number,
+    localLayers?: readonly boolean[]
+): RopeConfig {
+    const all = json.object("rope_parameters");
+    const parameters = all?.object("full_attention") ?? all ?? json.object("rope_scaling");
     const positive = { min: Number.MIN_VALUE };
-    const theta = parameters?.number("rope_theta", positive) ?? json.number(keys.theta, positive) ?? DEFAULT_THETA;
+    const theta =
+        parameters?.number("rope_theta", positive) ??
+        json.number(keys.theta, positive) ??
+        defaults.theta ??
+        DEFAULT_THETA;
     const share =
         parameters?.number("partial_rotary_factor") ??
         json.number(keys.rotaryShare ?? "partial_rotary_factor") ??
@@ -39,7 +54,19 @@ export function parseRope(json: JsonFile, { keys, defaults }: Family, headSize: 
             share,
             `an even number of a head's ${headSize} dimensions`
         );
-    return { theta, dimensions, scaling: parameters === undefined ? undefined : parseScaling(json, parameters) };
+    return {
+        theta,
+        dimensions,
+        scaling: parameters === undefined ? undefined : parseScaling(json, parameters),
+        local: localLayers && { layers: localLayers, theta: localTheta(json, all?.object("sliding_attention")) }
+    };
+}
+
+function localTheta(json: JsonFile, parameters: JsonFile | undefined): number {
+    if (parameters !== undefined && parseScaling(json, parameters) !== undefined)
+        throw new ArmtError(`${quote(json.path)}: RoPE of \`sliding_attention\` layers is scaled: not supported`);
+    const positive = { min: Number.MIN_VALUE };
+    return parameters?.number("rope_theta", positive) ?? json.number("rope_local_base_freq", positive) ?? DEFAULT_THETA;
 }
 
 function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling"] {

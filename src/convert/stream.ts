@@ -1,8 +1,9 @@
 import { dtypeSizes } from "../safetensors/dtypes.js";
+import type { TensorInfo } from "../safetensors/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { decodeFloats, findNonFinite, isFloatDtype } from "./float-decode.js";
 import { encodeFloats, type TargetType } from "./float-encode.js";
-import type { PlannedTensor, SourcePart } from "./layout.js";
+import type { Change, PlannedTensor, SourcePart } from "./layout.js";
 
 /** Elements converted at once: a multiple of every block size, and with its copies some 20 MB. */
 const CHUNK_ELEMENTS = 2 ** 20;
@@ -59,10 +60,15 @@ function convertPiece({ tensor, change, start }: Piece, bytes: Buffer, type: Tar
     const bad = findNonFinite(values);
     if (bad >= 0)
         throw new ArmtError(`tensor ${quote(name)} holds ${values[bad]} at element ${start / dtypeSizes[dtype] + bad}`);
-    const encoded = encodeFloats(change === "transpose" ? transposed(values, tensor.shape) : values, type);
+    const encoded = encodeFloats(changed(values, tensor, change), type);
     if (encoded === undefined)
         throw new ArmtError(`tensor ${quote(name)} has values beyond the range of ${type}; use --outtype f32`);
     return encoded;
+}
+
+function changed(values: Float32Array, { shape }: TensorInfo, change: Change | undefined): Float32Array {
+    if (change === "transpose") return transposed(values, shape);
+    return change === "addOne" ? values.map((value) => value + 1) : values;
 }
 
 /** `[rows, columns]` as `[columns, rows]` */

@@ -1,6 +1,6 @@
 import { ArmtError, quote } from "../util/errors.js";
 import type { GgufFile } from "./reader.js";
-import type { ScalarValues } from "./types.js";
+import type { ElementType, ScalarValues } from "./types.js";
 
 /** What an ARMT model file says about its model; the names of docs/model-file.md. */
 export type ArmtModelFacts = {
@@ -32,6 +32,10 @@ export type ArmtModelFacts = {
     parallelResidual: boolean;
     /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
     slidingWindow: number | undefined;
+    /** Factor of text tokens' embeddings. */
+    embeddingScale: number;
+    /** Factor of q·k. */
+    attentionScale: number;
     positions:
         | {
               type: "rope";
@@ -40,6 +44,8 @@ export type ArmtModelFacts = {
               freqBase: number;
               /** Factor of linear scaling; 1 without. */
               linearFactor: number;
+              /** RoPE base of the layers that `armt.rope.local_layers` marks; `undefined`: there are none. */
+              localFreqBase: number | undefined;
           }
         | {
               type: "learned";
@@ -72,7 +78,16 @@ export type ArmtModelFacts = {
 const SUPPORTED_FORMAT_VERSION = 1;
 const MAX_LAYERS = 9999;
 /** Families that the engine computes. */
-export const baseArchitectures = ["gpt2", "gpt_neox", "llama", "mistral", "phi3", "qwen2", "qwen3"] as const;
+export const baseArchitectures = [
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "phi3",
+    "qwen2",
+    "qwen3"
+] as const;
 
 /** GELU by the error function, or its approximation by tanh. */
 export const activations = ["silu", "gelu", "gelu_tanh"] as const;
@@ -102,6 +117,16 @@ class KeyReader {
 
     has(key: string): boolean {
         return this.file.metadata.has(key);
+    }
+
+    /** @returns the number of its elements */
+    array(key: string, type: ElementType): number | undefined {
+        this.asked.add(key);
+        const entry = this.file.metadata.get(key);
+        if (entry === undefined) return undefined;
+        if (entry.type !== "ARRAY" || entry.elementType !== type)
+            throw new ArmtError(`key ${quote(key)} is no array of ${type}`);
+        return entry.count;
     }
 
     count(key: string, max = 2 ** 31 - 1): number {
@@ -159,6 +184,8 @@ function readFacts(keys: KeyReader): ArmtModelFacts {
         normEpsilon: keys.positive(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`),
         activation: readActivation(keys),
         gated: keys.optional("armt.feed_forward_gated", "BOOL") ?? true,
+        embeddingScale: keys.has("armt.embedding_scale") ? keys.positive("armt.embedding_scale") : 1,
+        attentionScale: keys.has("armt.attention.scale") ? keys.positive("armt.attention.scale") : headSize ** -0.5,
         parallelResidual: keys.optional("armt.use_parallel_residual", "BOOL") ?? false,
         slidingWindow: keys.has("armt.attention.sliding_window")
             ? keys.count("armt.attention.sliding_window")
@@ -198,8 +225,18 @@ function readRope(keys: KeyReader, headSize: number): ArmtModelFacts["positions"
         type: "rope",
         dimensions,
         freqBase: keys.positive("armt.rope.freq_base"),
-        linearFactor: scaling === undefined ? 1 : keys.positive("armt.rope.scaling.factor")
+        linearFactor: scaling === undefined ? 1 : keys.positive("armt.rope.scaling.factor"),
+        localFreqBase: readLocalBase(keys)
     };
+}
+
+function readLocalBase(keys: KeyReader): number | undefined {
+    const layers = keys.array("armt.rope.local_layers", "BOOL");
+    if (layers === undefined) return undefined;
+    const layerCount = keys.count("armt.block_count", MAX_LAYERS);
+    if (layers !== layerCount)
+        throw new ArmtError(`key "armt.rope.local_layers" has ${layers} entries, expected ${layerCount}`);
+    return keys.positive("armt.rope.local_freq_base");
 }
 
 function readActivation(keys: KeyReader): Activation {

@@ -135,6 +135,8 @@ function stackedTensors(facts: ArmtModelFacts): Map<string, Requirement> {
         ["attn_k_norm.weight", { shape: [headSize], precision: "full", optional: true }],
         ["attn_output.weight", { shape: [headCount * headSize, d], precision: "out" }],
         ["attn_output.bias", { shape: [d], precision: "full", optional: true }],
+        ["post_attention_norm.weight", { shape: [d], precision: "full", optional: true }],
+        ["post_ffw_norm.weight", { shape: [d], precision: "full", optional: true }],
         ["ffn_norm.weight", { shape: [d], precision: "full" }],
         ["ffn_norm.bias", { shape: [d], precision: "full", optional: true }],
         ["ffn_up.weight", { shape: [d, up], precision: "out" }],

@@ -34,7 +34,7 @@ export function listTensors(config: TinyConfig): TinyTensor[] {
             ? []
             : [draw(config, `${prefix}.${family.names.positions}.weight`, [positionRows(config), hidden], 0.2)]),
         ...Array.from({ length: layers }, (_, il) => listLayer(config, family, il)).flat(),
-        draw(config, `${norm}.weight`, [hidden], 0.1, 1),
+        draw(config, `${norm}.weight`, [hidden], 0.1, family.normsLessOne ? 0 : 1),
         ...(family.norm === "layer" ? [draw(config, `${norm}.bias`, [hidden], 0.1)] : []),
         ...(tied && names === "long" ? [] : [output])
     ];
@@ -60,10 +60,14 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
                     : [])
             ];
         });
-    const norm = (name: string) => [
-        tensor(`layer.${name}.weight`, [hidden], 0.1, 1),
-        ...(family.norm === "layer" ? [tensor(`layer.${name}.bias`, [hidden], 0.1)] : [])
-    ];
+    const normMean = family.normsLessOne ? 0 : 1;
+    const norm = (name: string | undefined) =>
+        name === undefined
+            ? []
+            : [
+                  tensor(`layer.${name}.weight`, [hidden], 0.1, normMean),
+                  ...(family.norm === "layer" ? [tensor(`layer.${name}.bias`, [hidden], 0.1)] : [])
+              ];
     const module = family.names;
     const [queries, keys] = [heads * headDim, kvHeads * headDim];
     const strengths = gating ? hidden : nHeads;
@@ -72,10 +76,12 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
         ...norm(module.attentionNorm),
         ...linear(module.qkv, [queries, keys, keys], hidden, family.biases.qkv),
         ...[module.queryNorm, module.keyNorm].flatMap((name) =>
-            name === undefined ? [] : [tensor(`layer.${name}.weight`, [headDim], 0.1, 1)]
+            name === undefined ? [] : [tensor(`layer.${name}.weight`, [headDim], 0.1, normMean)]
         ),
         ...linear([module.attentionOutput], [hidden], queries, family.biases.output),
+        ...norm(module.attentionPostNorm),
         ...norm(module.feedForwardNorm),
+        ...norm(module.feedForwardPostNorm),
         ...linear(module.up, family.gated ? [ffn, ffn] : [ffn], hidden, family.biases.mlp),
         ...linear([module.down], [hidden], ffn, family.biases.mlp),
         matrix("W_mq", dMem, hidden, keyScale),

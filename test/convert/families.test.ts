@@ -245,3 +245,58 @@ test("a Phi-3 may turn a part of its heads, a LLaMA may not", async (t) => {
     const llama = await makeTiny(t, { config });
     await t.throwsAsync(convertedFacts(llama), { message: /`partial_rotary_factor` is 0\.5, expected 1/ });
 });
+
+const localLayers = { layer_types: ["sliding_attention", "full_attention"], rope_parameters: null };
+
+test("a Gemma 3 has norms with 1 added, and its own scales", async (t) => {
+    const config = { ...localLayers, query_pre_attn_scalar: 16 };
+    const folder = await makeTiny(t, { family: "gemma3_text", tied: true, config });
+    const [, tensors] = await convertedTensors(folder, "gemma");
+    for (const [kind, module] of [
+        ["attn_norm", "input_layernorm"],
+        ["attn_q_norm", "self_attn.q_norm"],
+        ["post_attention_norm", "post_attention_layernorm"],
+        ["ffn_norm", "pre_feedforward_layernorm"],
+        ["post_ffw_norm", "post_feedforward_layernorm"]
+    ] as const) {
+        const weight = await readValues(folder, `memory_cell.model.model.layers.1.layer.${module}.weight`);
+        const expected = weight.map((x) => Math.fround(x + 1));
+        const written = decodeNumbers("F32", tensors.get(`blk.0.${kind}.weight`)!);
+        t.deepEqual(written.subarray(weight.length), expected, kind);
+    }
+    const facts = await convertedFacts(folder);
+    t.like(facts, { attentionScale: 0.25, embeddingScale: Math.fround(Math.sqrt(32)), slidingWindow: 4096 });
+    t.like(facts.positions, { freqBase: 1_000_000, localFreqBase: 10_000 });
+});
+
+test("a Gemma 3's embeddings are scaled in their type", async (t) => {
+    const folder = await makeTiny(t, { family: "gemma3_text", tied: true, config: localLayers, dtype: "BF16" });
+    t.is((await convertedFacts(folder)).embeddingScale, 5.65625);
+});
+
+test("a Gemma 3's local layers need a window that a segment fits into", async (t) => {
+    const local = await makeTiny(t, { family: "gemma3_text", config: { ...localLayers, sliding_window: 19 } });
+    await t.throwsAsync(convertedFacts(local), { message: /attends to 19 rows .* a segment has 20 with its memory/ });
+    const global = await makeTiny(t, {
+        family: "gemma3_text",
+        config: { sliding_window: 19, layer_types: ["full_attention", "full_attention"] }
+    });
+    t.is((await convertedFacts(global)).slidingWindow, undefined);
+});
+
+test("other computations of Gemma 3's code are refused by name", async (t) => {
+    for (const [config, message] of [
+        [{ attn_logit_softcapping: 50 }, /`attn_logit_softcapping` is 50/],
+        [{ final_logit_softcapping: 30 }, /`final_logit_softcapping` is 30/],
+        [{ use_bidirectional_attention: true }, /`use_bidirectional_attention` is true/],
+        [{ layer_types: ["full_attention", "chunked_attention"] }, /`layer_types` is "chunked_attention"/],
+        [{ layer_types: ["full_attention"] }, /`layer_types` is a list, expected a list of 2/],
+        [
+            { ...localLayers, rope_parameters: { sliding_attention: { rope_type: "linear", factor: 2 } } },
+            /`sliding_attention` layers is scaled/
+        ]
+    ] as const) {
+        const folder = await makeTiny(t, { family: "gemma3_text", config });
+        await t.throwsAsync(convertedFacts(folder), { message });
+    }
+});

@@ -10,27 +10,36 @@ const llama3 = { factor: 32, low_freq_factor: 1, high_freq_factor: 4, original_m
 const parsed = { type: "llama3", factor: 32, lowFreqFactor: 1, highFreqFactor: 4, originalContext: 8192 } as const;
 
 test("both generations of config files are read", (t) => {
-    t.deepEqual(rope({}), { theta: 10_000, dimensions: 64, scaling: undefined });
-    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: null }), { theta: 5e5, dimensions: 64, scaling: undefined });
-    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: { type: "linear", factor: 2 } }), {
+    t.deepEqual(rope({}), { theta: 10_000, dimensions: 64, scaling: undefined, local: undefined });
+    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: null }), {
         theta: 5e5,
         dimensions: 64,
-        scaling: { type: "linear", factor: 2 }
+        scaling: undefined,
+        local: undefined
+    });
+    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: { type: "linear", factor: 2 }, local: undefined }), {
+        theta: 5e5,
+        dimensions: 64,
+        scaling: { type: "linear", factor: 2 },
+        local: undefined
     });
     t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: { rope_type: "llama3", ...llama3 } }), {
         theta: 5e5,
         dimensions: 64,
-        scaling: parsed
+        scaling: parsed,
+        local: undefined
     });
     t.deepEqual(rope({ rope_parameters: { rope_theta: 7, rope_type: "default" } }), {
         theta: 7,
         dimensions: 64,
-        scaling: undefined
+        scaling: undefined,
+        local: undefined
     });
     t.deepEqual(rope({ rope_parameters: { rope_theta: 7, rope_type: "llama3", ...llama3 } }), {
         theta: 7,
         dimensions: 64,
-        scaling: parsed
+        scaling: parsed,
+        local: undefined
     });
 });
 

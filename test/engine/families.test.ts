@@ -12,6 +12,31 @@ const MARGIN = 2 * LOGIT_TOLERANCE;
 
 /** Every family but LLaMA, which test/engine/variants.test.ts is about, and the configs that its code tells apart. */
 const models: Record<string, TinyOptions> = {
+    "gemma3, transformers 5": {
+        family: "gemma3_text",
+        tied: true,
+        layers: 5,
+        headDim: 24,
+        config: {
+            query_pre_attn_scalar: 30,
+            layer_types: ["sliding", "sliding", "full", "sliding", "full"].map((type) => `${type}_attention`),
+            sliding_window: 17,
+            rope_parameters: {
+                full_attention: { rope_theta: 5000, rope_type: "linear", factor: 4 },
+                sliding_attention: { rope_theta: 50, rope_type: "default" }
+            }
+        }
+    },
+    "gemma3, transformers 4, biases": {
+        family: "gemma3_text",
+        biases: true,
+        config: { rope_parameters: null, rope_theta: 700, rope_local_base_freq: 70, sliding_window_pattern: 2 }
+    },
+    "gemma3, global layers alone": {
+        family: "gemma3_text",
+        tied: true,
+        config: { rope_parameters: null, rope_theta: 900, sliding_window: 3, sliding_window_pattern: 1 }
+    },
     "gpt2, wrapped positions": { family: "gpt2", wrapPositions: true },
     "gpt2, wrapped positions, memory apart from the text": {
         family: "gpt2",

@@ -48,7 +48,13 @@ test("facts of a converted model are read", async (t) => {
         headSize: 8
     });
     t.like(facts, { segmentSize: 16, segmentAlignment: "left", norm: "rms", activation: "silu", gated: true });
-    t.deepEqual(facts.positions, { type: "rope", dimensions: 8, freqBase: 10_000, linearFactor: 1 });
+    t.deepEqual(facts.positions, {
+        type: "rope",
+        dimensions: 8,
+        freqBase: 10_000,
+        linearFactor: 1,
+        localFreqBase: undefined
+    });
     t.like(facts.memory, {
         tokenCount: 8,
         keyLength: 8,
@@ -117,7 +123,7 @@ test("unknown armt key", refused, setCount("armt.sink", 1), /unknown key "armt\.
 test("segment size 0", refused, setCount("armt.segment_size", 0), /"armt\.segment_size" is 0/);
 test("key of another type", refused, setText("armt.segment_size", "8"), /is STRING, expected UINT32/);
 test("unknown alignment", refused, setText("armt.segment_alignment", "top"), /"top", expected left, right, center/);
-test("unknown base", refused, setText("armt.base_architecture", "gpt3"), /"gpt3", expected gpt2, llama, mistral/);
+test("unknown base", refused, setText("armt.base_architecture", "gpt3"), /"gpt3", expected gemma3_text, gpt2/);
 test("bad fingerprint", refused, setText("armt.fingerprint", "00"), /64 hex digits/);
 test(
     "infinite RoPE base",

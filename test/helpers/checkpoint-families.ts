@@ -58,6 +58,7 @@ export const baseReaders: Readonly<Record<string, BaseReader>> = {
     mistral: readLlama,
     qwen2: readLlama,
     qwen3: readLlama,
+    gemma3_text: readGemma3,
     gpt2: readGpt2,
     gpt_neox: readNeox
 };
@@ -121,6 +122,45 @@ function readLlama(config: Json, _armt: Json, tensors: Tensors): BaseModel {
             up: linear(tensors, `${prefix}.mlp.up_proj`),
             down: linear(tensors, `${prefix}.mlp.down_proj`),
             rope
+        }))
+    };
+}
+
+function readGemma3(config: Json, _armt: Json, tensors: Tensors): BaseModel {
+    const llama = readLlama(config, _armt, tensors);
+    const epsilon = Number(config.rms_norm_eps);
+    // the weights are kept less 1
+    const norm = (name: string): Norm => ({
+        weight: tensors.get(`${name}.weight`).values.map((x) => 1 + x),
+        epsilon
+    });
+    const parameters = (config.rope_parameters ?? {}) as Record<string, Json>;
+    const global = ropeConfig(
+        parameters.full_attention === undefined
+            ? { rope_theta: config.rope_theta ?? 1_000_000, rope_scaling: config.rope_scaling }
+            : { rope_parameters: parameters.full_attention }
+    );
+    const localTheta = parameters.sliding_attention?.rope_theta ?? config.rope_local_base_freq ?? 10_000;
+    const types = config.layer_types as string[] | undefined;
+    const isLocal = (il: number) =>
+        types === undefined
+            ? (il + 1) % Number(config.sliding_window_pattern ?? 6) > 0
+            : types[il] === "sliding_attention";
+    return {
+        ...llama,
+        attentionScale: Number(config.query_pre_attn_scalar ?? 256) ** -0.5,
+        embeddingScale: Math.sqrt(llama.hidden),
+        activation: geluTanh,
+        norm: norm("norm"),
+        layers: llama.layers.map((layer, il) => ({
+            ...layer,
+            attentionNorm: norm(`layers.${il}.input_layernorm`),
+            qNorm: norm(`layers.${il}.self_attn.q_norm`),
+            kNorm: norm(`layers.${il}.self_attn.k_norm`),
+            attentionPostNorm: norm(`layers.${il}.post_attention_layernorm`),
+            ffnNorm: norm(`layers.${il}.pre_feedforward_layernorm`),
+            ffnPostNorm: norm(`layers.${il}.post_feedforward_layernorm`),
+            rope: isLocal(il) ? { type: "default", theta: Number(localTheta) } : global
         }))
     };
 }
