@@ -1,8 +1,12 @@
 import test from "ava";
+import fc from "fast-check";
+import { families } from "../../src/convert/families.js";
+import { baseArchitectures } from "../../src/gguf/armt-keys.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { assertMemories } from "../helpers/assert-memories.js";
-import { assertClose } from "../helpers/compare.js";
+import { assertClose, largestDifference } from "../helpers/compare.js";
 import { generateGreedy, loadTiny, readLogits, readMemories, withContext, withSequence } from "../helpers/contexts.js";
+import { checkModels, tinyShapes } from "../helpers/property.js";
 import { generateReference, runReference } from "../helpers/reference.js";
 import { textIds } from "../helpers/tokens.js";
 
@@ -66,6 +70,7 @@ const models: Record<string, TinyOptions> = {
         }
     },
     mistral: { family: "mistral", config: { sliding_window: 17 } },
+    phi3: { family: "phi3", tied: true },
     qwen2: { family: "qwen2", tied: true },
     "qwen3, heads of their own size": { family: "qwen3", heads: 4, kvHeads: 2, headDim: 24 },
     "qwen3, biases, tied, one key head": { family: "qwen3", heads: 4, kvHeads: 1, biases: true, tied: true }
@@ -135,3 +140,99 @@ test("a segment can't outgrow the attention window", async (t) => {
     await t.throwsAsync(context({ segmentSize: 16 }), { message: /attention window has 20 rows, which leaves 15/ });
     await t.notThrowsAsync(context({ segmentSize: 15 }));
 });
+
+const bases = fc.record({
+    family: fc.constantFrom(...baseArchitectures),
+    shape: tinyShapes,
+    biases: fc.boolean(),
+    wrapPositions: fc.boolean(),
+    apart: fc.boolean(),
+    share: fc.constantFrom(0.5, 1),
+    parallel: fc.boolean(),
+    scaling: fc.constantFrom(undefined, 2, 8),
+    local: fc.array(fc.boolean(), { minLength: 10, maxLength: 10 })
+});
+
+type Base = typeof bases extends fc.Arbitrary<infer T> ? T : never;
+
+/** A base model's keys of its own, and sizes that its family can have. */
+function baseOptions({
+    family,
+    shape,
+    biases,
+    wrapPositions,
+    apart,
+    share,
+    parallel,
+    scaling,
+    local
+}: Base): TinyOptions {
+    const { keys } = families[family];
+    const config: Record<string, unknown> = {};
+    const ownHeads = keys.headSize === undefined;
+    const rope = scaling === undefined ? { rope_type: "default" } : { rope_type: "linear", factor: scaling };
+    if (family === "gpt2" && apart) config.transformers_version = "5.0.0";
+    if (family !== "gpt2") config.rope_parameters = { rope_theta: 300, ...rope };
+    if (family === "gpt_neox" || family === "phi3")
+        config.rope_parameters = { rope_theta: 300, ...rope, partial_rotary_factor: share };
+    if (family === "gpt_neox") config.use_parallel_residual = parallel;
+    if (family === "gemma3_text") {
+        config.layer_types = local
+            .slice(0, shape.layers)
+            .map((isLocal) => (isLocal ? "sliding_attention" : "full_attention"));
+        config.rope_parameters = {
+            full_attention: { rope_theta: 300, ...rope },
+            sliding_attention: { rope_theta: 20, rope_type: "default" }
+        };
+        config.query_pre_attn_scalar = 20;
+    }
+    return {
+        ...shape,
+        family,
+        biases,
+        wrapPositions: wrapPositions && family === "gpt2",
+        hidden: ownHeads ? shape.heads * shape.headDim : shape.hidden,
+        kvHeads: ownHeads ? shape.heads : shape.kvHeads,
+        dMem: ownHeads ? shape.heads * shape.headDim : shape.dMem,
+        config
+    };
+}
+
+test("every family's engine agrees with the reference, whatever its sizes", async (t) => {
+    t.timeout(200_000);
+    const counts = new Map<string, number>();
+    // a head of 10 numbers can't turn half of them
+    const possible = bases.filter(({ share, shape }) => (share * shape.headDim) % 2 === 0);
+    await checkModels(possible, { runs: 60, seconds: 60 }, async (base) => {
+        const tiny = await loadTiny(t, baseOptions(base));
+        const ids = textIds(4 * base.shape.segmentSize + 1, base.shape.vocab);
+        const expected = runReference(tiny.reference, ids, { closeLast: true });
+        for (const schedule of ["sequential", "diagonal"] as const) {
+            const maxCells = tiny.reference.layers.length;
+            await withSequence(tiny.model, { schedule, maxCells, batchSize: 20 }, async (sequence) => {
+                const what = `${JSON.stringify(base)}, ${schedule}:`;
+                const close = { within: LOGIT_TOLERANCE, rowLength: tiny.reference.vocab, what };
+                assertClose(t, await readLogits(sequence, ids), expected.logits, close);
+                await sequence.armt!.closeSegment();
+                const { memories } = expected.sequence;
+                assertMemories(t, await readMemories(sequence), memories, tiny.reference, what);
+            });
+        }
+        await tiny.model.dispose();
+        counts.set(base.family, (counts.get(base.family) ?? 0) + 1);
+    });
+    t.log([...counts].map(([family, count]) => `${family}: ${count}`).join(", "));
+});
+
+for (const family of baseArchitectures) {
+    test(`logits stay close with q8_0 weights, ${family}`, async (t) => {
+        const shape = { hidden: 64, heads: 2, kvHeads: families[family].keys.kvHeads === undefined ? 2 : 1, layers: 4 };
+        const { model, reference } = await loadTiny(t, { ...shape, family, headDim: 32 }, "q8_0");
+        const ids = textIds(16 * 4 + 5, reference.vocab);
+        const logits = await withSequence(model, { kvType: "F16" }, (sequence) => readLogits(sequence, ids));
+        const { value } = largestDifference(logits, runReference(reference, ids).logits, reference.vocab);
+        t.log(`error ${value.toFixed(4)}`);
+        t.true(value <= 0.6, String(value));
+        t.true(value > 1e-6, "the type makes no difference: is it in use?");
+    });
+}

@@ -56,6 +56,7 @@ export type BaseReader = (config: Json, armt: Json, tensors: Tensors) => BaseMod
 export const baseReaders: Readonly<Record<string, BaseReader>> = {
     llama: readLlama,
     mistral: readLlama,
+    phi3: readPhi3,
     qwen2: readLlama,
     qwen3: readLlama,
     gemma3_text: readGemma3,
@@ -126,8 +127,36 @@ function readLlama(config: Json, _armt: Json, tensors: Tensors): BaseModel {
     };
 }
 
-function readGemma3(config: Json, _armt: Json, tensors: Tensors): BaseModel {
-    const llama = readLlama(config, _armt, tensors);
+function readPhi3(config: Json, armt: Json, tensors: Tensors): BaseModel {
+    const heads = Number(config.num_attention_heads);
+    const kvHeads = Number(config.num_key_value_heads ?? heads);
+    const headDim = Number(config.head_dim ?? Number(config.hidden_size) / heads);
+    const inner = Number(config.intermediate_size);
+    // its matrices are rows of one another: Q, K, V, and gate, up
+    const parts: Record<string, [matrix: string, first: number, count: number]> = {
+        "self_attn.q_proj": ["self_attn.qkv_proj", 0, heads * headDim],
+        "self_attn.k_proj": ["self_attn.qkv_proj", heads * headDim, kvHeads * headDim],
+        "self_attn.v_proj": ["self_attn.qkv_proj", (heads + kvHeads) * headDim, kvHeads * headDim],
+        "mlp.gate_proj": ["mlp.gate_up_proj", 0, inner],
+        "mlp.up_proj": ["mlp.gate_up_proj", inner, inner]
+    };
+    const apart: Tensors = {
+        has: (name) => tensors.has(name),
+        get(name) {
+            const [, layer, module] = /^(layers\.\d+\.)(.*)\.weight$/.exec(name) ?? [];
+            const part = parts[module ?? ""];
+            if (part === undefined) return tensors.get(name);
+            const { weight, inputs } = rows(linear(tensors, `${layer}${part[0]}`), part[1], part[2]);
+            return { shape: [part[2], inputs], values: weight };
+        }
+    };
+    const rope = (config.rope_parameters ?? {}) as Json;
+    const share = Number(rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1);
+    return { ...readLlama(config, armt, apart), rotaryDim: Math.trunc(headDim * share) };
+}
+
+function readGemma3(config: Json, armt: Json, tensors: Tensors): BaseModel {
+    const llama = readLlama(config, armt, tensors);
     const epsilon = Number(config.rms_norm_eps);
     // the weights are kept less 1
     const norm = (name: string): Norm => ({
