@@ -66,6 +66,9 @@ function checkTensors(file: GgufFile, facts: ArmtModelFacts): void {
         if (optional !== true && !file.tensors.has(name)) throw new ArmtError(`tensor ${quote(name)} is missing`);
     }
     for (const [kind, requirement] of stacked) checkStacks(kind, requirement, stacks.get(kind), facts.blockCount);
+    const [query, key] = ["attn_q_norm.weight", "attn_k_norm.weight"];
+    if (stacks.has(query) !== stacks.has(key))
+        throw new ArmtError(`tensor ${quote(`blk.0.${stacks.has(query) ? key : query}`)} is missing`);
 }
 
 /** A kind's stacks must hold every layer once: each reaches to the next one's first layer. */

@@ -300,3 +300,29 @@ test("other computations of Gemma 3's code are refused by name", async (t) => {
         await t.throwsAsync(convertedFacts(folder), { message });
     }
 });
+
+test("masks that older code saves beside the weights are no weights", async (t) => {
+    for (const [family, module] of [
+        ["gpt2", "transformer.h.1.layer.attn"],
+        ["gpt_neox", "gpt_neox.layers.1.layer.attention"]
+    ] as const) {
+        const folder = await makeTiny(t, { family });
+        const file = path.join(folder, "model.safetensors");
+        const source = await openSafetensors(file);
+        const tensors: TensorData[] = [];
+        for (const [name, { dtype, shape }] of source.tensors)
+            tensors.push({ name, dtype, shape, data: only(await source.read(name)) });
+        await source.close();
+        for (const name of ["bias", "masked_bias"]) {
+            const data = only(Buffer.alloc(16));
+            tensors.push({ name: `memory_cell.model.${module}.${name}`, dtype: "U8", shape: [1, 1, 4, 4], data });
+        }
+        await writeSafetensors(file, tensors);
+        t.is((await convertedFacts(folder)).baseArchitecture, family);
+    }
+});
+
+test("attention and MLP have biases of their own", async (t) => {
+    const folder = await makeTiny(t, { biases: true, config: { mlp_bias: false } });
+    await t.throwsAsync(convertedFacts(folder), { message: /mlp\.\w+\.bias" has no place/ });
+});

@@ -73,6 +73,24 @@ const models: Record<string, TinyOptions> = {
     phi3: { family: "phi3", tied: true },
     qwen2: { family: "qwen2", tied: true },
     "qwen3, heads of their own size": { family: "qwen3", heads: 4, kvHeads: 2, headDim: 24 },
+    "qwen3, llama3 rope": {
+        family: "qwen3",
+        ropeScaling: { type: "llama3", factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositions: 32 }
+    },
+    "phi3, llama3 rope over a part of a head": {
+        family: "phi3",
+        config: {
+            rope_parameters: {
+                rope_theta: 500,
+                rope_type: "llama3",
+                partial_rotary_factor: 0.5,
+                factor: 8,
+                low_freq_factor: 1,
+                high_freq_factor: 4,
+                original_max_position_embeddings: 32
+            }
+        }
+    },
     "qwen3, biases, tied, one key head": { family: "qwen3", heads: 4, kvHeads: 1, biases: true, tied: true }
 };
 
