@@ -1,15 +1,8 @@
 import { type Activation, baseArchitectures } from "../gguf/armt-keys.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { JsonFile } from "../util/json-file.js";
-import {
-    biasesOf,
-    type Family,
-    type FamilyName,
-    families,
-    isFamilyName,
-    localLayersOf,
-    slidingWindowOf
-} from "./families.js";
+import { type Family, type FamilyName, families, isFamilyName } from "./families.js";
+import { biasesOf, localLayersOf, slidingWindowOf } from "./family-config.js";
 import { parseRope, type RopeConfig } from "./rope.js";
 
 /** What the converter needs of the base model's `config.json`. */

@@ -1,6 +1,4 @@
 import type { baseArchitectures } from "../gguf/armt-keys.js";
-import type { JsonFile } from "../util/json-file.js";
-import type { JsonValue } from "../util/strict-json.js";
 
 /** Names of `config.json`'s keys; one that is absent has no key. */
 export interface ConfigKeys {
@@ -14,8 +12,8 @@ export interface ConfigKeys {
     readonly activation: string;
     /** Rows of the learned position table, without those for memory tokens. */
     readonly positions?: string;
-    /** RoPE's base. */
-    readonly theta: string;
+    /** RoPE's base, where it isn't `rope_theta`. */
+    readonly theta?: string;
     /** A number that q·k is divided by the root of, in the place of the head size. */
     readonly attentionScalar?: string;
     /** The part of a head that RoPE turns; a family without the key turns all of it. */
@@ -111,8 +109,7 @@ const llama: Family = {
         headSize: "head_dim",
         feedForward: "intermediate_size",
         epsilon: "rms_norm_eps",
-        activation: "hidden_act",
-        theta: "rope_theta"
+        activation: "hidden_act"
     },
     defaults: { epsilon: 1e-6, activation: "silu" },
     only: {},
@@ -176,8 +173,7 @@ export const families: Readonly<Record<FamilyName, Family>> = {
             feedForward: "n_inner",
             epsilon: "layer_norm_epsilon",
             activation: "activation_function",
-            positions: "n_positions",
-            theta: "rope_theta"
+            positions: "n_positions"
         },
         defaults: { epsilon: 1e-5, activation: "gelu_new", feedForward: 4, positions: 1024 },
         only: { scale_attn_weights: true, scale_attn_by_inverse_layer_idx: false, add_cross_attention: false },
@@ -265,45 +261,4 @@ export type FamilyName = (typeof baseArchitectures)[number];
 
 export function isFamilyName(name: string): name is FamilyName {
     return Object.hasOwn(families, name);
-}
-
-/** Which biases a checkpoint of the family has. */
-export function biasesOf({ biases, defaults }: Family, json: JsonFile): Record<"qkv" | "output" | "mlp", boolean> {
-    const has = (bias: boolean | string) =>
-        typeof bias === "string" ? (json.boolean(bias) ?? defaults.biases ?? false) : bias;
-    return { qkv: has(biases.qkv), output: has(biases.output), mlp: has(biases.mlp) };
-}
-
-/** Rows that a row attends to, itself included; `undefined`: all before it. */
-export function slidingWindowOf({ window, defaults }: Family, json: JsonFile): number | undefined {
-    const isOn = window === "use_sliding_window" ? json.boolean(window) === true : window !== false;
-    return isOn ? (json.integer("sliding_window", { min: 1 }) ?? defaults.window) : undefined;
-}
-
-/** transformers' pattern where the file has none: every 6th layer is global. */
-const DEFAULT_PATTERN = 6;
-
-/** Which layers are local, where the family tells layers apart and some are. */
-export function localLayersOf({ window }: Family, json: JsonFile, layerCount: number): boolean[] | undefined {
-    if (window !== "local") return undefined;
-    const types = json.get("layer_types");
-    const pattern =
-        json.integer("sliding_window_pattern", { min: 1 }) ??
-        json.integer("_sliding_window_pattern", { min: 1 }) ??
-        DEFAULT_PATTERN;
-    const layers =
-        types === undefined
-            ? Array.from({ length: layerCount }, (_, il) => (il + 1) % pattern !== 0)
-            : readTypes(json, types, layerCount);
-    return layers.includes(true) ? layers : undefined;
-}
-
-function readTypes(json: JsonFile, types: JsonValue, layerCount: number): boolean[] {
-    const known = ["full_attention", "sliding_attention"];
-    if (!Array.isArray(types) || types.length !== layerCount)
-        throw json.error("layer_types", types, `a list of ${layerCount} names`);
-    for (const type of types)
-        if (typeof type !== "string" || !known.includes(type))
-            throw json.error("layer_types", type, `${known.join(" or ")} in each place`);
-    return types.map((type) => type === "sliding_attention");
 }

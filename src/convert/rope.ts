@@ -38,7 +38,7 @@ export function parseRope(
     const positive = { min: Number.MIN_VALUE };
     const theta =
         parameters?.number("rope_theta", positive) ??
-        json.number(keys.theta, positive) ??
+        json.number(keys.theta ?? "rope_theta", positive) ??
         defaults.theta ??
         DEFAULT_THETA;
     const share =
