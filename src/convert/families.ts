@@ -217,7 +217,7 @@ export const families: Readonly<Record<FamilyName, Family>> = {
         names: {
             embedding: "embed_in",
             outputNorm: "final_layer_norm",
-            output: "embed_out",
+            output: "lm_head",
             attentionNorm: "input_layernorm",
             qkv: ["attention.query_key_value"],
             interleaved: true,

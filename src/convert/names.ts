@@ -3,7 +3,7 @@ import { families } from "./families.js";
 
 // One tensor has many names in the wild: with and without the wrapper's `memory_cell.`, with `armt.` in newer classes, with `module.` after
 // data-parallel training, and each layer a second time below `memory_cell.layers.`. Here all become the names below the base model, whose
-// families call it `model` or `transformer`, and its layers `layers` or `h`.
+// families call it `model` or `transformer`, and its layers `layers` or `h`. GPT-NeoX's output was `embed_out` before transformers 5.
 
 const familyList = Object.values(families);
 const anyPath = [...new Set(familyList.map(({ path }) => path))].join("|");
@@ -43,7 +43,9 @@ function modelModules(): string[] {
  */
 export function canonicalName(name: string): string | undefined {
     if (ignoredPattern.test(name)) return undefined;
-    const rest = (pathPattern.exec(name)?.groups?.rest ?? name).replace(layersPattern, "layers.");
+    const rest = (pathPattern.exec(name)?.groups?.rest ?? name)
+        .replace(layersPattern, "layers.")
+        .replace(/^embed_out\./, "lm_head.");
     for (const { pattern, what } of refusals) {
         if (pattern.test(name)) throw new ArmtError(`tensor ${quote(name)} belongs to ${what}: not supported`);
     }

@@ -326,3 +326,17 @@ test("attention and MLP have biases of their own", async (t) => {
     const folder = await makeTiny(t, { biases: true, config: { mlp_bias: false } });
     await t.throwsAsync(convertedFacts(folder), { message: /mlp\.\w+\.bias" has no place/ });
 });
+
+test("a GPT-NeoX's output has two names", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt_neox" });
+    const [, expected] = await convertedTensors(folder, "new");
+    const file = path.join(folder, "model.safetensors");
+    const source = await openSafetensors(file);
+    const tensors: TensorData[] = [];
+    for (const [name, { dtype, shape }] of source.tensors)
+        tensors.push({ name: name.replace("lm_head", "embed_out"), dtype, shape, data: only(await source.read(name)) });
+    await source.close();
+    await writeSafetensors(file, tensors);
+    const [, tensorsOfOld] = await convertedTensors(folder, "old");
+    t.deepEqual(tensorsOfOld, expected);
+});

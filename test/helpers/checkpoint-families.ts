@@ -246,7 +246,10 @@ function readNeox(config: Json, _armt: Json, tensors: Tensors): BaseModel {
         activation: config.hidden_act === "gelu_new" ? geluTanh : gelu,
         embedding: tensors.get("embed_in.weight").values,
         norm: norm("final_layer_norm"),
-        output: linear(tensors, config.tie_word_embeddings === true ? "embed_in" : "embed_out"),
+        output: linear(
+            tensors,
+            config.tie_word_embeddings === true ? "embed_in" : tensors.has("lm_head.weight") ? "lm_head" : "embed_out"
+        ),
         layers: listLayers(config.num_hidden_layers, (prefix) => {
             const qkv = linear(tensors, `${prefix}.attention.query_key_value`);
             // rows of Q, K and V of the first head, then of the second, …
