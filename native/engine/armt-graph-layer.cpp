@@ -1,6 +1,5 @@
 #include "armt-graph.h"
 
-#include <cmath>
 #include <cstring>
 
 static ggml_tensor * view_layers(ggml_context * ctx, const armt_weight & weight, uint32_t il, int64_t ne0, int64_t ne1, uint32_t n, size_t stride) {
@@ -31,8 +30,71 @@ ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_w
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
 }
 
-ggml_tensor * armt_graph::build_rms_norm(const armt_weight & weight, cells c, ggml_tensor * x) {
-    return ggml_mul(ctx0, ggml_rms_norm(ctx0, x, norm_rms_eps), view_vector(weight, c));
+ggml_tensor * armt_graph::build_scaled_norm(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
+    ggml_tensor * cur = model.armt.base.layer_norm ? ggml_norm(ctx0, x, norm_eps) : ggml_rms_norm(ctx0, x, norm_rms_eps);
+    cur = ggml_mul(ctx0, cur, view_vector(weight, c));
+    return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
+}
+
+ggml_tensor * armt_graph::build_head_norm(const armt_weight & weight, cells c, ggml_tensor * x) {
+    const int64_t n_rows = x->ne[2] / c.n; // of one layer
+    ggml_tensor * cur = ggml_rms_norm(ctx0, x, norm_rms_eps);
+    cur = ggml_reshape_4d(ctx0, cur, x->ne[0], x->ne[1], n_rows, c.n);
+    cur = ggml_mul(ctx0, cur, ggml_permute(ctx0, view_vector(weight, c), 0, 1, 3, 2));
+    return ggml_reshape_3d(ctx0, cur, x->ne[0], x->ne[1], x->ne[2]);
+}
+
+ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos) {
+    const armt_base_hparams & base = model.armt.base;
+    if (base.n_position != 0) {
+        return x;
+    }
+    const auto rope = [&](ggml_tensor * t, ggml_tensor * p, bool local, bool in_place) {
+        const float         theta   = local ? base.local_freq_base : freq_base;
+        const float         scale   = local ? 1.0f : freq_scale;
+        ggml_tensor * const factors = local ? nullptr : model.rope_freqs;
+        return (in_place ? ggml_rope_ext_inplace : ggml_rope_ext)(ctx0, t, p, factors, n_rot, rope_type, n_ctx_orig, theta, scale, ext_factor, attn_factor,
+                                                                  beta_fast, beta_slow);
+    };
+    const auto end_of_run = [&](uint32_t il) {
+        uint32_t end = il + 1;
+        while (end < c.il + c.n && base.is_local(end) == base.is_local(il)) {
+            ++end;
+        }
+        return end;
+    };
+    if (end_of_run(c.il) == c.il + c.n) {
+        return rope(x, pos, base.is_local(c.il), false);
+    }
+    // an operation has one base: the rows of neighbouring layers with the same one, in place
+    const int64_t n_rows = x->ne[2] / c.n;
+    x = ggml_is_contiguous(x) ? x : ggml_cont(ctx0, x);
+    for (uint32_t il = c.il, end = 0; il < c.il + c.n; il = end) {
+        end = end_of_run(il);
+        const int64_t first = (il - c.il) * n_rows;
+        const int64_t n     = (end - il) * n_rows;
+        ggml_tensor * rows  = ggml_view_3d(ctx0, x, x->ne[0], x->ne[1], n, x->nb[1], x->nb[2], first * x->nb[2]);
+        ggml_build_forward_expand(gf, rope(rows, ggml_view_1d(ctx0, pos, n, first * pos->nb[0]), base.is_local(il), true));
+    }
+    return x;
+}
+
+ggml_tensor * armt_graph::build_activation(ggml_tensor * x) {
+    const armt_base_hparams & base = model.armt.base;
+    switch (base.activation) {
+        case ARMT_ACTIVATION_SILU: return base.gated ? ggml_swiglu(ctx0, x) : ggml_silu(ctx0, x);
+        case ARMT_ACTIVATION_GELU: return base.gated ? ggml_geglu_erf(ctx0, x) : ggml_gelu_erf(ctx0, x);
+        case ARMT_ACTIVATION_GELU_TANH: break;
+    }
+    // ggml_gelu and ggml_geglu look it up in a table of 16-bit floats on a CPU. 0.5*(1 + tanh(y)) is sigmoid(2*y).
+    constexpr float sqrt_8_over_pi = 1.59576912160573071f;
+
+    const int64_t n    = base.gated ? x->ne[0] / 2 : x->ne[0];
+    ggml_tensor * gate = ggml_view_3d(ctx0, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], 0);
+    ggml_tensor * cur  = ggml_scale_bias(ctx0, ggml_mul(ctx0, gate, gate), 0.044715f * sqrt_8_over_pi, sqrt_8_over_pi);
+    cur = ggml_sigmoid(ctx0, ggml_mul(ctx0, cur, gate));
+    cur = ggml_mul(ctx0, cur, gate);
+    return base.gated ? ggml_mul(ctx0, cur, ggml_view_3d(ctx0, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], n * x->nb[0])) : cur;
 }
 
 ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tensor * x) {
@@ -40,7 +102,7 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     const int64_t n_batch = x->ne[2];
     const int64_t n_total = n_rows * n_batch;
 
-    ggml_tensor * cur = build_rms_norm(model.attn_norm, c, x);
+    ggml_tensor * cur = build_scaled_norm(model.attn_norm, model.attn_norm_b, c, x);
     cb(cur, "attn_norm", c.il);
 
     ggml_tensor * qkv = build_product(model.attn_qkv, model.attn_qkv_b, c, cur);
@@ -50,27 +112,30 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     ggml_tensor *   q       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head,    n_total, head, qkv->nb[1], 0);
     ggml_tensor *   k       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head_kv, n_total, head, qkv->nb[1], n_head * head);
     ggml_tensor *   v       = ggml_view_2d(ctx0, qkv, n_embd_v_gqa, n_total, qkv->nb[1], (n_head + n_head_kv) * head);
-    ggml_tensor *   factors = model.rope_freqs;
     const rows_info info    = view_rows_info(step, c.il, n_total);
 
-    const auto rope = [&](ggml_tensor * t) {
-        return ggml_rope_ext(ctx0, t, info.pos, factors, n_rot, rope_type, n_ctx_orig, freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow);
-    };
+    if (model.attn_q_norm) {
+        q = build_head_norm(model.attn_q_norm, c, q);
+        k = build_head_norm(model.attn_k_norm, c, k);
+        cb(q, "Qcur_normed", c.il);
+        cb(k, "Kcur_normed", c.il);
+    }
     // everything that the stores need comes before them, so that each follows its RoPE at once: a backend can fuse them then
     ggml_tensor * flat_k = view_kv_flat(step, c, memory.get_k(c.il));
     ggml_tensor * flat_v = view_kv_flat(step, c, memory.get_v(c.il));
     for (ggml_tensor * t : {q, k, v, flat_k, flat_v, info.pos, info.kv_idxs}) {
         ggml_build_forward_expand(gf, t);
     }
-    k = rope(k);
+    k = build_rope(c, k, info.pos);
     cb(k, "Kcur", c.il);
     cb(v, "Vcur", c.il);
     ggml_build_forward_expand(gf, ggml_set_rows(ctx0, flat_k, ggml_view_2d(ctx0, k, n_embd_k_gqa, n_total, k->nb[2], 0), info.kv_idxs));
     ggml_build_forward_expand(gf, ggml_set_rows(ctx0, flat_v, v, info.kv_idxs));
 
-    q = rope(q);
+    q = build_rope(c, q, info.pos);
     cb(q, "Qcur", c.il);
-    q = ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch);
+    q = ggml_is_contiguous(q) ? ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch)
+                              : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
     return build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
 }
 
@@ -93,7 +158,7 @@ ggml_tensor * armt_graph::view_kv(const armt_step & step, cells c, ggml_tensor *
 ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * kq_mask, cells c) {
     const int64_t n_rows  = q->ne[2];
     const int64_t n_batch = q->ne[3];
-    const float   scale   = 1.0f / sqrtf(float(n_embd_head_k));
+    const float   scale   = model.armt.base.attention_scale;
 
     q = ggml_permute(ctx0, q, 0, 2, 1, 3);
 
@@ -135,19 +200,25 @@ static ggml_tensor * add_into(ggml_tensor * view, ggml_tensor * a, ggml_tensor *
 
 ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x, ggml_tensor * into) {
     ggml_tensor * cur = build_product(model.attn_output, model.attn_output_b, c, attn);
+    if (model.attn_post) {
+        cur = build_scaled_norm(model.attn_post, {}, c, cur);
+    }
     cb(cur, "attn_out", c.il);
 
     ggml_tensor * residual = ggml_add(ctx0, cur, x);
     cb(residual, "ffn_inp", c.il);
 
-    cur = build_rms_norm(model.ffn_norm, c, residual);
+    cur = build_scaled_norm(model.ffn_norm, model.ffn_norm_b, c, model.armt.base.parallel ? x : residual);
     cb(cur, "ffn_norm", c.il);
 
     cur = build_product(model.ffn_up, model.ffn_up_b, c, cur);
-    cur = ggml_swiglu(ctx0, cur);
-    cb(cur, "ffn_swiglu", c.il);
+    cur = build_activation(cur);
+    cb(cur, "ffn_act", c.il);
 
     cur = build_product(model.ffn_down, model.ffn_down_b, c, cur);
+    if (model.ffn_post) {
+        cur = build_scaled_norm(model.ffn_post, {}, c, cur);
+    }
     cb(cur, "ffn_out", c.il);
 
     cur = into == nullptr ? ggml_add(ctx0, cur, residual) : add_into(into, cur, residual);

@@ -67,10 +67,17 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
     if (step.n_text > 0 && (open || step.inject)) {
         input->tokens = make("inp_tokens", GGML_TYPE_I32, {int64_t(step.n_text) * step.n_seqs, 1, 1, 1});
     }
+    if (model.armt.base.n_position != 0 && (open || step.inject)) {
+        input->table_pos = make("inp_table_pos", GGML_TYPE_I32, {n_rows * step.n_seqs, 1, 1, 1});
+        if (model.armt.base.wrap_positions) {
+            input->n_wrap = model.armt.base.n_position;
+        }
+    }
     if (!step.whole) {
         input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * n_batch, 1, 1, 1});
         input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.n_seqs});
         input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
+        input->splits_memory = model.armt.base.splits_memory;
         input->n_kv_stride = memory.n_kv_stride(open);
     }
     if (!open && model.armt.use_denom && model.armt.correction) {
@@ -109,17 +116,29 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
     ggml_tensor * text = nullptr;
     if (inp->tokens != nullptr) {
         text = ggml_reshape_3d(ctx0, build_text_embeddings(), n_embd, step.n_text, step.n_seqs);
+        if (model.armt.base.embedding_scale != 1.0f) {
+            text = ggml_scale(ctx0, text, model.armt.base.embedding_scale);
+        }
         cb(text, "inp_embd", -1);
     }
     if (step.n_mem == 0) {
-        return text;
+        return add_positions(text);
     }
     ggml_tensor * mem = ggml_cast(ctx0, model.memory_embd, GGML_TYPE_F32);
     if (step.n_seqs > 1) {
         mem = ggml_repeat_4d(ctx0, mem, n_embd, step.n_mem, step.n_seqs, 1);
     }
     cb(mem, "memory_embd", -1);
-    return text == nullptr ? mem : ggml_concat(ctx0, text, mem, 1);
+    return add_positions(text == nullptr ? mem : ggml_concat(ctx0, text, mem, 1));
+}
+
+ggml_tensor * armt_graph::add_positions(ggml_tensor * x) {
+    if (inp->table_pos == nullptr) {
+        return x;
+    }
+    ggml_tensor * cur = ggml_get_rows(ctx0, model.position_embd, inp->table_pos);
+    cb(cur, "position_embd", -1);
+    return ggml_add(ctx0, ggml_reshape_3d(ctx0, cur, n_embd, x->ne[1], x->ne[2]), x);
 }
 
 ggml_tensor * armt_graph::build_last_rows(ggml_tensor * x) {
@@ -223,7 +242,7 @@ void armt_graph::build_next_device(const armt_step & step, cells c) {
 }
 
 void armt_graph::build_logits(ggml_tensor * rows) {
-    ggml_tensor * cur = build_norm(rows, model.output_norm, nullptr, LLM_NORM_RMS, -1);
+    ggml_tensor * cur = build_norm(rows, model.output_norm, model.output_norm_b, model.armt.base.layer_norm ? LLM_NORM : LLM_NORM_RMS, -1);
     cb(cur, "result_norm", -1);
     res->t_embd = cur;
 

@@ -39,6 +39,9 @@ private:
     ggml_tensor * build_embeddings(const armt_step & step);
     ggml_tensor * build_text_embeddings();
 
+    // x with the rows of the learned position table added
+    ggml_tensor * add_positions(ggml_tensor * x);
+
     // What all cells (or sequences) of a batch share, of the device that the layer is on
     struct rows_info {
         ggml_tensor * pos;     // I32 [n_rows*n_batch]
@@ -62,7 +65,16 @@ private:
     ggml_tensor * view_vector(const armt_weight & weight, cells c);
 
     ggml_tensor * build_product(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
-    ggml_tensor * build_rms_norm(const armt_weight & weight, cells c, ggml_tensor * x);
+    // the base model's kind of norm
+    ggml_tensor * build_scaled_norm(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
+    // RMS norm of each head, {n_embd_head, heads, n_rows*n_batch}
+    ggml_tensor * build_head_norm(const armt_weight & weight, cells c, ggml_tensor * x);
+
+    // {n_embd_head, heads, n_rows*n_batch}
+    ggml_tensor * build_rope(cells c, ggml_tensor * x, ggml_tensor * pos);
+
+    // of ffn_up's product
+    ggml_tensor * build_activation(ggml_tensor * x);
 
     // Attention before its output projection, {n_head*n_embd_head, n_rows, n_batch}
     ggml_tensor * build_attn(const armt_step & step, cells c, ggml_tensor * x);

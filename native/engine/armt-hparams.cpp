@@ -2,7 +2,11 @@
 
 #include "gguf.h"
 
+#include <cmath>
 #include <stdexcept>
+
+// bounds segments and tables
+static constexpr uint32_t MAX_ROWS = 1u << 20;
 
 static int64_t find_key(const gguf_context * metadata, const std::string & key, gguf_type type) {
     const int64_t id = gguf_find_key(metadata, key.c_str());
@@ -28,19 +32,78 @@ static bool get_bool(const gguf_context * metadata, const std::string & key) {
     return gguf_get_val_bool(metadata, find_key(metadata, key, GGUF_TYPE_BOOL));
 }
 
-void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd) {
-    constexpr uint32_t max_rows = 1u << 20;
+static bool has_key(const gguf_context * metadata, const char * key) {
+    return gguf_find_key(metadata, key) >= 0;
+}
+
+static float get_positive(const gguf_context * metadata, const std::string & key) {
+    const float value = gguf_get_val_f32(metadata, find_key(metadata, key, GGUF_TYPE_FLOAT32));
+    if (!std::isfinite(value) || value <= 0.0f) {
+        throw std::runtime_error("the key " + key + " of the model file is " + std::to_string(value) + "; it has to be a positive number");
+    }
+    return value;
+}
+
+static armt_activation get_activation(const gguf_context * metadata) {
+    const std::string name = gguf_get_val_str(metadata, find_key(metadata, "armt.activation", GGUF_TYPE_STRING));
+    if (name == "silu") {
+        return ARMT_ACTIVATION_SILU;
+    }
+    if (name == "gelu") {
+        return ARMT_ACTIVATION_GELU;
+    }
+    if (name == "gelu_tanh") {
+        return ARMT_ACTIVATION_GELU_TANH;
+    }
+    throw std::runtime_error("the key armt.activation of the model file is " + name + "; it has to be silu, gelu or gelu_tanh");
+}
+
+void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head, uint32_t n_layer) {
+    const auto flag = [&](const char * key, bool otherwise) { return has_key(metadata, key) ? get_bool(metadata, key) : otherwise; };
+
+    layer_norm      = has_key(metadata, "armt.attention.layer_norm_epsilon");
+    activation      = has_key(metadata, "armt.activation") ? get_activation(metadata) : ARMT_ACTIVATION_SILU;
+    gated           = flag("armt.feed_forward_gated", true);
+    parallel        = flag("armt.use_parallel_residual", false);
+    embedding_scale = has_key(metadata, "armt.embedding_scale") ? get_positive(metadata, "armt.embedding_scale") : 1.0f;
+    attention_scale = has_key(metadata, "armt.attention.scale") ? get_positive(metadata, "armt.attention.scale") : 1.0f / sqrtf(float(n_embd_head));
+    splits_memory   = !flag("armt.memory.attends_to_text", true);
+    n_window        = has_key(metadata, "armt.attention.sliding_window") ? get_u32(metadata, "armt.attention.sliding_window", 1, INT32_MAX) : 0;
+
+    if (has_key(metadata, "armt.position_count")) {
+        n_position     = get_u32(metadata, "armt.position_count", 1, MAX_ROWS);
+        wrap_positions = flag("armt.position_wrap", false);
+    }
+    if (has_key(metadata, "armt.rope.local_layers")) {
+        const int64_t id = find_key(metadata, "armt.rope.local_layers", GGUF_TYPE_ARRAY);
+        if (gguf_get_arr_type(metadata, id) != GGUF_TYPE_BOOL || gguf_get_arr_n(metadata, id) != n_layer) {
+            throw std::runtime_error("the key armt.rope.local_layers of the model file has to be an array of " + std::to_string(n_layer) +
+                                     " booleans; convert the checkpoint again");
+        }
+        const bool * values = static_cast<const bool *>(gguf_get_arr_data(metadata, id));
+        local_layers.assign(values, values + n_layer);
+        local_freq_base = get_positive(metadata, "armt.rope.local_freq_base");
+    }
+}
+
+void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t n_embd_head, uint32_t n_layer) {
+    base.load(metadata, n_embd_head, n_layer);
 
     get_u32(metadata, "armt.format_version", 1, 1);
     get_u32(metadata, "armt.memory.dpfp_order", ARMT_DPFP_ORDER, ARMT_DPFP_ORDER);
 
-    n_segment = get_u32(metadata, "armt.segment_size", 1, max_rows);
-    n_mem     = get_u32(metadata, "armt.memory.token_count", 1, max_rows);
-    n_feature = get_u32(metadata, "armt.memory.key_length", 1, max_rows);
+    n_segment = get_u32(metadata, "armt.segment_size", 1, MAX_ROWS);
+    n_mem     = get_u32(metadata, "armt.memory.token_count", 1, MAX_ROWS);
+    n_feature = get_u32(metadata, "armt.memory.key_length", 1, MAX_ROWS);
     n_head    = get_u32(metadata, "armt.memory.head_count", 1, n_embd);
     if (n_feature % n_head != 0 || n_embd % n_head != 0) {
         throw std::runtime_error("armt.memory.head_count = " + std::to_string(n_head) + " divides not both of armt.memory.key_length = " +
                                  std::to_string(n_feature) + " and armt.embedding_length = " + std::to_string(n_embd));
+    }
+
+    if (base.n_rows_max() != 0 && n_segment + n_mem > base.n_rows_max()) {
+        throw std::runtime_error("armt.segment_size = " + std::to_string(n_segment) + " and armt.memory.token_count = " + std::to_string(n_mem) +
+                                 " are more rows than the base model takes, " + std::to_string(base.n_rows_max()));
     }
 
     if (2 * n_feature / n_head < ARMT_DPFP_ORDER) {

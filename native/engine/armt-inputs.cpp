@@ -33,11 +33,27 @@ void llm_graph_input_armt::set_input(const llama_ubatch *) {
         }
         set_values(later, values);
     }
+    if (table_pos != nullptr) {
+        set_table_pos();
+    }
     if (pos != nullptr) {
         set_pos();
         set_mask();
     }
     set_ids();
+}
+
+void llm_graph_input_armt::set_table_pos() const {
+    const uint32_t n_rows = step->n_rows();
+
+    std::vector<int32_t> values;
+    for (uint32_t is = 0; is < step->n_seqs; ++is) {
+        for (uint32_t ir = 0; ir < n_rows; ++ir) {
+            const bool wraps = n_wrap != 0 && ir >= step->n_text;
+            values.push_back(int32_t(wraps ? n_wrap - (n_rows - ir) : n_past(is) + ir));
+        }
+    }
+    set_values(table_pos, values);
 }
 
 void llm_graph_input_armt::set_pos() const {
@@ -68,7 +84,8 @@ void llm_graph_input_armt::set_mask() const {
     for (int64_t is = 0; is < n_seqs; ++is) {
         for (int64_t ir = 0; ir < n_rows; ++ir) {
             ggml_fp16_t * row = values.data() + (is * n_rows + ir) * n_kv;
-            std::fill(row, row + n_past(is) + ir + 1, ggml_fp32_to_fp16(0.0f));
+            const int64_t first = splits_memory && ir >= step->n_text ? n_past(is) + step->n_text : 0;
+            std::fill(row + first, row + n_past(is) + ir + 1, ggml_fp32_to_fp16(0.0f));
         }
     }
     set_values(kq_mask, values);

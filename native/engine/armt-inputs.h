@@ -13,6 +13,7 @@ public:
     bool can_reuse(const llm_graph_params & params) override;
 
     ggml_tensor * tokens   = nullptr; // I32 [n_seqs*n_text]
+    ggml_tensor * table_pos = nullptr; // I32 [n_rows*n_seqs]: rows of the learned position table
     // of a step that is not whole
     ggml_tensor * pos      = nullptr; // I32 [n_rows*n_seqs, or n_rows times the widest batch of cells]: positions in the segment
     ggml_tensor * kq_mask  = nullptr; // F16 {n_kv, n_rows, 1, n_seqs}
@@ -21,6 +22,8 @@ public:
     ggml_tensor * last_ids = nullptr; // I32 [n_outputs + n_mem*n_seqs]: rows that the last layer has to compute
     ggml_tensor * later    = nullptr; // F32 {1, 1, 1, n_cells}: 0 in the first segment, else 1
 
+    uint32_t n_wrap = 0; // rows of the position table, where memory rows take its last ones
+    bool splits_memory = false; // memory rows attend to memory rows only
     uint32_t n_kv_stride = 0; // rows from one sequence (or cell) to the next in the flat K/V cache
 
 private:
@@ -29,6 +32,7 @@ private:
 
     uint32_t n_past(uint32_t i_seq) const { return step->type == ARMT_STEP_OPEN ? step->n_past[i_seq] : 0; }
 
+    void set_table_pos() const;
     void set_pos() const;
     void set_mask() const;
     void set_ids() const;

@@ -93,7 +93,9 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
         group.whole.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
         group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
         group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
-        ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
+        if (!model.armt.base.splits_memory) {
+            ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
+        }
         group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
@@ -133,7 +135,8 @@ void llama_memory_armt::set_constants() {
 
     std::vector<ggml_fp16_t> mask(size_t(n_kv) * n_rows, ggml_fp32_to_fp16(-INFINITY));
     for (size_t ir = 0; ir < n_rows; ++ir) {
-        std::fill_n(mask.begin() + ir * n_kv, ir + 1, ggml_fp32_to_fp16(0.0f));
+        const size_t first = model.armt.base.splits_memory && ir >= config.n_segment ? config.n_segment : 0;
+        std::fill_n(mask.begin() + ir * n_kv + first, ir + 1 - first, ggml_fp32_to_fp16(0.0f));
     }
     for (const layer_group & group : groups) {
         std::vector<int32_t> pos;

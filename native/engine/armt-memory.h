@@ -115,7 +115,7 @@ public:
     struct constants {
         ggml_tensor * pos;     // I32 [(S + M)*n_layers]: positions in the segment
         ggml_tensor * kv_idxs; // I64 [(S + M)*n_layers]: rows of the flat K/V cache from the first layer on
-        ggml_tensor * kq_mask; // F16 {n_kv, S + M}: causal
+        ggml_tensor * kq_mask; // F16 {n_kv, S + M}: causal, and memory rows may not see the text
     };
     const constants & get_constants(uint32_t il) const { return group_of(il).whole; }
 

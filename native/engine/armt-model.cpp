@@ -14,15 +14,21 @@ size_t armt_weight::find(uint32_t il) const {
 }
 
 void llama_model_armt::load_arch_hparams(llama_model_loader & ml) {
-    ml.get_key(LLM_KV_ATTENTION_LAYERNORM_RMS_EPS, hparams.f_norm_rms_eps);
-
     if (hparams.n_head() == 0 || hparams.n_head_kv() == 0 || hparams.n_head() % hparams.n_head_kv() != 0) {
         throw std::runtime_error("armt.attention.head_count has to be a multiple of armt.attention.head_count_kv, and neither can be 0");
     }
-    if (hparams.n_embd_head_k() != hparams.n_embd_head_v() || hparams.n_rot() != hparams.n_embd_head_k()) {
-        throw std::runtime_error("armt.attention.key_length, armt.attention.value_length and armt.rope.dimension_count have to be the same");
+    if (hparams.n_embd_head_k() != hparams.n_embd_head_v()) {
+        throw std::runtime_error("armt.attention.key_length and armt.attention.value_length have to be the same");
     }
-    armt.load(ml.metadata, hparams.n_embd);
+    if (hparams.n_rot() == 0 || hparams.n_rot() % 2 != 0 || hparams.n_rot() > hparams.n_embd_head_k()) {
+        throw std::runtime_error("armt.rope.dimension_count has to be an even number, and at most armt.attention.key_length");
+    }
+    armt.load(ml.metadata, hparams.n_embd, hparams.n_embd_head_k(), hparams.n_layer());
+    if (armt.base.layer_norm) {
+        ml.get_key(LLM_KV_ATTENTION_LAYERNORM_EPS, hparams.f_norm_eps);
+    } else {
+        ml.get_key(LLM_KV_ATTENTION_LAYERNORM_RMS_EPS, hparams.f_norm_rms_eps);
+    }
 }
 
 void llama_model_armt::load_arch_tensors(llama_model_loader &) {
@@ -30,39 +36,55 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
 
     const int64_t n_embd_q = n_embd_head_k * n_head;
     const int64_t n_qkv    = n_embd_q + 2 * n_embd_gqa;
+    const int64_t n_up     = armt.base.gated ? 2 * n_ff : n_ff;
     const int64_t n_beta   = armt.gating ? n_embd : armt.n_head;
 
-    tok_embd    = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD,  "weight"), {n_embd, n_vocab}, 0);
-    memory_embd = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem}, 0);
-    output_norm = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "weight"), {n_embd}, 0);
-    output      = create_tensor(tn(LLM_TENSOR_OUTPUT,      "weight"), {n_embd, n_vocab}, TENSOR_NOT_REQUIRED);
+    tok_embd      = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD,  "weight"), {n_embd, n_vocab}, 0);
+    memory_embd   = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem}, 0);
+    output_norm   = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "weight"), {n_embd}, 0);
+    output_norm_b = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "bias"),   {n_embd}, TENSOR_NOT_REQUIRED);
+    output        = create_tensor(tn(LLM_TENSOR_OUTPUT,      "weight"), {n_embd, n_vocab}, TENSOR_NOT_REQUIRED);
+    if (armt.base.n_position != 0) {
+        position_embd = create_tensor(tn(LLM_TENSOR_POS_EMBD, "weight"), {n_embd, armt.base.n_position}, 0);
+    }
     output_is_tied = output == nullptr;
     if (output_is_tied) {
         output = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD, "weight"), {n_embd, n_vocab}, TENSOR_DUPLICATED);
     }
     rope_freqs = create_tensor(tn(LLM_TENSOR_ROPE_FREQS, "weight", 0), {n_rot / 2}, TENSOR_NOT_REQUIRED);
 
-    create_stacks(attn_norm,     LLM_TENSOR_ATTN_NORM, "weight", {n_embd});
-    create_stacks(attn_qkv,      LLM_TENSOR_ATTN_QKV,  "weight", {n_embd, n_qkv});
-    create_stacks(attn_qkv_b,    LLM_TENSOR_ATTN_QKV,  "bias",   {n_qkv});
-    create_stacks(attn_output,   LLM_TENSOR_ATTN_OUT,  "weight", {n_embd_q, n_embd});
-    create_stacks(attn_output_b, LLM_TENSOR_ATTN_OUT,  "bias",   {n_embd});
-    create_stacks(ffn_norm,      LLM_TENSOR_FFN_NORM,  "weight", {n_embd});
-    create_stacks(ffn_up,        LLM_TENSOR_FFN_UP,    "weight", {n_embd, 2 * n_ff});
-    create_stacks(ffn_up_b,      LLM_TENSOR_FFN_UP,    "bias",   {2 * n_ff});
-    create_stacks(ffn_down,      LLM_TENSOR_FFN_DOWN,  "weight", {n_ff, n_embd});
-    create_stacks(ffn_down_b,    LLM_TENSOR_FFN_DOWN,  "bias",   {n_embd});
-    create_stacks(memory_q,      LLM_TENSOR_MEMORY_Q,  "weight", {n_embd, armt.n_feature});
-    create_stacks(memory_k,      LLM_TENSOR_MEMORY_K,  "weight", {n_embd, armt.n_feature});
-    create_stacks(memory_v,      LLM_TENSOR_MEMORY_V,  "weight", {n_embd, n_embd});
-    create_stacks(memory_b,      LLM_TENSOR_MEMORY_B,  "weight", {n_embd, n_beta});
-    create_stacks(memory_b_b,    LLM_TENSOR_MEMORY_B,  "bias",   {n_beta});
+    create_stacks(attn_norm,     LLM_TENSOR_ATTN_NORM,      "weight", {n_embd});
+    create_stacks(attn_norm_b,   LLM_TENSOR_ATTN_NORM,      "bias",   {n_embd});
+    create_stacks(attn_qkv,      LLM_TENSOR_ATTN_QKV,       "weight", {n_embd, n_qkv});
+    create_stacks(attn_qkv_b,    LLM_TENSOR_ATTN_QKV,       "bias",   {n_qkv});
+    create_stacks(attn_q_norm,   LLM_TENSOR_ATTN_Q_NORM,    "weight", {n_embd_head_k});
+    create_stacks(attn_k_norm,   LLM_TENSOR_ATTN_K_NORM,    "weight", {n_embd_head_k});
+    create_stacks(attn_output,   LLM_TENSOR_ATTN_OUT,       "weight", {n_embd_q, n_embd});
+    create_stacks(attn_output_b, LLM_TENSOR_ATTN_OUT,       "bias",   {n_embd});
+    create_stacks(attn_post,     LLM_TENSOR_ATTN_POST_NORM, "weight", {n_embd});
+    create_stacks(ffn_norm,      LLM_TENSOR_FFN_NORM,       "weight", {n_embd});
+    create_stacks(ffn_norm_b,    LLM_TENSOR_FFN_NORM,       "bias",   {n_embd});
+    create_stacks(ffn_up,        LLM_TENSOR_FFN_UP,         "weight", {n_embd, n_up});
+    create_stacks(ffn_up_b,      LLM_TENSOR_FFN_UP,         "bias",   {n_up});
+    create_stacks(ffn_down,      LLM_TENSOR_FFN_DOWN,       "weight", {n_ff, n_embd});
+    create_stacks(ffn_down_b,    LLM_TENSOR_FFN_DOWN,       "bias",   {n_embd});
+    create_stacks(ffn_post,      LLM_TENSOR_FFN_POST_NORM,  "weight", {n_embd});
+    create_stacks(memory_q,      LLM_TENSOR_MEMORY_Q,       "weight", {n_embd, armt.n_feature});
+    create_stacks(memory_k,      LLM_TENSOR_MEMORY_K,       "weight", {n_embd, armt.n_feature});
+    create_stacks(memory_v,      LLM_TENSOR_MEMORY_V,       "weight", {n_embd, n_embd});
+    create_stacks(memory_b,      LLM_TENSOR_MEMORY_B,       "weight", {n_embd, n_beta});
+    create_stacks(memory_b_b,    LLM_TENSOR_MEMORY_B,       "bias",   {n_beta});
+
+    if (bool(attn_q_norm) != bool(attn_k_norm)) {
+        throw std::runtime_error("blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight have to be there both or neither");
+    }
 }
 
 void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne) {
-    const uint32_t n_layer  = hparams.n_layer();
-    const bool     is_bias  = strcmp(suffix, "bias") == 0;
-    const bool     optional = is_bias && kind != LLM_TENSOR_MEMORY_B;
+    const uint32_t n_layer    = hparams.n_layer();
+    const bool     is_bias    = strcmp(suffix, "bias") == 0;
+    const bool     extra_norm = kind == LLM_TENSOR_ATTN_Q_NORM || kind == LLM_TENSOR_ATTN_K_NORM || kind == LLM_TENSOR_ATTN_POST_NORM || kind == LLM_TENSOR_FFN_POST_NORM;
+    const bool     optional   = (is_bias && kind != LLM_TENSOR_MEMORY_B) || extra_norm;
 
     for (uint32_t il = 0; il < n_layer; ++il) {
         // sizes can be estimated from metadata alone; then only that knows the tensors
@@ -86,8 +108,8 @@ void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, cons
 }
 
 std::vector<const armt_weight *> llama_model_armt::weights() const {
-    return {&attn_norm, &attn_qkv, &attn_qkv_b, &attn_output, &attn_output_b, &ffn_norm, &ffn_up,    &ffn_up_b,
-            &ffn_down,  &ffn_down_b, &memory_q, &memory_k,    &memory_v,      &memory_b, &memory_b_b};
+    return {&attn_norm, &attn_norm_b, &attn_qkv,   &attn_qkv_b, &attn_q_norm, &attn_k_norm, &attn_output, &attn_output_b, &attn_post, &ffn_norm,  &ffn_norm_b,
+            &ffn_up,    &ffn_up_b,    &ffn_down,   &ffn_down_b, &ffn_post,    &memory_q,    &memory_k,    &memory_v,      &memory_b,  &memory_b_b};
 }
 
 uint32_t llama_model_armt::n_stacked(uint32_t il, uint32_t n_max) const {
@@ -112,6 +134,6 @@ llama_model * armt_create_model(const llama_model_params & params) {
 }
 
 uint32_t armt_graph_max_nodes(const llama_model & model) {
-    // the reserved graph holds an open segment's step and a whole diagonal, each about 100 nodes a layer
-    return 1024 + 256 * model.hparams.n_layer();
+    // the reserved graph holds an open segment's step and a whole diagonal, each 100 to 130 nodes a layer
+    return 1024 + 320 * model.hparams.n_layer();
 }

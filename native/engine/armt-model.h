@@ -26,19 +26,26 @@ struct llama_model_armt : public llama_model_base {
 
     bool output_is_tied = false; // the output's weights are the token embeddings
 
-    ggml_tensor * memory_embd = nullptr; // {n_embd, n_mem}
-    ggml_tensor * rope_freqs  = nullptr; // {n_rot/2}, optional
+    ggml_tensor * memory_embd   = nullptr; // {n_embd, n_mem}
+    ggml_tensor * position_embd = nullptr; // {n_embd, n_position}, of models with learned positions
+    ggml_tensor * rope_freqs    = nullptr; // {n_rot/2}, optional
 
     armt_weight attn_norm;     // {n_embd, n}
+    armt_weight attn_norm_b;   // optional
     armt_weight attn_qkv;      // {n_embd, n_embd_q + 2*n_embd_kv, n}
     armt_weight attn_qkv_b;    // optional
+    armt_weight attn_q_norm;   // {n_embd_head, n}, optional: of each head before RoPE
+    armt_weight attn_k_norm;   // optional
     armt_weight attn_output;   // {n_embd_q, n_embd, n}
     armt_weight attn_output_b; // optional
+    armt_weight attn_post;     // {n_embd, n}, optional: norm of the attention's output
     armt_weight ffn_norm;      // {n_embd, n}
-    armt_weight ffn_up;        // {n_embd, 2*n_ff, n}: gate, then up
+    armt_weight ffn_norm_b;    // optional
+    armt_weight ffn_up;        // {n_embd, 2*n_ff, n}: gate, then up; without a gate {n_embd, n_ff, n}
     armt_weight ffn_up_b;      // optional
     armt_weight ffn_down;      // {n_ff, n_embd, n}
     armt_weight ffn_down_b;    // optional
+    armt_weight ffn_post;      // {n_embd, n}, optional: norm of the MLP's output
     armt_weight memory_q;      // {n_embd, n_feature, n}
     armt_weight memory_k;      // {n_embd, n_feature, n}
     armt_weight memory_v;      // {n_embd, n_embd, n}
@@ -56,6 +63,6 @@ struct llama_model_armt : public llama_model_base {
 private:
     std::vector<const armt_weight *> weights() const;
 
-    // ne: shape of one layer. Biases may be absent.
+    // ne: shape of one layer. Biases and the norms that not all families have may be absent.
     void create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne);
 };

@@ -65,12 +65,23 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     config.n_mem     = model.armt.n_mem;
     config.n_segment = options.segment_size != 0 ? options.segment_size : model.armt.n_segment;
 
+    // text rows that the base model's positions or attention window leave room for
+    const uint32_t n_rows_max = model.armt.base.n_rows_max();
+    const uint32_t n_text_max = n_rows_max == 0 ? 0 : n_rows_max - config.n_mem;
+
     config.n_segment_max = config.n_segment;
     if (config.extend) {
         config.n_segment_max = options.open_segment_limit != 0 ? options.open_segment_limit : config.n_segment + DEFAULT_EXTENSION;
+        if (options.open_segment_limit == 0 && n_text_max != 0) {
+            config.n_segment_max = std::max(config.n_segment, std::min(config.n_segment_max, n_text_max));
+        }
         check(config.n_segment_max >= config.n_segment, "openSegmentLimit is " + std::to_string(options.open_segment_limit) +
                                                             " tokens; it has to be at least the segment size, " + std::to_string(config.n_segment));
     }
+    check(n_text_max == 0 || config.n_segment_max <= n_text_max,
+          std::string(config.n_segment_max == config.n_segment ? "segmentSize" : "openSegmentLimit") + " is " + std::to_string(config.n_segment_max) +
+              " tokens; " + (model.armt.base.n_position != 0 ? "the base model's position table" : "the base model's attention window") + " has " +
+              std::to_string(n_rows_max) + " rows, which leaves " + std::to_string(n_text_max) + " with the memory tokens");
     config.n_rows_max = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
     config.n_kv_max   = GGML_PAD(config.n_segment_max + config.n_mem, 256);
     // elsewhere CUDA's attention neither skips hidden tiles nor shares K/V among grouped heads; a CPU computes what is hidden

@@ -15,6 +15,10 @@ export type ArmtConfig = {
     useDenom: boolean;
     correction: boolean;
     gating: boolean;
+    /** Memory rows take the last rows of a learned position table, whatever the text's length. */
+    wrapPositions: boolean;
+    /** Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did. */
+    memoryAttendsToText: boolean | undefined;
     /** `undefined` where the file doesn't say; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
@@ -80,6 +84,8 @@ export function parseArmtConfig(json: JsonFile | undefined, flags: ArmtFlags): A
         useDenom: flags.useDenom ?? json?.boolean("use_denom") ?? true,
         correction: flags.correction ?? json?.boolean("correction") ?? true,
         gating: flags.gating ?? json?.boolean("gating") ?? false,
+        memoryAttendsToText: flags.memoryAttendsToText,
+        wrapPositions: flags.wrapPositions ?? json?.boolean("wrap_pos") ?? false,
         memoryTokens: json?.integer("num_mem_tokens", { min: 1 }),
         memoryKeySize: json?.integer("d_mem", { min: 1 })
     };
@@ -94,8 +100,6 @@ function parseAlignment(json: JsonFile | undefined): SegmentAlignment | undefine
 }
 
 function checkKeys(json: JsonFile): void {
-    if (json.boolean("wrap_pos") === true)
-        throw new ArmtError(`${quote(json.path)}: \`wrap_pos\` is true, which needs learned positions: not supported`);
     for (const [key, value] of json.values) {
         if (knownKeys.has(key) || !isSet(value)) continue;
         const refused = refusedKeys.find(({ pattern }) => pattern.test(key));

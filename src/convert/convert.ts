@@ -7,6 +7,7 @@ import { type JsonFile, readJsonFile } from "../util/json-file.js";
 import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "./armt-config.js";
 import { type BaseConfig, parseBaseConfig } from "./base-config.js";
 import { Checkpoint, sameContents } from "./checkpoint.js";
+import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
 import { LayoutPlan, type PlannedTensor } from "./layout.js";
 import { modelKeys } from "./metadata.js";
@@ -47,7 +48,7 @@ export type ConvertOptions = {
 };
 
 /**
- * Converts a checkpoint of an ARMT with a LLaMA base to the GGUF file that docs/model-file.md describes. Weights stream through: memory
+ * Converts a checkpoint of an ARMT to the GGUF file that docs/model-file.md describes. Weights stream through: memory
  * stays below 1 GiB whatever the checkpoint's size.
  * @throws {ArmtError} that names the file, key, option or tensor at fault; then there is no output
  */
@@ -89,7 +90,7 @@ async function write(
         done += count;
         onProgress?.(done, total);
     };
-    const metadata = new Map([...modelKeys(base, armt, plan.sizes, type, name), ...tokenizer]);
+    const metadata = new Map([...modelKeys(base, armt, plan, type, name), ...tokenizer]);
     const tensors = plan.tensors.map((tensor) => {
         return { ...tensor, data: () => streamTensor(tensor, { onBytes, signal }) };
     });
@@ -112,9 +113,10 @@ async function tokenizerKeys(
 }
 
 /** Where config.json ties the output to the embedding, a second matrix in the file must be the same. */
-async function checkTie({ tensors }: Checkpoint, { tiedEmbeddings }: BaseConfig): Promise<void> {
-    const embedding = tensors.get("embed_tokens.weight");
-    const output = tensors.get("lm_head.weight");
+async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings }: BaseConfig): Promise<void> {
+    const { names } = families[architecture];
+    const embedding = tensors.get(`${names.embedding}.weight`);
+    const output = tensors.get(`${names.output}.weight`);
     if (tiedEmbeddings !== true || embedding === undefined || output === undefined) return;
     if (!(await sameContents(embedding, output)))
         throw new ArmtError(
@@ -124,5 +126,8 @@ async function checkTie({ tensors }: Checkpoint, { tiedEmbeddings }: BaseConfig)
 
 function sourceBytes({ contents }: PlannedTensor): number {
     if (contents instanceof Float32Array) return 0;
-    return contents.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return contents.reduce(
+        (sum, { tensor, rows }) => sum + tensor.byteLength * (rows === undefined ? 1 : rows.count / tensor.shape[0]!),
+        0
+    );
 }

@@ -3,8 +3,13 @@ import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
 import type { SourceTensor } from "./checkpoint.js";
 import { type Family, families } from "./families.js";
-import { Q8_0_BLOCK, type TargetType } from "./float-encode.js";
+import { decodeFloats } from "./float-decode.js";
+import { encodeFloats, Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
+
+/** A tensor of the checkpoint, or some of its rows, and what is done to it. */
+export type SourcePart = { tensor: SourceTensor; rows?: { first: number; count: number }; change?: Change };
+export type Change = "transpose" | "addOne";
 
 /** A tensor of the model file: parts of the checkpoint one after another, or values that are computed. */
 export type PlannedTensor = {
@@ -12,11 +17,14 @@ export type PlannedTensor = {
     type: TargetType;
     /** ggml's order: fastest dimension first. */
     shape: number[];
-    contents: SourceTensor[] | Float32Array;
+    contents: SourcePart[] | Float32Array;
 };
 
 /** Sizes that only the tensors' shapes give. */
 export type MemorySizes = { memoryTokens: number; memoryKeySize: number };
+
+/** Modules whose rows follow one another in one tensor. */
+type Rows = readonly (readonly [module: string, rows: number])[];
 
 /** How exact a tensor is stored: as the out type, in at least 16 bits, or as float32. */
 type Precision = "out" | "memory" | "full";
@@ -41,6 +49,7 @@ export class LayoutPlan {
         this.sizes = this.measure();
         this.checkWindow();
         this.planModel();
+        this.planPositions();
         this.planAttention();
         this.planFeedForward();
         this.planMemory();
@@ -48,6 +57,15 @@ export class LayoutPlan {
             if (!this.used.has(canonical))
                 throw new ArmtError(`tensor ${quote(name)} has no place in a model of config.json's sizes and options`);
         }
+    }
+
+    /** Factor of text tokens' embeddings, rounded to their type as the family's code does. */
+    public get embeddingScale(): number {
+        if (!this.family.scaledEmbeddings) return 1;
+        const { dtype } = this.source(this.resolveTie().embedding);
+        const scale = Float32Array.of(Math.sqrt(this.base.hiddenSize));
+        if (dtype !== "F16" && dtype !== "BF16") return scale[0]!;
+        return decodeFloats(Buffer.from(encodeFloats(scale, dtype)!), dtype)[0]!;
     }
 
     private measure(): MemorySizes {
@@ -90,58 +108,82 @@ export class LayoutPlan {
     }
 
     private planModel(): void {
-        const { hiddenSize, vocabSize, rope, headSize } = this.base;
+        const { hiddenSize, vocabSize, rope } = this.base;
+        const { outputNorm, output } = this.family.names;
         const { tied, embedding } = this.resolveTie();
         this.add("token_embd.weight", "out", [hiddenSize, vocabSize], [this.take(embedding, [vocabSize, hiddenSize])]);
         const memory = [this.sizes.memoryTokens, hiddenSize];
         this.add("memory_embd.weight", "memory", memory.toReversed(), [this.take("memory", memory)]);
-        this.add("output_norm.weight", "full", [hiddenSize], [this.take("norm.weight", [hiddenSize])]);
+        const norm = { ...this.take(`${outputNorm}.weight`, [hiddenSize]), change: this.normChange };
+        this.add("output_norm.weight", "full", [hiddenSize], [norm]);
+        if (this.family.norm === "layer")
+            this.add("output_norm.bias", "full", [hiddenSize], [this.take(`${outputNorm}.bias`, [hiddenSize])]);
         if (!tied) {
-            const output = this.take("lm_head.weight", [vocabSize, hiddenSize]);
-            this.add("output.weight", "out", [hiddenSize, vocabSize], [output]);
+            const matrix = this.take(`${output}.weight`, [vocabSize, hiddenSize]);
+            this.add("output.weight", "out", [hiddenSize, vocabSize], [matrix]);
         }
-        if (rope.scaling?.type === "llama3") {
-            const divisors = llama3FrequencyDivisors(rope.theta, headSize, rope.scaling);
-            this.tensors.push({ name: "rope_freqs.weight", type: "F32", shape: [headSize / 2], contents: divisors });
+        if (rope?.scaling?.type === "llama3") {
+            const { theta, dimensions, scaling } = rope;
+            const contents = llama3FrequencyDivisors(theta, dimensions, scaling);
+            this.tensors.push({ name: "rope_freqs.weight", type: "F32", shape: [dimensions / 2], contents });
         }
     }
 
     /** A tied matrix may be there under either name. */
     private resolveTie(): { tied: boolean; embedding: string } {
-        const hasEmbedding = this.sources.has("embed_tokens.weight");
-        const hasOutput = this.sources.has("lm_head.weight");
+        const [embedding, output] = [`${this.family.names.embedding}.weight`, `${this.family.names.output}.weight`];
+        const hasEmbedding = this.sources.has(embedding);
+        const hasOutput = this.sources.has(output);
         const tied = this.base.tiedEmbeddings ?? hasEmbedding !== hasOutput;
-        if (tied && hasOutput) this.used.add("lm_head.weight");
-        return { tied, embedding: tied && !hasEmbedding && hasOutput ? "lm_head.weight" : "embed_tokens.weight" };
+        if (tied && hasOutput) this.used.add(output);
+        return { tied, embedding: tied && !hasEmbedding && hasOutput ? output : embedding };
+    }
+
+    /** The table has a row for each position, and with `wrap_pos` the memory tokens' after them. */
+    private planPositions(): void {
+        const { hiddenSize, positionCount } = this.base;
+        const { segmentSize, wrapPositions } = this.armt;
+        const { memoryTokens } = this.sizes;
+        if (positionCount === undefined) {
+            if (wrapPositions)
+                throw new ArmtError(
+                    `\`wrap_pos\` is true, but a ${this.base.architecture} base has no learned positions`
+                );
+            return;
+        }
+        const { positions } = this.family.names;
+        const count = positionCount + (wrapPositions ? memoryTokens : 0);
+        if (segmentSize + memoryTokens > count)
+            throw new ArmtError(
+                `the base model has ${count} positions, and a segment has ${segmentSize + memoryTokens} rows with its memory tokens: not supported`
+            );
+        const table = this.take(`${positions}.weight`, [count, hiddenSize]);
+        this.add("position_embd.weight", "memory", [hiddenSize, count], [table]);
     }
 
     private planAttention(): void {
         const { hiddenSize, headCount, kvHeadCount, headSize, biases } = this.base;
-        const queries = headCount * headSize;
-        const keys = kvHeadCount * headSize;
-        const parts: [string, number[]][] = this.family.fused
-            ? [["qkv_proj", [queries + 2 * keys, hiddenSize]]]
-            : [
-                  ["q_proj", [queries, hiddenSize]],
-                  ["k_proj", [keys, hiddenSize]],
-                  ["v_proj", [keys, hiddenSize]]
-              ];
-        this.addStack("attn_norm.weight", "full", [["layer.input_layernorm.weight", [hiddenSize]]]);
-        this.addLinear("attn_qkv", "self_attn", parts, biases.qkv);
-        this.addLinear("attn_output", "self_attn", [["o_proj", [hiddenSize, queries]]], biases.output);
+        const { names } = this.family;
+        const sizes = [headCount * headSize, kvHeadCount * headSize, kvHeadCount * headSize];
+        this.addNorm("attn_norm", names.attentionNorm, hiddenSize);
+        this.addLinear("attn_qkv", rowsOf(names.qkv, sizes), hiddenSize, biases.qkv);
+        if (names.interleaved === true) this.separate("attn_qkv");
+        this.addHeadNorm("attn_q_norm", names.queryNorm);
+        this.addHeadNorm("attn_k_norm", names.keyNorm);
+        this.addLinear("attn_output", [[names.attentionOutput, hiddenSize]], headCount * headSize, biases.output);
     }
 
     private planFeedForward(): void {
         const { hiddenSize, feedForwardSize, biases } = this.base;
-        const parts: [string, number[]][] = this.family.fused
-            ? [["gate_up_proj", [2 * feedForwardSize, hiddenSize]]]
-            : [
-                  ["gate_proj", [feedForwardSize, hiddenSize]],
-                  ["up_proj", [feedForwardSize, hiddenSize]]
-              ];
-        this.addStack("ffn_norm.weight", "full", [["layer.post_attention_layernorm.weight", [hiddenSize]]]);
-        this.addLinear("ffn_up", "mlp", parts, biases.mlp);
-        this.addLinear("ffn_down", "mlp", [["down_proj", [hiddenSize, feedForwardSize]]], biases.mlp);
+        const { names, gated } = this.family;
+        const sizes = gated ? [feedForwardSize, feedForwardSize] : [feedForwardSize];
+        if (names.attentionPostNorm !== undefined)
+            this.addNorm("post_attention_norm", names.attentionPostNorm, hiddenSize);
+        if (names.feedForwardPostNorm !== undefined)
+            this.addNorm("post_ffw_norm", names.feedForwardPostNorm, hiddenSize);
+        this.addNorm("ffn_norm", names.feedForwardNorm, hiddenSize);
+        this.addLinear("ffn_up", rowsOf(names.up, sizes), hiddenSize, biases.mlp);
+        this.addLinear("ffn_down", [[names.down, hiddenSize]], feedForwardSize, biases.mlp);
     }
 
     private planMemory(): void {
@@ -155,33 +197,64 @@ export class LayoutPlan {
         this.addStack("memory_b.bias", "full", [["W_mb.bias", [strengths]]]);
     }
 
-    private addLinear(kind: string, module: string, parts: [string, number[]][], bias: boolean): void {
-        const named = parts.map(([part, shape]) => [`layer.${module}.${part}`, shape] as const);
+    private get normChange(): Change | undefined {
+        return this.family.normsLessOne ? "addOne" : undefined;
+    }
+
+    private addNorm(kind: string, module: string, size: number): void {
+        this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [size]]], this.normChange);
+        if (this.family.norm === "layer") this.addStack(`${kind}.bias`, "full", [[`layer.${module}.bias`, [size]]]);
+    }
+
+    /** Puts the rows of all heads' Q, then K, then V in the place of each head's Q, K and V. */
+    private separate(kind: string): void {
+        const { headCount, headSize } = this.base;
+        for (const tensor of this.tensors.filter(({ name }) => name.startsWith(`blk.0.${kind}.`))) {
+            const layers = tensor.contents as SourcePart[];
+            tensor.contents = layers.flatMap((part) =>
+                Array.from({ length: 3 * headCount }, (_, i) => {
+                    const [which, head] = [Math.floor(i / headCount), i % headCount];
+                    return { ...part, rows: { first: (3 * head + which) * headSize, count: headSize } };
+                })
+            );
+        }
+    }
+
+    private addHeadNorm(kind: string, module: string | undefined): void {
+        if (module === undefined) return;
+        this.addStack(`${kind}.weight`, "full", [[`layer.${module}.weight`, [this.base.headSize]]], this.normChange);
+    }
+
+    private addLinear(kind: string, modules: Rows, columns: number, bias: boolean): void {
         this.addStack(
             `${kind}.weight`,
             "out",
-            named.map(([part, shape]) => [`${part}.weight`, shape])
+            modules.map(([module, rows]) => [`layer.${module}.weight`, [rows, columns]]),
+            this.family.transposed ? "transpose" : undefined
         );
         if (bias)
             this.addStack(
                 `${kind}.bias`,
                 "full",
-                named.map(([part, [rows]]) => [`${part}.bias`, [rows!]])
+                modules.map(([module, rows]) => [`layer.${module}.bias`, [rows]])
             );
     }
 
     /** Adds one kind of weight as a stack over all layers, in each the rows of its parts. */
-    private addStack(kind: string, precision: Precision, parts: [string, number[]][]): void {
+    private addStack(kind: string, precision: Precision, parts: [string, number[]][], change?: Change): void {
         const { layerCount } = this.base;
         const layers = Array.from({ length: layerCount }, (_, layer) =>
-            parts.map(([part, shape]) => this.take(`layers.${layer}.${part}`, shape))
+            parts.map(([part, shape]) => {
+                const stored = change === "transpose" ? shape.toReversed() : shape;
+                return { ...this.take(`layers.${layer}.${part}`, stored), change };
+            })
         );
         const rows = parts.reduce((sum, [, [count]]) => sum + count!, 0);
         const columns = parts[0]![1].slice(1);
         this.add(`blk.0.${kind}`, precision, [...columns, rows, layerCount], layers.flat());
     }
 
-    private add(name: string, precision: Precision, shape: number[], contents: SourceTensor[]): void {
+    private add(name: string, precision: Precision, shape: number[], contents: SourcePart[]): void {
         this.tensors.push({ name, type: this.typeFor(precision, shape[0]!), shape, contents });
     }
 
@@ -191,14 +264,14 @@ export class LayoutPlan {
         return precision === "out" && row % Q8_0_BLOCK === 0 ? "Q8_0" : "F16";
     }
 
-    private take(canonical: string, expected: readonly number[]): SourceTensor {
+    private take(canonical: string, expected: readonly number[]): SourcePart {
         const tensor = this.source(canonical);
         if (tensor.shape.join() !== expected.join())
             throw new ArmtError(
                 `tensor ${quote(tensor.name)} is [${tensor.shape.join(", ")}], expected [${expected.join(", ")}]`
             );
         this.used.add(canonical);
-        return tensor;
+        return { tensor };
     }
 
     private source(canonical: string): SourceTensor {
@@ -207,4 +280,10 @@ export class LayoutPlan {
             throw new ArmtError(`the checkpoint has no tensor ${quote(canonical)} under any of its names`);
         return tensor;
     }
+}
+
+/** Modules with the rows that each has: one takes all of them. */
+function rowsOf(modules: readonly string[], sizes: readonly number[]): Rows {
+    if (modules.length === 1) return [[modules[0]!, sizes.reduce((sum, size) => sum + size, 0)]];
+    return modules.map((module, i) => [module, sizes[i]!]);
 }

@@ -1,8 +1,9 @@
-import type { GgufWriteValue } from "../gguf/writer.js";
+import { booleanArray, type GgufWriteValue } from "../gguf/writer.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
+import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
-import type { MemorySizes } from "./layout.js";
+import type { LayoutPlan } from "./layout.js";
 
 /** Version of docs/model-file.md that the converter writes. */
 const FORMAT_VERSION = 1;
@@ -20,7 +21,7 @@ const fileTypes: Record<TargetType, number> = { F32: 0, F16: 1, Q8_0: 7, BF16: 3
 export function modelKeys(
     base: BaseConfig,
     armt: ArmtConfig,
-    sizes: MemorySizes,
+    { sizes, embeddingScale }: Pick<LayoutPlan, "sizes" | "embeddingScale">,
     type: TargetType,
     name: string | undefined
 ): Map<string, GgufWriteValue> {
@@ -46,12 +47,31 @@ export function modelKeys(
     uint32("armt.attention.head_count_kv", base.kvHeadCount);
     uint32("armt.attention.key_length", base.headSize);
     uint32("armt.attention.value_length", base.headSize);
-    float32("armt.attention.layer_norm_rms_epsilon", base.rmsNormEpsilon);
-    uint32("armt.rope.dimension_count", base.headSize);
-    float32("armt.rope.freq_base", base.rope.theta);
-    if (base.rope.scaling?.type === "linear") {
-        string("armt.rope.scaling.type", "linear");
-        float32("armt.rope.scaling.factor", base.rope.scaling.factor);
+    const { norm, gated } = families[base.architecture];
+    float32(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`, base.normEpsilon);
+    // what is not said is as in a LLaMA
+    if (base.activation !== "silu") string("armt.activation", base.activation);
+    if (!gated) bool("armt.feed_forward_gated", false);
+    if (embeddingScale !== 1) float32("armt.embedding_scale", embeddingScale);
+    if (base.attentionScale !== undefined) float32("armt.attention.scale", base.attentionScale);
+    if (base.parallel) bool("armt.use_parallel_residual", true);
+    if (base.slidingWindow !== undefined) uint32("armt.attention.sliding_window", base.slidingWindow);
+    if (base.positionCount !== undefined) {
+        uint32("armt.position_count", base.positionCount + (armt.wrapPositions ? sizes.memoryTokens : 0));
+        bool("armt.position_wrap", armt.wrapPositions);
+    }
+    if (!memoryAttendsToText(base, armt)) bool("armt.memory.attends_to_text", false);
+    if (base.rope !== undefined) {
+        uint32("armt.rope.dimension_count", base.rope.dimensions);
+        float32("armt.rope.freq_base", base.rope.theta);
+        if (base.rope.scaling?.type === "linear") {
+            string("armt.rope.scaling.type", "linear");
+            float32("armt.rope.scaling.factor", base.rope.scaling.factor);
+        }
+        if (base.rope.local !== undefined) {
+            keys.set("armt.rope.local_layers", booleanArray(base.rope.local.layers));
+            float32("armt.rope.local_freq_base", base.rope.local.theta);
+        }
     }
 
     uint32("armt.segment_size", armt.segmentSize);
@@ -65,4 +85,12 @@ export function modelKeys(
     bool("armt.memory.correction", armt.correction);
     bool("armt.memory.gating", armt.gating);
     return keys;
+}
+
+/**
+ * With `wrap_pos`, positions jump where the memory rows begin. transformers 5 takes that for the start of another text packed into the batch and
+ * hides what comes before (its masking_utils.find_packed_sequence_indices), so models that it trained have memory rows that never saw the text's keys.
+ */
+function memoryAttendsToText({ transformersVersion }: BaseConfig, armt: ArmtConfig): boolean {
+    return armt.memoryAttendsToText ?? !(armt.wrapPositions && (transformersVersion ?? 0) >= 5);
 }

@@ -1,32 +1,51 @@
 import { ArmtError, quote } from "../util/errors.js";
+import { families } from "./families.js";
 
 // One tensor has many names in the wild: with and without the wrapper's `memory_cell.`, with `armt.` in newer classes, with `module.` after
-// data-parallel training, and each layer a second time below `memory_cell.layers.`. Here all become the names below the base model.
+// data-parallel training, and each layer a second time below `memory_cell.layers.`. Here all become the names below the base model, whose
+// families call it `model` or `transformer`, and its layers `layers` or `h`. GPT-NeoX's output was `embed_out` before transformers 5.
 
-const pathPattern = /^(?:module\.|armt\.)*(?:memory_cell\.)?(?:model\.){0,2}(?<rest>.+)$/;
-const knownPattern = /^(?:memory|embed_tokens\.weight|norm\.weight|lm_head\.weight|layers\.(?:0|[1-9]\d{0,4})\..+)$/;
+const familyList = Object.values(families);
+const anyPath = [...new Set(familyList.map(({ path }) => path))].join("|");
+const anyLayers = [...new Set(familyList.map(({ layers }) => layers))].join("|");
+const pathPattern = new RegExp(
+    `^(?:module\\.|armt\\.)*(?:memory_cell\\.)?(?:model\\.)?(?:(?:${anyPath})\\.)?(?<rest>.+)$`
+);
+const layersPattern = new RegExp(`^(?:${anyLayers})\\.(?=\\d)`);
+const knownPattern = new RegExp(`^(?:memory|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
 /** Constants and states that some versions save beside the weights. */
-const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z)$/;
+const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z|(?:attn|attention)\.(?:masked_)?bias)$/;
 
 const refusals: readonly { pattern: RegExp; what: string }[] = [
     {
         pattern: /lora_[AB]\.|\.base_layer\.|(?:^|\.)base_model\./,
         what: "a LoRA adapter, which must be merged into its base first"
     },
-    { pattern: /(?:^|\.)(?:transformer\.)?h\.\d+\.|(?:^|\.)wte\./, what: "a GPT-2 base" },
     { pattern: /(?:^|[._])sink/, what: "a sink row before the segment" },
     { pattern: /(?:^|\.)(?:act|halt\w*|ponder\w*)\./, what: "adaptive computation" }
 ];
 
+/** What the families call the tensors that are not a layer's. */
+function modelModules(): string[] {
+    return familyList.flatMap(({ names, norm }) => [
+        ...[names.embedding, names.outputNorm, names.output, names.positions ?? []]
+            .flat()
+            .map((name) => `${name}\\.weight`),
+        ...(norm === "layer" ? [`${names.outputNorm}\\.bias`] : [])
+    ]);
+}
+
 /**
- * The name of a tensor below the base model: `memory`, `embed_tokens.weight`, `norm.weight`, `lm_head.weight`, or
+ * The name of a tensor below the base model: `memory`, its own name (`embed_tokens.weight`, …), or
  * `layers.N.` with `W_mq.weight`, … or `layer.` and the base layer's own name.
  * @returns `undefined` for what is no weight
  * @throws {ArmtError} for tensors of variants that can't be converted, by their name
  */
 export function canonicalName(name: string): string | undefined {
     if (ignoredPattern.test(name)) return undefined;
-    const rest = pathPattern.exec(name)?.groups?.rest ?? name;
+    const rest = (pathPattern.exec(name)?.groups?.rest ?? name)
+        .replace(layersPattern, "layers.")
+        .replace(/^embed_out\./, "lm_head.");
     for (const { pattern, what } of refusals) {
         if (pattern.test(name)) throw new ArmtError(`tensor ${quote(name)} belongs to ${what}: not supported`);
     }

@@ -1,5 +1,6 @@
 import { ArmtError, quote } from "../util/errors.js";
 import type { JsonFile } from "../util/json-file.js";
+import type { Family } from "./families.js";
 
 export type Llama3Scaling = {
     type: "llama3";
@@ -12,22 +13,60 @@ export type Llama3Scaling = {
 
 export type RopeConfig = {
     theta: number;
+    /** Numbers of a head that are turned, from its start. */
+    dimensions: number;
+    /** Layers that have a base of their own and no scaling. */
+    local: { layers: readonly boolean[]; theta: number } | undefined;
     scaling: { type: "linear"; factor: number } | Llama3Scaling | undefined;
 };
 
-/** transformers' default where the file has no `rope_theta`. */
+/** transformers' default where the file has no `rope_theta`, and for local layers. */
 const DEFAULT_THETA = 10_000;
 
-/** Reads RoPE's parameters: `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of transformers 4. */
-export function parseRope(json: JsonFile): RopeConfig {
-    const parameters = json.object("rope_parameters") ?? json.object("rope_scaling");
-    for (const part of [json, parameters]) {
-        const partial = part?.number("partial_rotary_factor");
-        if (partial !== undefined && partial !== 1) throw json.error("partial_rotary_factor", partial, "1");
-    }
+/**
+ * Reads RoPE's parameters: `rope_parameters` of transformers 5, by kinds of layers where they differ, or `rope_theta` and `rope_scaling` of transformers 4.
+ * @param localLayers which layers are local; `undefined`: none
+ */
+export function parseRope(
+    json: JsonFile,
+    { keys, defaults }: Family,
+    headSize: number,
+    localLayers?: readonly boolean[]
+): RopeConfig {
+    const all = json.object("rope_parameters");
+    const parameters = all?.object("full_attention") ?? all ?? json.object("rope_scaling");
     const positive = { min: Number.MIN_VALUE };
-    const theta = parameters?.number("rope_theta", positive) ?? json.number("rope_theta", positive) ?? DEFAULT_THETA;
-    return { theta, scaling: parameters === undefined ? undefined : parseScaling(json, parameters) };
+    const theta =
+        parameters?.number("rope_theta", positive) ??
+        json.number(keys.theta ?? "rope_theta", positive) ??
+        defaults.theta ??
+        DEFAULT_THETA;
+    const share =
+        parameters?.number("partial_rotary_factor") ??
+        json.number(keys.rotaryShare ?? "partial_rotary_factor") ??
+        defaults.rotaryShare ??
+        1;
+    if (share !== 1 && keys.rotaryShare === undefined) throw json.error("partial_rotary_factor", share, "1");
+    const dimensions = Math.floor(headSize * share);
+    if (dimensions < 2 || dimensions > headSize || dimensions % 2 !== 0)
+        throw json.error(
+            keys.rotaryShare ?? "partial_rotary_factor",
+            share,
+            `an even number of a head's ${headSize} dimensions`
+        );
+    return {
+        theta,
+        dimensions,
+        scaling: parameters === undefined ? undefined : parseScaling(json, parameters),
+        local: localLayers && { layers: localLayers, theta: localTheta(json, all?.object("sliding_attention")) }
+    };
+}
+
+function localTheta(json: JsonFile, parameters: JsonFile | undefined): number {
+    if (parameters !== undefined && parseScaling(json, parameters) !== undefined)
+        throw new ArmtError(`${quote(json.path)}: RoPE of \`sliding_attention\` layers is scaled: not supported`);
+    const positive = { min: Number.MIN_VALUE };
+    return parameters?.number("rope_theta", positive) ?? json.number("rope_local_base_freq", positive) ?? DEFAULT_THETA;
 }
 
 function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling"] {
@@ -59,12 +98,12 @@ function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling
 /**
  * The divisors of RoPE's frequencies that stand for `llama3` scaling (`rope_freqs.weight`): long wavelengths are divided by the
  * factor, short ones are left, those between are interpolated. Source: Llama 3.1's reference code, as in transformers.
- * @returns `[headSize / 2]`
+ * @returns `[dimensions / 2]`
  */
-export function llama3FrequencyDivisors(theta: number, headSize: number, scaling: Llama3Scaling): Float32Array {
+export function llama3FrequencyDivisors(theta: number, dimensions: number, scaling: Llama3Scaling): Float32Array {
     const { factor, lowFreqFactor, highFreqFactor, originalContext } = scaling;
-    return Float32Array.from({ length: headSize / 2 }, (_, i) => {
-        const wavelength = 2 * Math.PI * theta ** ((2 * i) / headSize);
+    return Float32Array.from({ length: dimensions / 2 }, (_, i) => {
+        const wavelength = 2 * Math.PI * theta ** ((2 * i) / dimensions);
         if (wavelength < originalContext / highFreqFactor) return 1;
         if (wavelength > originalContext / lowFreqFactor) return factor;
         const smooth = (originalContext / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);

@@ -1,9 +1,9 @@
 import { dtypeSizes } from "../safetensors/dtypes.js";
+import type { TensorInfo } from "../safetensors/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
-import type { SourceTensor } from "./checkpoint.js";
 import { decodeFloats, findNonFinite, isFloatDtype } from "./float-decode.js";
 import { encodeFloats, type TargetType } from "./float-encode.js";
-import type { PlannedTensor } from "./layout.js";
+import type { Change, PlannedTensor, SourcePart } from "./layout.js";
 
 /** Elements converted at once: a multiple of every block size, and with its copies some 20 MB. */
 const CHUNK_ELEMENTS = 2 ** 20;
@@ -34,13 +34,15 @@ export async function* streamTensor(planned: PlannedTensor, options: StreamOptio
     }
 }
 
-type Piece = { tensor: SourceTensor; start: number; end: number };
+type Piece = SourcePart & { start: number; end: number };
 
-function listPieces(tensors: readonly SourceTensor[]): Piece[] {
-    return tensors.flatMap((tensor) => {
-        const step = CHUNK_ELEMENTS * dtypeSizes[tensor.dtype];
-        return Array.from({ length: Math.ceil(tensor.byteLength / step) }, (_, i) => {
-            return { tensor, start: i * step, end: Math.min((i + 1) * step, tensor.byteLength) };
+function listPieces(parts: readonly SourcePart[]): Piece[] {
+    return parts.flatMap((part) => {
+        const { first, end } = bytesOf(part);
+        // a matrix is turned as a whole
+        const step = part.change === "transpose" ? end - first : CHUNK_ELEMENTS * dtypeSizes[part.tensor.dtype];
+        return Array.from({ length: Math.ceil((end - first) / step) }, (_, i) => {
+            return { ...part, start: first + i * step, end: Math.min(first + (i + 1) * step, end) };
         });
     });
 }
@@ -51,15 +53,35 @@ async function readPiece(piece: Piece | undefined): Promise<Buffer | undefined> 
     return tensor.file.read(tensor.name, { start, end });
 }
 
-function convertPiece({ tensor, start }: Piece, bytes: Buffer, type: TargetType): Uint8Array {
+function convertPiece({ tensor, change, start }: Piece, bytes: Buffer, type: TargetType): Uint8Array {
     const { name, dtype } = tensor;
     if (!isFloatDtype(dtype)) throw new ArmtError(`tensor ${quote(name)} is ${dtype}, expected a float type`);
     const values = decodeFloats(bytes, dtype);
     const bad = findNonFinite(values);
     if (bad >= 0)
         throw new ArmtError(`tensor ${quote(name)} holds ${values[bad]} at element ${start / dtypeSizes[dtype] + bad}`);
-    const encoded = encodeFloats(values, type);
+    const encoded = encodeFloats(changed(values, tensor, change), type);
     if (encoded === undefined)
         throw new ArmtError(`tensor ${quote(name)} has values beyond the range of ${type}; use --outtype f32`);
     return encoded;
+}
+
+function changed(values: Float32Array, { shape }: TensorInfo, change: Change | undefined): Float32Array {
+    if (change === "transpose") return transposed(values, shape);
+    return change === "addOne" ? values.map((value) => value + 1) : values;
+}
+
+/** `[rows, columns]` as `[columns, rows]` */
+function transposed(values: Float32Array, [rows = 1, columns = 1]: readonly number[]): Float32Array {
+    const result = new Float32Array(values.length);
+    for (let row = 0; row < rows; row++)
+        for (let column = 0; column < columns; column++) result[column * rows + row] = values[row * columns + column]!;
+    return result;
+}
+
+/** Where a part's rows lie in its tensor. Unit: bytes. */
+function bytesOf({ tensor, rows }: SourcePart): { first: number; end: number } {
+    if (rows === undefined) return { first: 0, end: tensor.byteLength };
+    const row = tensor.byteLength / tensor.shape[0]!;
+    return { first: rows.first * row, end: (rows.first + rows.count) * row };
 }

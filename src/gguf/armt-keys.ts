@@ -1,6 +1,6 @@
 import { ArmtError, quote } from "../util/errors.js";
 import type { GgufFile } from "./reader.js";
-import type { ScalarValues } from "./types.js";
+import type { ElementType, ScalarValues } from "./types.js";
 
 /** What an ARMT model file says about its model; the names of docs/model-file.md. */
 export type ArmtModelFacts = {
@@ -23,10 +23,37 @@ export type ArmtModelFacts = {
     headCountKv: number;
     /** Size of one attention head. */
     headSize: number;
-    rmsNormEpsilon: number;
-    ropeFreqBase: number;
-    /** Factor of linear RoPE scaling; 1 without. */
-    ropeLinearFactor: number;
+    norm: "rms" | "layer";
+    normEpsilon: number;
+    activation: Activation;
+    /** Whether the MLP has a gate. */
+    gated: boolean;
+    /** Attention and MLP both take the layer's input. */
+    parallelResidual: boolean;
+    /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
+    slidingWindow: number | undefined;
+    /** Factor of text tokens' embeddings. */
+    embeddingScale: number;
+    /** Factor of q·k. */
+    attentionScale: number;
+    positions:
+        | {
+              type: "rope";
+              /** Of a head, from its start. */
+              dimensions: number;
+              freqBase: number;
+              /** Factor of linear scaling; 1 without. */
+              linearFactor: number;
+              /** RoPE base of the layers that `armt.rope.local_layers` marks; `undefined`: there are none. */
+              localFreqBase: number | undefined;
+          }
+        | {
+              type: "learned";
+              /** Rows of the table. */
+              count: number;
+              /** Memory rows take the last ones, whatever the text's length. */
+              wrapped: boolean;
+          };
     /** S: text tokens in a segment. */
     segmentSize: number;
     segmentAlignment: "left" | "right" | "center";
@@ -43,13 +70,28 @@ export type ArmtModelFacts = {
         useDenom: boolean;
         correction: boolean;
         gating: boolean;
+        /** Whether memory rows attend to the text before them. */
+        attendsToText: boolean;
     };
 };
 
 const SUPPORTED_FORMAT_VERSION = 1;
 const MAX_LAYERS = 9999;
 /** Families that the engine computes. */
-export const baseArchitectures = ["llama", "mistral", "phi3", "qwen2"] as const;
+export const baseArchitectures = [
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "phi3",
+    "qwen2",
+    "qwen3"
+] as const;
+
+/** GELU by the error function, or its approximation by tanh. */
+export const activations = ["silu", "gelu", "gelu_tanh"] as const;
+export type Activation = (typeof activations)[number];
 
 const alignments = ["left", "right", "center"] as const;
 
@@ -71,6 +113,20 @@ class KeyReader {
         const value = this.optional(key, type);
         if (value === undefined) throw new ArmtError(`key ${quote(key)} is missing`);
         return value;
+    }
+
+    has(key: string): boolean {
+        return this.file.metadata.has(key);
+    }
+
+    /** @returns the number of its elements */
+    array(key: string, type: ElementType): number | undefined {
+        this.asked.add(key);
+        const entry = this.file.metadata.get(key);
+        if (entry === undefined) return undefined;
+        if (entry.type !== "ARRAY" || entry.elementType !== type)
+            throw new ArmtError(`key ${quote(key)} is no array of ${type}`);
+        return entry.count;
     }
 
     count(key: string, max = 2 ** 31 - 1): number {
@@ -108,12 +164,10 @@ export function readArmtKeys(file: GgufFile): ArmtModelFacts {
 
 function readFacts(keys: KeyReader): ArmtModelFacts {
     const headSize = keys.count("armt.attention.key_length");
-    for (const key of ["armt.attention.value_length", "armt.rope.dimension_count"]) {
-        const value = keys.count(key);
-        if (value !== headSize) throw invalid(key, value, `${headSize} (\`armt.attention.key_length\`)`);
-    }
-    const scaling = keys.optional("armt.rope.scaling.type", "STRING");
-    if (scaling !== undefined && scaling !== "linear") throw invalid("armt.rope.scaling.type", scaling, '"linear"');
+    const valueSize = keys.count("armt.attention.value_length");
+    if (valueSize !== headSize)
+        throw invalid("armt.attention.value_length", valueSize, `${headSize} (\`armt.attention.key_length\`)`);
+    const norm = keys.has("armt.attention.layer_norm_epsilon") ? "layer" : "rms";
     return {
         name: keys.optional("general.name", "STRING"),
         baseArchitecture: keys.required("armt.base_architecture", "STRING"),
@@ -126,9 +180,17 @@ function readFacts(keys: KeyReader): ArmtModelFacts {
         headCount: keys.count("armt.attention.head_count"),
         headCountKv: keys.count("armt.attention.head_count_kv"),
         headSize,
-        rmsNormEpsilon: keys.positive("armt.attention.layer_norm_rms_epsilon"),
-        ropeFreqBase: keys.positive("armt.rope.freq_base"),
-        ropeLinearFactor: scaling === undefined ? 1 : keys.positive("armt.rope.scaling.factor"),
+        norm,
+        normEpsilon: keys.positive(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`),
+        activation: readActivation(keys),
+        gated: keys.optional("armt.feed_forward_gated", "BOOL") ?? true,
+        embeddingScale: keys.has("armt.embedding_scale") ? keys.positive("armt.embedding_scale") : 1,
+        attentionScale: keys.has("armt.attention.scale") ? keys.positive("armt.attention.scale") : headSize ** -0.5,
+        parallelResidual: keys.optional("armt.use_parallel_residual", "BOOL") ?? false,
+        slidingWindow: keys.has("armt.attention.sliding_window")
+            ? keys.count("armt.attention.sliding_window")
+            : undefined,
+        positions: keys.has("armt.position_count") ? readTable(keys) : readRope(keys, headSize),
         segmentSize: keys.count("armt.segment_size"),
         segmentAlignment: readAlignment(keys),
         memory: {
@@ -139,9 +201,49 @@ function readFacts(keys: KeyReader): ArmtModelFacts {
             normalizeKeys: keys.required("armt.memory.normalize_keys", "BOOL"),
             useDenom: keys.required("armt.memory.use_denom", "BOOL"),
             correction: keys.required("armt.memory.correction", "BOOL"),
-            gating: keys.required("armt.memory.gating", "BOOL")
+            gating: keys.required("armt.memory.gating", "BOOL"),
+            attendsToText: keys.optional("armt.memory.attends_to_text", "BOOL") ?? true
         }
     };
+}
+
+function readTable(keys: KeyReader): ArmtModelFacts["positions"] {
+    return {
+        type: "learned",
+        count: keys.count("armt.position_count"),
+        wrapped: keys.optional("armt.position_wrap", "BOOL") ?? false
+    };
+}
+
+function readRope(keys: KeyReader, headSize: number): ArmtModelFacts["positions"] {
+    const dimensions = keys.count("armt.rope.dimension_count");
+    if (dimensions > headSize || dimensions % 2 !== 0)
+        throw invalid("armt.rope.dimension_count", dimensions, `an even number up to ${headSize}`);
+    const scaling = keys.optional("armt.rope.scaling.type", "STRING");
+    if (scaling !== undefined && scaling !== "linear") throw invalid("armt.rope.scaling.type", scaling, '"linear"');
+    return {
+        type: "rope",
+        dimensions,
+        freqBase: keys.positive("armt.rope.freq_base"),
+        linearFactor: scaling === undefined ? 1 : keys.positive("armt.rope.scaling.factor"),
+        localFreqBase: readLocalBase(keys)
+    };
+}
+
+function readLocalBase(keys: KeyReader): number | undefined {
+    const layers = keys.array("armt.rope.local_layers", "BOOL");
+    if (layers === undefined) return undefined;
+    const layerCount = keys.count("armt.block_count", MAX_LAYERS);
+    if (layers !== layerCount)
+        throw new ArmtError(`key "armt.rope.local_layers" has ${layers} entries, expected ${layerCount}`);
+    return keys.positive("armt.rope.local_freq_base");
+}
+
+function readActivation(keys: KeyReader): Activation {
+    const value = keys.optional("armt.activation", "STRING") ?? "silu";
+    const known = activations.find((name) => name === value);
+    if (known === undefined) throw invalid("armt.activation", value, activations.join(", "));
+    return known;
 }
 
 function readAlignment(keys: KeyReader): ArmtModelFacts["segmentAlignment"] {
@@ -159,6 +261,13 @@ function checkFacts(facts: ArmtModelFacts): void {
     if (headCount % headCountKv !== 0)
         throw invalid("armt.attention.head_count_kv", headCountKv, `a divisor of ${headCount} heads`);
     if (headSize % 2 !== 0) throw invalid("armt.attention.key_length", headSize, "an even number");
+    const rows = facts.positions.type === "learned" ? facts.positions.count : facts.slidingWindow;
+    if (rows !== undefined && facts.segmentSize + memory.tokenCount > rows)
+        throw invalid(
+            "armt.segment_size",
+            facts.segmentSize,
+            `${rows - memory.tokenCount} at most: with ${memory.tokenCount} memory tokens the base model takes ${rows} rows`
+        );
     if (memory.dpfpOrder !== 3) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, "3");
     if (memory.keyLength % memory.headCount !== 0 || embeddingLength % memory.headCount !== 0)
         throw invalid(

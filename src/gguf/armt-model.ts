@@ -66,6 +66,9 @@ function checkTensors(file: GgufFile, facts: ArmtModelFacts): void {
         if (optional !== true && !file.tensors.has(name)) throw new ArmtError(`tensor ${quote(name)} is missing`);
     }
     for (const [kind, requirement] of stacked) checkStacks(kind, requirement, stacks.get(kind), facts.blockCount);
+    const [query, key] = ["attn_q_norm.weight", "attn_k_norm.weight"];
+    if (stacks.has(query) !== stacks.has(key))
+        throw new ArmtError(`tensor ${quote(`blk.0.${stacks.has(query) ? key : query}`)} is missing`);
 }
 
 /** A kind's stacks must hold every layer once: each reaches to the next one's first layer. */
@@ -106,29 +109,41 @@ function withoutOnes(shape: readonly number[]): string {
 }
 
 function singleTensors(facts: ArmtModelFacts): Map<string, Requirement> {
-    const { embeddingLength, vocabSize, headSize, memory } = facts;
+    const { embeddingLength, vocabSize, positions, memory } = facts;
+    const ofPositions: [string, Requirement] =
+        positions.type === "learned"
+            ? ["position_embd.weight", { shape: [embeddingLength, positions.count], precision: "memory" }]
+            : ["rope_freqs.weight", { shape: [positions.dimensions / 2], precision: "full", optional: true }];
     return new Map<string, Requirement>([
+        ofPositions,
         ["token_embd.weight", { shape: [embeddingLength, vocabSize], precision: "out" }],
         ["memory_embd.weight", { shape: [embeddingLength, memory.tokenCount], precision: "memory" }],
         ["output_norm.weight", { shape: [embeddingLength], precision: "full" }],
-        ["output.weight", { shape: [embeddingLength, vocabSize], precision: "out", optional: true }],
-        ["rope_freqs.weight", { shape: [headSize / 2], precision: "full", optional: true }]
+        ["output_norm.bias", { shape: [embeddingLength], precision: "full", optional: true }],
+        ["output.weight", { shape: [embeddingLength, vocabSize], precision: "out", optional: true }]
     ]);
 }
 
 function stackedTensors(facts: ArmtModelFacts): Map<string, Requirement> {
     const { embeddingLength: d, feedForwardLength: f, headCount, headCountKv, headSize, memory } = facts;
+    const up = facts.gated ? 2 * f : f;
     const qkv = (headCount + 2 * headCountKv) * headSize;
     const strengths = memory.gating ? d : memory.headCount;
     return new Map<string, Requirement>([
         ["attn_norm.weight", { shape: [d], precision: "full" }],
+        ["attn_norm.bias", { shape: [d], precision: "full", optional: true }],
         ["attn_qkv.weight", { shape: [d, qkv], precision: "out" }],
         ["attn_qkv.bias", { shape: [qkv], precision: "full", optional: true }],
+        ["attn_q_norm.weight", { shape: [headSize], precision: "full", optional: true }],
+        ["attn_k_norm.weight", { shape: [headSize], precision: "full", optional: true }],
         ["attn_output.weight", { shape: [headCount * headSize, d], precision: "out" }],
         ["attn_output.bias", { shape: [d], precision: "full", optional: true }],
+        ["post_attention_norm.weight", { shape: [d], precision: "full", optional: true }],
+        ["post_ffw_norm.weight", { shape: [d], precision: "full", optional: true }],
         ["ffn_norm.weight", { shape: [d], precision: "full" }],
-        ["ffn_up.weight", { shape: [d, 2 * f], precision: "out" }],
-        ["ffn_up.bias", { shape: [2 * f], precision: "full", optional: true }],
+        ["ffn_norm.bias", { shape: [d], precision: "full", optional: true }],
+        ["ffn_up.weight", { shape: [d, up], precision: "out" }],
+        ["ffn_up.bias", { shape: [up], precision: "full", optional: true }],
         ["ffn_down.weight", { shape: [f, d], precision: "out" }],
         ["ffn_down.bias", { shape: [d], precision: "full", optional: true }],
         ["memory_q.weight", { shape: [d, memory.keyLength], precision: "out" }],

@@ -81,6 +81,11 @@ export function numberArray(elementType: "FLOAT32" | "INT32", values: readonly n
     return { type: "ARRAY", elementType, count: values.length, bytes: new Uint8Array(data.buffer) };
 }
 
+/** Array of booleans, encoded for `writeGguf`. */
+export function booleanArray(values: readonly boolean[]): GgufArrayData {
+    return { type: "ARRAY", elementType: "BOOL", count: values.length, bytes: Uint8Array.from(values, Number) };
+}
+
 function buildHeader({ metadata, tensors, digestKey }: GgufContents): { header: Buffer; digestOffset?: number } {
     const parts: Uint8Array[] = [];
     let length = 0;

@@ -20,7 +20,7 @@ const stackName = /^blk\.(\d+)\.(.+)\.weight$/;
 /** Products with the memory; β's is as small as a bias and stays. */
 const memoryProjections: ReadonlySet<string> = new Set(["memory_q", "memory_k", "memory_v"]);
 /** Matrices that keep their type whatever the mixture. */
-const kept: ReadonlySet<string> = new Set(["memory_b", "memory_embd"]);
+const kept: ReadonlySet<string> = new Set(["memory_b", "memory_embd", "position_embd"]);
 
 /**
  * Plans every tensor of the quantized file. Layers of a stack that get different types become stacks of their own, which the engine batches apart.

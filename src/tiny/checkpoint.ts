@@ -1,11 +1,18 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
+import { families } from "../convert/families.js";
 import { encodeFloats } from "../convert/float-encode.js";
 import { dtypeSizes } from "../safetensors/dtypes.js";
 import { type TensorData, writeSafetensors } from "../safetensors/writer.js";
 import { writeAtomically } from "../util/atomic-file.js";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
-import { resolveTinyOptions, type TinyConfig, type TinyOptions, type TinyRopeScaling } from "./options.js";
+import {
+    resolveTinyOptions,
+    TINY_POSITIONS,
+    type TinyConfig,
+    type TinyOptions,
+    type TinyRopeScaling
+} from "./options.js";
 import { beginToken, endToken, tinyTokenizer } from "./tokenizer.js";
 import { listTensors, type TinyTensor } from "./weights.js";
 
@@ -68,26 +75,29 @@ async function* encodeLater(values: () => Float32Array, dtype: TinyConfig["dtype
 }
 
 function baseConfig(config: TinyConfig): object {
-    return {
-        architectures: ["LlamaForCausalLM"],
-        attention_bias: config.biases,
+    const { keys, defaults, biases, positions } = families[config.family];
+    const values: Record<string, unknown> = {
+        model_type: config.family,
+        vocab_size: config.vocab,
         bos_token_id: config.tokenizer ? beginToken : null,
         eos_token_id: config.tokenizer ? endToken : null,
-        head_dim: config.headDim,
-        hidden_act: "silu",
-        hidden_size: config.hidden,
-        intermediate_size: config.ffn,
-        max_position_embeddings: 2048,
-        mlp_bias: config.biases,
-        model_type: "llama",
-        num_attention_heads: config.heads,
-        num_hidden_layers: config.layers,
-        num_key_value_heads: config.kvHeads,
-        rms_norm_eps: 1e-5,
-        rope_parameters: ropeParameters(config.ropeScaling),
         tie_word_embeddings: config.tied,
-        vocab_size: config.vocab
+        [keys.hidden]: config.hidden,
+        [keys.layers]: config.layers,
+        [keys.heads]: config.heads,
+        [keys.feedForward]: config.ffn,
+        [keys.epsilon]: 1e-5,
+        [keys.activation]: defaults.activation
     };
+    if (keys.kvHeads !== undefined) values[keys.kvHeads] = config.kvHeads;
+    if (keys.headSize !== undefined) values[keys.headSize] = config.headDim;
+    for (const key of Object.values(biases)) if (typeof key === "string") values[key] = config.biases;
+    if (positions === "rope") {
+        values.max_position_embeddings = 2048;
+        values.rope_parameters = ropeParameters(config.ropeScaling);
+    }
+    if (keys.positions !== undefined) values[keys.positions] = TINY_POSITIONS;
+    return { ...values, ...config.config };
 }
 
 function ropeParameters(scaling: TinyRopeScaling | undefined): object {
@@ -103,14 +113,15 @@ function ropeParameters(scaling: TinyRopeScaling | undefined): object {
 }
 
 function armtConfig(config: TinyConfig): object {
+    const { path, layers } = families[config.family];
     return {
         segment_size: config.segmentSize,
         num_mem_tokens: config.memTokens,
         d_mem: config.dMem,
-        layers_attr: "model.layers",
+        layers_attr: `${path}.${layers}`,
         correction: config.correction,
         segment_alignment: config.alignment,
-        wrap_pos: false,
+        wrap_pos: config.wrapPositions,
         normalize_keys: config.normalizeKeys,
         n_heads: config.nHeads,
         use_denom: config.useDenom,

@@ -1,3 +1,4 @@
+import { type FamilyName, families } from "../convert/families.js";
 import { ArmtError } from "../util/errors.js";
 
 /** RoPE scaling of the base model, as `rope_parameters` of a Hugging Face config names it. */
@@ -14,6 +15,12 @@ export type TinyRopeScaling =
 
 /** Sizes and variant of a small random checkpoint; everything has a default. */
 export type TinyOptions = {
+    /** Family of the base model, whose names and sizes the files take. Default: `"llama"`. */
+    family?: FamilyName;
+    /** Keys of `config.json` to add, or to put in the place of others. Default: none. */
+    config?: Readonly<Record<string, unknown>>;
+    /** GPT-2: memory tokens take the last rows of the position table. Default: `false`. */
+    wrapPositions?: boolean;
     /** L. Default: 4. */
     layers?: number;
     /** D. Default: 64. */
@@ -48,7 +55,7 @@ export type TinyOptions = {
     alignment?: "left" | "right" | "center";
     /** Output and embedding share a tensor. Default: `false`. */
     tied?: boolean;
-    /** Biases in attention and feed-forward network. Default: `false`. */
+    /** Biases in attention and feed-forward network, where the family has a choice. Default: `false`. */
     biases?: boolean;
     /** Default: none. */
     ropeScaling?: TinyRopeScaling;
@@ -64,6 +71,9 @@ export type TinyOptions = {
     tokenizer?: boolean;
 };
 
+/** Positions of a base model that learns them. */
+export const TINY_POSITIONS = 128;
+
 /** Bytes, 30 merges and 2 special tokens. */
 export const TOKENIZER_VOCAB = 288;
 
@@ -75,9 +85,13 @@ export type TinyConfig = Required<Omit<TinyOptions, "ropeScaling">> & Pick<TinyO
  */
 export function resolveTinyOptions(options: TinyOptions): TinyConfig {
     const { hidden = 64, heads = 4, vocab = TOKENIZER_VOCAB } = options;
+    const { keys } = families[options.family ?? "llama"];
     const config: TinyConfig = {
+        family: "llama",
+        config: {},
+        wrapPositions: false,
         layers: 4,
-        kvHeads: heads % 2 === 0 ? 2 : heads,
+        kvHeads: heads % 2 === 0 && keys.kvHeads !== undefined ? 2 : heads,
         headDim: hidden / heads,
         ffn: 2 * hidden,
         segmentSize: 16,
@@ -132,4 +146,11 @@ function divides(config: TinyConfig, name: CountName, of: CountName): void {
 
 function withoutUndefined(options: TinyOptions): TinyOptions {
     return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+/** Rows of the learned position table, with those for memory tokens. */
+export function positionRows({ family, config, wrapPositions, memTokens }: TinyConfig): number {
+    const { positions } = families[family].keys;
+    const count = positions === undefined ? 0 : Number(config[positions] ?? TINY_POSITIONS);
+    return wrapPositions ? count + memTokens : count;
 }

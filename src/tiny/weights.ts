@@ -1,4 +1,5 @@
-import type { TinyConfig } from "./options.js";
+import { type Family, families } from "../convert/families.js";
+import { positionRows, type TinyConfig } from "./options.js";
 import { normalValues, seededRandom } from "./random.js";
 
 export type TinyTensor = {
@@ -17,45 +18,72 @@ const LOGIT_DEVIATION = 2;
 /** All tensors of a checkpoint. Each draws its values from its own seed, so no option changes the others' values. */
 export function listTensors(config: TinyConfig): TinyTensor[] {
     const { hidden, vocab, memTokens, layers, tied, names } = config;
+    const family = families[config.family];
+    const prefix = `memory_cell.model.${family.path}`;
     const outputDeviation = LOGIT_DEVIATION / Math.sqrt(hidden);
-    const output = draw(config, "memory_cell.model.lm_head.weight", [vocab, hidden], outputDeviation);
-    const embeddingName = "memory_cell.model.model.embed_tokens.weight";
+    const output = draw(config, `memory_cell.model.${family.names.output}.weight`, [vocab, hidden], outputDeviation);
+    const embeddingName = `${prefix}.${family.names.embedding}.weight`;
+    const norm = `${prefix}.${family.names.outputNorm}`;
     const embedding = tied
         ? { ...output, name: embeddingName }
         : draw(config, embeddingName, [vocab, hidden], EMBEDDING_DEVIATION);
     return [
         draw(config, "memory_cell.memory", [memTokens, hidden], EMBEDDING_DEVIATION),
         ...(tied && names === "short" ? [] : [embedding]),
-        ...Array.from({ length: layers }, (_, il) => listLayer(config, il)).flat(),
-        draw(config, "memory_cell.model.model.norm.weight", [hidden], 0.1, 1),
+        ...(family.names.positions === undefined
+            ? []
+            : [draw(config, `${prefix}.${family.names.positions}.weight`, [positionRows(config), hidden], 0.2)]),
+        ...Array.from({ length: layers }, (_, il) => listLayer(config, family, il)).flat(),
+        draw(config, `${norm}.weight`, [hidden], 0.1, family.normsLessOne ? 0 : 1),
+        ...(family.norm === "layer" ? [draw(config, `${norm}.bias`, [hidden], 0.1)] : []),
         ...(tied && names === "long" ? [] : [output])
     ];
 }
 
-function listLayer(config: TinyConfig, il: number): TinyTensor[] {
-    const { hidden, heads, kvHeads, headDim, ffn, dMem, nHeads, gating, biases, names } = config;
-    const prefix = names === "long" ? `memory_cell.model.model.layers.${il}` : `memory_cell.layers.${il}`;
+function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[] {
+    const { hidden, heads, kvHeads, headDim, ffn, dMem, nHeads, gating, names } = config;
+    const prefix =
+        names === "long" ? `memory_cell.model.${family.path}.${family.layers}.${il}` : `memory_cell.layers.${il}`;
     const seedName = `layers.${il}`;
     const tensor = (name: string, shape: number[], deviation: number, mean = 0) =>
         draw(config, `${prefix}.${name}`, shape, deviation, mean, `${seedName}.${name}`);
     const matrix = (name: string, outputs: number, inputs: number, scale = 1) =>
         tensor(`${name}.weight`, [outputs, inputs], scale / Math.sqrt(inputs));
-    const linear = (name: string, outputs: number, inputs: number) => [
-        matrix(`layer.${name}`, outputs, inputs),
-        ...(biases ? [tensor(`layer.${name}.bias`, [outputs], 0.1)] : [])
-    ];
+    const linear = (names: readonly string[], sizes: readonly number[], inputs: number, bias: boolean | string) =>
+        names.flatMap((name, i) => {
+            const outputs = names.length === 1 ? sizes.reduce((sum, size) => sum + size) : sizes[i]!;
+            const shape = family.transposed ? [inputs, outputs] : [outputs, inputs];
+            return [
+                tensor(`layer.${name}.weight`, shape, 1 / Math.sqrt(inputs)),
+                ...(bias === true || (bias !== false && config.biases)
+                    ? [tensor(`layer.${name}.bias`, [outputs], 0.1)]
+                    : [])
+            ];
+        });
+    const normMean = family.normsLessOne ? 0 : 1;
+    const norm = (name: string | undefined) =>
+        name === undefined
+            ? []
+            : [
+                  tensor(`layer.${name}.weight`, [hidden], 0.1, normMean),
+                  ...(family.norm === "layer" ? [tensor(`layer.${name}.bias`, [hidden], 0.1)] : [])
+              ];
+    const module = family.names;
+    const [queries, keys] = [heads * headDim, kvHeads * headDim];
     const strengths = gating ? hidden : nHeads;
     const { keyScale, strengthMean } = memoryScale(config);
     return [
-        tensor("layer.input_layernorm.weight", [hidden], 0.1, 1),
-        ...linear("self_attn.q_proj", heads * headDim, hidden),
-        ...linear("self_attn.k_proj", kvHeads * headDim, hidden),
-        ...linear("self_attn.v_proj", kvHeads * headDim, hidden),
-        ...linear("self_attn.o_proj", hidden, heads * headDim),
-        tensor("layer.post_attention_layernorm.weight", [hidden], 0.1, 1),
-        ...linear("mlp.gate_proj", ffn, hidden),
-        ...linear("mlp.up_proj", ffn, hidden),
-        ...linear("mlp.down_proj", hidden, ffn),
+        ...norm(module.attentionNorm),
+        ...linear(module.qkv, [queries, keys, keys], hidden, family.biases.qkv),
+        ...[module.queryNorm, module.keyNorm].flatMap((name) =>
+            name === undefined ? [] : [tensor(`layer.${name}.weight`, [headDim], 0.1, normMean)]
+        ),
+        ...linear([module.attentionOutput], [hidden], queries, family.biases.output),
+        ...norm(module.attentionPostNorm),
+        ...norm(module.feedForwardNorm),
+        ...norm(module.feedForwardPostNorm),
+        ...linear(module.up, family.gated ? [ffn, ffn] : [ffn], hidden, family.biases.mlp),
+        ...linear([module.down], [hidden], ffn, family.biases.mlp),
         matrix("W_mq", dMem, hidden, keyScale),
         matrix("W_mk", dMem, hidden, keyScale),
         matrix("W_mv", hidden, hidden, 0.5),

@@ -83,8 +83,8 @@ test(
     /config\.json": bad JSON at 5/
 );
 test("other base", refused, config({ model_type: "gemma" }), /unknown base architecture "gemma"/);
-test("GPT-2 base", refused, config({ model_type: "gpt2" }), /unknown base architecture "gpt2"/);
-test("other activation", refused, config({ hidden_act: "gelu" }), /`hidden_act` is "gelu"/);
+test("GPT-2's name on a LLaMA", refused, config({ model_type: "gpt2" }), /no `n_embd`/);
+test("other activation", refused, config({ hidden_act: "relu6" }), /`hidden_act` is "relu6"/);
 test("quantized checkpoint", refused, config({ quantization_config: { bits: 4 } }), /`quantization_config`/);
 test("layer count that is no number", refused, config({ num_hidden_layers: "2" }), /`num_hidden_layers` is "2"/);
 test("heads that share no keys", refused, config({ num_key_value_heads: 3 }), /`num_key_value_heads` is 3/);
@@ -114,7 +114,7 @@ test(
 test("segment size 0", refused, armt({ segment_size: 0 }), /`segment_size` is 0, expected an integer from 1/);
 test("fractional segment size", refused, armt({ segment_size: 1.5 }), /`segment_size` is 1\.5/);
 test("unknown alignment", refused, armt({ segment_alignment: "top" }), /`segment_alignment` is "top"/);
-test("learned positions", refused, armt({ wrap_pos: true }), /`wrap_pos` is true/);
+test("learned positions", refused, armt({ wrap_pos: true }), /`wrap_pos` is true, but a llama base has no learned/);
 test("sink row", refused, armt({ use_sink: true }), /`use_sink` asks for a sink row/);
 test("sliding window", refused, armt({ sliding_window: true }), /`sliding_window` asks for a sliding window/);
 test("adaptive computation", refused, armt({ act_on: true }), /`act_on` asks for adaptive computation/);

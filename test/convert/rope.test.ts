@@ -1,28 +1,53 @@
 import test from "ava";
+import { type FamilyName, families } from "../../src/convert/families.js";
 import { llama3FrequencyDivisors, parseRope } from "../../src/convert/rope.js";
 import { JsonFile } from "../../src/util/json-file.js";
 import { parseStrictJsonObject } from "../../src/util/strict-json.js";
 
-const rope = (config: object) => parseRope(new JsonFile("config.json", parseStrictJsonObject(JSON.stringify(config))));
+const rope = (config: object, family: FamilyName = "llama") =>
+    parseRope(new JsonFile("config.json", parseStrictJsonObject(JSON.stringify(config))), families[family], 64);
 const llama3 = { factor: 32, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 };
 const parsed = { type: "llama3", factor: 32, lowFreqFactor: 1, highFreqFactor: 4, originalContext: 8192 } as const;
 
 test("both generations of config files are read", (t) => {
-    t.deepEqual(rope({}), { theta: 10_000, scaling: undefined });
-    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: null }), { theta: 5e5, scaling: undefined });
-    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: { type: "linear", factor: 2 } }), {
+    t.deepEqual(rope({}), { theta: 10_000, dimensions: 64, scaling: undefined, local: undefined });
+    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: null }), {
         theta: 5e5,
-        scaling: { type: "linear", factor: 2 }
+        dimensions: 64,
+        scaling: undefined,
+        local: undefined
+    });
+    t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: { type: "linear", factor: 2 }, local: undefined }), {
+        theta: 5e5,
+        dimensions: 64,
+        scaling: { type: "linear", factor: 2 },
+        local: undefined
     });
     t.deepEqual(rope({ rope_theta: 5e5, rope_scaling: { rope_type: "llama3", ...llama3 } }), {
         theta: 5e5,
-        scaling: parsed
+        dimensions: 64,
+        scaling: parsed,
+        local: undefined
     });
-    t.deepEqual(rope({ rope_parameters: { rope_theta: 7, rope_type: "default" } }), { theta: 7, scaling: undefined });
+    t.deepEqual(rope({ rope_parameters: { rope_theta: 7, rope_type: "default" } }), {
+        theta: 7,
+        dimensions: 64,
+        scaling: undefined,
+        local: undefined
+    });
     t.deepEqual(rope({ rope_parameters: { rope_theta: 7, rope_type: "llama3", ...llama3 } }), {
         theta: 7,
-        scaling: parsed
+        dimensions: 64,
+        scaling: parsed,
+        local: undefined
     });
+});
+
+test("the part of a head that is turned has a key of its own in some families", (t) => {
+    t.is(rope({}, "gpt_neox").dimensions, 16);
+    t.like(rope({ rotary_pct: 0.5, rotary_emb_base: 9 }, "gpt_neox"), { dimensions: 32, theta: 9 });
+    t.is(rope({ rope_parameters: { rope_theta: 9, partial_rotary_factor: 1 } }, "gpt_neox").dimensions, 64);
+    t.is(rope({ partial_rotary_factor: 0.75 }, "phi3").dimensions, 48);
 });
 
 test("what can't be reproduced is refused by name", (t) => {

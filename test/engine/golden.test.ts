@@ -9,7 +9,7 @@ import {
     readMemories,
     withSequence
 } from "../helpers/contexts.js";
-import { goldenNames, goldenOrSkip } from "../helpers/golden.js";
+import { goldenNames, goldenOrSkip, madeGoldenNames, readMadeGolden } from "../helpers/golden.js";
 
 const LOGIT_TOLERANCE = 5e-4 * gpuSlack;
 
@@ -38,6 +38,26 @@ for (const name of goldenNames) {
             await withSequence(model, { schedule, segmentOverflow: "extend" }, async (sequence) => {
                 t.deepEqual(await generateGreedy(sequence, golden.ids, 24), golden.generated);
             });
+        });
+    }
+}
+
+for (const name of madeGoldenNames) {
+    for (const schedule of ["sequential", "diagonal"] as const) {
+        test(`engine gives the logits and memories of transformers' layers, ${name}, ${schedule}`, async (t) => {
+            const golden = await readMadeGolden(name);
+            const { model, reference } = await loadCheckpoint(t, golden.folder);
+            const size = reference.segmentSize;
+            for (const batchSize of [1, 7, size, size + 3, golden.ids.length]) {
+                const maxCells = reference.layers.length;
+                await withSequence(model, { schedule, batchSize, maxCells }, async (sequence) => {
+                    const what = `batch size ${batchSize}:`;
+                    const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: `${what} logits` };
+                    assertClose(t, await readLogits(sequence, golden.ids), golden.logits, close);
+                    await sequence.armt!.closeSegment();
+                    assertMemories(t, await readMemories(sequence), golden.memories, reference, what);
+                });
+            }
         });
     }
 }

@@ -5,7 +5,7 @@ import { validateArmtModel } from "../../src/gguf/armt-model.js";
 import { describeGguf } from "../../src/gguf/describe.js";
 import { openGguf } from "../../src/gguf/reader.js";
 import { type GgmlType, ggmlType, tensorByteLength } from "../../src/gguf/types.js";
-import { type GgufWriteValue, writeGguf } from "../../src/gguf/writer.js";
+import { booleanArray, type GgufWriteValue, writeGguf } from "../../src/gguf/writer.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
@@ -47,7 +47,14 @@ test("facts of a converted model are read", async (t) => {
         headCountKv: 2,
         headSize: 8
     });
-    t.like(facts, { segmentSize: 16, segmentAlignment: "left", ropeLinearFactor: 1 });
+    t.like(facts, { segmentSize: 16, segmentAlignment: "left", norm: "rms", activation: "silu", gated: true });
+    t.deepEqual(facts.positions, {
+        type: "rope",
+        dimensions: 8,
+        freqBase: 10_000,
+        linearFactor: 1,
+        localFreqBase: undefined
+    });
     t.like(facts.memory, {
         tokenCount: 8,
         keyLength: 8,
@@ -110,19 +117,39 @@ const setText = (name: string, value: string) => setKey(name, { type: "STRING", 
 const setTensor = (name: string, type: GgmlType, shape: number[]) => (model: Model) =>
     model.tensors.set(name, { type, shape });
 
+const setLocal = (layers: boolean[]) => setKey("armt.rope.local_layers", booleanArray(layers));
+
 test("other model", refused, setText("general.architecture", "llama"), /it is a "llama" model/);
 test("future format", refused, setCount("armt.format_version", 2), /"armt\.format_version" is 2, expected 1/);
 test("unknown armt key", refused, setCount("armt.sink", 1), /unknown key "armt\.sink"/);
 test("segment size 0", refused, setCount("armt.segment_size", 0), /"armt\.segment_size" is 0/);
 test("key of another type", refused, setText("armt.segment_size", "8"), /is STRING, expected UINT32/);
 test("unknown alignment", refused, setText("armt.segment_alignment", "top"), /"top", expected left, right, center/);
-test("unknown base", refused, setText("armt.base_architecture", "gpt2"), /"gpt2", expected llama, mistral/);
+test("unknown base", refused, setText("armt.base_architecture", "gpt3"), /"gpt3", expected gemma3_text, gpt2/);
 test("bad fingerprint", refused, setText("armt.fingerprint", "00"), /64 hex digits/);
 test(
     "infinite RoPE base",
     refused,
     setKey("armt.rope.freq_base", { type: "FLOAT32", value: Infinity }),
     /a positive number/
+);
+test("unknown activation", refused, setText("armt.activation", "relu"), /"relu", expected silu, gelu, gelu_tanh/);
+test(
+    "no gate, but its weights",
+    refused,
+    setKey("armt.feed_forward_gated", { type: "BOOL", value: false }),
+    /ffn_up\.weight" is \[32, 128, 3\], expected \[32, 64, 3\]/
+);
+test("RoPE and learned positions", refused, setCount("armt.position_count", 64), /unknown key "armt\.rope\./);
+test("window below a segment", refused, setCount("armt.attention.sliding_window", 20), /is 16, expected 12 at most/);
+test("odd part of a head", refused, setCount("armt.rope.dimension_count", 3), /is 3, expected an even number up to 8/);
+test("local layers of another model", refused, setLocal([true]), /local_layers" has 1 entries, expected 3/);
+test("local layers without a base", refused, setLocal([true, false, true]), /local_freq_base" is missing/);
+test(
+    "norms of Q without those of K",
+    refused,
+    setTensor("blk.0.attn_q_norm.weight", "F32", [8, 3]),
+    /k_norm\.weight" is/
 );
 test("unknown RoPE scaling", refused, setText("armt.rope.scaling.type", "yarn"), /"yarn", expected "linear"/);
 test("heads that share no keys", refused, setCount("armt.attention.head_count_kv", 3), /a divisor of 4 heads/);

@@ -20,12 +20,16 @@ export function applyLinear({ weight, bias, inputs, outputs }: Linear, x: Float6
     return result;
 }
 
-/** x / rms(x) * weight */
-export function rmsNorm(x: Float64Array, weight: Float64Array, epsilon: number): Float64Array {
+/** A norm's weights in float64; with a bias it is a LayerNorm, else an RMS norm. */
+export type Norm = { weight: Float64Array; bias?: Float64Array; epsilon: number };
+
+/** x / rms(x) * weight, or (x - mean(x)) / deviation(x) * weight + bias */
+export function applyNorm({ weight, bias, epsilon }: Norm, x: Float64Array): Float64Array {
+    const mean = bias === undefined ? 0 : x.reduce((sum, value) => sum + value, 0) / x.length;
     let squares = 0;
-    for (const value of x) squares += value * value;
+    for (const value of x) squares += (value - mean) ** 2;
     const scale = 1 / Math.sqrt(squares / x.length + epsilon);
-    return x.map((value, i) => value * scale * weight[i]!);
+    return x.map((value, i) => (value - mean) * scale * weight[i]! + (bias === undefined ? 0 : bias[i]!));
 }
 
 /** Adds `x` to `target` in place. */

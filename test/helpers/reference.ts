@@ -1,13 +1,13 @@
 import { type AssociativeMemory, emptyMemory, features, recall, write } from "./associative-memory.js";
 import type { Alignment, ReferenceLayer, ReferenceModel } from "./checkpoint.js";
-import { addTo, applyLinear, argmax, rmsNorm } from "./linear.js";
+import { addTo, applyLinear, applyNorm, argmax, type Norm } from "./linear.js";
 import { ropeFrequencies, rotate } from "./rope.js";
 
 /** Keys and values of one layer's rows in the open segment, each row [Hkv * headDim]. */
 type RowCache = { keys: Float64Array[]; values: Float64Array[] };
 
 /**
- * One sequence of an ARMT model on a LLaMA base, computed in float64, row after row, exactly as the paper states it
+ * One sequence of an ARMT model, computed in float64, row after row, exactly as the paper states it
  * (arXiv 2407.04841): the truth that the engine is held against.
  */
 export class ReferenceSequence {
@@ -15,36 +15,52 @@ export class ReferenceSequence {
     /** Tokens in the open segment. */
     public openLength = 0;
     private segmentsClosed = 0;
+    /** Rows of the segment before it are hidden. */
+    private firstVisible = 0;
     private caches: RowCache[] = [];
-    private readonly frequencies: Float64Array;
+    private readonly frequencies: readonly Float64Array[];
 
     constructor(private readonly model: ReferenceModel) {
         this.memories = model.layers.map(() => emptyMemory(model));
-        this.frequencies = ropeFrequencies(model.rope, model.headDim);
+        this.frequencies = model.layers.map(({ rope }) =>
+            rope ? ropeFrequencies(rope, model.rotaryDim) : new Float64Array()
+        );
         this.clearCaches();
     }
 
     /** Takes tokens into the open segment, however long it becomes. @returns logits [n, V] */
     public append(ids: readonly number[]): Float64Array {
-        const { hidden, vocab, embedding, norm, epsilon, output } = this.model;
-        const rows = ids.map((id) => embedding.slice(id * hidden, (id + 1) * hidden));
+        const { hidden, vocab, embedding, embeddingScale, norm, output } = this.model;
+        const rows = ids.map((id) => embedding.slice(id * hidden, (id + 1) * hidden).map((x) => x * embeddingScale));
+        for (const [i, row] of rows.entries()) this.addPosition(row, this.openLength + i);
         this.runLayers(rows);
         this.openLength += ids.length;
         const logits = new Float64Array(ids.length * vocab);
-        for (const [i, row] of rows.entries()) logits.set(applyLinear(output, rmsNorm(row, norm, epsilon)), i * vocab);
+        for (const [i, row] of rows.entries()) logits.set(applyLinear(output, applyNorm(norm, row)), i * vocab);
         return logits;
     }
 
     /** Runs the memory rows after the open segment, writes them, and opens the next segment. */
     public close(): void {
-        const { hidden, memTokens, memory } = this.model;
+        const { hidden, memTokens, memory, positions } = this.model;
+        const first = positions?.wrapped === true ? positions.table.length / hidden - memTokens : this.openLength;
         const rows = Array.from({ length: memTokens }, (_, i) => memory.slice(i * hidden, (i + 1) * hidden));
+        for (const [i, row] of rows.entries()) this.addPosition(row, first + i);
         const written: AssociativeMemory[] = [];
+        if (this.model.splitsMemory) this.firstVisible = this.openLength;
         this.runLayers(rows, (layer, il) => written.push(this.written(layer, il, rows)));
         this.memories = written;
         this.segmentsClosed++;
         this.openLength = 0;
+        this.firstVisible = 0;
         this.clearCaches();
+    }
+
+    private addPosition(row: Float64Array, position: number): void {
+        const { hidden, positions } = this.model;
+        if (positions === undefined) return;
+        if ((position + 1) * hidden > positions.table.length) throw new Error(`no position ${position}`);
+        addTo(row, positions.table.subarray(position * hidden, (position + 1) * hidden));
     }
 
     /** Rows go through all layers in place. */
@@ -52,8 +68,9 @@ export class ReferenceSequence {
         for (const [il, layer] of this.model.layers.entries()) {
             for (const row of rows) {
                 if (this.segmentsClosed > 0) this.read(layer, il, row);
-                this.attend(layer, this.caches[il]!, row);
-                this.feedForward(layer, row);
+                const input = layer.parallel ? row.slice() : row;
+                this.attend(layer, il, row);
+                this.feedForward(layer, row, input);
             }
             afterLayer?.(layer, il);
         }
@@ -73,14 +90,15 @@ export class ReferenceSequence {
         return write(this.memories[il]!, writes, this.segmentsClosed === 0, this.model);
     }
 
-    private attend(layer: ReferenceLayer, { keys, values }: RowCache, row: Float64Array): void {
-        const { heads, kvHeads, headDim, epsilon } = this.model;
-        const x = rmsNorm(row, layer.attentionNorm, epsilon);
+    private attend(layer: ReferenceLayer, il: number, row: Float64Array): void {
+        const { heads, kvHeads, headDim, attentionScale } = this.model;
+        const { keys, values } = this.caches[il]!;
+        const x = applyNorm(layer.attentionNorm, row);
         const position = keys.length;
-        const query = applyLinear(layer.q, x);
-        const key = applyLinear(layer.k, x);
-        rotate(query, position, this.frequencies);
-        rotate(key, position, this.frequencies);
+        const query = normHeads(applyLinear(layer.q, x), layer.qNorm, headDim);
+        const key = normHeads(applyLinear(layer.k, x), layer.kNorm, headDim);
+        rotate(query, position, this.frequencies[il]!, headDim);
+        rotate(key, position, this.frequencies[il]!, headDim);
         keys.push(key);
         values.push(applyLinear(layer.v, x));
 
@@ -88,10 +106,11 @@ export class ReferenceSequence {
         for (let head = 0; head < heads; head++) {
             const q = head * headDim;
             const kv = Math.floor(head / (heads / kvHeads)) * headDim;
-            const scores = keys.map((k) => {
+            const scores = keys.map((k, j) => {
+                if (j < this.firstVisible) return -Infinity;
                 let sum = 0;
                 for (let i = 0; i < headDim; i++) sum += query[q + i]! * k[kv + i]!;
-                return sum / Math.sqrt(headDim);
+                return sum * attentionScale;
             });
             const largest = scores.reduce((a, b) => Math.max(a, b));
             const weights = scores.map((score) => Math.exp(score - largest));
@@ -99,19 +118,34 @@ export class ReferenceSequence {
             for (const [j, weight] of weights.entries())
                 for (let i = 0; i < headDim; i++) mixed[q + i]! += (weight / total) * values[j]![kv + i]!;
         }
-        addTo(row, applyLinear(layer.o, mixed));
+        const output = applyLinear(layer.o, mixed);
+        addTo(row, layer.attentionPostNorm === undefined ? output : applyNorm(layer.attentionPostNorm, output));
     }
 
-    private feedForward(layer: ReferenceLayer, row: Float64Array): void {
-        const x = rmsNorm(row, layer.ffnNorm, this.model.epsilon);
+    private feedForward(layer: ReferenceLayer, row: Float64Array, input: Float64Array): void {
+        const { activation } = this.model;
+        const x = applyNorm(layer.ffnNorm, input);
         const up = applyLinear(layer.up, x);
-        const gated = applyLinear(layer.gate, x).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!);
-        addTo(row, applyLinear(layer.down, gated));
+        const inner =
+            layer.gate === undefined
+                ? up.map(activation)
+                : applyLinear(layer.gate, x).map((g, i) => activation(g) * up[i]!);
+        const output = applyLinear(layer.down, inner);
+        addTo(row, layer.ffnPostNorm === undefined ? output : applyNorm(layer.ffnPostNorm, output));
     }
 
     private clearCaches(): void {
         this.caches = this.model.layers.map(() => ({ keys: [], values: [] }));
     }
+}
+
+/** Each head of a row normalized apart. */
+function normHeads(row: Float64Array, norm: Norm | undefined, headDim: number): Float64Array {
+    if (norm === undefined) return row;
+    const result = new Float64Array(row.length);
+    for (let head = 0; head < row.length; head += headDim)
+        result.set(applyNorm(norm, row.subarray(head, head + headDim)), head);
+    return result;
 }
 
 export type ReferenceOptions = {

@@ -11,11 +11,11 @@ export type RopeConfig =
           originalMaxPositions: number;
       };
 
-/** Radians a position for each of the headDim / 2 pairs. */
-export function ropeFrequencies(rope: RopeConfig, headDim: number): Float64Array {
-    const frequencies = new Float64Array(headDim / 2);
+/** Radians a position for each of the rotaryDim / 2 pairs. */
+export function ropeFrequencies(rope: RopeConfig, rotaryDim: number): Float64Array {
+    const frequencies = new Float64Array(rotaryDim / 2);
     for (let i = 0; i < frequencies.length; i++) {
-        const frequency = rope.theta ** (-(2 * i) / headDim);
+        const frequency = rope.theta ** (-(2 * i) / rotaryDim);
         if (rope.type === "default") frequencies[i] = frequency;
         else if (rope.type === "linear") frequencies[i] = frequency / rope.factor;
         else frequencies[i] = llama3Frequency(frequency, rope);
@@ -32,10 +32,10 @@ function llama3Frequency(frequency: number, rope: RopeConfig & { type: "llama3" 
     return ((1 - share) * frequency) / rope.factor + share * frequency;
 }
 
-/** Rotates every head of a row in place; element i of a head pairs with i + headDim / 2. */
-export function rotate(row: Float64Array, position: number, frequencies: Float64Array): void {
+/** Rotates the start of every head of a row in place; element i pairs with i + rotaryDim / 2. */
+export function rotate(row: Float64Array, position: number, frequencies: Float64Array, headDim: number): void {
     const half = frequencies.length;
-    for (let head = 0; head < row.length; head += 2 * half) {
+    for (let head = 0; head < row.length; head += headDim) {
         for (let i = 0; i < half; i++) {
             const angle = position * frequencies[i]!;
             const a = row[head + i]!;

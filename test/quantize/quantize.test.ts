@@ -138,3 +138,23 @@ async function bestTokens(model: string, ids: string, schedule: string): Promise
     if (code !== 0) throw new Error(stderr);
     return JSON.parse(stdout).tokens;
 }
+
+test("norms, biases and position tables of every family keep their types", async (t) => {
+    const folder = temporaryFolder(t);
+    const at = (name: string) => path.join(folder, name);
+    for (const family of ["gemma3_text", "gpt2", "gpt_neox", "qwen3"] as const) {
+        const sizes = { hidden: 256, headDim: 64, heads: 4, layers: 3 };
+        await makeTinyCheckpoint(at(family), { family, ...sizes });
+        await convertCheckpoint({ checkpoint: at(family), output: at("f16.gguf"), outType: "f16", overwrite: true });
+        await quantizeModel({ input: at("f16.gguf"), output: at("q.gguf"), mixture: "q4_k_m", overwrite: true });
+        await validateArmtModel(at("q.gguf"));
+        const file = await openGguf(at("q.gguf"));
+        t.teardown(() => file.close());
+        const names = [...file.tensors.keys()];
+        t.true(names.some((name) => /_norm\.bias$|_[qk]_norm\.weight$/.test(name)));
+        for (const [name, { type }] of file.tensors)
+            if (/norm|bias/.test(name)) t.is(type.name, "F32", `${family}: ${name}`);
+        t.is(file.tensors.get("position_embd.weight")?.type.name, family === "gpt2" ? "F16" : undefined);
+        t.is(file.tensors.get("blk.0.attn_qkv.weight")?.type.name, "Q5_K");
+    }
+});

@@ -19,6 +19,8 @@ type ConvertArguments = {
     useDenom?: boolean;
     correction?: boolean;
     gating?: boolean;
+    wrapPos?: boolean;
+    memorySeesText?: boolean;
     vocabFrom?: string;
     tokenizer: boolean;
     pre?: string;
@@ -73,6 +75,15 @@ export const command: CommandModule<object, ConvertArguments> = {
                 describe: "Each channel has a write strength of its own [default: false]",
                 type: "boolean"
             })
+            .option("wrap-pos", {
+                describe: "GPT-2: memory tokens take the last rows of the position table [default: false]",
+                type: "boolean"
+            })
+            .option("memory-sees-text", {
+                describe:
+                    "Memory tokens attend to the text; --no-memory-sees-text: to one another only [default: true, but with wrap_pos and transformers 5 false]",
+                type: "boolean"
+            })
             .option("vocab-from", {
                 describe: "GGUF file to take the tokenizer from",
                 type: "string",
@@ -111,7 +122,9 @@ export const command: CommandModule<object, ConvertArguments> = {
                     normalizeKeys: argv.normalizeKeys,
                     useDenom: argv.useDenom,
                     correction: argv.correction,
-                    gating: argv.gating
+                    gating: argv.gating,
+                    wrapPositions: argv.wrapPos,
+                    memoryAttendsToText: argv.memorySeesText
                 },
                 vocabFrom: argv.vocabFrom,
                 tokenizer: argv.tokenizer,
