@@ -6,13 +6,16 @@ import { type Family, families } from "./families.js";
 import { Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
 
+/** What a plan needs of a weight of the checkpoint. */
+export type PlanSource = Pick<SourceTensor, "name" | "shape">;
+
 /** A tensor of the model file: parts of the checkpoint one after another, or values that are computed. */
-export type PlannedTensor = {
+export type PlannedTensor<Source extends PlanSource = SourceTensor> = {
     name: string;
     type: TargetType;
     /** ggml's order: fastest dimension first. */
     shape: number[];
-    contents: SourceTensor[] | Float32Array;
+    contents: Source[] | Float32Array;
 };
 
 /** Sizes that only the tensors' shapes give. */
@@ -25,14 +28,14 @@ type Precision = "out" | "memory" | "full";
  * Plans the tensors of docs/model-file.md: which parts of the checkpoint each takes, in which order and type.
  * @throws {ArmtError} that names a missing, unknown or misshapen tensor
  */
-export class LayoutPlan {
-    public readonly tensors: PlannedTensor[] = [];
+export class LayoutPlan<Source extends PlanSource = SourceTensor> {
+    public readonly tensors: PlannedTensor<Source>[] = [];
     public readonly sizes: MemorySizes;
     private readonly used = new Set<string>();
     private readonly family: Family;
 
     constructor(
-        private readonly sources: ReadonlyMap<string, SourceTensor>,
+        private readonly sources: ReadonlyMap<string, Source>,
         private readonly base: BaseConfig,
         private readonly armt: ArmtConfig,
         private readonly outType: TargetType
@@ -181,7 +184,7 @@ export class LayoutPlan {
         this.add(`blk.0.${kind}`, precision, [...columns, rows, layerCount], layers.flat());
     }
 
-    private add(name: string, precision: Precision, shape: number[], contents: SourceTensor[]): void {
+    private add(name: string, precision: Precision, shape: number[], contents: Source[]): void {
         this.tensors.push({ name, type: this.typeFor(precision, shape[0]!), shape, contents });
     }
 
@@ -191,7 +194,7 @@ export class LayoutPlan {
         return precision === "out" && row % Q8_0_BLOCK === 0 ? "Q8_0" : "F16";
     }
 
-    private take(canonical: string, expected: readonly number[]): SourceTensor {
+    private take(canonical: string, expected: readonly number[]): Source {
         const tensor = this.source(canonical);
         if (tensor.shape.join() !== expected.join())
             throw new ArmtError(
@@ -201,7 +204,7 @@ export class LayoutPlan {
         return tensor;
     }
 
-    private source(canonical: string): SourceTensor {
+    private source(canonical: string): Source {
         const tensor = this.sources.get(canonical);
         if (tensor === undefined)
             throw new ArmtError(`the checkpoint has no tensor ${quote(canonical)} under any of its names`);
