@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     serve: () => import("./commands/serve.js"),
     read: () => import("./commands/read.js"),
     ask: () => import("./commands/ask.js"),
+    bench: () => import("./commands/bench.js"),
     eval: () => import("./commands/eval.js"),
     logits: () => import("./commands/logits.js"),
     doctor: () => import("./commands/doctor.js"),

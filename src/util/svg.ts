@@ -35,7 +35,12 @@ export function escapeMarkup(text: string): string {
 /** One line of a chart. */
 export interface ChartLine {
     readonly name: string;
-    readonly points: readonly { readonly x: number; readonly y: number; readonly low?: number; readonly high?: number }[];
+    readonly points: readonly {
+        readonly x: number;
+        readonly y: number;
+        readonly low?: number;
+        readonly high?: number;
+    }[];
     readonly colour: string;
     readonly dash?: string;
 }
