@@ -43,8 +43,8 @@ test("the same shape gives the same bytes", async (t) => {
 test("the plain file computes what the ARMT model computes before there is a memory", async (t) => {
     // the kernels of q8_0 round the activations, in blocks of their own
     for (const [type, tolerance] of [
-        ["f16", 2e-3],
-        ["q8_0", 1e-2]
+        ["f16", 1e-2],
+        ["q8_0", 5e-2]
     ] as const) {
         const armt = await makeModel(t, type);
         const plain = path.join(temporaryFolder(t), "plain.gguf");
@@ -66,10 +66,10 @@ test("the plain file computes what the ARMT model computes before there is a mem
         const [ours, theirs] = distributions;
         t.is(ours!.length, ids.length);
         for (const [i, map] of ours!.entries()) {
-            for (const [token, probability] of map) {
-                const difference = Math.abs(probability - theirs![i]!.get(token)!);
-                t.true(difference < tolerance, `${type}, row ${i}, token ${token}: ${difference}`);
-            }
+            // half the sum of differences: 0 for the same distribution, 1 for distributions that share nothing
+            const distance =
+                [...map].reduce((sum, [token, value]) => sum + Math.abs(value - theirs![i]!.get(token)!), 0) / 2;
+            t.true(distance < tolerance, `${type}, row ${i}: ${distance}`);
         }
     }
 });
