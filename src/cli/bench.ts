@@ -34,7 +34,8 @@ const fewRuns = 5;
 
 /** Measures, and writes a table, a JSON file and a plot. Interrupted, it leaves a file that `--resume` goes on from. */
 export async function bench(options: BenchOptions, signal: AbortSignal, output: Writable): Promise<void> {
-    if (options.resume && options.force) throw new UsageError("--resume keeps the JSON file, --force replaces it; give one");
+    if (options.resume && options.force)
+        throw new UsageError("--resume keeps the JSON file, --force replaces it; give one");
     const settings = settingsOf(options);
     const { json, resume, force } = options;
     const plot = options.plot ?? path.format({ ...path.parse(json), base: undefined, ext: ".svg" });
