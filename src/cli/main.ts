@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     read: () => import("./commands/read.js"),
     ask: () => import("./commands/ask.js"),
     bench: () => import("./commands/bench.js"),
+    trace: () => import("./commands/trace.js"),
     eval: () => import("./commands/eval.js"),
     logits: () => import("./commands/logits.js"),
     doctor: () => import("./commands/doctor.js"),
