@@ -41,7 +41,9 @@ interface Case {
     readonly name: CaseName;
     readonly worker: BenchWorker;
     readonly milliseconds: number[];
-    memory?: MemoryUse;
+    peakResident: number;
+    /** Taken before the next case's process starts, since the device does not tell whose its memory is. */
+    readonly device: number | undefined;
     graphs?: GraphCounts;
 }
 
@@ -54,14 +56,19 @@ class Cases {
     async add(
         name: CaseName,
         options: WorkerOptions,
-        warmUp: (worker: BenchWorker) => Promise<unknown>
+        warmUp: (worker: BenchWorker) => Promise<{ memory: MemoryUse }>
     ): Promise<void> {
         let worker: BenchWorker | undefined;
         try {
             worker = await BenchWorker.start(name, options);
-            // at once, so that no other process takes device memory meanwhile
-            await warmUp(worker);
-            this.cases.push({ name, worker, milliseconds: [] });
+            const { memory } = await warmUp(worker);
+            this.cases.push({
+                name,
+                worker,
+                milliseconds: [],
+                peakResident: memory.peakResident,
+                device: memory.device
+            });
         } catch (error) {
             await worker?.stop();
             if (name !== "stock" || isAbort(error)) throw error;
@@ -79,14 +86,14 @@ class Cases {
     }
 
     results(tokens: number, floor?: (name: CaseName) => readonly number[]): MeasuredCase[] {
-        return this.cases.map(({ name, milliseconds, memory, graphs }) => {
+        return this.cases.map(({ name, milliseconds, peakResident, device, graphs }) => {
             const summary = summarize(milliseconds);
             return {
                 name,
                 milliseconds: summary,
                 tokensPerSecond: (1000 * tokens) / summary.median,
-                peakBytes: memory!.peakResident,
-                ...(memory?.device === undefined ? {} : { deviceBytes: memory.device }),
+                peakBytes: peakResident,
+                ...(device === undefined ? {} : { deviceBytes: device }),
                 ...(graphs === undefined ? {} : { graphs }),
                 ...(floor === undefined ? {} : { overFloor: ratios(milliseconds, floor(name)) })
             };
@@ -152,7 +159,7 @@ export async function measurePrompt(
             for (const one of cases.inRound(Math.max(0, round))) {
                 const reply = await one.worker.ask({ kind: "prompt", tokens }, signal);
                 if (round >= 0) one.milliseconds.push(reply.milliseconds);
-                one.memory = reply.memory;
+                one.peakResident = reply.memory.peakResident;
                 one.graphs = reply.graphs;
                 onStep();
             }
@@ -213,7 +220,7 @@ export async function measureDecode(
             for (const one of cases.inRound(Math.max(0, round))) {
                 const reply = await ask(one.worker, one.name);
                 if (round >= 0) one.milliseconds.push(reply.milliseconds);
-                one.memory = reply.memory;
+                one.peakResident = reply.memory.peakResident;
                 onStep();
             }
         }
@@ -242,7 +249,7 @@ async function addCases(
         sequences,
         withStock
     }: { segmentSize: number; contextSize: number; sequences: number; withStock: boolean },
-    warmUp: (worker: BenchWorker, name: CaseName) => Promise<unknown>
+    warmUp: (worker: BenchWorker, name: CaseName) => Promise<{ memory: MemoryUse }>
 ): Promise<void> {
     const common = { gpu, threads };
     const shape = { vocab: facts.vocabSize, batchSize, sequences, contextSize };
@@ -273,7 +280,15 @@ function productsOf({ facts, type }: BenchModel, settings: BenchSettings, segmen
     const bytes = ((k * n) / blockSize) * blockBytes;
     const weights = Math.max(1, Math.min(blockCount, 8, Math.floor(productBytes / bytes)));
     const rows = segmentSize + memory.tokenCount;
-    const common = { type: id, k, n, rows, repeats: 3, threads: settings.threads, gpu: settings.gpu !== false };
+    const common = {
+        type: id,
+        k,
+        n,
+        rows,
+        repeats: settings.gpu === false ? 3 : 20,
+        threads: settings.threads,
+        gpu: settings.gpu !== false
+    };
     const one = { ...common, batch: 1, copies: weights };
     return weights === 1 ? [one] : [one, { ...common, batch: weights, copies: 1 }];
 }

@@ -5,7 +5,7 @@ import { type GgufFile, openGguf } from "../gguf/reader.js";
 import type { GgufTensorInfo } from "../gguf/types.js";
 import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../gguf/writer.js";
 import { ArmtError, quote } from "../util/errors.js";
-import { byteTokenizer } from "./synthetic.js";
+import { byteTokenizer, byteTokenizerSize } from "./synthetic.js";
 
 /** llama.cpp's architecture of a family's plain models, and whether its RoPE turns neighbours, for which rows are permuted. */
 const architectures: Readonly<Record<string, { name: string; neighbours: boolean }>> = {
@@ -38,9 +38,12 @@ export async function writePlainGguf(model: string, output: string): Promise<voi
             throw new ArmtError(
                 `${quote(model)} has a base model of the family ${quote(facts.baseArchitecture)}, which cannot be written as a plain file; measure without it (--no-stock)`
             );
-        const tokenizer = file.metadata.has("tokenizer.ggml.tokens")
-            ? await copyTokenizer(model, facts.vocabSize)
-            : byteTokenizer(facts.vocabSize);
+        const hasTokenizer = file.metadata.has("tokenizer.ggml.tokens");
+        if (!hasTokenizer && facts.vocabSize < byteTokenizerSize)
+            throw new ArmtError(
+                `${quote(model)} has no tokenizer, and its vocabulary of ${facts.vocabSize} has no room for one of bytes, without which stock llama.cpp does not run; measure without it (--no-stock)`
+            );
+        const tokenizer = hasTokenizer ? await copyTokenizer(model, facts.vocabSize) : byteTokenizer(facts.vocabSize);
         const metadata = new Map([...plainKeys(file, facts, architecture.name), ...tokenizer]);
         await writeGguf(output, { metadata, tensors: plainTensors(file, facts, architecture.neighbours) });
     } finally {

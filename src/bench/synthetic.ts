@@ -182,6 +182,9 @@ async function encodePool(type: GgmlType, values: Float32Array): Promise<Uint8Ar
     return await addon.quantize(ggmlType(type).id, values, 256);
 }
 
+/** Tokens that a tokenizer of bytes has at least. */
+export const byteTokenizerSize = 3 + 256 + 1;
+
 /** A tokenizer of bytes, as large as the model's vocabulary: the published libllama ends the process without one. */
 export function byteTokenizer(vocab: number): Map<string, GgufWriteValue> {
     const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);

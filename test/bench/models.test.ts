@@ -7,6 +7,8 @@ import { type WeightType, writeSyntheticModel } from "../../src/bench/synthetic.
 import { validateArmtModel } from "../../src/gguf/armt-model.js";
 import { fileDigest } from "../../src/gguf/fingerprint.js";
 import { openGguf } from "../../src/gguf/reader.js";
+import { quantizeModel } from "../../src/quantize/quantize.js";
+import { loadTiny } from "../helpers/contexts.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
 async function makeModel(t: ExecutionContext, type: WeightType): Promise<string> {
@@ -81,3 +83,31 @@ async function probabilities(sequence: LlamaContextSequence, ids: Token[]): Prom
     );
     return result.map((entry) => entry!.next.probabilities!);
 }
+
+test("a model that stock cannot run is refused by what it lacks", async (t) => {
+    const { file } = await loadTiny(t);
+    await t.throwsAsync(writePlainGguf(file, path.join(temporaryFolder(t), "plain.gguf")), {
+        message: /has no tokenizer, and its vocabulary of 96 has no room.*--no-stock/
+    });
+});
+
+test("the plain file of a quantized mixture has its layers from the right stacks", async (t) => {
+    const folder = temporaryFolder(t);
+    const armt = await makeModel(t, "bf16");
+    const mixed = path.join(folder, "mixed.gguf");
+    await quantizeModel({ input: armt, output: mixed, mixture: "q4_k_m" });
+    const plain = path.join(folder, "plain.gguf");
+    await writePlainGguf(mixed, plain);
+    const [from, to] = [await openGguf(mixed), await openGguf(plain)];
+    t.teardown(async () => Promise.all([from.close(), to.close()]));
+    for (let layer = 0; layer < 2; layer++) {
+        const stack = [layer, 0].map((first) => `blk.${first}.ffn_down.weight`).find((name) => from.tensors.has(name))!;
+        const bytes = to.tensors.get(`blk.${layer}.ffn_down.weight`)!.byteLength;
+        const start = stack.startsWith(`blk.${layer}.`) ? 0 : layer * bytes;
+        t.is(to.tensors.get(`blk.${layer}.ffn_down.weight`)!.type.name, from.tensors.get(stack)!.type.name);
+        t.deepEqual(
+            await to.readTensor(`blk.${layer}.ffn_down.weight`),
+            await from.readTensor(stack, start, start + bytes)
+        );
+    }
+});

@@ -103,10 +103,10 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         if (command.includes(namedAddress) && this.server === undefined)
             this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
         // how much these read and ask changes nothing but the time, so the test's own amounts are put in the place of the page's
-        const amounts = /\barmt (demo|eval recall)\b/.test(command)
+        const amounts = /\barmt (demo|eval recall|trace)\b/.test(command)
             ? / --(tokens|facts|questions|lengths) \S+/g
-            : /\barmt (bench|trace)\b/.test(command)
-              ? / (--(tokens|lengths|segments|runs|synthetic|layers|type)|-m) \S+/g
+            : /\barmt bench\b/.test(command)
+              ? / (--(lengths|segments|runs|synthetic|layers|type|gpu|stock-limit)|-m) \S+/g
               : /(?!)/g;
         const text = command
             .replaceAll(amounts, "")
