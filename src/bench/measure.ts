@@ -22,7 +22,6 @@ export interface MeasureHooks {
     signal: AbortSignal;
     /** Called after each case of a round, the first, uncounted round included. */
     onStep: () => void;
-    onDevice: (name: string) => void;
 }
 
 /** Rounds before those that count: caches, clocks, and kernels that are compiled when first used. */
@@ -52,6 +51,8 @@ class Cases {
     readonly cases: Case[] = [];
     readonly failures: { name: CaseName; reason: string }[] = [];
 
+    constructor(private readonly signal: AbortSignal) {}
+
     /** A failure of stock is a result, as out of memory is; without ARMT there is nothing to compare. */
     async add(
         name: CaseName,
@@ -71,7 +72,7 @@ class Cases {
             });
         } catch (error) {
             await worker?.stop();
-            if (name !== "stock" || isAbort(error)) throw error;
+            if (name !== "stock" || this.signal.aborted) throw error;
             this.failures.push({ name, reason: (error as Error).message });
         }
     }
@@ -129,15 +130,14 @@ export async function measurePrompt(
     model: BenchModel,
     settings: BenchSettings,
     { tokens, segmentSize }: { tokens: number; segmentSize: number },
-    { signal, onStep, onDevice }: MeasureHooks
+    { signal, onStep }: MeasureHooks
 ): Promise<PromptGroup> {
-    const cases = new Cases();
+    const cases = new Cases(signal);
     const { gpu, threads, runs } = settings;
     const products = await BenchWorker.start("matrix products", { gpu, threads, library: "engine" });
     const rates: number[] = [];
     let device = "";
     try {
-        onDevice(products.device);
         const withStock = settings.stockLimit === undefined || tokens <= settings.stockLimit;
         await addCases(
             cases,
@@ -201,7 +201,7 @@ export async function measureDecode(
     const kvTokens = Math.max(1, Math.floor(segmentSize / 2));
     // the open segment is not to fill
     const count = Math.max(1, Math.min(32, segmentSize - kvTokens - 1));
-    const cases = new Cases();
+    const cases = new Cases(signal);
     const ask = (worker: BenchWorker, name: CaseName) =>
         worker.ask(
             { kind: "decode", prompt: name === "stock" ? kvTokens : segmentSize + kvTokens, count, sequences },
@@ -252,10 +252,12 @@ async function addCases(
     warmUp: (worker: BenchWorker, name: CaseName) => Promise<{ memory: MemoryUse }>
 ): Promise<void> {
     const common = { gpu, threads };
-    const shape = { vocab: facts.vocabSize, batchSize, sequences, contextSize };
+    const shape = { vocab: facts.vocabSize, batchSize, sequences };
     if (plain !== undefined && withStock)
-        await cases.add("stock", { ...common, library: stockLibrary, model: { ...shape, path: plain } }, (worker) =>
-            warmUp(worker, "stock")
+        await cases.add(
+            "stock",
+            { ...common, library: stockLibrary, model: { ...shape, path: plain, contextSize } },
+            (worker) => warmUp(worker, "stock")
         );
     for (const schedule of schedules)
         await cases.add(
@@ -291,8 +293,4 @@ function productsOf({ facts, type }: BenchModel, settings: BenchSettings, segmen
     };
     const one = { ...common, batch: 1, copies: weights };
     return weights === 1 ? [one] : [one, { ...common, batch: weights, copies: 1 }];
-}
-
-function isAbort(error: unknown): boolean {
-    return error instanceof Error && error.name === "InterruptedError";
 }

@@ -82,8 +82,8 @@ export type ShapeName = keyof typeof shapes;
 
 export const shapeNames = Object.keys(shapes) as ShapeName[];
 
-/** Sizes of the associative memory where a shape says nothing else: those of published checkpoints. */
-const defaultMemory = { memTokens: 16, dMem: 64 };
+/** Sizes of the associative memory where a shape says nothing else: those of published checkpoints. Contexts have a segment size of their own. */
+const defaultMemory = { memTokens: 16, dMem: 64, segmentSize: 1024 };
 
 export interface ResolvedShape extends Omit<Shape, "memTokens"> {
     memTokens: number;
@@ -93,8 +93,8 @@ export interface ResolvedShape extends Omit<Shape, "memTokens"> {
 
 export function resolveShape(
     name: ShapeName,
-    { segmentSize, ...overrides }: { segmentSize: number; layers?: number; memTokens?: number; dMem?: number }
+    overrides: { layers?: number; memTokens?: number; segmentSize?: number } = {}
 ): ResolvedShape {
     const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
-    return { ...defaultMemory, ...shapes[name], segmentSize, ...given };
+    return { ...defaultMemory, ...shapes[name], ...given };
 }

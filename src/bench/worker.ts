@@ -15,7 +15,8 @@ export type WorkerOptions = {
     model?: {
         path: string;
         vocab: number;
-        contextSize: number;
+        /** Of a sequence; an ARMT model's has no bound. */
+        contextSize?: number;
         batchSize: number;
         sequences: number;
         /** Of an ARMT model. */

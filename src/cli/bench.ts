@@ -116,7 +116,7 @@ async function prepareModel(
         if (!existsSync(file)) {
             const bar = createProgressBar(`making ${label}`);
             try {
-                const shape = resolveShape(synthetic, { layers, memTokens, segmentSize: settings.segments[0]! });
+                const shape = resolveShape(synthetic, { layers, memTokens });
                 const onProgress = (done: number, total: number) => bar.update(done, total);
                 await writeSyntheticModel({ shape, type, output: file, signal, onProgress });
             } finally {
@@ -258,7 +258,7 @@ async function measureAll(model: BenchModel, results: BenchResults, json: string
             done += step;
             bar.update(Math.min(done, total), total);
         };
-        return { signal, onStep, onDevice: () => {}, stop: () => bar.stop() };
+        return { signal, onStep, stop: () => bar.stop() };
     };
     // a file to resume from is there from the start
     await writeResults(json, results);

@@ -93,6 +93,33 @@ test.serial("an interrupted bench leaves a file that is gone on from", async (t)
     t.is(after.groups[1].tokens, 128);
 });
 
+test.serial("generation alone is measured, with segments of any size", async (t) => {
+    const json = path.join(temporaryFolder(t), "b.json");
+    const args = ["bench", "--synthetic", "tiny", "--threads", "1", "--segments", "600", "--runs", "1", "--json", json];
+    const { code, stderr } = await runArmt([
+        ...args,
+        "--no-stock",
+        "--schedule",
+        "diagonal",
+        "--decode",
+        "--no-prompts"
+    ]);
+    t.is(code, 0, stderr);
+    const { groups } = JSON.parse(readFileSync(json, "utf8"));
+    t.deepEqual(
+        groups.map(({ kind, sequences, kvTokens, tokens }: Record<string, unknown>) => [
+            kind,
+            sequences,
+            kvTokens,
+            tokens
+        ]),
+        [
+            ["decode", 1, 300, 32],
+            ["decode", 8, 300, 32]
+        ]
+    );
+});
+
 test.serial("armt bench refuses what it cannot measure", async (t) => {
     const json = path.join(temporaryFolder(t), "b.json");
     const cases: [string[], number, RegExp][] = [
