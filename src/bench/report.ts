@@ -8,7 +8,7 @@ export function benchTable(results: BenchResults): string {
     const { device, machine, settings, model } = results;
     const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
     const parts = [
-        `${device}, ${settings.gpu === false ? `${settings.threads} threads` : settings.gpu}; ${model.name}, ${model.type}, ${model.layers} layers\n`,
+        `${device}, ${settings.gpu === false ? threadsOf(settings) : settings.gpu}; ${model.name}, ${model.type}, ${model.layers} layers\n`,
         `${versions.join(", ")}\nmedian of ${settings.runs} runs, lowest and highest in brackets\n\n`
     ];
     const prompts = results.groups.filter((group) => group.kind === "prompt");
@@ -83,6 +83,10 @@ function spread({ milliseconds: { min, max } }: MeasuredCase): string {
     return `[${formatTime(min)} ${formatTime(max)}]`;
 }
 
+function threadsOf({ threads }: BenchResults["settings"]): string {
+    return threads === 1 ? "1 thread" : `${threads} threads`;
+}
+
 /** Times faster than stock in the same rounds. */
 function ratioTo(group: PromptGroup | DecodeGroup, name: CaseName): string {
     const ratio = group.ratios.find((one) => one.name === `${name} / stock`);
@@ -94,7 +98,7 @@ export function benchPlot(results: BenchResults): string {
     const width = 720;
     const prompts = results.groups.filter((group) => group.kind === "prompt");
     const { model, device, settings } = results;
-    const of = settings.gpu === false ? `${device}, ${settings.threads} threads` : device;
+    const of = settings.gpu === false ? `${device}, ${threadsOf(settings)}` : device;
     const parts = [svgText(20, 24, `${model.name}, ${model.type}, on ${of}`, { weight: "bold", size: 14 })];
     const common = { width, height: 260, formatX: formatLength };
     const time = logChart(

@@ -73,8 +73,8 @@ export function logChart(
     const chartTop = top + 34;
     const placeY = (value: number) => round(chartTop + (1 - (Math.log2(value) - from) / (to - from)) * height);
     const parts = [svgText(left, top + 18, title, { weight: "bold" })];
-    const every = Math.max(1, Math.ceil((to - from) / 8));
-    for (let level = Math.ceil(from); level <= to; level += every) {
+    const every = to - from < 2.5 ? 0.5 : Math.ceil((to - from) / 8);
+    for (let level = Math.ceil(from / every) * every; level <= to; level += every) {
         const y = placeY(2 ** level);
         parts.push(`<line x1="${left}" x2="${width - right}" y1="${y}" y2="${y}" stroke="#d0d7de"/>`);
         parts.push(svgText(left - 8, y + 4, formatY(2 ** level), { anchor: "end" }));
@@ -94,7 +94,11 @@ export function logChart(
                 `<circle cx="${placeX(x)}" cy="${placeY(y)}" r="3.5" fill="${colour}"/>`
             );
         }
-        parts.push(svgText(left, chartTop + height + 40 + 16 * i, name, { colour }));
+        const nameY = chartTop + height + 40 + 16 * i;
+        parts.push(
+            `<line x1="${left}" x2="${left + 30}" y1="${nameY - 4}" y2="${nameY - 4}" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>`,
+            svgText(left + 38, nameY, name, { colour })
+        );
     });
     return { parts, bottom: chartTop + height + 48 + 16 * lines.length };
 }
