@@ -9,8 +9,10 @@
                 "native/addon/ArmtDecode.cpp",
                 "native/addon/ArmtLibrary.cpp",
                 "native/addon/ArmtMemory.cpp",
+                "native/addon/ArmtProducts.cpp",
                 "native/addon/ArmtQuantize.cpp",
                 "native/addon/ArmtState.cpp",
+                "native/addon/ArmtTrace.cpp",
                 "native/addon/ArmtWorker.cpp",
                 "native/addon/SharedLibrary.cpp"
             ],

@@ -16,12 +16,16 @@ import { type ArmtContextOptions, type ArmtSegmentOverflow, schedules, segmentOv
 import { ProgressReporter } from "./progress.js";
 import { planSegments } from "./segments.js";
 import { countStateTokens } from "./state-file.js";
+import { ArmtTrace } from "./trace.js";
 
 /** What node-llama-cpp says of a failed native evaluation, whatever the reason. */
 const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
 
 /** What ARMT adds to a context: `context.armt`. */
 export class ArmtContext {
+    /** The record of the engine's graph evaluations, off until it is started. */
+    readonly trace: ArmtTrace;
+
     private readonly sequences = new Map<number, WeakRef<ArmtSequence>>();
 
     /** @internal */
@@ -39,7 +43,9 @@ export class ArmtContext {
          * @internal
          */
         readonly modelPath: string
-    ) {}
+    ) {
+        this.trace = new ArmtTrace(addon, id);
+    }
 
     /** The schedule in use. */
     get schedule(): "sequential" | "diagonal" {

@@ -1,3 +1,5 @@
+import type { ArmtTraceStep } from "./trace.js";
+
 /** What the engine says about a context. */
 export interface NativeContextInfo {
     readonly schedule: number;
@@ -42,6 +44,28 @@ export interface NativeContextOptions {
     readonly maxCells: number;
 }
 
+/** A matrix product to measure: `copies` times {k, n, batch} with {k, rows, batch}. */
+export interface NativeProduct {
+    /** ggml's number of the weights' type. */
+    readonly type: number;
+    readonly k: number;
+    readonly n: number;
+    readonly rows: number;
+    readonly batch: number;
+    readonly copies: number;
+    readonly repeats: number;
+    readonly threads: number;
+    readonly gpu: boolean;
+}
+
+/** What a product took, for each kind of buffer that weights can lie in. */
+export interface NativeProductTimes {
+    readonly device: string;
+    /** Multiplications and additions of one evaluation. */
+    readonly operations: number;
+    readonly buffers: readonly { readonly buffer: string; readonly seconds: readonly number[] }[];
+}
+
 /**
  * The addon (`native/addon`). Calls with a context id work until that context is disposed. The calls that return a promise compute:
  * never beside another evaluation of the same context.
@@ -70,5 +94,8 @@ export interface ArmtAddon {
     copySequence(contextId: number, from: number, to: number): Promise<void>;
     /** Rounds float32 rows to a quantized type (ggml's number of it); `values` must not change meanwhile. */
     quantize(type: number, values: Float32Array, rowLength: number): Promise<Buffer>;
+    setTrace(contextId: number, enabled: boolean): void;
+    takeTrace(contextId: number): ArmtTraceStep[];
+    measureProducts(product: NativeProduct): Promise<NativeProductTimes>;
     lastError(contextId: number): string;
 }

@@ -25,3 +25,4 @@ export type { ArmtSnapshotSource, SnapshotHeader as ArmtSnapshotHeader } from ".
 export type { ArmtContextOptions, ArmtSchedule, ArmtSegmentOverflow } from "./options.js";
 export type { ArmtProgress } from "./progress.js";
 export type { ArmtSegmentAlignment } from "./segments.js";
+export type { ArmtTrace, ArmtTraceStep } from "./trace.js";

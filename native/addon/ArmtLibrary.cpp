@@ -94,6 +94,29 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     find_symbol(handle, "ggml_quantize_requires_imatrix", ggml_functions.quantize_requires_imatrix);
     find_symbol(handle, "ggml_quantize_chunk", ggml_functions.quantize_chunk);
     find_symbol(handle, "ggml_validate_row_data", ggml_functions.validate_row_data);
+    find_symbol(handle, "ggml_init", backend_functions.init);
+    find_symbol(handle, "ggml_free", backend_functions.free);
+    find_symbol(handle, "ggml_tensor_overhead", backend_functions.tensor_overhead);
+    find_symbol(handle, "ggml_graph_overhead", backend_functions.graph_overhead);
+    find_symbol(handle, "ggml_new_tensor_3d", backend_functions.new_tensor_3d);
+    find_symbol(handle, "ggml_mul_mat", backend_functions.mul_mat);
+    find_symbol(handle, "ggml_new_graph", backend_functions.new_graph);
+    find_symbol(handle, "ggml_build_forward_expand", backend_functions.build_forward_expand);
+    find_symbol(handle, "ggml_nbytes", backend_functions.nbytes);
+    find_symbol(handle, "ggml_backend_dev_by_type", backend_functions.dev_by_type);
+    find_symbol(handle, "ggml_backend_dev_init", backend_functions.dev_init);
+    find_symbol(handle, "ggml_backend_dev_description", backend_functions.dev_description);
+    find_symbol(handle, "ggml_backend_dev_buffer_type", backend_functions.dev_buffer_type);
+    find_symbol(handle, "ggml_backend_dev_backend_reg", backend_functions.dev_backend_reg);
+    find_symbol(handle, "ggml_backend_dev_supports_op", backend_functions.dev_supports_op);
+    find_symbol(handle, "ggml_backend_reg_get_proc_address", backend_functions.reg_get_proc_address);
+    find_symbol(handle, "ggml_backend_buft_name", backend_functions.buft_name);
+    find_symbol(handle, "ggml_backend_alloc_ctx_tensors_from_buft", backend_functions.alloc_ctx_tensors_from_buft);
+    find_symbol(handle, "ggml_backend_buffer_free", backend_functions.buffer_free);
+    find_symbol(handle, "ggml_backend_tensor_set", backend_functions.tensor_set);
+    find_symbol(handle, "ggml_backend_graph_compute", backend_functions.graph_compute);
+    find_symbol(handle, "ggml_backend_synchronize", backend_functions.synchronize);
+    find_symbol(handle, "ggml_backend_free", backend_functions.backend_free);
 }
 
 std::string ArmtLibrary::verify() const {

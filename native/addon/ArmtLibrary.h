@@ -1,6 +1,8 @@
 #pragma once
 
 #include "armt-api.h"
+#include "ggml-alloc.h"
+#include "ggml-backend.h"
 #include "ggml.h"
 #include "llama.h"
 
@@ -39,6 +41,33 @@ class ArmtLibrary {
         decltype(&ggml_validate_row_data)         validate_row_data;
     };
 
+    // The functions of ggml that compute a graph on a backend
+    struct GgmlBackend {
+        decltype(&ggml_init)                 init;
+        decltype(&ggml_free)                 free;
+        decltype(&ggml_tensor_overhead)      tensor_overhead;
+        decltype(&ggml_graph_overhead)       graph_overhead;
+        decltype(&ggml_new_tensor_3d)        new_tensor_3d;
+        decltype(&ggml_mul_mat)              mul_mat;
+        decltype(&ggml_new_graph)            new_graph;
+        decltype(&ggml_build_forward_expand) build_forward_expand;
+        decltype(&ggml_nbytes)               nbytes;
+        decltype(&ggml_backend_dev_by_type)       dev_by_type;
+        decltype(&ggml_backend_dev_init)          dev_init;
+        decltype(&ggml_backend_dev_description)   dev_description;
+        decltype(&ggml_backend_dev_buffer_type)   dev_buffer_type;
+        decltype(&ggml_backend_dev_backend_reg)   dev_backend_reg;
+        decltype(&ggml_backend_dev_supports_op)   dev_supports_op;
+        decltype(&ggml_backend_reg_get_proc_address) reg_get_proc_address;
+        decltype(&ggml_backend_buft_name)         buft_name;
+        decltype(&ggml_backend_alloc_ctx_tensors_from_buft) alloc_ctx_tensors_from_buft;
+        decltype(&ggml_backend_buffer_free)       buffer_free;
+        decltype(&ggml_backend_tensor_set)        tensor_set;
+        decltype(&ggml_backend_graph_compute)     graph_compute;
+        decltype(&ggml_backend_synchronize)       synchronize;
+        decltype(&ggml_backend_free)              backend_free;
+    };
+
     // The one library of the process. Throws std::runtime_error where it is not loaded.
     static const ArmtLibrary & get();
 
@@ -51,6 +80,7 @@ class ArmtLibrary {
     const armt_api & api() const { return *table; }
     const Llama & llama() const { return functions; }
     const Ggml & ggml() const { return ggml_functions; }
+    const GgmlBackend & ggml_backend() const { return backend_functions; }
 
     // The engine's message of the last failure, or a text of last resort
     std::string last_error(uint64_t context_id) const;
@@ -61,6 +91,7 @@ class ArmtLibrary {
     const armt_api * table = nullptr;
     Llama            functions{};
     Ggml             ggml_functions{};
+    GgmlBackend      backend_functions{};
 
     void open(const std::string & ggml_base, const std::string & ggml, const std::string & llama);
 };

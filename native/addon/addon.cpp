@@ -2,8 +2,10 @@
 #include "ArmtDecode.h"
 #include "ArmtLibrary.h"
 #include "ArmtMemory.h"
+#include "ArmtProducts.h"
 #include "ArmtQuantize.h"
 #include "ArmtState.h"
+#include "ArmtTrace.h"
 
 static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
     armt_register_library(env, exports);
@@ -12,6 +14,8 @@ static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
     armt_register_state(env, exports);
     armt_register_decode(env, exports);
     armt_register_quantize(env, exports);
+    armt_register_trace(env, exports);
+    armt_register_products(env, exports);
     return exports;
 }
 

@@ -91,6 +91,16 @@ static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, siz
     });
 }
 
+static bool set_trace(uint64_t id, bool enabled) {
+    return armt_with(id, [&](llama_memory_armt & memory) { memory.trace.set(enabled); });
+}
+
+static size_t take_trace(uint64_t id, armt_trace_step * steps, size_t n) {
+    size_t n_taken = 0;
+    armt_with(id, [&](llama_memory_armt & memory) { n_taken = memory.trace.take(steps, n); });
+    return n_taken;
+}
+
 static const char * last_error(uint64_t id) {
     static thread_local std::string message;
     message = armt_take_error(id);
@@ -109,6 +119,8 @@ const armt_api * armt_get_api(void) {
         /*.plan_segments       =*/ plan_segments,
         /*.close_segment       =*/ close_segment,
         /*.read_memory         =*/ read_memory,
+        /*.set_trace           =*/ set_trace,
+        /*.take_trace          =*/ take_trace,
         /*.last_error          =*/ last_error,
     };
     return &api;

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 2
+#define ARMT_API_VERSION 3
 
 struct llama_context;
 
@@ -67,6 +67,29 @@ struct armt_sequence_stats {
     int64_t n_cells;           // cells (layer, segment) computed, those of the open segment not counted
 };
 
+enum armt_trace_type {
+    ARMT_TRACE_OPEN     = 0, // rows of open segments, through all layers
+    ARMT_TRACE_DIAGONAL = 1, // cells of one diagonal
+};
+
+// One graph evaluation, recorded while a context is traced
+struct armt_trace_step {
+    uint64_t start_us;  // since the trace was started
+    uint64_t build_us;  // of the time, what passed before the graph had its inputs: building and allocating it where it was not reused
+    uint64_t time_us;   // until the result was there
+    int64_t  segment;   // of the sequence's segments from 0: that of layer0's cell; layer0 + i has segment - i
+    int32_t  type;      // enum armt_trace_type
+    int32_t  seq_id;    // first sequence
+    uint32_t n_seqs;    // neighbouring sequences in the step
+    uint32_t n_text;    // text rows of each sequence or cell
+    uint32_t n_mem;     // memory rows that follow
+    uint32_t layer0;    // cells are in the layers layer0 .. layer1 - 1
+    uint32_t layer1;
+    uint32_t n_outputs; // rows whose logits were computed
+    uint32_t reused;    // 1: the graph of the step before was used again
+    uint32_t replayed;  // 1: the backend replayed it as one graph
+};
+
 // Flag of llama_state_seq_get_size_ext and llama_state_seq_get_data_ext: the closed segments alone, so that who loads the state starts on an empty
 // segment. Beyond the flags that llama.h defines.
 #define ARMT_STATE_CLOSED_ONLY (1u << 16)
@@ -101,6 +124,13 @@ struct armt_api {
     // Copies layer il's memory: A as [h][d_key][d_value] (row-major, as the papers' [K, D]), z as [h][d_key] (z may be NULL), feature order as the papers'.
     // n_a and n_z are the numbers of floats that fit. Drains the pipeline first, so the same rule as close_segment holds. false: last_error says why.
     bool (*read_memory)(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z);
+
+    // Records each graph evaluation of a context from now on, or stops that; what was recorded before is forgotten. While it records, each evaluation
+    // waits for its result, so that times are those of the step. At most 2^20 steps are kept. false: no such context.
+    bool (*set_trace)(uint64_t id, bool enabled);
+
+    // Moves the oldest recorded steps, at most n, to the buffer and gives their number. n = 0: the number of recorded steps. 0: no such context.
+    size_t (*take_trace)(uint64_t id, struct armt_trace_step * steps, size_t n);
 
     // Gives the last message of the engine once: of this context (id != 0), or of the calls without a context (id 0); "" where there is none since the
     // last call. Valid until the next call from this thread.

@@ -31,6 +31,10 @@ void llama_context::run_armt(armt_step & step) {
     const uint64_t n_replays_old = mem.n_replays();
     n_outputs = step.outs.size();
 
+    const bool traced = mem.trace.enabled();
+    if (traced) {
+        mem.trace.begin();
+    }
     const llama_memory_armt_context mctx(mem, step);
     ggml_status status = GGML_STATUS_FAILED;
     const llm_graph_result * res = nullptr;
@@ -71,6 +75,15 @@ void llama_context::run_armt(armt_step & step) {
     const bool reused   = n_reused > n_reused_old;
     const bool replayed = mem.n_replays() > n_replays_old;
     mem.count_graph(reused, replayed);
+    if (traced) {
+        // without it, a GPU would still be at work
+        ggml_backend_sched_synchronize(sched.get());
+        armt_step all = step;
+        if (step.type == ARMT_STEP_OPEN) {
+            all.layer1 = mem.get_config().n_layer;
+        }
+        mem.trace.end(all, mem.sequence(step.seq_id).n_segments, reused, replayed);
+    }
     for (uint32_t is = 0; is < step.n_seqs; ++is) {
         armt_sequence & seq = mem.sequence(step.seq_id + is);
         armt_step own = step.n_seqs == 1 ? step : step.of_sequence(is);

@@ -48,7 +48,7 @@ void armt_graph::build_reserve() {
 }
 
 void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool trim) {
-    auto input = std::make_unique<llm_graph_input_armt>(step);
+    auto input = std::make_unique<llm_graph_input_armt>(step, memory.trace);
 
     // The allocator puts one tensor behind the other. On a CPU whose vectors fill a cache line, activations that start within one cost 15 % of
     // the speed, so inputs fill whole lines; the graph sees the part that is in use.

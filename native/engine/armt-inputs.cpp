@@ -23,6 +23,9 @@ bool llm_graph_input_armt::can_reuse(const llm_graph_params & params) {
 }
 
 void llm_graph_input_armt::set_input(const llama_ubatch *) {
+    if (trace.enabled()) {
+        trace.mark_inputs();
+    }
     if (tokens != nullptr) {
         set_values(tokens, step->tokens);
     }

@@ -1,13 +1,14 @@
 #pragma once
 
 #include "armt-step.h"
+#include "armt-trace.h"
 
 #include "llama-graph.h"
 
 // The inputs of a step's graph. Absent where the step has no use for one.
 class llm_graph_input_armt : public llm_graph_input_i {
 public:
-    explicit llm_graph_input_armt(const armt_step & step) : step(&step), made_for(step) {}
+    llm_graph_input_armt(const armt_step & step, armt_trace & trace) : step(&step), made_for(step), trace(trace) {}
 
     void set_input(const llama_ubatch * ubatch) override;
     bool can_reuse(const llm_graph_params & params) override;
@@ -29,6 +30,7 @@ public:
 private:
     const armt_step * step;
     const armt_step   made_for; // the step that the graph was made for
+    armt_trace      & trace;
 
     uint32_t n_past(uint32_t i_seq) const { return step->type == ARMT_STEP_OPEN ? step->n_past[i_seq] : 0; }
 

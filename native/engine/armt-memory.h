@@ -3,6 +3,7 @@
 #include "armt-api.h"
 #include "armt-model.h"
 #include "armt-sequence.h"
+#include "armt-trace.h"
 
 #include "llama-memory.h"
 
@@ -87,6 +88,9 @@ public:
 
     // CUDA graphs that the layers' backend replayed in this process so far; 0 where it does not count them
     uint64_t n_replays() const;
+
+    // Off unless somebody asked for it. The graph's inputs mark the time, and they see the memory as const.
+    mutable armt_trace trace;
 
     // Copies layer il's memory; buffers as in armt_api.read_memory.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
+import { importBuildModule } from "../../plugin/engine.js";
 
 /** Where and with what a measurement was made. */
 export type Machine = {
@@ -12,9 +13,10 @@ export type Machine = {
     versions: Record<string, string>;
 };
 
-export function describeMachine(): Machine {
+export async function describeMachine(): Promise<Machine> {
     const require = createRequire(import.meta.url);
     const version = (manifest: string) => (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version;
+    const { packageRoot, resolveLayout } = await importBuildModule();
     return {
         cpu: os.cpus()[0]?.model.trim() ?? "unknown",
         cores: os.availableParallelism(),
@@ -23,7 +25,8 @@ export function describeMachine(): Machine {
         versions: {
             node: process.version,
             "node-llama-cpp": version(path.resolve(require.resolve("node-llama-cpp"), "../../package.json")),
-            "node-llama-cpp-armt": version(require.resolve("../../../package.json"))
+            "node-llama-cpp-armt": version(require.resolve("../../../package.json")),
+            "llama.cpp": resolveLayout(packageRoot).release
         }
     };
 }

@@ -83,16 +83,12 @@ async function firstToken(sequence: LlamaContextSequence, ids: Token[]): Promise
     for await (const _ of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) return;
 }
 
-async function makeModel(
-    folder: string,
-    name: string,
-    config: TinyConfig
-): Promise<{ armt: string; checkpoint: string }> {
+async function makeModel(folder: string, name: string, config: TinyConfig): Promise<string> {
     const checkpoint = path.join(folder, name);
     const armt = path.join(folder, `${name}.gguf`);
     await makeTinyCheckpoint(checkpoint, config);
     await convertCheckpoint({ checkpoint, output: armt, outType: "f16" });
-    return { armt, checkpoint };
+    return armt;
 }
 
 /** Saves and loads what a sequence holds, several times. */
@@ -185,7 +181,7 @@ async function measureWide(llama: Llama, modelPath: string, folder: string) {
     return await withContext(llama, modelPath, {}, async (context) => {
         const sequence = context.getSequence();
         await sequence.armt!.feed([randomIds(150, wideModel.vocab, 2)]);
-        const file = path.join(folder, "wide.armt");
+        const file = path.join(folder, "wide");
         const armt = sequence.armt!;
         return await saveAndLoad(sequence, file, { save: () => armt.save(file), load: () => armt.load(file) });
     });
@@ -196,22 +192,22 @@ const parameters = (config: TinyConfig) =>
 
 const folder = await mkdtemp(path.join(os.tmpdir(), "armt-bench-"));
 try {
-    const { armt, checkpoint } = await makeModel(folder, "read", readModel);
+    const armt = await makeModel(folder, "read", readModel);
     const plain = path.join(folder, "plain.gguf");
-    await writePlainGguf({ folder: checkpoint, converted: armt, output: plain }, readModel);
+    await writePlainGguf(armt, plain);
     const wide = await makeModel(folder, "wide", wideModel);
     const llama = await getLlama({ gpu: false, maxThreads: threads, logLevel: LlamaLogLevel.error });
     const date = new Date().toISOString();
     const result = {
         date,
         command: ["node", path.relative(process.cwd(), process.argv[1]!), ...process.argv.slice(2)].join(" "),
-        machine: describeMachine(),
+        machine: await describeMachine(),
         threads,
         unit: "milliseconds and bytes; a first token is that after the text and a question of 16 tokens",
         tokens: args.tokens,
         model: { ...readModel, parameters: parameters(readModel) },
         wideModel: { ...wideModel, parameters: parameters(wideModel) },
-        wide: await measureWide(llama, wide.armt, folder),
+        wide: await measureWide(llama, wide, folder),
         armt: await measureArmt(llama, armt, folder),
         stock: await measureStock(llama, plain, folder)
     };

@@ -1,95 +1,193 @@
-import path from "node:path";
 import { copyTokenizer } from "../convert/tokenizer/from-gguf.js";
+import type { ArmtModelFacts } from "../gguf/armt-keys.js";
+import { validateArmtFile } from "../gguf/armt-model.js";
+import { type GgufFile, openGguf } from "../gguf/reader.js";
+import type { GgufTensorInfo } from "../gguf/types.js";
 import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../gguf/writer.js";
-import { openSafetensors, type SafetensorsFile } from "../safetensors/reader.js";
-import type { TinyConfig } from "../tiny/options.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { byteTokenizer, byteTokenizerSize } from "./synthetic.js";
 
-/** llama.cpp's names of a layer's matrices. */
-const matrices: Readonly<Record<string, string>> = {
-    attn_q: "self_attn.q_proj",
-    attn_k: "self_attn.k_proj",
-    attn_v: "self_attn.v_proj",
-    attn_output: "self_attn.o_proj",
-    ffn_gate: "mlp.gate_proj",
-    ffn_up: "mlp.up_proj",
-    ffn_down: "mlp.down_proj"
+/** llama.cpp's architecture of a family's plain models, and whether its RoPE turns neighbours, for which rows are permuted. */
+const architectures: Readonly<Record<string, { name: string; neighbours: boolean }>> = {
+    llama: { name: "llama", neighbours: true },
+    mistral: { name: "llama", neighbours: true },
+    qwen2: { name: "qwen2", neighbours: false }
 };
 
-const norms = ["attn_norm", "ffn_norm"];
+/** What llama.cpp's loader takes where a file says nothing. Unit: tokens. */
+const contextLength = 131_072;
+
+/** Rows of one layer's matrix or vector in a stack. */
+interface Rows {
+    readonly first: number;
+    readonly count: number;
+    /** Size of a head whose halves become neighbours. */
+    readonly permute?: number;
+}
 
 /**
- * Writes the base model of an untied F16 checkpoint of ours as a plain `llama` file, which stock llama.cpp runs at full speed. For
- * timing only: norm weights are ones, and the rows of Q and K stay in Hugging Face's order, where llama.cpp wants them permuted.
+ * Writes the base model of an ARMT model file, with the same weights in the same types, as a plain file that stock llama.cpp runs at full speed.
+ * @throws {ArmtError} for families that this is not known for
  */
-export async function writePlainGguf(
-    { folder, converted, output }: { folder: string; converted: string; output: string },
-    config: TinyConfig
-): Promise<void> {
-    const checkpoint = await openSafetensors(path.join(folder, "model.safetensors"));
-    const base = "memory_cell.model.model";
-    const tensors = [matrix(checkpoint, "token_embd", `${base}.embed_tokens`)];
-    for (let il = 0; il < config.layers; il++) {
-        const layer = `${base}.layers.${il}.layer`;
-        for (const name of norms) tensors.push(norm(`blk.${il}.${name}`, config.hidden));
-        for (const [name, source] of Object.entries(matrices))
-            tensors.push(matrix(checkpoint, `blk.${il}.${name}`, `${layer}.${source}`));
-    }
-    tensors.push(norm("output_norm", config.hidden));
-    tensors.push(matrix(checkpoint, "output", "memory_cell.model.lm_head"));
+export async function writePlainGguf(model: string, output: string): Promise<void> {
+    const file = await openGguf(model);
     try {
-        // without a vocabulary the published libllama ends the process
-        const tokenizer = await copyTokenizer(converted, config.vocab);
-        await writeGguf(output, { metadata: new Map([...plainKeys(config), ...tokenizer]), tensors });
+        const facts = validateArmtFile(file);
+        const architecture = architectures[facts.baseArchitecture];
+        if (architecture === undefined)
+            throw new ArmtError(
+                `${quote(model)} has a base model of the family ${quote(facts.baseArchitecture)}, which cannot be written as a plain file; measure without it (--no-stock)`
+            );
+        const hasTokenizer = file.metadata.has("tokenizer.ggml.tokens");
+        if (!hasTokenizer && facts.vocabSize < byteTokenizerSize)
+            throw new ArmtError(
+                `${quote(model)} has no tokenizer, and its vocabulary of ${facts.vocabSize} has no room for one of bytes, without which stock llama.cpp does not run; measure without it (--no-stock)`
+            );
+        const tokenizer = hasTokenizer ? await copyTokenizer(model, facts.vocabSize) : byteTokenizer(facts.vocabSize);
+        const metadata = new Map([...plainKeys(file, facts, architecture.name), ...tokenizer]);
+        await writeGguf(output, { metadata, tensors: plainTensors(file, facts, architecture.neighbours) });
     } finally {
-        await checkpoint.close();
+        await file.close();
     }
 }
 
-function matrix(checkpoint: SafetensorsFile, name: string, source: string): GgufTensorData {
-    const { shape } = checkpoint.tensors.get(`${source}.weight`)!;
+function plainTensors(file: GgufFile, facts: ArmtModelFacts, neighbours: boolean): GgufTensorData[] {
+    const { headCount, headCountKv, headSize, feedForwardLength, embeddingLength } = facts;
+    const queries = headCount * headSize;
+    const keys = headCountKv * headSize;
+    const permute = neighbours ? headSize : undefined;
+    const tensors: GgufTensorData[] = [];
+    for (const name of ["token_embd.weight", "output_norm.weight", "output.weight", "rope_freqs.weight"]) {
+        const tensor = file.tensors.get(name);
+        if (tensor !== undefined) tensors.push(copy(file, name, tensor));
+    }
+    const parts: readonly [kind: string, name: string, rows: Rows][] = [
+        ["attn_qkv", "attn_q", { first: 0, count: queries, permute }],
+        ["attn_qkv", "attn_k", { first: queries, count: keys, permute }],
+        ["attn_qkv", "attn_v", { first: queries + keys, count: keys }],
+        ["attn_output", "attn_output", { first: 0, count: embeddingLength }],
+        ["ffn_up", "ffn_gate", { first: 0, count: feedForwardLength }],
+        ["ffn_up", "ffn_up", { first: feedForwardLength, count: feedForwardLength }],
+        ["ffn_down", "ffn_down", { first: 0, count: embeddingLength }]
+    ];
+    for (let layer = 0; layer < facts.blockCount; layer++) {
+        for (const kind of ["attn_norm", "ffn_norm"]) {
+            const found = stackOf(file, `${kind}.weight`, layer)!;
+            tensors.push(slice(file, found, `blk.${layer}.${kind}.weight`, { first: 0, count: embeddingLength }, 1));
+        }
+        for (const [kind, name, rows] of parts) {
+            for (const [suffix, dimensions] of [
+                ["weight", 2],
+                ["bias", 1]
+            ] as const) {
+                const found = stackOf(file, `${kind}.${suffix}`, layer);
+                if (found !== undefined)
+                    tensors.push(slice(file, found, `blk.${layer}.${name}.${suffix}`, rows, dimensions));
+            }
+        }
+    }
+    return tensors;
+}
+
+interface Stack {
+    readonly name: string;
+    readonly tensor: GgufTensorInfo;
+    /** The layer's place in the stack. */
+    readonly index: number;
+}
+
+/** The stack that holds a layer: the last one that begins at or before it. */
+function stackOf(file: GgufFile, kind: string, layer: number): Stack | undefined {
+    for (let first = layer; first >= 0; first--) {
+        const name = `blk.${first}.${kind}`;
+        const tensor = file.tensors.get(name);
+        if (tensor !== undefined) return { name, tensor, index: layer - first };
+    }
+    return undefined;
+}
+
+function copy(file: GgufFile, name: string, { type, shape }: GgufTensorInfo): GgufTensorData {
     return {
-        name: `${name}.weight`,
-        type: "F16",
-        shape: [...shape].reverse(),
+        name,
+        type: type.name,
+        shape,
         data: async function* () {
-            yield await checkpoint.read(`${source}.weight`);
+            yield* pieces(file, name, 0, file.tensors.get(name)!.byteLength);
         }
     };
 }
 
-/** Norm weights have to be F32 there. */
-function norm(name: string, size: number): GgufTensorData {
+/** @param dimensions 2: rows of a matrix; 1: elements of a vector, which are rows of one element */
+function slice(
+    file: GgufFile,
+    { name: source, tensor, index }: Stack,
+    name: string,
+    { first, count, permute }: Rows,
+    dimensions: 1 | 2
+): GgufTensorData {
+    const { type, shape } = tensor;
+    const rowBytes = dimensions === 2 ? (shape[0]! / type.blockSize) * type.blockBytes : type.blockBytes;
+    const rowsOfLayer = dimensions === 2 ? shape[1]! : shape[0]!;
+    const start = (index * rowsOfLayer + first) * rowBytes;
     return {
-        name: `${name}.weight`,
-        type: "F32",
-        shape: [size],
+        name,
+        type: type.name,
+        shape: dimensions === 2 ? [shape[0]!, count] : [count],
         data: async function* () {
-            yield new Uint8Array(new Float32Array(size).fill(1).buffer);
+            if (permute === undefined) yield* pieces(file, source, start, start + count * rowBytes);
+            else yield joinHalves(await file.readTensor(source, start, start + count * rowBytes), rowBytes, permute);
         }
     };
 }
 
-function plainKeys(config: TinyConfig): Map<string, GgufWriteValue> {
+async function* pieces(
+    file: GgufFile,
+    name: string,
+    start: number,
+    end: number
+): AsyncGenerator<Uint8Array, void, void> {
+    const step = 8 * 2 ** 20;
+    for (let at = start; at < end; at += step) yield await file.readTensor(name, at, Math.min(at + step, end));
+}
+
+/** Rows i and i + size / 2 of each head become neighbours. */
+function joinHalves(bytes: Buffer, rowBytes: number, size: number): Buffer {
+    const result = Buffer.alloc(bytes.length);
+    for (let row = 0; row * rowBytes < bytes.length; row++) {
+        const inHead = row % size;
+        const target = row - inHead + 2 * (inHead % (size / 2)) + Math.floor(inHead / (size / 2));
+        bytes.copy(result, target * rowBytes, row * rowBytes, (row + 1) * rowBytes);
+    }
+    return result;
+}
+
+function plainKeys(file: GgufFile, facts: ArmtModelFacts, architecture: string): Map<string, GgufWriteValue> {
     const numbers = {
-        vocab_size: config.vocab,
-        context_length: 8192,
-        embedding_length: config.hidden,
-        block_count: config.layers,
-        feed_forward_length: config.ffn,
-        "attention.head_count": config.heads,
-        "attention.head_count_kv": config.kvHeads,
-        "attention.key_length": config.headDim,
-        "attention.value_length": config.headDim,
-        "rope.dimension_count": config.headDim
+        vocab_size: facts.vocabSize,
+        context_length: contextLength,
+        embedding_length: facts.embeddingLength,
+        block_count: facts.blockCount,
+        feed_forward_length: facts.feedForwardLength,
+        "attention.head_count": facts.headCount,
+        "attention.head_count_kv": facts.headCountKv,
+        "attention.key_length": facts.headSize,
+        "attention.value_length": facts.headSize,
+        "rope.dimension_count": facts.headSize
     };
-    return new Map<string, GgufWriteValue>([
-        ["general.architecture", { type: "STRING", value: "llama" }],
-        ["general.file_type", { type: "UINT32", value: 1 }],
-        ...Object.entries(numbers).map(([key, value]): [string, GgufWriteValue] => [
-            `llama.${key}`,
-            { type: "UINT32", value }
-        ]),
-        ["llama.attention.layer_norm_rms_epsilon", { type: "FLOAT32", value: 1e-5 }],
-        ["llama.rope.freq_base", { type: "FLOAT32", value: 10_000 }]
-    ]);
+    const keys = new Map<string, GgufWriteValue>([["general.architecture", { type: "STRING", value: architecture }]]);
+    for (const key of ["general.file_type", "general.quantization_version"]) {
+        const value = file.metadata.get(key);
+        if (value?.type === "UINT32") keys.set(key, value);
+    }
+    for (const [key, value] of Object.entries(numbers)) keys.set(`${architecture}.${key}`, { type: "UINT32", value });
+    keys.set(`${architecture}.attention.layer_norm_rms_epsilon`, { type: "FLOAT32", value: facts.normEpsilon });
+    const { positions } = facts;
+    if (positions.type === "rope") {
+        keys.set(`${architecture}.rope.freq_base`, { type: "FLOAT32", value: positions.freqBase });
+        if (positions.linearFactor !== 1) {
+            keys.set(`${architecture}.rope.scaling.type`, { type: "STRING", value: "linear" });
+            keys.set(`${architecture}.rope.scaling.factor`, { type: "FLOAT32", value: positions.linearFactor });
+        }
+    }
+    return keys;
 }

@@ -64,7 +64,7 @@ try {
     const files = { armt: path.join(folder, "armt.gguf"), plain: path.join(folder, "plain.gguf") };
     await makeTinyCheckpoint(folder, model);
     await convertCheckpoint({ checkpoint: folder, output: files.armt, outType: "f16" });
-    await writePlainGguf({ folder, converted: files.armt, output: files.plain }, model);
+    await writePlainGguf(files.armt, files.plain);
     servers.push(await start("stock", files.plain, false), await start("ARMT", files.armt, true));
     await report(await measureLoads(), await measureBesideLongPrompt());
 } finally {
@@ -190,7 +190,7 @@ async function report(
     const result = {
         date,
         command: ["node", path.relative(process.cwd(), process.argv[1]!), ...process.argv.slice(2)].join(" "),
-        machine: describeMachine(),
+        machine: await describeMachine(),
         threads: servers[0]!.threads,
         // of the machine over the last minute: others' work slows both servers down
         loadAverage: os.loadavg()[0],

@@ -1,51 +1,95 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { ArmtError } from "../util/errors.js";
 import type { WorkerOptions, WorkerReply, WorkerRequest } from "./worker.js";
 
-/** A process that holds one model and times prompts. A process each, so that the plain library and ours are never in one. */
-export class BenchWorker {
-    private constructor(
-        private readonly child: ChildProcess,
-        /** CPU threads that it computes with. */
-        public readonly threads: number
-    ) {}
+type ReplyOf<K extends WorkerReply["kind"]> = Extract<WorkerReply, { kind: K }>;
 
-    public static async start(options: WorkerOptions): Promise<BenchWorker> {
-        const child = fork(fileURLToPath(new URL("worker.js", import.meta.url)), [JSON.stringify(options)]);
-        const reply = await nextReply(child);
-        if (!("ready" in reply)) throw new Error("a worker answered before it was ready");
-        return new BenchWorker(child, reply.threads);
+/** Characters of a worker's last words that an error repeats. */
+const keptOutput = 2000;
+
+/**
+ * A process that holds one model and times what it does. A process each, so that the plain library and ours are never in one, and that peaks of memory
+ * are those of one model.
+ */
+export class BenchWorker {
+    private output = "";
+
+    private constructor(
+        private readonly name: string,
+        private readonly child: ChildProcess
+    ) {
+        const collect = (data: Buffer) => {
+            this.output = (this.output + String(data)).slice(-keptOutput);
+        };
+        child.stdout?.on("data", collect);
+        child.stderr?.on("data", collect);
     }
 
-    /** Milliseconds from a random prompt to its first token. */
-    public async readPrompt(tokens: number): Promise<number> {
-        const request: WorkerRequest = { tokens };
+    /** Name of the device, where it is a GPU. */
+    device = "";
+
+    /** @throws {ArmtError} with the worker's reason */
+    public static async start(name: string, options: WorkerOptions): Promise<BenchWorker> {
+        const child = fork(fileURLToPath(new URL("worker.js", import.meta.url)), [JSON.stringify(options)], {
+            stdio: ["ignore", "pipe", "pipe", "ipc"]
+        });
+        const worker = new BenchWorker(name, child);
+        try {
+            worker.device = (await worker.reply("ready")).device;
+        } catch (error) {
+            child.kill("SIGKILL");
+            throw error;
+        }
+        return worker;
+    }
+
+    /** @throws the signal's reason, and the worker is ended; {ArmtError} with the worker's reason */
+    public async ask<K extends WorkerRequest["kind"]>(
+        request: Extract<WorkerRequest, { kind: K }>,
+        signal?: AbortSignal
+    ): Promise<ReplyOf<K>> {
+        signal?.throwIfAborted();
         this.child.send(request);
-        const reply = await nextReply(this.child);
-        if (!("milliseconds" in reply)) throw new Error("a worker gave no time");
-        return reply.milliseconds;
+        return await this.reply<K>(request.kind, signal);
     }
 
     public async stop(): Promise<void> {
-        if (this.child.exitCode !== null) return;
+        if (this.child.exitCode !== null || this.child.signalCode !== null) return;
         const ended = once(this.child, "exit");
-        this.child.disconnect();
+        // in the middle of a long evaluation it would not listen
+        const timer = setTimeout(() => this.child.kill("SIGKILL"), 2000);
+        if (this.child.connected) this.child.disconnect();
         await ended;
+        clearTimeout(timer);
     }
-}
 
-async function nextReply(child: ChildProcess): Promise<WorkerReply> {
-    const stopped = new AbortController();
-    try {
-        const { signal } = stopped;
-        return await Promise.race([
-            once(child, "message", { signal }).then(([message]) => message as WorkerReply),
-            once(child, "exit", { signal }).then(([code]) => {
-                throw new Error(`a worker ended with exit code ${code}; see its message above`);
-            })
-        ]);
-    } finally {
-        stopped.abort();
+    private async reply<K extends WorkerReply["kind"]>(kind: K, signal?: AbortSignal): Promise<ReplyOf<K>> {
+        const stopped = new AbortController();
+        const any = signal === undefined ? stopped.signal : AbortSignal.any([stopped.signal, signal]);
+        try {
+            const reply = await Promise.race([
+                once(this.child, "message", { signal: any }).then(([message]) => message as WorkerReply),
+                once(this.child, "exit", { signal: any }).then(([code, killed]) => {
+                    throw new ArmtError(
+                        `the process that measures ${this.name} ended with ${killed ?? `exit code ${code}`}${this.lastWords()}`
+                    );
+                })
+            ]);
+            if (reply.kind === "error") throw new ArmtError(`${this.name}: ${reply.message}`);
+            if (reply.kind !== kind) throw new ArmtError(`${this.name} answered ${reply.kind} instead of ${kind}`);
+            return reply as ReplyOf<K>;
+        } catch (error) {
+            signal?.throwIfAborted();
+            throw error;
+        } finally {
+            stopped.abort();
+        }
+    }
+
+    private lastWords(): string {
+        const lines = this.output.trim().split("\n");
+        return lines[0] === "" ? "" : `: ${lines.at(-1)}`;
     }
 }

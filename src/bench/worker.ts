@@ -1,54 +1,193 @@
-import type { Token } from "node-llama-cpp";
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import type { Llama, LlamaContext, LlamaContextSequence, Token } from "node-llama-cpp";
+import type { NativeProduct, NativeProductTimes } from "../../plugin/addon.js";
 import type { ArmtSchedule } from "../../plugin/index.js";
-import { availableCores } from "../../plugin/threads.js";
 import { seededRandom } from "../tiny/random.js";
 
 /** What a worker process is started with, as JSON in its first argument. */
 export type WorkerOptions = {
-    modelPath: string;
-    /** Left out: node-llama-cpp as published, without the engine in the process. */
-    schedule?: ArmtSchedule;
-    contextSize: number;
-    batchSize: number;
-    vocab: number;
+    gpu: "cuda" | false;
+    threads: number;
+    /** `published`: node-llama-cpp as it comes, without the engine in the process. */
+    library: "published" | "engine";
+    /** Left out: the worker holds no model, and measures products alone. */
+    model?: {
+        path: string;
+        vocab: number;
+        /** Of a sequence; an ARMT model's has no bound. */
+        contextSize?: number;
+        batchSize: number;
+        sequences: number;
+        /** Of an ARMT model. */
+        armt?: { schedule: ArmtSchedule; segmentSize: number; maxCells?: number };
+    };
 };
 
-/** Asks a worker to read a prompt of so many tokens. */
-export type WorkerRequest = { tokens: number };
+/** What a worker can be asked for, one at a time. */
+export type WorkerRequest =
+    /** Read a random prompt. */
+    | { kind: "prompt"; tokens: number }
+    /** Generate `count` tokens in each of `sequences`, each after a random prompt. */
+    | { kind: "decode"; prompt: number; count: number; sequences: number }
+    | { kind: "products"; product: NativeProduct };
 
 /** Its answers: first that it is ready, then one for each request. */
-export type WorkerReply = { ready: true; threads: number } | { milliseconds: number };
+export type WorkerReply =
+    | { kind: "ready"; device: string; threads: number }
+    | { kind: "prompt"; milliseconds: number; graphs?: GraphCounts; memory: MemoryUse }
+    | { kind: "decode"; milliseconds: number; memory: MemoryUse }
+    | { kind: "products"; times: NativeProductTimes }
+    | { kind: "error"; message: string };
+
+/** Graph evaluations of a prompt. */
+export type GraphCounts = { graphs: number; reused: number; replayed: number };
+
+/** Unit: bytes. */
+export type MemoryUse = {
+    /** The largest resident set of the process so far. */
+    peakResident: number;
+    /** What the device has less than before the model was loaded; only for a GPU. */
+    device?: number;
+};
 
 const options = JSON.parse(process.argv[2]!) as WorkerOptions;
-const { getLlama, LlamaLogLevel } = await (options.schedule === undefined
-    ? import("node-llama-cpp")
-    : import("../../plugin/index.js"));
-const threads = availableCores();
-const llama = await getLlama({ gpu: false, maxThreads: threads, logLevel: LlamaLogLevel.error });
-const model = await llama.loadModel({ modelPath: options.modelPath });
-const { contextSize, batchSize, schedule } = options;
-const context = await model.createContext({
-    contextSize,
-    batchSize,
-    threads,
-    armt: schedule === undefined ? undefined : { schedule }
-});
-const sequence = context.getSequence();
 const random = seededRandom(1, "prompt");
+let llama: Llama | undefined;
+let context: LlamaContext | undefined;
+let deviceBefore = 0;
+/** Not given back between prompts, since a context has only so many. */
+const sequences: LlamaContextSequence[] = [];
 
-process.on("message", (request: WorkerRequest) => void answer(request));
-process.on("disconnect", () => void llama.dispose());
-reply({ ready: true, threads });
+// its parent says when to stop, so that what was measured is kept
+process.on("SIGINT", () => {});
+process.on("disconnect", () => void end());
+process.on("message", (request: WorkerRequest) => {
+    answer(request).then(reply, (error: unknown) => reply({ kind: "error", message: describe(error) }));
+});
+start().then(reply, (error: unknown) => reply({ kind: "error", message: describe(error) }));
 
-/** Time from the prompt to its first token: the point where nothing of the prompt is left undone. */
-async function answer({ tokens }: WorkerRequest): Promise<void> {
-    const ids = Array.from({ length: tokens }, () => Math.floor(random() * options.vocab)) as Token[];
+async function start(): Promise<WorkerReply> {
+    const { gpu, threads, library, model } = options;
+    const { getLlama, LlamaLogLevel } = await (library === "published"
+        ? import("node-llama-cpp")
+        : import("../../plugin/index.js"));
+    llama = await getLlama({
+        gpu,
+        build: "never",
+        maxThreads: threads,
+        progressLogs: false,
+        logLevel: LlamaLogLevel.error
+    });
+    if (llama.gpu !== gpu)
+        throw new Error(`node-llama-cpp runs on ${llama.gpu || "the CPU"}, not on ${gpu || "the CPU"}`);
+    const [device = ""] = gpu === false ? [] : await llama.getGpuDeviceNames();
+    if (model !== undefined) {
+        deviceBefore = gpu === false ? 0 : (await llama.getVramState()).used;
+        const { path, contextSize, batchSize, armt } = model;
+        const loaded = await llama.loadModel({ modelPath: path, gpuLayers: gpu === false ? undefined : "max" });
+        context = await loaded.createContext({
+            contextSize,
+            batchSize,
+            threads,
+            sequences: model.sequences,
+            ...(armt === undefined ? {} : { armt })
+        });
+        for (let i = 0; i < model.sequences; i++) sequences.push(context.getSequence());
+    }
+    return { kind: "ready", device, threads };
+}
+
+async function answer(request: WorkerRequest): Promise<WorkerReply> {
+    if (request.kind === "products") {
+        const { loadEngine } = await import("../../plugin/engine.js");
+        const { addon } = await loadEngine(options.gpu);
+        return { kind: "products", times: await addon.measureProducts(request.product) };
+    }
+    return request.kind === "prompt" ? await readPrompt(request.tokens) : await decode(request);
+}
+
+/** Time from the prompt to its first token: the point where nothing of the prompt is left undone. The head computes that token's logits alone. */
+async function readPrompt(tokens: number): Promise<WorkerReply> {
+    const sequence = sequences[0]!;
+    const ids = randomIds(tokens);
     await sequence.clearHistory();
+    const before = countGraphs();
     const start = performance.now();
     for await (const _ of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) break;
-    reply({ milliseconds: performance.now() - start });
+    const milliseconds = performance.now() - start;
+    const after = countGraphs();
+    const graphs =
+        before === undefined || after === undefined
+            ? undefined
+            : {
+                  graphs: after.graphs - before.graphs,
+                  reused: after.reused - before.reused,
+                  replayed: after.replayed - before.replayed
+              };
+    return { kind: "prompt", milliseconds, graphs, memory: await measureMemory() };
+}
+
+function countGraphs(): GraphCounts | undefined {
+    const armt = context?.armt;
+    if (armt === undefined) return undefined;
+    return { graphs: armt.graphs, reused: armt.graphsReused, replayed: armt.graphsReplayed };
+}
+
+async function decode({
+    prompt,
+    count,
+    sequences: wanted
+}: Extract<WorkerRequest, { kind: "decode" }>): Promise<WorkerReply> {
+    const used = sequences.slice(0, wanted);
+    for (const sequence of used) {
+        await sequence.clearHistory();
+        // a token is asked for, since the engine leaves an open segment uncomputed until then
+        for await (const _ of sequence.evaluate(randomIds(prompt), { temperature: 0, yieldEogToken: true })) break;
+    }
+    const [first] = randomIds(1);
+    const start = performance.now();
+    await Promise.all(
+        used.map(async (sequence) => {
+            let left = count;
+            for await (const _ of sequence.evaluate([first!], { temperature: 0, yieldEogToken: true }))
+                if (--left <= 0) break;
+        })
+    );
+    const milliseconds = performance.now() - start;
+    return { kind: "decode", milliseconds, memory: await measureMemory() };
+}
+
+function randomIds(count: number): Token[] {
+    return Array.from({ length: count }, () => Math.floor(random() * options.model!.vocab)) as Token[];
+}
+
+async function measureMemory(): Promise<MemoryUse> {
+    const memory: MemoryUse = { peakResident: peakResident() };
+    if (options.gpu !== false) memory.device = Math.max(0, (await llama!.getVramState()).used - deviceBefore);
+    return memory;
+}
+
+function peakResident(): number {
+    try {
+        // what getrusage says begins with the parent's peak on Linux
+        const [, kibibytes] = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+        if (kibibytes !== undefined) return Number(kibibytes) * 1024;
+    } catch {
+        // another system
+    }
+    return process.resourceUsage().maxRSS * 1024;
+}
+
+async function end(): Promise<void> {
+    await llama?.dispose();
+    process.exit();
+}
+
+function describe(error: unknown): string {
+    return error instanceof Error ? error.message : String(error);
 }
 
 function reply(message: WorkerReply): void {
-    process.send!(message);
+    if (process.connected) process.send!(message);
 }

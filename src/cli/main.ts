@@ -15,6 +15,8 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     serve: () => import("./commands/serve.js"),
     read: () => import("./commands/read.js"),
     ask: () => import("./commands/ask.js"),
+    bench: () => import("./commands/bench.js"),
+    trace: () => import("./commands/trace.js"),
     eval: () => import("./commands/eval.js"),
     logits: () => import("./commands/logits.js"),
     doctor: () => import("./commands/doctor.js"),

@@ -7,17 +7,24 @@ import { decodeFloats } from "./float-decode.js";
 import { encodeFloats, Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
 
+/** What a plan needs of a weight of the checkpoint. */
+export type PlanSource = Pick<SourceTensor, "name" | "shape"> & Partial<Pick<SourceTensor, "dtype">>;
+
 /** A tensor of the checkpoint, or some of its rows, and what is done to it. */
-export type SourcePart = { tensor: SourceTensor; rows?: { first: number; count: number }; change?: Change };
+export type SourcePart<Source extends PlanSource = SourceTensor> = {
+    tensor: Source;
+    rows?: { first: number; count: number };
+    change?: Change;
+};
 export type Change = "transpose" | "addOne";
 
 /** A tensor of the model file: parts of the checkpoint one after another, or values that are computed. */
-export type PlannedTensor = {
+export type PlannedTensor<Source extends PlanSource = SourceTensor> = {
     name: string;
     type: TargetType;
     /** ggml's order: fastest dimension first. */
     shape: number[];
-    contents: SourcePart[] | Float32Array;
+    contents: SourcePart<Source>[] | Float32Array;
 };
 
 /** Sizes that only the tensors' shapes give. */
@@ -33,14 +40,14 @@ type Precision = "out" | "memory" | "full";
  * Plans the tensors of docs/model-file.md: which parts of the checkpoint each takes, in which order and type.
  * @throws {ArmtError} that names a missing, unknown or misshapen tensor
  */
-export class LayoutPlan {
-    public readonly tensors: PlannedTensor[] = [];
+export class LayoutPlan<Source extends PlanSource = SourceTensor> {
+    public readonly tensors: PlannedTensor<Source>[] = [];
     public readonly sizes: MemorySizes;
     private readonly used = new Set<string>();
     private readonly family: Family;
 
     constructor(
-        private readonly sources: ReadonlyMap<string, SourceTensor>,
+        private readonly sources: ReadonlyMap<string, Source>,
         private readonly base: BaseConfig,
         private readonly armt: ArmtConfig,
         private readonly outType: TargetType
@@ -210,7 +217,7 @@ export class LayoutPlan {
     private separate(kind: string): void {
         const { headCount, headSize } = this.base;
         for (const tensor of this.tensors.filter(({ name }) => name.startsWith(`blk.0.${kind}.`))) {
-            const layers = tensor.contents as SourcePart[];
+            const layers = tensor.contents as SourcePart<Source>[];
             tensor.contents = layers.flatMap((part) =>
                 Array.from({ length: 3 * headCount }, (_, i) => {
                     const [which, head] = [Math.floor(i / headCount), i % headCount];
@@ -254,7 +261,7 @@ export class LayoutPlan {
         this.add(`blk.0.${kind}`, precision, [...columns, rows, layerCount], layers.flat());
     }
 
-    private add(name: string, precision: Precision, shape: number[], contents: SourcePart[]): void {
+    private add(name: string, precision: Precision, shape: number[], contents: SourcePart<Source>[]): void {
         this.tensors.push({ name, type: this.typeFor(precision, shape[0]!), shape, contents });
     }
 
@@ -264,7 +271,7 @@ export class LayoutPlan {
         return precision === "out" && row % Q8_0_BLOCK === 0 ? "Q8_0" : "F16";
     }
 
-    private take(canonical: string, expected: readonly number[]): SourcePart {
+    private take(canonical: string, expected: readonly number[]): SourcePart<Source> {
         const tensor = this.source(canonical);
         if (tensor.shape.join() !== expected.join())
             throw new ArmtError(
@@ -274,7 +281,7 @@ export class LayoutPlan {
         return { tensor };
     }
 
-    private source(canonical: string): SourceTensor {
+    private source(canonical: string): Source {
         const tensor = this.sources.get(canonical);
         if (tensor === undefined)
             throw new ArmtError(`the checkpoint has no tensor ${quote(canonical)} under any of its names`);

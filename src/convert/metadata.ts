@@ -3,7 +3,7 @@ import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
 import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
-import type { LayoutPlan } from "./layout.js";
+import type { MemorySizes } from "./layout.js";
 
 /** Version of docs/model-file.md that the converter writes. */
 const FORMAT_VERSION = 1;
@@ -21,7 +21,7 @@ const fileTypes: Record<TargetType, number> = { F32: 0, F16: 1, Q8_0: 7, BF16: 3
 export function modelKeys(
     base: BaseConfig,
     armt: ArmtConfig,
-    { sizes, embeddingScale }: Pick<LayoutPlan, "sizes" | "embeddingScale">,
+    { sizes, embeddingScale }: { sizes: MemorySizes; embeddingScale: number },
     type: TargetType,
     name: string | undefined
 ): Map<string, GgufWriteValue> {

@@ -1,3 +1,5 @@
+import { colours, svg, svgPolyline, svgText as text } from "../util/svg.js";
+import { textTable } from "../util/table.js";
 import { formatLength } from "./lengths.js";
 import { depthParts, type RecallRow, type Share } from "./measure.js";
 
@@ -22,13 +24,7 @@ export function recallTable(models: readonly ModelRecall[]): string {
             `${(row.processBytes / 2 ** 20).toFixed(0)} MiB`
         ])
     );
-    const widths = head.map((title, i) => Math.max(title.length, ...lines.map((line) => line[i]!.length)));
-    return [head, ...lines]
-        .map((cells) =>
-            cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ")
-        )
-        .map((line) => `${line.trimEnd()}\n`)
-        .join("");
+    return textTable(head, lines);
 }
 
 function percent(value: number): string {
@@ -41,7 +37,6 @@ const right = 20;
 const lineTop = 40;
 const lineHeight = 220;
 const cellHeight = 22;
-const colours = ["#1f6feb", "#d1570a", "#1a7f37", "#8250df"];
 
 /** Recall by length as lines, and by length and depth as a heat map for each model. A self-contained SVG. */
 export function recallPlot(models: readonly ModelRecall[]): string {
@@ -59,14 +54,14 @@ export function recallPlot(models: readonly ModelRecall[]): string {
     models.forEach(({ model, rows }, i) => {
         const colour = colours[i % colours.length]!;
         parts.push(
-            line(
+            svgPolyline(
                 rows.map((row) => [x(row.tokens), y(row.recall)]),
                 colour,
                 ""
             )
         );
         parts.push(
-            line(
+            svgPolyline(
                 rows.map((row) => [x(row.tokens), y(row.withoutMemory.recall)]),
                 colour,
                 "4 4"
@@ -98,29 +93,11 @@ export function recallPlot(models: readonly ModelRecall[]): string {
         for (const row of rows) parts.push(text(x(row.tokens), top, formatLength(row.tokens), { anchor: "middle" }));
         top += 30;
     }
-    return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="Recall by tokens read and by depth"><rect width="100%" height="100%" fill="white"/>${parts.join("")}</svg>\n`;
+    return svg(width, top, "Recall by tokens read and by depth", parts);
 }
 
 function heatCell(x: number, y: number, step: number, { asked, right, recall }: Share): string {
     const shade = asked === 0 ? "#f6f8fa" : `hsl(${Math.round(120 * recall)} 60% ${75 - 20 * recall}%)`;
     const label = asked === 0 ? "" : text(x + step / 2, y + 15, `${right}/${asked}`, { anchor: "middle" });
     return `<rect x="${x + 1}" y="${y + 1}" width="${step - 2}" height="${cellHeight - 2}" fill="${shade}"/>${label}`;
-}
-
-function line(points: readonly (readonly [number, number])[], colour: string, dash: string): string {
-    return `<polyline points="${points.map((point) => point.join(",")).join(" ")}" fill="none" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>`;
-}
-
-function text(
-    x: number,
-    y: number,
-    content: string,
-    {
-        anchor = "start",
-        weight = "normal",
-        colour = "#1f2328"
-    }: { anchor?: string; weight?: string; colour?: string } = {}
-): string {
-    const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-    return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-weight="${weight}" fill="${colour}">${escaped}</text>`;
 }

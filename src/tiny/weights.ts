@@ -7,6 +7,9 @@ export type TinyTensor = {
     name: string;
     /** Slowest dimension first. */
     shape: number[];
+    /** Of the normal distribution that the values are drawn from. */
+    mean: number;
+    deviation: number;
     values: () => Float32Array;
 };
 
@@ -111,5 +114,6 @@ function draw(
     seedName = name
 ): TinyTensor {
     const count = shape.reduce((product, n) => product * n, 1);
-    return { name, shape, values: () => normalValues(seededRandom(seed, seedName), count, mean, deviation) };
+    const values = () => normalValues(seededRandom(seed, seedName), count, mean, deviation);
+    return { name, shape, mean, deviation, values };
 }

@@ -1,4 +1,5 @@
-import type { ArmtAddon, NativeContextOptions, NativeSequenceStats } from "../../plugin/addon.js";
+import type { ArmtAddon, NativeContextOptions, NativeProductTimes, NativeSequenceStats } from "../../plugin/addon.js";
+import type { ArmtTraceStep } from "../../plugin/trace.js";
 
 const noStats: NativeSequenceStats = {
     tokens: 0,
@@ -15,7 +16,7 @@ const noStats: NativeSequenceStats = {
 
 /** An engine that only keeps a record of what it is asked for; its answers are set by the test. */
 export class FakeAddon implements ArmtAddon {
-    readonly apiVersion = 2;
+    readonly apiVersion = 3;
     /** The calls that matter, in order. */
     readonly calls: unknown[][] = [];
     stats: NativeSequenceStats = noStats;
@@ -99,6 +100,18 @@ export class FakeAddon implements ArmtAddon {
 
     async copySequence(_contextId: number, from: number, to: number): Promise<void> {
         this.calls.push(["copySequence", from, to]);
+    }
+
+    setTrace(_contextId: number, enabled: boolean): void {
+        this.calls.push(["setTrace", enabled]);
+    }
+
+    takeTrace(): ArmtTraceStep[] {
+        return [];
+    }
+
+    async measureProducts(): Promise<NativeProductTimes> {
+        throw new Error("a fake addon multiplies nothing");
     }
 
     lastError(): string {

@@ -1,64 +1,16 @@
-import type { Argv, CommandModule } from "yargs";
-import { withInterrupt } from "../interrupt.js";
-import { addComputingOptions, checkModelOptions, type ModelOptions } from "../model-options.js";
-import { checkNumber } from "../numbers.js";
-import { typedOptions } from "../typed-options.js";
+import type { CommandModule } from "yargs";
+import { command as babilong } from "./eval/babilong.js";
+import { command as perplexity } from "./eval/perplexity.js";
+import { command as recall } from "./eval/recall.js";
 
-interface EvalOptions extends Omit<ModelOptions, "model"> {
-    what: "recall";
-    model?: string | string[];
-    lengths: string;
-    questions: number;
-    facts: number;
-    seed: number;
-    split: "train" | "heldOut";
-    json?: string;
-    plot?: string;
-}
-
-export const command: CommandModule<object, EvalOptions> = {
-    command: "eval <what>",
+export const command: CommandModule = {
+    command: "eval",
     describe: "Measure what a model remembers of a long text",
-    builder: (parser: Argv<object>) => {
-        addComputingOptions(parser);
-        return typedOptions(
-            parser
-                .positional("what", {
-                    choices: ["recall"],
-                    demandOption: true,
-                    describe: "recall: facts hidden in filler, then questions about them"
-                })
-                .option("model", {
-                    alias: "m",
-                    type: "string",
-                    describe:
-                        "Model file (.gguf); several are compared in one table [default: the model of the package]"
-                })
-                .option("lengths", { type: "string", default: "4k,32k,128k", describe: "Tokens to read, e.g. 4k,1m" })
-                .option("questions", { type: "number", default: 50, describe: "Questions at each length, at least" })
-                .option("facts", {
-                    type: "number",
-                    default: 10,
-                    describe: "Facts in each text, overridden ones included"
-                })
-                .option("seed", { type: "number", default: 1, describe: "The same seed gives the same texts" })
-                .option("split", {
-                    choices: ["train", "heldOut"],
-                    default: "heldOut",
-                    describe: "Names and sentences that training saw, or did not"
-                })
-                .option("json", { type: "string", describe: "File to write all results to" })
-                .option("plot", { type: "string", describe: "SVG file to draw recall by length and depth into" })
-                .example("$0 eval recall --lengths 4k,32k --plot recall.svg", "The package's own model")
-        );
-    },
-    handler: async (options) => {
-        checkModelOptions({ ...options, kvType: "f16" });
-        for (const name of ["questions", "facts"] as const) checkNumber(name, options[name], { min: 1 });
-        checkNumber("seed", options.seed, { min: 0 });
-        const { evaluate } = await import("../eval.js");
-        await withInterrupt((signal) => evaluate(options, signal, process.stdout));
-    }
+    builder: (parser) =>
+        parser
+            .command(recall)
+            .command(perplexity)
+            .command(babilong)
+            .demandCommand(1, "say what to measure; see armt eval --help"),
+    handler: () => {}
 };
-
-export type { EvalOptions };

@@ -39,13 +39,15 @@ function splitWords(text: string): string[] {
  */
 export async function parseArmt(args: readonly string[]): Promise<void> {
     if (args.at(-1) === "--help") return;
-    const [name = ""] = args;
-    if (!/^[a-z]+$/.test(name)) throw new Error(`no command in: armt ${args.join(" ")}`);
-    const { command } = (await import(path.join(repositoryRoot, "dist/src/cli/commands", `${name}.js`))) as {
+    // `eval` has commands of its own
+    const names = args.slice(0, args[0] === "eval" ? 2 : 1);
+    if (names.length === 0 || !names.every((name) => /^[a-z]+$/.test(name)))
+        throw new Error(`no command in: armt ${args.join(" ")}`);
+    const { command } = (await import(path.join(repositoryRoot, "dist/src/cli/commands", `${names.join("/")}.js`))) as {
         command: CommandModule;
     };
     let reached = false;
-    await yargs([...args])
+    await yargs(args.slice(names.length - 1))
         .command({
             ...command,
             handler: () => {
@@ -79,9 +81,11 @@ export class Shell {
 [ "$1" = armt ] || { echo "npx $1 is not for tests" >&2; exit 9; }
 shift
 more=()
-case "$1" in run|read|ask|eval|logits|demo) [[ " $* " = *" --help "* ]] || more+=(--threads 1) ;; esac
+case "$1" in run|read|ask|eval|logits|demo|bench|trace) [[ " $* " = *" --help "* ]] || more+=(--threads 1) ;; esac
 case "$1" in convert) [[ " $* " = *" --force "* ]] || more+=(--force) ;; esac
-case "$1" in eval) more+=(--questions 2 --lengths 400) ;; esac
+case "$1 $2" in "eval recall") more+=(--questions 2 --lengths 400) ;; esac
+case "$1" in bench) more+=(--synthetic tiny --type f16 --lengths 200 --segments 32 --runs 1) ;; esac
+case "$1" in trace) more+=(--tokens 400) ;; esac
 case "$1" in demo) more+=(--tokens 600 --facts 2 -m model.gguf) ;; esac
 exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
 `;
@@ -99,7 +103,11 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         if (command.includes(namedAddress) && this.server === undefined)
             this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
         // how much these read and ask changes nothing but the time, so the test's own amounts are put in the place of the page's
-        const amounts = /\barmt (demo|eval)\b/.test(command) ? / --(tokens|facts|questions|lengths) \S+/g : /(?!)/g;
+        const amounts = /\barmt (demo|eval recall|trace)\b/.test(command)
+            ? / --(tokens|facts|questions|lengths) \S+/g
+            : /\barmt bench\b/.test(command)
+              ? / (--(lengths|segments|runs|synthetic|layers|type|gpu|stock-limit)|-m) \S+/g
+              : /(?!)/g;
         const text = command
             .replaceAll(amounts, "")
             .replaceAll(namedAddress, this.server?.address ?? namedAddress)

@@ -46,6 +46,14 @@ export class Workshop {
         for (const name of ["book.txt", "log.txt", "server.log", "question.txt"]) writeFileSync(file(name), book);
         writeFileSync(file("logs.gz"), gzipSync(book));
         writeFileSync(file("ids.json"), JSON.stringify(Array.from({ length: 50 }, (_, i) => (i * 37) % 250)));
+        for (const length of ["0k", "4k"]) {
+            const input = length === "0k" ? "Mary went to the kitchen." : `Mary went to the kitchen. ${book}`;
+            mkdirSync(path.join(files, "babilong", length), { recursive: true });
+            writeFileSync(
+                path.join(files, "babilong", length, "qa1.json"),
+                JSON.stringify([{ input, question: "Where is Mary?", target: "kitchen" }])
+            );
+        }
         const read = await runArmt([
             "read",
             file("book.txt"),

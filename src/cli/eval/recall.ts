@@ -1,19 +1,19 @@
 import path from "node:path";
 import type { Writable } from "node:stream";
-import { formatLength, parseLength } from "../recall/lengths.js";
-import { measureRecall } from "../recall/measure.js";
-import { type ModelRecall, recallPlot, recallTable } from "../recall/report.js";
-import { readRecallTexts } from "../recall/task.js";
-import { writeAtomically } from "../util/atomic-file.js";
-import { ArmtError } from "../util/errors.js";
-import { createProgressBar } from "../util/progress.js";
-import type { EvalOptions } from "./commands/eval.js";
-import { embeddedModel } from "./embedded-model.js";
-import { UsageError } from "./failure.js";
-import { openModel } from "./open-model.js";
+import { formatLength, parseLength } from "../../recall/lengths.js";
+import { measureRecall } from "../../recall/measure.js";
+import { type ModelRecall, recallPlot, recallTable } from "../../recall/report.js";
+import { readRecallTexts } from "../../recall/task.js";
+import { ArmtError } from "../../util/errors.js";
+import { createProgressBar } from "../../util/progress.js";
+import type { RecallOptions } from "../commands/eval/recall.js";
+import { embeddedModel } from "../embedded-model.js";
+import { UsageError } from "../failure.js";
+import { openModel } from "../open-model.js";
+import { writeText } from "../write-text.js";
 
 /** Measures recall of one or several models and writes a table, and JSON and a plot where asked for. */
-export async function evaluate(options: EvalOptions, signal: AbortSignal, output: Writable): Promise<void> {
+export async function evaluateRecall(options: RecallOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const lengths = readLengths(options.lengths);
     const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
     const texts = await readRecallTexts();
@@ -71,8 +71,4 @@ function readLengths(text: string): number[] {
     } catch (error) {
         throw new UsageError(`--lengths: ${error instanceof Error ? error.message : String(error)}`);
     }
-}
-
-async function writeText(file: string, text: string): Promise<void> {
-    await writeAtomically(file, {}, (target) => target.write(Buffer.from(text)));
 }

@@ -1,0 +1,58 @@
+#include "armt-trace.h"
+
+#include "ggml.h"
+
+#include <algorithm>
+
+void armt_trace::set(bool enabled) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    steps.clear();
+    t_origin_us = ggml_time_us();
+    on = enabled;
+}
+
+size_t armt_trace::take(armt_trace_step * out, size_t n) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (n == 0) {
+        return steps.size();
+    }
+    n = std::min(n, steps.size());
+    std::copy_n(steps.begin(), n, out);
+    steps.erase(steps.begin(), steps.begin() + n);
+    return n;
+}
+
+void armt_trace::begin() {
+    t_begin_us = t_inputs_us = ggml_time_us();
+}
+
+void armt_trace::mark_inputs() {
+    t_inputs_us = ggml_time_us();
+}
+
+void armt_trace::end(const armt_step & step, int64_t n_segments, bool reused, bool replayed) {
+    const int64_t t_end_us = ggml_time_us();
+    const bool diagonal = step.type == ARMT_STEP_DIAGONAL;
+
+    armt_trace_step record = {};
+    record.start_us  = uint64_t(std::max<int64_t>(0, t_begin_us - t_origin_us));
+    record.build_us  = uint64_t(t_inputs_us - t_begin_us);
+    record.time_us   = uint64_t(t_end_us - t_begin_us);
+    // the segment that enters has not been counted yet
+    record.segment   = diagonal && !step.inject ? n_segments - 1 : n_segments;
+    record.type      = diagonal ? ARMT_TRACE_DIAGONAL : ARMT_TRACE_OPEN;
+    record.seq_id    = step.seq_id;
+    record.n_seqs    = step.n_seqs;
+    record.n_text    = step.n_text;
+    record.n_mem     = step.n_mem;
+    record.layer0    = step.layer0;
+    record.layer1    = step.layer1;
+    record.n_outputs = uint32_t(step.outs.size());
+    record.reused    = reused ? 1 : 0;
+    record.replayed  = replayed ? 1 : 0;
+
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (on && steps.size() < n_max) {
+        steps.push_back(record);
+    }
+}

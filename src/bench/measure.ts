@@ -1,0 +1,296 @@
+import type { NativeProduct } from "../../plugin/addon.js";
+import type { ArmtModelFacts } from "../gguf/armt-keys.js";
+import { type GgmlType, ggmlType } from "../gguf/types.js";
+import { countOperations } from "./operations.js";
+import type { BenchSettings, CaseName, DecodeGroup, MeasuredCase, PromptGroup } from "./results.js";
+import { ratios, type Summary, summarize } from "./statistics.js";
+import type { GraphCounts, MemoryUse, WorkerOptions } from "./worker.js";
+import { BenchWorker } from "./worker-client.js";
+
+/** What is measured. */
+export interface BenchModel {
+    /** ARMT model file. */
+    readonly file: string;
+    /** The same base model as a plain file; absent where stock is not measured. */
+    readonly plain?: string;
+    readonly facts: ArmtModelFacts;
+    /** Type of the large matrices. */
+    readonly type: GgmlType;
+}
+
+export interface MeasureHooks {
+    signal: AbortSignal;
+    /** Called after each case of a round, the first, uncounted round included. */
+    onStep: () => void;
+}
+
+/** Rounds before those that count: caches, clocks, and kernels that are compiled when first used. */
+export const warmUpRounds = 1;
+
+/** Sequences of a decode. */
+export const decodeSequences = [1, 8] as const;
+
+/** Weights of one product that is measured have at most so many bytes. */
+const productBytes = 512 * 2 ** 20;
+
+/** Room in stock's context for the token after the prompt. Unit: tokens. */
+const room = 256;
+
+interface Case {
+    readonly name: CaseName;
+    readonly worker: BenchWorker;
+    readonly milliseconds: number[];
+    peakResident: number;
+    /** Taken before the next case's process starts, since the device does not tell whose its memory is. */
+    readonly device: number | undefined;
+    graphs?: GraphCounts;
+}
+
+/** Cases of one group, each in a process of its own, which live until the group is measured. */
+class Cases {
+    readonly cases: Case[] = [];
+    readonly failures: { name: CaseName; reason: string }[] = [];
+
+    constructor(private readonly signal: AbortSignal) {}
+
+    /** A failure of stock is a result, as out of memory is; without ARMT there is nothing to compare. */
+    async add(
+        name: CaseName,
+        options: WorkerOptions,
+        warmUp: (worker: BenchWorker) => Promise<{ memory: MemoryUse }>
+    ): Promise<void> {
+        let worker: BenchWorker | undefined;
+        try {
+            worker = await BenchWorker.start(name, options);
+            const { memory } = await warmUp(worker);
+            this.cases.push({
+                name,
+                worker,
+                milliseconds: [],
+                peakResident: memory.peakResident,
+                device: memory.device
+            });
+        } catch (error) {
+            await worker?.stop();
+            if (name !== "stock" || this.signal.aborted) throw error;
+            this.failures.push({ name, reason: (error as Error).message });
+        }
+    }
+
+    /** In a round, each case comes first as often as the others do. */
+    inRound(round: number): Case[] {
+        return this.cases.map((_, i) => this.cases[(i + round) % this.cases.length]!);
+    }
+
+    async stop(): Promise<void> {
+        await Promise.all(this.cases.map(({ worker }) => worker.stop()));
+    }
+
+    results(tokens: number, floor?: (name: CaseName) => readonly number[]): MeasuredCase[] {
+        return this.cases.map(({ name, milliseconds, peakResident, device, graphs }) => {
+            const summary = summarize(milliseconds);
+            return {
+                name,
+                milliseconds: summary,
+                tokensPerSecond: (1000 * tokens) / summary.median,
+                peakBytes: peakResident,
+                ...(device === undefined ? {} : { deviceBytes: device }),
+                ...(graphs === undefined ? {} : { graphs }),
+                ...(floor === undefined ? {} : { overFloor: ratios(milliseconds, floor(name)) })
+            };
+        });
+    }
+
+    /** Every pair, as times faster than the other: from the rounds of this group. */
+    ratios(): ({ name: string } & Summary)[] {
+        const of = (name: CaseName) => this.cases.find((one) => one.name === name)?.milliseconds;
+        const pairs: [CaseName, CaseName][] = [
+            ["sequential", "stock"],
+            ["diagonal", "stock"],
+            ["diagonal", "sequential"]
+        ];
+        return pairs.flatMap(([faster, slower]) => {
+            const [a, b] = [of(faster), of(slower)];
+            return a === undefined || b === undefined ? [] : [{ name: `${faster} / ${slower}`, ...ratios(b, a) }];
+        });
+    }
+}
+
+/** Steps of a group, for its progress. */
+export function stepsOfPrompt(settings: BenchSettings): number {
+    return (settings.runs + warmUpRounds) * (settings.schedules.length + (settings.stock ? 1 : 0) + 1);
+}
+
+export function stepsOfDecode(settings: BenchSettings): number {
+    return (settings.runs + warmUpRounds) * (settings.schedules.length + (settings.stock ? 1 : 0));
+}
+
+/** Measures one length with one segment size: all cases in turns, and in each round the device's rate of matrix products. */
+export async function measurePrompt(
+    model: BenchModel,
+    settings: BenchSettings,
+    { tokens, segmentSize }: { tokens: number; segmentSize: number },
+    { signal, onStep }: MeasureHooks
+): Promise<PromptGroup> {
+    const cases = new Cases(signal);
+    const { gpu, threads, runs } = settings;
+    const products = await BenchWorker.start("matrix products", { gpu, threads, library: "engine" });
+    const rates: number[] = [];
+    let device = "";
+    try {
+        const withStock = settings.stockLimit === undefined || tokens <= settings.stockLimit;
+        await addCases(
+            cases,
+            model,
+            settings,
+            { segmentSize, contextSize: tokens + room, sequences: 1, withStock },
+            (worker) => worker.ask({ kind: "prompt", tokens: Math.min(tokens, 2 * segmentSize) }, signal)
+        );
+        for (let round = -warmUpRounds; round < runs; round++) {
+            let rate = 0;
+            for (const product of productsOf(model, settings, segmentSize)) {
+                const { times } = await products.ask({ kind: "products", product }, signal);
+                device = times.device;
+                for (const { seconds } of times.buffers)
+                    rate = Math.max(rate, times.operations / summarize(seconds).median);
+            }
+            onStep();
+            if (round >= 0) rates.push(rate);
+            for (const one of cases.inRound(Math.max(0, round))) {
+                const reply = await one.worker.ask({ kind: "prompt", tokens }, signal);
+                if (round >= 0) one.milliseconds.push(reply.milliseconds);
+                one.peakResident = reply.memory.peakResident;
+                one.graphs = reply.graphs;
+                onStep();
+            }
+        }
+    } finally {
+        await products.stop();
+        await cases.stop();
+    }
+    const operations = countOperations(model.facts, tokens, segmentSize);
+    const operationsOf = (name: CaseName) => (name === "stock" ? operations.stock : operations.armt);
+    const floor = (name: CaseName) => rates.map((rate) => (1000 * operationsOf(name)) / rate);
+    const rate = summarize(rates);
+    return {
+        kind: "prompt",
+        tokens,
+        segmentSize,
+        cases: cases.results(tokens, floor),
+        failures: cases.failures,
+        ratios: cases.ratios(),
+        floor: {
+            device,
+            rate,
+            operations,
+            milliseconds: {
+                armt: (1000 * operations.armt) / rate.median,
+                stock: (1000 * operations.stock) / rate.median
+            }
+        }
+    };
+}
+
+/** Measures generation with as many tokens in stock's K/V cache as in ARMT's open segment, which has one closed segment behind it. */
+export async function measureDecode(
+    model: BenchModel,
+    settings: BenchSettings,
+    { segmentSize, sequences }: { segmentSize: number; sequences: number },
+    { signal, onStep }: MeasureHooks
+): Promise<DecodeGroup> {
+    const kvTokens = Math.max(1, Math.floor(segmentSize / 2));
+    // the open segment is not to fill
+    const count = Math.max(1, Math.min(32, segmentSize - kvTokens - 1));
+    const cases = new Cases(signal);
+    const ask = (worker: BenchWorker, name: CaseName) =>
+        worker.ask(
+            { kind: "decode", prompt: name === "stock" ? kvTokens : segmentSize + kvTokens, count, sequences },
+            signal
+        );
+    try {
+        const contextSize = kvTokens + count + room;
+        await addCases(
+            cases,
+            model,
+            settings,
+            { segmentSize, contextSize, sequences, withStock: true },
+            (worker, name) => ask(worker, name)
+        );
+        for (let round = -warmUpRounds; round < settings.runs; round++) {
+            for (const one of cases.inRound(Math.max(0, round))) {
+                const reply = await ask(one.worker, one.name);
+                if (round >= 0) one.milliseconds.push(reply.milliseconds);
+                one.peakResident = reply.memory.peakResident;
+                onStep();
+            }
+        }
+    } finally {
+        await cases.stop();
+    }
+    return {
+        kind: "decode",
+        segmentSize,
+        sequences,
+        kvTokens,
+        tokens: count,
+        cases: cases.results(count * sequences),
+        failures: cases.failures,
+        ratios: cases.ratios()
+    };
+}
+
+async function addCases(
+    cases: Cases,
+    { file, plain, facts }: BenchModel,
+    { gpu, threads, batchSize, maxCells, schedules, stockLibrary }: BenchSettings,
+    {
+        segmentSize,
+        contextSize,
+        sequences,
+        withStock
+    }: { segmentSize: number; contextSize: number; sequences: number; withStock: boolean },
+    warmUp: (worker: BenchWorker, name: CaseName) => Promise<{ memory: MemoryUse }>
+): Promise<void> {
+    const common = { gpu, threads };
+    const shape = { vocab: facts.vocabSize, batchSize, sequences };
+    if (plain !== undefined && withStock)
+        await cases.add(
+            "stock",
+            { ...common, library: stockLibrary, model: { ...shape, path: plain, contextSize } },
+            (worker) => warmUp(worker, "stock")
+        );
+    for (const schedule of schedules)
+        await cases.add(
+            schedule,
+            {
+                ...common,
+                library: "engine",
+                model: { ...shape, path: file, armt: { schedule, segmentSize, maxCells } }
+            },
+            (worker) => warmUp(worker, schedule)
+        );
+}
+
+/**
+ * Products of the kind that the model spends its time with, as large as one layer of a segment has them: several weights after another, as the sequential
+ * schedule has them, and several in one batched product, as the diagonal has them.
+ */
+function productsOf({ facts, type }: BenchModel, settings: BenchSettings, segmentSize: number): NativeProduct[] {
+    const { embeddingLength: k, feedForwardLength, blockCount, memory } = facts;
+    const n = 2 * feedForwardLength;
+    const { id, blockSize, blockBytes } = ggmlType(type);
+    const bytes = ((k * n) / blockSize) * blockBytes;
+    const weights = Math.max(1, Math.min(blockCount, 8, Math.floor(productBytes / bytes)));
+    const rows = segmentSize + memory.tokenCount;
+    const common = {
+        type: id,
+        k,
+        n,
+        rows,
+        repeats: settings.gpu === false ? 3 : 20,
+        threads: settings.threads,
+        gpu: settings.gpu !== false
+    };
+    const one = { ...common, batch: 1, copies: weights };
+    return weights === 1 ? [one] : [one, { ...common, batch: weights, copies: 1 }];
+}

@@ -1,0 +1,166 @@
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { writeAtomically } from "../util/atomic-file.js";
+import { ArmtError, quote, systemErrorText } from "../util/errors.js";
+
+const summary = z.strictObject({
+    median: z.number(),
+    min: z.number(),
+    max: z.number(),
+    samples: z.array(z.number()).min(1)
+});
+
+const graphs = z.strictObject({ graphs: z.number(), reused: z.number(), replayed: z.number() });
+
+const caseName = z.enum(["stock", "sequential", "diagonal"]);
+
+const measuredCase = z.strictObject({
+    name: caseName,
+    /** Of a prompt from its start to the first token after it; of a decode, until its last token. */
+    milliseconds: summary,
+    tokensPerSecond: z.number(),
+    /** Largest resident set of the process. Unit: bytes. */
+    peakBytes: z.number(),
+    /** What the model and its context take of the device. Unit: bytes. */
+    deviceBytes: z.number().optional(),
+    /** Graph evaluations of the last prompt. */
+    graphs: graphs.optional(),
+    /** Measured time to the time that the operations take at the measured rate; each round's own. */
+    overFloor: summary.optional()
+});
+
+const ratio = z.strictObject({ name: z.string(), ...summary.shape });
+
+const promptGroup = z.strictObject({
+    kind: z.literal("prompt"),
+    tokens: z.number(),
+    segmentSize: z.number(),
+    cases: z.array(measuredCase).min(1),
+    /** Cases that could not be measured. */
+    failures: z.array(z.strictObject({ name: caseName, reason: z.string() })),
+    ratios: z.array(ratio),
+    floor: z.strictObject({
+        device: z.string(),
+        /** The best of several layouts of weights, each round. Unit: operations/s. */
+        rate: summary,
+        operations: z.strictObject({ armt: z.number(), stock: z.number() }),
+        /** At the median rate. */
+        milliseconds: z.strictObject({ armt: z.number(), stock: z.number() })
+    })
+});
+
+const decodeGroup = z.strictObject({
+    kind: z.literal("decode"),
+    segmentSize: z.number(),
+    sequences: z.number(),
+    /** Tokens in the K/V cache at the start, of ARMT's open segment and of stock alike. */
+    kvTokens: z.number(),
+    /** Tokens generated in each sequence. */
+    tokens: z.number(),
+    cases: z.array(measuredCase).min(1),
+    failures: z.array(z.strictObject({ name: caseName, reason: z.string() })),
+    ratios: z.array(ratio)
+});
+
+const settings = z.strictObject({
+    gpu: z.union([z.literal("cuda"), z.literal(false)]),
+    threads: z.number(),
+    runs: z.number(),
+    lengths: z.array(z.number()),
+    segments: z.array(z.number()),
+    batchSize: z.number(),
+    maxCells: z.number().optional(),
+    schedules: z.array(z.enum(["sequential", "diagonal"])),
+    stock: z.boolean(),
+    stockLimit: z.number().optional(),
+    stockLibrary: z.enum(["published", "engine"]),
+    decode: z.boolean()
+});
+
+const results = z.strictObject({
+    format: z.literal("armt bench 1"),
+    date: z.string(),
+    command: z.string(),
+    device: z.string(),
+    machine: z.strictObject({
+        cpu: z.string(),
+        cores: z.number(),
+        memoryGiB: z.number(),
+        platform: z.string(),
+        versions: z.record(z.string(), z.string())
+    }),
+    model: z.strictObject({
+        name: z.string(),
+        type: z.string(),
+        fingerprint: z.string(),
+        bytes: z.number(),
+        layers: z.number(),
+        hidden: z.number(),
+        memoryTokens: z.number(),
+        memoryKeyLength: z.number()
+    }),
+    settings,
+    groups: z.array(z.discriminatedUnion("kind", [promptGroup, decodeGroup]))
+});
+
+export type CaseName = z.infer<typeof caseName>;
+export type MeasuredCase = z.infer<typeof measuredCase>;
+export type PromptGroup = z.infer<typeof promptGroup>;
+export type DecodeGroup = z.infer<typeof decodeGroup>;
+export type BenchSettings = z.infer<typeof settings>;
+/** What `armt bench` writes. A group is a length and a segment size, measured in turns in one run: ratios never span two. */
+export type BenchResults = z.infer<typeof results>;
+
+export async function writeResults(file: string, value: BenchResults): Promise<void> {
+    const text = Buffer.from(`${JSON.stringify(value, undefined, 4)}\n`);
+    await writeAtomically(file, {}, (target) => target.write(text));
+}
+
+/** @throws {ArmtError} where the file is none of ours, or cannot be read */
+export async function readResults(file: string): Promise<BenchResults> {
+    let text: string;
+    try {
+        text = await readFile(file, "utf8");
+    } catch (error) {
+        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
+    }
+    let json: unknown;
+    try {
+        json = JSON.parse(text);
+    } catch (error) {
+        throw new ArmtError(`${quote(file)} is not JSON, so it cannot be resumed`, { cause: error });
+    }
+    const parsed = results.safeParse(json);
+    if (parsed.success) return parsed.data;
+    const [issue] = parsed.error.issues;
+    throw new ArmtError(
+        `${quote(file)} is no result of armt bench: ${issue?.path.join(".") || "the whole file"}: ${issue?.message ?? "wrong"}`
+    );
+}
+
+/**
+ * The groups of an earlier run that a new one may keep.
+ * @throws {ArmtError} that names what differs, since results of two settings would stand in one table
+ */
+export function keptGroups(
+    earlier: BenchResults,
+    now: Omit<BenchResults, "groups">,
+    file: string
+): BenchResults["groups"] {
+    const differing = (name: string, a: unknown, b: unknown) => {
+        if (JSON.stringify(a) !== JSON.stringify(b))
+            throw new ArmtError(
+                `${quote(file)} cannot be resumed: its ${name} is ${JSON.stringify(a)}, now it is ${JSON.stringify(b)}; take the same options, or --force to begin again`
+            );
+    };
+    differing("device", earlier.device, now.device);
+    differing("CPU", earlier.machine.cpu, now.machine.cpu);
+    for (const name of Object.keys(now.machine.versions))
+        differing(`version of ${name}`, earlier.machine.versions[name], now.machine.versions[name]);
+    differing("model", earlier.model.fingerprint, now.model.fingerprint);
+    // more lengths and sizes may be asked for
+    for (const name of Object.keys(now.settings) as (keyof BenchSettings)[])
+        if (name !== "lengths" && name !== "segments" && name !== "decode")
+            differing(name, earlier.settings[name], now.settings[name]);
+    return earlier.groups;
+}

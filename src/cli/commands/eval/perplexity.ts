@@ -1,0 +1,43 @@
+import type { Argv, CommandModule } from "yargs";
+import { withInterrupt } from "../../interrupt.js";
+import { addModelOptions, checkModelOptions, type ModelOptions } from "../../model-options.js";
+import { checkNumber } from "../../numbers.js";
+import { typedOptions } from "../../typed-options.js";
+
+interface PerplexityOptions extends ModelOptions {
+    text?: string;
+    tokens?: string;
+    json?: string;
+    plot?: string;
+}
+
+export const command: CommandModule<object, PerplexityOptions> = {
+    command: "perplexity [text]",
+    describe: "How well each next token of a text is foreseen, with memory and without",
+    builder: (parser: Argv<object>) => {
+        parser.positional("text", {
+            type: "string",
+            demandOption: true,
+            describe: "Text file, or - for standard input"
+        });
+        addModelOptions(parser, "f16", "option");
+        return typedOptions(
+            parser
+                .option("tokens", {
+                    type: "string",
+                    describe: "Read so many at most, e.g. 32k [default: the whole text]"
+                })
+                .option("json", { type: "string", describe: "File to write all results to" })
+                .option("plot", { type: "string", describe: "SVG file to draw perplexity by place in the text into" })
+                .example("$0 eval perplexity book.txt --tokens 32k", "The package's own model")
+        );
+    },
+    handler: async (options) => {
+        checkModelOptions(options);
+        checkNumber("segment-size", options.segmentSize, { min: 1 });
+        const { evaluatePerplexity } = await import("../../eval/perplexity.js");
+        await withInterrupt((signal) => evaluatePerplexity(options, signal, process.stdout));
+    }
+};
+
+export type { PerplexityOptions };

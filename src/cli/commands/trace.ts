@@ -1,0 +1,34 @@
+import type { Argv, CommandModule } from "yargs";
+import { withInterrupt } from "../interrupt.js";
+import { addModelOptions, checkModelOptions, type ModelOptions } from "../model-options.js";
+import { typedOptions } from "../typed-options.js";
+
+interface TraceOptions extends ModelOptions {
+    tokens: string;
+    svg?: string;
+    html?: string;
+    chrome?: string;
+}
+
+export const command: CommandModule<object, TraceOptions> = {
+    command: "trace",
+    describe: "Draw how a prompt is computed: cells by layer and time, graphs built and replayed",
+    builder: (parser: Argv<object>) => {
+        addModelOptions(parser, "f16", "option");
+        return typedOptions(
+            parser
+                .option("tokens", { type: "string", default: "4k", describe: "Length of the random prompt, e.g. 16k" })
+                .option("svg", { type: "string", describe: "SVG file to draw into" })
+                .option("html", { type: "string", describe: "Page with the picture and a table of all steps" })
+                .option("chrome", { type: "string", describe: "JSON file for Perfetto or chrome://tracing" })
+                .example("$0 trace --tokens 4k --svg trace.svg", "Both schedules; --schedule takes one of them")
+        );
+    },
+    handler: async (options) => {
+        checkModelOptions(options);
+        const { trace } = await import("../trace.js");
+        await withInterrupt((signal) => trace(options, signal, process.stdout));
+    }
+};
+
+export type { TraceOptions };

@@ -1,0 +1,113 @@
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { getLlama, type LlamaContextSequence, LlamaLogLevel, type Token } from "../../plugin/index.js";
+import { writePlainGguf } from "../../src/bench/plain-gguf.js";
+import { resolveShape } from "../../src/bench/shapes.js";
+import { type WeightType, writeSyntheticModel } from "../../src/bench/synthetic.js";
+import { validateArmtModel } from "../../src/gguf/armt-model.js";
+import { fileDigest } from "../../src/gguf/fingerprint.js";
+import { openGguf } from "../../src/gguf/reader.js";
+import { quantizeModel } from "../../src/quantize/quantize.js";
+import { loadTiny } from "../helpers/contexts.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+
+async function makeModel(t: ExecutionContext, type: WeightType): Promise<string> {
+    const output = path.join(temporaryFolder(t), `${type}.gguf`);
+    // RoPE's factors of the llama3 kind, as the large shapes have them
+    const shape = { ...resolveShape("tiny", { segmentSize: 32 }), ropeFactor: 8 };
+    await writeSyntheticModel({ shape, type, output });
+    return output;
+}
+
+for (const [type, expected] of [
+    ["bf16", "BF16"],
+    ["f16", "F16"],
+    ["q8_0", "Q8_0"],
+    ["q4_0", "Q4_0"]
+] as const) {
+    test(`a random model is whole, and its large matrices are ${type}`, async (t) => {
+        const file = await makeModel(t, type);
+        const facts = await validateArmtModel(file);
+        t.like(facts, { blockCount: 2, embeddingLength: 64, headCountKv: 1, segmentSize: 32 });
+        const gguf = await openGguf(file);
+        t.teardown(() => gguf.close());
+        t.is(gguf.tensors.get("blk.0.ffn_up.weight")!.type.name, expected);
+        t.is(await fileDigest(gguf), facts.fingerprint);
+        t.true(gguf.tensors.has("rope_freqs.weight"));
+    });
+}
+
+test("the same shape gives the same bytes", async (t) => {
+    const [a, b] = [await makeModel(t, "f16"), await makeModel(t, "f16")];
+    t.is((await validateArmtModel(a)).fingerprint, (await validateArmtModel(b)).fingerprint);
+});
+
+test("the plain file computes what the ARMT model computes before there is a memory", async (t) => {
+    // the kernels of q8_0 round the activations, in blocks of their own
+    for (const [type, tolerance] of [
+        ["f16", 1e-2],
+        ["q8_0", 5e-2]
+    ] as const) {
+        const armt = await makeModel(t, type);
+        const plain = path.join(temporaryFolder(t), "plain.gguf");
+        await writePlainGguf(armt, plain);
+        const llama = await getLlama({ logLevel: LlamaLogLevel.error, maxThreads: 1 });
+        const ids = [5, 300, 7, 260, 91, 12, 400, 33, 8, 120] as Token[];
+        const distributions = [];
+        for (const modelPath of [armt, plain]) {
+            const model = await llama.loadModel({ modelPath });
+            const context = await model.createContext({
+                contextSize: 256,
+                threads: 1,
+                experimentalKvCacheKeyType: "F32",
+                experimentalKvCacheValueType: "F32"
+            });
+            distributions.push(await probabilities(context.getSequence(), ids));
+            await model.dispose();
+        }
+        const [ours, theirs] = distributions;
+        t.is(ours!.length, ids.length);
+        for (const [i, map] of ours!.entries()) {
+            // half the sum of differences: 0 for the same distribution, 1 for distributions that share nothing
+            const distance =
+                [...map].reduce((sum, [token, value]) => sum + Math.abs(value - theirs![i]!.get(token)!), 0) / 2;
+            t.true(distance < tolerance, `${type}, row ${i}: ${distance}`);
+        }
+    }
+});
+
+/** Of every token after each. */
+async function probabilities(sequence: LlamaContextSequence, ids: Token[]): Promise<Map<Token, number>[]> {
+    const result = await sequence.controlledEvaluate(
+        ids.map((id) => [id, { generateNext: { probabilities: true } }] as const).map(([id, options]) => [id, options])
+    );
+    return result.map((entry) => entry!.next.probabilities!);
+}
+
+test("a model that stock cannot run is refused by what it lacks", async (t) => {
+    const { file } = await loadTiny(t);
+    await t.throwsAsync(writePlainGguf(file, path.join(temporaryFolder(t), "plain.gguf")), {
+        message: /has no tokenizer, and its vocabulary of 96 has no room.*--no-stock/
+    });
+});
+
+test("the plain file of a quantized mixture has its layers from the right stacks", async (t) => {
+    const folder = temporaryFolder(t);
+    const armt = await makeModel(t, "bf16");
+    const mixed = path.join(folder, "mixed.gguf");
+    await quantizeModel({ input: armt, output: mixed, mixture: "q4_k_m" });
+    const plain = path.join(folder, "plain.gguf");
+    await writePlainGguf(mixed, plain);
+    const [from, to] = [await openGguf(mixed), await openGguf(plain)];
+    t.teardown(async () => Promise.all([from.close(), to.close()]));
+    for (let layer = 0; layer < 2; layer++) {
+        const stack = [layer, 0].map((first) => `blk.${first}.ffn_down.weight`).find((name) => from.tensors.has(name))!;
+        const bytes = to.tensors.get(`blk.${layer}.ffn_down.weight`)!.byteLength;
+        const start = stack.startsWith(`blk.${layer}.`) ? 0 : layer * bytes;
+        t.is(to.tensors.get(`blk.${layer}.ffn_down.weight`)!.type.name, from.tensors.get(stack)!.type.name);
+        t.deepEqual(
+            await to.readTensor(`blk.${layer}.ffn_down.weight`),
+            await from.readTensor(stack, start, start + bytes)
+        );
+    }
+});
