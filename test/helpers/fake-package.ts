@@ -13,7 +13,7 @@ case "$1" in
         -DARMT_LLAMA_DIR=*) tree="\${arg#*=}" ;;
         -DARMT_OUTPUT_DIR=*) out="\${arg#*=}" ;;
         -DARMT_LLAMA_VERSION=*) result="libllama.\${arg#*=}.so" ;;
-        -DCMAKE_CUDA_ARCHITECTURES=90-real) result="libggml-cuda.so" ;;
+        -DCMAKE_CUDA_ARCHITECTURES=90a-real) result="libggml-cuda.so" ;;
       esac; done
       mkdir -p "$4" && printf 'tree="%s"\\nout="%s"\\nresult="%s"\\n' "$tree" "$out" "$result" > "$4/config" ;;
   --build) . "$2/config"
