@@ -3,6 +3,7 @@
 //   cuda-check speed FOLDER JSON [PARTS]    reading 131,072 tokens, LLaMA-3.2-1B's sizes; PARTS: out of targets, fusions, short, stock, decode, types, models
 //   cuda-check model FOLDER FILE            writes the model that speed times
 //   cuda-check profile FOLDER FILE          times of the nodes of diagonals, and of a token's step
+//   cuda-check compare MODEL TOKENS BATCH   a model's nodes, one by one, on the GPU and on the CPU: where they differ first; and its logits with each fusion
 // FOLDER is for the model files. The backends are looked for beside this program.
 
 #include "model.h"
@@ -60,6 +61,9 @@ struct settings {
     int           n_threads = 0;
     uint32_t      n_seq     = 1;
     bool          armt      = true;
+
+    ggml_backend_sched_eval_callback cb_eval   = nullptr;
+    void *                           user_data = nullptr;
 };
 
 struct context_ptr {
@@ -80,6 +84,8 @@ struct context_ptr {
         params.n_seq_max       = s.n_seq;
         params.kv_unified      = false;
         params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+        params.cb_eval           = s.cb_eval;
+        params.cb_eval_user_data = s.user_data;
         if (s.n_threads > 0) {
             params.n_threads = params.n_threads_batch = s.n_threads;
         }
@@ -470,17 +476,93 @@ static void run_profile(const std::string & folder, const std::string & file) {
     }
 }
 
+static double largest(const std::vector<float> & a) {
+    double most = 0.0;
+    for (const float x : a) {
+        most = std::max(most, std::fabs(double(x)));
+    }
+    return most;
+}
+
+struct node_result {
+    std::string        label;
+    std::vector<float> data;
+};
+
+static void run_compare(const std::string & path, size_t n_tokens, uint32_t n_batch) {
+    const model_ptr cpu(path, false);
+    const model_ptr gpu(path, true);
+    const uint32_t  n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(cpu.model));
+    const std::vector<llama_token> tokens = random_tokens(n_tokens, n_vocab);
+    settings s;
+    s.n_segment = 0; // the model's
+    s.n_batch   = n_batch;
+    s.n_ctx     = 1 << 16;
+    s.n_threads = 1;
+    s.schedule  = ARMT_SCHEDULE_SEQUENTIAL;
+    s.fusion    = "none";
+
+    s.cb_eval = [](ggml_tensor * t, bool ask, void * results) {
+        if (!ask && t->type == GGML_TYPE_F32 && ggml_is_contiguous(t)) {
+            std::vector<float> data(ggml_nelements(t));
+            ggml_backend_tensor_get(t, data.data(), 0, ggml_nbytes(t));
+            const std::string label = std::string(ggml_op_name(t->op)) + " " + t->name + " [" + std::to_string(t->ne[0]) + "," + std::to_string(t->ne[1]) + "," +
+                                      std::to_string(t->ne[2]) + "," + std::to_string(t->ne[3]) + "]";
+            static_cast<std::vector<node_result> *>(results)->push_back({label, std::move(data)});
+        }
+        return true;
+    };
+    std::vector<node_result> results[2];
+    std::vector<float>       logits[2];
+    for (int i = 0; i < 2; ++i) {
+        s.user_data = &results[i];
+        context_ptr ctx(i == 0 ? cpu : gpu, s);
+        ctx.read(tokens, n_batch);
+        logits[i] = ctx.logits(n_vocab);
+    }
+    printf("%s, batches of %u: %zu and %zu nodes; logits node by node off by %.2e\n", path.c_str(), n_batch, results[0].size(), results[1].size(), difference(logits[1], logits[0]));
+    double worst = 0.0;
+    int    n     = 0;
+    for (size_t i = 0; i < std::min(results[0].size(), results[1].size()) && n < 40; ++i) {
+        const node_result & a = results[0][i];
+        const node_result & b = results[1][i];
+        if (a.data.size() != b.data.size()) {
+            printf("%6zu %s and %s\n", i, a.label.c_str(), b.label.c_str());
+            n++;
+            continue;
+        }
+        const double d = difference(b.data, a.data);
+        if (d > 2.0 * worst && d > 1e-6) {
+            printf("%6zu %-60s %.2e, largest %.3g\n", i, b.label.c_str(), d, largest(a.data));
+            worst = d;
+            n++;
+        }
+    }
+    s.cb_eval = nullptr;
+    std::vector<const char *> names(all_fusions, all_fusions + sizeof(all_fusions) / sizeof(all_fusions[0]));
+    names.insert(names.end(), {"none", "all"});
+    for (const armt_schedule schedule : {ARMT_SCHEDULE_SEQUENTIAL, ARMT_SCHEDULE_DIAGONAL}) {
+        for (const char * name : names) {
+            s.fusion   = name;
+            s.schedule = schedule;
+            context_ptr ctx(gpu, s);
+            ctx.read(tokens, n_batch);
+            printf("%-10s %-10s %.2e\n", schedule == ARMT_SCHEDULE_SEQUENTIAL ? "sequential" : "diagonal", name, difference(ctx.logits(n_vocab), logits[0]));
+        }
+    }
+}
+
 int main(int argc, char ** argv) {
     const std::string command = argc > 1 ? argv[1] : "";
-    if (argc < 3 || (command != "check" && argc < 4)) {
-        fprintf(stderr, "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | profile FOLDER FILE\n");
+    if (argc < 3 || (command != "check" && argc < 4) || (command == "compare" && argc < 5)) {
+        fprintf(stderr, "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | profile FOLDER FILE | compare MODEL TOKENS BATCH\n");
         return 2;
     }
     try {
         const std::string self = argv[0];
         ggml_backend_load_all_from_path(self.substr(0, self.find_last_of('/') + 1).c_str());
         if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) == nullptr) {
-            check(command == "check", "there is no GPU, or its backend could not be loaded");
+            check(command == "check" || command == "compare", "there is no GPU, or its backend could not be loaded");
             printf("there is no GPU, or its backend could not be loaded: all runs are on the CPU\n");
         }
         llama_log_set([](ggml_log_level level, const char * text, void *) {
@@ -491,6 +573,10 @@ int main(int argc, char ** argv) {
         if (command == "profile") {
             setenv("GGML_CUDA_DISABLE_GRAPHS", "1", 1);
             run_profile(argv[2], argv[3]);
+            return 0;
+        }
+        if (command == "compare") {
+            run_compare(argv[2], std::stoul(argv[3]), uint32_t(std::stoul(argv[4])));
             return 0;
         }
         if (command == "model") {

@@ -141,7 +141,7 @@ bool is_product(const ggml_tensor * mm) {
     const ggml_tensor * x = mm->src[1];
     return is_16_bit(w->type) && w->nb[0] == 2 && w->nb[1] % 16 == 0 && w->ne[0] % 8 == 0 && w->ne[1] % 8 == 0 && w->ne[3] == 1 && x->ne[3] == 1 &&
            w->ne[2] == x->ne[2] && x->ne[1] >= MIN_ROWS && x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32 && ggml_is_contiguous(x) &&
-           ggml_is_contiguous(mm) && mm->op_params[0] != GGML_PREC_F32;
+           ggml_is_contiguous(mm);
 }
 
 // The type that a result can have where all that reads it are such products; GGML_TYPE_COUNT: none
@@ -211,12 +211,11 @@ char * get_write_scratch(context_state & state, size_t size) {
 // products
 //
 
-void multiply(ggml_backend_cuda_context & ctx, const ggml_tensor * mm, const void * x, void * out, ggml_type type_out) {
+void multiply(ggml_backend_cuda_context & ctx, const ggml_tensor * mm, const void * x, void * out, ggml_type type_out, float factor = 1.0f) {
     const ggml_tensor * w = mm->src[0];
-    const float one  = 1.0f;
     const float zero = 0.0f;
     const cudaDataType_t type = cuda_type(w->type);
-    CUBLAS_CHECK(cublasGemmStridedBatchedEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, w->ne[1], mm->ne[1], w->ne[0], &one, w->data, type, w->nb[1] / 2,
+    CUBLAS_CHECK(cublasGemmStridedBatchedEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, w->ne[1], mm->ne[1], w->ne[0], &factor, w->data, type, w->nb[1] / 2,
                                             w->nb[2] / 2, x, type, w->ne[0], w->ne[0] * mm->ne[1], &zero, out, cuda_type(type_out), mm->ne[0],
                                             mm->ne[0] * mm->ne[1], mm->ne[2], CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
 }
@@ -544,8 +543,7 @@ bool match_features(const ggml_cgraph * cgraph, int i, const ggml_tensor * x, ar
     const ggml_tensor * w  = mm->src[0];
     if (mm->op != GGML_OP_MUL_MAT || !is_16_bit(w->type) || w->nb[0] != 2 || w->nb[1] != size_t(w->ne[0]) * 2 || w->nb[2] % 16 != 0 || w->ne[3] != 1 ||
         w->ne[0] % FEATURE_MULTIPLE != 0 || w->ne[1] > FEATURE_MOST_COLS || x->type != GGML_TYPE_F32 || x->nb[0] != 4 || x->nb[1] % 16 != 0 || x->nb[2] % 16 != 0 ||
-        x->ne[3] != 1 || x->ne[2] > 65535 || x->ne[0] != w->ne[0] || (w->ne[2] != 1 && w->ne[2] != x->ne[2]) || mm->op_params[0] == GGML_PREC_F32 ||
-        n_uses(cgraph, mm) != 1 || !match_dpfp(cgraph, next_node(cgraph, i), nodes) || root_of(nodes.x) != mm) {
+        x->ne[3] != 1 || x->ne[2] > 65535 || x->ne[0] != w->ne[0] || (w->ne[2] != 1 && w->ne[2] != x->ne[2]) || n_uses(cgraph, mm) != 1 || !match_dpfp(cgraph, next_node(cgraph, i), nodes) || root_of(nodes.x) != mm) {
         return false;
     }
     args.x            = (const float *) x->data;
@@ -710,7 +708,7 @@ int fuse_write(ggml_backend_cuda_context & ctx, context_state & state, const ggm
     features.output = keys;
     features.narrow = scratch;
     armt_features(features, ctx.stream());
-    multiply(ctx, value, scratch, value->data, GGML_TYPE_F32);
+    multiply(ctx, value, scratch, value->data, GGML_TYPE_F32, armt_narrow_unit(features.type));
     CUBLAS_CHECK(cublasSgemmStridedBatched(handle, CUBLAS_OP_T, CUBLAS_OP_N, n_out, n_rows, n_key, &one, (const float *) az->data, az->nb[1] / 4, az->nb[3] / 4, keys,
                                            n_key, n_key * n_rows, &zero, (float *) recall->data, n_out, n_out * n_rows, n_batch));
     armt_update_args args = {};

@@ -203,7 +203,8 @@ template <typename T, int ROWS>
 static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const armt_features_args args) {
 #if __CUDA_ARCH__ >= 800
     using tile_t = feature_tile<ROWS>;
-    constexpr int DEPTH = tile_t::DEPTH;
+    constexpr int   DEPTH = tile_t::DEPTH;
+    constexpr float UNIT  = armt_narrow_unit(std::is_same_v<T, half> ? GGML_TYPE_F16 : GGML_TYPE_BF16);
     extern __shared__ __align__(128) char feature_tiles[];
 
     const int lane  = threadIdx.x % 32;
@@ -274,7 +275,8 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
             for (int q = 0; q < 4; ++q) { // rows g, g + 8; columns 2t, 2t + 8
                 const int r = rows + g + q % 2 * 8;
                 const int c = part * 32 + s * 16 + 2 * t + q / 2 * 8;
-                a[s][q] = pack2(*(const float2 *) (tile_x + (r * (DEPTH / 4) + ((c / 4) ^ (r % 8 * 2))) * 16 + c % 4 * 4), T{});
+                const float2 two = *(const float2 *) (tile_x + (r * (DEPTH / 4) + ((c / 4) ^ (r % 8 * 2))) * 16 + c % 4 * 4);
+                a[s][q] = pack2(make_float2(two.x / UNIT, two.y / UNIT), T{});
                 if (args.narrow != nullptr && row0 + r < args.n_rows) {
                     *(uint32_t *) ((T *) args.narrow + (int64_t(ib) * args.n_rows + row0 + r) * args.n + tile * DEPTH + c) = a[s][q];
                 }
@@ -300,8 +302,8 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
     float * result = (float *) feature_tiles; // [GROUPS][ROWS][ROW]
 #pragma unroll
     for (int j = 0; j < FEATURE_COLS / 8; ++j) {
-        *(float2 *) (result + (part * ROWS + rows + g) * ROW + j * 8 + 2 * t)     = make_float2(acc[j][0], acc[j][1]);
-        *(float2 *) (result + (part * ROWS + rows + g + 8) * ROW + j * 8 + 2 * t) = make_float2(acc[j][2], acc[j][3]);
+        *(float2 *) (result + (part * ROWS + rows + g) * ROW + j * 8 + 2 * t)     = make_float2(acc[j][0] * UNIT, acc[j][1] * UNIT);
+        *(float2 *) (result + (part * ROWS + rows + g + 8) * ROW + j * 8 + 2 * t) = make_float2(acc[j][2] * UNIT, acc[j][3] * UNIT);
     }
     __syncthreads();
     for (int i = threadIdx.x; i < ROWS * FEATURE_COLS; i += FEATURE_THREADS) {
@@ -395,7 +397,7 @@ static __global__ void __launch_bounds__(UPDATE_THREADS) update_kernel(const arm
     norm = args.key_eps;
 #pragma unroll
     for (int i = 0; i < UPDATE_THREADS / 32; ++i) {
-        dot  += sums[0][i];
+        dot  += sums[0][i] * armt_narrow_unit(args.type);
         norm += sums[1][i];
     }
     const float denom = recall[args.n] + args.recall_eps;

@@ -38,7 +38,7 @@ struct armt_features_args {
     int64_t       weight_batch;
     ggml_type     type;    // of it
     float *       output;  // [n_batch][n_rows][n_cols*2/n_roll][order][n_roll]
-    void *        narrow;  // [n_batch][n_rows][n]: x in the weights' type; or nullptr
+    void *        narrow;  // [n_batch][n_rows][n]: x / armt_narrow_unit(type) in the weights' type; or nullptr
     int           n;       // a multiple of 256
     int           n_cols;  // at most 64
     int           n_roll;
@@ -47,12 +47,17 @@ struct armt_features_args {
     int           n_batch;
 };
 void armt_features(const armt_features_args & args, cudaStream_t stream);
+
+// Hidden states that no norm bounds can be beyond F16's range; what it loses at the other end is nothing beside them.
+static constexpr __host__ __device__ float armt_narrow_unit(ggml_type type) {
+    return type == GGML_TYPE_F16 ? 16.0f : 1.0f;
+}
 // bytes of shared memory that a block may need for it
 size_t armt_features_shared();
 
 // What a write adds to the memory for each key: beta*(value - recalled), and how much of the key is new
 struct armt_update_args {
-    const void *  x;         // [n_batch][n_rows][n], 16 bits
+    const void *  x;         // [n_batch][n_rows][n], 16 bits, in units of armt_narrow_unit(type)
     ggml_type     type;      // of it, and of beta's weights
     const void *  beta;      // [n_batch][n]
     int64_t       beta_batch;

@@ -21,7 +21,7 @@ ggml_tensor * armt_graph::view_vector(const armt_weight & weight, cells c) {
 ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
     ggml_tensor * w   = view_weight(weight, c);
     ggml_tensor * cur = x;
-    if (c.n == 1) { // the rows of all sequences are one matrix
+    if (c.n == 1 && x->ne[2] > 1) { // the rows of all sequences are one matrix
         cur = ggml_mul_mat(ctx0, w, ggml_reshape_2d(ctx0, x, x->ne[0], x->ne[1] * x->ne[2]));
         cur = ggml_reshape_3d(ctx0, cur, w->ne[1], x->ne[1], x->ne[2]);
     } else {
@@ -30,9 +30,20 @@ ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_w
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
 }
 
+ggml_tensor * armt_graph::build_projection(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
+    ggml_tensor * cur     = build_product(weight, {}, c, x);
+    ggml_tensor * product = cur->op == GGML_OP_MUL_MAT ? cur : cur->src[0];
+    if (product->src[0]->type != GGML_TYPE_BF16) {
+        ggml_prec_set_acc(product, GGML_PREC_F32);
+    }
+    return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
+}
+
 ggml_tensor * armt_graph::build_scaled_norm(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
+    ggml_tensor * w = view_vector(weight, c);
+    ggml_build_forward_expand(gf, w); // so that the norm and its product are neighbours, which backends fuse
     ggml_tensor * cur = model.armt.base.layer_norm ? ggml_norm(ctx0, x, norm_eps) : ggml_rms_norm(ctx0, x, norm_rms_eps);
-    cur = ggml_mul(ctx0, cur, view_vector(weight, c));
+    cur = ggml_mul(ctx0, cur, w);
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
 }
 
@@ -77,6 +88,17 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
         ggml_build_forward_expand(gf, rope(rows, ggml_view_1d(ctx0, pos, n, first * pos->nb[0]), base.is_local(il), true));
     }
     return x;
+}
+
+// For one row, backends fuse the products of gate and up with the activation if they are two.
+ggml_tensor * armt_graph::build_gated_row(cells c, ggml_tensor * x) {
+    ggml_tensor * w    = view_weight(model.ffn_up, c);
+    const int64_t n    = w->ne[1] / 2;
+    ggml_tensor * gate = ggml_view_2d(ctx0, w, w->ne[0], n, w->nb[1], 0);
+    ggml_tensor * up   = ggml_view_2d(ctx0, w, w->ne[0], n, w->nb[1], n * w->nb[1]);
+    ggml_build_forward_expand(gf, gate);
+    ggml_build_forward_expand(gf, up);
+    return ggml_swiglu_split(ctx0, ggml_mul_mat(ctx0, gate, x), ggml_mul_mat(ctx0, up, x));
 }
 
 ggml_tensor * armt_graph::build_activation(ggml_tensor * x) {
@@ -211,8 +233,12 @@ ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tens
     cur = build_scaled_norm(model.ffn_norm, model.ffn_norm_b, c, model.armt.base.parallel ? x : residual);
     cb(cur, "ffn_norm", c.il);
 
-    cur = build_product(model.ffn_up, model.ffn_up_b, c, cur);
-    cur = build_activation(cur);
+    const armt_base_hparams & base = model.armt.base;
+    if (cur->ne[1] * cur->ne[2] == 1 && base.gated && base.activation == ARMT_ACTIVATION_SILU && !model.ffn_up_b) {
+        cur = build_gated_row(c, cur);
+    } else {
+        cur = build_activation(build_product(model.ffn_up, model.ffn_up_b, c, cur));
+    }
     cb(cur, "ffn_act", c.il);
 
     cur = build_product(model.ffn_down, model.ffn_down_b, c, cur);

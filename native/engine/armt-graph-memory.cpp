@@ -13,7 +13,7 @@ ggml_tensor * armt_graph::build_dpfp(const armt_weight & weight, cells c, ggml_t
     const int64_t n_roll    = 2 * model.armt.n_feature / n_heads;
     const int64_t order     = ARMT_DPFP_ORDER;
 
-    ggml_tensor * cur = build_product(weight, {}, c, x);
+    ggml_tensor * cur = build_projection(weight, {}, c, x);
     cur = ggml_reshape_2d(ctx0, cur, n_roll / 2, n_vectors);
 
     ggml_tensor * y = ggml_concat(ctx0, ggml_relu(ctx0, cur), ggml_relu(ctx0, ggml_neg(ctx0, cur)), 0);
@@ -79,8 +79,8 @@ void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool
 
     rows = ggml_cont(ctx0, rows);
     ggml_tensor * keys = build_dpfp(model.memory_k, c, rows);
-    ggml_tensor * news = split_heads(build_product(model.memory_v, {}, c, rows));
-    ggml_tensor * beta = ggml_sigmoid(ctx0, build_product(model.memory_b, model.memory_b_b, c, rows));
+    ggml_tensor * news = split_heads(build_projection(model.memory_v, {}, c, rows));
+    ggml_tensor * beta = ggml_sigmoid(ctx0, build_projection(model.memory_b, model.memory_b_b, c, rows));
     beta = split_heads(beta);
 
     ggml_tensor * denom = nullptr;

@@ -65,6 +65,8 @@ private:
     ggml_tensor * view_vector(const armt_weight & weight, cells c);
 
     ggml_tensor * build_product(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
+    // The same of hidden states that no norm bounds: results, and on some cards inputs, are beyond the range of 16-bit floats, which backends multiply in otherwise.
+    ggml_tensor * build_projection(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
     // the base model's kind of norm
     ggml_tensor * build_scaled_norm(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
     // RMS norm of each head, {n_embd_head, heads, n_rows*n_batch}
@@ -75,6 +77,7 @@ private:
 
     // of ffn_up's product
     ggml_tensor * build_activation(ggml_tensor * x);
+    ggml_tensor * build_gated_row(cells c, ggml_tensor * x);
 
     // Attention before its output projection, {n_head*n_embd_head, n_rows, n_batch}
     ggml_tensor * build_attn(const armt_step & step, cells c, ggml_tensor * x);

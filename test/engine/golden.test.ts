@@ -1,17 +1,10 @@
 import test from "ava";
 import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose } from "../helpers/compare.js";
-import {
-    generateGreedy,
-    gpuSlack,
-    loadCheckpoint,
-    readLogits,
-    readMemories,
-    withSequence
-} from "../helpers/contexts.js";
+import { generateGreedy, loadCheckpoint, readLogits, readMemories, withSequence } from "../helpers/contexts.js";
 import { goldenNames, goldenOrSkip, madeGoldenNames, readMadeGolden } from "../helpers/golden.js";
 
-const LOGIT_TOLERANCE = 5e-4 * gpuSlack;
+const LOGIT_TOLERANCE = 5e-4;
 
 for (const name of goldenNames) {
     for (const schedule of ["sequential", "diagonal"] as const) {

@@ -1,7 +1,6 @@
 import type { ExecutionContext } from "ava";
 import type { ReferenceModel } from "./checkpoint.js";
 import { assertClose } from "./compare.js";
-import { gpuSlack } from "./contexts.js";
 
 type Memory = { a: ArrayLike<number>; z: ArrayLike<number> };
 
@@ -17,7 +16,7 @@ export function assertMemories(
     what = ""
 ): void {
     t.is(actual.length, expected.length);
-    const close = { within: MEMORY_TOLERANCE * gpuSlack, relative: true };
+    const close = { within: MEMORY_TOLERANCE, relative: true };
     for (const [il, { a, z }] of expected.entries()) {
         const memory = actual[il]!;
         assertClose(t, memory.a, a, { ...close, rowLength: hidden / nHeads, what: `${what} A of layer ${il}` });

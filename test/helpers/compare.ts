@@ -41,6 +41,18 @@ export function describeDifference({ value, row, column, actual, expected, scale
     return `differs by ${value.toExponential(2)} at row ${row}, column ${column} (${numbers})`;
 }
 
+/** |actual - expected| / |expected|, of all numbers at once. */
+export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+    if (actual.length !== expected.length) throw new Error(`${actual.length} numbers, expected ${expected.length}`);
+    let difference = 0;
+    let all = 0;
+    for (let i = 0; i < expected.length; i++) {
+        difference += (actual[i]! - expected[i]!) ** 2;
+        all += expected[i]! ** 2;
+    }
+    return Math.sqrt(difference / all);
+}
+
 export type Tolerance = {
     /** Largest absolute difference that passes. */
     within: number;

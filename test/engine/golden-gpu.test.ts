@@ -1,0 +1,70 @@
+import { appendFileSync } from "node:fs";
+import test, { type ExecutionContext } from "ava";
+import { relativeDifference } from "../helpers/compare.js";
+import {
+    generateGreedy,
+    loadCheckpoint,
+    readLogits,
+    readMemories,
+    testGpu,
+    withSequence
+} from "../helpers/contexts.js";
+import { type Golden, goldenNames, goldenOrSkip, madeGoldenNames, readMadeGolden } from "../helpers/golden.js";
+
+/**
+ * Share of logits and memories (root of the sum of squares) by which a GPU's may differ from the authors' code in F32. A backend's products of F32 have
+ * inputs of 10 bits (TF32), its attention of 16 bits, and the memory's correction 1 - k.z/|k|^2 of a known key is a difference of equals.
+ */
+const limits = { f32: 0.02, f16: 0.03, bf16: 0.15 } as const;
+
+const gpuTest = testGpu === undefined ? test.skip : test.serial;
+
+/** One line of JSON for each comparison, in the file that `ARMT_TEST_RESULTS` names. */
+function report(t: ExecutionContext, result: Record<string, unknown>): void {
+    t.log(JSON.stringify(result));
+    if (process.env.ARMT_TEST_RESULTS !== undefined)
+        appendFileSync(process.env.ARMT_TEST_RESULTS, `${JSON.stringify(result)}\n`);
+}
+
+type Case = { name: string; read: (t: ExecutionContext) => Promise<Golden | undefined> };
+
+const cases: Case[] = [
+    ...goldenNames.map((name) => ({ name, read: (t: ExecutionContext) => goldenOrSkip(t, name) })),
+    ...madeGoldenNames.map((name) => ({ name: `${name} of transformers' layers`, read: () => readMadeGolden(name) }))
+];
+
+for (const { name, read } of cases) {
+    for (const type of ["f32", "f16", "bf16"] as const) {
+        gpuTest(`a GPU gives the logits and memories of the golden cases, ${name}, ${type}`, async (t) => {
+            const golden = await read(t);
+            if (golden === undefined) return;
+            const { model, reference } = await loadCheckpoint(t, golden.folder, type);
+            const size = reference.segmentSize;
+            for (const schedule of ["sequential", "diagonal"] as const) {
+                for (const batchSize of [1, size + 3, golden.ids.length]) {
+                    await withSequence(model, { schedule, batchSize }, async (sequence) => {
+                        const logits = relativeDifference(await readLogits(sequence, golden.ids), golden.logits);
+                        await sequence.armt!.closeSegment();
+                        const found = await readMemories(sequence);
+                        const a = golden.memories.map((memory, il) => relativeDifference(found[il]!.a, memory.a));
+                        const memories = Math.max(...a);
+                        report(t, { name, type, schedule, batchSize, logits, memories });
+                        t.true(logits <= limits[type], `${schedule}, batch size ${batchSize}: logits off by ${logits}`);
+                        t.true(memories <= 2 * limits[type], `${schedule}: memories off by ${memories}`);
+                    });
+                }
+            }
+        });
+    }
+
+    gpuTest(`a GPU generates the tokens of the golden cases, ${name}`, async (t) => {
+        const golden = await read(t);
+        if (golden === undefined || golden.generated.length === 0) return t.pass();
+        const { model } = await loadCheckpoint(t, golden.folder);
+        for (const schedule of ["sequential", "diagonal"] as const) {
+            await withSequence(model, { schedule, segmentOverflow: "extend" }, async (sequence) => {
+                t.deepEqual(await generateGreedy(sequence, golden.ids, 24), golden.generated);
+            });
+        }
+    });
+}
