@@ -97,10 +97,10 @@ struct context_ptr {
     context_ptr(const context_ptr &) = delete;
 
     // Reads tokens, with logits of the last; seconds until they are there
-    double read(const std::vector<llama_token> & tokens, uint32_t n_batch) {
+    double read(const std::vector<llama_token> & tokens, uint32_t n_batch, size_t from = 0) {
         const double start = now();
         llama_batch batch = llama_batch_init(int32_t(n_batch), 0, 1);
-        for (size_t at = 0; at < tokens.size(); at += n_batch) {
+        for (size_t at = from; at < tokens.size(); at += n_batch) {
             batch.n_tokens = int32_t(std::min<size_t>(n_batch, tokens.size() - at));
             for (int32_t i = 0; i < batch.n_tokens; ++i) {
                 batch.token[i]     = tokens[at + i];
@@ -183,7 +183,7 @@ static int run_check(const std::string & folder, FILE * json) {
         uint32_t     n_tokens;
     };
     std::vector<shape> shapes;
-    for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16}) {
+    for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0}) {
         random_model m;
         m.type      = type;
         m.n_layer   = 2; // with more of them, and with more segments, roundings grow too much to tell anything
@@ -206,6 +206,9 @@ static int run_check(const std::string & folder, FILE * json) {
         m.normalize = false;
         m.seed      = 3;
         shapes.push_back({"heads of 128, none shared", m, 203 * 4 + 11});
+        m.loud      = true;
+        m.seed      = 4;
+        shapes.push_back({"queries beyond F16", m, 203 * 4 + 11});
     }
     int n_bad = 0;
     fprintf(json, "{\"checks\": [");
@@ -221,7 +224,10 @@ static int run_check(const std::string & folder, FILE * json) {
         std::vector<std::pair<std::string, std::pair<std::vector<float>, std::vector<float>>>> results;
         const auto run = [&](const std::string & name, const model_ptr & model, const settings & with) {
             context_ptr ctx(model, with);
-            ctx.read(tokens, 2048);
+            // most in large batches, the last ones token by token, as they are generated
+            std::vector<llama_token> most(tokens.begin(), tokens.end() - 4);
+            ctx.read(most, 2048);
+            ctx.read(tokens, 1, most.size());
             std::vector<float> logits = ctx.logits(s.model.n_vocab);
             std::vector<float> memory;
             for (uint32_t il = 0; il < s.model.n_layer; ++il) {

@@ -142,7 +142,7 @@ void write_random_model(const random_model & m, bool base, const std::string & p
         add("blk.0.ffn_up.weight", m.type, {n_embd, 2 * int64_t(m.n_ff), n_layer}, in);
         add("blk.0.ffn_down.weight", m.type, {m.n_ff, n_embd, n_layer}, 1.0f / sqrtf(float(m.n_ff)));
         // scales at which rounding does not grow over segments, see src/tiny/weights.ts
-        add("blk.0.memory_q.weight", narrow, {n_embd, m.d_mem, n_layer}, 0.5f * in);
+        add("blk.0.memory_q.weight", narrow, {n_embd, m.d_mem, n_layer}, (m.loud ? 1e5f : 0.5f) * in);
         add("blk.0.memory_k.weight", narrow, {n_embd, m.d_mem, n_layer}, 0.5f * in);
         add("blk.0.memory_v.weight", narrow, {n_embd, n_embd, n_layer}, 0.5f * in);
         add("blk.0.memory_b.weight", narrow, {n_embd, 1, n_layer}, 0.5f * in);

@@ -20,6 +20,7 @@ struct random_model {
     bool      normalize = false; // normalize_keys
     ggml_type type      = GGML_TYPE_BF16;
     bool      wide      = false; // the same numbers in F32
+    bool      loud      = false; // the memory's queries are beyond the range of F16
     uint32_t  seed      = 1;
 };
 

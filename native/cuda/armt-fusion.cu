@@ -377,26 +377,35 @@ int fuse_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     return mul_at - i;
 }
 
-// cont(denominators), scale and bias, values / that, x + that, and the norm of it
-int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
-    const ggml_tensor * cont = cgraph->nodes[i];
+struct read_nodes {
+    const ggml_tensor * x;
+    const ggml_tensor * values; // view of what was recalled, denominators behind them
+    const ggml_tensor * add;
+    int                 i_div;
+    int                 i_add;
+    float               eps;
+};
+
+// From node i on: cont(denominators), scale and bias, values / that, x + that
+bool match_read(const ggml_cgraph * cgraph, int i, read_nodes & nodes) {
     const int i_scale = next_node(cgraph, i);
     const int i_div   = next_node(cgraph, i_scale);
     const int i_add   = next_node(cgraph, i_div);
-    if (!state.on.read || i_add >= cgraph->n_nodes) {
-        return -1;
+    if (i_add >= cgraph->n_nodes) {
+        return false;
     }
+    const ggml_tensor * cont  = cgraph->nodes[i];
     const ggml_tensor * scale = cgraph->nodes[i_scale];
     const ggml_tensor * div   = cgraph->nodes[i_div];
     const ggml_tensor * add   = cgraph->nodes[i_add];
-    if (scale->op != GGML_OP_SCALE || scale->src[0] != cont || div->op != GGML_OP_DIV || div->src[1] != scale || add->op != GGML_OP_ADD ||
-        root_of(add->src[1]) != div || n_uses(cgraph, cont) != 1 || n_uses(cgraph, scale) != 1) {
-        return -1;
+    if (cont->op != GGML_OP_CONT || scale->op != GGML_OP_SCALE || scale->src[0] != cont || div->op != GGML_OP_DIV || div->src[1] != scale ||
+        add->op != GGML_OP_ADD || root_of(add->src[1]) != div || n_uses(cgraph, cont) != 1 || n_uses(cgraph, scale) != 1) {
+        return false;
     }
     std::vector<const ggml_tensor *> readers;
     int last = i_div;
     if (!find_readers(cgraph, i_div, div, readers, last) || readers.size() != 1 || readers[0] != add) {
-        return -1;
+        return false;
     }
     const ggml_tensor * values = div->src[0];
     const ggml_tensor * sums   = cont->src[0];
@@ -406,20 +415,29 @@ int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     float bias;
     memcpy(&factor, (const float *) scale->op_params + 0, sizeof(float));
     memcpy(&bias, (const float *) scale->op_params + 1, sizeof(float));
-    const bool fits = values->op == GGML_OP_VIEW && sums->op == GGML_OP_VIEW && values->src[0] == sums->src[0] && values->ne[0] == n && sums->ne[0] == 1 &&
-                      values->ne[1] == x->ne[1] && values->ne[2] == 1 && values->ne[3] == x->ne[2] && values->nb[0] == 4 && values->nb[1] % 16 == 0 &&
-                      values->nb[3] == values->ne[1] * values->nb[1] && (const char *) sums->data == (const char *) values->data + n * 4 &&
-                      sums->nb[1] == values->nb[1] && factor == 1.0f && ggml_are_same_shape(x, add) && has_dense_rows(x) && has_dense_rows(add) &&
-                      n % 8 == 0 && n <= 12 * 1024 && x->ne[2] <= 65535 && !overlap(add, values->src[0]) &&
-                      ((add->data == x->data && add->nb[2] == x->nb[2]) || !overlap(add, x));
-    if (!fits) {
+    nodes = {x, values, add, i_div, i_add, bias};
+    return values->op == GGML_OP_VIEW && sums->op == GGML_OP_VIEW && values->src[0] == sums->src[0] && values->ne[0] == n && sums->ne[0] == 1 &&
+           values->ne[1] == x->ne[1] && values->ne[2] == 1 && values->ne[3] == x->ne[2] && values->nb[0] == 4 && values->nb[1] % 16 == 0 &&
+           values->nb[3] == values->ne[1] * values->nb[1] && (const char *) sums->data == (const char *) values->data + n * 4 &&
+           sums->nb[1] == values->nb[1] && factor == 1.0f && ggml_are_same_shape(x, add) && has_dense_rows(x) && has_dense_rows(add) && n % 8 == 0 &&
+           n <= 12 * 1024 && x->ne[2] <= 65535 && ((add->data == x->data && add->nb[2] == x->nb[2]) || !overlap(add, x));
+}
+
+// that, and the norm of it
+int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    read_nodes read = {};
+    if (!state.on.read || !match_read(cgraph, i, read) || overlap(read.add, read.values->src[0])) {
         return -1;
     }
+    const ggml_tensor * x      = read.x;
+    const ggml_tensor * values = read.values;
+    const ggml_tensor * add    = read.add;
     armt_norm_args args = {};
     args.type = GGML_TYPE_BF16;
-    int end    = i_add;
+    int end    = read.i_add;
+    int last   = read.i_div;
     int mul_at = 0;
-    const int  i_norm = next_node(cgraph, i_add);
+    const int  i_norm = next_node(cgraph, read.i_add);
     const bool normed = state.on.norm && i_norm < cgraph->n_nodes && cgraph->nodes[i_norm]->src[0] == add && match_norm(state, cgraph, i_norm, args, mul_at, last) &&
                         (args.type != GGML_TYPE_F32 || (!overlap(cgraph->nodes[mul_at], values->src[0]) && !overlap(cgraph->nodes[mul_at], add) &&
                                                         !overlap(cgraph->nodes[mul_at], x)));
@@ -427,10 +445,10 @@ int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     args.x_batch    = x->nb[2] / 4;
     args.recall     = (const float *) values->data;
     args.recall_row = values->nb[1] / 4;
-    args.recall_eps = bias;
+    args.recall_eps = read.eps;
     args.sum        = (float *) add->data;
     args.sum_batch  = add->nb[2] / 4;
-    args.n          = n;
+    args.n          = x->ne[0];
     args.n_rows     = x->ne[1];
     args.n_batch    = x->ne[2];
     if (normed) {
@@ -572,6 +590,51 @@ int fuse_features(ggml_backend_cuda_context & ctx, context_state & state, const 
     }
     armt_features(args, ctx.stream());
     return nodes.last - i;
+}
+
+// The feature map, the product with the memory and the read of one row of each sequence, as a token's step has them
+int fuse_row_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
+    dpfp_nodes dpfp = {};
+    read_nodes read = {};
+    if (!state.on.read || !state.on.dpfp || !match_dpfp(cgraph, i, dpfp)) {
+        return -1;
+    }
+    const int i_mm = next_node(cgraph, dpfp.last);
+    if (i_mm >= cgraph->n_nodes || cgraph->nodes[i_mm]->op != GGML_OP_MUL_MAT || !match_read(cgraph, next_node(cgraph, i_mm), read)) {
+        return -1;
+    }
+    const ggml_tensor * mm    = cgraph->nodes[i_mm];
+    const ggml_tensor * az    = mm->src[0]; // {n_key, n + 1 and more, 1, n_batch}
+    const int64_t       n     = read.x->ne[0];
+    const int64_t       n_key = dpfp.n_roll * dpfp.order;
+    std::vector<const ggml_tensor *> of_features;
+    std::vector<const ggml_tensor *> of_recall;
+    int last = i;
+    const bool fits = read.x->ne[1] == 1 && read.values->src[0] == mm && read.values->view_offs == 0 && root_of(mm->src[1]) == dpfp.mul &&
+                      find_readers(cgraph, dpfp.last, dpfp.mul, of_features, last) && of_features.size() == 1 &&
+                      find_readers(cgraph, i_mm, mm, of_recall, last) && of_recall.size() == 2 && last <= read.i_add && az->type == GGML_TYPE_F32 &&
+                      az->nb[0] == 4 && az->ne[0] == n_key && az->ne[1] > n && az->ne[2] == 1 && az->ne[3] == read.x->ne[2] && az->nb[1] % 16 == 0 &&
+                      az->nb[3] % 16 == 0 && dpfp.mul->ne[2] == read.x->ne[2] && n_key % 4 == 0 && n_key <= 4096 && !overlap(read.add, az) &&
+                      !overlap(read.add, dpfp.x);
+    if (!fits) {
+        return -1;
+    }
+    armt_row_read_args args = {};
+    args.x         = (const float *) read.x->data;
+    args.x_batch   = read.x->nb[2] / 4;
+    args.query     = (const float *) dpfp.x->data;
+    args.az        = (const float *) az->data;
+    args.az_row    = az->nb[1] / 4;
+    args.az_batch  = az->nb[3] / 4;
+    args.eps       = read.eps;
+    args.sum       = (float *) read.add->data;
+    args.sum_batch = read.add->nb[2] / 4;
+    args.n         = n;
+    args.n_roll    = dpfp.n_roll;
+    args.order     = dpfp.order;
+    args.n_batch   = read.x->ne[2];
+    armt_row_read(args, ctx.stream());
+    return read.i_add - i;
 }
 
 //
@@ -934,7 +997,10 @@ int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgra
             return n >= 0 ? n : fuse_write(ctx, state, cgraph, i);
         }
         case GGML_OP_GLU:            return fuse_swiglu(ctx, state, cgraph, i);
-        case GGML_OP_UNARY:          return fuse_dpfp(ctx, state, cgraph, i);
+        case GGML_OP_UNARY: {
+            const int n = fuse_row_read(ctx, state, cgraph, i);
+            return n >= 0 ? n : fuse_dpfp(ctx, state, cgraph, i);
+        }
         case GGML_OP_FLASH_ATTN_EXT: return fuse_attention(ctx, state, cgraph, i);
         case GGML_OP_ROPE:           return fuse_rope(ctx, state, cgraph, i);
         default:                     return -1;

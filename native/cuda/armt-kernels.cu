@@ -164,6 +164,60 @@ void armt_dpfp(const float * input, float * output, int n_roll, int order, int64
 }
 
 //
+// the read of one row
+//
+
+static constexpr int ROW_READ_WARPS = 8;
+
+static __device__ __forceinline__ float dot4(const float * a, const float * b, int n, int lane) {
+    float sum = 0.0f;
+    for (int i = 4 * lane; i < n; i += 4 * 32) {
+        const float4 x = *(const float4 *) (a + i);
+        const float4 y = *(const float4 *) (b + i);
+        sum += x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
+    }
+    return warp_reduce_sum(sum);
+}
+
+// A warp a column of the memory; every block has the features and the denominator for itself
+static __global__ void __launch_bounds__(32 * ROW_READ_WARPS) row_read_kernel(const armt_row_read_args args) {
+    extern __shared__ __align__(16) float row_features[]; // {n_roll, order}, then the query
+
+    const int     lane   = threadIdx.x % 32;
+    const int     n_key  = args.n_roll * args.order;
+    const int     n_half = args.n_roll / 2;
+    const float * az     = args.az + blockIdx.y * args.az_batch;
+    float *       query  = row_features + n_key;
+    for (int i = threadIdx.x; i < n_half; i += blockDim.x) {
+        query[i] = args.query[blockIdx.y * n_half + i];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < n_key; i += blockDim.x) {
+        const int at   = i % args.n_roll;
+        int       turn = at + i / args.n_roll - args.order; // rolls by order, .., 1
+        turn += turn < 0 ? args.n_roll : 0;
+        const float a = at < n_half ? query[at] : -query[at - n_half];
+        const float b = turn < n_half ? query[turn] : -query[turn - n_half];
+        row_features[i] = fmaxf(a, 0.0f) * fmaxf(b, 0.0f);
+    }
+    __syncthreads();
+    const float denom = dot4(az + args.n * args.az_row, row_features, n_key, lane) + args.eps;
+    for (int j = blockIdx.x * ROW_READ_WARPS + threadIdx.x / 32; j < args.n; j += gridDim.x * ROW_READ_WARPS) {
+        const float value = dot4(az + j * args.az_row, row_features, n_key, lane);
+        if (lane == 0) {
+            args.sum[blockIdx.y * args.sum_batch + j] = args.x[blockIdx.y * args.x_batch + j] + value / denom;
+        }
+    }
+}
+
+void armt_row_read(const armt_row_read_args & args, cudaStream_t stream) {
+    const dim3   grid(std::min((args.n + ROW_READ_WARPS - 1) / ROW_READ_WARPS, 256), args.n_batch);
+    const size_t shared = (size_t(args.n_roll) * args.order + args.n_roll / 2) * sizeof(float);
+    row_read_kernel<<<grid, 32 * ROW_READ_WARPS, shared, stream>>>(args);
+    CUDA_CHECK(cudaGetLastError());
+}
+
+//
 // products with few columns, and the feature map of them
 //
 

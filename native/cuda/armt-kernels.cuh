@@ -29,6 +29,24 @@ void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type
 // [n_vectors][n_roll/2] -> [n_vectors][order][n_roll]
 void armt_dpfp(const float * input, float * output, int n_roll, int order, int64_t n_vectors, cudaStream_t stream);
 
+// x + recalled of one row of each batch
+struct armt_row_read_args {
+    const float * x;       // [n_batch][n]
+    int64_t       x_batch;
+    const float * query;   // [n_batch][n_roll/2], before the feature map
+    const float * az;      // [n_batch][n + 1][n_roll*order], rows az_row apart: values, and the denominator's
+    int64_t       az_row;
+    int64_t       az_batch;
+    float         eps;     // added to the denominator
+    float *       sum;     // [n_batch][n]; can be x
+    int64_t       sum_batch;
+    int           n;
+    int           n_roll;
+    int           order;
+    int           n_batch;
+};
+void armt_row_read(const armt_row_read_args & args, cudaStream_t stream);
+
 // A product with few columns, and the feature map of it
 struct armt_features_args {
     const float * x;       // [n_batch][n_rows][n], rows x_row apart
