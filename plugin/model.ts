@@ -13,6 +13,9 @@ const maxPositions = 2 ** 31 - 256;
 /** Positions that a model file can name (`armt.context_length`); more would only make llama.cpp warn. */
 const maxContextSize = 2 ** 30;
 
+/** Default of `batchSize` on a GPU, where a diagonal is faster than a call for each few tokens. */
+const gpuBatchSize = 4096;
+
 export type OptionsWithArmt = LlamaContextOptions & { armt?: ArmtContextOptions };
 
 /** Adds `model.armt` and the `armt` option of `model.createContext`. A plain model stays as it is, but for refusing that option. */
@@ -23,7 +26,12 @@ export function decorateModel(model: LlamaModel, addon: ArmtAddon, modelPath = "
     Object.defineProperty(model, "createContext", {
         value: async ({ armt, ...options }: OptionsWithArmt = {}) => {
             if (facts !== undefined)
-                return await createArmtContext({ addon, facts, modelPath }, armt, options, createContext);
+                return await createArmtContext(
+                    { addon, facts, modelPath, gpu: model.llama.gpu !== false },
+                    armt,
+                    options,
+                    createContext
+                );
             if (armt === undefined) return await createContext(options);
             throw new ArmtUnsupportedError(
                 `the option \`armt\` is for ARMT models, and ${model.filename} is a plain ${model.fileInfo.metadata.general.architecture} model; leave it out, or convert an ARMT checkpoint with \`armt convert\``
@@ -41,7 +49,7 @@ export function decorateModel(model: LlamaModel, addon: ArmtAddon, modelPath = "
 }
 
 async function createArmtContext(
-    { addon, facts, modelPath }: { addon: ArmtAddon; facts: ArmtModelFacts; modelPath: string },
+    { addon, facts, modelPath, gpu }: { addon: ArmtAddon; facts: ArmtModelFacts; modelPath: string; gpu: boolean },
     armt: ArmtContextOptions | undefined,
     { contextSize, ...options }: LlamaContextOptions,
     createContext: LlamaModel["createContext"]
@@ -58,7 +66,8 @@ async function createArmtContext(
         let context: LlamaContext;
         try {
             const size = contextSize === undefined || contextSize === "auto" ? unbounded : contextSize;
-            context = await createContext({ ...options, contextSize: size });
+            const batchSize = options.batchSize ?? (gpu && typeof size === "number" ? Math.min(gpuBatchSize, size) : undefined);
+            context = await createContext({ ...options, contextSize: size, batchSize });
         } catch (error) {
             // node-llama-cpp estimates sizes with the same options first, and says of a failure there that memory is short
             const reason = addon.lastError(0);

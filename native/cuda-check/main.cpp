@@ -2,7 +2,7 @@
 //   cuda-check check FOLDER [JSON]          logits and memories, fused and not, against the CPU in F32
 //   cuda-check speed FOLDER JSON [PARTS]    reading 131,072 tokens, LLaMA-3.2-1B's sizes; PARTS: out of targets, fusions, short, stock, decode, types, models
 //   cuda-check model FOLDER FILE            writes the model that speed times
-//   cuda-check profile FOLDER FILE          times of the nodes of diagonals, and of a token's step
+//   cuda-check profile FOLDER FILE [decode] times of the nodes of diagonals, and of a token's step
 //   cuda-check compare MODEL TOKENS BATCH   a model's nodes, one by one, on the GPU and on the CPU: where they differ first; and its logits with each fusion
 // FOLDER is for the model files. The backends are looked for beside this program.
 
@@ -419,10 +419,12 @@ static void run_speed(const std::string & folder, FILE * json, const std::string
         if (has("decode")) {
             decode("decode llama.cpp", model, s);
         }
-        s.n_ctx   = 131072;
-        s.n_batch = 4096;
+        s.n_ctx = 131072;
         if (has("stock")) {
-            measure("llama.cpp full attention", model, m, tokens, s, 2);
+            for (const uint32_t n : {512u, 2048u, 4096u}) {
+                s.n_batch = n;
+                measure("llama.cpp full attention, batches of " + std::to_string(n), model, m, tokens, s, 2);
+            }
         }
     }
     if (has("types")) {
@@ -456,13 +458,13 @@ static void run_speed(const std::string & folder, FILE * json, const std::string
     fprintf(json, "\n]}\n");
 }
 
-static void run_profile(const std::string & folder, const std::string & file) {
+static void run_profile(const std::string & folder, const std::string & file, const std::string & parts) {
     random_model m;
     const std::string path = folder + "/profile.gguf";
     write_random_model(m, false, path);
     const model_ptr model(path, true);
     unlink(path.c_str());
-    for (const uint32_t n : {1024u, 512u, 4096u}) {
+    for (const uint32_t n : parts.empty() ? std::vector<uint32_t>{1024, 512, 4096} : std::vector<uint32_t>()) {
         for (const char * fusion : {"all", "none"}) {
             // the first time for what is done once, such as loading kernels; then 40 segments: 25 full diagonals
             for (int i = 0; i < 2; ++i) {
@@ -475,10 +477,20 @@ static void run_profile(const std::string & folder, const std::string & file) {
             }
         }
     }
-    setenv("ARMT_CUDA_PROFILE", (file + "-decode.txt").c_str(), 1);
-    context_ptr ctx(model, settings());
-    for (llama_pos pos = 0; pos < 300; ++pos) {
-        ctx.step(1, pos, random_tokens(300, m.n_vocab));
+    for (const bool base : {false, true}) {
+        const std::string name = folder + "/profile-decode.gguf";
+        write_random_model(m, base, name);
+        const model_ptr decoding(name, true);
+        unlink(name.c_str());
+        setenv("ARMT_CUDA_PROFILE", (file + (base ? "-decode-llama.cpp.txt" : "-decode.txt")).c_str(), 1);
+        settings s;
+        s.armt      = !base;
+        s.n_segment = 128; // so that there is a memory to read
+        s.n_ctx     = base ? 1024 : s.n_ctx;
+        context_ptr ctx(decoding, s);
+        for (llama_pos pos = 0; pos < 300; ++pos) {
+            ctx.step(1, pos, random_tokens(300, m.n_vocab));
+        }
     }
 }
 
@@ -578,7 +590,7 @@ int main(int argc, char ** argv) {
         }, nullptr);
         if (command == "profile") {
             setenv("GGML_CUDA_DISABLE_GRAPHS", "1", 1);
-            run_profile(argv[2], argv[3]);
+            run_profile(argv[2], argv[3], argc > 4 ? argv[4] : "");
             return 0;
         }
         if (command == "compare") {

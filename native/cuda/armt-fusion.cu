@@ -1016,7 +1016,7 @@ void armt_cuda_profile(ggml_backend_cuda_context & ctx, const ggml_tensor * node
     std::string label;
     if (node != nullptr) {
         label = std::string(ggml_op_name(node->op)) + " " + node->name;
-        label.erase(std::find_if(label.begin(), label.end(), [](char c) { return c == '-'; }), label.end()); // layers apart
+        label.erase(std::find_if(label.begin(), label.end(), [](char c) { return c == '-' || isdigit(c); }), label.end()); // layers together
         if (node->op == GGML_OP_MUL_MAT) {
             label += " [" + std::to_string(node->src[0]->ne[0]) + " x " + std::to_string(node->src[0]->ne[1]) + "]";
         }

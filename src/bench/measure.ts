@@ -242,7 +242,7 @@ export async function measureDecode(
 async function addCases(
     cases: Cases,
     { file, plain, facts }: BenchModel,
-    { gpu, threads, batchSize, maxCells, schedules, stockLibrary }: BenchSettings,
+    { gpu, threads, batchSize, stockBatchSize, maxCells, schedules, stockLibrary }: BenchSettings,
     {
         segmentSize,
         contextSize,
@@ -256,7 +256,11 @@ async function addCases(
     if (plain !== undefined && withStock)
         await cases.add(
             "stock",
-            { ...common, library: stockLibrary, model: { ...shape, path: plain, contextSize } },
+            {
+                ...common,
+                library: stockLibrary,
+                model: { ...shape, batchSize: stockBatchSize, path: plain, contextSize }
+            },
             (worker) => warmUp(worker, "stock")
         );
     for (const schedule of schedules)

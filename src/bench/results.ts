@@ -69,6 +69,7 @@ const settings = z.strictObject({
     lengths: z.array(z.number()),
     segments: z.array(z.number()),
     batchSize: z.number(),
+    stockBatchSize: z.number(),
     maxCells: z.number().optional(),
     schedules: z.array(z.enum(["sequential", "diagonal"])),
     stock: z.boolean(),

@@ -23,7 +23,7 @@ export interface ModelOptions {
     segmentOverflow?: ArmtSegmentOverflow;
     openSegmentLimit?: number;
     maxCells?: number;
-    batchSize: number;
+    batchSize?: number;
     kvType: KvType;
     threads?: number;
     verify: boolean;
@@ -73,9 +73,8 @@ export function addComputingOptions(parser: Argv<object>): void {
             describe: "Cells that the diagonal computes at once [default: chosen by the engine]"
         })
         .option("batch-size", {
-            default: 512,
             type: "number",
-            describe: "Tokens handed to the engine at once"
+            describe: "Tokens handed to the engine at once [default: 512, on a GPU 4096]"
         })
         .option("verify", {
             type: "boolean",

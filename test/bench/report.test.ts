@@ -50,6 +50,7 @@ const results: BenchResults = {
         lengths: [4096],
         segments: [256],
         batchSize: 512,
+        stockBatchSize: 512,
         schedules: ["diagonal"],
         stock: true,
         stockLibrary: "published",

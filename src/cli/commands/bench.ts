@@ -23,6 +23,7 @@ interface BenchOptions {
     gpu?: "cuda" | "false";
     threads?: number;
     batchSize?: number;
+    stockBatchSize?: number;
     maxCells?: number;
     json: string;
     plot?: string;
@@ -86,7 +87,11 @@ export const command: CommandModule<object, BenchOptions> = {
                 .option("threads", { type: "number", describe: "CPU threads [default: the cores that are there]" })
                 .option("batch-size", {
                     type: "number",
-                    describe: "Tokens handed to the engine at once [default: 512, or the largest segment]"
+                    describe: "Tokens handed to the engine at once [default: 512, on a GPU 8192, or the largest segment]"
+                })
+                .option("stock-batch-size", {
+                    type: "number",
+                    describe: "The same for full attention [default: --batch-size, on a GPU 512]"
                 })
                 .option("max-cells", {
                     type: "number",
@@ -113,7 +118,7 @@ export const command: CommandModule<object, BenchOptions> = {
                 .example("$0 bench --synthetic llama-3.2-1b --gpu cuda --lengths 4k,128k --type bf16", "On a GPU")
         ),
     handler: async (options) => {
-        for (const name of ["layers", "mem-tokens", "threads", "batch-size", "max-cells"] as const)
+        for (const name of ["layers", "mem-tokens", "threads", "batch-size", "stock-batch-size", "max-cells"] as const)
             checkNumber(name, (options as unknown as Record<string, unknown>)[name], { min: 1 });
         checkNumber("runs", options.runs, { min: 1 });
         const { bench } = await import("../bench.js");
