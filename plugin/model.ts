@@ -66,7 +66,8 @@ async function createArmtContext(
         let context: LlamaContext;
         try {
             const size = contextSize === undefined || contextSize === "auto" ? unbounded : contextSize;
-            const batchSize = options.batchSize ?? (gpu && typeof size === "number" ? Math.min(gpuBatchSize, size) : undefined);
+            const batchSize =
+                options.batchSize ?? (gpu && typeof size === "number" ? Math.min(gpuBatchSize, size) : undefined);
             context = await createContext({ ...options, contextSize: size, batchSize });
         } catch (error) {
             // node-llama-cpp estimates sizes with the same options first, and says of a failure there that memory is short

@@ -92,7 +92,8 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
 }
 
 armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, uint32_t il, int64_t n_total) {
-    const auto of_rows = [&](ggml_tensor * t) { return ggml_view_1d(ctx0, t, n_total, 0); };
+    // an input that is whole stays one tensor: a scheduler copies every view of its own to a GPU
+    const auto of_rows = [&](ggml_tensor * t) { return ggml_nelements(t) == n_total ? t : ggml_view_1d(ctx0, t, n_total, 0); };
     if (step.whole) {
         const auto & constants = memory.get_constants(il);
         return {of_rows(constants.pos), of_rows(constants.kv_idxs), constants.kq_mask};

@@ -64,14 +64,15 @@ function settingsOf(options: BenchOptions): BenchSettings {
     const gpu = (options.gpu ?? process.env.NODE_LLAMA_CPP_GPU) === "cuda" ? "cuda" : false;
     const { schedule, stock, stockLimit, stockLibrary, runs, maxCells, decode } = options;
     if (!options.prompts && !decode) throw new UsageError("--no-prompts leaves nothing to measure without --decode");
+    const batchSize = options.batchSize ?? Math.max(gpu === false ? 512 : 8192, ...segments);
     return {
         gpu,
         threads: options.threads ?? availableCores(),
         runs,
         lengths: options.prompts ? lengths : [],
         segments,
-        batchSize: options.batchSize ?? Math.max(gpu === false ? 512 : 8192, ...segments),
-        stockBatchSize: options.stockBatchSize ?? options.batchSize ?? (gpu === false ? Math.max(512, ...segments) : 512),
+        batchSize,
+        stockBatchSize: options.stockBatchSize ?? (gpu === false ? batchSize : 512),
         ...(maxCells === undefined ? {} : { maxCells }),
         schedules: schedule === "both" ? ["sequential", "diagonal"] : [schedule],
         stock,

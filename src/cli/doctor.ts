@@ -91,7 +91,7 @@ async function checkGpu(): Promise<Check> {
         return {
             name,
             state: "ok",
-            detail: `${card}; tuned backend, ${layout.backend}; its fused kernels are ${process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "off (ARMT_CUDA_FUSION=all turns them on)"}`
+            detail: `${card}; tuned backend, ${layout.backend}; its fused kernels are ${fusedKernels(gpu)}`
         };
     if (prebuiltRunsOn(gpu))
         return {
@@ -104,6 +104,12 @@ async function checkGpu(): Promise<Check> {
         state: "broken",
         detail: `${card}; the prebuilt backend has no machine code for this card, and the driver is older than the PTX it has (590 is needed); run \`armt build --gpu cuda --tuned\``
     };
+}
+
+/** What native/cuda does on a card. */
+function fusedKernels({ capability }: { capability: string }): string {
+    if (Number(capability) < 8) return "off, since they need compute capability 8.0";
+    return process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "on";
 }
 
 async function checkEngine(): Promise<Check[]> {

@@ -15,7 +15,7 @@ import { type Golden, goldenNames, goldenOrSkip, madeGoldenNames, readMadeGolden
  * Share of logits and memories (root of the sum of squares) by which a GPU's may differ from the authors' code in F32. A backend's products of F32 have
  * inputs of 10 bits (TF32), its attention of 16 bits, and the memory's correction 1 - k.z/|k|^2 of a known key is a difference of equals.
  */
-const limits = { f32: 0.02, f16: 0.03, bf16: 0.15 } as const;
+const limits = { f32: 0.01, f16: 0.006, bf16: 0.04 } as const;
 
 const gpuTest = testGpu === undefined ? test.skip : test.serial;
 
@@ -50,7 +50,7 @@ for (const { name, read } of cases) {
                         const memories = Math.max(...a);
                         report(t, { name, type, schedule, batchSize, logits, memories });
                         t.true(logits <= limits[type], `${schedule}, batch size ${batchSize}: logits off by ${logits}`);
-                        t.true(memories <= 2 * limits[type], `${schedule}: memories off by ${memories}`);
+                        t.true(memories <= 3 * limits[type], `${schedule}: memories off by ${memories}`);
                     });
                 }
             }

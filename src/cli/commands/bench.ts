@@ -87,7 +87,8 @@ export const command: CommandModule<object, BenchOptions> = {
                 .option("threads", { type: "number", describe: "CPU threads [default: the cores that are there]" })
                 .option("batch-size", {
                     type: "number",
-                    describe: "Tokens handed to the engine at once [default: 512, on a GPU 8192, or the largest segment]"
+                    describe:
+                        "Tokens handed to the engine at once [default: 512, on a GPU 8192, or the largest segment]"
                 })
                 .option("stock-batch-size", {
                     type: "number",
