@@ -28,6 +28,7 @@ import { ArmtError, quote } from "../util/errors.js";
 import { createProgressBar } from "../util/progress.js";
 import type { BenchOptions } from "./commands/bench.js";
 import { UsageError } from "./failure.js";
+import { gpuForArmt, wantedGpu } from "./gpu.js";
 
 /** The smallest number of rounds whose median says something. */
 const fewRuns = 5;
@@ -36,7 +37,7 @@ const fewRuns = 5;
 export async function bench(options: BenchOptions, signal: AbortSignal, output: Writable): Promise<void> {
     if (options.resume && options.force)
         throw new UsageError("--resume keeps the JSON file, --force replaces it; give one");
-    const settings = settingsOf(options);
+    const settings = await settingsOf(options);
     const { json, resume, force } = options;
     const plot = options.plot ?? path.format({ ...path.parse(json), base: undefined, ext: ".svg" });
     if (!resume && !force && existsSync(json))
@@ -58,14 +59,13 @@ export async function bench(options: BenchOptions, signal: AbortSignal, output: 
     }
 }
 
-function settingsOf(options: BenchOptions): BenchSettings {
+async function settingsOf(options: BenchOptions): Promise<BenchSettings> {
     const lengths = readLengths("lengths", options.lengths);
     const segments = readLengths("segments", options.segments);
-    const gpu = (options.gpu ?? process.env.NODE_LLAMA_CPP_GPU) === "cuda" ? "cuda" : false;
     const { schedule, stock, stockLimit, stockLibrary, runs, maxCells, decode } = options;
     if (!options.prompts && !decode) throw new UsageError("--no-prompts leaves nothing to measure without --decode");
     return {
-        gpu,
+        gpu: await gpuForArmt(wantedGpu(options.gpu)),
         threads: options.threads ?? availableCores(),
         runs,
         lengths: options.prompts ? lengths : [],

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -7,6 +6,7 @@ import type { Layout } from "../../native/build.mjs";
 import { importBuildModule, loadEngine } from "../../plugin/engine.js";
 import { getLlama } from "../../plugin/index.js";
 import { availableCores } from "../../plugin/threads.js";
+import { cudaState } from "./gpu.js";
 
 /** One line of `armt doctor`. */
 export interface Check {
@@ -68,42 +68,17 @@ function checkNode(): Check {
     return { name: "Node.js", state: old ? "broken" : "ok", detail };
 }
 
-/** Which backend `getLlama({gpu: "cuda"})` would run ARMT models on, and why. */
+/** Which backend `--gpu cuda` and `getLlama({gpu: "cuda"})` would run ARMT models on, and why. */
 async function checkGpu(): Promise<Check> {
-    const { packageRoot, resolveLayout, findCudaGpu, prebuiltRunsOn } = await importBuildModule();
     const name = "GPU";
-    const gpu = findCudaGpu(process.env);
-    if (gpu === null) return { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
-    const card = `${gpu.name}, compute capability ${gpu.capability}, driver ${gpu.driver}`;
-    let layout: Layout;
-    try {
-        layout = resolveLayout(packageRoot, {}, "cuda");
-    } catch (error) {
-        return { name, state: "warning", detail: `${card}; unused: ${(error as Error).message}` };
-    }
-    if (!existsSync(layout.library))
-        return {
-            name,
-            state: "warning",
-            detail: `${card}; unused: the engine is built for the CPU only; run \`armt build --gpu cuda\``
-        };
-    if (existsSync(layout.backend))
-        return {
-            name,
-            state: "ok",
-            detail: `${card}; tuned backend, ${layout.backend}; its fused kernels are ${process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "off (ARMT_CUDA_FUSION=all turns them on)"}`
-        };
-    if (prebuiltRunsOn(gpu))
-        return {
-            name,
-            state: "ok",
-            detail: `${card}; prebuilt backend of node-llama-cpp, without fused kernels (\`armt build --gpu cuda --tuned\` has them)`
-        };
-    return {
-        name,
-        state: "broken",
-        detail: `${card}; the prebuilt backend has no machine code for this card, and the driver is older than the PTX it has (590 is needed); run \`armt build --gpu cuda --tuned\``
-    };
+    const { card, layout, problem, tuned } = await cudaState();
+    if (card === null) return { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
+    const described = `${card.name}, compute capability ${card.capability}, driver ${card.driver}`;
+    if (problem !== undefined) return { name, state: "warning", detail: `${described}; unused: ${problem}` };
+    const backend = tuned
+        ? `tuned backend, ${layout?.backend}; its fused kernels are ${process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "off (ARMT_CUDA_FUSION=all turns them on)"}`
+        : "prebuilt backend of node-llama-cpp, without fused kernels (`armt build --gpu cuda --tuned` has them)";
+    return { name, state: "ok", detail: `${described}; ${backend}` };
 }
 
 async function checkEngine(): Promise<Check[]> {
