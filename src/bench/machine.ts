@@ -13,7 +13,8 @@ export type Machine = {
     versions: Record<string, string>;
 };
 
-export async function describeMachine(): Promise<Machine> {
+/** @param gpu variant of node-llama-cpp that computes */
+export async function describeMachine(gpu: "cuda" | false = false): Promise<Machine> {
     const require = createRequire(import.meta.url);
     const version = (manifest: string) => (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version;
     const { packageRoot, resolveLayout } = await importBuildModule();
@@ -26,7 +27,7 @@ export async function describeMachine(): Promise<Machine> {
             node: process.version,
             "node-llama-cpp": version(path.resolve(require.resolve("node-llama-cpp"), "../../package.json")),
             "node-llama-cpp-armt": version(require.resolve("../../../package.json")),
-            "llama.cpp": resolveLayout(packageRoot).release
+            "llama.cpp": resolveLayout(packageRoot, {}, gpu).release
         }
     };
 }

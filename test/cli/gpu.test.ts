@@ -109,6 +109,16 @@ cudaTest("what cuda lacks is said step by step", async (t) => {
     t.regex(String((await cudaState(machine)).problem), /not built for CUDA/);
 });
 
+cudaTest("the CUDA variant is enough for cuda", async (t) => {
+    const fake = new FakePackage(t);
+    fake.installCuda();
+    fake.removeCpu();
+    await build({ root: fake.root, env: fake.env });
+    const machine = { root: fake.root, env: withCard(t, "590.44.01") };
+    t.is(await gpuForArmt(wantedGpu("cuda"), machine), "cuda");
+    t.is(await gpuForArmt(wantedGpu("auto"), machine), "cuda");
+});
+
 cudaTest("auto is a card that the engine is built for, or the CPU", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
