@@ -28,7 +28,7 @@ import { ArmtError, quote } from "../util/errors.js";
 import { createProgressBar } from "../util/progress.js";
 import type { BenchOptions } from "./commands/bench.js";
 import { UsageError } from "./failure.js";
-import { gpuForArmt, wantedGpu } from "./gpu.js";
+import { type GpuWish, gpuForArmt, missingGpu, wantedGpu } from "./gpu.js";
 
 /** The smallest number of rounds whose median says something. */
 const fewRuns = 5;
@@ -154,7 +154,7 @@ async function begin(
         date: new Date().toISOString(),
         // without paths, which are nobody's business
         command: `armt bench ${commandLine({ ...rest, model: model === undefined ? undefined : path.basename(model) })}`,
-        device: settings.gpu === false ? machine.cpu : await gpuName(settings),
+        device: settings.gpu === false ? machine.cpu : await gpuName(settings, wantedGpu(options.gpu)),
         machine,
         model: {
             name,
@@ -213,11 +213,17 @@ function commandLine(options: Partial<BenchOptions>): string {
 }
 
 /** Asked of a process of its own, so that this one holds no device memory. */
-async function gpuName({ gpu, threads }: BenchSettings): Promise<string> {
+async function gpuName({ gpu, threads }: BenchSettings, wish: GpuWish): Promise<string> {
     const { BenchWorker } = await import("../bench/worker-client.js");
-    const worker = await BenchWorker.start("the device", { gpu, threads, library: "engine" });
-    await worker.stop();
-    return worker.device;
+    try {
+        const worker = await BenchWorker.start("the device", { gpu, threads, library: "engine" });
+        await worker.stop();
+        return worker.device;
+    } catch (error) {
+        // errors of another process are known by their text alone
+        if (error instanceof Error && error.message.includes("NoBinaryFoundError")) throw await missingGpu(wish, error);
+        throw error;
+    }
 }
 
 async function measureAll(model: BenchModel, results: BenchResults, json: string, signal: AbortSignal): Promise<void> {

@@ -133,22 +133,21 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
 export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaOptions): Promise<Llama> {
     const { getLlama, NoBinaryFoundError } = await import("../../plugin/index.js");
     const gpu = isArmt ? await gpuForArmt(wish) : wish.gpu;
-    const missing = async (cause?: unknown) => {
-        const { card } = await cudaState();
-        const found = gpu === "cuda" && card === null ? "; no NVIDIA GPU with a driver was found" : "";
-        return new ArmtError(`${wish.said}: node-llama-cpp cannot use ${gpu} on this machine${found}. ${advice}`, {
-            cause
-        });
-    };
     let llama: Llama;
     try {
         llama = await getLlama({ ...options, gpu });
     } catch (error) {
-        if (gpu !== false && error instanceof NoBinaryFoundError) throw await missing(error);
+        if (gpu !== false && error instanceof NoBinaryFoundError) throw await missingGpu(wish, error);
         throw error;
     }
     // it takes another GPU where a platform never has the one that is wanted
     if (gpu === "auto" || llama.gpu === gpu) return llama;
     await llama.dispose();
-    throw await missing();
+    throw await missingGpu(wish);
+}
+
+/** The error for a GPU that node-llama-cpp does not start with. */
+export async function missingGpu({ gpu, said }: GpuWish, cause?: unknown): Promise<ArmtError> {
+    const found = gpu === "cuda" && (await cudaState()).card === null ? "; no NVIDIA GPU with a driver was found" : "";
+    return new ArmtError(`${said}: node-llama-cpp cannot use ${gpu === "auto" ? "cuda" : gpu} on this machine${found}. ${advice}`, { cause });
 }
