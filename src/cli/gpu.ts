@@ -149,5 +149,8 @@ export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaO
 /** The error for a GPU that node-llama-cpp does not start with. */
 export async function missingGpu({ gpu, said }: GpuWish, cause?: unknown): Promise<ArmtError> {
     const found = gpu === "cuda" && (await cudaState()).card === null ? "; no NVIDIA GPU with a driver was found" : "";
-    return new ArmtError(`${said}: node-llama-cpp cannot use ${gpu === "auto" ? "cuda" : gpu} on this machine${found}. ${advice}`, { cause });
+    return new ArmtError(
+        `${said}: node-llama-cpp cannot use ${gpu === "auto" ? "cuda" : gpu} on this machine${found}. ${advice}`,
+        { cause }
+    );
 }
