@@ -129,11 +129,12 @@ function draw(changes, rows, length) {
     return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace" font-size="13.5" fill="#e6edf3">
 <title>${escapeXml(commands.join("; "))}</title>
 <style>
-text{animation:${length.toFixed(2)}s step-end infinite}
 .c{fill:#7ee2b8;font-weight:600}
 .p{opacity:0}
+@media (prefers-reduced-motion:no-preference){
+text{animation:${length.toFixed(2)}s step-end infinite}
 ${timelines.join("\n")}
-@media (prefers-reduced-motion:reduce){text{animation:none!important}}
+}
 </style>
 <rect x=".5" y=".5" width="${width - 1}" height="${height - 1}" rx="10" fill="#161b22" stroke="#30363d"/>
 ${dots.join("\n")}
