@@ -147,7 +147,7 @@ async function begin(
     { name, type, bytes, facts }: PreparedModel,
     settings: BenchSettings
 ): Promise<BenchResults> {
-    const machine = await describeMachine(settings.gpu);
+    const machine = await describeMachine();
     const { model, cacheFolder: _, json: __, plot: ___, ...rest } = options;
     return {
         format: "armt bench 1",

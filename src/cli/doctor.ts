@@ -27,7 +27,7 @@ const minNode = [20, 19] as const;
 export async function checkInstallation(machine: Machine = {}): Promise<Check[]> {
     const { packageRoot, resolveLayout, findLibraries, findTools, installedVariant, isUpToDate } =
         await importBuildModule();
-    const { root = packageRoot, env = process.env } = machine;
+    const { root = packageRoot, env = process.env, host } = machine;
     const checks: Check[] = [
         checkNode(),
         { name: "platform", state: "ok", detail: `${os.type()} ${os.release()} ${process.arch}` }
@@ -35,14 +35,21 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
     checks.push({ name: "cores", state: "ok", detail: `${availableCores()} usable of ${os.cpus().length}` });
 
     let layout: Layout | undefined;
-    const variant = installedVariant(root);
+    const variant = installedVariant(root, host);
     const packages = check("packages", () => {
-        layout = resolveLayout(root, {}, variant);
+        layout = resolveLayout(root, host, variant);
         const only = variant ? "; the CUDA variant alone, so models run with `--gpu cuda` only" : "";
         return `node-llama-cpp ${layout.nodeLlamaCppVersion}, llama.cpp ${layout.release}${only}`;
     });
+    if (layout === undefined) {
+        // where nothing can be compiled, a prebuilt package is all that is needed
+        const prebuilt = check("packages", () => `prebuilt package, ${path.dirname(findLibraries(root, host).llama)}`);
+        if (prebuilt.state !== "ok") return [...checks, packages];
+        checks.push(prebuilt);
+        if (root === packageRoot) checks.push(...(await checkEngine(false)));
+        return checks;
+    }
     checks.push(packages);
-    if (layout === undefined) return checks;
 
     let origin: "build" | "package" | undefined;
     const found = check("build", () => {

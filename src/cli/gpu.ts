@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import process from "node:process";
 import type { Llama, LlamaOptions } from "node-llama-cpp";
 import type { Argv } from "yargs";
-import type { CudaGpu, Layout } from "../../native/build.mjs";
+import type { CudaGpu, Host, Layout } from "../../native/build.mjs";
 import { importBuildModule } from "../../plugin/engine.js";
 import { ArmtUnsupportedError } from "../../plugin/errors.js";
 import { ArmtError, quote } from "../util/errors.js";
@@ -75,10 +75,11 @@ export interface CudaState {
     readonly tuned: boolean;
 }
 
-/** For tests: another folder of the package, and another environment. */
+/** For tests: another folder of the package, another environment, and another system. */
 export interface Machine {
     readonly root?: string;
     readonly env?: NodeJS.ProcessEnv;
+    readonly host?: Host;
 }
 
 export async function cudaState({ root, env = process.env }: Machine = {}): Promise<CudaState> {

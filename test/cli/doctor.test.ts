@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
 import { importBuildModule } from "../../plugin/engine.js";
@@ -26,6 +26,36 @@ test("doctor takes missing build tools for a warning once the engine is built", 
     const { code, stdout } = await runArmt(["doctor"], { env: { PATH } });
     t.is(code, 0);
     t.regex(stdout, /^warning +build tools +no C\+\+ compiler was found/m);
+});
+
+test("doctor asks for no build where a prebuilt package is all there is", async (t) => {
+    const root = temporaryFolder(t);
+    const write = (file: string, content = "") => {
+        mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+        writeFileSync(path.join(root, file), content);
+    };
+    const host = { platform: "win32", arch: "x64", glibc: "" };
+    const look = async () => new Map((await checkInstallation({ root, host })).map((one) => [one.name, one]));
+    write(
+        "package.json",
+        JSON.stringify({ name: "armt-test", version: "1.2.3", dependencies: { "node-llama-cpp": "3.22.1" } })
+    );
+    const before = (await look()).get("packages");
+    t.is(before?.state, "broken");
+    t.regex(String(before?.detail), /win32-x64 is not supported yet/);
+
+    const ours = "node_modules/@armt-test/win-x64";
+    write("node_modules/node-llama-cpp/package.json", JSON.stringify({ version: "3.22.1" }));
+    write("node_modules/node-llama-cpp/llama/binariesGithubRelease.json", JSON.stringify({ release: "v9" }));
+    write("node_modules/@node-llama-cpp/win-x64/package.json", "{}");
+    for (const file of ["ggml-base.dll", "ggml.v9.dll"])
+        write(`node_modules/@node-llama-cpp/win-x64/bins/win-x64/${file}`);
+    write(`${ours}/package.json`, JSON.stringify({ name: "@armt-test/win-x64", version: "1.2.3" }));
+    for (const file of ["armt.node", "llama.v9.dll"]) write(`${ours}/bins/${file}`);
+    const after = await look();
+    t.is(after.get("packages")?.state, "ok");
+    t.true(after.get("packages")?.detail.includes(path.join(...ours.split("/"), "bins")));
+    t.false(after.has("build tools"));
 });
 
 const cudaTest = process.arch === "x64" ? test : test.skip;
