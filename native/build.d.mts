@@ -66,6 +66,8 @@ export interface CudaGpu {
 }
 
 export function resolveLayout(root: string, host?: Host, gpu?: "cuda" | false): Layout;
+/** The variant that is built where none is named. */
+export function installedVariant(root: string, host?: Host): "cuda" | false;
 export function findCudaGpu(env: NodeJS.ProcessEnv): CudaGpu | null;
 export function prebuiltRunsOn(gpu: CudaGpu): boolean;
 export function findTools(env: NodeJS.ProcessEnv): Tools;

@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { buildAddon } from "./install/addon.mjs";
 import { buildBackend, findCudaGpu, findNvcc, prebuiltRunsOn, resolveArchitecture } from "./install/backend.mjs";
 import { BuildError } from "./install/errors.mjs";
-import { resolveLayout } from "./install/layout.mjs";
+import { installedVariant, resolveLayout } from "./install/layout.mjs";
 import { findPrebuilt } from "./install/libraries.mjs";
 import { buildLibrary } from "./install/library.mjs";
 import { withBuildLock } from "./install/lock.mjs";
@@ -17,7 +17,7 @@ import { prepareSource } from "./install/source.mjs";
 import { backendStamp, computeStamp, readStamp, writeStamp } from "./install/stamp.mjs";
 import { findCompiler, findTools } from "./install/tools.mjs";
 
-export { BuildError, findCompiler, findCudaGpu, findTools, prebuiltRunsOn, resolveLayout };
+export { BuildError, findCompiler, findCudaGpu, findTools, installedVariant, prebuiltRunsOn, resolveLayout };
 
 /** Folder of this package. */
 export const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
@@ -29,8 +29,8 @@ export { findLibraries } from "./install/libraries.mjs";
  * @property {string} [root] folder of the package; for tests
  * @property {NodeJS.ProcessEnv} [env] environment of all commands. Default: that of this process
  * @property {boolean} [force] starts from nothing. Default: false
- * @property {"cuda" | false} [gpu] variant of node-llama-cpp. Default: `false`, the CPU variant
- * @property {boolean} [tuned] with `gpu: "cuda"`: builds ggml's CUDA backend too, with fused kernels. Default: where the driver cannot run the prebuilt one
+ * @property {"cuda" | false} [gpu] variant of node-llama-cpp. Default: `false`, the CPU variant, unless the CUDA variant alone is installed
+ * @property {boolean} [tuned] with `gpu: "cuda"`: builds ggml's CUDA backend too, with fused kernels. Default: where `gpu` is given and the driver cannot run the prebuilt one
  * @property {string} [cudaArch] compute capability that it is for, without the dot. Default: that of the first GPU
  * @property {(line: string) => void} [onStep] gets a short line for each step
  * @property {(percent: number) => void} [onProgress] gets the progress of the compilation
@@ -45,13 +45,15 @@ export async function build({
     root = packageRoot,
     env = process.env,
     force = false,
-    gpu = false,
+    gpu,
     tuned,
     cudaArch,
     onStep = () => {},
     onProgress = () => {}
 } = {}) {
-    const layout = resolveLayout(root, {}, gpu);
+    // an hour of compilation has to be asked for
+    if (gpu == null && cudaArch == null) tuned ??= false;
+    const layout = resolveLayout(root, {}, gpu ?? installedVariant(root));
     const results = { library: layout.library, addon: layout.addon };
     const backend = planBackend(layout, env, { tuned, cudaArch });
     const hasBackend =
@@ -163,7 +165,7 @@ async function main(args) {
     }
     try {
         if (options.check) {
-            resolveLayout(packageRoot);
+            resolveLayout(packageRoot, {}, installedVariant(packageRoot));
             findTools(process.env);
             return 0;
         }
@@ -171,7 +173,7 @@ async function main(args) {
         const started = performance.now();
         const { built } = await build({
             force: options.force,
-            gpu: options.gpu === "cuda" ? "cuda" : false,
+            gpu: options.gpu === "cuda" ? "cuda" : undefined,
             tuned: options.tuned,
             cudaArch: options["cuda-arch"],
             onStep: (line) => process.stdout.write(`armt build: ${line}\n`),

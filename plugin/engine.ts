@@ -31,6 +31,17 @@ export function loadEngine(gpu: "cuda" | false = false): Promise<Engine> {
     return loading;
 }
 
+/** The engine for work that no device matters to, such as rounding weights: that of this process, or of the variant that is installed. */
+export async function loadAnyEngine(): Promise<Engine> {
+    return await (loading ?? loadEngine(await installedVariant()));
+}
+
+/** The CPU variant, or the CUDA variant where that alone is installed. */
+export async function installedVariant(): Promise<"cuda" | false> {
+    const build = await importBuildModule();
+    return build.installedVariant(build.packageRoot);
+}
+
 /** The build script, which runs before there is any compiled TypeScript and so stays outside of it. */
 export async function importBuildModule(): Promise<typeof BuildModule> {
     return await import(new URL("../../native/build.mjs", import.meta.url).href);

@@ -9,7 +9,7 @@ import {
 } from "node-llama-cpp";
 import { validateArmtFile } from "../src/gguf/armt-model.js";
 import { openGguf } from "../src/gguf/reader.js";
-import { type Engine, loadEngine } from "./engine.js";
+import { type Engine, installedVariant, loadEngine } from "./engine.js";
 import { ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 import { armtArchitecture } from "./facts.js";
 import { knowsArchitecture } from "./internals.js";
@@ -33,7 +33,9 @@ export async function getLlama(
     lastBuildOptions?: LastBuildOptions
 ): Promise<Llama> {
     const wanted = options === "lastBuild" ? undefined : (options.gpu ?? process.env.NODE_LLAMA_CPP_GPU);
-    const engine = await loadEngine(wanted === "cuda" ? "cuda" : false);
+    const engine = await loadEngine(
+        wanted === "cuda" || (wanted === "auto" && (await installedVariant())) ? "cuda" : false
+    );
     const llama =
         options === "lastBuild"
             ? await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {}))

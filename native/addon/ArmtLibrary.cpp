@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <stdexcept>
+#include <vector>
 
 namespace {
 
@@ -13,8 +14,14 @@ using get_api_t = decltype(&armt_get_api);
 std::mutex library_mutex; // worker threads of Node share the process
 std::unique_ptr<ArmtLibrary> library;
 
+// what libllama depends on: dlsym searches it with libllama, GetProcAddress does not
+std::vector<void *> dependencies;
+
 template <typename T> void find_symbol(void * handle, const char * name, T & symbol) {
     symbol = reinterpret_cast<T>(armt_find_symbol(handle, name));
+    for (size_t i = 0; symbol == nullptr && i < dependencies.size(); ++i) {
+        symbol = reinterpret_cast<T>(armt_find_symbol(dependencies[i], name));
+    }
     if (symbol == nullptr) {
         throw std::runtime_error(std::string("libllama lacks the function ") + name);
     }
@@ -57,8 +64,7 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     soname = armt_file_name(llama);
     void * handle = armt_loaded_library(soname);
     if (handle == nullptr) {
-        armt_open_library(ggml_base);
-        armt_open_library(ggml);
+        dependencies = { armt_open_library(ggml_base), armt_open_library(ggml) };
         handle = armt_open_library(llama);
     } else if (armt_path_of_library(handle) != llama) {
         throw std::runtime_error("the plain " + armt_path_of_library(handle) + " is already loaded in this process, so ARMT models cannot run; call getLlama() of "
@@ -87,7 +93,6 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     find_symbol(handle, "llama_state_seq_get_size_ext", functions.state_seq_get_size);
     find_symbol(handle, "llama_state_seq_get_data_ext", functions.state_seq_get_data);
     find_symbol(handle, "llama_state_seq_set_data_ext", functions.state_seq_set_data);
-    // the handle's search takes in the libraries that libllama depends on
     find_symbol(handle, "ggml_is_quantized", ggml_functions.is_quantized);
     find_symbol(handle, "ggml_blck_size", ggml_functions.blck_size);
     find_symbol(handle, "ggml_row_size", ggml_functions.row_size);

@@ -82,11 +82,21 @@ export function resolveLayout(root, host = {}, gpu = false) {
         );
     const release = readJson(path.join(llamaDir, "binariesGithubRelease.json")).release;
 
+    const suffix = gpu ? `${gpu}.${release}` : release;
     const prebuilt = findPackage(nodeLlamaCpp, platformPackage);
-    const prebuiltDir = path.join(prebuilt ?? "", "bins", gpu ? `${platform}-${gpu}` : platform);
-    if (prebuilt == null || !fs.existsSync(path.join(prebuiltDir, "libggml-base.so")))
+    if (prebuilt == null) {
+        const other = gpu === false && isInstalled(nodeLlamaCpp, cudaPackages[platform]);
         throw new BuildError(
-            `the prebuilt ggml libraries (${platformPackage}) are not installed; run \`npm install --include=optional node-llama-cpp@${wanted}\``
+            `the prebuilt ggml libraries (${platformPackage}) are not installed; run \`npm install --include=optional node-llama-cpp@${wanted}\`${other ? ', or use the CUDA variant, which is installed: `armt build --gpu cuda`, then `--gpu cuda` or getLlama({gpu: "cuda"})' : ""}`
+        );
+    }
+    const prebuiltDir = path.join(prebuilt, "bins", gpu ? `${platform}-${gpu}` : platform);
+    const missing = ["libggml-base.so", `libggml.${suffix}.so`, ...(gpu ? [`libggml-${gpu}.so`] : [])].find(
+        (file) => !fs.existsSync(path.join(prebuiltDir, file))
+    );
+    if (missing != null)
+        throw new BuildError(
+            `${missing} is missing from ${platformPackage}; reinstall it with \`npm install --force node-llama-cpp@${wanted}\``
         );
 
     const nativeDir = path.join(root, "native");
@@ -94,7 +104,6 @@ export function resolveLayout(root, host = {}, gpu = false) {
     const sanitize = process.env.ARMT_SANITIZE === "1";
     const variant = sanitize ? "-sanitize" : gpu ? `-${gpu}` : "";
     const libDir = path.join(buildDir, `lib${variant}`);
-    const suffix = gpu ? `${gpu}.${release}` : release;
     return {
         root,
         bundle,
@@ -117,6 +126,27 @@ export function resolveLayout(root, host = {}, gpu = false) {
         backend: path.join(libDir, "libggml-cuda.so"),
         backendCmakeDir: path.join(buildDir, "cmake-ggml-cuda")
     };
+}
+
+/**
+ * The variant that is built where none is named: the CPU variant, or the CUDA variant where that package alone is installed.
+ * @param {string} root folder of this package
+ * @param {{platform?: string, arch?: string}} [host] for tests: the machine to assume
+ * @returns {"cuda" | false}
+ */
+export function installedVariant(root, host = {}) {
+    const platform = `${host.platform ?? process.platform}-${host.arch ?? process.arch}`;
+    const nodeLlamaCpp = findPackage(root, "node-llama-cpp");
+    if (nodeLlamaCpp == null || isInstalled(nodeLlamaCpp, platformPackages[platform])) return false;
+    return isInstalled(nodeLlamaCpp, cudaPackages[platform]) ? "cuda" : false;
+}
+
+/**
+ * @param {string} from
+ * @param {string | undefined} name
+ */
+function isInstalled(from, name) {
+    return name != null && findPackage(from, name) != null;
 }
 
 /**

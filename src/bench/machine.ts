@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
-import { importBuildModule } from "../../plugin/engine.js";
 
 /** Where and with what a measurement was made. */
 export type Machine = {
@@ -15,8 +14,9 @@ export type Machine = {
 
 export async function describeMachine(): Promise<Machine> {
     const require = createRequire(import.meta.url);
-    const version = (manifest: string) => (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version;
-    const { packageRoot, resolveLayout } = await importBuildModule();
+    const read = <T>(file: string) => JSON.parse(readFileSync(file, "utf8")) as T;
+    const version = (manifest: string) => read<{ version: string }>(manifest).version;
+    const nodeLlamaCpp = path.resolve(require.resolve("node-llama-cpp"), "../..");
     return {
         cpu: os.cpus()[0]?.model.trim() ?? "unknown",
         cores: os.availableParallelism(),
@@ -24,9 +24,10 @@ export async function describeMachine(): Promise<Machine> {
         platform: `${os.platform()} ${os.arch()}`,
         versions: {
             node: process.version,
-            "node-llama-cpp": version(path.resolve(require.resolve("node-llama-cpp"), "../../package.json")),
+            "node-llama-cpp": version(path.join(nodeLlamaCpp, "package.json")),
             "node-llama-cpp-armt": version(require.resolve("../../../package.json")),
-            "llama.cpp": resolveLayout(packageRoot).release
+            "llama.cpp": read<{ release: string }>(path.join(nodeLlamaCpp, "llama", "binariesGithubRelease.json"))
+                .release
         }
     };
 }

@@ -1,4 +1,4 @@
-import { loadEngine } from "../../plugin/engine.js";
+import { loadAnyEngine } from "../../plugin/engine.js";
 import type { ArmtConfig } from "../convert/armt-config.js";
 import type { BaseConfig } from "../convert/base-config.js";
 import { encodeFloats } from "../convert/float-encode.js";
@@ -188,7 +188,7 @@ async function encodePool(type: GgmlType, values: Float32Array): Promise<Uint8Ar
         if (bytes === undefined) throw new ArmtError(`a random weight is beyond the range of ${type}`);
         return bytes;
     }
-    const { addon } = await loadEngine();
+    const { addon } = await loadAnyEngine();
     return await addon.quantize(ggmlType(type).id, values, 256);
 }
 

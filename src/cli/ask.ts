@@ -1,9 +1,12 @@
 import { existsSync } from "node:fs";
+import path from "node:path";
 import process from "node:process";
 import type { Writable } from "node:stream";
 import { ArmtSnapshot, type Token } from "../../plugin/index.js";
+import { recallModelPath, recallQuestionForm } from "../recall/task.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { AskOptions } from "./commands/ask.js";
+import { readEscapes } from "./escapes.js";
 import { UsageError } from "./failure.js";
 import { generate } from "./generate.js";
 import { openModel } from "./open-model.js";
@@ -27,10 +30,13 @@ export interface AskResult {
 
 /** Answers from a memory. The memory stays as it is. */
 export async function ask(options: AskOptions, signal: AbortSignal, output: Writable): Promise<void> {
-    if (!options.format.includes("{}")) throw new UsageError("--format has to have {} in it, where the question goes");
+    if (options.format?.includes("{}") === false)
+        throw new UsageError("--format has to have {} in it, where the question goes");
     if (options.question === "") throw new ArmtError("the question is empty; it needs at least one character");
     const header = await ArmtSnapshot.inspect(options.memory);
-    const { llama, model, createContext } = await openModel({ ...options, model: modelOf(options, header.modelPath) });
+    const file = modelOf(options, header.modelPath);
+    const format = options.format === undefined ? await formFor(file) : readEscapes(options.format);
+    const { llama, model, createContext } = await openModel({ ...options, model: file });
     try {
         const sequence = (await createContext({ like: header })).getSequence();
         if (sequence.armt === undefined)
@@ -39,7 +45,7 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
         await sequence.armt.load(options.memory, { signal });
         const loaded = performance.now();
         // split and join, since a replacement's $ would mean something
-        const text = options.format.split("{}").join(options.question);
+        const text = format.split("{}").join(options.question);
         const question = tokenizePrompt({ text, follows: true }, model);
         const stream = new TextStream(model);
         const result: AskResult = {
@@ -71,6 +77,11 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
     } finally {
         await llama.dispose();
     }
+}
+
+/** What a question is put into where nothing is said. */
+async function formFor(model: string): Promise<string> {
+    return path.resolve(model) === recallModelPath ? await recallQuestionForm() : "\n{}";
 }
 
 function modelOf({ model, memory }: AskOptions, modelPath: string): string {

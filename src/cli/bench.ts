@@ -28,6 +28,7 @@ import { ArmtError, quote } from "../util/errors.js";
 import { createProgressBar } from "../util/progress.js";
 import type { BenchOptions } from "./commands/bench.js";
 import { UsageError } from "./failure.js";
+import { type GpuWish, gpuForArmt, missingGpu, wantedGpu } from "./gpu.js";
 
 /** The smallest number of rounds whose median says something. */
 const fewRuns = 5;
@@ -36,7 +37,7 @@ const fewRuns = 5;
 export async function bench(options: BenchOptions, signal: AbortSignal, output: Writable): Promise<void> {
     if (options.resume && options.force)
         throw new UsageError("--resume keeps the JSON file, --force replaces it; give one");
-    const settings = settingsOf(options);
+    const settings = await settingsOf(options);
     const { json, resume, force } = options;
     const plot = options.plot ?? path.format({ ...path.parse(json), base: undefined, ext: ".svg" });
     if (!resume && !force && existsSync(json))
@@ -58,12 +59,12 @@ export async function bench(options: BenchOptions, signal: AbortSignal, output: 
     }
 }
 
-function settingsOf(options: BenchOptions): BenchSettings {
+async function settingsOf(options: BenchOptions): Promise<BenchSettings> {
     const lengths = readLengths("lengths", options.lengths);
     const segments = readLengths("segments", options.segments);
-    const gpu = (options.gpu ?? process.env.NODE_LLAMA_CPP_GPU) === "cuda" ? "cuda" : false;
     const { schedule, stock, stockLimit, stockLibrary, runs, maxCells, decode } = options;
     if (!options.prompts && !decode) throw new UsageError("--no-prompts leaves nothing to measure without --decode");
+    const gpu = await gpuForArmt(wantedGpu(options.gpu));
     const batchSize = options.batchSize ?? Math.max(gpu === false ? 512 : 8192, ...segments);
     return {
         gpu,
@@ -156,7 +157,7 @@ async function begin(
         date: new Date().toISOString(),
         // without paths, which are nobody's business
         command: `armt bench ${commandLine({ ...rest, model: model === undefined ? undefined : path.basename(model) })}`,
-        device: settings.gpu === false ? machine.cpu : await gpuName(settings),
+        device: settings.gpu === false ? machine.cpu : await gpuName(settings, wantedGpu(options.gpu)),
         machine,
         model: {
             name,
@@ -215,11 +216,17 @@ function commandLine(options: Partial<BenchOptions>): string {
 }
 
 /** Asked of a process of its own, so that this one holds no device memory. */
-async function gpuName({ gpu, threads }: BenchSettings): Promise<string> {
+async function gpuName({ gpu, threads }: BenchSettings, wish: GpuWish): Promise<string> {
     const { BenchWorker } = await import("../bench/worker-client.js");
-    const worker = await BenchWorker.start("the device", { gpu, threads, library: "engine" });
-    await worker.stop();
-    return worker.device;
+    try {
+        const worker = await BenchWorker.start("the device", { gpu, threads, library: "engine" });
+        await worker.stop();
+        return worker.device;
+    } catch (error) {
+        // errors of another process are known by their text alone
+        if (error instanceof Error && error.message.includes("NoBinaryFoundError")) throw await missingGpu(wish, error);
+        throw error;
+    }
 }
 
 async function measureAll(model: BenchModel, results: BenchResults, json: string, signal: AbortSignal): Promise<void> {

@@ -7,6 +7,7 @@ import type { Layout } from "../../native/build.mjs";
 import { importBuildModule, loadEngine } from "../../plugin/engine.js";
 import { getLlama } from "../../plugin/index.js";
 import { availableCores } from "../../plugin/threads.js";
+import { cudaState, type Machine } from "./gpu.js";
 
 /** One line of `armt doctor`. */
 export interface Check {
@@ -19,9 +20,14 @@ export interface Check {
 /** Oldest version of Node that the package is tested with. */
 const minNode = [20, 19] as const;
 
-/** Looks at everything between the machine and a running engine, and goes on after what is broken. */
-export async function checkInstallation(): Promise<Check[]> {
-    const { packageRoot, resolveLayout, findLibraries, findTools, isUpToDate } = await importBuildModule();
+/**
+ * Looks at everything between the machine and a running engine, and goes on after what is broken.
+ * @param machine with another folder of the package, the engine in it is not loaded
+ */
+export async function checkInstallation(machine: Machine = {}): Promise<Check[]> {
+    const { packageRoot, resolveLayout, findLibraries, findTools, installedVariant, isUpToDate } =
+        await importBuildModule();
+    const { root = packageRoot, env = process.env, host } = machine;
     const checks: Check[] = [
         checkNode(),
         { name: "platform", state: "ok", detail: `${os.type()} ${os.release()} ${process.arch}` }
@@ -29,36 +35,50 @@ export async function checkInstallation(): Promise<Check[]> {
     checks.push({ name: "cores", state: "ok", detail: `${availableCores()} usable of ${os.cpus().length}` });
 
     let layout: Layout | undefined;
+    const variant = installedVariant(root, host);
     const packages = check("packages", () => {
-        layout = resolveLayout(packageRoot);
-        return `node-llama-cpp ${layout.nodeLlamaCppVersion}, llama.cpp ${layout.release}`;
+        layout = resolveLayout(root, host, variant);
+        const only = variant ? "; the CUDA variant alone, so models run with `--gpu cuda` only" : "";
+        return `node-llama-cpp ${layout.nodeLlamaCppVersion}, llama.cpp ${layout.release}${only}`;
     });
+    if (layout === undefined) {
+        // where nothing can be compiled, a prebuilt package is all that is needed
+        const prebuilt = check("packages", () => `prebuilt package, ${path.dirname(findLibraries(root, host).llama)}`);
+        if (prebuilt.state !== "ok") return [...checks, packages];
+        checks.push(prebuilt);
+        if (root === packageRoot) checks.push(...(await checkEngine(false)));
+        return checks;
+    }
     checks.push(packages);
-    if (layout === undefined) return checks;
 
     let origin: "build" | "package" | undefined;
     const found = check("build", () => {
-        origin = findLibraries(packageRoot).origin;
+        origin = variant ? findCudaBuild(layout!) : findLibraries(root).origin;
         return "prebuilt package";
     });
     const tools = check("build tools", () => {
-        const { compiler, cmake, ninja, ccache } = findTools(process.env);
+        const { compiler, cmake, ninja, ccache } = findTools(env);
         return [compiler.version, cmake.version, ninja && "Ninja", ccache && "ccache"].filter(Boolean).join(", ");
     });
     // nothing has to be built any more, so nothing is broken without them
     if (origin !== undefined && tools.state === "broken") tools.state = "warning";
     checks.push(tools);
     if (origin === "build") {
-        const fresh = isUpToDate(layout);
+        const fresh = isUpToDate(layout, env);
         checks.push({
             name: "build",
             state: fresh ? "ok" : "warning",
             detail: fresh ? "up to date" : "older than its sources; run `armt build`"
         });
     } else checks.push(found);
-    if (origin !== undefined) checks.push(...(await checkEngine()));
-    checks.push(await checkGpu());
+    if (origin !== undefined && root === packageRoot) checks.push(...(await checkEngine(variant)));
+    checks.push(await checkGpu(variant, machine));
     return checks;
+}
+
+function findCudaBuild({ library, addon }: Layout): "build" {
+    if (existsSync(library) && existsSync(addon)) return "build";
+    throw new Error("the ARMT engine is not built yet; run `npx armt build`");
 }
 
 function checkNode(): Check {
@@ -68,42 +88,25 @@ function checkNode(): Check {
     return { name: "Node.js", state: old ? "broken" : "ok", detail };
 }
 
-/** Which backend `getLlama({gpu: "cuda"})` would run ARMT models on, and why. */
-async function checkGpu(): Promise<Check> {
-    const { packageRoot, resolveLayout, findCudaGpu, prebuiltRunsOn } = await importBuildModule();
+/** Which backend `--gpu cuda` and `getLlama({gpu: "cuda"})` would run ARMT models on, and why. */
+async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Check> {
     const name = "GPU";
-    const gpu = findCudaGpu(process.env);
-    if (gpu === null) return { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
-    const card = `${gpu.name}, compute capability ${gpu.capability}, driver ${gpu.driver}`;
-    let layout: Layout;
-    try {
-        layout = resolveLayout(packageRoot, {}, "cuda");
-    } catch (error) {
-        return { name, state: "warning", detail: `${card}; unused: ${(error as Error).message}` };
-    }
-    if (!existsSync(layout.library))
-        return {
-            name,
-            state: "warning",
-            detail: `${card}; unused: the engine is built for the CPU only; run \`armt build --gpu cuda\``
-        };
-    if (existsSync(layout.backend))
-        return {
-            name,
-            state: "ok",
-            detail: `${card}; tuned backend, ${layout.backend}; its fused kernels are ${fusedKernels(gpu)}`
-        };
-    if (prebuiltRunsOn(gpu))
-        return {
-            name,
-            state: "ok",
-            detail: `${card}; prebuilt backend of node-llama-cpp, without fused kernels (\`armt build --gpu cuda --tuned\` has them)`
-        };
-    return {
-        name,
-        state: "broken",
-        detail: `${card}; the prebuilt backend has no machine code for this card, and the driver is older than the PTX it has (590 is needed); run \`armt build --gpu cuda --tuned\``
-    };
+    const { card, layout, problem, tuned } = await cudaState(machine);
+    if (card === null)
+        return variant
+            ? {
+                  name,
+                  state: "broken",
+                  detail: `no NVIDIA GPU with a driver, and the CPU variant of node-llama-cpp is not installed; run \`npm install --include=optional node-llama-cpp@${layout?.nodeLlamaCppVersion}\``
+              }
+            : { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
+    const described = `${card.name}, compute capability ${card.capability}, driver ${card.driver}`;
+    if (problem !== undefined)
+        return { name, state: variant ? "broken" : "warning", detail: `${described}; unused: ${problem}` };
+    const backend = tuned
+        ? `tuned backend, ${layout?.backend}; its fused kernels are ${fusedKernels(card)}`
+        : "prebuilt backend of node-llama-cpp, without fused kernels (`armt build --gpu cuda --tuned` has them)";
+    return { name, state: "ok", detail: `${described}; ${backend}` };
 }
 
 /** What native/cuda does on a card. */
@@ -112,19 +115,20 @@ function fusedKernels({ capability }: { capability: string }): string {
     return process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "on";
 }
 
-async function checkEngine(): Promise<Check[]> {
+async function checkEngine(variant: "cuda" | false): Promise<Check[]> {
     try {
-        const { addon } = await loadEngine();
-        const llama = await getLlama({ gpu: false, build: "never", progressLogs: false });
-        await llama.dispose();
-        return [
-            {
-                name: "engine",
-                state: "ok",
-                detail: `interface version ${addon.apiVersion}, loaded from ${addon.verify()}`
-            },
-            { name: "CPU backend", state: "ok", detail: await loadedCpuBackend() }
-        ];
+        const { addon } = await loadEngine(variant);
+        // the CUDA variant starts with a card only, which is a check of its own
+        if (variant === false) {
+            const llama = await getLlama({ gpu: false, build: "never", progressLogs: false });
+            await llama.dispose();
+        }
+        const engine: Check = {
+            name: "engine",
+            state: "ok",
+            detail: `interface version ${addon.apiVersion}, loaded from ${addon.verify()}`
+        };
+        return variant ? [engine] : [engine, { name: "CPU backend", state: "ok", detail: await loadedCpuBackend() }];
     } catch (error) {
         return [{ name: "engine", state: "broken", detail: error instanceof Error ? error.message : String(error) }];
     }

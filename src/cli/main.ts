@@ -49,9 +49,17 @@ async function main(args: string[]): Promise<void> {
         .epilogue("Exit codes: 0 success, 1 failure, 2 wrong usage. Errors are one line on standard error.")
         .exitProcess(false)
         .fail((message, error) => {
-            throw error ?? new UsageError(message);
+            throw error ?? new UsageError(explain(message, modules));
         });
     await parser.parseAsync();
+}
+
+/** yargs counts arguments and does not say which. */
+function explain(message: string, modules: readonly { command: unknown }[]): string {
+    const [only, ...others] = modules.map((module) => (module.command as CommandModule).command);
+    return message.startsWith("Not enough non-option arguments") && others.length === 0
+        ? `Not enough arguments for armt ${only}`
+        : message;
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

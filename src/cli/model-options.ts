@@ -7,6 +7,7 @@ import type {
     LlamaContextOptions
 } from "../../plugin/index.js";
 import { schedules, segmentOverflows } from "../../plugin/options.js";
+import { addGpuOption, type GpuChoice } from "./gpu.js";
 import { checkNumber } from "./numbers.js";
 
 /** Types of the K/V cache of the open segment. */
@@ -26,6 +27,7 @@ export interface ModelOptions {
     batchSize?: number;
     kvType: KvType;
     threads?: number;
+    gpu?: GpuChoice;
     verify: boolean;
     verbose?: boolean;
 }
@@ -62,6 +64,7 @@ export function addModelOptions(
 
 /** The options that say how something is computed, not what. */
 export function addComputingOptions(parser: Argv<object>): void {
+    addGpuOption(parser);
     parser
         .option("schedule", {
             choices: schedules,

@@ -12,6 +12,7 @@ import { validateArmtFile } from "../gguf/armt-model.js";
 import { openGguf } from "../gguf/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { embeddedModel } from "./embedded-model.js";
+import { startLlama, wantedGpu } from "./gpu.js";
 import { contextOptions, type ModelOptions } from "./model-options.js";
 import { NativeLog } from "./native-log.js";
 import { verifyWithProgress } from "./verify.js";
@@ -43,10 +44,12 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
  */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
     const { model: modelPath = embeddedModel(), threads, verify, verbose = false } = options;
-    if ((await checkModelFile(modelPath)) && verify) await verifyWithProgress(modelPath);
-    const { getLlama, LlamaLogLevel } = await import("../../plugin/index.js");
+    const gpu = wantedGpu(options.gpu);
+    const isArmt = await checkModelFile(modelPath);
+    if (isArmt && verify) await verifyWithProgress(modelPath);
+    const { LlamaLogLevel } = await import("../../plugin/index.js");
     const log = new NativeLog(verbose);
-    const llama = await getLlama({
+    const llama = await startLlama(gpu, isArmt, {
         // a compilation of plain llama.cpp would take minutes and could not run ARMT models
         build: "never",
         maxThreads: threads,

@@ -1,4 +1,4 @@
-import { loadEngine } from "../../plugin/engine.js";
+import { loadAnyEngine } from "../../plugin/engine.js";
 import { decodeFloats, type FloatDtype, findNonFinite } from "../convert/float-decode.js";
 import { encodeFloats } from "../convert/float-encode.js";
 import { validateArmtFile } from "../gguf/armt-model.js";
@@ -106,6 +106,6 @@ async function encode(
         if (encoded === undefined) throw new ArmtError(`tensor ${quote(name)} has values beyond the range of ${type}`);
         return encoded;
     }
-    const { addon } = await loadEngine();
+    const { addon } = await loadAnyEngine();
     return addon.quantize(ggmlType(type).id, values, rowLength);
 }

@@ -50,6 +50,12 @@ export async function readRecallTexts(): Promise<RecallTexts> {
     return { task, prose: prose.filter((passage) => passage.length > 0) };
 }
 
+/** The form of a question behind a text, with `{}` in its place. */
+export async function recallQuestionForm(): Promise<string> {
+    const { answer }: RecallTask = JSON.parse(await readFile(new URL("task.json", folder), "utf8"));
+    return `${answer.before}{}${answer.after}`;
+}
+
 /** Names are a stem and an ending; which pairs are held out leaves every stem and every ending in both halves. */
 export function namesOf({ names }: RecallTask, split: Split): string[] {
     return names.stems.flatMap((stem, i) =>

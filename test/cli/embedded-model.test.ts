@@ -65,3 +65,23 @@ test("armt run takes the package's model where none is named", async (t) => {
     t.is(code, 0, stderr);
     t.regex(stdout, /^ ?crimson\s*$/);
 });
+
+test("armt ask puts a question into the form that the package's model knows, unless it is told another", async (t) => {
+    const memory = path.join(temporaryFolder(t), "facts.armt");
+    const input = "After that Katan painted the wagon crimson. Then the wallet was carried to the tower.\n";
+    const read = await runArmt(["read", "-o", memory, "--threads", "1"], { input });
+    t.is(read.code, 0, read.stderr);
+    const ask = async (...more: string[]) => {
+        const args = ["ask", memory, "Where is the wallet?", "-n", "4", "--threads", "1", "--json", ...more];
+        const { code, stdout, stderr } = await runArmt(args);
+        t.is(code, 0, stderr);
+        return JSON.parse(stdout);
+    };
+    const own = await ask();
+    t.is(own.text, " tower");
+    // as a shell hands it over
+    const said = await ask("--format", String.raw`\nQuestion: {}\nAnswer:`);
+    t.is(said.text, " tower");
+    t.is(said.questionTokens, own.questionTokens);
+    t.true((await ask("--format", "{}")).questionTokens < own.questionTokens);
+});

@@ -25,7 +25,8 @@ const wrongUsage = test.macro({
 });
 test(wrongUsage, [], /a command is needed/);
 test(wrongUsage, ["frobnicate"], /frobnicate/);
-test(wrongUsage, ["inspect"], /Not enough/);
+test(wrongUsage, ["inspect"], /Not enough arguments for armt inspect <file>/);
+test(wrongUsage, ["ask", "book.armt"], /Not enough arguments for armt ask <memory> <question>/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-f", "b"], /exclude each other/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"sequential"/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size has to be a number/);

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { ExecutionContext } from "ava";
 import { completeTools, makeTools } from "./fake-tools.js";
@@ -52,7 +52,8 @@ export class FakePackage {
         this.write("node_modules/node-llama-cpp/package.json", JSON.stringify({ version: "3.22.1" }));
         this.write(`${llama}/binariesGithubRelease.json`, JSON.stringify({ release: "v0.5.0" }));
         this.write(`${prebuilt}/package.json`, "{}");
-        this.write(`${prebuilt}/bins/${platform}/libggml-base.so`, "");
+        for (const name of ["libggml-base.so", "libggml.v0.5.0.so"])
+            this.write(`${prebuilt}/bins/${platform}/${name}`, "");
         this.write("node_modules/node-gyp/package.json", '{"type": "module"}');
         this.write("node_modules/node-gyp/bin/node-gyp.js", fakeNodeGyp);
         this.write("native/CMakeLists.txt", "");
@@ -74,12 +75,17 @@ export class FakePackage {
     installCuda(): void {
         const prebuilt = `node_modules/@node-llama-cpp/linux-${process.arch}-cuda`;
         this.write(`${prebuilt}/package.json`, "{}");
-        for (const name of ["libggml-base.so", "libggml-cpu-x64.so", "libggml-cuda.so"])
+        for (const name of ["libggml-base.so", "libggml.cuda.v0.5.0.so", "libggml-cpu-x64.so", "libggml-cuda.so"])
             this.write(`${prebuilt}/bins/linux-${process.arch}-cuda/${name}`, "");
         const nvcc = path.join(this.root, "nvcc");
         writeFileSync(nvcc, '#!/bin/sh\necho "Cuda compilation tools, release 13.0, V13.0.88"\n');
         chmodSync(nvcc, 0o755);
         this.env.CUDACXX = nvcc;
+    }
+
+    /** Leaves the CUDA variant alone. */
+    removeCpu(): void {
+        rmSync(path.join(this.root, `node_modules/@node-llama-cpp/linux-${process.arch}`), { recursive: true });
     }
 
     /** The library that the fake CMake makes is the patched source itself. */

@@ -1,4 +1,4 @@
-import { lstatSync } from "node:fs";
+import { lstatSync, rmSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
 import { importBuildModule } from "../../plugin/engine.js";
@@ -6,7 +6,7 @@ import { FakePackage } from "../helpers/fake-package.js";
 import { makeTools } from "../helpers/fake-tools.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
-const { BuildError, build, findCudaGpu, prebuiltRunsOn } = await importBuildModule();
+const { BuildError, build, findCudaGpu, installedVariant, prebuiltRunsOn } = await importBuildModule();
 
 // the only platform with a CUDA variant
 const cudaTest = process.arch === "x64" ? test : test.skip;
@@ -60,4 +60,26 @@ test("a card's driver decides whether the prebuilt backend runs on it", (t) => {
     t.true(prebuiltRunsOn({ ...gpu, driver: "590.44.01" }));
     t.true(prebuiltRunsOn({ ...gpu, capability: "8.9" }));
     t.is(findCudaGpu({ PATH: "" }), null);
+});
+
+cudaTest("the CUDA variant is what gets built where it alone is installed", async (t) => {
+    const fake = new FakePackage(t);
+    fake.installCuda();
+    const { root, env } = fake;
+    t.is(installedVariant(root), false);
+    fake.removeCpu();
+    t.is(installedVariant(root), "cuda");
+    const { built, library } = await build({ root, env });
+    t.true(built);
+    t.is(path.relative(root, library), "native/build/lib-cuda/libllama.cuda.v0.5.0.so");
+    await t.throwsAsync(build({ root, env, gpu: false }), {
+        instanceOf: BuildError,
+        message:
+            /@node-llama-cpp\/linux-x64\) are not installed.*or use the CUDA variant, which is installed.*--gpu cuda/
+    });
+    rmSync(path.join(root, "node_modules/@node-llama-cpp/linux-x64-cuda/bins/linux-x64-cuda/libggml-cuda.so"));
+    await t.throwsAsync(build({ root, env }), {
+        instanceOf: BuildError,
+        message: /libggml-cuda\.so is missing from @node-llama-cpp\/linux-x64-cuda; reinstall/
+    });
 });

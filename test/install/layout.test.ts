@@ -21,7 +21,7 @@ function makePackage(t: ExecutionContext): string {
     write("node_modules/node-llama-cpp/llama/gitRelease.bundle", "");
     write("node_modules/node-llama-cpp/llama/binariesGithubRelease.json", JSON.stringify({ release: "v0.5.0" }));
     write(`${prebuilt}/package.json`, JSON.stringify({ version: "3.22.1" }));
-    write(`${prebuilt}/bins/linux-x64/libggml-base.so`, "");
+    for (const name of ["libggml-base.so", "libggml.v0.5.0.so"]) write(`${prebuilt}/bins/linux-x64/${name}`, "");
     return root;
 }
 
@@ -69,6 +69,12 @@ test(
     "a missing platform package",
     remove("node_modules/@node-llama-cpp"),
     /@node-llama-cpp\/linux-x64.*--include=optional/
+);
+test(
+    broken,
+    "a platform package that is not whole",
+    remove("node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml.v0.5.0.so"),
+    /libggml\.v0\.5\.0\.so is missing from @node-llama-cpp\/linux-x64; reinstall/
 );
 test(broken, "an unsupported platform", nothing, /win32-x64 is not supported.*linux-x64, linux-arm64/, {
     ...host,

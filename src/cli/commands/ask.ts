@@ -10,7 +10,7 @@ interface AskOptions extends Omit<ModelOptions, "model">, GenerationOptions {
     memory: string;
     question: string;
     model?: string;
-    format: string;
+    format?: string;
     json: boolean;
 }
 
@@ -18,9 +18,7 @@ export const command: CommandModule<object, AskOptions> = {
     command: "ask <memory> <question>",
     describe: "Answer a question from a memory that armt read left, without reading again",
     builder: (parser: Argv<object>) => {
-        addComputingOptions(parser);
-        addGenerationOptions(parser);
-        return typedOptions(
+        const options = typedOptions<AskOptions>(
             parser
                 .positional("memory", { type: "string", demandOption: true, describe: "Memory file (.armt)" })
                 .positional("question", { type: "string", demandOption: true, describe: "The question" })
@@ -31,12 +29,15 @@ export const command: CommandModule<object, AskOptions> = {
                 })
                 .option("format", {
                     type: "string",
-                    default: "\n{}",
-                    describe: "What the question is put into, where {} stands; it follows the text that was read"
+                    describe:
+                        'What the question is put into, where {} stands; it follows the text that was read, and \\n in it is a new line [default: "\\n{}", or what the package\'s own model was trained with]'
                 })
                 .example('$0 ask book.armt "Who killed the count?"', "")
                 .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")
         );
+        addGenerationOptions(parser);
+        addComputingOptions(parser);
+        return options;
     },
     handler: async (options) => {
         checkModelOptions(options);

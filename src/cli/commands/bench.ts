@@ -1,6 +1,7 @@
 import type { Argv, CommandModule } from "yargs";
 import { type ShapeName, shapeNames } from "../../bench/shapes.js";
 import { type WeightType, weightTypes } from "../../bench/synthetic.js";
+import { addGpuOption, type GpuChoice } from "../gpu.js";
 import { withInterrupt } from "../interrupt.js";
 import { checkNumber } from "../numbers.js";
 import { typedOptions } from "../typed-options.js";
@@ -20,7 +21,7 @@ interface BenchOptions {
     stockLibrary: "published" | "engine";
     decode: boolean;
     prompts: boolean;
-    gpu?: "cuda" | "false";
+    gpu?: GpuChoice;
     threads?: number;
     batchSize?: number;
     stockBatchSize?: number;
@@ -35,8 +36,9 @@ interface BenchOptions {
 export const command: CommandModule<object, BenchOptions> = {
     command: "bench",
     describe: "Measure time and memory by length: full attention, and ARMT's schedules",
-    builder: (parser: Argv<object>) =>
-        typedOptions(
+    builder: (parser: Argv<object>) => {
+        addGpuOption(parser);
+        return typedOptions(
             parser
                 .option("model", { alias: "m", type: "string", describe: "ARMT model file (.gguf)" })
                 .option("synthetic", {
@@ -80,10 +82,6 @@ export const command: CommandModule<object, BenchOptions> = {
                     default: true,
                     describe: "Measure reading; --no-prompts: don't, for --decode alone"
                 })
-                .option("gpu", {
-                    choices: ["cuda", "false"] as const,
-                    describe: "Device [default: NODE_LLAMA_CPP_GPU, or the CPU]"
-                })
                 .option("threads", { type: "number", describe: "CPU threads [default: the cores that are there]" })
                 .option("batch-size", {
                     type: "number",
@@ -117,7 +115,8 @@ export const command: CommandModule<object, BenchOptions> = {
                 .conflicts("model", ["synthetic", "layers", "mem-tokens"])
                 .example("$0 bench --lengths 1k,2k --segments 256", "A random model of 15 M parameters")
                 .example("$0 bench --synthetic llama-3.2-1b --gpu cuda --lengths 4k,128k --type bf16", "On a GPU")
-        ),
+        );
+    },
     handler: async (options) => {
         for (const name of ["layers", "mem-tokens", "threads", "batch-size", "stock-batch-size", "max-cells"] as const)
             checkNumber(name, (options as unknown as Record<string, unknown>)[name], { min: 1 });

@@ -20,7 +20,8 @@ export const command: CommandModule<object, BuildCommandOptions> = {
                 .option("force", { type: "boolean", default: false, describe: "Start from nothing" })
                 .option("gpu", {
                     choices: ["cuda"],
-                    describe: "Build for this GPU variant of node-llama-cpp, not for the CPU"
+                    describe:
+                        "Build for this GPU variant of node-llama-cpp [default: the CPU variant, if it is installed]"
                 })
                 .option("tuned", {
                     type: "boolean",
@@ -40,7 +41,7 @@ export const command: CommandModule<object, BuildCommandOptions> = {
         try {
             const { built, library } = await build({
                 force,
-                gpu: gpu ?? false,
+                gpu,
                 tuned,
                 cudaArch,
                 onStep: (line) => {

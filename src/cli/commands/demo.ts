@@ -15,8 +15,7 @@ export const command: CommandModule<object, DemoOptions> = {
     command: "demo",
     describe: "Hide facts in a long text, let the package's own model read it, and ask",
     builder: (parser: Argv<object>) => {
-        addComputingOptions(parser);
-        return typedOptions(
+        const options = typedOptions<DemoOptions>(
             parser
                 .option("tokens", { type: "number", default: 100_000, describe: "Length of the text" })
                 .option("facts", { type: "number", default: 10, describe: "Facts in it, overridden ones included" })
@@ -28,6 +27,8 @@ export const command: CommandModule<object, DemoOptions> = {
                 })
                 .example("$0 demo --tokens 1000000", "A million tokens, in the same memory")
         );
+        addComputingOptions(parser);
+        return options;
     },
     handler: async (options) => {
         checkModelOptions({ ...options, kvType: "f16" });

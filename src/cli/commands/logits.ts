@@ -13,8 +13,7 @@ export const command: CommandModule<object, LogitsOptions> = {
     command: "logits <model>",
     describe: "Write the logits of every token of a prompt, and the memory, to a safetensors file",
     builder: (parser: Argv<object>) => {
-        addModelOptions(parser, "f32");
-        return typedOptions(
+        const options = typedOptions<LogitsOptions>(
             parser
                 .option("tokens", { type: "string", demandOption: true, describe: "JSON file with the token ids" })
                 .option("out", {
@@ -30,6 +29,8 @@ export const command: CommandModule<object, LogitsOptions> = {
                 })
                 .example("$0 logits model.gguf --tokens ids.json --out logits.safetensors --memory", "")
         );
+        addModelOptions(parser, "f32");
+        return options;
     },
     handler: async (options) => {
         checkModelOptions(options);

@@ -21,8 +21,7 @@ export const command: CommandModule<object, ReadOptions> = {
     command: "read [file]",
     describe: "Read a text once and keep what is left of it in memory, for armt ask",
     builder: (parser: Argv<object>) => {
-        addModelOptions(parser, "f16", "option");
-        return typedOptions(
+        const options = typedOptions<ReadOptions>(
             parser
                 .positional("file", { type: "string", describe: "Text file [default: standard input]" })
                 .option("out", {
@@ -51,6 +50,8 @@ export const command: CommandModule<object, ReadOptions> = {
                 .example("$0 read book.txt -m model.gguf -o book.armt", "Reads a book, with a progress bar")
                 .example("zcat logs.gz | $0 read -m model.gguf -o logs.armt", "Reads more than fits into memory")
         );
+        addModelOptions(parser, "f16", "option");
+        return options;
     },
     handler: async (options) => {
         checkModelOptions(options);

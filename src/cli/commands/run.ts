@@ -16,10 +16,7 @@ export const command: CommandModule<object, RunOptions> = {
     command: "run [model]",
     describe: "Read a prompt and go on writing",
     builder: (parser: Argv<object>) => {
-        addModelOptions(parser, "f16");
-        addGenerationOptions(parser);
-        addCacheOptions(parser);
-        return typedOptions(
+        const options = typedOptions<RunOptions>(
             parser
                 .option("prompt", { alias: "p", type: "string", describe: "The prompt" })
                 .option("file", {
@@ -32,6 +29,10 @@ export const command: CommandModule<object, RunOptions> = {
                 .example("$0 run model.gguf -f book.txt -n 100", "Reads a whole book first, with a progress bar")
                 .example("$0 run model.gguf --tokens ids.json --json", "Token ids in, token ids out")
         );
+        addGenerationOptions(parser);
+        addCacheOptions(parser);
+        addModelOptions(parser, "f16");
+        return options;
     },
     handler: async (options) => {
         checkModelOptions(options);

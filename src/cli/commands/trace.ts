@@ -14,8 +14,7 @@ export const command: CommandModule<object, TraceOptions> = {
     command: "trace",
     describe: "Draw how a prompt is computed: cells by layer and time, graphs built and replayed",
     builder: (parser: Argv<object>) => {
-        addModelOptions(parser, "f16", "option");
-        return typedOptions(
+        const options = typedOptions<TraceOptions>(
             parser
                 .option("tokens", { type: "string", default: "4k", describe: "Length of the random prompt, e.g. 16k" })
                 .option("svg", { type: "string", describe: "SVG file to draw into" })
@@ -23,6 +22,8 @@ export const command: CommandModule<object, TraceOptions> = {
                 .option("chrome", { type: "string", describe: "JSON file for Perfetto or chrome://tracing" })
                 .example("$0 trace --tokens 4k --svg trace.svg", "Both schedules; --schedule takes one of them")
         );
+        addModelOptions(parser, "f16", "option");
+        return options;
     },
     handler: async (options) => {
         checkModelOptions(options);

@@ -12,13 +12,15 @@ import {
 import { ArmtError } from "../../util/errors.js";
 import { createProgressBar } from "../../util/progress.js";
 import type { BabilongOptions } from "../commands/eval/babilong.js";
+import { readEscapes } from "../escapes.js";
 import { UsageError } from "../failure.js";
 import { openModel } from "../open-model.js";
 import { writeText } from "../write-text.js";
 
 /** Asks the questions of BABILong files and writes a table, and JSON and a plot where asked for. */
 export async function evaluateBabilong(options: BabilongOptions, signal: AbortSignal, output: Writable): Promise<void> {
-    const { template, maxTokens, samples: limit, json, plot } = options;
+    const { maxTokens, samples: limit, json, plot } = options;
+    const template = readEscapes(options.template);
     if (!template.includes("{question}")) throw new UsageError("--template has to have {question} in it");
     const wanted = (list: string | undefined) => list?.split(",").map((name) => name.trim());
     const lengths = wanted(options.lengths);

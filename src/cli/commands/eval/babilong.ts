@@ -25,8 +25,7 @@ export const command: CommandModule<object, BabilongOptions> = {
             demandOption: true,
             describe: "Folder with <length>/<task>.json, or one JSON file: a list of {input, question, target}"
         });
-        addModelOptions(parser, "f16", "option");
-        return typedOptions(
+        const options = typedOptions<BabilongOptions>(
             parser
                 .option("tasks", { type: "string", describe: "Only these, e.g. qa1,qa2 [default: all]" })
                 .option("lengths", { type: "string", describe: "Only these, e.g. 0k,4k [default: all]" })
@@ -34,13 +33,15 @@ export const command: CommandModule<object, BabilongOptions> = {
                 .option("template", {
                     type: "string",
                     default: defaultTemplate,
-                    describe: "Prompt, with {input} and {question} in it"
+                    describe: "Prompt, with {input} and {question} in it; \\n is a new line"
                 })
                 .option("max-tokens", { type: "number", default: 20, describe: "Longest answer that is waited for" })
                 .option("json", { type: "string", describe: "File to write all results and answers to" })
                 .option("plot", { type: "string", describe: "SVG file to draw right answers by length and task into" })
                 .example("$0 eval babilong data -m model.gguf --lengths 4k,32k --tasks qa1", "")
         );
+        addModelOptions(parser, "f16", "option");
+        return options;
     },
     handler: async (options) => {
         checkModelOptions(options);

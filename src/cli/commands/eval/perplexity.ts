@@ -20,8 +20,7 @@ export const command: CommandModule<object, PerplexityOptions> = {
             demandOption: true,
             describe: "Text file, or - for standard input"
         });
-        addModelOptions(parser, "f16", "option");
-        return typedOptions(
+        const options = typedOptions<PerplexityOptions>(
             parser
                 .option("tokens", {
                     type: "string",
@@ -31,6 +30,8 @@ export const command: CommandModule<object, PerplexityOptions> = {
                 .option("plot", { type: "string", describe: "SVG file to draw perplexity by place in the text into" })
                 .example("$0 eval perplexity book.txt --tokens 32k", "The package's own model")
         );
+        addModelOptions(parser, "f16", "option");
+        return options;
     },
     handler: async (options) => {
         checkModelOptions(options);

@@ -19,8 +19,7 @@ export const command: CommandModule<object, RecallOptions> = {
     command: "recall",
     describe: "Facts hidden in filler, then questions about them",
     builder: (parser: Argv<object>) => {
-        addComputingOptions(parser);
-        return typedOptions(
+        const options = typedOptions<RecallOptions>(
             parser
                 .option("model", {
                     alias: "m",
@@ -45,6 +44,8 @@ export const command: CommandModule<object, RecallOptions> = {
                 .option("plot", { type: "string", describe: "SVG file to draw recall by length and depth into" })
                 .example("$0 eval recall --lengths 4k,32k --plot recall.svg", "The package's own model")
         );
+        addComputingOptions(parser);
+        return options;
     },
     handler: async (options) => {
         checkModelOptions({ ...options, kvType: "f16" });

@@ -1,0 +1,157 @@
+import { existsSync } from "node:fs";
+import process from "node:process";
+import type { Llama, LlamaOptions } from "node-llama-cpp";
+import type { Argv } from "yargs";
+import type { CudaGpu, Host, Layout } from "../../native/build.mjs";
+import { importBuildModule } from "../../plugin/engine.js";
+import { ArmtUnsupportedError } from "../../plugin/errors.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { UsageError } from "./failure.js";
+
+/** What `--gpu` takes; `off` is the CPU. */
+export const gpuChoices = ["auto", "cuda", "vulkan", "metal", "off"] as const;
+
+export type GpuChoice = (typeof gpuChoices)[number];
+
+/** What a choice is for `getLlama`. */
+export type Gpu = "auto" | "cuda" | "vulkan" | "metal" | false;
+
+/** Other words that node-llama-cpp's environment variable has for the CPU. */
+const offWords = ["false", "none", "disable", "disabled"];
+
+const advice =
+    "`armt doctor` says what this machine has, and `armt build --gpu cuda` builds the engine that ARMT models need on an NVIDIA GPU";
+
+/** The option of all commands that run a model. */
+export function addGpuOption(parser: Argv<object>): void {
+    parser.option("gpu", {
+        choices: gpuChoices,
+        coerce: readChoice,
+        describe: "GPU that computes; off: the CPU does [default: NODE_LLAMA_CPP_GPU, or off]"
+    });
+}
+
+function readChoice(value: unknown): unknown {
+    return value === false || offWords.includes(String(value)) ? "off" : value;
+}
+
+/** A choice, and where it was made. */
+export interface GpuWish {
+    readonly gpu: Gpu;
+    /** As the user said it, for errors. */
+    readonly said: string;
+}
+
+/**
+ * @param choice of the command line; where it is left out, the environment decides
+ * @throws {UsageError} where there are two, or the environment's value is none
+ */
+export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv = process.env): GpuWish {
+    if (Array.isArray(choice)) throw new UsageError("--gpu is given more than once");
+    if (choice !== undefined) return { gpu: toGpu(choice), said: `--gpu ${choice}` };
+    const variable = env.NODE_LLAMA_CPP_GPU ?? "";
+    if (variable === "") return { gpu: false, said: "--gpu off" };
+    const value = gpuChoices.find((name) => name === readChoice(variable));
+    if (value === undefined)
+        throw new UsageError(
+            `the environment variable NODE_LLAMA_CPP_GPU is ${quote(variable)}; it has to be one of ${gpuChoices.join(", ")}`
+        );
+    return { gpu: toGpu(value), said: `NODE_LLAMA_CPP_GPU=${variable}` };
+}
+
+function toGpu(choice: GpuChoice): Gpu {
+    return choice === "off" ? false : choice;
+}
+
+/** What stands between this machine and ARMT models on an NVIDIA GPU. */
+export interface CudaState {
+    /** The first card; null where there is none, or no driver. */
+    readonly card: CudaGpu | null;
+    /** Paths of the CUDA variant; left out where its package is not whole. */
+    readonly layout?: Layout;
+    /** What has to be done before the card can be used; left out where nothing has. */
+    readonly problem?: string;
+    /** Whether ggml's CUDA backend was built here, too. */
+    readonly tuned: boolean;
+}
+
+/** For tests: another folder of the package, another environment, and another system. */
+export interface Machine {
+    readonly root?: string;
+    readonly env?: NodeJS.ProcessEnv;
+    readonly host?: Host;
+}
+
+export async function cudaState({ root, env = process.env }: Machine = {}): Promise<CudaState> {
+    const { packageRoot, resolveLayout, findCudaGpu, prebuiltRunsOn } = await importBuildModule();
+    const card = findCudaGpu(env);
+    let layout: Layout;
+    try {
+        layout = resolveLayout(root ?? packageRoot, {}, "cuda");
+    } catch (error) {
+        return { card, problem: (error as Error).message, tuned: false };
+    }
+    const tuned = existsSync(layout.backend);
+    if (!existsSync(layout.library) || !existsSync(layout.addon))
+        return { card, layout, tuned, problem: "the engine is not built for CUDA; run `armt build --gpu cuda`" };
+    if (!tuned && card !== null && !prebuiltRunsOn(card))
+        return {
+            card,
+            layout,
+            tuned,
+            problem:
+                "the prebuilt backend has no machine code for this card, and the driver is older than the PTX it has (590 is needed); run `armt build --gpu cuda --tuned`"
+        };
+    return { card, layout, tuned };
+}
+
+/**
+ * What an ARMT model is to run on. `auto` is an NVIDIA GPU that the engine is built for, or the CPU.
+ * @throws {ArmtError} where the GPU that is wanted cannot run ARMT models
+ */
+export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}): Promise<"cuda" | false> {
+    if (gpu === false) return false;
+    if (gpu === "vulkan" || gpu === "metal")
+        throw new ArmtUnsupportedError(
+            `${said}: ARMT models run on the CPU and on NVIDIA GPUs (cuda); ${gpu} is for plain models. ${advice}`
+        );
+    const { card, problem } = await cudaState(machine);
+    if (gpu === "cuda") {
+        // nvidia-smi may be missing beside a driver that works, so that no card was found is no reason alone
+        const found = card === null ? "no NVIDIA GPU with a driver was found, and " : "";
+        if (problem !== undefined) throw new ArmtError(`${said}: ${found}${problem}; \`armt doctor\` says more`);
+        return "cuda";
+    }
+    if (card !== null && problem === undefined) return "cuda";
+    if (card !== null) process.stderr.write(`${said}: ${card.name} is not used: ${problem}\n`);
+    return false;
+}
+
+/**
+ * Starts node-llama-cpp on what is wanted, and nothing else.
+ * @throws {ArmtError} where it cannot be had
+ */
+export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaOptions): Promise<Llama> {
+    const { getLlama, NoBinaryFoundError } = await import("../../plugin/index.js");
+    const gpu = isArmt ? await gpuForArmt(wish) : wish.gpu;
+    let llama: Llama;
+    try {
+        llama = await getLlama({ ...options, gpu });
+    } catch (error) {
+        if (gpu !== false && error instanceof NoBinaryFoundError) throw await missingGpu(wish, error);
+        throw error;
+    }
+    // it takes another GPU where a platform never has the one that is wanted
+    if (gpu === "auto" || llama.gpu === gpu) return llama;
+    await llama.dispose();
+    throw await missingGpu(wish);
+}
+
+/** The error for a GPU that node-llama-cpp does not start with. */
+export async function missingGpu({ gpu, said }: GpuWish, cause?: unknown): Promise<ArmtError> {
+    const found = gpu === "cuda" && (await cudaState()).card === null ? "; no NVIDIA GPU with a driver was found" : "";
+    return new ArmtError(
+        `${said}: node-llama-cpp cannot use ${gpu === "auto" ? "cuda" : gpu} on this machine${found}. ${advice}`,
+        { cause }
+    );
+}
