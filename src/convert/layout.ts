@@ -109,7 +109,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         if (rows === undefined || rows < 1) throw new ArmtError(`tensor ${quote(name)} has no rows`);
         if (expected !== undefined && rows !== expected)
             throw new ArmtError(
-                `tensor ${quote(name)} is [${shape.join(", ")}], expected ${expected} rows (armt_config.json: \`${key}\`)`
+                `tensor ${quote(name)} is [${shape.join(", ")}], expected ${expected} rows (\`${key}\`)`
             );
         return rows;
     }
