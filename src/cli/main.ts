@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     convert: () => import("./commands/convert.js"),
     quantize: () => import("./commands/quantize.js"),
     inspect: () => import("./commands/inspect.js"),
+    verify: () => import("./commands/verify.js"),
     run: () => import("./commands/run.js"),
     serve: () => import("./commands/serve.js"),
     read: () => import("./commands/read.js"),
