@@ -67,24 +67,33 @@ function indexOfLargest(values: Float64Array): number {
 }
 
 /**
- * Relative differences that rounding to a type may make, about four times the largest that was seen in models of random weights, which rounding hurts
- * more than trained ones; see docs/convert.md. A wrong tensor makes differences of the order of 1.
+ * Relative differences of logits that rounding to a type may make: two to five times (float32: more, for deep models) the largest that were seen in
+ * models of random weights, which rounding hurts more than trained ones; docs/convert.md has what was seen. Where a tensor is wrong, or the variant,
+ * they are of the order of 1.
  */
 const tolerances: Readonly<Record<string, number>> = {
-    F32: 0.001,
-    F16: 0.02,
-    BF16: 0.1
+    F32: 0.0001,
+    F16: 0.01,
+    BF16: 0.05,
+    Q8_0: 0.15,
+    Q6_K: 0.3,
+    Q5_K: 0.5,
+    Q5_1: 0.5,
+    Q5_0: 0.5
 };
 
 /** For types with fewer bits. */
-const QUANTIZED_TOLERANCE = 0.5;
+const COARSE_TOLERANCE = 0.8;
+
+/** The memory is a sum over segments, and each adds its own rounding. */
+export const MEMORY_FACTOR = 2;
 
 /** The type of a file's large matrices that says least exactly what a weight is, and the difference that it may make. */
 export function toleranceOf({ tensors }: GgufFile): { type: string; tolerance: number } {
     let worst = { type: "F32", tolerance: tolerances.F32! };
     for (const { type, shape } of tensors.values()) {
         if (shape.length < 2) continue;
-        const tolerance = tolerances[type.name] ?? QUANTIZED_TOLERANCE;
+        const tolerance = tolerances[type.name] ?? COARSE_TOLERANCE;
         if (tolerance > worst.tolerance) worst = { type: type.name, tolerance };
     }
     return worst;

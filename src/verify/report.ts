@@ -1,5 +1,5 @@
 import { textTable } from "../util/table.js";
-import type { SegmentDifference } from "./compare.js";
+import { MEMORY_FACTOR, type SegmentDifference } from "./compare.js";
 
 /** What `armt verify` found. */
 export type VerifyReport = {
@@ -8,7 +8,7 @@ export type VerifyReport = {
     baseArchitecture: string;
     /** Of the file's large matrices, the one that keeps least. */
     type: string;
-    /** Largest relative difference that passes. */
+    /** Largest relative difference of logits that passes; of the memory twice that. */
     tolerance: number;
     segments: SegmentDifference[];
     /** Relative differences of each layer's memory after the last segment; `z` where the model has one. */
@@ -22,10 +22,9 @@ export type VerifyReport = {
 export function judge(parts: Omit<VerifyReport, "firstBadLayer" | "passed">): VerifyReport {
     const { tolerance, segments, memories } = parts;
     // not `>`: NaN is no pass
-    const isBad = (difference: number | undefined) => difference !== undefined && !(difference <= tolerance);
-    const firstBadLayer = memories.find(({ a, z }) => isBad(a) || isBad(z))?.layer;
-    const passed = firstBadLayer === undefined && !segments.some(({ relative }) => isBad(relative));
-    return { ...parts, firstBadLayer, passed };
+    const firstBadLayer = memories.find(({ a, z = 0 }) => ![a, z].every((part) => part <= MEMORY_FACTOR * tolerance));
+    const passed = firstBadLayer === undefined && segments.every(({ relative }) => relative <= tolerance);
+    return { ...parts, firstBadLayer: firstBadLayer?.layer, passed };
 }
 
 /** A table for people. */
