@@ -70,20 +70,31 @@ export function multiply(matrix: Matrix, x: Float64Array, rows: number): Float64
 
 function product(w: Numbers, x: Float64Array, rows: number, inputs: number, outputs: number): Float64Array {
     const result = new Float64Array(rows * outputs);
+    const weight = new Float64Array(inputs);
     for (let o = 0; o < outputs; o++) {
-        const weight = w.subarray(o * inputs, (o + 1) * inputs);
-        for (let row = 0; row < rows; row++) {
-            const offset = row * inputs;
+        weight.set(w.subarray(o * inputs, (o + 1) * inputs));
+        let row = 0;
+        // four rows at once: a weight is fetched once for all of them
+        for (; row + 3 < rows; row += 4) {
+            const start = row * inputs;
             let [a, b, c, d] = [0, 0, 0, 0];
-            let i = 0;
-            for (; i + 3 < inputs; i += 4) {
-                a += weight[i]! * x[offset + i]!;
-                b += weight[i + 1]! * x[offset + i + 1]!;
-                c += weight[i + 2]! * x[offset + i + 2]!;
-                d += weight[i + 3]! * x[offset + i + 3]!;
+            for (let i = 0, at = start; i < inputs; i++, at++) {
+                const value = weight[i]!;
+                a += value * x[at]!;
+                b += value * x[at + inputs]!;
+                c += value * x[at + 2 * inputs]!;
+                d += value * x[at + 3 * inputs]!;
             }
-            for (; i < inputs; i++) a += weight[i]! * x[offset + i]!;
-            result[row * outputs + o] = a + b + (c + d);
+            const at = row * outputs + o;
+            result[at] = a;
+            result[at + outputs] = b;
+            result[at + 2 * outputs] = c;
+            result[at + 3 * outputs] = d;
+        }
+        for (; row < rows; row++) {
+            let sum = 0;
+            for (let i = 0; i < inputs; i++) sum += weight[i]! * x[row * inputs + i]!;
+            result[row * outputs + o] = sum;
         }
     }
     return result;
