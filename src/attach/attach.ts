@@ -4,6 +4,7 @@ import type { BaseConfig } from "../convert/base-config.js";
 import { Checkpoint } from "../convert/checkpoint.js";
 import { families } from "../convert/families.js";
 import { modelKeys } from "../convert/metadata.js";
+import { isFile } from "../convert/shards.js";
 import { streamTensor } from "../convert/stream.js";
 import { copyTokenizer } from "../convert/tokenizer/from-gguf.js";
 import { FINGERPRINT_KEY } from "../gguf/fingerprint.js";
@@ -50,6 +51,7 @@ export type AttachOptions = {
 export async function attachMemory(options: AttachOptions): Promise<void> {
     const { base: basePath, memory, output, overwrite = false, memoryType, onProgress, onWarning, signal } = options;
     await (await AtomicFile.create(output, { overwrite })).abort();
+    if (!(await isFile(memory))) throw new ArmtError(`cannot read ${quote(memory)}: it is no file`);
     const file = await openGguf(basePath);
     try {
         const source = readBaseGguf(file);

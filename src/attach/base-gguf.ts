@@ -74,7 +74,9 @@ export function readBaseGguf(file: GgufFile): BaseGguf {
             family.keys.parallel !== undefined && (keys.boolean("use_parallel_residual") ?? defaults.parallel === true),
         positionCount: family.positions === "learned" ? file.tensors.get("position_embd.weight")?.shape[1] : undefined,
         biases: { qkv: false, output: false, mlp: false },
-        attentionScale: isGemma && layerCount === GEMMA_27B_LAYERS ? (hiddenSize / headCount) ** -0.5 : undefined,
+        attentionScale: isGemma
+            ? (layerCount === GEMMA_27B_LAYERS ? hiddenSize / headCount : headSize) ** -0.5
+            : undefined,
         slidingWindow:
             (keys.number("attention.sliding_window") ?? 0) > 0 ? keys.number("attention.sliding_window") : undefined,
         transformersVersion: undefined,
@@ -151,11 +153,11 @@ class StockKeys {
     private scalar<T extends keyof ScalarValues>(key: string, types: readonly T[]): ScalarValues[T] | undefined {
         const entry = this.file.metadata.get(`${this.name}.${key}`);
         if (entry === undefined) return undefined;
-        if (!types.some((type) => type === entry.type))
+        if (entry.type === "ARRAY" || !types.some((type) => type === entry.type))
             throw this.error(
                 `\`${this.name}.${key}\` is ${entry.type === "ARRAY" ? "a list, as where layers differ" : entry.type}: not supported`
             );
-        return (entry as { value: ScalarValues[T] }).value;
+        return entry.value as ScalarValues[T];
     }
 
     error(what: string): ArmtError {
