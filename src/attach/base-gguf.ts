@@ -51,6 +51,10 @@ export function readBaseGguf(file: GgufFile): BaseGguf {
     const headSize = keys.number("attention.key_length") ?? hiddenSize / headCount;
     if ((keys.number("attention.value_length") ?? headSize) !== headSize)
         throw keys.error(`\`${name}.attention.value_length\` is not \`${name}.attention.key_length\`: not supported`);
+    if (headCount % kvHeadCount !== 0)
+        throw keys.error(`\`${name}.attention.head_count_kv\` is ${kvHeadCount}, expected a divisor of ${headCount}`);
+    if (!Number.isInteger(headSize / 2))
+        throw keys.error(`heads of ${headSize} numbers (\`${name}.attention.key_length\`) are not supported`);
     const embedding = file.tensors.get("token_embd.weight");
     if (embedding === undefined) throw keys.error('it has no tensor "token_embd.weight"');
     const epsilon = `attention.layer_norm_${family.norm === "rms" ? "rms_" : ""}epsilon`;

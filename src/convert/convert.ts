@@ -51,6 +51,8 @@ export type ConvertOptions = {
     /** Bytes of the checkpoint's weights converted so far, and all of them. */
     onProgress?: (done: number, total: number) => void;
     onWarning?: (message: string) => void;
+    /** What was done that nobody asked for by name: adapters that were merged. */
+    onNote?: (message: string) => void;
     signal?: AbortSignal;
 };
 
@@ -67,8 +69,14 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     const onWarning = (message: string) => warnings.push(message);
     const { configs, base, armt, weights } = await openCheckpoint({ ...options, onWarning });
     try {
+        const { loraCount } = weights;
         const tokenizer = await tokenizerKeys({ ...options, onWarning }, configs, base);
         await write(weights, base, armt, tokenizer, options);
+        if (loraCount > 0) options.onNote?.(`merged the LoRA updates of ${loraCount} weights`);
+        else if (configs.adapter !== undefined)
+            onWarning(`${quote(configs.adapter.path)} is there, but no weight has a LoRA update: taken as merged`);
+        else if (options.lora?.alpha !== undefined)
+            onWarning("an alpha is given (--lora-alpha), but no weight has a LoRA update");
     } finally {
         await weights.close();
     }

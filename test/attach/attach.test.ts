@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import { type AttachOptions, attachMemory } from "../../src/attach/attach.js";
 import { verifyModel } from "../../src/cli/verify-model.js";
 import { convertCheckpoint, type OutType } from "../../src/convert/convert.js";
+import { llama3FrequencyDivisors } from "../../src/convert/rope.js";
 import { validateArmtModel } from "../../src/gguf/armt-model.js";
 import { verifyFingerprint } from "../../src/gguf/fingerprint.js";
 import { openGguf } from "../../src/gguf/reader.js";
@@ -114,6 +115,24 @@ test("memory attached to a stock Gemma 3 is the whole conversion", async (t) => 
 test("memory attached to other stock files is the whole conversion", async (t) => {
     await compare(t, await makeTiny(t, { ropeScaling: { type: "linear", factor: 4 }, biases: true }));
     await compare(t, await makeTiny(t, { family: "qwen2", nHeads: 2, alignment: "center" }));
+});
+
+test("llama3 scaling is the stock file's own tensor", async (t) => {
+    const scaling = { type: "llama3", factor: 8, lowFreqFactor: 1, highFreqFactor: 4 } as const;
+    const folder = await makeTiny(t, { ropeScaling: { ...scaling, originalMaxPositions: 32 } });
+    const divisors = llama3FrequencyDivisors(10_000, 8, { ...scaling, originalContext: 32 });
+    t.true(divisors.some((divisor) => divisor === 8));
+    const factors: GgufTensorData = {
+        name: "rope_freqs.weight",
+        type: "F32",
+        shape: [4],
+        data: async function* () {
+            yield new Uint8Array(divisors.buffer);
+        }
+    };
+    await compare(t, folder, {
+        change: (tensor) => (tensor.name === "output_norm.weight" ? [tensor, factors] : [tensor])
+    });
 });
 
 test("rows of quantized weights keep their bytes", async (t) => {

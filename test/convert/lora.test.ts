@@ -185,6 +185,29 @@ test("alpha may be given, and goes before the file's", async (t) => {
     t.not(await digest(folder), expected);
 });
 
+test("what was merged is told, and where an adapter seems to be missing", async (t) => {
+    const { apart } = dialects({ isUpdated: isProjection });
+    const messages: string[] = [];
+    const told = {
+        onNote: (text: string) => messages.push(`note: ${text}`),
+        onWarning: (text: string) => messages.push(text)
+    };
+    const plain = await makeTiny(t, { vocab: 288 });
+    await digest(plain, told);
+    t.deepEqual(messages.splice(0), []);
+    await digest(plain, { ...told, lora: { alpha: 8 } });
+    t.regex(messages.splice(0).join(), /--lora-alpha.*no weight has a LoRA update/);
+    adapterConfig(plain);
+    await digest(plain, told);
+    t.regex(
+        messages.splice(0).join(),
+        /adapter_config\.json" is there, but no weight has a LoRA update: taken as merged/
+    );
+    await rewriteCheckpoint(plain, apart);
+    await digest(plain, told);
+    t.deepEqual(messages, ["note: merged the LoRA updates of 6 weights"]);
+});
+
 test("a module that was trained whole takes the place of the one before", async (t) => {
     const plain = await makeTiny(t);
     const expected = await digest(plain);

@@ -92,6 +92,7 @@ export const command: CommandModule<object, ConvertArguments> = {
                 overwrite: argv.force,
                 onProgress: bar.update,
                 onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
+                onNote: (message) => process.stderr.write(`${message}\n`),
                 signal: interruption.signal
             };
             const { outtype, memoryType } = argv;
