@@ -182,8 +182,8 @@ test("ARMT's numbers come from flags, the file's metadata, or armt_config.json b
     const metadata = await factsOf();
     t.is(metadata.segmentSize, 6);
     t.true(metadata.memory.correction);
-    await writeStock(folder, to, { metadata: { use_sink: "true" } });
-    await t.throwsAsync(attach(bare), { message: /`use_sink` asks for a sink row/ });
+    await writeStock(folder, to, { metadata: { act_on: "true" } });
+    await t.throwsAsync(attach(bare), { message: /`act_on` asks for adaptive computation/ });
     await writeStock(folder, to, { metadata: { segment_size: "many" } });
     await t.throwsAsync(attach(bare), { message: /metadata "segment_size": bad JSON/ });
 });
