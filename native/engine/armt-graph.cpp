@@ -155,7 +155,8 @@ void armt_graph::build_open(const armt_step & step) {
     for (uint32_t il = 0; il < n_layer; ++il) {
         const cells c = {il, 1};
 
-        ggml_tensor * az = memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs);
+        ggml_tensor * store = memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs);
+        ggml_tensor * az    = build_memory(store);
         if (!step.first) {
             cur = build_read(c, cur, az);
         }
@@ -171,7 +172,7 @@ void armt_graph::build_open(const armt_step & step) {
         if (step.n_mem > 0) {
             ggml_tensor * rows = il + 1 == n_layer ? ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], step.n_mem * cur->nb[1], n_out * cur->nb[1])
                                                    : ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]);
-            build_write(c, rows, az, step.first, nullptr);
+            build_write(c, rows, az, store, step.first, nullptr);
         }
     }
     if (n_out > 0) {
@@ -202,7 +203,8 @@ void armt_graph::build_diagonal(const armt_step & step) {
         ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
     }
     for (const cells & c : batches) {
-        ggml_tensor * az    = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
+        ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
+        ggml_tensor * az    = build_memory(store);
         ggml_tensor * later = inp->later == nullptr ? nullptr
                                                     : ggml_view_4d(ctx0, inp->later, 1, 1, 1, c.n, inp->later->nb[1], inp->later->nb[2], inp->later->nb[3],
                                                                    (c.il - step.layer0) * inp->later->nb[3]);
@@ -212,7 +214,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
 
         if (trim && c.il + 1 == n_layer) {
             cur = build_layer_end(c, build_last_rows(attn), build_last_rows(cur));
-            build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, 1, cur->nb[1], cur->nb[2], n_out * cur->nb[1]), az, false, later);
+            build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, 1, cur->nb[1], cur->nb[2], n_out * cur->nb[1]), az, store, false, later);
             if (n_out > 0) {
                 build_logits(ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
             }
@@ -223,7 +225,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
         cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
         ggml_build_forward_expand(gf, cur);
         build_next_device(step, c);
-        build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]), az, false, later);
+        build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]), az, store, false, later);
 
         if (c.il + c.n == n_layer && n_out > 0) {
             ggml_tensor * last = ggml_view_2d(ctx0, cur, n_embd, n_rows, cur->nb[1], (c.n - 1) * cur->nb[2]);

@@ -106,11 +106,14 @@ private:
     // what features recall from az: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
     ggml_tensor * build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom);
 
-    // x + memory read with x, in x's place where x is a layer's input in the memory; az: as llama_memory_armt::view_memory_of_layer(s)
+    // A and z in float32, whatever type they are kept in; az: as llama_memory_armt::view_memory_of_layer(s)
+    ggml_tensor * build_memory(ggml_tensor * az);
+
+    // x + memory read with x, in x's place where x is a layer's input in the memory; az: of build_memory
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
 
-    // Writes memory rows {n_embd, n_mem, n_batch} to az. first: az is zero. later: see the input of that name, or nullptr.
-    void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool first, ggml_tensor * later);
+    // Writes memory rows {n_embd, n_mem, n_batch} to store, whose values az has in float32. first: az is zero. later: see the input of that name, or nullptr.
+    void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml_tensor * store, bool first, ggml_tensor * later);
 
     // How much of each key is new, {1, n_mem, h, n_batch}
     ggml_tensor * build_novelty(ggml_tensor * keys, ggml_tensor * denom, bool first, ggml_tensor * later);

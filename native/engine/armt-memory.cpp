@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 
@@ -27,7 +28,7 @@ static const llama_model_armt & check_params(const llama_model_armt & model, con
 llama_memory_armt::llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams)
     : model(check_params(model, params, cparams)), config(armt_resolve_config(armt_get_options(), model, cparams)),
       max_cells(armt_resolve_max_cells(armt_get_options(), model)), sequences(cparams.n_seq_max), published_stats(cparams.n_seq_max) {
-    create_tensors(params.type_k, params.type_v, cparams.offload_kqv);
+    create_tensors(params.type_k, params.type_v, armt_resolve_state_type(armt_get_options()), cparams.offload_kqv);
 }
 
 llama_memory_armt::~llama_memory_armt() {
@@ -58,7 +59,7 @@ uint32_t llama_memory_armt::n_value_rows() const {
     return model.hparams.n_embd / model.armt.n_head + (model.armt.use_denom ? 1 : 0);
 }
 
-void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool offload) {
+void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload) {
     const auto & hparams = model.hparams;
     const int64_t n_seq  = sequences.size();
 
@@ -96,7 +97,7 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
         if (!model.armt.base.splits_memory) {
             ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
         }
-        group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
+        group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
             group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1, n_seq);
@@ -203,13 +204,19 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
     const uint32_t n_value = model.hparams.n_embd / n_head;
     const uint32_t n_roll  = n_key / ARMT_DPFP_ORDER;
 
-    std::vector<float> rows(n_key * n_value_rows());
+    std::vector<float>   rows(n_key * n_value_rows());
+    std::vector<uint8_t> bytes(rows.size() * ggml_type_size(az->type));
     for (uint32_t ih = 0; ih < n_head; ++ih) {
         if (sequences[seq_id].stale) {
             std::fill(rows.begin(), rows.end(), 0.0f);
         } else {
             const size_t offset = ((il - group.layer0) * n_head + ih) * az->nb[2] + seq_id * az->nb[3];
-            ggml_backend_tensor_get(az, rows.data(), offset, rows.size() * sizeof(float));
+            ggml_backend_tensor_get(az, bytes.data(), offset, bytes.size());
+            if (az->type == GGML_TYPE_F32) {
+                std::memcpy(rows.data(), bytes.data(), bytes.size());
+            } else {
+                ggml_get_type_traits(az->type)->to_float(bytes.data(), rows.data(), rows.size());
+            }
         }
         for (uint32_t ik = 0; ik < n_key; ++ik) {
             // the graph makes the rolls in the order 3, 2, 1 (armt_graph::build_dpfp)
@@ -419,7 +426,8 @@ armt_context_info llama_memory_armt::get_info() const {
     info.d_key              = model.armt.n_key();
     info.d_value            = model.hparams.n_embd / model.armt.n_head;
     info.use_denom          = model.armt.use_denom;
-    info.memory_bytes = sizeof(float) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
+    info.state_type         = type_state() == GGML_TYPE_F16 ? ARMT_STATE_TYPE_F16 : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16 : ARMT_STATE_TYPE_F32;
+    info.memory_bytes = ggml_type_size(type_state()) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {
         info.total_bytes += size;
     }

@@ -13,7 +13,7 @@
 #include <vector>
 
 // The memory of a context for ARMT models. For each sequence it holds, in tensors,
-//   - the associative memory of each layer in float32, A and z side by side: row j < D/h of a head is column j of A, row D/h is z, and rows of
+//   - the associative memory of each layer, in float32 or as the option stateType says, A and z side by side: row j < D/h of a head is column j of A, row D/h is z, and rows of
 //     zeros follow up to a multiple of 4, so that the rows of products with it start where wide loads and stores can;
 //   - K and V of the open segment;
 //   - with the diagonal schedule, the inputs of the layers that in-flight segments wait for;
@@ -102,6 +102,9 @@ public:
     ggml_type type_k() const { return groups[0].k->type; }
     ggml_type type_v() const { return groups[0].v->type; }
 
+    // of A and z
+    ggml_type type_state() const { return groups[0].az->type; }
+
     // {K/h, D/h (+ 1) padded, h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
     ggml_tensor * view_memory_of_layer (ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
     ggml_tensor * view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const;
@@ -140,7 +143,7 @@ private:
         uint32_t layer1;
         ggml_tensor * k;
         ggml_tensor * v;
-        ggml_tensor * az; // F32 {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
+        ggml_tensor * az; // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
         ggml_tensor * x;  // F32 {D, S + M, layer1 - layer0 + 1, n_seq_max}: inputs and the last layer's output; diagonal schedule only
         constants     whole;
 
@@ -172,7 +175,7 @@ private:
 
     ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const;
 
-    void create_tensors(ggml_type type_k, ggml_type type_v, bool offload);
+    void create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload);
     void set_constants();
     void clear_sequence(llama_seq_id seq_id);
     void copy_tensors(llama_seq_id src, llama_seq_id dst) const;

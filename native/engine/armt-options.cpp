@@ -31,6 +31,8 @@ void armt_set_options(const armt_context_options & options) {
           "schedule is " + std::to_string(options.schedule) + "; it has to be 0 (auto), 1 (sequential) or 2 (diagonal)");
     check(options.segment_overflow == ARMT_SEGMENT_OVERFLOW_CLOSE || options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND,
           "segmentOverflow is " + std::to_string(options.segment_overflow) + "; it has to be 0 (close) or 1 (extend)");
+    check(options.state_type >= ARMT_STATE_TYPE_F32 && options.state_type <= ARMT_STATE_TYPE_BF16,
+          "stateType is " + std::to_string(options.state_type) + "; it has to be 0 (f32), 1 (f16) or 2 (bf16)");
     check(options.segment_size <= MAX_SEGMENT,
           "segmentSize is " + std::to_string(options.segment_size) + " tokens; it can be " + std::to_string(MAX_SEGMENT) + " at most");
     check(options.open_segment_limit <= MAX_SEGMENT,
@@ -96,4 +98,12 @@ uint32_t armt_resolve_max_cells(const armt_context_options & options, const llam
     }
     // a CPU gains nothing from wide products, and the activations of few cells stay in its caches
     return pays_off(model) ? n_layer : 1;
+}
+
+ggml_type armt_resolve_state_type(const armt_context_options & options) {
+    switch (options.state_type) {
+        case ARMT_STATE_TYPE_F16:  return GGML_TYPE_F16;
+        case ARMT_STATE_TYPE_BF16: return GGML_TYPE_BF16;
+        default:                   return GGML_TYPE_F32;
+    }
 }

@@ -1,4 +1,4 @@
-// Saving and loading of sequences. The layout of a sequence: header, counts, pending tokens, memory, K/V rows of the open segment, end mark.
+// Saving and loading of sequences. The layout of a sequence: header (since version 2 with the type of A and z), counts, pending tokens, memory, K/V rows of the open segment, end mark.
 
 #include "armt-error.h"
 #include "armt-memory.h"
@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 static constexpr uint32_t STATE_MAGIC   = 0x746d7261; // "armt"
-static constexpr uint32_t STATE_VERSION = 1;
+static constexpr uint32_t STATE_VERSION = 2;
 // llama_file gives nothing at the end of a file, and no error; only what comes last tells whether all was there
 static constexpr uint32_t STATE_END     = 0x21646e65; // "end!"
 
@@ -131,6 +131,7 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
     for (const uint32_t size : state_sizes()) {
         write_value(io, size);
     }
+    write_value<uint32_t>(io, uint32_t(type_state()));
     write_counts(io, seq);
     if (!seq.stale) {
         each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.write_tensor(az, offset, size); });
@@ -150,8 +151,8 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
         throw std::runtime_error("this is no state of an ARMT model");
     }
     const uint32_t version = read_value<uint32_t>(io);
-    if (version != STATE_VERSION) {
-        throw std::runtime_error("the state is of format " + std::to_string(version) + " and this version reads format " + std::to_string(STATE_VERSION));
+    if (version < 1 || version > STATE_VERSION) {
+        throw std::runtime_error("the state is of format " + std::to_string(version) + " and this version reads formats 1 to " + std::to_string(STATE_VERSION));
     }
     std::string fingerprint;
     io.read_string(fingerprint);
@@ -163,6 +164,12 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
         if (read_value<uint32_t>(io) != size) {
             throw std::runtime_error("the state is of a context with another segment size, segment overflow or K/V type; make the context with the same options");
         }
+    }
+    const uint32_t type = version == 1 ? uint32_t(GGML_TYPE_F32) : read_value<uint32_t>(io);
+    if (type != uint32_t(type_state())) {
+        const char * name = type < GGML_TYPE_COUNT ? ggml_type_name(ggml_type(type)) : "unknown";
+        throw std::runtime_error(std::string("the state is of a context whose stateType is ") + name + ", and this context's is " + ggml_type_name(type_state()) +
+                                 "; make the context with the same options");
     }
     const armt_sequence seq = read_counts(io, config, model.vocab.n_tokens());
 
