@@ -35,7 +35,7 @@ private:
     void build_logits  (ggml_tensor * rows);
     void build_reserve ();
 
-    // {n_embd, n_rows, n_seqs}: embeddings of the text rows, then the memory tokens
+    // {n_embd, n_rows, n_seqs}: the sink, embeddings of the text rows, then the memory tokens
     ggml_tensor * build_embeddings(const armt_step & step);
     ggml_tensor * build_text_embeddings();
 
@@ -48,7 +48,7 @@ private:
         ggml_tensor * kv_idxs; // I64 [n_rows*n_batch]
         ggml_tensor * kq_mask; // F16 {n_kv, n_rows, 1, 1 or n_batch}
     };
-    rows_info view_rows_info(const armt_step & step, uint32_t il, int64_t n_total);
+    rows_info view_rows_info(const armt_step & step, cells c, int64_t n_total);
 
     // trim: the last layer is computed for some rows only, see build_last_rows
     void build_inputs(const armt_step & step, uint32_t n_batch, bool trim);
@@ -88,6 +88,9 @@ private:
     ggml_tensor * view_kv(const armt_step & step, cells c, ggml_tensor * cache);
     // The same part as {n_embd_kv, rows}, where kv_idxs says which rows are whose
     ggml_tensor * view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache);
+
+    // Where attention goes back into the segment before: puts K and V of the text of a segment that is closed where the next one sees them.
+    void build_keep_text(const armt_step & step, cells c);
 
     // Output projection, residual, MLP, residual. into: where the result goes, or nullptr.
     ggml_tensor * build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x, ggml_tensor * into = nullptr);

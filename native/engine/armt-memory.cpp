@@ -2,6 +2,7 @@
 
 #include "armt-error.h"
 #include "armt-hooks.h"
+#include "armt-inputs.h"
 #include "armt-options.h"
 #include "armt-registry.h"
 
@@ -90,11 +91,11 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
         ggml_format_name(group.v, "cache_v_l%u", il);
 
         ggml_context * ctx    = ctx_of(buft_of(il, true));
-        const int64_t  n_rows = config.n_segment + config.n_mem;
+        const int64_t  n_rows = config.n_sink + config.n_segment + config.n_mem;
         group.whole.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
         group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
         group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
-        if (!model.armt.base.splits_memory) {
+        if (!model.armt.base.splits_memory && !model.armt.sees_previous) {
             ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
         }
         group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
@@ -131,20 +132,27 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
 }
 
 void llama_memory_armt::set_constants() {
-    const uint32_t n_rows = config.n_segment + config.n_mem;
+    const uint32_t n_rows = config.n_sink + config.n_segment + config.n_mem;
     const uint32_t n_kv   = config.n_kv(n_rows);
+    const uint32_t n_prev = config.n_prev_max > 0 ? config.n_segment : 0;
 
     std::vector<ggml_fp16_t> mask(size_t(n_kv) * n_rows, ggml_fp32_to_fp16(-INFINITY));
-    for (size_t ir = 0; ir < n_rows; ++ir) {
-        const size_t first = model.armt.base.splits_memory && ir >= config.n_segment ? config.n_segment : 0;
-        std::fill_n(mask.begin() + ir * n_kv + first, ir + 1 - first, ggml_fp32_to_fp16(0.0f));
+    armt_mask rows;
+    rows.n_sink        = config.n_sink;
+    rows.n_text_end    = config.n_sink + config.n_segment;
+    rows.n_rows        = n_rows;
+    rows.n_prev        = n_prev;
+    rows.n_prev_max    = config.n_prev_max;
+    rows.splits_memory = model.armt.base.splits_memory;
+    for (uint32_t ir = 0; ir < n_rows; ++ir) {
+        rows.fill_row(mask.data() + size_t(ir) * n_kv, ir);
     }
     for (const layer_group & group : groups) {
         std::vector<int32_t> pos;
         std::vector<int64_t> idxs;
         for (uint32_t i = 0; i < group.n_layers() * n_rows; ++i) {
-            pos.push_back(i % n_rows);
-            idxs.push_back(int64_t(i / n_rows) * n_kv_stride(false) + i % n_rows);
+            pos.push_back(n_prev + i % n_rows);
+            idxs.push_back(int64_t(i / n_rows) * n_kv_stride(false) + config.n_prev_max + i % n_rows);
         }
         ggml_backend_tensor_set(group.whole.pos, pos.data(), 0, ggml_nbytes(group.whole.pos));
         ggml_backend_tensor_set(group.whole.kv_idxs, idxs.data(), 0, ggml_nbytes(group.whole.kv_idxs));
@@ -356,7 +364,7 @@ void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) const {
     for (const layer_group & group : groups) {
         for (ggml_tensor * cache : {group.k, group.v}) {
             for (uint32_t i = 0; i < group.n_layers(); ++i) {
-                copy(cache, i * cache->nb[3], 2, seq.n_open);
+                copy(cache, i * cache->nb[3], 2, seq.n_prev + seq.n_open > 0 ? config.n_prev_max + seq.n_cached(config) : 0);
             }
         }
         copy(group.az, 0, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
