@@ -19,6 +19,10 @@ export type ArmtConfig = {
     wrapPositions: boolean;
     /** Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did. */
     memoryAttendsToText: boolean | undefined;
+    /** Whether a learned row stands before each segment's text. `undefined`: where the checkpoint has its tensor. */
+    sink: boolean | undefined;
+    /** Whether attention goes back into the text of the segment before, with a window of a segment's length. */
+    slidingWindow: boolean;
     /** `undefined` where the file doesn't say; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
@@ -49,13 +53,14 @@ const knownKeys = new Set([
     "gating",
     "num_mem_tokens",
     "d_mem",
-    "wrap_pos"
+    "wrap_pos",
+    "use_sink",
+    "sliding_window"
 ]);
 
 /** Variants of the authors' newer code, by their keys. */
 const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
-    { pattern: /sink/, what: "a sink row before the segment" },
-    { pattern: /sliding|attend_to_previous/, what: "a sliding window over the previous segment" },
+    { pattern: /attend_to_previous/, what: "reading the previous segment's text again in each segment" },
     { pattern: /^act_|_act$|max_hop|ponder/, what: "adaptive computation" },
     { pattern: /lora|adapter/, what: "a LoRA adapter" }
 ];
@@ -85,6 +90,8 @@ export function parseArmtConfig(json: JsonFile | undefined, flags: ArmtFlags): A
         correction: flags.correction ?? json?.boolean("correction") ?? true,
         gating: flags.gating ?? json?.boolean("gating") ?? false,
         memoryAttendsToText: flags.memoryAttendsToText,
+        sink: flags.sink ?? json?.boolean("use_sink"),
+        slidingWindow: flags.slidingWindow ?? json?.boolean("sliding_window") ?? false,
         wrapPositions: flags.wrapPositions ?? json?.boolean("wrap_pos") ?? false,
         memoryTokens: json?.integer("num_mem_tokens", { min: 1 }),
         memoryKeySize: json?.integer("d_mem", { min: 1 })

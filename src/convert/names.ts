@@ -12,7 +12,7 @@ const pathPattern = new RegExp(
     `^(?:module\\.|armt\\.)*(?:memory_cell\\.)?(?:model\\.)?(?:(?:${anyPath})\\.)?(?<rest>.+)$`
 );
 const layersPattern = new RegExp(`^(?:${anyLayers})\\.(?=\\d)`);
-const knownPattern = new RegExp(`^(?:memory|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
+const knownPattern = new RegExp(`^(?:memory|sink|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
 /** Constants and states that some versions save beside the weights. */
 const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z|(?:attn|attention)\.(?:masked_)?bias)$/;
 
@@ -21,7 +21,6 @@ const refusals: readonly { pattern: RegExp; what: string }[] = [
         pattern: /lora_[AB]\.|\.base_layer\.|(?:^|\.)base_model\./,
         what: "a LoRA adapter, which must be merged into its base first"
     },
-    { pattern: /(?:^|[._])sink/, what: "a sink row before the segment" },
     { pattern: /(?:^|\.)(?:act|halt\w*|ponder\w*)\./, what: "adaptive computation" }
 ];
 

@@ -21,6 +21,8 @@ type ConvertArguments = {
     gating?: boolean;
     wrapPos?: boolean;
     memorySeesText?: boolean;
+    useSink?: boolean;
+    slidingWindow?: boolean;
     vocabFrom?: string;
     tokenizer: boolean;
     pre?: string;
@@ -84,6 +86,14 @@ export const command: CommandModule<object, ConvertArguments> = {
                     "Memory tokens attend to the text; --no-memory-sees-text: to one another only [default: true, but with wrap_pos and transformers 5 false]",
                 type: "boolean"
             })
+            .option("use-sink", {
+                describe: "A learned row stands before each segment's text [default: where the checkpoint has it]",
+                type: "boolean"
+            })
+            .option("sliding-window", {
+                describe: "Attention goes back into the text of the segment before [default: false]",
+                type: "boolean"
+            })
             .option("vocab-from", {
                 describe: "GGUF file to take the tokenizer from",
                 type: "string",
@@ -124,7 +134,9 @@ export const command: CommandModule<object, ConvertArguments> = {
                     correction: argv.correction,
                     gating: argv.gating,
                     wrapPositions: argv.wrapPos,
-                    memoryAttendsToText: argv.memorySeesText
+                    memoryAttendsToText: argv.memorySeesText,
+                    sink: argv.useSink,
+                    slidingWindow: argv.slidingWindow
                 },
                 vocabFrom: argv.vocabFrom,
                 tokenizer: argv.tokenizer,
