@@ -160,10 +160,10 @@ test("a state of version 1, which names no type, is float32", async (t) => {
     const start = bytes.indexOf("armt");
     t.is(bytes.readUInt32LE(start + 4), 2);
     bytes.writeUInt32LE(1, start + 4);
-    // magic, version, the fingerprint with its length, seven sizes, then the type
+    // magic, version, the fingerprint with its length, seven sizes, then the type and the length of the segment before
     const typeAt = start + 8 + 4 + bytes.readUInt32LE(start + 8) + 7 * 4;
     t.is(bytes.readUInt32LE(typeAt), 0);
-    writeFileSync(file, Buffer.concat([bytes.subarray(0, typeAt), bytes.subarray(typeAt + 4)]));
+    writeFileSync(file, Buffer.concat([bytes.subarray(0, typeAt), bytes.subarray(typeAt + 8)]));
     await withSequence(model, {}, async (sequence) => {
         await sequence.loadStateFromFile(file, { acceptRisk: true });
         t.deepEqual(await readLogits(sequence, rest), expected);
