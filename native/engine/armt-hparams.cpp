@@ -89,7 +89,7 @@ void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head
 void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t n_embd_head, uint32_t n_layer) {
     base.load(metadata, n_embd_head, n_layer);
 
-    get_u32(metadata, "armt.format_version", 1, 1);
+    get_u32(metadata, "armt.format_version", 1, 2);
     get_u32(metadata, "armt.memory.dpfp_order", ARMT_DPFP_ORDER, ARMT_DPFP_ORDER);
 
     n_segment = get_u32(metadata, "armt.segment_size", 1, MAX_ROWS);
