@@ -45,6 +45,14 @@ void llama_context::run_armt(armt_step & step) {
         reason = error.what();
     }
     n_outputs = n_outputs_all;
+    if (res != nullptr && mem.type_state() == GGML_TYPE_F16 && step.n_mem > 0) {
+        ggml_backend_sched_synchronize(sched.get());
+        const int32_t il = mem.find_overflow(step);
+        if (il >= 0) {
+            reason = "the memory of layer " + std::to_string(il) + " has left the range of f16; make the context with the stateType bf16 or f32";
+            res    = nullptr;
+        }
+    }
     if (res == nullptr) {
         // A, z and K/V may be half written
         for (uint32_t is = 0; is < step.n_seqs; ++is) {

@@ -239,6 +239,30 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
     }
 }
 
+int32_t llama_memory_armt::find_overflow(const armt_step & step) const {
+    if (type_state() != GGML_TYPE_F16 || step.n_mem == 0) {
+        return -1;
+    }
+    const bool     open   = step.type == ARMT_STEP_OPEN;
+    const uint32_t layer0 = open ? 0 : step.layer0;
+    const uint32_t layer1 = open ? config.n_layer : step.layer1;
+
+    std::vector<ggml_fp16_t> values;
+    for (uint32_t il = layer0; il < layer1; ++il) {
+        const layer_group & group = group_of(il);
+        const ggml_tensor * az    = group.az;
+        values.resize(model.armt.n_head * az->nb[2] / sizeof(ggml_fp16_t));
+        for (uint32_t is = 0; is < step.n_seqs; ++is) {
+            const size_t offset = (il - group.layer0) * model.armt.n_head * az->nb[2] + (step.seq_id + is) * az->nb[3];
+            ggml_backend_tensor_get(az, values.data(), offset, values.size() * sizeof(ggml_fp16_t));
+            if (std::any_of(values.begin(), values.end(), [](ggml_fp16_t x) { return (x & 0x7c00) == 0x7c00; })) {
+                return int32_t(il);
+            }
+        }
+    }
+    return -1;
+}
+
 void llama_memory_armt::prepare(llama_seq_id seq_id) {
     armt_sequence & seq = sequences[seq_id];
     if (!seq.stale) {

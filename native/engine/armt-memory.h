@@ -95,6 +95,9 @@ public:
     // Copies layer il's memory; buffers as in armt_api.read_memory.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
+    // The first layer whose A or z a step has written beyond the range of its type; -1: none. Only f16 has a range that models reach, so only that is looked at.
+    int32_t find_overflow(const armt_step & step) const;
+
     //
     // tensors
     //

@@ -4,10 +4,13 @@ import test from "ava";
 import type { Token } from "../../plugin/index.js";
 import { decodeFloats } from "../../src/convert/float-decode.js";
 import { encodeFloats } from "../../src/convert/float-encode.js";
+import { openSafetensors } from "../../src/safetensors/reader.js";
+import { writeSafetensors } from "../../src/safetensors/writer.js";
+import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { AssociativeMemory } from "../helpers/associative-memory.js";
 import type { ReferenceModel } from "../helpers/checkpoint.js";
 import { largestDifference } from "../helpers/compare.js";
-import { gpuSlack, loadTiny, readLogits, readMemories, withSequence } from "../helpers/contexts.js";
+import { gpuSlack, loadCheckpoint, loadTiny, readLogits, readMemories, withSequence } from "../helpers/contexts.js";
 import { ReferenceSequence } from "../helpers/reference.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
@@ -62,6 +65,27 @@ async function run(
         const { memoryBytes, stateType } = sequence.armt!.context;
         return { memories, logits: await readLogits(sequence, rest), memoryBytes, stateType };
     });
+}
+
+/** Multiplies float32 weights of a checkpoint. */
+async function scaleWeights(file: string, names: RegExp, factor: number): Promise<void> {
+    const source = await openSafetensors(file);
+    const tensors = await Promise.all(
+        [...source.tensors].map(async ([name, { dtype, shape }]) => {
+            const bytes = await source.read(name);
+            const data = names.test(name) ? decodeFloats(Buffer.from(bytes), "F32").map((x) => x * factor) : bytes;
+            return { name, dtype, shape, data };
+        })
+    );
+    await source.close();
+    async function* only(data: ArrayBufferView): AsyncGenerator<ArrayBufferView> {
+        yield data;
+    }
+    await writeSafetensors(
+        file,
+        tensors.map((tensor) => ({ ...tensor, data: only(tensor.data) })),
+        { format: "pt" }
+    );
 }
 
 for (const variant of [{}, { nHeads: 2, gating: true }, { useDenom: false, layers: 3 }]) {
@@ -133,6 +157,29 @@ test("the schedules agree in every state type, as closely as a rounding more or 
             t.true(distance(diagonal.logits, sequential.logits) < 0.5 * drift * gpuSlack, what);
             t.true(largestDifference(diagonal.logits, sequential.logits, 96).value < 0.02 * gpuSlack, what);
         }
+    }
+});
+
+test("a memory beyond the range of f16 ends with an error that says so, and is kept in bf16", async (t) => {
+    // values a million times as large, which the read divides by nothing
+    const folder = temporaryFolder(t);
+    await makeTinyCheckpoint(folder, { vocab: 96, layers: 3 });
+    await scaleWeights(path.join(folder, "model.safetensors"), /\.1\.W_mv\.weight$/, 1e6);
+    const { model } = await loadCheckpoint(t, folder);
+    for (const schedule of schedules) {
+        await withSequence(model, { schedule, stateType: "f16" }, async (sequence) => {
+            const reading = async () => {
+                await sequence.evaluateWithoutGeneratingNewTokens([...prompt] as Token[]);
+                await sequence.armt!.closeSegment();
+            };
+            await t.throwsAsync(reading(), {
+                message:
+                    /the memory of layer 1 has left the range of f16; make the context with the stateType bf16 or f32; the sequence was cleared/
+            });
+        });
+        await withSequence(model, { schedule, stateType: "bf16" }, async (sequence) => {
+            t.true((await readLogits(sequence, prompt)).every(Number.isFinite));
+        });
     }
 });
 
