@@ -54,7 +54,8 @@ export interface ArmtContextOptions {
 
     /**
      * Number type in which A and z are kept from one segment to the next: `"f32"`, or `"f16"` or `"bf16"` in half the memory. What is computed is computed in
-     * float32 all the same, so each segment rounds once. The errors add up over a text; `f16` overflows above 65,504. Default: `"f32"`.
+     * float32 all the same, so each segment rounds once, and the errors add up over a text. `f16` holds numbers up to 65,504; a memory that leaves them ends
+     * the evaluation with an `ArmtEvalError`, and trained models do, so `bf16` is the one to try. Default: `"f32"`.
      * States and snapshots go into contexts of the same type only. Measured: docs/performance.md.
      */
     stateType?: ArmtStateType;
