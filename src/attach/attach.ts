@@ -3,6 +3,7 @@ import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "../convert/arm
 import type { BaseConfig } from "../convert/base-config.js";
 import { Checkpoint } from "../convert/checkpoint.js";
 import { families } from "../convert/families.js";
+import type { MemorySizes } from "../convert/layout.js";
 import { modelKeys } from "../convert/metadata.js";
 import { isFile } from "../convert/shards.js";
 import { streamTensor } from "../convert/stream.js";
@@ -68,7 +69,7 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
             const armt = parseArmtConfig(json, options.flags ?? {}, memoryHints(weights, base));
             const type = attachTypes[memoryType ?? (weights.halfType === "BF16" ? "bf16" : "f16")];
             const { tensors, sizes } = planMemoryTensors(weights, base, armt, type);
-            checkRows(base, armt, sizes.memoryTokens);
+            checkRows(base, armt, sizes);
             const embeddingScale = embeddingScaleOf(file, base);
             const metadata = new Map<string, GgufWriteValue>([
                 ...modelKeys(base, armt, { sizes, embeddingScale }, type, options.name),
@@ -117,12 +118,14 @@ function isText(key: string): boolean {
 }
 
 /** A window or a position table has to hold a segment with its memory tokens. */
-function checkRows(base: BaseConfig, armt: ArmtConfig, memoryTokens: number): void {
+function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount }: MemorySizes): void {
     if (armt.wrapPositions)
         throw new ArmtError(
             "`wrap_pos` adds rows to the base's position table, which a frozen base's file lacks: convert the whole checkpoint (armt convert)"
         );
-    const rows = armt.segmentSize + memoryTokens;
+    if (armt.slidingWindow && base.positionCount !== undefined)
+        throw new ArmtError("`sliding_window` is defined for base models with RoPE: not supported");
+    const rows = sinkCount + (armt.slidingWindow ? 2 : 1) * armt.segmentSize + memoryTokens;
     const limit = base.positionCount ?? base.slidingWindow;
     if (limit !== undefined && rows > limit)
         throw new ArmtError(

@@ -45,7 +45,7 @@ export function planMemoryTensors(
     };
     for (const [canonical, { name }] of sources) {
         const [, layer, kind] = /^layers\.(\d+)\.(.+)$/.exec(canonical) ?? [];
-        if (canonical === "memory") continue;
+        if (canonical === "memory" || canonical === "sink") continue;
         if (!kinds.some((known) => known === kind))
             throw new ArmtError(
                 `tensor ${quote(name)} is of the base model: a file with ARMT's own tensors is wanted; where the base was trained too, convert the whole checkpoint (armt convert)`
@@ -60,6 +60,11 @@ export function planMemoryTensors(
     if (memoryKeySize % armt.headCount !== 0 || hiddenSize % armt.headCount !== 0 || memoryKeySize === armt.headCount)
         throw new ArmtError(
             `n_heads is ${armt.headCount}, which doesn't divide d_mem (${memoryKeySize}) and the base's width (${hiddenSize}) into heads of more than one number`
+        );
+    const sinkCount = sources.has("sink") ? 1 : 0;
+    if (armt.sink !== undefined && armt.sink !== sinkCount > 0)
+        throw new ArmtError(
+            `\`use_sink\` is ${armt.sink}, but the memory's file has ${sinkCount > 0 ? "a" : "no"} tensor "sink"`
         );
     const strengths = armt.gating ? hiddenSize : armt.headCount;
     const width = `the base's width is ${hiddenSize}`;
@@ -78,13 +83,16 @@ export function planMemoryTensors(
     const keys = `d_mem is ${memoryKeySize}, ${width}`;
     const betas = `${armt.gating ? "gating" : `n_heads is ${armt.headCount}`}, ${width}`;
     return {
-        sizes: { memoryTokens, memoryKeySize },
+        sizes: { memoryTokens, memoryKeySize, sinkCount },
         tensors: [
             {
                 name: "memory_embd.weight",
                 type,
-                shape: [hiddenSize, memoryTokens],
-                contents: [take("memory", [memoryTokens, hiddenSize], width)]
+                shape: [hiddenSize, memoryTokens + sinkCount],
+                contents: [
+                    take("memory", [memoryTokens, hiddenSize], width),
+                    ...(sinkCount > 0 ? [take("sink", [1, hiddenSize], width)] : [])
+                ]
             },
             stack("memory_q.weight", "W_mq.weight", [memoryKeySize, hiddenSize], keys),
             stack("memory_k.weight", "W_mk.weight", [memoryKeySize, hiddenSize], keys),

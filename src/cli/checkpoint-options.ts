@@ -14,6 +14,8 @@ export type CheckpointArguments = {
     gating?: boolean;
     wrapPos?: boolean;
     memorySeesText?: boolean;
+    useSink?: boolean;
+    slidingWindow?: boolean;
     numMemTokens?: number;
     dMem?: number;
     loraAlpha?: number;
@@ -80,6 +82,14 @@ export function addVariantOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArgumen
                 "Memory tokens attend to the text; --no-memory-sees-text: to one another only [default: true, but with wrap_pos and transformers 5 false]",
             type: "boolean"
         })
+        .option("use-sink", {
+            describe: "A learned row stands before each segment's text [default: where the checkpoint has it]",
+            type: "boolean"
+        })
+        .option("sliding-window", {
+            describe: "Attention goes back into the text of the segment before [default: false]",
+            type: "boolean"
+        })
         .option("num-mem-tokens", {
             describe: "Memory tokens, to be checked [default: what the weights have]",
             type: "number",
@@ -110,6 +120,8 @@ export function armtFlags(argv: CheckpointArguments): ArmtFlags {
         gating: argv.gating,
         wrapPositions: argv.wrapPos,
         memoryAttendsToText: argv.memorySeesText,
+        sink: argv.useSink,
+        slidingWindow: argv.slidingWindow,
         memoryTokens: argv.numMemTokens,
         memoryKeySize: argv.dMem
     };

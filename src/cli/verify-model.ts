@@ -85,9 +85,10 @@ async function readFacts(model: string): Promise<{ facts: ArmtModelFacts; type: 
 }
 
 /** Where no file of the checkpoint says how it computes, the model file is believed: what the converter was told is not recorded elsewhere. */
-function hintsOf({ segmentSize, segmentAlignment, memory }: ArmtModelFacts): ArmtHints {
+function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelFacts): ArmtHints {
     const { headCount, normalizeKeys, useDenom, correction, gating } = memory;
-    return { segmentSize, segmentAlignment, headCount, normalizeKeys, useDenom, correction, gating };
+    const slidingWindow = seesPreviousSegment;
+    return { segmentSize, segmentAlignment, slidingWindow, headCount, normalizeKeys, useDenom, correction, gating };
 }
 
 function checkSizes(

@@ -19,6 +19,10 @@ export type ArmtConfig = {
     wrapPositions: boolean;
     /** Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did. */
     memoryAttendsToText: boolean | undefined;
+    /** Whether a learned row stands before each segment's text. `undefined`: where the checkpoint has its tensor. */
+    sink: boolean | undefined;
+    /** Whether attention goes back into the text of the segment before, with a window of a segment's length. */
+    slidingWindow: boolean;
     /** `undefined` where the file doesn't say; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
@@ -54,7 +58,9 @@ const knownKeys = new Set([
     "gating",
     "num_mem_tokens",
     "d_mem",
-    "wrap_pos"
+    "wrap_pos",
+    "use_sink",
+    "sliding_window"
 ]);
 
 /** Numbers of adaptive computation, which mean nothing where it is off. */
@@ -64,8 +70,7 @@ const loraKeys = /^(?:use_lora|lora_(?:attn_)?(?:dim|alpha|dropout|r))$/;
 
 /** Variants of the authors' newer code, by their keys. */
 const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
-    { pattern: /sink/, what: "a sink row before the segment" },
-    { pattern: /sliding|attend_to_previous/, what: "a sliding window over the previous segment" },
+    { pattern: /attend_to_previous/, what: "reading the previous segment's text again in each segment" },
     { pattern: /^act_|_act$|ponder/, what: "adaptive computation" },
     { pattern: /^wrap_layers$/, what: "layers without memory" },
     { pattern: /adapter/, what: "an adapter" }
@@ -103,6 +108,8 @@ export function parseArmtConfig(
         correction: flags.correction ?? json?.boolean("correction") ?? hints.correction ?? true,
         gating: flags.gating ?? json?.boolean("gating") ?? hints.gating ?? false,
         memoryAttendsToText: flags.memoryAttendsToText ?? hints.memoryAttendsToText,
+        sink: flags.sink ?? json?.boolean("use_sink") ?? hints.sink,
+        slidingWindow: flags.slidingWindow ?? json?.boolean("sliding_window") ?? hints.slidingWindow ?? false,
         wrapPositions: flags.wrapPositions ?? json?.boolean("wrap_pos") ?? hints.wrapPositions ?? false,
         memoryTokens: flags.memoryTokens ?? json?.integer("num_mem_tokens", { min: 1 }),
         memoryKeySize: flags.memoryKeySize ?? json?.integer("d_mem", { min: 1 })

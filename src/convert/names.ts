@@ -14,12 +14,11 @@ const pathPattern = new RegExp(
     `^(?:module\\.|armt\\.)*(?:memory_cell\\.)?(?:model\\.)?(?:(?:${anyPath})\\.)?(?<rest>.+)$`
 );
 const layersPattern = new RegExp(`^(?:${anyLayers})\\.(?=\\d)`);
-const knownPattern = new RegExp(`^(?:memory|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
+const knownPattern = new RegExp(`^(?:memory|sink|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
 /** Constants and states that some versions save beside the weights. */
 const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z|(?:attn|attention)\.(?:masked_)?bias)$/;
 
 const refusals: readonly { pattern: RegExp; what: string }[] = [
-    { pattern: /(?:^|[._])sink/, what: "a sink row before the segment" },
     { pattern: /(?:^|\.)(?:act|halt\w*|ponder\w*)\./, what: "adaptive computation" },
     { pattern: /(?:^|\.)mem_layer\./, what: "layers of their own for memory tokens" }
 ];

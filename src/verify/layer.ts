@@ -9,14 +9,24 @@ type Norm = { weight: Numbers; bias: Numbers | undefined };
 /** Where rows stand in a segment. */
 export type Rows = {
     count: number;
+    /** Rows before the text. */
+    sink: number;
     /** Rows from here on are memory tokens. */
-    text: number;
+    textEnd: number;
     /** Memory tokens attend to the text before them. */
     memorySeesText: boolean;
+    /** Attention goes back into the text of the segment that ran before. */
+    seesPrevious: boolean;
 };
+
+/** Keys [rows, Hkv, head], already turned, and values of some rows. */
+type Cache = { keys: Float64Array; values: Float64Array; count: number };
 
 /** A base model's layer in float64, by its family's description: the checkpoint's own matrices, applied as they are. */
 export class PlainLayer {
+    /** The text of the segment before. */
+    private previous: Cache = { keys: new Float64Array(), values: new Float64Array(), count: 0 };
+
     private constructor(
         private readonly family: Family,
         private readonly base: BaseConfig,
@@ -104,39 +114,59 @@ export class PlainLayer {
     }
 
     /** @returns the heads' mixed values, [rows, H · head] */
-    private attend(x: Float64Array, { count, text, memorySeesText }: Rows): Float64Array {
-        const { base, parts } = this;
+    private attend(x: Float64Array, rows: Rows): Float64Array {
+        const { base, parts, previous } = this;
         const { headCount, kvHeadCount, headSize } = base;
+        const { count } = rows;
         const scale = base.attentionScale ?? 1 / Math.sqrt(headSize);
-        const [q, k, v] = this.project(x, count);
-        const queries = this.prepare(q, count, headCount, parts.queryNorm);
-        const keys = this.prepare(k, count, kvHeadCount, parts.keyNorm);
+        const [q, k, values] = this.project(x, count);
+        // positions go on from the number of keys before
+        const first = rows.seesPrevious ? previous.count : 0;
+        const queries = this.prepare(q, count, headCount, parts.queryNorm, first);
+        const own: Cache = { keys: this.prepare(k, count, kvHeadCount, parts.keyNorm, first), values, count };
         const mixed = new Float64Array(count * headCount * headSize);
         for (let head = 0; head < headCount; head++) {
             const shared = Math.floor((head * kvHeadCount) / headCount);
             for (let row = 0; row < count; row++) {
-                const first = row >= text && !memorySeesText ? text : 0;
                 const query = (row * headCount + head) * headSize;
-                const weights: number[] = [];
-                for (let other = first; other <= row; other++) {
-                    const key = (other * kvHeadCount + shared) * headSize;
+                const seen = this.visible(own, row, rows);
+                const places = seen.map(([, other]) => (other * kvHeadCount + shared) * headSize);
+                const weights = seen.map(([{ keys }], j) => {
                     let score = 0;
-                    for (let i = 0; i < headSize; i++) score += queries[query + i]! * keys[key + i]!;
-                    weights.push(score * scale);
-                }
-                const largest = Math.max(...weights);
+                    for (let i = 0; i < headSize; i++) score += queries[query + i]! * keys[places[j]! + i]!;
+                    return score * scale;
+                });
+                const largest = weights.reduce((a, b) => Math.max(a, b));
                 let total = 0;
-                for (const [i, score] of weights.entries()) {
-                    weights[i] = Math.exp(score - largest);
-                    total += weights[i]!;
+                for (const [j, score] of weights.entries()) {
+                    weights[j] = Math.exp(score - largest);
+                    total += weights[j]!;
                 }
-                for (const [j, weight] of weights.entries()) {
-                    const value = ((first + j) * kvHeadCount + shared) * headSize;
-                    for (let i = 0; i < headSize; i++) mixed[query + i]! += (weight / total) * v[value + i]!;
-                }
+                for (const [j, [cache]] of seen.entries())
+                    for (let i = 0; i < headSize; i++)
+                        mixed[query + i]! += (weights[j]! / total) * cache.values[places[j]! + i]!;
             }
         }
+        if (rows.seesPrevious) {
+            const width = kvHeadCount * headSize;
+            const text = (all: Float64Array) => all.slice(rows.sink * width, rows.textEnd * width);
+            this.previous = { keys: text(own.keys), values: text(own.values), count: rows.textEnd - rows.sink };
+        }
         return mixed;
+    }
+
+    /** Rows that a row attends to: of the segment before, then of its own. */
+    private visible(own: Cache, row: number, rows: Rows): [Cache, number][] {
+        const { sink, textEnd, count, memorySeesText, seesPrevious } = rows;
+        const isMemory = row >= textEnd;
+        const from = isMemory && !memorySeesText ? textEnd : 0;
+        const to = isMemory && seesPrevious ? count : row + 1;
+        const seen: [Cache, number][] = [];
+        if (seesPrevious && row >= sink)
+            for (let other = isMemory ? 0 : row - sink; other < this.previous.count; other++)
+                seen.push([this.previous, other]);
+        for (let other = from; other < to; other++) seen.push([own, other]);
+        return seen;
     }
 
     /** Q [rows, H, head], K and V [rows, Hkv, head], from three matrices or from one in the family's order. */
@@ -165,8 +195,14 @@ export class PlainLayer {
         ];
     }
 
-    /** Norm of each head, then RoPE. */
-    private prepare(x: Float64Array, count: number, heads: number, norm: Numbers | undefined): Float64Array {
+    /** Norm of each head, then RoPE from a first position on. */
+    private prepare(
+        x: Float64Array,
+        count: number,
+        heads: number,
+        norm: Numbers | undefined,
+        first: number
+    ): Float64Array {
         const { headSize } = this.base;
         const normed = norm === undefined ? x : this.norm({ weight: norm, bias: undefined }, x);
         if (this.frequencies === undefined) return normed;
@@ -176,7 +212,7 @@ export class PlainLayer {
             for (let head = 0; head < heads; head++) {
                 const start = (row * heads + head) * headSize;
                 for (let i = 0; i < half; i++) {
-                    const angle = row * this.frequencies[i]!;
+                    const angle = (first + row) * this.frequencies[i]!;
                     const [a, b] = [normed[start + i]!, normed[start + half + i]!];
                     result[start + i] = a * Math.cos(angle) - b * Math.sin(angle);
                     result[start + half + i] = a * Math.sin(angle) + b * Math.cos(angle);

@@ -34,6 +34,7 @@ export async function runPlainModel(
     const family = families[base.architecture];
     const lengths = segmentLengths(ids.length, segmentSize, armt.segmentAlignment);
     const memoryTokens = weights.shape("memory")[0]!;
+    const sink = weights.has("sink") ? 1 : 0;
     const memorySeesText = armt.memoryAttendsToText ?? !(armt.wrapPositions && (base.transformersVersion ?? 0) >= 5);
     const segments = await embed(weights, base, armt, ids, lengths);
     const memories: PlainMemory[] = [];
@@ -49,7 +50,9 @@ export async function runPlainModel(
         const memory = new PlainMemory({ ...armt, width: base.hiddenSize, keyLength: key.matrix.outputs });
         for (const [s, x] of segments.entries()) {
             signal?.throwIfAborted();
-            const rows: Rows = { count: lengths[s]! + memoryTokens, text: lengths[s]!, memorySeesText };
+            const textEnd = sink + lengths[s]!;
+            const seesPrevious = armt.slidingWindow;
+            const rows: Rows = { count: textEnd + memoryTokens, sink, textEnd, memorySeesText, seesPrevious };
             if (!memory.empty) {
                 const queries = multiply(query.matrix, x, rows.count);
                 for (let row = 0; row < rows.count; row++) {
@@ -59,7 +62,7 @@ export async function runPlainModel(
                 }
             }
             layer.run(x, rows);
-            const written = x.subarray(rows.text * base.hiddenSize);
+            const written = x.subarray(textEnd * base.hiddenSize);
             const strengths = multiply(strength.matrix, written, memoryTokens).map(
                 (number, i) => number + strength.bias![i % strength.bias!.length]!
             );
@@ -80,7 +83,7 @@ export async function runPlainModel(
         bias: family.norm === "layer" ? await weights.numbers(`${family.names.outputNorm}.bias`) : undefined
     };
     const text = segments.map((x, s) =>
-        normalize(norm, x.subarray(0, lengths[s]! * base.hiddenSize), family, base.normEpsilon)
+        normalize(norm, textOf(x, sink, lengths[s]!, base.hiddenSize), family, base.normEpsilon)
     );
     return { logits: await logitsOf(weights, base, text), memories };
 }
@@ -93,7 +96,7 @@ export function segmentLengths(n: number, size: number, alignment: ArmtConfig["s
     return alignment === "right" ? lengths.reverse() : lengths;
 }
 
-/** Each segment's rows: its tokens' embeddings, then the memory tokens'. */
+/** Each segment's rows: a sink where there is one, its tokens' embeddings, then the memory tokens'. */
 async function embed(
     weights: PlainWeights,
     base: BaseConfig,
@@ -107,19 +110,22 @@ async function embed(
     const bits: Readonly<Record<string, number>> = { BF16: 8, F16: 11 };
     const scale = family.scaledEmbeddings ? roundTo(Math.sqrt(base.hiddenSize), bits[weights.dtype(table)] ?? 24) : 1;
     const memory = Float64Array.from(await weights.numbers("memory"));
+    const sink = weights.has("sink") ? Float64Array.from(await weights.numbers("sink")) : new Float64Array();
     const memoryTokens = memory.length / base.hiddenSize;
     const segments: Float64Array[] = [];
     let done = 0;
     for (const length of lengths) {
         const text = (await weights.rows(table, ids.slice(done, done + length))).map((value) => value * scale);
-        const x = new Float64Array(text.length + memory.length);
-        x.set(text);
-        x.set(memory, text.length);
+        const x = new Float64Array(sink.length + text.length + memory.length);
+        x.set(sink);
+        x.set(text, sink.length);
+        x.set(memory, sink.length + text.length);
         if (names.positions !== undefined) {
             const name = `${names.positions}.weight`;
             const rows = weights.shape(name)[0]!;
-            const places = Array.from({ length: length + memoryTokens }, (_, row) =>
-                armt.wrapPositions && row >= length ? rows - memoryTokens + row - length : row
+            const count = x.length / base.hiddenSize;
+            const places = Array.from({ length: count }, (_, row) =>
+                armt.wrapPositions && row >= count - memoryTokens ? rows - count + row : row
             );
             const positions = await weights.rows(name, places);
             for (let i = 0; i < x.length; i++) x[i]! += positions[i]!;
@@ -150,6 +156,11 @@ async function logitsOf(
         first += part.outputs;
     }
     return logits;
+}
+
+/** The rows of a segment whose logits count. */
+function textOf(x: Float64Array, sink: number, length: number, width: number): Float64Array {
+    return x.subarray(sink * width, (sink + length) * width);
 }
 
 function rowOf(x: Float64Array, row: number, width: number): Float64Array {

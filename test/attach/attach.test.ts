@@ -106,6 +106,12 @@ for (const name of ["gpt2", "gpt_neox", "phi3", "qwen3"] as const) {
     });
 }
 
+for (const name of ["sink", "window_sink"] as const) {
+    test(`memory attached to a stock file of its base is the whole conversion, ${name}`, async (t) => {
+        await compare(t, (await readMadeGolden(name)).folder);
+    });
+}
+
 test("memory attached to a stock Gemma 3 is the whole conversion", async (t) => {
     const config = { rope_parameters: null, query_pre_attn_scalar: 8, sliding_window: 512 };
     const folder = await makeTiny(t, { family: "gemma3_text", layers: 7, tied: true, dtype: "F16", config });

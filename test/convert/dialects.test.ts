@@ -266,9 +266,8 @@ for (const [what, change, message] of [
     ],
     ["another class", { architectures: ["OnlineARMT"] }, /`architectures` names "OnlineARMT", .*: not supported/],
     ["adaptive computation", { act_on: true }, /`act_on` asks for adaptive computation: not supported; convert a/],
-    ["sink", { use_sink: true }, /`use_sink` asks for a sink row/],
-    ["sliding window", { sliding_window: true }, /`sliding_window` asks for a sliding window/],
-    ["previous input", { attend_to_previous_input: true }, /`attend_to_previous_input` asks for a sliding window/],
+    ["sink without its tensor", { use_sink: true }, /`use_sink` is true, but the checkpoint has no tensor "sink"/],
+    ["previous input", { attend_to_previous_input: true }, /`attend_to_previous_input` asks for reading the previous/],
     ["layers without memory", { wrap_layers: [true, false] }, /`wrap_layers` asks for layers without memory/]
 ] as const) {
     test(`a variant of the authors' class is refused by name: ${what}`, async (t) => {
@@ -281,8 +280,7 @@ for (const [what, change, message] of [
 for (const [name, message] of [
     ["memory_cell.model.model.layers.0.act.p.weight", /belongs to adaptive computation: not supported/],
     ["memory_cell.act.p.bias", /belongs to adaptive computation/],
-    ["model.model.layers.0.mem_layer.mlp.up_proj.weight", /belongs to layers of their own for memory tokens/],
-    ["memory_cell.sink", /belongs to a sink row/]
+    ["model.model.layers.0.mem_layer.mlp.up_proj.weight", /belongs to layers of their own for memory tokens/]
 ] as const) {
     test(`a tensor of another variant is refused by name: ${name}`, async (t) => {
         const folder = await makeTiny(t);
@@ -292,6 +290,17 @@ for (const [name, message] of [
         await t.throwsAsync(digest(folder), { name: "ArmtError", message });
     });
 }
+
+test("the sink and the window of the authors' class are taken over", async (t) => {
+    const folder = await makeTiny(t);
+    await rewriteCheckpoint(folder, (tensor) =>
+        tensor.name.endsWith("memory")
+            ? [tensor, { ...tensor, name: "memory_cell.sink", shape: [1, 32], data: tensor.data.subarray(0, 128) }]
+            : [tensor]
+    );
+    asClass(folder, { use_sink: true, sliding_window: true });
+    t.like(await validateArmtModel(await convert(folder)), { sinkCount: 1, seesPreviousSegment: true });
+});
 
 test("layers that all have memory are no variant", async (t) => {
     const folder = await makeTiny(t);

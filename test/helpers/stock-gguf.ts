@@ -86,7 +86,7 @@ async function readCheckpoint(folder: string): Promise<{ base: Map<string, Value
         // each layer's second name
         if (name.startsWith("memory_cell.layers.")) continue;
         const data = await file.read(name);
-        if (/\.W_m[qkvb]\.|\.memory$/.test(name)) {
+        if (/\.W_m[qkvb]\.|\.(?:memory|sink)$/.test(name)) {
             memory.push({ name, dtype, shape, data });
             continue;
         }

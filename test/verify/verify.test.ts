@@ -9,6 +9,7 @@ import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { decodeNumbers } from "../helpers/decode-numbers.js";
+import { readMadeGolden } from "../helpers/golden.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
@@ -234,3 +235,25 @@ test.serial("the command line prints a table or JSON, and its exit code tells", 
     t.is((await run("--tolerance", "5")).code, 0);
     t.is((await runArmt(["verify", model])).code, 2);
 });
+
+for (const name of ["sink", "window", "window_sink"] as const) {
+    test.serial(`a conversion passes: ${name}`, async (t) => {
+        const { folder } = await readMadeGolden(name);
+        const model = path.join(temporaryFolder(t), "model.gguf");
+        await convertCheckpoint({ checkpoint: folder, output: model, outType: "f32" });
+        const report = await verify(model, folder, { segmentSize: 7, segments: 4 });
+        t.true(report.passed, JSON.stringify(report));
+        for (const segment of report.segments) t.true(segment.relative < 1e-5, String(segment.relative));
+        if (name === "sink") return;
+        // without the window the first segment is the same, the second is not
+        await convertCheckpoint({
+            checkpoint: folder,
+            output: model,
+            outType: "f32",
+            overwrite: true,
+            flags: { slidingWindow: false }
+        });
+        const other = await verify(model, folder);
+        t.false(other.passed);
+    });
+}
