@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
+import { addUpdate } from "../../src/convert/lora.js";
 import type { TensorData } from "../../src/safetensors/writer.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
@@ -361,4 +362,27 @@ test("refused: a tied embedding with an update that the output has not", async (
     });
     adapterConfig(folder);
     await t.throwsAsync(digest(folder), { message: /differs from ".*", but config\.json has `tie_word_embeddings`/ });
+});
+
+test("pieces that begin and end within rows add up to the whole", (t) => {
+    const [rows, columns] = [7, 10];
+    const values = eighths(rows, columns, 2);
+    for (const turned of [false, true]) {
+        const [inputs, outputs] = turned ? [rows, columns] : [columns, rows];
+        const [a, b] = [eighths(rank, inputs, 3), eighths(outputs, rank, 5)];
+        const update = { rank, scale: 0.5, turned };
+        const expected = Float32Array.from(values, (value, i) => {
+            const [row, column] = [Math.floor(i / columns), i % columns];
+            const [output, input] = turned ? [column, row] : [row, column];
+            let sum = 0;
+            for (let k = 0; k < rank; k++) sum += b[output * rank + k]! * a[k * inputs + input]!;
+            return value + 0.5 * sum;
+        });
+        for (const step of [1, 3, 10, 16, 70]) {
+            const sums = new Float32Array(values.length);
+            for (let first = 0; first < values.length; first += step)
+                sums.set(addUpdate(values.subarray(first, first + step), { first, columns }, update, a, b), first);
+            t.deepEqual(sums, expected, `${turned} ${step}`);
+        }
+    }
 });
