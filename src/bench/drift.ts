@@ -134,7 +134,8 @@ async function contextFor(model: LlamaModel, stateType: ArmtStateType, schedule:
         threads: 1,
         experimentalKvCacheKeyType: "F32",
         experimentalKvCacheValueType: "F32",
-        armt: { schedule, stateType }
+        // all layers' cells in one product, as on a GPU
+        armt: { schedule, stateType, maxCells: schedule === "diagonal" ? model.armt!.layers : undefined }
     });
 }
 
