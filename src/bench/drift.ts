@@ -134,7 +134,8 @@ async function contextFor(model: LlamaModel, stateType: ArmtStateType, schedule:
         threads: 1,
         experimentalKvCacheKeyType: "F32",
         experimentalKvCacheValueType: "F32",
-        armt: { schedule, stateType }
+        // all layers' cells in one product, as on a GPU
+        armt: { schedule, stateType, maxCells: schedule === "diagonal" ? model.armt!.layers : undefined }
     });
 }
 
@@ -286,16 +287,19 @@ function plot(all: readonly Measured[]): string {
         ["logits", "a probe's logits"]
     ] as const) {
         const lines: ChartLine[] = all
-            .flatMap(({ name, rows }) =>
-                narrowTypes.flatMap((type) =>
-                    schedules.map((schedule) => ({
-                        name: `${type}, ${schedule}: ${name}`,
-                        dash: schedule === "sequential" ? "" : "6 4",
-                        points: rows
-                            .filter((row) => row.stateType === type && row.schedule === schedule && row[key] > 0)
-                            .map((row) => ({ x: row.segments, y: row[key] }))
-                    }))
-                )
+            .flatMap(({ name, rows, failures }) =>
+                // what did not last is in the table
+                narrowTypes
+                    .filter((type) => failures.every(({ stateType }) => stateType !== type))
+                    .flatMap((type) =>
+                        schedules.map((schedule) => ({
+                            name: `${type}, ${schedule}: ${name}`,
+                            dash: schedule === "sequential" ? "" : "6 4",
+                            points: rows
+                                .filter((row) => row.stateType === type && row.schedule === schedule && row[key] > 0)
+                                .map((row) => ({ x: row.segments, y: row[key] }))
+                        }))
+                    )
             )
             .filter(({ points }) => points.length > 0)
             .map((line, i) => ({ ...line, colour: colours[Math.floor(i / 2) % colours.length]! }));

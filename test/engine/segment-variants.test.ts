@@ -6,7 +6,6 @@ import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose } from "../helpers/compare.js";
 import {
     generateGreedy,
-    gpuSlack,
     loadTiny,
     readLogits,
     readMemories,
@@ -19,7 +18,7 @@ import { generateReference, runReference } from "../helpers/reference.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
 
-const LOGIT_TOLERANCE = 5e-4 * gpuSlack;
+const LOGIT_TOLERANCE = 5e-4;
 const schedules = ["sequential", "diagonal"] as const;
 const segmentSize = 12;
 
@@ -206,7 +205,7 @@ test("K/V types and flash attention change the logits by rounding alone", async 
             await withSequence(model, { schedule, ...options }, async (sequence) => {
                 const what = `${schedule}, ${JSON.stringify(options)}:`;
                 assertClose(t, await readLogits(sequence, ids), expected, {
-                    within: within * gpuSlack,
+                    within: within,
                     rowLength: reference.vocab,
                     what
                 });
