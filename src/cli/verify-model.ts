@@ -97,7 +97,7 @@ function checkSizes(
     base: { architecture: string; vocabSize: number; hiddenSize: number; layerCount: number }
 ): void {
     for (const [what, ours, theirs] of [
-        ["base model", facts.baseArchitecture, base.architecture],
+        ["base model", alike(facts.baseArchitecture), alike(base.architecture)],
         ["vocabulary", facts.vocabSize, base.vocabSize],
         ["width", facts.embeddingLength, base.hiddenSize],
         ["number of layers", facts.blockCount, base.layerCount]
@@ -106,6 +106,11 @@ function checkSizes(
             throw new ArmtError(
                 `${quote(model)} was not made from this checkpoint: its ${what} is ${ours}, the checkpoint's ${theirs}`
             );
+}
+
+/** A stock file of a Mistral, to which memory was attached, says that it is a LLaMA, whose layers are the same. */
+function alike(architecture: string): string {
+    return architecture === "mistral" ? "llama" : architecture;
 }
 
 /** The same tokens each time: a linear congruential generator by its high bits. */

@@ -141,6 +141,14 @@ test("llama3 scaling is the stock file's own tensor", async (t) => {
     });
 });
 
+test.serial("memory attached to a stock Mistral, which says that it is a LLaMA, passes as one", async (t) => {
+    const folder = await makeTiny(t, { family: "mistral" });
+    const model = await attach(await writeStock(folder, temporaryFolder(t), { metadata: metadataOf(folder) }));
+    t.is((await validateArmtModel(model)).baseArchitecture, "llama");
+    const options = { model, against: folder, segments: 2, json: true, batchSize: 512, verify: true, threads: 1 };
+    t.true((await verifyModel(options, new AbortController().signal)).passed);
+});
+
 test("rows of quantized weights keep their bytes", async (t) => {
     const folder = await makeTiny(t);
     await compare(
