@@ -12,7 +12,14 @@ import {
 } from "./internals.js";
 import type { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
 import { readWithStore } from "./memory/read-with-store.js";
-import { type ArmtContextOptions, type ArmtSegmentOverflow, schedules, segmentOverflows } from "./options.js";
+import {
+    type ArmtContextOptions,
+    type ArmtSegmentOverflow,
+    type ArmtStateType,
+    schedules,
+    segmentOverflows,
+    stateTypes
+} from "./options.js";
 import { ProgressReporter } from "./progress.js";
 import { planSegments } from "./segments.js";
 import { countStateTokens } from "./state-file.js";
@@ -70,6 +77,11 @@ export class ArmtContext {
     /** Cells that the diagonal schedule computes in one product. */
     get maxCells(): number {
         return this.info.maxCells;
+    }
+
+    /** Number type in which A and z are kept. */
+    get stateType(): ArmtStateType {
+        return stateTypes[this.info.stateType] ?? "f32";
     }
 
     /** Size of one sequence's memory, A and z of all layers. Unit: bytes. */

@@ -14,6 +14,7 @@ export interface NativeContextInfo {
     readonly keyLength: number;
     readonly valueLength: number;
     readonly useDenom: boolean;
+    readonly stateType: number;
     readonly memoryBytes: number;
     readonly totalBytes: number;
     readonly graphs: number;
@@ -42,6 +43,7 @@ export interface NativeContextOptions {
     readonly segmentSize: number;
     readonly openSegmentLimit: number;
     readonly maxCells: number;
+    readonly stateType: number;
 }
 
 /** A matrix product to measure: `copies` times {k, n, batch} with {k, rows, batch}. */

@@ -4,8 +4,8 @@ import type { ArmtSegmentAlignment } from "./segments.js";
 /** `general.architecture` of an ARMT model file. */
 export const armtArchitecture = "armt";
 
-/** Version of the model file format (docs/model-file.md) that this package reads. */
-const formatVersion = 1;
+/** Latest version of the model file format (docs/model-file.md) that this package reads. */
+const formatVersion = 2;
 
 /** What an ARMT model file says about itself: `model.armt`. */
 export interface ArmtModelFacts {
@@ -31,6 +31,10 @@ export interface ArmtModelFacts {
     readonly correction: boolean;
     /** Whether each channel of the value has its own write strength β. */
     readonly gating: boolean;
+    /** Learned rows before the text of each segment: 0 or 1. */
+    readonly sinkTokens: number;
+    /** Whether attention goes back into the text of the segment before. */
+    readonly seesPreviousSegment: boolean;
     /** Layers, each with a memory of its own. */
     readonly layers: number;
     /** Width of the model, D. */
@@ -58,10 +62,13 @@ export function readModelFacts(metadata: unknown): ArmtModelFacts | undefined {
     const text = (key: string) => read(key, "a string", (value) => typeof value === "string");
     const flag = (key: string) => read(key, "a boolean", (value) => typeof value === "boolean");
 
+    const optional = <T>(key: string, value: () => T, otherwise: T): T =>
+        get(metadata, key) === undefined ? otherwise : value();
+
     const version = count("armt.format_version");
-    if (version !== formatVersion)
+    if (version > formatVersion)
         throw new ArmtModelError(
-            `the model file has format version ${version}, this package reads ${formatVersion}; ${version > formatVersion ? "update node-llama-cpp-armt" : "convert the checkpoint again"}`,
+            `the model file has format version ${version}, this package reads 1 to ${formatVersion}; update node-llama-cpp-armt`,
             "armt.format_version"
         );
     return {
@@ -76,6 +83,12 @@ export function readModelFacts(metadata: unknown): ArmtModelFacts | undefined {
         useDenom: flag("armt.memory.use_denom"),
         correction: flag("armt.memory.correction"),
         gating: flag("armt.memory.gating"),
+        sinkTokens: optional("armt.sink_count", () => count("armt.sink_count"), 0),
+        seesPreviousSegment: optional(
+            "armt.attention.previous_segment",
+            () => flag("armt.attention.previous_segment"),
+            false
+        ),
         layers: count("armt.block_count"),
         embeddingLength: count("armt.embedding_length"),
         vocabSize: count("armt.vocab_size"),

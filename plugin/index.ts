@@ -22,7 +22,7 @@ export { type ArmtSaveOptions, ArmtSnapshot } from "./memory/ArmtSnapshot.js";
 export type { ArmtFeedOptions, ArmtFeedProgress, ArmtFeedSource } from "./memory/feed.js";
 export type { ArmtSnapshotFacts, ArmtSnapshotOrigin } from "./memory/snapshot-facts.js";
 export type { ArmtSnapshotSource, SnapshotHeader as ArmtSnapshotHeader } from "./memory/snapshot-header.js";
-export type { ArmtContextOptions, ArmtSchedule, ArmtSegmentOverflow } from "./options.js";
+export type { ArmtContextOptions, ArmtSchedule, ArmtSegmentOverflow, ArmtStateType } from "./options.js";
 export type { ArmtProgress } from "./progress.js";
 export type { ArmtSegmentAlignment } from "./segments.js";
 export type { ArmtTrace, ArmtTraceStep } from "./trace.js";

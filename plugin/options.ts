@@ -8,11 +8,17 @@ export type ArmtSchedule = "auto" | "sequential" | "diagonal";
 /** What happens when the open segment is full. */
 export type ArmtSegmentOverflow = "close" | "extend";
 
+/** Number type in which a context keeps its memory. */
+export type ArmtStateType = "f32" | "f16" | "bf16";
+
 /** Default of `schedule`. */
 export const defaultSchedule: ArmtSchedule = "auto";
 
 /** Default of `segmentOverflow`. */
 export const defaultSegmentOverflow: ArmtSegmentOverflow = "close";
+
+/** Default of `stateType`. */
+export const defaultStateType: ArmtStateType = "f32";
 
 /** Options of `model.createContext({armt: …})`. */
 export interface ArmtContextOptions {
@@ -46,6 +52,14 @@ export interface ArmtContextOptions {
      */
     maxCells?: number;
 
+    /**
+     * Number type in which A and z are kept from one segment to the next: `"f32"`, or `"f16"` or `"bf16"` in half the memory. What is computed is computed in
+     * float32 all the same, so each segment rounds once, and the errors add up over a text. `f16` holds numbers up to 65,504; a memory that leaves them ends
+     * the evaluation with an `ArmtEvalError`, and trained models do, so `bf16` is the one to try. Default: `"f32"`.
+     * States and snapshots go into contexts of the same type only. Measured: docs/performance.md.
+     */
+    stateType?: ArmtStateType;
+
     /** Called while a prompt is read, a few times a second, and once at its end. An error that it throws is printed and ignored. */
     onProgress?: (progress: ArmtProgress) => void;
 
@@ -61,6 +75,9 @@ export const schedules: readonly ArmtSchedule[] = ["auto", "sequential", "diagon
 
 /** The order is that of `enum armt_segment_overflow`. */
 export const segmentOverflows: readonly ArmtSegmentOverflow[] = ["close", "extend"];
+
+/** The order is that of `enum armt_state_type`. */
+export const stateTypes: readonly ArmtStateType[] = ["f32", "f16", "bf16"];
 
 /** Largest value of a field that the engine holds in 32 bits. */
 const maxUint32 = 2 ** 32 - 1;
@@ -79,6 +96,7 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         segmentOverflow = defaultSegmentOverflow,
         openSegmentLimit,
         maxCells,
+        stateType = defaultStateType,
         onProgress,
         // checked where it is used: this file is also for those who load nothing
         memoryStore: _,
@@ -92,7 +110,8 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         segmentOverflow: indexOf(segmentOverflows, "segmentOverflow", segmentOverflow),
         segmentSize: count("segmentSize", segmentSize),
         openSegmentLimit: count("openSegmentLimit", openSegmentLimit),
-        maxCells: count("maxCells", maxCells)
+        maxCells: count("maxCells", maxCells),
+        stateType: indexOf(stateTypes, "stateType", stateType)
     };
     if (openSegmentLimit !== undefined && segmentOverflow !== "extend")
         throw new TypeError('`armt.openSegmentLimit` is for `armt.segmentOverflow: "extend"` only');

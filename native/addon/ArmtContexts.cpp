@@ -5,7 +5,7 @@
 
 namespace {
 
-// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells} | null): null resets to the defaults
+// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType} | null): null resets to the defaults
 void set_context_options(const Napi::CallbackInfo & info) {
     armt_call(info.Env(), [&] {
         const ArmtLibrary & library = ArmtLibrary::get();
@@ -19,6 +19,7 @@ void set_context_options(const Napi::CallbackInfo & info) {
             options.segment_size       = field("segmentSize");
             options.open_segment_limit = field("openSegmentLimit");
             options.max_cells          = field("maxCells");
+            options.state_type         = static_cast<int32_t>(field("stateType"));
         }
         if (!library.api().set_context_options(reset ? nullptr : &options)) {
             throw std::runtime_error(library.last_error(0));
@@ -52,6 +53,7 @@ Napi::Value context_info(const Napi::CallbackInfo & info) {
         result.Set("keyLength", facts.d_key);
         result.Set("valueLength", facts.d_value);
         result.Set("useDenom", facts.use_denom != 0);
+        result.Set("stateType", facts.state_type);
         result.Set("memoryBytes", armt_number(env, facts.memory_bytes));
         result.Set("totalBytes", armt_number(env, facts.total_bytes));
         result.Set("graphs", armt_number(env, facts.n_graphs));

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 3
+#define ARMT_API_VERSION 4
 
 struct llama_context;
 
@@ -26,12 +26,20 @@ enum armt_segment_overflow {
     ARMT_SEGMENT_OVERFLOW_EXTEND = 1, // the open segment grows while decoding, up to open_segment_limit
 };
 
+// Number type in which A and z are kept between graph evaluations; all is computed in float32
+enum armt_state_type {
+    ARMT_STATE_TYPE_F32  = 0,
+    ARMT_STATE_TYPE_F16  = 1,
+    ARMT_STATE_TYPE_BF16 = 2,
+};
+
 struct armt_context_options {
     int32_t  schedule;           // enum armt_schedule
     int32_t  segment_overflow;   // enum armt_segment_overflow
     uint32_t segment_size;       // text tokens in a segment; 0: the model's
     uint32_t open_segment_limit; // tokens that an open segment can hold with EXTEND; 0: segment size + 2048
     uint32_t max_cells;          // cells (layers) batched in one product of a diagonal; 0: chosen by the engine
+    int32_t  state_type;         // enum armt_state_type
 };
 
 struct armt_context_info {
@@ -47,6 +55,7 @@ struct armt_context_info {
     uint32_t d_key;              // K / h
     uint32_t d_value;            // D / h
     uint32_t use_denom;          // 1: z exists
+    int32_t  state_type;         // enum armt_state_type
     uint64_t memory_bytes;       // A and z of one sequence
     uint64_t total_bytes;        // all buffers that the context's memory holds: A, z, K/V, pipeline
     uint64_t n_graphs;           // graph evaluations

@@ -45,6 +45,14 @@ void llama_context::run_armt(armt_step & step) {
         reason = error.what();
     }
     n_outputs = n_outputs_all;
+    if (res != nullptr && mem.type_state() == GGML_TYPE_F16 && step.n_mem > 0) {
+        ggml_backend_sched_synchronize(sched.get());
+        const int32_t il = mem.find_overflow(step);
+        if (il >= 0) {
+            reason = "the memory of layer " + std::to_string(il) + " has left the range of f16; make the context with the stateType bf16 or f32";
+            res    = nullptr;
+        }
+    }
     if (res == nullptr) {
         // A, z and K/V may be half written
         for (uint32_t is = 0; is < step.n_seqs; ++is) {
@@ -147,7 +155,10 @@ static bool next_shared_step(llama_memory_armt & mem, const std::vector<llama_se
         return false;
     }
     step.seq_id = seq_ids[i];
-    const uint32_t n_rows_max = config.n_rows_max + config.n_mem;
+    const uint32_t n_rows_max = config.n_sink + config.n_rows_max + config.n_mem;
+    if (step.n_mem > 0 && config.n_prev_max > 0) { // K/V of each sequence's segment has to be kept
+        return true;
+    }
     for (size_t j = i + 1; j < seq_ids.size() && step.type == ARMT_STEP_OPEN && (step.n_seqs + 1) * step.n_rows() <= n_rows_max; ++j) {
         armt_step other;
         if (seq_ids[j] != step.seq_id + llama_seq_id(step.n_seqs) || !mem.sequence(seq_ids[j]).next_step(config, other, false) || !step.can_share(other)) {

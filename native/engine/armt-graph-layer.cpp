@@ -134,7 +134,7 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     ggml_tensor *   q       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head,    n_total, head, qkv->nb[1], 0);
     ggml_tensor *   k       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head_kv, n_total, head, qkv->nb[1], n_head * head);
     ggml_tensor *   v       = ggml_view_2d(ctx0, qkv, n_embd_v_gqa, n_total, qkv->nb[1], (n_head + n_head_kv) * head);
-    const rows_info info    = view_rows_info(step, c.il, n_total);
+    const rows_info info    = view_rows_info(step, c, n_total);
 
     if (model.attn_q_norm) {
         q = build_head_norm(model.attn_q_norm, c, q);
@@ -158,7 +158,26 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     cb(q, "Qcur", c.il);
     q = ggml_is_contiguous(q) ? ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch)
                               : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
-    return build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
+    cur = build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
+    if (step.n_mem > 0 && model.armt.sees_previous) {
+        ggml_build_forward_expand(gf, cur); // it sees what is overwritten
+        build_keep_text(step, c);
+    }
+    return cur;
+}
+
+void armt_graph::build_keep_text(const armt_step & step, cells c) {
+    const armt_config & config = memory.get_config();
+    GGML_ASSERT(step.n_seqs == 1); // see next_shared_step
+    for (uint32_t il = c.il; il < c.il + c.n; ++il) {
+        for (ggml_tensor * cache : {memory.get_k(il), memory.get_v(il)}) {
+            // all rows that a segment can have, so that the graph fits any length; neighbours, so that any type can be copied
+            const int64_t n    = cache->ne[0] * config.n_segment;
+            const size_t  to   = memory.kv_offset(cache, il, step.seq_id);
+            const size_t  from = to + (config.n_prev_max + config.n_sink) * cache->nb[1];
+            ggml_build_forward_expand(gf, ggml_cpy(ctx0, ggml_view_1d(ctx0, cache, n, from), ggml_view_1d(ctx0, cache, n, to)));
+        }
+    }
 }
 
 // A diagonal's cells have their segments' K/V in the cache as well: nothing else is there while segments are in flight.

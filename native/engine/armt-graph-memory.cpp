@@ -65,6 +65,10 @@ ggml_tensor * armt_graph::build_recall(ggml_tensor * az, ggml_tensor * features,
     return ggml_div(ctx0, values, *denom);
 }
 
+ggml_tensor * armt_graph::build_memory(ggml_tensor * az) {
+    return az->type == GGML_TYPE_F32 ? az : ggml_cast(ctx0, az, GGML_TYPE_F32);
+}
+
 ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az) {
     ggml_tensor * denom = nullptr;
     ggml_tensor * cur   = build_recall(az, build_dpfp(model.memory_q, c, x), &denom);
@@ -74,7 +78,7 @@ ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az)
     return cur;
 }
 
-void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool first, ggml_tensor * later) {
+void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml_tensor * store, bool first, ggml_tensor * later) {
     const armt_hparams & armt = model.armt;
 
     rows = ggml_cont(ctx0, rows);
@@ -98,8 +102,9 @@ void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool
     ggml_prec_set_acc(delta, GGML_PREC_F32);
     cb(delta, "memory_delta", c.il);
 
-    az = ggml_view_4d(ctx0, az, az->ne[0], delta->ne[1], az->ne[2], az->ne[3], az->nb[1], az->nb[2], az->nb[3], 0); // the rows that are not zero
-    ggml_build_forward_expand(gf, ggml_add_inplace(ctx0, az, delta));
+    // the rows that are not zero
+    const auto used = [&](ggml_tensor * t) { return ggml_view_4d(ctx0, t, t->ne[0], delta->ne[1], t->ne[2], t->ne[3], t->nb[1], t->nb[2], t->nb[3], 0); };
+    ggml_build_forward_expand(gf, az == store ? ggml_add_inplace(ctx0, used(az), delta) : ggml_cpy(ctx0, ggml_add(ctx0, used(az), delta), used(store)));
 }
 
 ggml_tensor * armt_graph::build_novelty(ggml_tensor * keys, ggml_tensor * denom, bool first, ggml_tensor * later) {

@@ -30,6 +30,7 @@ void armt_graph::build_reserve() {
     step.type     = ARMT_STEP_OPEN;
     step.n_text   = config.n_rows_max;
     step.n_mem    = config.n_mem;
+    step.n_sink   = config.n_sink;
     step.n_kv     = config.n_kv_max;
     step.whole    = false;
     step.out_rows = std::vector<uint32_t>(n_out);
@@ -40,6 +41,7 @@ void armt_graph::build_reserve() {
         step.n_text = config.n_segment;
         step.layer1 = config.n_layer;
         step.inject = true;
+        step.lone_oldest = config.n_prev_max > 0;
         step.n_kv   = config.n_kv(step.n_rows());
         step.first_in_layer.resize(config.n_layer);
         step.out_rows.resize(std::min(n_out, config.n_segment));
@@ -74,10 +76,12 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
         }
     }
     if (!step.whole) {
-        input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * n_batch, 1, 1, 1});
-        input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.n_seqs});
+        input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * (n_batch + (step.lone_oldest ? 1 : 0)), 1, 1, 1});
+        input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.lone_oldest ? 2 : int64_t(step.n_seqs)});
         input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
         input->splits_memory = model.armt.base.splits_memory;
+        input->n_sink_all  = memory.get_config().n_sink;
+        input->n_prev_max  = memory.get_config().n_prev_max;
         input->n_kv_stride = memory.n_kv_stride(open);
     }
     if (!open && model.armt.use_denom && model.armt.correction) {
@@ -91,14 +95,21 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
     inp = static_cast<llm_graph_input_armt *>(res->add_input(std::move(input)));
 }
 
-armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, uint32_t il, int64_t n_total) {
+armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c, int64_t n_total) {
     // an input that is whole stays one tensor: a scheduler copies every view of its own to a GPU
     const auto of_rows = [&](ggml_tensor * t) { return ggml_nelements(t) == n_total ? t : ggml_view_1d(ctx0, t, n_total, 0); };
     if (step.whole) {
-        const auto & constants = memory.get_constants(il);
+        const auto & constants = memory.get_constants(c.il);
         return {of_rows(constants.pos), of_rows(constants.kv_idxs), constants.kq_mask};
     }
-    return {of_rows(inp->pos), of_rows(inp->kv_idxs), inp->kq_mask};
+    if (!step.lone_oldest) {
+        return {of_rows(inp->pos), of_rows(inp->kv_idxs), inp->kq_mask};
+    }
+    const bool          oldest = c.il + c.n == step.layer1;
+    const ggml_tensor * mask   = inp->kq_mask;
+    ggml_tensor *       plane  = ggml_view_4d(ctx0, inp->kq_mask, mask->ne[0], mask->ne[1], 1, 1, mask->nb[1], mask->nb[2], mask->nb[3], oldest ? mask->nb[3] : 0);
+    ggml_tensor *       pos    = ggml_view_1d(ctx0, inp->pos, n_total, oldest ? (inp->pos->ne[0] - n_total) * inp->pos->nb[0] : 0);
+    return {pos, of_rows(inp->kv_idxs), plane};
 }
 
 ggml_tensor * armt_graph::build_text_embeddings() {
@@ -122,15 +133,25 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
         }
         cb(text, "inp_embd", -1);
     }
-    if (step.n_mem == 0) {
-        return add_positions(text);
+    // learned rows of all sequences
+    const auto learned = [&](int64_t first, int64_t n, const char * name) {
+        ggml_tensor * rows = ggml_view_2d(ctx0, model.memory_embd, n_embd, n, model.memory_embd->nb[1], first * model.memory_embd->nb[1]);
+        rows = ggml_cast(ctx0, rows, GGML_TYPE_F32);
+        if (step.n_seqs > 1) {
+            rows = ggml_repeat_4d(ctx0, rows, n_embd, n, step.n_seqs, 1);
+        }
+        cb(rows, name, -1);
+        return rows;
+    };
+    ggml_tensor * cur = text;
+    if (step.n_sink > 0) {
+        cur = ggml_concat(ctx0, learned(model.armt.n_mem, step.n_sink, "sink_embd"), cur, 1);
     }
-    ggml_tensor * mem = ggml_cast(ctx0, model.memory_embd, GGML_TYPE_F32);
-    if (step.n_seqs > 1) {
-        mem = ggml_repeat_4d(ctx0, mem, n_embd, step.n_mem, step.n_seqs, 1);
+    if (step.n_mem > 0) {
+        ggml_tensor * mem = learned(0, step.n_mem, "memory_embd");
+        cur = cur == nullptr ? mem : ggml_concat(ctx0, cur, mem, 1);
     }
-    cb(mem, "memory_embd", -1);
-    return add_positions(text == nullptr ? mem : ggml_concat(ctx0, text, mem, 1));
+    return add_positions(cur);
 }
 
 ggml_tensor * armt_graph::add_positions(ggml_tensor * x) {
@@ -156,7 +177,8 @@ void armt_graph::build_open(const armt_step & step) {
     for (uint32_t il = 0; il < n_layer; ++il) {
         const cells c = {il, 1};
 
-        ggml_tensor * az = memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs);
+        ggml_tensor * store = memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs);
+        ggml_tensor * az    = build_memory(store);
         if (!step.first) {
             cur = build_read(c, cur, az);
         }
@@ -171,8 +193,8 @@ void armt_graph::build_open(const armt_step & step) {
         cur = build_layer_end(c, attn, cur);
         if (step.n_mem > 0) {
             ggml_tensor * rows = il + 1 == n_layer ? ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], step.n_mem * cur->nb[1], n_out * cur->nb[1])
-                                                   : ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]);
-            build_write(c, rows, az, step.first, nullptr);
+                                                   : ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], cur->nb[2], (step.n_sink + step.n_text) * cur->nb[1]);
+            build_write(c, rows, az, store, step.first, nullptr);
         }
     }
     if (n_out > 0) {
@@ -186,7 +208,9 @@ void armt_graph::build_diagonal(const armt_step & step) {
     std::vector<cells> batches;
     uint32_t n_widest = 0;
     for (uint32_t il = step.layer0; il < step.layer1;) {
-        const uint32_t n = memory.n_batched(il, step.layer1 - il);
+        // a lone oldest cell is a batch of its own
+        const uint32_t end = step.lone_oldest && il + 1 < step.layer1 ? step.layer1 - 1 : step.layer1;
+        const uint32_t n   = memory.n_batched(il, end - il);
         batches.push_back({il, n});
         n_widest = std::max(n_widest, n);
         il += n;
@@ -203,7 +227,8 @@ void armt_graph::build_diagonal(const armt_step & step) {
         ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
     }
     for (const cells & c : batches) {
-        ggml_tensor * az    = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
+        ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
+        ggml_tensor * az    = build_memory(store);
         ggml_tensor * later = inp->later == nullptr ? nullptr
                                                     : ggml_view_4d(ctx0, inp->later, 1, 1, 1, c.n, inp->later->nb[1], inp->later->nb[2], inp->later->nb[3],
                                                                    (c.il - step.layer0) * inp->later->nb[3]);
@@ -213,7 +238,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
 
         if (trim && c.il + 1 == n_layer) {
             cur = build_layer_end(c, build_last_rows(attn), build_last_rows(cur));
-            build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, 1, cur->nb[1], cur->nb[2], n_out * cur->nb[1]), az, false, later);
+            build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, 1, cur->nb[1], cur->nb[2], n_out * cur->nb[1]), az, store, false, later);
             if (n_out > 0) {
                 build_logits(ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
             }
@@ -224,7 +249,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
         cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
         ggml_build_forward_expand(gf, cur);
         build_next_device(step, c);
-        build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], step.n_text * cur->nb[1]), az, false, later);
+        build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], (step.n_sink + step.n_text) * cur->nb[1]), az, store, false, later);
 
         if (c.il + c.n == n_layer && n_out > 0) {
             ggml_tensor * last = ggml_view_2d(ctx0, cur, n_embd, n_rows, cur->nb[1], (c.n - 1) * cur->nb[2]);

@@ -35,7 +35,7 @@ private:
     void build_logits  (ggml_tensor * rows);
     void build_reserve ();
 
-    // {n_embd, n_rows, n_seqs}: embeddings of the text rows, then the memory tokens
+    // {n_embd, n_rows, n_seqs}: the sink, embeddings of the text rows, then the memory tokens
     ggml_tensor * build_embeddings(const armt_step & step);
     ggml_tensor * build_text_embeddings();
 
@@ -48,7 +48,7 @@ private:
         ggml_tensor * kv_idxs; // I64 [n_rows*n_batch]
         ggml_tensor * kq_mask; // F16 {n_kv, n_rows, 1, 1 or n_batch}
     };
-    rows_info view_rows_info(const armt_step & step, uint32_t il, int64_t n_total);
+    rows_info view_rows_info(const armt_step & step, cells c, int64_t n_total);
 
     // trim: the last layer is computed for some rows only, see build_last_rows
     void build_inputs(const armt_step & step, uint32_t n_batch, bool trim);
@@ -89,6 +89,9 @@ private:
     // The same part as {n_embd_kv, rows}, where kv_idxs says which rows are whose
     ggml_tensor * view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache);
 
+    // Where attention goes back into the segment before: puts K and V of the text of a segment that is closed where the next one sees them.
+    void build_keep_text(const armt_step & step, cells c);
+
     // Output projection, residual, MLP, residual. into: where the result goes, or nullptr.
     ggml_tensor * build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x, ggml_tensor * into = nullptr);
 
@@ -106,11 +109,14 @@ private:
     // what features recall from az: values {D/h, n_rows, h, n_batch}; denom gets k.z + eps, {1, n_rows, h, n_batch}, where the model has it
     ggml_tensor * build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom);
 
-    // x + memory read with x, in x's place where x is a layer's input in the memory; az: as llama_memory_armt::view_memory_of_layer(s)
+    // A and z in float32, whatever type they are kept in; az: as llama_memory_armt::view_memory_of_layer(s)
+    ggml_tensor * build_memory(ggml_tensor * az);
+
+    // x + memory read with x, in x's place where x is a layer's input in the memory; az: of build_memory
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
 
-    // Writes memory rows {n_embd, n_mem, n_batch} to az. first: az is zero. later: see the input of that name, or nullptr.
-    void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, bool first, ggml_tensor * later);
+    // Writes memory rows {n_embd, n_mem, n_batch} to store, whose values az has in float32. first: az is zero. later: see the input of that name, or nullptr.
+    void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml_tensor * store, bool first, ggml_tensor * later);
 
     // How much of each key is new, {1, n_mem, h, n_batch}
     ggml_tensor * build_novelty(ggml_tensor * keys, ggml_tensor * denom, bool first, ggml_tensor * later);

@@ -89,7 +89,7 @@ void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head
 void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t n_embd_head, uint32_t n_layer) {
     base.load(metadata, n_embd_head, n_layer);
 
-    get_u32(metadata, "armt.format_version", 1, 1);
+    get_u32(metadata, "armt.format_version", 1, 2);
     get_u32(metadata, "armt.memory.dpfp_order", ARMT_DPFP_ORDER, ARMT_DPFP_ORDER);
 
     n_segment = get_u32(metadata, "armt.segment_size", 1, MAX_ROWS);
@@ -101,9 +101,18 @@ void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t
                                  std::to_string(n_feature) + " and armt.embedding_length = " + std::to_string(n_embd));
     }
 
-    if (base.n_rows_max() != 0 && n_segment + n_mem > base.n_rows_max()) {
+    n_sink        = has_key(metadata, "armt.sink_count") ? get_u32(metadata, "armt.sink_count", 0, 1) : 0;
+    sees_previous = has_key(metadata, "armt.attention.previous_segment") && get_bool(metadata, "armt.attention.previous_segment");
+    if (n_sink != 0 && (base.wrap_positions || base.splits_memory)) {
+        throw std::runtime_error("armt.sink_count is not defined with armt.position_wrap, nor where memory rows do not attend to the text");
+    }
+    if (sees_previous && (base.n_position != 0 || base.splits_memory)) {
+        throw std::runtime_error("armt.attention.previous_segment is defined for models with RoPE whose memory rows attend to the text");
+    }
+
+    if (base.n_rows_max() != 0 && n_segment > n_text_max()) {
         throw std::runtime_error("armt.segment_size = " + std::to_string(n_segment) + " and armt.memory.token_count = " + std::to_string(n_mem) +
-                                 " are more rows than the base model takes, " + std::to_string(base.n_rows_max()));
+                                 (n_sink != 0 || sees_previous ? ", with the sink and the segment before," : "") + " are more rows than the base model takes, " + std::to_string(base.n_rows_max()));
     }
 
     if (2 * n_feature / n_head < ARMT_DPFP_ORDER) {
@@ -116,4 +125,10 @@ void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t
     gating         = get_bool(metadata, "armt.memory.gating");
 
     fingerprint = gguf_get_val_str(metadata, find_key(metadata, "armt.fingerprint", GGUF_TYPE_STRING));
+}
+
+uint32_t armt_hparams::n_text_max() const {
+    const uint32_t n_rows = base.n_rows_max();
+    const uint32_t n_more = n_mem + n_sink;
+    return n_rows <= n_more ? 0 : (n_rows - n_more) / (sees_previous ? 2 : 1);
 }

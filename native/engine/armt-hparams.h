@@ -57,10 +57,16 @@ struct armt_hparams {
     bool correction     = true;  // gamma = clip(1 - d/|k|^2, 0, 1) rather than 1
     bool gating         = false; // one beta for each channel of the value
 
+    uint32_t n_sink         = 0;     // learned rows before each segment's text: 0 or 1
+    bool     sees_previous  = false; // attention goes back into the text of the segment before; memory rows attend to one another then
+
     std::string fingerprint; // of the tensor data; states are bound to it
 
     // features in one head, K/h
     uint32_t n_key() const { return 2 * ARMT_DPFP_ORDER * n_feature / n_head; }
+
+    // text tokens of a segment that the base model leaves room for; 0: no bound
+    uint32_t n_text_max() const;
 
     // Throws std::runtime_error that names the key. n_embd: size of a row, D; n_embd_head: of an attention head
     void load(const gguf_context * metadata, uint32_t n_embd, uint32_t n_embd_head, uint32_t n_layer);

@@ -2,6 +2,7 @@
 
 #include "armt-memory.h"
 
+#include <algorithm>
 #include <cmath>
 
 // tensor: a view of an input from its start
@@ -52,7 +53,7 @@ void llm_graph_input_armt::set_table_pos() const {
     std::vector<int32_t> values;
     for (uint32_t is = 0; is < step->n_seqs; ++is) {
         for (uint32_t ir = 0; ir < n_rows; ++ir) {
-            const bool wraps = n_wrap != 0 && ir >= step->n_text;
+            const bool wraps = n_wrap != 0 && ir >= step->n_sink + step->n_text;
             values.push_back(int32_t(wraps ? n_wrap - (n_rows - ir) : n_past(is) + ir));
         }
     }
@@ -63,32 +64,49 @@ void llm_graph_input_armt::set_pos() const {
     const uint32_t n_rows = step->n_rows();
 
     std::vector<int32_t> values(pos->ne[0]);
+    const bool open = step->type == ARMT_STEP_OPEN;
     for (size_t i = 0; i < values.size(); ++i) {
-        values[i] = int32_t((step->type == ARMT_STEP_OPEN ? n_past(i / n_rows) : 0) + i % n_rows);
+        const bool oldest = step->lone_oldest && i + n_rows >= values.size();
+        values[i] = int32_t(open ? n_prev(i / n_rows) + n_past(i / n_rows) + i % n_rows : n_prev(oldest ? 1 : 0) + i % n_rows);
     }
     set_values(pos, values);
 
     std::vector<int64_t> idxs(kv_idxs->ne[0]);
     for (size_t i = 0; i < idxs.size(); ++i) {
-        idxs[i] = int64_t(i / n_rows) * n_kv_stride + values[i];
+        idxs[i] = int64_t(i / n_rows) * n_kv_stride + n_prev_max + (open ? n_past(i / n_rows) : 0) + i % n_rows;
     }
     set_values(kv_idxs, idxs);
 }
 
-// causal over the rows of the segment
+void armt_mask::fill_row(ggml_fp16_t * row, uint32_t ir) const {
+    const ggml_fp16_t shown   = ggml_fp32_to_fp16(0.0f);
+    const bool        is_sink = ir < n_sink;
+    const bool        is_mem  = ir >= n_text_end;
+    if (n_prev_max > 0 && !is_sink) { // a memory row sees all of the text before, a text row what begins where it stands itself
+        std::fill(row + std::min(is_mem ? 0 : ir - n_sink, n_prev), row + n_prev, shown);
+    }
+    const uint32_t first = splits_memory && is_mem ? n_text_end : 0;
+    const uint32_t end   = n_prev_max > 0 && is_mem ? n_rows : ir + 1;
+    std::fill(row + n_prev_max + first, row + n_prev_max + end, shown);
+}
+
 void llm_graph_input_armt::set_mask() const {
-    const int64_t n_kv   = kq_mask->ne[0];
-    const int64_t n_rows = kq_mask->ne[1];
-    const int64_t n_seqs = kq_mask->ne[3];
+    const int64_t  n_kv     = kq_mask->ne[0];
+    const int64_t  n_rows   = kq_mask->ne[1];
+    const int64_t  n_planes = kq_mask->ne[3];
 
-    const ggml_fp16_t hidden = ggml_fp32_to_fp16(-INFINITY);
-
-    std::vector<ggml_fp16_t> values(n_kv * n_rows * n_seqs, hidden);
-    for (int64_t is = 0; is < n_seqs; ++is) {
+    std::vector<ggml_fp16_t> values(n_kv * n_rows * n_planes, ggml_fp32_to_fp16(-INFINITY));
+    for (int64_t ip = 0; ip < n_planes; ++ip) {
+        const uint32_t past = n_past(ip);
+        armt_mask mask;
+        mask.n_sink        = n_sink_all;
+        mask.n_text_end    = past + step->n_sink + step->n_text;
+        mask.n_rows        = past + step->n_rows();
+        mask.n_prev        = n_prev(ip);
+        mask.n_prev_max    = n_prev_max;
+        mask.splits_memory = splits_memory;
         for (int64_t ir = 0; ir < n_rows; ++ir) {
-            ggml_fp16_t * row = values.data() + (is * n_rows + ir) * n_kv;
-            const int64_t first = splits_memory && ir >= step->n_text ? n_past(is) + step->n_text : 0;
-            std::fill(row + first, row + n_past(is) + ir + 1, ggml_fp32_to_fp16(0.0f));
+            mask.fill_row(values.data() + (ip * n_rows + ir) * n_kv, past + uint32_t(ir));
         }
     }
     set_values(kq_mask, values);
@@ -102,7 +120,7 @@ void llm_graph_input_armt::set_ids() const {
     if (last_ids != nullptr) {
         for (uint32_t is = 0; is < step->n_seqs; ++is) {
             for (uint32_t im = 0; im < step->n_mem; ++im) {
-                ids.push_back(is * step->n_rows() + step->n_text + im);
+                ids.push_back(is * step->n_rows() + step->n_sink + step->n_text + im);
             }
         }
         set_values(last_ids, ids);

@@ -2,6 +2,7 @@
 
 #include "armt-error.h"
 #include "armt-hooks.h"
+#include "armt-inputs.h"
 #include "armt-options.h"
 #include "armt-registry.h"
 
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 
@@ -27,7 +29,7 @@ static const llama_model_armt & check_params(const llama_model_armt & model, con
 llama_memory_armt::llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams)
     : model(check_params(model, params, cparams)), config(armt_resolve_config(armt_get_options(), model, cparams)),
       max_cells(armt_resolve_max_cells(armt_get_options(), model)), sequences(cparams.n_seq_max), published_stats(cparams.n_seq_max) {
-    create_tensors(params.type_k, params.type_v, cparams.offload_kqv);
+    create_tensors(params.type_k, params.type_v, armt_resolve_state_type(armt_get_options()), cparams.offload_kqv);
 }
 
 llama_memory_armt::~llama_memory_armt() {
@@ -58,7 +60,7 @@ uint32_t llama_memory_armt::n_value_rows() const {
     return model.hparams.n_embd / model.armt.n_head + (model.armt.use_denom ? 1 : 0);
 }
 
-void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool offload) {
+void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload) {
     const auto & hparams = model.hparams;
     const int64_t n_seq  = sequences.size();
 
@@ -89,14 +91,14 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
         ggml_format_name(group.v, "cache_v_l%u", il);
 
         ggml_context * ctx    = ctx_of(buft_of(il, true));
-        const int64_t  n_rows = config.n_segment + config.n_mem;
+        const int64_t  n_rows = config.n_sink + config.n_segment + config.n_mem;
         group.whole.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
         group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
         group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
-        if (!model.armt.base.splits_memory) {
+        if (!model.armt.base.splits_memory && !model.armt.sees_previous) {
             ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
         }
-        group.az = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
+        group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
             group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1, n_seq);
@@ -130,20 +132,27 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, bool 
 }
 
 void llama_memory_armt::set_constants() {
-    const uint32_t n_rows = config.n_segment + config.n_mem;
+    const uint32_t n_rows = config.n_sink + config.n_segment + config.n_mem;
     const uint32_t n_kv   = config.n_kv(n_rows);
+    const uint32_t n_prev = config.n_prev_max > 0 ? config.n_segment : 0;
 
     std::vector<ggml_fp16_t> mask(size_t(n_kv) * n_rows, ggml_fp32_to_fp16(-INFINITY));
-    for (size_t ir = 0; ir < n_rows; ++ir) {
-        const size_t first = model.armt.base.splits_memory && ir >= config.n_segment ? config.n_segment : 0;
-        std::fill_n(mask.begin() + ir * n_kv + first, ir + 1 - first, ggml_fp32_to_fp16(0.0f));
+    armt_mask rows;
+    rows.n_sink        = config.n_sink;
+    rows.n_text_end    = config.n_sink + config.n_segment;
+    rows.n_rows        = n_rows;
+    rows.n_prev        = n_prev;
+    rows.n_prev_max    = config.n_prev_max;
+    rows.splits_memory = model.armt.base.splits_memory;
+    for (uint32_t ir = 0; ir < n_rows; ++ir) {
+        rows.fill_row(mask.data() + size_t(ir) * n_kv, ir);
     }
     for (const layer_group & group : groups) {
         std::vector<int32_t> pos;
         std::vector<int64_t> idxs;
         for (uint32_t i = 0; i < group.n_layers() * n_rows; ++i) {
-            pos.push_back(i % n_rows);
-            idxs.push_back(int64_t(i / n_rows) * n_kv_stride(false) + i % n_rows);
+            pos.push_back(n_prev + i % n_rows);
+            idxs.push_back(int64_t(i / n_rows) * n_kv_stride(false) + config.n_prev_max + i % n_rows);
         }
         ggml_backend_tensor_set(group.whole.pos, pos.data(), 0, ggml_nbytes(group.whole.pos));
         ggml_backend_tensor_set(group.whole.kv_idxs, idxs.data(), 0, ggml_nbytes(group.whole.kv_idxs));
@@ -203,13 +212,19 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
     const uint32_t n_value = model.hparams.n_embd / n_head;
     const uint32_t n_roll  = n_key / ARMT_DPFP_ORDER;
 
-    std::vector<float> rows(n_key * n_value_rows());
+    std::vector<float>   rows(n_key * n_value_rows());
+    std::vector<uint8_t> bytes(rows.size() * ggml_type_size(az->type));
     for (uint32_t ih = 0; ih < n_head; ++ih) {
         if (sequences[seq_id].stale) {
             std::fill(rows.begin(), rows.end(), 0.0f);
         } else {
             const size_t offset = ((il - group.layer0) * n_head + ih) * az->nb[2] + seq_id * az->nb[3];
-            ggml_backend_tensor_get(az, rows.data(), offset, rows.size() * sizeof(float));
+            ggml_backend_tensor_get(az, bytes.data(), offset, bytes.size());
+            if (az->type == GGML_TYPE_F32) {
+                std::memcpy(rows.data(), bytes.data(), bytes.size());
+            } else {
+                ggml_get_type_traits(az->type)->to_float(bytes.data(), rows.data(), rows.size());
+            }
         }
         for (uint32_t ik = 0; ik < n_key; ++ik) {
             // the graph makes the rolls in the order 3, 2, 1 (armt_graph::build_dpfp)
@@ -222,6 +237,30 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
             }
         }
     }
+}
+
+int32_t llama_memory_armt::find_overflow(const armt_step & step) const {
+    if (type_state() != GGML_TYPE_F16 || step.n_mem == 0) {
+        return -1;
+    }
+    const bool     open   = step.type == ARMT_STEP_OPEN;
+    const uint32_t layer0 = open ? 0 : step.layer0;
+    const uint32_t layer1 = open ? config.n_layer : step.layer1;
+
+    std::vector<ggml_fp16_t> values;
+    for (uint32_t il = layer0; il < layer1; ++il) {
+        const layer_group & group = group_of(il);
+        const ggml_tensor * az    = group.az;
+        values.resize(model.armt.n_head * az->nb[2] / sizeof(ggml_fp16_t));
+        for (uint32_t is = 0; is < step.n_seqs; ++is) {
+            const size_t offset = (il - group.layer0) * model.armt.n_head * az->nb[2] + (step.seq_id + is) * az->nb[3];
+            ggml_backend_tensor_get(az, values.data(), offset, values.size() * sizeof(ggml_fp16_t));
+            if (std::any_of(values.begin(), values.end(), [](ggml_fp16_t x) { return (x & 0x7c00) == 0x7c00; })) {
+                return int32_t(il);
+            }
+        }
+    }
+    return -1;
 }
 
 void llama_memory_armt::prepare(llama_seq_id seq_id) {
@@ -349,7 +388,7 @@ void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) const {
     for (const layer_group & group : groups) {
         for (ggml_tensor * cache : {group.k, group.v}) {
             for (uint32_t i = 0; i < group.n_layers(); ++i) {
-                copy(cache, i * cache->nb[3], 2, seq.n_open);
+                copy(cache, i * cache->nb[3], 2, seq.n_prev + seq.n_open > 0 ? config.n_prev_max + seq.n_cached(config) : 0);
             }
         }
         copy(group.az, 0, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
@@ -419,7 +458,8 @@ armt_context_info llama_memory_armt::get_info() const {
     info.d_key              = model.armt.n_key();
     info.d_value            = model.hparams.n_embd / model.armt.n_head;
     info.use_denom          = model.armt.use_denom;
-    info.memory_bytes = sizeof(float) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
+    info.state_type         = type_state() == GGML_TYPE_F16 ? ARMT_STATE_TYPE_F16 : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16 : ARMT_STATE_TYPE_F32;
+    info.memory_bytes = ggml_type_size(type_state()) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {
         info.total_bytes += size;
     }

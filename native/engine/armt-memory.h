@@ -13,9 +13,9 @@
 #include <vector>
 
 // The memory of a context for ARMT models. For each sequence it holds, in tensors,
-//   - the associative memory of each layer in float32, A and z side by side: row j < D/h of a head is column j of A, row D/h is z, and rows of
+//   - the associative memory of each layer, in float32 or as the option stateType says, A and z side by side: row j < D/h of a head is column j of A, row D/h is z, and rows of
 //     zeros follow up to a multiple of 4, so that the rows of products with it start where wide loads and stores can;
-//   - K and V of the open segment;
+//   - K and V of the open segment, and before them of the text of the last closed one where the model's attention goes back to it;
 //   - with the diagonal schedule, the inputs of the layers that in-flight segments wait for;
 // and, in an armt_sequence, the rest. None of it grows with the number of tokens.
 class llama_memory_armt : public llama_memory_i {
@@ -95,12 +95,18 @@ public:
     // Copies layer il's memory; buffers as in armt_api.read_memory.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
+    // The first layer whose A or z a step has written beyond the range of its type; -1: none. Only f16 has a range that models reach, so only that is looked at.
+    int32_t find_overflow(const armt_step & step) const;
+
     //
     // tensors
     //
 
     ggml_type type_k() const { return groups[0].k->type; }
     ggml_type type_v() const { return groups[0].v->type; }
+
+    // of A and z
+    ggml_type type_state() const { return groups[0].az->type; }
 
     // {K/h, D/h (+ 1) padded, h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
     ggml_tensor * view_memory_of_layer (ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
@@ -117,9 +123,9 @@ public:
 
     // What a whole segment's rows need to know, for one sequence in one or more consecutive layers
     struct constants {
-        ggml_tensor * pos;     // I32 [(S + M)*n_layers]: positions in the segment
-        ggml_tensor * kv_idxs; // I64 [(S + M)*n_layers]: rows of the flat K/V cache from the first layer on
-        ggml_tensor * kq_mask; // F16 {n_kv, S + M}: causal, and memory rows may not see the text
+        ggml_tensor * pos;     // I32 [(n_sink + S + M)*n_layers]: positions in the segment
+        ggml_tensor * kv_idxs; // I64 [(n_sink + S + M)*n_layers]: rows of the flat K/V cache from the first layer on
+        ggml_tensor * kq_mask; // F16 {n_kv, n_sink + S + M}, with a whole segment before; see armt_mask
     };
     const constants & get_constants(uint32_t il) const { return group_of(il).whole; }
 
@@ -140,8 +146,8 @@ private:
         uint32_t layer1;
         ggml_tensor * k;
         ggml_tensor * v;
-        ggml_tensor * az; // F32 {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
-        ggml_tensor * x;  // F32 {D, S + M, layer1 - layer0 + 1, n_seq_max}: inputs and the last layer's output; diagonal schedule only
+        ggml_tensor * az; // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
+        ggml_tensor * x;  // F32 {D, n_sink + S + M, layer1 - layer0 + 1, n_seq_max}: inputs and the last layer's output; diagonal schedule only
         constants     whole;
 
         uint32_t n_layers() const { return layer1 - layer0; }
@@ -172,7 +178,7 @@ private:
 
     ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const;
 
-    void create_tensors(ggml_type type_k, ggml_type type_v, bool offload);
+    void create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload);
     void set_constants();
     void clear_sequence(llama_seq_id seq_id);
     void copy_tensors(llama_seq_id src, llama_seq_id dst) const;
@@ -181,6 +187,9 @@ private:
     void read_sequence (llama_io_read_i  & io, llama_seq_id seq_id);
 
     std::vector<uint32_t> state_sizes() const;
+
+    // calls fn(tensor, offset, size) for each stretch of K/V that goes on to be seen
+    template <typename F> void each_kv(const armt_sequence & seq, llama_seq_id seq_id, F fn) const;
 
     // calls fn(tensor, offset, size) for each stretch of a sequence's A and z, without the rows of zeros
     template <typename F> void each_memory(llama_seq_id seq_id, F fn) const;

@@ -40,7 +40,7 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
     const int64_t n_beta   = armt.gating ? n_embd : armt.n_head;
 
     tok_embd      = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD,  "weight"), {n_embd, n_vocab}, 0);
-    memory_embd   = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem}, 0);
+    memory_embd   = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem + armt.n_sink}, 0);
     output_norm   = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "weight"), {n_embd}, 0);
     output_norm_b = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "bias"),   {n_embd}, TENSOR_NOT_REQUIRED);
     output        = create_tensor(tn(LLM_TENSOR_OUTPUT,      "weight"), {n_embd, n_vocab}, TENSOR_NOT_REQUIRED);

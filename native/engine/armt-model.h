@@ -26,7 +26,7 @@ struct llama_model_armt : public llama_model_base {
 
     bool output_is_tied = false; // the output's weights are the token embeddings
 
-    ggml_tensor * memory_embd   = nullptr; // {n_embd, n_mem}
+    ggml_tensor * memory_embd   = nullptr; // {n_embd, n_mem + n_sink}: the memory tokens, then the sink
     ggml_tensor * position_embd = nullptr; // {n_embd, n_position}, of models with learned positions
     ggml_tensor * rope_freqs    = nullptr; // {n_rot/2}, optional
 

@@ -31,6 +31,8 @@ void armt_set_options(const armt_context_options & options) {
           "schedule is " + std::to_string(options.schedule) + "; it has to be 0 (auto), 1 (sequential) or 2 (diagonal)");
     check(options.segment_overflow == ARMT_SEGMENT_OVERFLOW_CLOSE || options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND,
           "segmentOverflow is " + std::to_string(options.segment_overflow) + "; it has to be 0 (close) or 1 (extend)");
+    check(options.state_type >= ARMT_STATE_TYPE_F32 && options.state_type <= ARMT_STATE_TYPE_BF16,
+          "stateType is " + std::to_string(options.state_type) + "; it has to be 0 (f32), 1 (f16) or 2 (bf16)");
     check(options.segment_size <= MAX_SEGMENT,
           "segmentSize is " + std::to_string(options.segment_size) + " tokens; it can be " + std::to_string(MAX_SEGMENT) + " at most");
     check(options.open_segment_limit <= MAX_SEGMENT,
@@ -63,11 +65,15 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     config.extend    = options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND;
     config.n_layer   = model.hparams.n_layer();
     config.n_mem     = model.armt.n_mem;
+    config.n_sink    = model.armt.n_sink;
     config.n_segment = options.segment_size != 0 ? options.segment_size : model.armt.n_segment;
 
     // text rows that the base model's positions or attention window leave room for
     const uint32_t n_rows_max = model.armt.base.n_rows_max();
-    const uint32_t n_text_max = n_rows_max == 0 ? 0 : n_rows_max - config.n_mem;
+    const uint32_t n_text_max = model.armt.n_text_max();
+
+    check(!config.extend || !model.armt.sees_previous,
+          "segmentOverflow is \"extend\", which is not defined for a model whose attention goes back into the segment before; take \"close\"");
 
     config.n_segment_max = config.n_segment;
     if (config.extend) {
@@ -78,14 +84,15 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
         check(config.n_segment_max >= config.n_segment, "openSegmentLimit is " + std::to_string(options.open_segment_limit) +
                                                             " tokens; it has to be at least the segment size, " + std::to_string(config.n_segment));
     }
-    check(n_text_max == 0 || config.n_segment_max <= n_text_max,
+    check(n_rows_max == 0 || config.n_segment_max <= n_text_max,
           std::string(config.n_segment_max == config.n_segment ? "segmentSize" : "openSegmentLimit") + " is " + std::to_string(config.n_segment_max) +
               " tokens; " + (model.armt.base.n_position != 0 ? "the base model's position table" : "the base model's attention window") + " has " +
               std::to_string(n_rows_max) + " rows, which leaves " + std::to_string(n_text_max) + " with the memory tokens");
     config.n_rows_max = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
-    config.n_kv_max   = GGML_PAD(config.n_segment_max + config.n_mem, 256);
     // elsewhere CUDA's attention neither skips hidden tiles nor shares K/V among grouped heads; a CPU computes what is hidden
     config.n_kv_multiple = is_gpu(model) ? 256 : 32;
+    config.n_prev_max    = model.armt.sees_previous ? GGML_PAD(config.n_segment, config.n_kv_multiple) : 0;
+    config.n_kv_max      = config.n_prev_max + GGML_PAD(config.n_sink + config.n_segment_max + config.n_mem, 256);
     return config;
 }
 
@@ -96,4 +103,12 @@ uint32_t armt_resolve_max_cells(const armt_context_options & options, const llam
     }
     // a CPU gains nothing from wide products, and the activations of few cells stay in its caches
     return pays_off(model) ? n_layer : 1;
+}
+
+ggml_type armt_resolve_state_type(const armt_context_options & options) {
+    switch (options.state_type) {
+        case ARMT_STATE_TYPE_F16:  return GGML_TYPE_F16;
+        case ARMT_STATE_TYPE_BF16: return GGML_TYPE_BF16;
+        default:                   return GGML_TYPE_F32;
+    }
 }

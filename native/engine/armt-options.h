@@ -3,6 +3,8 @@
 #include "armt-api.h"
 #include "armt-sequence.h"
 
+#include "ggml.h"
+
 struct llama_cparams;
 struct llama_model_armt;
 
@@ -15,3 +17,6 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
 
 // Cells (layers) of a diagonal that go into one batched product.
 uint32_t armt_resolve_max_cells(const armt_context_options & options, const llama_model_armt & model);
+
+// The type in which A and z are kept.
+ggml_type armt_resolve_state_type(const armt_context_options & options);

@@ -7,7 +7,7 @@ static uint32_t pad(uint32_t n, uint32_t multiple) {
 }
 
 uint32_t armt_config::n_kv(uint32_t n_rows) const {
-    return std::min(pad(n_rows, n_kv_multiple), n_kv_max);
+    return std::min(n_prev_max + pad(n_rows, n_kv_multiple), n_kv_max);
 }
 
 llama_pos armt_sequence::pos_last() const {
@@ -135,10 +135,13 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     step.inject = inject;
     step.n_text = inject ? capacity(config) : n_flight;
     step.n_mem  = config.n_mem;
+    step.n_sink = config.n_sink;
     step.layer0 = inject ? 0 : layer0;
     step.layer1 = in_flight ? layer1 : 1;
     step.n_kv   = config.n_kv(step.n_rows());
-    step.whole  = step.n_text == config.n_segment;
+    step.n_prev = {step.n_text, in_flight ? n_prev_oldest : n_prev};
+    step.lone_oldest = config.n_prev_max > 0 && step.n_prev[1] != step.n_text;
+    step.whole  = step.n_text == config.n_segment && !step.lone_oldest;
     if (inject) {
         take_pending(step.n_text, step);
     }
@@ -157,7 +160,7 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
             }
         }
         for (const armt_output & output : outputs) {
-            step.out_rows.push_back(output.row);
+            step.out_rows.push_back(step.n_sink + output.row);
             step.outs.push_back(output.out);
         }
     }
@@ -169,14 +172,17 @@ void armt_sequence::make_open(const armt_config & config, armt_step & step, uint
     step.n_text = n_text;
     step.n_mem  = close ? config.n_mem : 0;
     step.first  = n_segments == 0;
-    step.n_past = {n_open};
-    step.whole  = n_open == 0 && n_text == config.n_segment && step.n_mem > 0;
+    step.n_sink = n_open == 0 ? config.n_sink : 0;
+    step.n_past = {n_cached(config)};
+    step.n_prev = {n_prev};
+    step.whole  = n_open == 0 && n_text == config.n_segment && step.n_mem > 0 && (config.n_prev_max == 0 || n_prev == config.n_segment);
     // few rows: a step like the next one, so that its graph can be reused; many rows: nothing computed in vain
-    step.n_kv   = step.n_rows() <= 8 && !step.whole ? std::min(pad(n_open + step.n_rows(), 256), config.n_kv_max) : config.n_kv(n_open + step.n_rows());
+    const uint32_t n_seen = step.n_past[0] + step.n_rows();
+    step.n_kv   = step.n_rows() <= 8 && !step.whole ? std::min(config.n_prev_max + pad(n_seen, 256), config.n_kv_max) : config.n_kv(n_seen);
     take_pending(n_text, step);
     for (uint32_t i = 0; i < n_text; ++i) {
         if (pending[i].out >= 0) {
-            step.out_rows.push_back(i);
+            step.out_rows.push_back(step.n_sink + i);
             step.outs.push_back(pending[i].out);
         }
     }
@@ -199,12 +205,16 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
             }
         }
         flight_outputs.push_back(std::move(outputs));
+        if (n_in_flight() == 0) {
+            n_prev_oldest = n_prev;
+        }
         n_flight = step.n_text;
         pending.erase(pending.begin(), pending.begin() + step.n_text);
         open_segment(step.n_text);
     }
     if (step.layer1 == config.n_layer) {
         flight_outputs.pop_front();
+        n_prev_oldest = n_flight;
     }
     layer0 = step.layer0 + 1;
     layer1 = std::min(step.layer1 + 1, config.n_layer);
@@ -229,6 +239,7 @@ void armt_sequence::finish_open(const armt_config & config, const armt_step & st
 // closes a segment of n_text tokens and opens the next
 void armt_sequence::open_segment(uint32_t n_text) {
     pos_open += llama_pos(n_text);
+    n_prev       = n_text;
     n_open       = 0;
     first_output = UINT32_MAX;
     n_segments++;

@@ -15,13 +15,15 @@ struct armt_config {
     bool     extend    = false; // the open segment grows once an output of it was asked for
     uint32_t n_layer        = 0;
     uint32_t n_mem          = 0; // memory tokens, M
+    uint32_t n_sink         = 0; // rows before the text
     uint32_t n_segment      = 0; // text tokens in a segment, S
     uint32_t n_segment_max  = 0; // text tokens in an extended segment
     uint32_t n_rows_max     = 0; // text rows of one step of an open segment
+    uint32_t n_prev_max     = 0; // rows at the start of a sequence's K/V cache that hold the text of the segment before; 0: attention does not go back
     uint32_t n_kv_max       = 0; // rows of the K/V cache of a sequence
     uint32_t n_kv_multiple  = 0; // what the attention sees of it is a multiple of this
 
-    // what the attention of n_rows rows sees, those that went before included
+    // what the attention of a segment's first n_rows rows sees
     uint32_t n_kv(uint32_t n_rows) const;
 };
 
@@ -46,6 +48,7 @@ public:
 
     uint32_t n_open     = 0; // tokens of the open segment in the K/V cache
     uint64_t n_segments = 0; // segments closed, those in flight included
+    uint32_t n_prev     = 0; // text tokens of the segment that was closed last
 
     // Tokens that were taken in and not computed. They wait until their segment is known to be closed, so that it can go
     // through the layers as a whole, or until an output of the open segment is asked for.
@@ -63,6 +66,8 @@ public:
 
     bool     empty()       const { return n_segments == 0 && n_open == 0 && pending.empty(); }
     uint32_t n_in_flight() const { return layer1 - layer0; }
+    // rows of the open segment in the K/V cache
+    uint32_t n_cached(const armt_config & config) const { return n_open > 0 ? config.n_sink + n_open : 0; }
 
     void clear();
 
@@ -98,6 +103,7 @@ private:
     uint32_t layer0   = 0;
     uint32_t layer1   = 0;
     uint32_t n_flight = 0;
+    uint32_t n_prev_oldest = 0; // text tokens of the segment before the oldest one
     std::deque<std::vector<armt_output>> flight_outputs; // oldest first
 
     uint32_t segment_size(const armt_config & config) const;

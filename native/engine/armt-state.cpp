@@ -1,4 +1,4 @@
-// Saving and loading of sequences. The layout of a sequence: header, counts, pending tokens, memory, K/V rows of the open segment, end mark.
+// Saving and loading of sequences. The layout of a sequence: header (since version 2 with the type of A and z, and n_prev), counts, pending tokens, memory, K/V rows of the open segment (and of the one before it), end mark.
 
 #include "armt-error.h"
 #include "armt-memory.h"
@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 static constexpr uint32_t STATE_MAGIC   = 0x746d7261; // "armt"
-static constexpr uint32_t STATE_VERSION = 1;
+static constexpr uint32_t STATE_VERSION = 2;
 // llama_file gives nothing at the end of a file, and no error; only what comes last tells whether all was there
 static constexpr uint32_t STATE_END     = 0x21646e65; // "end!"
 
@@ -73,6 +73,21 @@ template <typename F> void llama_memory_armt::each_memory(llama_seq_id seq_id, F
     }
 }
 
+template <typename F> void llama_memory_armt::each_kv(const armt_sequence & seq, llama_seq_id seq_id, F fn) const {
+    const uint32_t n_prev = config.n_prev_max > 0 ? seq.n_prev : 0;
+    for (uint32_t il = 0; il < config.n_layer; ++il) {
+        for (ggml_tensor * cache : {get_k(il), get_v(il)}) {
+            const size_t start = kv_offset(cache, il, seq_id);
+            if (n_prev > 0) {
+                fn(cache, start, n_prev * cache->nb[1]);
+            }
+            if (seq.n_open > 0) {
+                fn(cache, start + config.n_prev_max * cache->nb[1], seq.n_cached(config) * cache->nb[1]);
+            }
+        }
+    }
+}
+
 static void write_counts(llama_io_write_i & io, const armt_sequence & seq) {
     write_value<int32_t>(io, seq.pos_first);
     write_value<int32_t>(io, seq.pos_open);
@@ -131,17 +146,13 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
     for (const uint32_t size : state_sizes()) {
         write_value(io, size);
     }
+    write_value<uint32_t>(io, uint32_t(type_state()));
+    write_value<uint32_t>(io, seq.n_prev);
     write_counts(io, seq);
     if (!seq.stale) {
         each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.write_tensor(az, offset, size); });
     }
-    if (seq.n_open > 0) {
-        for (uint32_t il = 0; il < config.n_layer; ++il) {
-            for (ggml_tensor * cache : {get_k(il), get_v(il)}) {
-                io.write_tensor(cache, kv_offset(cache, il, seq_id), seq.n_open * cache->nb[1]);
-            }
-        }
-    }
+    each_kv(seq, seq_id, [&](ggml_tensor * cache, size_t offset, size_t size) { io.write_tensor(cache, offset, size); });
     write_value(io, STATE_END);
 }
 
@@ -150,8 +161,8 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
         throw std::runtime_error("this is no state of an ARMT model");
     }
     const uint32_t version = read_value<uint32_t>(io);
-    if (version != STATE_VERSION) {
-        throw std::runtime_error("the state is of format " + std::to_string(version) + " and this version reads format " + std::to_string(STATE_VERSION));
+    if (version < 1 || version > STATE_VERSION) {
+        throw std::runtime_error("the state is of format " + std::to_string(version) + " and this version reads formats 1 to " + std::to_string(STATE_VERSION));
     }
     std::string fingerprint;
     io.read_string(fingerprint);
@@ -164,20 +175,25 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
             throw std::runtime_error("the state is of a context with another segment size, segment overflow or K/V type; make the context with the same options");
         }
     }
-    const armt_sequence seq = read_counts(io, config, model.vocab.n_tokens());
+    const uint32_t type = version == 1 ? uint32_t(GGML_TYPE_F32) : read_value<uint32_t>(io);
+    if (type != uint32_t(type_state())) {
+        const char * name = type < GGML_TYPE_COUNT ? ggml_type_name(ggml_type(type)) : "unknown";
+        throw std::runtime_error(std::string("the state is of a context whose stateType is ") + name + ", and this context's is " + ggml_type_name(type_state()) +
+                                 "; make the context with the same options");
+    }
+    const uint32_t n_prev = version == 1 ? 0 : read_value<uint32_t>(io);
+    armt_sequence seq = read_counts(io, config, model.vocab.n_tokens());
+    if (n_prev > config.n_segment_max || (config.n_prev_max > 0 && (n_prev > 0) != (seq.n_segments > 0))) {
+        throw std::runtime_error("the state is damaged: its counts contradict each other");
+    }
+    seq.n_prev = n_prev;
 
     // tensors are written when io is done, also after an error: until then the sequence counts as cleared
     clear_sequence(seq_id);
     if (!seq.stale) {
         each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.read_tensor(az, offset, size); });
     }
-    if (seq.n_open > 0) {
-        for (uint32_t il = 0; il < config.n_layer; ++il) {
-            for (ggml_tensor * cache : {get_k(il), get_v(il)}) {
-                io.read_tensor(cache, kv_offset(cache, il, seq_id), seq.n_open * cache->nb[1]);
-            }
-        }
-    }
+    each_kv(seq, seq_id, [&](ggml_tensor * cache, size_t offset, size_t size) { io.read_tensor(cache, offset, size); });
     if (read_value<uint32_t>(io) != STATE_END) {
         throw std::runtime_error("the state is damaged: it ends too early");
     }

@@ -11,6 +11,7 @@ void armt_step::share(const armt_step & other) {
     }
     tokens.insert(tokens.end(), other.tokens.begin(), other.tokens.end());
     n_past.push_back(other.n_past[0]);
+    n_prev.push_back(other.n_prev[0]);
     n_seqs++;
 }
 
@@ -20,6 +21,7 @@ armt_step armt_step::of_sequence(uint32_t i) const {
     own.n_seqs = 1;
     own.tokens.assign(tokens.begin() + i * n_text, tokens.begin() + (i + 1) * n_text);
     own.n_past = {n_past[i]};
+    own.n_prev = {n_prev[i]};
     own.out_rows.clear();
     own.outs.clear();
     return own;

@@ -23,6 +23,7 @@ struct armt_step {
 
     llama_seq_id seq_id = 0; // first sequence
     uint32_t     n_seqs = 1; // sequences seq_id .. seq_id + n_seqs - 1; 1 in a diagonal
+    uint32_t     n_sink = 0; // rows of each sequence before the text: the model's, or 0 where the segment has begun already
     uint32_t     n_text = 0; // text rows of each sequence
     uint32_t     n_mem  = 0; // memory rows of each sequence that follow: the model's, or 0 where the segment stays open
     bool         first  = false; // OPEN: all sequences are in their first segment, so there is nothing to read
@@ -31,18 +32,21 @@ struct armt_step {
     uint32_t     layer0 = 0;     // DIAGONAL: cells are in the layers layer0 .. layer1 - 1
     uint32_t     layer1 = 0;
     bool         inject = false; // DIAGONAL: a new segment enters layer 0
+    bool         lone_oldest = false; // DIAGONAL: the segment before the one in layer1 - 1 has another length than the others', so that cell has a mask of its own
 
     std::vector<llama_token> tokens;         // [n_seqs][n_text]; a diagonal that injects nothing has none
     std::vector<uint32_t>    n_past;         // [n_seqs] OPEN: rows that are in the K/V cache already
+    std::vector<uint32_t>    n_prev;         // text rows of the segment before. OPEN: [n_seqs]; DIAGONAL: {of all cells but the last layer's, of that}
     std::vector<uint8_t>     first_in_layer; // [layer1 - layer0] DIAGONAL: 1 where the cell is of the first segment
-    std::vector<uint32_t>    out_rows;       // flat rows whose logits are wanted, rows of one sequence: n_text + n_mem
+    std::vector<uint32_t>    out_rows;       // flat rows whose logits are wanted, rows of one sequence: n_rows()
     std::vector<int32_t>     outs;           // for each of them the row in the context's output buffer
 
-    uint32_t n_rows() const { return n_text + n_mem; }
+    uint32_t n_rows() const { return n_sink + n_text + n_mem; }
 
     // Steps of open segments of neighbouring sequences can be one, a batch of sequences.
     bool can_share(const armt_step & other) const {
-        return type == ARMT_STEP_OPEN && other.type == ARMT_STEP_OPEN && n_text == other.n_text && n_mem == other.n_mem && first == other.first;
+        return type == ARMT_STEP_OPEN && other.type == ARMT_STEP_OPEN && n_sink == other.n_sink && n_text == other.n_text && n_mem == other.n_mem &&
+               first == other.first;
     }
     // It is a batch then, so that no constant fits it.
     void share(const armt_step & other);
@@ -52,8 +56,8 @@ struct armt_step {
 
     // whether a graph made for the other step computes this one
     bool same_topology(const armt_step & other) const {
-        return type == other.type && seq_id == other.seq_id && n_seqs == other.n_seqs && n_text == other.n_text && n_mem == other.n_mem &&
-               first == other.first && n_kv == other.n_kv && whole == other.whole && layer0 == other.layer0 && layer1 == other.layer1 && inject == other.inject &&
+        return type == other.type && seq_id == other.seq_id && n_seqs == other.n_seqs && n_sink == other.n_sink && n_text == other.n_text && n_mem == other.n_mem &&
+               lone_oldest == other.lone_oldest && first == other.first && n_kv == other.n_kv && whole == other.whole && layer0 == other.layer0 && layer1 == other.layer1 && inject == other.inject &&
                out_rows.size() == other.out_rows.size();
     }
 };

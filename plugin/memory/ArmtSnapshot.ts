@@ -1,5 +1,5 @@
 import { DisposedError } from "node-llama-cpp";
-import type { ArmtSegmentOverflow } from "../options.js";
+import type { ArmtSegmentOverflow, ArmtStateType } from "../options.js";
 import type { ArmtSnapshotFacts } from "./snapshot-facts.js";
 import { readSnapshotFile, readSnapshotHeader, type SnapshotParts, writeSnapshotFile } from "./snapshot-file.js";
 import type { ArmtSnapshotSource, SnapshotHeader } from "./snapshot-header.js";
@@ -71,6 +71,10 @@ export class ArmtSnapshot implements ArmtSnapshotFacts {
 
     get kvTypes(): readonly [string, string] {
         return this.held.header.kvTypes;
+    }
+
+    get stateType(): ArmtStateType {
+        return this.held.header.stateType;
     }
 
     get tokensRead(): number {

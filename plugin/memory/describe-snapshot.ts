@@ -30,7 +30,7 @@ export class SnapshotDescription {
             ["state", `${header.stateBytes} bytes`],
             [
                 "made with",
-                `segment size ${header.segmentSize}, overflow ${header.segmentOverflow}, limit ${header.openSegmentLimit}, K/V ${header.kvTypes.join(" and ")}`
+                `segment size ${header.segmentSize}, overflow ${header.segmentOverflow}, limit ${header.openSegmentLimit}, K/V ${header.kvTypes.join(" and ")}, memory ${header.stateType}`
             ],
             ["model", quote(header.modelPath)],
             ["fingerprint", header.fingerprint]

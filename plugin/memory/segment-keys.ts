@@ -31,10 +31,21 @@ export function segmentKeys(
     tokens: Uint32Array,
     ends: readonly number[]
 ): SegmentKey[] {
-    const { fingerprint, segmentSize, segmentOverflow, openSegmentLimit, kvTypes } = origin;
+    const { fingerprint, segmentSize, segmentOverflow, openSegmentLimit, kvTypes, stateType } = origin;
     // other sizes until a planned prompt's end: only a prompt of that very length goes on alike
     const plan = cut.until === 0 ? [] : [cut.each, cut.until];
-    const named = ["armt-memory-1", fingerprint, segmentSize, segmentOverflow, openSegmentLimit, ...kvTypes, ...plan];
+    // keys of version 0.1 stay what they were
+    const type = stateType === "f32" ? [] : [stateType];
+    const named = [
+        "armt-memory-1",
+        fingerprint,
+        segmentSize,
+        segmentOverflow,
+        openSegmentLimit,
+        ...kvTypes,
+        ...type,
+        ...plan
+    ];
     let key = createHash("sha256").update(JSON.stringify(named)).digest();
     let start = 0;
     return ends.map((end) => {

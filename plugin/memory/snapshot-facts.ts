@@ -1,7 +1,7 @@
 import { GgmlType, type LlamaContext } from "node-llama-cpp";
 import type { ArmtContext } from "../ArmtContext.js";
 import type { ArmtModelFacts } from "../facts.js";
-import type { ArmtSegmentOverflow } from "../options.js";
+import type { ArmtSegmentOverflow, ArmtStateType } from "../options.js";
 
 /** What decides whether a state of one context makes sense in another: the model, and the options that change what is computed. */
 export interface ArmtSnapshotOrigin {
@@ -15,6 +15,8 @@ export interface ArmtSnapshotOrigin {
     readonly openSegmentLimit: number;
     /** Number types of the open segment's K/V cache, as ggml names them. */
     readonly kvTypes: readonly [keys: string, values: string];
+    /** Number type of A and z. */
+    readonly stateType: ArmtStateType;
 }
 
 /** What a snapshot holds. */
@@ -35,7 +37,8 @@ export function originOf(context: LlamaContext, armt: ArmtContext, facts: ArmtMo
         segmentSize: armt.segmentSize,
         segmentOverflow: armt.segmentOverflow,
         openSegmentLimit: armt.openSegmentLimit,
-        kvTypes: [typeName(context.kvCacheKeyType), typeName(context.kvCacheValueType)]
+        kvTypes: [typeName(context.kvCacheKeyType), typeName(context.kvCacheValueType)],
+        stateType: armt.stateType
     };
 }
 
@@ -54,7 +57,8 @@ const contextOptions = [
     ["`armt.segmentSize`", "segmentSize"],
     ["`armt.segmentOverflow`", "segmentOverflow"],
     ["`armt.openSegmentLimit`", "openSegmentLimit"],
-    ["K/V type", "kvTypes"]
+    ["K/V type", "kvTypes"],
+    ["`armt.stateType`", "stateType"]
 ] as const;
 
 function typeName(type: GgmlType | undefined): string {

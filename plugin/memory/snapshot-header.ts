@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import { ArmtError } from "../../src/util/errors.js";
 import { JsonFile } from "../../src/util/json-file.js";
 import { decodeUtf8, parseStrictJsonObject } from "../../src/util/strict-json.js";
-import { type ArmtSegmentOverflow, segmentOverflows } from "../options.js";
+import { type ArmtSegmentOverflow, type ArmtStateType, segmentOverflows, stateTypes } from "../options.js";
 import type { ArmtSnapshotFacts } from "./snapshot-facts.js";
 
 /** What a snapshot came from, so that the reading of it can go on. */
@@ -110,6 +110,9 @@ function readFacts(json: JsonFile): SnapshotHeader {
     if (!isOverflow(overflow)) throw json.error("segmentOverflow", overflow, segmentOverflows.join(" or "));
     const kvTypes = json.get("kvTypes");
     if (!Array.isArray(kvTypes) || kvTypes.length !== 2) throw json.error("kvTypes", kvTypes ?? null, "two types");
+    // files of version 0.1 have none
+    const stateType = json.string("stateType") ?? "f32";
+    if (!isStateType(stateType)) throw json.error("stateType", stateType, stateTypes.join(", "));
     const source = json.object("source");
     return {
         fingerprint: text("fingerprint"),
@@ -117,6 +120,7 @@ function readFacts(json: JsonFile): SnapshotHeader {
         segmentOverflow: overflow,
         openSegmentLimit: count("openSegmentLimit"),
         kvTypes: [String(kvTypes[0]), String(kvTypes[1])],
+        stateType,
         tokensRead: count("tokensRead"),
         openTokens: count("openTokens"),
         segmentsClosed: count("segmentsClosed"),
@@ -142,6 +146,10 @@ function readSource(json: JsonFile): ArmtSnapshotSource {
 
 function isOverflow(text: string): text is ArmtSegmentOverflow {
     return (segmentOverflows as readonly string[]).includes(text);
+}
+
+function isStateType(text: string): text is ArmtStateType {
+    return (stateTypes as readonly string[]).includes(text);
 }
 
 /** Of the fixed part, without the checksum itself, and the facts. */

@@ -136,6 +136,8 @@ function configs(shape: ResolvedShape, headSize: number): { base: BaseConfig; ar
             gating: false,
             wrapPositions: false,
             memoryAttendsToText: true,
+            sink: false,
+            slidingWindow: false,
             memoryTokens: shape.memTokens,
             memoryKeySize: shape.dMem
         }

@@ -9,8 +9,10 @@ import { packageVersion } from "./version.js";
 const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = {
     demo: () => import("./commands/demo.js"),
     convert: () => import("./commands/convert.js"),
+    attach: () => import("./commands/attach.js"),
     quantize: () => import("./commands/quantize.js"),
     inspect: () => import("./commands/inspect.js"),
+    verify: () => import("./commands/verify.js"),
     run: () => import("./commands/run.js"),
     serve: () => import("./commands/serve.js"),
     read: () => import("./commands/read.js"),

@@ -4,9 +4,10 @@ import type {
     ArmtSchedule,
     ArmtSegmentOverflow,
     ArmtSnapshotOrigin,
+    ArmtStateType,
     LlamaContextOptions
 } from "../../plugin/index.js";
-import { schedules, segmentOverflows } from "../../plugin/options.js";
+import { schedules, segmentOverflows, stateTypes } from "../../plugin/options.js";
 import { addGpuOption, type GpuChoice } from "./gpu.js";
 import { checkNumber } from "./numbers.js";
 
@@ -24,6 +25,7 @@ export interface ModelOptions {
     segmentOverflow?: ArmtSegmentOverflow;
     openSegmentLimit?: number;
     maxCells?: number;
+    stateType?: ArmtStateType;
     batchSize?: number;
     kvType: KvType;
     threads?: number;
@@ -59,6 +61,10 @@ export function addModelOptions(
             choices: Object.keys(kvTypes) as KvType[],
             default: defaultKvType,
             describe: "Number type of the open segment's K/V cache"
+        })
+        .option("state-type", {
+            choices: stateTypes,
+            describe: "Number type that the memory is kept in [default: f32]"
         });
 }
 
@@ -108,10 +114,10 @@ export function contextOptions(
     like?: ArmtSnapshotOrigin
 ): LlamaContextOptions & { armt?: ArmtContextOptions } {
     const { schedule, maxCells } = options;
-    const { segmentSize, segmentOverflow, openSegmentLimit } = like ?? options;
+    const { segmentSize, segmentOverflow, openSegmentLimit, stateType } = like ?? options;
     // the limit is an option of growing segments alone
     const limit = like?.segmentOverflow === "close" ? undefined : openSegmentLimit;
-    const armt = { schedule, segmentSize, segmentOverflow, openSegmentLimit: limit, maxCells };
+    const armt = { schedule, segmentSize, segmentOverflow, openSegmentLimit: limit, maxCells, stateType };
     const asksForArmt = Object.values(armt).some((value) => value !== undefined);
     const kvType = kvTypes[options.kvType];
     const [keys, values] = like === undefined ? [kvType, kvType] : (like.kvTypes as [typeof kvType, typeof kvType]);

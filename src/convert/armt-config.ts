@@ -19,18 +19,27 @@ export type ArmtConfig = {
     wrapPositions: boolean;
     /** Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did. */
     memoryAttendsToText: boolean | undefined;
+    /** Whether a learned row stands before each segment's text. `undefined`: where the checkpoint has its tensor. */
+    sink: boolean | undefined;
+    /** Whether attention goes back into the text of the segment before, with a window of a segment's length. */
+    slidingWindow: boolean;
     /** `undefined` where the file doesn't say; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
 };
 
 /** Options that override the file's. */
-export type ArmtFlags = Partial<Omit<ArmtConfig, "memoryTokens" | "memoryKeySize">>;
+export type ArmtFlags = Partial<ArmtConfig>;
+
+/** What the weights or another file say, where neither the options nor the file do. */
+export type ArmtHints = Partial<ArmtConfig>;
 
 export const MAX_SEGMENT_SIZE = 2 ** 20;
 
 /** Keys that say nothing about the computation. */
 const ignoredKeys = new Set([
+    "freeze_mem",
+    "freeze_base_model",
     "layers_attr",
     "model_type",
     "architectures",
@@ -49,45 +58,61 @@ const knownKeys = new Set([
     "gating",
     "num_mem_tokens",
     "d_mem",
-    "wrap_pos"
+    "wrap_pos",
+    "use_sink",
+    "sliding_window"
 ]);
+
+/** Numbers of adaptive computation, which mean nothing where it is off. */
+const adaptiveKeys = new Set(["max_hop", "act_type", "act_format", "noisy_halting", "constant_depth", "time_penalty"]);
+/** Numbers of a LoRA run that the adapter's own tensors and config tell. */
+const loraKeys = /^(?:use_lora|lora_(?:attn_)?(?:dim|alpha|dropout|r))$/;
 
 /** Variants of the authors' newer code, by their keys. */
 const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
-    { pattern: /sink/, what: "a sink row before the segment" },
-    { pattern: /sliding|attend_to_previous/, what: "a sliding window over the previous segment" },
-    { pattern: /^act_|_act$|max_hop|ponder/, what: "adaptive computation" },
-    { pattern: /lora|adapter/, what: "a LoRA adapter" }
+    { pattern: /attend_to_previous/, what: "reading the previous segment's text again in each segment" },
+    { pattern: /^act_|_act$|ponder/, what: "adaptive computation" },
+    { pattern: /^wrap_layers$/, what: "layers without memory" },
+    { pattern: /adapter/, what: "an adapter" }
 ];
 
 /**
- * Puts the file and the flags together; flags win. The authors' defaults stand for what neither gives, except where
+ * Puts the file and the flags together; flags win. Hints and then the authors' defaults stand for what neither gives, except where
  * published checkpoints differ (`normalize_keys`, segment size): those must be told.
+ * @param isClassConfig the file is a transformers config, which has other keys as well
  * @throws {ArmtError} that names the key or the flag
  */
-export function parseArmtConfig(json: JsonFile | undefined, flags: ArmtFlags): ArmtConfig {
-    if (json !== undefined) checkKeys(json);
-    const segmentSize = flags.segmentSize ?? json?.integer("segment_size", { min: 1, max: MAX_SEGMENT_SIZE });
+export function parseArmtConfig(
+    json: JsonFile | undefined,
+    flags: ArmtFlags,
+    hints: ArmtHints = {},
+    isClassConfig = false
+): ArmtConfig {
+    if (json !== undefined) checkKeys(json, isClassConfig);
+    const segmentSize =
+        flags.segmentSize ?? json?.integer("segment_size", { min: 1, max: MAX_SEGMENT_SIZE }) ?? hints.segmentSize;
     if (segmentSize === undefined) throw missing("segment_size", "--segment-size");
     if (!Number.isInteger(segmentSize) || segmentSize < 1 || segmentSize > MAX_SEGMENT_SIZE)
         throw new ArmtError(`--segment-size is ${segmentSize}, expected an integer from 1 to ${MAX_SEGMENT_SIZE}`);
-    const normalizeKeys = flags.normalizeKeys ?? json?.boolean("normalize_keys");
+    const normalizeKeys = flags.normalizeKeys ?? json?.boolean("normalize_keys") ?? hints.normalizeKeys;
     if (normalizeKeys === undefined) throw missing("normalize_keys", "--normalize-keys or --no-normalize-keys");
-    const headCount = flags.headCount ?? json?.integer("n_heads", { min: 1 }) ?? 1;
+    const headCount = flags.headCount ?? json?.integer("n_heads", { min: 1 }) ?? hints.headCount ?? 1;
     if (!Number.isInteger(headCount) || headCount < 1)
         throw new ArmtError(`--n-heads is ${headCount}, expected a positive integer`);
     return {
         segmentSize,
-        segmentAlignment: flags.segmentAlignment ?? parseAlignment(json) ?? "left",
+        segmentAlignment: flags.segmentAlignment ?? parseAlignment(json) ?? hints.segmentAlignment ?? "left",
         headCount,
         normalizeKeys,
-        useDenom: flags.useDenom ?? json?.boolean("use_denom") ?? true,
-        correction: flags.correction ?? json?.boolean("correction") ?? true,
-        gating: flags.gating ?? json?.boolean("gating") ?? false,
-        memoryAttendsToText: flags.memoryAttendsToText,
-        wrapPositions: flags.wrapPositions ?? json?.boolean("wrap_pos") ?? false,
-        memoryTokens: json?.integer("num_mem_tokens", { min: 1 }),
-        memoryKeySize: json?.integer("d_mem", { min: 1 })
+        useDenom: flags.useDenom ?? json?.boolean("use_denom") ?? hints.useDenom ?? true,
+        correction: flags.correction ?? json?.boolean("correction") ?? hints.correction ?? true,
+        gating: flags.gating ?? json?.boolean("gating") ?? hints.gating ?? false,
+        memoryAttendsToText: flags.memoryAttendsToText ?? hints.memoryAttendsToText,
+        sink: flags.sink ?? json?.boolean("use_sink") ?? hints.sink,
+        slidingWindow: flags.slidingWindow ?? json?.boolean("sliding_window") ?? hints.slidingWindow ?? false,
+        wrapPositions: flags.wrapPositions ?? json?.boolean("wrap_pos") ?? hints.wrapPositions ?? false,
+        memoryTokens: flags.memoryTokens ?? json?.integer("num_mem_tokens", { min: 1 }),
+        memoryKeySize: flags.memoryKeySize ?? json?.integer("d_mem", { min: 1 })
     };
 }
 
@@ -99,23 +124,29 @@ function parseAlignment(json: JsonFile | undefined): SegmentAlignment | undefine
     return known;
 }
 
-function checkKeys(json: JsonFile): void {
+function checkKeys(json: JsonFile, isClassConfig: boolean): void {
     for (const [key, value] of json.values) {
-        if (knownKeys.has(key) || !isSet(value)) continue;
+        if (knownKeys.has(key) || adaptiveKeys.has(key) || loraKeys.test(key) || !isSet(value)) continue;
         const refused = refusedKeys.find(({ pattern }) => pattern.test(key));
         if (refused !== undefined)
-            throw new ArmtError(`${quote(json.path)}: \`${key}\` asks for ${refused.what}: not supported`);
+            throw new ArmtError(
+                `${quote(json.path)}: \`${key}\` asks for ${refused.what}: not supported; convert a checkpoint that was trained without it`
+            );
+        if (isClassConfig) continue;
         throw new ArmtError(
             `${quote(json.path)}: unknown key ${quote(key)}; remove it if it doesn't change what the model computes`
         );
     }
 }
 
-/** Whether an option is in use: off, absent and empty values ask for nothing. */
+/** Whether an option is in use: off, absent and empty values ask for nothing, and neither does a list of layers that names all. */
 function isSet(value: unknown): boolean {
+    if (Array.isArray(value)) return !value.every((entry) => entry === true);
     return value !== null && value !== false && value !== 0 && value !== "";
 }
 
 function missing(key: string, flag: string): ArmtError {
-    return new ArmtError(`armt_config.json has no \`${key}\` and nothing in the weights tells it; give ${flag}`);
+    return new ArmtError(
+        `nothing says \`${key}\`: armt_config.json has none, and nothing in the weights tells it; give ${flag}`
+    );
 }

@@ -1,5 +1,6 @@
 import type { Dtype, TensorInfo } from "../safetensors/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
+import { adapterRole, LoraConfig, type LoraUpdate } from "./lora.js";
 import { canonicalName } from "./names.js";
 import { closeAll, openWeightFiles, type TensorFile } from "./shards.js";
 
@@ -8,7 +9,18 @@ export type SourceTensor = TensorInfo & {
     /** Its name in the file. */
     name: string;
     file: TensorFile;
+    /** What an adapter adds to it. */
+    lora?: LoraUpdate<SourceTensor>;
 };
+
+export type CheckpointOptions = {
+    /** Default: nothing is known, so that a checkpoint with an adapter is refused. */
+    lora?: LoraConfig;
+    /** Whether a weight is `[inputs, outputs]`, by its canonical name. Default: none is. */
+    isTurned?: (canonical: string) => boolean;
+};
+
+type Factors = { a?: SourceTensor; b?: SourceTensor; adapter: string; embedding: boolean };
 
 /** Bytes compared at once. */
 const COMPARE_BYTES = 4 * 2 ** 20;
@@ -20,29 +32,47 @@ export class Checkpoint {
         private readonly files: readonly TensorFile[]
     ) {}
 
-    /** @throws {ArmtError} that names the file or tensor at fault */
-    public static async open(folder: string): Promise<Checkpoint> {
-        const files = await openWeightFiles(folder);
+    /**
+     * @param location the folder, or one of its files that holds the weights
+     * @throws {ArmtError} that names the file or tensor at fault
+     */
+    public static async open(location: string, options: CheckpointOptions = {}): Promise<Checkpoint> {
+        const files = await openWeightFiles(location);
         try {
             const tensors = new Map<string, SourceTensor>();
+            const factors = new Map<string, Factors>();
             for (const file of files) {
                 for (const [name, info] of file.tensors) {
-                    const canonical = canonicalName(name);
-                    if (canonical === undefined) continue;
+                    const role = adapterRole(name);
+                    const canonical = role === undefined ? undefined : canonicalName(role.name, name);
+                    if (role === undefined || canonical === undefined) continue;
                     const tensor = { ...info, name, file };
-                    const other = tensors.get(canonical);
-                    if (other === undefined) tensors.set(canonical, tensor);
-                    else if (!(await sameContents(other, tensor)))
+                    if (role.role === "weight") {
+                        tensors.set(canonical, await onlyOne(tensors.get(canonical), tensor));
+                        continue;
+                    }
+                    const { adapter, embedding } = role;
+                    const pair: Factors = factors.get(canonical) ?? { adapter, embedding };
+                    factors.set(canonical, pair);
+                    if (pair.adapter !== adapter)
                         throw new ArmtError(
-                            `${quote(other.name)} and ${quote(name)} are names of one tensor, but their contents differ`
+                            `tensor ${quote(name)} is of the adapter ${quote(adapter)}, and there is another, ${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
                         );
+                    const part = role.role === "A" ? "a" : "b";
+                    pair[part] = await onlyOne(pair[part], tensor);
                 }
             }
+            for (const [canonical, pair] of factors) addLora(tensors, canonical, pair, options);
             return new Checkpoint(tensors, files);
         } catch (error) {
             await closeAll(files);
             throw error;
         }
+    }
+
+    /** Weights that an adapter adds to. */
+    public get loraCount(): number {
+        return [...this.tensors.values()].filter(({ lora }) => lora !== undefined).length;
     }
 
     /** The one 16-bit float type of all matrices, if there is one. */
@@ -59,8 +89,49 @@ export class Checkpoint {
     }
 }
 
+/** One tensor under two names must be one. */
+async function onlyOne(other: SourceTensor | undefined, tensor: SourceTensor): Promise<SourceTensor> {
+    if (other === undefined) return tensor;
+    if (await sameContents(other, tensor)) return other;
+    throw new ArmtError(
+        `${quote(other.name)} and ${quote(tensor.name)} are names of one tensor, but their contents differ`
+    );
+}
+
+/** Gives a weight its update. */
+function addLora(
+    tensors: Map<string, SourceTensor>,
+    canonical: string,
+    { a, b, embedding }: Factors,
+    { lora = new LoraConfig(undefined), isTurned }: CheckpointOptions
+): void {
+    const name = (a ?? b)!.name;
+    if (a === undefined || b === undefined)
+        throw new ArmtError(`tensor ${quote(name)} has no lora_${a === undefined ? "A" : "B"} beside it`);
+    const weight = tensors.get(canonical);
+    if (weight === undefined)
+        throw new ArmtError(
+            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is no model; merge it into its base in PyTorch`
+        );
+    const turned = embedding || isTurned?.(canonical) === true;
+    const [rank = 0, inputs = 0] = a.shape;
+    const outputs = b.shape[0] ?? 0;
+    const expected = turned ? [inputs, outputs] : [outputs, inputs];
+    if (rank < 1 || a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== rank)
+        throw new ArmtError(
+            `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have no product`
+        );
+    if (weight.shape.join() !== expected.join())
+        throw new ArmtError(
+            `tensor ${quote(weight.name)} is [${weight.shape.join(", ")}], its LoRA update [${expected.join(", ")}]`
+        );
+    tensors.set(canonical, { ...weight, lora: { a, b, rank, scale: lora.scaleOf(weight.name, rank), turned } });
+}
+
 /** Whether two tensors hold the same bytes; those on one storage need no look. */
 export async function sameContents(a: SourceTensor, b: SourceTensor): Promise<boolean> {
+    // of two weights that share their storage, an adapter changes one
+    if ((a.lora === undefined) !== (b.lora === undefined)) return false;
     if (a.dtype !== b.dtype || a.shape.join() !== b.shape.join()) return false;
     if (a.file === b.file && a.offset === b.offset) return true;
     for (let start = 0; start < a.byteLength; start += COMPARE_BYTES) {

@@ -1,16 +1,16 @@
-import path from "node:path";
 import { FINGERPRINT_KEY } from "../gguf/fingerprint.js";
 import { type GgufWriteValue, writeGguf } from "../gguf/writer.js";
 import { AtomicFile } from "../util/atomic-file.js";
-import { ArmtError, quote } from "../util/errors.js";
-import { type JsonFile, readJsonFile } from "../util/json-file.js";
-import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "./armt-config.js";
-import { type BaseConfig, parseBaseConfig } from "./base-config.js";
-import { Checkpoint, sameContents } from "./checkpoint.js";
-import { families } from "./families.js";
+import { quote } from "../util/errors.js";
+import type { ArmtConfig, ArmtFlags } from "./armt-config.js";
+import type { BaseConfig } from "./base-config.js";
+import type { Checkpoint } from "./checkpoint.js";
+import type { CheckpointConfigs } from "./configs.js";
 import type { TargetType } from "./float-encode.js";
 import { LayoutPlan, type PlannedTensor } from "./layout.js";
+import type { LoraFlags } from "./lora.js";
 import { modelKeys } from "./metadata.js";
+import { openCheckpoint } from "./open-checkpoint.js";
 import { streamTensor } from "./stream.js";
 import { copyTokenizer } from "./tokenizer/from-gguf.js";
 import { readTokenizer } from "./tokenizer/tokenizer.js";
@@ -23,14 +23,21 @@ export const outTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } a
 export type OutType = keyof typeof outTypes;
 
 export type ConvertOptions = {
-    /** Folder with `config.json`, the weights and, where they exist, `armt_config.json` and the tokenizer's files. */
+    /**
+     * Folder with `config.json`, the weights and, where they exist, `armt_config.json`, `adapter_config.json` and the tokenizer's files; or its file of
+     * weights, where several could be meant.
+     */
     checkpoint: string;
+    /** The base model's `config.json`, or the folder with it and the tokenizer's files. Default: the checkpoint's own. */
+    base?: string;
     /** The GGUF file to write. */
     output: string;
     /** Type of the large matrices. Default: `bf16` for a checkpoint whose matrices are bfloat16, so that nothing is lost, else `f16`. */
     outType?: OutType;
     /** What `armt_config.json` lacks or what is to override it. */
     flags?: ArmtFlags;
+    /** What `adapter_config.json` lacks or what is to override it. */
+    lora?: LoraFlags;
     /** A GGUF file to take the tokenizer from. Default: the folder's `tokenizer.json`. */
     vocabFrom?: string;
     /** `false` leaves the tokenizer out: the model works with token ids. Default: `true`. */
@@ -44,6 +51,8 @@ export type ConvertOptions = {
     /** Bytes of the checkpoint's weights converted so far, and all of them. */
     onProgress?: (done: number, total: number) => void;
     onWarning?: (message: string) => void;
+    /** What was done that nobody asked for by name: adapters that were merged. */
+    onNote?: (message: string) => void;
     signal?: AbortSignal;
 };
 
@@ -53,23 +62,23 @@ export type ConvertOptions = {
  * @throws {ArmtError} that names the file, key, option or tensor at fault; then there is no output
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<void> {
-    const { checkpoint: folder, output, overwrite = false } = options;
+    const { output, overwrite = false } = options;
     // An output that can't be written should not become known after minutes.
     await (await AtomicFile.create(output, { overwrite })).abort();
-    const configPath = path.join(folder, "config.json");
-    const config = await readJsonFile(configPath);
-    if (config === undefined) throw new ArmtError(`no ${quote(configPath)}; copy the base model's there`);
-    const base = parseBaseConfig(config);
-    const armt = parseArmtConfig(await readJsonFile(path.join(folder, "armt_config.json")), options.flags ?? {});
     const warnings: string[] = [];
     const onWarning = (message: string) => warnings.push(message);
-    const tokenizer = await tokenizerKeys({ ...options, onWarning }, config, base);
-    const checkpoint = await Checkpoint.open(folder);
+    const { configs, base, armt, weights } = await openCheckpoint({ ...options, onWarning });
     try {
-        await checkTie(checkpoint, base);
-        await write(checkpoint, base, armt, tokenizer, options);
+        const { loraCount } = weights;
+        const tokenizer = await tokenizerKeys({ ...options, onWarning }, configs, base);
+        await write(weights, base, armt, tokenizer, options);
+        if (loraCount > 0) options.onNote?.(`merged the LoRA updates of ${loraCount} weights`);
+        else if (configs.adapter !== undefined)
+            onWarning(`${quote(configs.adapter.path)} is there, but no weight has a LoRA update: taken as merged`);
+        else if (options.lora?.alpha !== undefined)
+            onWarning("an alpha is given (--lora-alpha), but no weight has a LoRA update");
     } finally {
-        await checkpoint.close();
+        await weights.close();
     }
     // of an output that there is; a failure is told alone
     for (const warning of warnings) options.onWarning?.(warning);
@@ -98,30 +107,21 @@ async function write(
 }
 
 async function tokenizerKeys(
-    { checkpoint, vocabFrom, tokenizer = true, pre, onWarning }: ConvertOptions,
-    config: JsonFile,
-    base: BaseConfig
+    { vocabFrom, tokenizer = true, pre, onWarning }: ConvertOptions,
+    { base: config, folder, tokenizerFolders }: CheckpointConfigs,
+    { vocabSize }: BaseConfig
 ): Promise<ReadonlyMap<string, GgufWriteValue>> {
-    if (vocabFrom !== undefined) return copyTokenizer(vocabFrom, base.vocabSize);
-    const keys = tokenizer ? await readTokenizer(checkpoint, config, base.vocabSize, pre) : undefined;
-    if (keys !== undefined) return keys;
-    if (tokenizer)
+    if (vocabFrom !== undefined) return copyTokenizer(vocabFrom, vocabSize);
+    if (tokenizer) {
+        for (const place of tokenizerFolders) {
+            const keys = await readTokenizer(place, config, vocabSize, pre);
+            if (keys !== undefined) return keys;
+        }
         onWarning?.(
-            `no tokenizer.json in ${quote(checkpoint)}: the model will work with token ids only (--vocab-from adds one)`
+            `no tokenizer.json in ${quote(folder)}: the model will work with token ids only (--vocab-from adds one)`
         );
+    }
     return new Map([["tokenizer.ggml.model", { type: "STRING", value: "no_vocab" }]]);
-}
-
-/** Where config.json ties the output to the embedding, a second matrix in the file must be the same. */
-async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings }: BaseConfig): Promise<void> {
-    const { names } = families[architecture];
-    const embedding = tensors.get(`${names.embedding}.weight`);
-    const output = tensors.get(`${names.output}.weight`);
-    if (tiedEmbeddings !== true || embedding === undefined || output === undefined) return;
-    if (!(await sameContents(embedding, output)))
-        throw new ArmtError(
-            `${quote(output.name)} differs from ${quote(embedding.name)}, but config.json has \`tie_word_embeddings\`: true`
-        );
 }
 
 function sourceBytes({ contents }: PlannedTensor): number {

@@ -27,6 +27,21 @@ export function decodeFloats(bytes: Buffer, dtype: FloatDtype): Float32Array {
     }
 }
 
+/** Bytes of a block of q8_0: a float16 scale and 32 signed integers. */
+const q8Bytes = 34;
+
+/** Elements of ggml's q8_0 as float32: each the product of its block's scale and its integer. */
+export function decodeQ8_0(bytes: Buffer): Float32Array {
+    const blocks = bytes.byteLength / q8Bytes;
+    const values = new Float32Array(32 * blocks);
+    const scales = Buffer.alloc(2 * blocks);
+    for (let block = 0; block < blocks; block++) bytes.copy(scales, 2 * block, q8Bytes * block, q8Bytes * block + 2);
+    const scale = decodeFloats(scales, "F16");
+    for (let i = 0; i < values.length; i++)
+        values[i] = scale[i >> 5]! * bytes.readInt8(q8Bytes * (i >> 5) + 2 + (i & 31));
+    return values;
+}
+
 function widen(source: Uint16Array): Float32Array {
     const bits = new Uint32Array(source.length);
     for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;

@@ -28,7 +28,12 @@ export type PlannedTensor<Source extends PlanSource = SourceTensor> = {
 };
 
 /** Sizes that only the tensors' shapes give. */
-export type MemorySizes = { memoryTokens: number; memoryKeySize: number };
+export type MemorySizes = {
+    memoryTokens: number;
+    memoryKeySize: number;
+    /** Learned rows before a segment's text: 0 or 1. */
+    sinkCount: number;
+};
 
 /** Modules whose rows follow one another in one tensor. */
 type Rows = readonly (readonly [module: string, rows: number])[];
@@ -89,16 +94,44 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             throw new ArmtError(
                 `d_mem is ${memoryKeySize}, which leaves one number for each of ${headCount} heads: not supported`
             );
-        return { memoryTokens, memoryKeySize };
+        return { memoryTokens, memoryKeySize, sinkCount: this.hasSink() ? 1 : 0 };
+    }
+
+    /** The tensor tells; what is said must agree. */
+    private hasSink(): boolean {
+        const tensor = this.sources.get("sink");
+        const { sink = tensor !== undefined, wrapPositions, memoryAttendsToText } = this.armt;
+        if (sink && tensor === undefined)
+            throw new ArmtError('`use_sink` is true, but the checkpoint has no tensor "sink" under any of its names');
+        if (!sink && tensor !== undefined)
+            throw new ArmtError(`\`use_sink\` is false, but the checkpoint has the tensor ${quote(tensor.name)}`);
+        if (sink && (wrapPositions || memoryAttendsToText === false))
+            throw new ArmtError(
+                "a sink row with `wrap_pos`, or with memory tokens that don't see the text, is not defined: not supported"
+            );
+        return sink;
+    }
+
+    /** Rows that a row at the end of a segment can attend to. */
+    private get mostRows(): number {
+        const { segmentSize, slidingWindow } = this.armt;
+        return this.sizes.sinkCount + (slidingWindow ? 2 : 1) * segmentSize + this.sizes.memoryTokens;
     }
 
     /** A window that a whole segment fits into changes nothing; a shorter one is another computation. */
     private checkWindow(): void {
         const { slidingWindow } = this.base;
-        const rows = this.armt.segmentSize + this.sizes.memoryTokens;
+        const rows = this.mostRows;
+        if (
+            this.armt.slidingWindow &&
+            (this.base.positionCount !== undefined || this.armt.memoryAttendsToText === false)
+        )
+            throw new ArmtError(
+                "`sliding_window` is defined for base models with RoPE whose memory tokens see the text: not supported"
+            );
         if (slidingWindow !== undefined && slidingWindow < rows)
             throw new ArmtError(
-                `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment has ${rows} with its memory tokens: not supported`
+                `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment has ${rows} with its memory tokens${this.armt.slidingWindow ? " and the segment before" : ""}: not supported`
             );
     }
 
@@ -109,7 +142,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         if (rows === undefined || rows < 1) throw new ArmtError(`tensor ${quote(name)} has no rows`);
         if (expected !== undefined && rows !== expected)
             throw new ArmtError(
-                `tensor ${quote(name)} is [${shape.join(", ")}], expected ${expected} rows (armt_config.json: \`${key}\`)`
+                `tensor ${quote(name)} is [${shape.join(", ")}], expected ${expected} rows (\`${key}\`)`
             );
         return rows;
     }
@@ -120,7 +153,9 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         const { tied, embedding } = this.resolveTie();
         this.add("token_embd.weight", "out", [hiddenSize, vocabSize], [this.take(embedding, [vocabSize, hiddenSize])]);
         const memory = [this.sizes.memoryTokens, hiddenSize];
-        this.add("memory_embd.weight", "memory", memory.toReversed(), [this.take("memory", memory)]);
+        const learned = [this.take("memory", memory)];
+        if (this.sizes.sinkCount > 0) learned.push(this.take("sink", [1, hiddenSize]));
+        this.add("memory_embd.weight", "memory", [hiddenSize, this.sizes.memoryTokens + this.sizes.sinkCount], learned);
         const norm = { ...this.take(`${outputNorm}.weight`, [hiddenSize]), change: this.normChange };
         this.add("output_norm.weight", "full", [hiddenSize], [norm]);
         if (this.family.norm === "layer")
@@ -149,7 +184,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
     /** The table has a row for each position, and with `wrap_pos` the memory tokens' after them. */
     private planPositions(): void {
         const { hiddenSize, positionCount } = this.base;
-        const { segmentSize, wrapPositions } = this.armt;
+        const { wrapPositions } = this.armt;
         const { memoryTokens } = this.sizes;
         if (positionCount === undefined) {
             if (wrapPositions)
@@ -160,9 +195,9 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         }
         const { positions } = this.family.names;
         const count = positionCount + (wrapPositions ? memoryTokens : 0);
-        if (segmentSize + memoryTokens > count)
+        if (this.mostRows > count)
             throw new ArmtError(
-                `the base model has ${count} positions, and a segment has ${segmentSize + memoryTokens} rows with its memory tokens: not supported`
+                `the base model has ${count} positions, and a segment has ${this.mostRows} rows with its memory tokens: not supported`
             );
         const table = this.take(`${positions}.weight`, [count, hiddenSize]);
         this.add("position_embd.weight", "memory", [hiddenSize, count], [table]);

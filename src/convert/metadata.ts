@@ -5,8 +5,10 @@ import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
 import type { MemorySizes } from "./layout.js";
 
-/** Version of docs/model-file.md that the converter writes. */
+/** Version of docs/model-file.md that the converter writes: the least that knows the file's keys. */
 const FORMAT_VERSION = 1;
+/** The first that knows the sink and attention that goes back. */
+const SEGMENT_VARIANTS_VERSION = 2;
 /** ARMT has no bound of its own; this one keeps llama.cpp's 32-bit positions safe. Unit: tokens. */
 const CONTEXT_LENGTH = 2 ** 30;
 /** ν of the key feature map (arXiv 2407.04841); all published checkpoints have 3. */
@@ -36,7 +38,8 @@ export function modelKeys(
     uint32("general.file_type", fileTypes[type]);
     if (type === "Q8_0") uint32("general.quantization_version", QUANTIZATION_VERSION);
 
-    uint32("armt.format_version", FORMAT_VERSION);
+    const hasVariants = sizes.sinkCount > 0 || armt.slidingWindow;
+    uint32("armt.format_version", hasVariants ? SEGMENT_VARIANTS_VERSION : FORMAT_VERSION);
     string("armt.base_architecture", base.architecture);
     uint32("armt.vocab_size", base.vocabSize);
     uint32("armt.context_length", CONTEXT_LENGTH);
@@ -76,6 +79,8 @@ export function modelKeys(
 
     uint32("armt.segment_size", armt.segmentSize);
     string("armt.segment_alignment", armt.segmentAlignment);
+    if (sizes.sinkCount > 0) uint32("armt.sink_count", sizes.sinkCount);
+    if (armt.slidingWindow) bool("armt.attention.previous_segment", true);
     uint32("armt.memory.token_count", sizes.memoryTokens);
     uint32("armt.memory.key_length", sizes.memoryKeySize);
     uint32("armt.memory.dpfp_order", DPFP_ORDER);

@@ -1,8 +1,8 @@
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { openSafetensors, type ReadRange, type TensorInfo } from "../safetensors/reader.js";
 import { openTorch } from "../torch/reader.js";
-import { ArmtError, quote } from "../util/errors.js";
+import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 import { readJsonFile } from "../util/json-file.js";
 
 /** An open file of tensors, of either format. */
@@ -13,30 +13,103 @@ export type TensorFile = {
     close(): Promise<void>;
 };
 
-type WeightFormat = { single: string; index: string; open: (path: string) => Promise<TensorFile> };
+type WeightFormat = {
+    single: string;
+    index: string;
+    /** Ends of names, the usual one first. */
+    ends: readonly string[];
+    open: (path: string) => Promise<TensorFile>;
+};
 
 /** Where the weights may be, in the order of preference. */
 const formats: readonly WeightFormat[] = [
-    { single: "model.safetensors", index: "model.safetensors.index.json", open: openSafetensors },
-    { single: "pytorch_model.bin", index: "pytorch_model.bin.index.json", open: openTorch }
+    {
+        single: "model.safetensors",
+        index: "model.safetensors.index.json",
+        ends: [".safetensors"],
+        open: openSafetensors
+    },
+    {
+        single: "pytorch_model.bin",
+        index: "pytorch_model.bin.index.json",
+        ends: [".bin", ".pt", ".pth", ".ckpt"],
+        open: openTorch
+    }
 ];
 
 /** Shards of a checkpoint. Real ones have below 200. */
 const MAX_SHARDS = 10_000;
 
+/** What trainers leave beside the weights: optimizers, schedules, random states, arguments, adapters' own files. */
+const trainingState =
+    /^(?:optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args|trainer|adapter_model|custom_checkpoint)|_optim_states|^golden\./;
+const weightEnds = /\.(?:safetensors|bin|pt|pth|ckpt)$/;
+
 /**
- * Opens all weight files of a checkpoint folder: safetensors or torch, one file or the shards of an index.
- * @throws {ArmtError} when there are none, one is damaged, or an index and its shards disagree
+ * Opens all weight files of a checkpoint: in a folder `model.safetensors`, `pytorch_model.bin`, the shards of either's index, or else the one
+ * file that may hold weights.
+ * @param location the folder, or the file with the weights or the index
+ * @throws {ArmtError} when there are none or several to choose from, one is damaged, or an index and its shards disagree
  */
-export async function openWeightFiles(folder: string): Promise<TensorFile[]> {
+export async function openWeightFiles(location: string): Promise<TensorFile[]> {
+    if (await isFile(location)) return openNamed(location);
+    const folder = location;
     for (const { single, index, open } of formats) {
         const singlePath = path.join(folder, single);
-        if (await exists(singlePath)) return [await open(singlePath)];
+        if (await exists(singlePath)) {
+            await refuseAdapter(folder, singlePath);
+            return [await open(singlePath)];
+        }
         const indexPath = path.join(folder, index);
         if (await exists(indexPath)) return openShards(folder, indexPath, open);
     }
+    const names = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+        throw new ArmtError(`cannot read ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });
+    });
+    const others = names
+        .filter((entry) => entry.isFile() && weightEnds.test(entry.name) && !trainingState.test(entry.name))
+        .map(({ name }) => name);
+    const [only, ...more] = others.sort();
+    if (only !== undefined && more.length === 0) return openNamed(path.join(folder, only));
+    if (only !== undefined)
+        throw new ArmtError(
+            `${quote(folder)} has several files that may be the model's weights (${listed(others)}): name one in the place of the folder`
+        );
     const wanted = formats.flatMap(({ single, index }) => [single, index]).join(", ");
-    throw new ArmtError(`no weights in ${quote(folder)} (${wanted})`);
+    const below: string[] = [];
+    for (const entry of names)
+        if (entry.isDirectory() && (await hasWeights(path.join(folder, entry.name)))) below.push(entry.name);
+    const hint = below.length === 0 ? "" : `; its folders ${listed(below.sort())} have some: name one of them`;
+    throw new ArmtError(`no weights in ${quote(folder)} (${wanted})${hint}`);
+}
+
+function listed(names: readonly string[]): string {
+    return `${names.slice(0, 4).map(quote).join(", ")}${names.length > 4 ? ", …" : ""}`;
+}
+
+async function hasWeights(folder: string): Promise<boolean> {
+    for (const { single, index } of formats)
+        for (const name of [single, index]) if (await exists(path.join(folder, name))) return true;
+    return false;
+}
+
+/** PEFT's own files hold an adapter alone; whether the weights beside it have it in them, nothing tells. */
+async function refuseAdapter(folder: string, weights: string): Promise<void> {
+    for (const name of ["adapter_model.safetensors", "adapter_model.bin"])
+        if (await exists(path.join(folder, name)))
+            throw new ArmtError(
+                `${quote(folder)} holds an adapter of its own, ${quote(name)}: merge it in PyTorch (model.merge_and_unload()) and save the state dict; where ${quote(path.basename(weights))} has it in it, name that file in the place of the folder`
+            );
+}
+
+async function openNamed(file: string): Promise<TensorFile[]> {
+    for (const { open, ends } of formats) {
+        if (file.endsWith(`${ends[0]}.index.json`)) return openShards(path.dirname(file), file, open);
+        if (ends.some((end) => file.endsWith(end))) return [await open(file)];
+    }
+    throw new ArmtError(
+        `${quote(file)} is no file of weights by its name (${formats.flatMap(({ ends }) => ends).join(", ")})`
+    );
 }
 
 async function openShards(folder: string, indexPath: string, open: WeightFormat["open"]): Promise<TensorFile[]> {
@@ -89,6 +162,10 @@ function isPlainName(name: string): boolean {
 
 export async function closeAll(files: readonly TensorFile[]): Promise<void> {
     await Promise.all(files.map((file) => file.close()));
+}
+
+export async function isFile(file: string): Promise<boolean> {
+    return (await stat(file).catch(() => undefined))?.isFile() === true;
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -1,9 +1,11 @@
 import { dtypeSizes } from "../safetensors/dtypes.js";
 import type { TensorInfo } from "../safetensors/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
+import type { SourceTensor } from "./checkpoint.js";
 import { decodeFloats, findNonFinite, isFloatDtype } from "./float-decode.js";
 import { encodeFloats, type TargetType } from "./float-encode.js";
 import type { Change, PlannedTensor, SourcePart } from "./layout.js";
+import { addUpdate } from "./lora.js";
 
 /** Elements converted at once: a multiple of every block size, and with its copies some 20 MB. */
 const CHUNK_ELEMENTS = 2 ** 20;
@@ -22,6 +24,7 @@ export async function* streamTensor(planned: PlannedTensor, options: StreamOptio
         return;
     }
     const pieces = listPieces(contents);
+    const factors = new FactorReader();
     let next = readPiece(pieces[0]);
     for (let i = 0; i < pieces.length; i++) {
         const bytes = await next;
@@ -29,7 +32,7 @@ export async function* streamTensor(planned: PlannedTensor, options: StreamOptio
         next = readPiece(pieces[i + 1]);
         // Should converting this piece fail, nobody waits for the next one: its own failure must not end the process.
         next.catch(() => {});
-        yield convertPiece(pieces[i]!, bytes!, type);
+        yield convertPiece(pieces[i]!, bytes!, type, await factors.of(pieces[i]!.tensor));
         options.onBytes?.(bytes!.byteLength);
     }
 }
@@ -53,10 +56,50 @@ async function readPiece(piece: Piece | undefined): Promise<Buffer | undefined> 
     return tensor.file.read(tensor.name, { start, end });
 }
 
-function convertPiece({ tensor, change, start }: Piece, bytes: Buffer, type: TargetType): Uint8Array {
-    const { name, dtype } = tensor;
+/** An adapter's factors of one weight: A and B. */
+type Factors = { a: Float32Array; b: Float32Array };
+
+/** Reads the factors of the weight whose pieces are converted, once. */
+class FactorReader {
+    private tensor: SourceTensor | undefined;
+    private factors: Factors | undefined;
+
+    async of(tensor: SourceTensor): Promise<Factors | undefined> {
+        const { lora } = tensor;
+        if (lora === undefined) return undefined;
+        if (this.tensor !== tensor) {
+            this.factors = { a: await readWhole(lora.a), b: await readWhole(lora.b) };
+            this.tensor = tensor;
+        }
+        return this.factors;
+    }
+}
+
+async function readWhole({ name, dtype, file }: SourceTensor): Promise<Float32Array> {
     if (!isFloatDtype(dtype)) throw new ArmtError(`tensor ${quote(name)} is ${dtype}, expected a float type`);
-    const values = decodeFloats(bytes, dtype);
+    const values = decodeFloats(await file.read(name), dtype);
+    const bad = findNonFinite(values);
+    if (bad >= 0) throw new ArmtError(`tensor ${quote(name)} holds ${values[bad]} at element ${bad}`);
+    return values;
+}
+
+function convertPiece(
+    { tensor, change, start }: Piece,
+    bytes: Buffer,
+    type: TargetType,
+    factors: Factors | undefined
+): Uint8Array {
+    const { name, dtype, lora, shape } = tensor;
+    if (!isFloatDtype(dtype)) throw new ArmtError(`tensor ${quote(name)} is ${dtype}, expected a float type`);
+    let values = decodeFloats(bytes, dtype);
+    if (lora !== undefined && factors !== undefined)
+        values = addUpdate(
+            values,
+            { first: start / dtypeSizes[dtype], columns: shape.at(-1)! },
+            lora,
+            factors.a,
+            factors.b
+        );
     const bad = findNonFinite(values);
     if (bad >= 0)
         throw new ArmtError(`tensor ${quote(name)} holds ${values[bad]} at element ${start / dtypeSizes[dtype] + bad}`);

@@ -32,6 +32,10 @@ export type ArmtModelFacts = {
     parallelResidual: boolean;
     /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
     slidingWindow: number | undefined;
+    /** Attention goes back into the text of the segment before. */
+    seesPreviousSegment: boolean;
+    /** Learned rows before each segment's text: 0 or 1. */
+    sinkCount: number;
     /** Factor of text tokens' embeddings. */
     embeddingScale: number;
     /** Factor of q·k. */
@@ -75,7 +79,7 @@ export type ArmtModelFacts = {
     };
 };
 
-const SUPPORTED_FORMAT_VERSION = 1;
+const SUPPORTED_FORMAT_VERSIONS = [1, 2];
 const MAX_LAYERS = 9999;
 /** Families that the engine computes. */
 export const baseArchitectures = [
@@ -154,9 +158,11 @@ export function readArmtKeys(file: GgufFile): ArmtModelFacts {
     const architecture = keys.required("general.architecture", "STRING");
     if (architecture !== "armt") throw new ArmtError(`it is a ${quote(architecture)} model, not an ARMT model`);
     const version = keys.required("armt.format_version", "UINT32");
-    if (version !== SUPPORTED_FORMAT_VERSION)
-        throw invalid("armt.format_version", version, String(SUPPORTED_FORMAT_VERSION));
+    if (!SUPPORTED_FORMAT_VERSIONS.includes(version))
+        throw invalid("armt.format_version", version, SUPPORTED_FORMAT_VERSIONS.join(" or "));
     const facts = readFacts(keys);
+    if (version === 1 && (facts.sinkCount > 0 || facts.seesPreviousSegment))
+        throw invalid("armt.format_version", version, "2, with a sink or attention to the previous segment");
     keys.refuseOthers("armt.");
     checkFacts(facts);
     return facts;
@@ -190,6 +196,8 @@ function readFacts(keys: KeyReader): ArmtModelFacts {
         slidingWindow: keys.has("armt.attention.sliding_window")
             ? keys.count("armt.attention.sliding_window")
             : undefined,
+        seesPreviousSegment: keys.optional("armt.attention.previous_segment", "BOOL") ?? false,
+        sinkCount: keys.has("armt.sink_count") ? keys.count("armt.sink_count", 1) : 0,
         positions: keys.has("armt.position_count") ? readTable(keys) : readRope(keys, headSize),
         segmentSize: keys.count("armt.segment_size"),
         segmentAlignment: readAlignment(keys),
@@ -262,11 +270,27 @@ function checkFacts(facts: ArmtModelFacts): void {
         throw invalid("armt.attention.head_count_kv", headCountKv, `a divisor of ${headCount} heads`);
     if (headSize % 2 !== 0) throw invalid("armt.attention.key_length", headSize, "an even number");
     const rows = facts.positions.type === "learned" ? facts.positions.count : facts.slidingWindow;
-    if (rows !== undefined && facts.segmentSize + memory.tokenCount > rows)
+    const { sinkCount, seesPreviousSegment } = facts;
+    const others = memory.tokenCount + sinkCount;
+    const parts = seesPreviousSegment ? 2 : 1;
+    if (rows !== undefined && parts * facts.segmentSize + others > rows)
         throw invalid(
             "armt.segment_size",
             facts.segmentSize,
-            `${rows - memory.tokenCount} at most: with ${memory.tokenCount} memory tokens the base model takes ${rows} rows`
+            `${Math.floor((rows - others) / parts)} at most: with ${memory.tokenCount} memory tokens the base model takes ${rows} rows`
+        );
+    const splits = !memory.attendsToText || (facts.positions.type === "learned" && facts.positions.wrapped);
+    if (sinkCount > 0 && splits)
+        throw invalid(
+            "armt.sink_count",
+            sinkCount,
+            "none where positions wrap or memory rows don't attend to the text"
+        );
+    if (seesPreviousSegment && (splits || facts.positions.type === "learned"))
+        throw invalid(
+            "armt.attention.previous_segment",
+            "true",
+            "false but for RoPE and memory rows that attend to the text"
         );
     if (memory.dpfpOrder !== 3) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, "3");
     if (memory.keyLength % memory.headCount !== 0 || embeddingLength % memory.headCount !== 0)

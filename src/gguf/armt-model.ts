@@ -109,7 +109,7 @@ function withoutOnes(shape: readonly number[]): string {
 }
 
 function singleTensors(facts: ArmtModelFacts): Map<string, Requirement> {
-    const { embeddingLength, vocabSize, positions, memory } = facts;
+    const { embeddingLength, vocabSize, positions, memory, sinkCount } = facts;
     const ofPositions: [string, Requirement] =
         positions.type === "learned"
             ? ["position_embd.weight", { shape: [embeddingLength, positions.count], precision: "memory" }]
@@ -117,7 +117,7 @@ function singleTensors(facts: ArmtModelFacts): Map<string, Requirement> {
     return new Map<string, Requirement>([
         ofPositions,
         ["token_embd.weight", { shape: [embeddingLength, vocabSize], precision: "out" }],
-        ["memory_embd.weight", { shape: [embeddingLength, memory.tokenCount], precision: "memory" }],
+        ["memory_embd.weight", { shape: [embeddingLength, memory.tokenCount + sinkCount], precision: "memory" }],
         ["output_norm.weight", { shape: [embeddingLength], precision: "full" }],
         ["output_norm.bias", { shape: [embeddingLength], precision: "full", optional: true }],
         ["output.weight", { shape: [embeddingLength, vocabSize], precision: "out", optional: true }]

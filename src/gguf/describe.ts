@@ -108,6 +108,10 @@ function armtRows(facts: ArmtModelFacts): [string, string][] {
             `${facts.segmentSize} tokens + ${memory.tokenCount} memory tokens, aligned ${facts.segmentAlignment}`
         ],
         ["memory", `keys of ${memory.keyLength}, ${memory.headCount} head(s), ${memoryBytes(facts)} bytes a sequence`],
+        ...(facts.sinkCount > 0 ? ([["sink", "a learned row before each segment's text"]] as [string, string][]) : []),
+        ...(facts.seesPreviousSegment
+            ? ([["attention", "goes back into the text of the segment before"]] as [string, string][])
+            : []),
         ["normalized keys", yesNo(memory.normalizeKeys)],
         ["normalizer z", yesNo(memory.useDenom)],
         ["correction", yesNo(memory.correction)],

@@ -4,6 +4,11 @@ import type { GgmlType } from "../gguf/types.js";
 export const mixtures = ["q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"] as const;
 export type Mixture = (typeof mixtures)[number];
 
+/** What `armt quantize` makes besides: 16 bits for each weight. */
+export const wideTypes = ["f16", "bf16"] as const;
+export type WideType = (typeof wideTypes)[number];
+export type QuantizeTarget = Mixture | WideType;
+
 /** Types for the memory's projections. */
 export const memoryTypes = ["f16", "bf16", "f32", "q8_0", "q6_k", "q5_k", "q4_k", "q4_0"] as const;
 export type MemoryType = (typeof memoryTypes)[number];
@@ -11,8 +16,16 @@ export type MemoryType = (typeof memoryTypes)[number];
 /** Types that tensors of a quantized file have. */
 export type QuantizedType = Extract<GgmlType, "Q8_0" | "Q6_K" | "Q5_K" | "Q4_K" | "Q4_0" | "Q5_0" | "Q5_1">;
 
-/** llama.cpp's `llama_ftype` of each mixture. */
-export const fileTypes: Readonly<Record<Mixture, number>> = { q8_0: 7, q6_k: 18, q5_k_m: 17, q4_k_m: 15, q4_0: 2 };
+/** llama.cpp's `llama_ftype` of each. */
+export const fileTypes: Readonly<Record<QuantizeTarget, number>> = {
+    f16: 1,
+    bf16: 32,
+    q8_0: 7,
+    q6_k: 18,
+    q5_k_m: 17,
+    q4_k_m: 15,
+    q4_0: 2
+};
 
 const mostTensors: Readonly<Record<Mixture, QuantizedType>> = {
     q8_0: "Q8_0",
@@ -57,4 +70,8 @@ function wantedType(mixture: Mixture, kind: string, layer: number, layerCount: n
 function needsMoreBits(layer: number, layerCount: number): boolean {
     const eighth = Math.floor(layerCount / 8);
     return layer < eighth || layer >= Math.floor((7 * layerCount) / 8) || (layer - eighth) % 3 === 2;
+}
+
+export function isWideType(target: QuantizeTarget): target is WideType {
+    return wideTypes.some((type) => type === target);
 }

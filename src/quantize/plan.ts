@@ -1,7 +1,7 @@
 import type { GgufFile } from "../gguf/reader.js";
 import type { GgmlType, GgufTensorInfo } from "../gguf/types.js";
 import { ArmtError, quote } from "../util/errors.js";
-import { fitting, type MemoryType, type Mixture, type QuantizedType, typeOf } from "./mixtures.js";
+import { fitting, isWideType, type MemoryType, type QuantizedType, type QuantizeTarget, typeOf } from "./mixtures.js";
 
 /** A tensor of the file to write: rows of one tensor of the file that is read. */
 export interface PlannedTensor {
@@ -22,11 +22,23 @@ const memoryProjections: ReadonlySet<string> = new Set(["memory_q", "memory_k", 
 /** Matrices that keep their type whatever the mixture. */
 const kept: ReadonlySet<string> = new Set(["memory_b", "memory_embd", "position_embd"]);
 
+export interface PlanOptions {
+    target: QuantizeTarget;
+    /** Type of the memory's projections. */
+    memory: MemoryType;
+    /** Take q8_0 weights for what they stand for. */
+    requantize: boolean;
+}
+
 /**
  * Plans every tensor of the quantized file. Layers of a stack that get different types become stacks of their own, which the engine batches apart.
  * @throws {ArmtError} for a file that is quantized already
  */
-export function planTensors(file: GgufFile, layerCount: number, mixture: Mixture, memory: MemoryType): PlannedTensor[] {
+export function planTensors(
+    file: GgufFile,
+    layerCount: number,
+    { target: wanted, memory, requantize }: PlanOptions
+): PlannedTensor[] {
     const tied = !file.tensors.has("output.weight");
     return [...file.tensors].flatMap(([name, tensor]) => {
         const [, first = "0", kind = name.replace(/\.weight$/, "")] = stackName.exec(name) ?? [];
@@ -35,9 +47,10 @@ export function planTensors(file: GgufFile, layerCount: number, mixture: Mixture
         const rowLength = tensor.shape[0]!;
         const target = (layer: number): GgmlType => {
             if (!isMatrix(name, tensor) || kept.has(kind)) return tensor.type.name;
-            checkSource(file, name, tensor);
+            checkSource(file, name, tensor, requantize);
             if (memoryProjections.has(kind)) return memoryTypeOf(memory, rowLength);
-            return wholeBlocks(typeOf(mixture, kind, { layer, layerCount, tied, rowLength }), rowLength, tensor);
+            if (isWideType(wanted)) return wanted.toUpperCase() as GgmlType;
+            return wholeBlocks(typeOf(wanted, kind, { layer, layerCount, tied, rowLength }), rowLength, tensor);
         };
         if (!isStack || !isMatrix(name, tensor)) {
             const rows = tensor.shape.slice(1).reduce((product, n) => product * n, 1);
@@ -59,11 +72,13 @@ function isMatrix(name: string, { shape }: GgufTensorInfo): boolean {
     return name.endsWith(".weight") && !/norm\.weight$|^rope_freqs\./.test(name) && shape.length >= 2;
 }
 
-function checkSource(file: GgufFile, name: string, { type }: GgufTensorInfo): void {
-    if (type.name !== "F32" && type.name !== "F16" && type.name !== "BF16")
-        throw new ArmtError(
-            `${quote(file.path)} is quantized already: tensor ${quote(name)} is ${type.name}; start from a file with f16, bf16 or f32 weights`
-        );
+function checkSource(file: GgufFile, name: string, { type }: GgufTensorInfo, requantize: boolean): void {
+    if (type.name === "F32" || type.name === "F16" || type.name === "BF16") return;
+    if (type.name === "Q8_0" && requantize) return;
+    const remedy = type.name === "Q8_0" ? ", or round twice with --requantize" : "";
+    throw new ArmtError(
+        `${quote(file.path)} is quantized already: tensor ${quote(name)} is ${type.name}; start from a file with f16, bf16 or f32 weights${remedy}`
+    );
 }
 
 function memoryTypeOf(memory: MemoryType, rowLength: number): GgmlType {

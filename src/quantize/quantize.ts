@@ -1,5 +1,5 @@
 import { loadAnyEngine } from "../../plugin/engine.js";
-import { decodeFloats, type FloatDtype, findNonFinite } from "../convert/float-decode.js";
+import { decodeFloats, decodeQ8_0, type FloatDtype, findNonFinite } from "../convert/float-decode.js";
 import { encodeFloats } from "../convert/float-encode.js";
 import { validateArmtFile } from "../gguf/armt-model.js";
 import { FINGERPRINT_KEY, verifyFingerprint } from "../gguf/fingerprint.js";
@@ -7,11 +7,12 @@ import { type GgufFile, openGguf } from "../gguf/reader.js";
 import { ggmlType } from "../gguf/types.js";
 import { type GgufWriteValue, writeGguf } from "../gguf/writer.js";
 import { ArmtError, quote } from "../util/errors.js";
-import { fileTypes, type MemoryType, type Mixture } from "./mixtures.js";
+import { fileTypes, isWideType, type MemoryType, type QuantizeTarget } from "./mixtures.js";
 import { type PlannedTensor, planTensors } from "./plan.js";
 
 /** ggml's version of the quantized formats. */
 const quantizationVersion = 2;
+const quantizationVersionKey = "general.quantization_version";
 /** Elements quantized at once. */
 const chunkElements = 2 ** 20;
 
@@ -20,9 +21,11 @@ export interface QuantizeOptions {
     input: string;
     /** File to write. */
     output: string;
-    mixture: Mixture;
-    /** Type of the memory's projections. Default: `"q8_0"`. */
+    mixture: QuantizeTarget;
+    /** Type of the memory's projections. Default: that of all weights where that has 16 bits, else `"q8_0"`. */
     memoryType?: MemoryType;
+    /** Take an input with q8_0 weights too, whose rounding the output has then as well. Default: `false`. */
+    requantize?: boolean;
     /** Replace an existing output. Default: `false`. */
     overwrite?: boolean;
     /** Bytes of the input done so far, and all of them. */
@@ -35,13 +38,14 @@ export interface QuantizeOptions {
  * @throws {ArmtError} that names the file or tensor at fault; then there is no output
  */
 export async function quantizeModel(options: QuantizeOptions): Promise<void> {
-    const { input, output, mixture, memoryType = "q8_0", overwrite = false } = options;
+    const { input, output, mixture, requantize = false, overwrite = false } = options;
+    const memory = options.memoryType ?? (isWideType(mixture) ? mixture : "q8_0");
     const file = await openGguf(input);
     try {
         const { blockCount } = validateArmtFile(file);
         // else damage would get a fingerprint of its own
         await verifyFingerprint(input);
-        const plan = planTensors(file, blockCount, mixture, memoryType);
+        const plan = planTensors(file, blockCount, { target: mixture, memory, requantize });
         let done = 0;
         const onBytes = (count: number) => {
             done += count;
@@ -58,10 +62,10 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
     }
 }
 
-async function metadataOf(file: GgufFile, mixture: Mixture): Promise<Map<string, GgufWriteValue>> {
+async function metadataOf(file: GgufFile, mixture: QuantizeTarget): Promise<Map<string, GgufWriteValue>> {
     const metadata = new Map<string, GgufWriteValue>();
     for (const [key, value] of file.metadata) {
-        if (key === FINGERPRINT_KEY) continue;
+        if (key === FINGERPRINT_KEY || key === quantizationVersionKey) continue;
         if (value.type !== "ARRAY") metadata.set(key, value);
         else {
             const { elementType, count } = value;
@@ -69,7 +73,7 @@ async function metadataOf(file: GgufFile, mixture: Mixture): Promise<Map<string,
         }
     }
     metadata.set("general.file_type", { type: "UINT32", value: fileTypes[mixture] });
-    metadata.set("general.quantization_version", { type: "UINT32", value: quantizationVersion });
+    if (!isWideType(mixture)) metadata.set(quantizationVersionKey, { type: "UINT32", value: quantizationVersion });
     return metadata;
 }
 
@@ -87,7 +91,9 @@ async function* stream(
         signal?.throwIfAborted();
         const end = Math.min(row + step, firstRow + rows);
         const bytes = await file.readTensor(source, row * rowBytes, end * rowBytes);
-        yield from.name === type ? bytes : await encode(source, bytes, from.name as FloatDtype, type, rowLength);
+        yield from.name === type
+            ? bytes
+            : await encode(source, bytes, from.name as FloatDtype | "Q8_0", type, rowLength);
         onBytes(bytes.byteLength);
     }
 }
@@ -95,11 +101,11 @@ async function* stream(
 async function encode(
     name: string,
     bytes: Buffer,
-    from: FloatDtype,
+    from: FloatDtype | "Q8_0",
     type: PlannedTensor["type"],
     rowLength: number
 ): Promise<Uint8Array> {
-    const values = decodeFloats(bytes, from);
+    const values = from === "Q8_0" ? decodeQ8_0(bytes) : decodeFloats(bytes, from);
     if (findNonFinite(values) >= 0) throw new ArmtError(`tensor ${quote(name)} holds values that are not finite`);
     if (type === "F32" || type === "F16" || type === "BF16") {
         const encoded = encodeFloats(values, type);

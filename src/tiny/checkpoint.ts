@@ -122,6 +122,8 @@ function armtConfig(config: TinyConfig): object {
         correction: config.correction,
         segment_alignment: config.alignment,
         wrap_pos: config.wrapPositions,
+        ...(config.sink ? { use_sink: true } : {}),
+        ...(config.slidingWindow ? { sliding_window: true } : {}),
         normalize_keys: config.normalizeKeys,
         n_heads: config.nHeads,
         use_denom: config.useDenom,

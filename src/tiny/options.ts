@@ -21,6 +21,10 @@ export type TinyOptions = {
     config?: Readonly<Record<string, unknown>>;
     /** GPT-2: memory tokens take the last rows of the position table. Default: `false`. */
     wrapPositions?: boolean;
+    /** A learned row before each segment's text. Default: `false`. */
+    sink?: boolean;
+    /** Attention goes back into the segment before. Default: `false`. */
+    slidingWindow?: boolean;
     /** L. Default: 4. */
     layers?: number;
     /** D. Default: 64. */
@@ -90,6 +94,8 @@ export function resolveTinyOptions(options: TinyOptions): TinyConfig {
         family: "llama",
         config: {},
         wrapPositions: false,
+        sink: false,
+        slidingWindow: false,
         layers: 4,
         kvHeads: heads % 2 === 0 && keys.kvHeads !== undefined ? 2 : heads,
         headDim: hidden / heads,

@@ -32,6 +32,7 @@ export function listTensors(config: TinyConfig): TinyTensor[] {
         : draw(config, embeddingName, [vocab, hidden], EMBEDDING_DEVIATION);
     return [
         draw(config, "memory_cell.memory", [memTokens, hidden], EMBEDDING_DEVIATION),
+        ...(config.sink ? [draw(config, "memory_cell.sink", [1, hidden], EMBEDDING_DEVIATION)] : []),
         ...(tied && names === "short" ? [] : [embedding]),
         ...(family.names.positions === undefined
             ? []

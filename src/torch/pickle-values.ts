@@ -16,6 +16,11 @@ export abstract class PickleObject {
     abstract readonly kind: string;
 }
 
+/** What stands for an object that no weight needs: numbers of numpy, a run's arguments. Nothing of it is kept. */
+export class PickleOpaque extends PickleObject {
+    override readonly kind = "opaque";
+}
+
 /** What a pickle can build: plain values and containers, and what the reader makes of allowed names. */
 export type PickleValue =
     | null

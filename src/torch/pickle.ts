@@ -1,12 +1,14 @@
 import { ArmtError, quote } from "../util/errors.js";
 import { PickleInput } from "./pickle-input.js";
-import { PickleGlobal, PickleTuple, type PickleValue } from "./pickle-values.js";
+import { PickleGlobal, PickleOpaque, PickleTuple, type PickleValue } from "./pickle-values.js";
 
 export type PickleHandlers = {
     /** Names that may be referred to, as "module name". */
     globals: ReadonlySet<string>;
     /** Calls an allowed name. */
     call: (name: string, args: readonly PickleValue[]) => PickleValue;
+    /** Names, as "module name", whose objects come out as `PickleOpaque`, whatever is done with them. Default: none. */
+    opaque?: ReadonlySet<string>;
     /** Resolves a persistent id. */
     load: (id: PickleValue) => PickleValue;
 };
@@ -19,7 +21,6 @@ const refusedNames: Record<number, string> = {
     80: "PERSID",
     105: "INST",
     111: "OBJ",
-    129: "NEWOBJ",
     130: "EXT1",
     131: "EXT2",
     132: "EXT4",
@@ -123,6 +124,8 @@ class Machine {
                 return this.global(...(this.popMany(2) as [PickleValue, PickleValue]));
             case 0x52: // REDUCE
                 return this.call(...(this.popMany(2) as [PickleValue, PickleValue]));
+            case 0x81: // NEWOBJ
+                return this.newObject(this.popMany(2)[0]!);
             case 0x51: // BINPERSID
                 return this.handlers.load(this.pop());
             case 0x68: // BINGET
@@ -189,7 +192,7 @@ class Machine {
 
     private global(module: PickleValue, name: PickleValue): PickleGlobal {
         if (typeof module !== "string" || typeof name !== "string") throw this.input.error("a name that is no text");
-        if (!this.handlers.globals.has(`${module} ${name}`))
+        if (!this.handlers.globals.has(`${module} ${name}`) && !this.isOpaque(`${module} ${name}`))
             throw new ArmtError(
                 `its pickle refers to ${quote(`${module}.${name}`)}, which no plain checkpoint needs; refused, nothing was run`
             );
@@ -198,11 +201,24 @@ class Machine {
 
     private call(callee: PickleValue, args: PickleValue): PickleValue {
         if (!(callee instanceof PickleGlobal) || !(args instanceof PickleTuple)) throw this.input.error("bad call");
+        if (this.isOpaque(callee.name)) return new PickleOpaque();
         return this.handlers.call(callee.name, args.items);
+    }
+
+    private isOpaque(name: string): boolean {
+        return this.handlers.opaque?.has(name) === true;
+    }
+
+    /** An object made without a call of its own is one that nobody looks at, or it is refused. */
+    private newObject(callee: PickleValue): PickleValue {
+        if (!(callee instanceof PickleGlobal) || !this.isOpaque(callee.name))
+            throw this.input.error("refused opcode NEWOBJ");
+        return new PickleOpaque();
     }
 
     /** Attributes of a dictionary (`_metadata` of a state dict) are dropped; other objects have none. */
     private build(state: PickleValue): void {
+        if (this.top() instanceof PickleOpaque) return;
         if (!(this.top() instanceof Map) || !(state instanceof Map))
             throw this.input.error("refused BUILD of an object");
     }

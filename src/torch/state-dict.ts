@@ -62,18 +62,51 @@ const allowedGlobals = new Set([
 ]);
 
 /**
- * Reads a state dict from torch's pickle without running anything.
+ * Kinds of objects that trainers put beside the weights: numbers of numpy (a best score), the run's arguments, devices, types. They come to nothing:
+ * what a name stands for in Python is neither loaded nor called.
+ */
+const opaqueGlobals = new Set([
+    "numpy dtype",
+    "numpy ndarray",
+    ...["numpy.core.multiarray", "numpy._core.multiarray"].flatMap((module) => [
+        `${module} scalar`,
+        `${module} _reconstruct`
+    ]),
+    "_codecs encode",
+    "argparse Namespace",
+    "pathlib PosixPath",
+    "torch device",
+    ...["float32", "float16", "bfloat16", "float64", "int64"].map((type) => `torch ${type}`)
+]);
+
+/** Keys of a trainer's file that hold the model's state dict, in the order of preference. */
+const modelKeys = ["model_state_dict", "state_dict", "module", "model"];
+
+/**
+ * Reads a state dict from torch's pickle without running anything: the dictionary itself, or the one that a trainer saved with its optimizer's.
  * @returns the tensors by name; entries that are no tensors (a step count, say) are left out
  */
 export function parseStateDict(pickle: Buffer): Map<string, TorchTensor> {
-    const top = unpickle(pickle, { globals: allowedGlobals, call, load });
+    const top = unpickle(pickle, { globals: allowedGlobals, opaque: opaqueGlobals, call, load });
     if (!(top instanceof Map)) throw new ArmtError("its pickle holds no dictionary of tensors");
+    const tensors = tensorsOf(top);
+    if (tensors.size > 0) return tensors;
+    for (const key of modelKeys) {
+        const inner = top.get(key);
+        const found = inner instanceof Map ? tensorsOf(inner) : undefined;
+        if (found !== undefined && found.size > 0) return found;
+    }
+    const keys = [...top.keys()].filter((key) => typeof key === "string");
+    throw new ArmtError(
+        `its pickle holds no tensors at its top level or under ${modelKeys.map((key) => `\`${key}\``).join(", ")} (its keys: ${keys.slice(0, 6).map(quote).join(", ") || "none"}); save the state dict itself`
+    );
+}
+
+function tensorsOf(dictionary: ReadonlyMap<PickleValue, PickleValue>): Map<string, TorchTensor> {
     const tensors = new Map<string, TorchTensor>();
-    for (const [name, value] of top) {
+    for (const [name, value] of dictionary) {
         if (typeof name === "string" && value instanceof TorchTensor) tensors.set(name, value);
     }
-    if (tensors.size === 0)
-        throw new ArmtError("its pickle holds no tensors at its top level (save the state dict itself)");
     return tensors;
 }
 

@@ -20,6 +20,8 @@ const facts: ArmtModelFacts = {
     gated: true,
     parallelResidual: false,
     slidingWindow: undefined,
+    seesPreviousSegment: false,
+    sinkCount: 0,
     embeddingScale: 1,
     attentionScale: 1 / Math.sqrt(2),
     positions: { type: "rope", dimensions: 2, freqBase: 10_000, linearFactor: 1, localFreqBase: undefined },

@@ -65,6 +65,37 @@ test("logits and memories are written in the authors' shapes", async (t) => {
     });
 });
 
+test("the memory's type is an option, and numbers of that type come out", async (t) => {
+    const { folder, file } = await tinyModel(t, { layers: 2, vocab: 96, tokenizer: false });
+    const tokens = writeIds(folder, textIds(37, 96));
+    for (const [type, bits] of [
+        ["f32", 0],
+        ["bf16", 16]
+    ] as const) {
+        const out = path.join(folder, `${type}.safetensors`);
+        const { code, stderr } = await runArmt(
+            `logits ${file} --tokens ${tokens} --out ${out} --memory --threads 1 --state-type ${type}`.split(" ")
+        );
+        t.is(code, 0, stderr);
+        const written = await openSafetensors(out);
+        const bytes = await written.read("W_mem.0");
+        await written.close();
+        const values = new Uint32Array(Uint8Array.from(bytes).buffer);
+        t.is(values.length, 2 * 3 * 16 * 64);
+        t.is(
+            values.every((value) => value % 2 ** bits === 0),
+            true
+        );
+        t.is(
+            values.some((value) => value % 2 ** 16 !== 0),
+            type === "f32"
+        );
+    }
+    const refused = await runArmt(["logits", file, "--tokens", tokens, "--out", "x", "--state-type", "q8_0"]);
+    t.is(refused.code, 2);
+    t.regex(refused.stderr, /state-type/);
+});
+
 test("memories with heads have a dimension for them", async (t) => {
     const { folder, file } = await tinyModel(t, { layers: 1, vocab: 96, tokenizer: false, nHeads: 2 });
     const out = path.join(folder, "out.safetensors");

@@ -115,8 +115,20 @@ test("segment size 0", refused, armt({ segment_size: 0 }), /`segment_size` is 0,
 test("fractional segment size", refused, armt({ segment_size: 1.5 }), /`segment_size` is 1\.5/);
 test("unknown alignment", refused, armt({ segment_alignment: "top" }), /`segment_alignment` is "top"/);
 test("learned positions", refused, armt({ wrap_pos: true }), /`wrap_pos` is true, but a llama base has no learned/);
-test("sink row", refused, armt({ use_sink: true }), /`use_sink` asks for a sink row/);
-test("sliding window", refused, armt({ sliding_window: true }), /`sliding_window` asks for a sliding window/);
+test("sink row without a tensor", refused, armt({ use_sink: true }), /`use_sink` is true, but .* no tensor "sink"/);
+test(
+    "sliding window of a number of tokens",
+    refused,
+    armt({ sliding_window: 512 }),
+    /`sliding_window` is 512, expected/
+);
+test("another kind of sink", refused, armt({ sink_tokens: 4 }), /unknown key "sink_tokens"/);
+test(
+    "text read again",
+    refused,
+    armt({ attend_to_previous_input: true }),
+    /`attend_to_previous_input` asks for reading the previous segment's text again/
+);
 test("adaptive computation", refused, armt({ act_on: true }), /`act_on` asks for adaptive computation/);
 test("unknown option", refused, armt({ twist: 3 }), /unknown key "twist"/);
 test("other count of memory tokens", refused, armt({ num_mem_tokens: 9 }), /memory" is \[8, 32\], expected 9 rows/);
@@ -159,12 +171,17 @@ test(
 );
 test("unknown tensor", refused, rename("1.W_mv.weight", "memory_cell.extra"), /unknown tensor "memory_cell\.extra"/);
 test(
-    "LoRA adapter",
+    "LoRA update of no known weight",
     refused,
     rename("1.W_mv.weight", "a.lora_A.default.weight"),
-    /"a\.lora_A\.default\.weight" belongs to a LoRA adapter/
+    /unknown tensor "a\.lora_A\.default\.weight"/
 );
-test("sink tensor", refused, rename("1.W_mv.weight", "memory_cell.sink"), /belongs to a sink row/);
+test(
+    "sink of a wrong shape",
+    refused,
+    rename("1.W_mv.weight", "memory_cell.sink"),
+    /"memory_cell\.sink" is \[32, 32\], expected \[1, 32\]/
+);
 test(
     "integer weights",
     refused,

@@ -209,6 +209,9 @@ function baseOptions({
         family,
         biases,
         wrapPositions: wrapPositions && family === "gpt2",
+        // not defined there
+        sink: shape.sink && !(wrapPositions && family === "gpt2"),
+        slidingWindow: shape.slidingWindow && family !== "gpt2",
         hidden: ownHeads ? shape.heads * shape.headDim : shape.hidden,
         kvHeads: ownHeads ? shape.heads : shape.kvHeads,
         dMem: ownHeads ? shape.heads * shape.headDim : shape.dMem,

@@ -120,7 +120,14 @@ const setTensor = (name: string, type: GgmlType, shape: number[]) => (model: Mod
 const setLocal = (layers: boolean[]) => setKey("armt.rope.local_layers", booleanArray(layers));
 
 test("other model", refused, setText("general.architecture", "llama"), /it is a "llama" model/);
-test("future format", refused, setCount("armt.format_version", 2), /"armt\.format_version" is 2, expected 1/);
+test("future format", refused, setCount("armt.format_version", 3), /"armt\.format_version" is 3, expected 1 or 2/);
+test(
+    "a sink in a file of format 1",
+    refused,
+    setCount("armt.sink_count", 1),
+    /format_version" is 1, expected 2, with a sink/
+);
+test("two sinks", refused, setCount("armt.sink_count", 2), /"armt\.sink_count" is 2/);
 test("unknown armt key", refused, setCount("armt.sink", 1), /unknown key "armt\.sink"/);
 test("segment size 0", refused, setCount("armt.segment_size", 0), /"armt\.segment_size" is 0/);
 test("key of another type", refused, setText("armt.segment_size", "8"), /is STRING, expected UINT32/);

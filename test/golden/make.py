@@ -1,14 +1,16 @@
 """Makes the golden folders beside this file: small random models of base families, whose layers transformers computes, in float64.
 
     pip install torch transformers safetensors
-    python test/golden/make.py
+    python test/golden/make.py [name ...]
 
 Each folder has config.json as transformers saves it, armt_config.json, the checkpoint (float16 numbers) under the names of the authors' code, and
 golden.safetensors with the outputs. The memory around the layers is written down here from the paper (arXiv 2407.04841); the layers,
-embeddings and masks are transformers' own.
+embeddings, positions and masks are transformers' own, but for the folders with a sink or a window: there the mask is written
+down here, and transformers counts the positions from the keys that are handed over from the segment before.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -61,6 +63,8 @@ families = {
         "model.layers",
     ),
 }
+# a row before the text; keys and values of the text of the segment before
+variants = {"sink": (True, False), "window": (False, True), "window_sink": (True, True)}
 
 
 def phi(x):
@@ -120,8 +124,20 @@ def randomize(model, less_one):
         p.copy_(p.half())
 
 
+def window_mask(n, sink, previous):
+    """Which keys the rows [sink, text, memory] of a segment of n tokens see, those of the segment before first; 0 where they do, else the least number."""
+    rows = sink + n + MEM
+    now = torch.ones(rows, rows).tril()
+    now[-MEM:] = 1
+    before = torch.zeros(rows, previous)
+    before[sink : sink + n] = torch.ones(n, previous).triu()
+    before[-MEM:] = 1
+    seen = torch.cat([before, now], 1).double()
+    return ((1 - seen) * torch.finfo(torch.float64).min)[None, None]
+
+
 @torch.no_grad()
-def make(name, config, path):
+def make(name, config, path, sink=False, window=False):
     torch.manual_seed(len(name))
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config).double().eval()
@@ -133,10 +149,22 @@ def make(name, config, path):
     memory = torch.randn(MEM, width, dtype=torch.float64).mul(0.5).half().double()
 
     ids = torch.randint(0, VOCAB, (TOKENS,))
+    first = torch.randn(1, width, dtype=torch.float64).mul(0.5).half().double() if sink else memory[:0]
     logits = []
+    kept = None
     for part in ids.split(SEGMENT):
-        rows = torch.cat([model.get_input_embeddings()(part), memory]).unsqueeze(0)
-        logits.append(model(inputs_embeds=rows, use_cache=False).logits[0, : len(part)])
+        n = len(part)
+        rows = torch.cat([first, model.get_input_embeddings()(part), memory]).unsqueeze(0)
+        if window:
+            cache = transformers.DynamicCache()
+            for i, (k, v) in enumerate(kept or []):
+                cache.update(k, v, i)
+            mask = window_mask(n, int(sink), 0 if kept is None else kept[0][0].shape[2])
+            out = model(inputs_embeds=rows, attention_mask=mask, past_key_values=cache, use_cache=True)
+            kept = [(layer.keys[:, :, -MEM - n : -MEM], layer.values[:, :, -MEM - n : -MEM]) for layer in cache.layers]
+        else:
+            out = model(inputs_embeds=rows, use_cache=False)
+        logits.append(out.logits[0, len(first) : len(first) + n])
 
     folder = Path(__file__).parent / name
     folder.mkdir(exist_ok=True)
@@ -144,6 +172,8 @@ def make(name, config, path):
     (folder / "config.json").write_text(config.to_json_string(use_diff=False))
     armt = dict(segment_size=SEGMENT, num_mem_tokens=MEM, d_mem=D_MEM, layers_attr=path, correction=True, segment_alignment="left")
     armt |= dict(wrap_pos=False, normalize_keys=True, n_heads=1, use_denom=True, gating=False)
+    armt |= dict(use_sink=True) if sink else {}
+    armt |= dict(sliding_window=True) if window else {}
     (folder / "armt_config.json").write_text(json.dumps(armt, indent=1) + "\n")
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     output = next(n for n, m in model.named_modules() if m is model.get_output_embeddings())
@@ -153,6 +183,8 @@ def make(name, config, path):
         for n, t in model.state_dict().items()
         if not (tied and n == f"{output}.weight")
     }
+    if sink:
+        weights["memory_cell.sink"] = first.half()
     save_file({"memory_cell.memory": memory.half(), **weights}, folder / "model.safetensors", {"format": "pt"})
     outputs = {"input_ids": ids.int(), "logits": torch.cat(logits).float()}
     for i, layer in enumerate(layers):
@@ -161,5 +193,11 @@ def make(name, config, path):
     print(name, "logits' deviation", torch.cat(logits).std().item())
 
 
+wanted = sys.argv[1:]
 for name, (config, path) in families.items():
-    make(name, config, path)
+    if not wanted or name in wanted:
+        make(name, config, path)
+for name, (sink, window) in variants.items():
+    if not wanted or name in wanted:
+        rope = {"rope_type": "default", "rope_theta": 500.0}
+        make(name, transformers.LlamaConfig(**llama_like, rope_parameters=rope), "model.layers", sink, window)

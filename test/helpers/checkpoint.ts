@@ -27,6 +27,10 @@ export type ReferenceModel = MemoryVariant &
         splitsMemory: boolean;
         /** [M, D] */
         memory: Float64Array;
+        /** [D]: a row before each segment's text. */
+        sink: Float64Array | undefined;
+        /** Attention goes back into the text of the segment before. */
+        slidingWindow: boolean;
         layers: ReferenceLayer[];
     };
 
@@ -62,6 +66,8 @@ export async function readCheckpoint(folder: string): Promise<ReferenceModel> {
         correction: armt.correction === true,
         gating: armt.gating === true,
         memory: get("memory").values,
+        sink: armt.use_sink === true ? get("sink").values : undefined,
+        slidingWindow: armt.sliding_window === true,
         layers: base.layers.map((layer, il) => ({
             ...layer,
             memoryQ: linear(`layers.${il}.W_mq`),

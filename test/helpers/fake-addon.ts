@@ -16,7 +16,7 @@ const noStats: NativeSequenceStats = {
 
 /** An engine that only keeps a record of what it is asked for; its answers are set by the test. */
 export class FakeAddon implements ArmtAddon {
-    readonly apiVersion = 3;
+    readonly apiVersion = 4;
     /** The calls that matter, in order. */
     readonly calls: unknown[][] = [];
     stats: NativeSequenceStats = noStats;
@@ -59,6 +59,7 @@ export class FakeAddon implements ArmtAddon {
             keyLength: 6,
             valueLength: 32,
             useDenom: true,
+            stateType: 0,
             memoryBytes: 792,
             totalBytes: 2000,
             graphs: 9,

@@ -21,7 +21,16 @@ export type Golden = {
 };
 
 /** Golden folders in test/golden, of random models whose layers transformers computed; see make.py there. */
-export const madeGoldenNames = ["gemma3_text", "gpt2", "gpt_neox", "phi3", "qwen3"] as const;
+export const madeGoldenNames = [
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "phi3",
+    "qwen3",
+    "sink",
+    "window",
+    "window_sink"
+] as const;
 
 export function readMadeGolden(name: (typeof madeGoldenNames)[number]): Promise<Golden> {
     return readGolden(path.join(repositoryRoot, "test", "golden", name));

@@ -35,6 +35,8 @@ export const tinyShapes = fc
         gating: fc.boolean(),
         nHeads: fc.constantFrom(1, 2),
         tied: fc.boolean(),
+        sink: fc.boolean(),
+        slidingWindow: fc.boolean(),
         seed: fc.nat()
     })
     .map((shape) => ({ hidden: 32, dMem: 32, vocab: 64, kvHeads: shape.heads > 1 ? shape.heads / 2 : 1, ...shape }));

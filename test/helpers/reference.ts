@@ -18,6 +18,8 @@ export class ReferenceSequence {
     /** Rows of the segment before it are hidden. */
     private firstVisible = 0;
     private caches: RowCache[] = [];
+    /** Of the text of the segment before, rotated as they were there. */
+    private previous: RowCache[] = [];
     private readonly frequencies: readonly Float64Array[];
 
     constructor(private readonly model: ReferenceModel) {
@@ -26,14 +28,22 @@ export class ReferenceSequence {
             rope ? ropeFrequencies(rope, model.rotaryDim) : new Float64Array()
         );
         this.clearCaches();
+        this.previous = model.layers.map(() => ({ keys: [], values: [] }));
+    }
+
+    /** Rows before the text. */
+    private get sinkCount(): number {
+        return this.model.sink === undefined ? 0 : 1;
     }
 
     /** Takes tokens into the open segment, however long it becomes. @returns logits [n, V] */
     public append(ids: readonly number[]): Float64Array {
         const { hidden, vocab, embedding, embeddingScale, norm, output } = this.model;
         const rows = ids.map((id) => embedding.slice(id * hidden, (id + 1) * hidden).map((x) => x * embeddingScale));
-        for (const [i, row] of rows.entries()) this.addPosition(row, this.openLength + i);
-        this.runLayers(rows);
+        for (const [i, row] of rows.entries()) this.addPosition(row, this.sinkCount + this.openLength + i);
+        const sink = this.model.sink?.slice();
+        if (sink !== undefined) this.addPosition(sink, 0);
+        this.runLayers(sink !== undefined && this.openLength === 0 ? [sink, ...rows] : rows);
         this.openLength += ids.length;
         const logits = new Float64Array(ids.length * vocab);
         for (const [i, row] of rows.entries()) logits.set(applyLinear(output, applyNorm(norm, row)), i * vocab);
@@ -43,12 +53,17 @@ export class ReferenceSequence {
     /** Runs the memory rows after the open segment, writes them, and opens the next segment. */
     public close(): void {
         const { hidden, memTokens, memory, positions } = this.model;
-        const first = positions?.wrapped === true ? positions.table.length / hidden - memTokens : this.openLength;
+        const textEnd = this.sinkCount + this.openLength;
+        const first = positions?.wrapped === true ? positions.table.length / hidden - memTokens : textEnd;
         const rows = Array.from({ length: memTokens }, (_, i) => memory.slice(i * hidden, (i + 1) * hidden));
         for (const [i, row] of rows.entries()) this.addPosition(row, first + i);
         const written: AssociativeMemory[] = [];
         if (this.model.splitsMemory) this.firstVisible = this.openLength;
-        this.runLayers(rows, (layer, il) => written.push(this.written(layer, il, rows)));
+        this.runLayers(rows, (layer, il) => written.push(this.written(layer, il, rows)), this.model.slidingWindow);
+        this.previous = this.caches.map(({ keys, values }) => ({
+            keys: keys.slice(this.sinkCount, textEnd),
+            values: values.slice(this.sinkCount, textEnd)
+        }));
         this.memories = written;
         this.segmentsClosed++;
         this.openLength = 0;
@@ -63,17 +78,43 @@ export class ReferenceSequence {
         addTo(row, positions.table.subarray(position * hidden, (position + 1) * hidden));
     }
 
-    /** Rows go through all layers in place. */
-    private runLayers(rows: Float64Array[], afterLayer?: (layer: ReferenceLayer, il: number) => void): void {
+    /** Rows go through all layers in place. `together`: they attend to one another, and to all of the segment before. */
+    private runLayers(
+        rows: Float64Array[],
+        afterLayer?: (layer: ReferenceLayer, il: number) => void,
+        together = false
+    ): void {
         for (const [il, layer] of this.model.layers.entries()) {
-            for (const row of rows) {
-                if (this.segmentsClosed > 0) this.read(layer, il, row);
+            const finish = (row: Float64Array, query: Float64Array, position: number) => {
                 const input = layer.parallel ? row.slice() : row;
-                this.attend(layer, il, row);
+                this.attend(layer, row, query, this.visible(il, position, together));
                 this.feedForward(layer, row, input);
+            };
+            const queries: Float64Array[] = [];
+            const first = this.caches[il]!.keys.length;
+            for (const [i, row] of rows.entries()) {
+                if (this.segmentsClosed > 0) this.read(layer, il, row);
+                queries.push(this.project(layer, il, row));
+                if (!together) finish(row, queries[i]!, first + i);
             }
+            if (together) for (const [i, row] of rows.entries()) finish(row, queries[i]!, first + i);
             afterLayer?.(layer, il);
         }
+    }
+
+    /** Keys and values that a row of the segment attends to. */
+    private visible(il: number, position: number, together: boolean): RowCache {
+        const { keys, values } = this.caches[il]!;
+        const [from, to] = together ? [0, keys.length] : [this.firstVisible, position + 1];
+        const own = { keys: keys.slice(from, to), values: values.slice(from, to) };
+        if (!this.model.slidingWindow || position < this.sinkCount) return own;
+        // a text row sees those that are no more than a segment behind it
+        const back = together ? 0 : position - this.sinkCount;
+        const before = this.previous[il]!;
+        return {
+            keys: [...before.keys.slice(back), ...own.keys],
+            values: [...before.values.slice(back), ...own.values]
+        };
     }
 
     private read(layer: ReferenceLayer, il: number, row: Float64Array): void {
@@ -90,24 +131,29 @@ export class ReferenceSequence {
         return write(this.memories[il]!, writes, this.segmentsClosed === 0, this.model);
     }
 
-    private attend(layer: ReferenceLayer, il: number, row: Float64Array): void {
-        const { heads, kvHeads, headDim, attentionScale } = this.model;
+    /** Puts a row's key and value into the cache. @returns its query */
+    private project(layer: ReferenceLayer, il: number, row: Float64Array): Float64Array {
+        const { headDim, slidingWindow } = this.model;
         const { keys, values } = this.caches[il]!;
         const x = applyNorm(layer.attentionNorm, row);
-        const position = keys.length;
+        // positions go on from the number of keys before, as transformers counts them
+        const position = keys.length + (slidingWindow ? this.previous[il]!.keys.length : 0);
         const query = normHeads(applyLinear(layer.q, x), layer.qNorm, headDim);
         const key = normHeads(applyLinear(layer.k, x), layer.kNorm, headDim);
         rotate(query, position, this.frequencies[il]!, headDim);
         rotate(key, position, this.frequencies[il]!, headDim);
         keys.push(key);
         values.push(applyLinear(layer.v, x));
+        return query;
+    }
 
+    private attend(layer: ReferenceLayer, row: Float64Array, query: Float64Array, { keys, values }: RowCache): void {
+        const { heads, kvHeads, headDim, attentionScale } = this.model;
         const mixed = new Float64Array(heads * headDim);
         for (let head = 0; head < heads; head++) {
             const q = head * headDim;
             const kv = Math.floor(head / (heads / kvHeads)) * headDim;
-            const scores = keys.map((k, j) => {
-                if (j < this.firstVisible) return -Infinity;
+            const scores = keys.map((k) => {
                 let sum = 0;
                 for (let i = 0; i < headDim; i++) sum += query[q + i]! * k[kv + i]!;
                 return sum * attentionScale;

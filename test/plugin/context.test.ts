@@ -64,7 +64,14 @@ const ids = (...values: number[]) => values as Token[];
 test("options reach the engine before the context is made, and are reset after it", async (t) => {
     const { model, addon } = await fakeModel(t);
     await model.createContext({ contextSize: 64, armt: { schedule: "diagonal", maxCells: 3 } });
-    const expected = { schedule: 2, segmentOverflow: 0, segmentSize: 0, openSegmentLimit: 0, maxCells: 3 };
+    const expected = {
+        schedule: 2,
+        segmentOverflow: 0,
+        segmentSize: 0,
+        openSegmentLimit: 0,
+        maxCells: 3,
+        stateType: 0
+    };
     t.deepEqual(addon.calls, [
         ["setContextOptions", expected],
         ["setContextOptions", null]

@@ -35,6 +35,8 @@ test("the facts are the file's keys", (t) => {
         keyLength: 4,
         normalizeKeys: true,
         correction: false,
+        sinkTokens: 0,
+        seesPreviousSegment: false,
         layers: 4
     });
 });
@@ -58,6 +60,6 @@ test("a key of the wrong kind is named with what it has to be", (t) => {
 });
 
 test("a file of a later format says to update", (t) => {
-    const later = { ...metadata(), armt: { ...metadata().armt, format_version: 2 } };
-    t.throws(() => readModelFacts(later), { message: /format version 2, this package reads 1; update/ });
+    const later = { ...metadata(), armt: { ...metadata().armt, format_version: 3 } };
+    t.throws(() => readModelFacts(later), { message: /format version 3, this package reads 1 to 2; update/ });
 });

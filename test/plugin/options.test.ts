@@ -2,7 +2,14 @@ import test from "ava";
 import { resolveContextOptions } from "../../plugin/options.js";
 
 test("options that are left out are the engine's choice, and schedule and overflow have defaults", (t) => {
-    const expected = { schedule: 0, segmentOverflow: 0, segmentSize: 0, openSegmentLimit: 0, maxCells: 0 };
+    const expected = {
+        schedule: 0,
+        segmentOverflow: 0,
+        segmentSize: 0,
+        openSegmentLimit: 0,
+        maxCells: 0,
+        stateType: 0
+    };
     t.deepEqual(resolveContextOptions(), expected);
     t.deepEqual(resolveContextOptions({ schedule: undefined, segmentSize: undefined }), expected);
 });
@@ -14,9 +21,10 @@ test("options that are given reach the engine as its numbers", (t) => {
             segmentOverflow: "extend",
             segmentSize: 8,
             openSegmentLimit: 9,
-            maxCells: 3
+            maxCells: 3,
+            stateType: "bf16"
         }),
-        { schedule: 2, segmentOverflow: 1, segmentSize: 8, openSegmentLimit: 9, maxCells: 3 }
+        { schedule: 2, segmentOverflow: 1, segmentSize: 8, openSegmentLimit: 9, maxCells: 3, stateType: 2 }
     );
 });
 
@@ -48,6 +56,7 @@ test(
     /`armt\.schedule`.*"auto", "sequential", "diagonal", got "diagonall"/
 );
 test(refused, { segmentOverflow: true }, TypeError, /`armt\.segmentOverflow`/);
+test(refused, { stateType: "q8_0" }, TypeError, /`armt\.stateType` has to be one of "f32", "f16", "bf16", got "q8_0"/);
 test(refused, { onProgress: 1 }, TypeError, /`armt\.onProgress`/);
 test(refused, { sgementSize: 8 }, TypeError, /`armt\.sgementSize` is not an option/);
 test(refused, "diagonal", TypeError, /`armt` has to be an object/);

@@ -74,6 +74,46 @@ test("ggml's q8_0 is the one that the converter writes", async (t) => {
     t.deepEqual(new Uint8Array(await after.readTensor(name)), encodeFloats(values, "Q8_0"));
 });
 
+test("q8_0 weights can be rounded a second time, and stay as they are in q8_0", async (t) => {
+    const { at, input } = await makeModel(t);
+    await quantizeModel({ input, output: at("q8.gguf"), mixture: "q8_0" });
+    const { code, stderr } = await runArmt(["quantize", at("q8.gguf"), at("q4.gguf"), "q4_0", "--requantize"]);
+    t.is(code, 0, stderr);
+    for (const mixture of ["q8_0", "f16", "bf16"] as const) {
+        const output = at(`again-${mixture}.gguf`);
+        await quantizeModel({ input: at("q8.gguf"), output, mixture, requantize: true });
+        await validateArmtModel(output);
+    }
+    const names = ["blk.0.attn_output.weight", "blk.0.memory_k.weight", "token_embd.weight"];
+    const [q8, again, f16, q4, plain] = await Promise.all(
+        ["q8.gguf", "again-q8_0.gguf", "again-f16.gguf", "q4.gguf", "f16.gguf"].map((name) => openGguf(at(name)))
+    );
+    t.teardown(() => Promise.all([q8, again, f16, q4, plain].map((file) => file!.close())));
+    for (const name of names) {
+        const bytes = await q8!.readTensor(name);
+        t.deepEqual(await again!.readTensor(name), bytes);
+        // what q8_0 stands for, by a second way: block by block from the bytes
+        const wide = decodeFloats(await f16!.readTensor(name), "F16");
+        const exact = decodeFloats(await plain!.readTensor(name), "F16");
+        t.is(f16!.tensors.get(name)?.type.name, "F16");
+        for (const i of [0, 1, 31, 32, wide.length - 1]) {
+            const block = bytes.subarray(34 * Math.floor(i / 32));
+            const scale = decodeFloats(Buffer.from(block.subarray(0, 2)), "F16")[0]!;
+            const value = scale * new Int8Array(block.buffer, block.byteOffset + 2, 32)[i % 32]!;
+            t.true(Math.abs(wide[i]! - value) <= 2 ** -11 * Math.abs(value), `${name}[${i}]`);
+            t.true(Math.abs(exact[i]! - value) <= 0.51 * scale, `${name}[${i}]`);
+        }
+    }
+    t.is(q4!.tensors.get("blk.0.attn_output.weight")?.type.name, "Q4_0");
+    t.true(q4!.metadata.has("general.quantization_version"));
+    t.false(f16!.metadata.has("general.quantization_version"));
+    await quantizeModel({ input: at("q4.gguf"), output: at("x.gguf"), mixture: "f16", requantize: true }).then(
+        () => t.fail(),
+        (error: Error) =>
+            t.regex(error.message, /is quantized already: tensor "[^"]+" is Q(4_0|6_K); start from .* weights$/)
+    );
+});
+
 test("the memory's type can be chosen", async (t) => {
     const { at, input } = await makeModel(t);
     const { code, stderr } = await runArmt(["quantize", input, at("m.gguf"), "q4_0", "--memory-type", "f16"]);

@@ -1,26 +1,24 @@
 import type { CommandModule } from "yargs";
-import { type SegmentAlignment, segmentAlignments } from "../../convert/armt-config.js";
 import { type ConvertOptions, convertCheckpoint, type OutType, outTypes } from "../../convert/convert.js";
 import { type MemoryType, type Mixture, memoryTypes, mixtures } from "../../quantize/mixtures.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { createProgressBar } from "../../util/progress.js";
+import {
+    addCheckpointOptions,
+    armtFlags,
+    type CheckpointArguments,
+    checkCheckpointOptions,
+    loraFlags
+} from "../checkpoint-options.js";
 import { UsageError } from "../failure.js";
 import { checkNumber } from "../numbers.js";
 
-type ConvertArguments = {
+type ConvertArguments = CheckpointArguments & {
     checkpoint: string;
     output: string;
     outtype?: OutType | Mixture;
     memoryType?: MemoryType;
     segmentSize?: number;
-    segmentAlignment?: SegmentAlignment;
-    nHeads?: number;
-    normalizeKeys?: boolean;
-    useDenom?: boolean;
-    correction?: boolean;
-    gating?: boolean;
-    wrapPos?: boolean;
-    memorySeesText?: boolean;
     vocabFrom?: string;
     tokenizer: boolean;
     pre?: string;
@@ -32,9 +30,10 @@ export const command: CommandModule<object, ConvertArguments> = {
     command: "convert <checkpoint> <output>",
     describe: "Convert a checkpoint folder (PyTorch or safetensors) into a GGUF model file",
     builder: (yargs) =>
-        yargs
+        addCheckpointOptions(yargs)
             .positional("checkpoint", {
-                describe: "Folder with config.json, armt_config.json, the weights and tokenizer.json",
+                describe:
+                    "Folder with config.json, armt_config.json, the weights and tokenizer.json; or the file of weights in it",
                 type: "string",
                 demandOption: true
             })
@@ -48,42 +47,6 @@ export const command: CommandModule<object, ConvertArguments> = {
                 choices: memoryTypes
             })
             .option("segment-size", { describe: "Text tokens in a segment", type: "number", requiresArg: true })
-            .option("segment-alignment", {
-                describe: "Which segment of a prompt is short: the last, the first, or all alike [default: left]",
-                choices: segmentAlignments
-            })
-            .option("n-heads", {
-                describe: "Heads of the associative memory [default: 1]",
-                type: "number",
-                requiresArg: true
-            })
-            .option("normalize-keys", {
-                describe:
-                    "Memory keys are divided by their norm, as in most published models; --no-normalize-keys: they are not",
-                type: "boolean"
-            })
-            .option("use-denom", {
-                describe: "The memory has a normalizer; --no-use-denom: it has none [default: true]",
-                type: "boolean"
-            })
-            .option("correction", {
-                describe:
-                    "The normalizer counts a key less that is there already; --no-correction: it does not [default: true]",
-                type: "boolean"
-            })
-            .option("gating", {
-                describe: "Each channel has a write strength of its own [default: false]",
-                type: "boolean"
-            })
-            .option("wrap-pos", {
-                describe: "GPT-2: memory tokens take the last rows of the position table [default: false]",
-                type: "boolean"
-            })
-            .option("memory-sees-text", {
-                describe:
-                    "Memory tokens attend to the text; --no-memory-sees-text: to one another only [default: true, but with wrap_pos and transformers 5 false]",
-                type: "boolean"
-            })
             .option("vocab-from", {
                 describe: "GGUF file to take the tokenizer from",
                 type: "string",
@@ -105,27 +68,23 @@ export const command: CommandModule<object, ConvertArguments> = {
             .example(
                 "$0 convert ./checkpoint model.gguf --segment-size 1024 --normalize-keys",
                 "A checkpoint without armt_config.json"
+            )
+            .example(
+                "$0 convert ./run/model_best.pth model.gguf --base ./Llama-3.2-1B --segment-size 1024 --normalize-keys",
+                "A trainer's file, with the base model's config and tokenizer"
             ),
     handler: async (argv) => {
         checkNumber("segment-size", argv.segmentSize, { min: 1 });
-        checkNumber("n-heads", argv.nHeads, { min: 1 });
+        checkCheckpointOptions(argv);
         const bar = createProgressBar("Converting");
         const interruption = interruptible();
         try {
             const options: ConvertOptions = {
                 checkpoint: argv.checkpoint,
                 output: argv.output,
-                flags: {
-                    segmentSize: argv.segmentSize,
-                    segmentAlignment: argv.segmentAlignment,
-                    headCount: argv.nHeads,
-                    normalizeKeys: argv.normalizeKeys,
-                    useDenom: argv.useDenom,
-                    correction: argv.correction,
-                    gating: argv.gating,
-                    wrapPositions: argv.wrapPos,
-                    memoryAttendsToText: argv.memorySeesText
-                },
+                base: argv.base,
+                flags: { ...armtFlags(argv), segmentSize: argv.segmentSize },
+                lora: loraFlags(argv),
                 vocabFrom: argv.vocabFrom,
                 tokenizer: argv.tokenizer,
                 pre: argv.pre,
@@ -133,6 +92,7 @@ export const command: CommandModule<object, ConvertArguments> = {
                 overwrite: argv.force,
                 onProgress: bar.update,
                 onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
+                onNote: (message) => process.stderr.write(`${message}\n`),
                 signal: interruption.signal
             };
             const { outtype, memoryType } = argv;

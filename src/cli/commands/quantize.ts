@@ -1,5 +1,5 @@
 import type { Argv, CommandModule } from "yargs";
-import { type MemoryType, type Mixture, memoryTypes, mixtures } from "../../quantize/mixtures.js";
+import { type MemoryType, memoryTypes, mixtures, type QuantizeTarget, wideTypes } from "../../quantize/mixtures.js";
 import { createProgressBar } from "../../util/progress.js";
 import { withInterrupt } from "../interrupt.js";
 import { typedOptions } from "../typed-options.js";
@@ -7,8 +7,9 @@ import { typedOptions } from "../typed-options.js";
 interface QuantizeOptions {
     input: string;
     output: string;
-    type: Mixture;
-    memoryType: MemoryType;
+    type: QuantizeTarget;
+    memoryType?: MemoryType;
+    requantize: boolean;
     force: boolean;
 }
 
@@ -25,19 +26,23 @@ export const command: CommandModule<object, QuantizeOptions> = {
                 })
                 .positional("output", { type: "string", demandOption: true, describe: "File to write" })
                 .positional("type", {
-                    choices: mixtures,
+                    choices: [...wideTypes, ...mixtures] as QuantizeTarget[],
                     demandOption: true,
                     describe: "llama.cpp's name of the mixture of types"
                 })
                 .option("memory-type", {
                     choices: memoryTypes,
-                    default: "q8_0" as MemoryType,
-                    describe: "Type of the memory's projections"
+                    describe: "Type of the memory's projections [default: q8_0; f16 and bf16 as all weights]"
+                })
+                .option("requantize", {
+                    type: "boolean",
+                    default: false,
+                    describe: "Take an input with q8_0 weights too; its rounding stays"
                 })
                 .option("force", { type: "boolean", default: false, describe: "Replace an existing output file" })
                 .example("$0 quantize model.gguf small.gguf q4_k_m", "About a third of the size of f16")
         ),
-    handler: async ({ input, output, type, memoryType, force }) => {
+    handler: async ({ input, output, type, memoryType, requantize, force }) => {
         const { quantizeModel } = await import("../../quantize/quantize.js");
         const bar = createProgressBar("quantizing");
         await withInterrupt(async (signal) => {
@@ -47,6 +52,7 @@ export const command: CommandModule<object, QuantizeOptions> = {
                     output,
                     mixture: type,
                     memoryType,
+                    requantize,
                     overwrite: force,
                     signal,
                     onProgress: bar.update

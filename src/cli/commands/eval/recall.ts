@@ -1,4 +1,5 @@
 import type { Argv, CommandModule } from "yargs";
+import { stateTypes } from "../../../../plugin/options.js";
 import { withInterrupt } from "../../interrupt.js";
 import { addComputingOptions, checkModelOptions, type ModelOptions } from "../../model-options.js";
 import { checkNumber } from "../../numbers.js";
@@ -39,6 +40,10 @@ export const command: CommandModule<object, RecallOptions> = {
                     choices: ["train", "heldOut"],
                     default: "heldOut",
                     describe: "Names and sentences that training saw, or did not"
+                })
+                .option("state-type", {
+                    choices: stateTypes,
+                    describe: "Number type that the memory is kept in [default: f32]"
                 })
                 .option("json", { type: "string", describe: "File to write all results to" })
                 .option("plot", { type: "string", describe: "SVG file to draw recall by length and depth into" })

@@ -1,0 +1,96 @@
+import { stat } from "node:fs/promises";
+import path from "node:path";
+import { ArmtError, quote } from "../util/errors.js";
+import { JsonFile, readJsonFile } from "../util/json-file.js";
+import { isFile } from "./shards.js";
+
+/** Where a checkpoint's files are. */
+export type CheckpointSource = {
+    /** The folder, or its file of weights where several could be meant. */
+    checkpoint: string;
+    /** The base model's `config.json` or the folder with it, which goes before the checkpoint's own. */
+    base?: string;
+};
+
+/** The JSON files of a checkpoint. */
+export type CheckpointConfigs = {
+    folder: string;
+    /** The base model's config. */
+    base: JsonFile;
+    /** Where ARMT's own keys are; `undefined`: nowhere. */
+    armt: JsonFile | undefined;
+    /** ARMT's keys are in the `config.json` of the authors' `ARMTForCausalLM`. */
+    isClassConfig: boolean;
+    /** `adapter_config.json` */
+    adapter: JsonFile | undefined;
+    /** Folders to look for the tokenizer in, one after another. */
+    tokenizerFolders: string[];
+};
+
+/** `model_type` of the authors' classes for transformers, and the one of them that computes what the engine does. */
+const CLASS_TYPE = "armt";
+const CLASS_NAME = "ARMTForCausalLM";
+
+/**
+ * Finds the configs of a checkpoint.
+ * @throws {ArmtError} that names the file that is missing or of another kind
+ */
+export async function readConfigs({ checkpoint, base }: CheckpointSource): Promise<CheckpointConfigs> {
+    const folder = (await isFile(checkpoint)) ? path.dirname(checkpoint) : checkpoint;
+    const file = path.join(folder, "config.json");
+    const own = await readJsonFile(file);
+    const isClassConfig = own?.string("model_type") === CLASS_TYPE;
+    if (isClassConfig) checkClass(own!);
+    const given = base === undefined ? undefined : await readBase(base);
+    return {
+        folder,
+        base: given?.json ?? ownBase(own, file, isClassConfig),
+        armt: (await readJsonFile(path.join(folder, "armt_config.json"))) ?? (isClassConfig ? own : undefined),
+        isClassConfig,
+        adapter: await readJsonFile(path.join(folder, "adapter_config.json")),
+        tokenizerFolders: given === undefined ? [folder] : [folder, given.folder]
+    };
+}
+
+function ownBase(own: JsonFile | undefined, file: string, isClassConfig: boolean): JsonFile {
+    if (own === undefined)
+        throw new ArmtError(`no ${quote(file)}; copy the base model's there, or name it with --base`);
+    if (isClassConfig) {
+        const inner = own.get("base_model_config");
+        const version = own.get("transformers_version");
+        if (inner instanceof Map) {
+            const entries = version === undefined ? [...inner] : [["transformers_version", version] as const, ...inner];
+            return new JsonFile(file, new Map(entries));
+        }
+        const name = typeof inner === "string" ? inner : own.string("base_model_name");
+        throw new ArmtError(
+            `${quote(file)} only names its base model${name === undefined ? "" : `, ${quote(name)}`}; give that model's config.json with --base`
+        );
+    }
+    if (own.get("model_type") === undefined)
+        throw new ArmtError(
+            `${quote(file)} has no \`model_type\`, so it is no model's config (the authors' trainer saves its arguments under that name); name the base model's with --base`
+        );
+    return own;
+}
+
+async function readBase(base: string): Promise<{ json: JsonFile; folder: string }> {
+    const isFolder = (await stat(base).catch(() => undefined))?.isDirectory() === true;
+    const file = isFolder ? path.join(base, "config.json") : base;
+    const json = await readJsonFile(file);
+    if (json === undefined) throw new ArmtError(`no ${quote(file)} (--base)`);
+    return { json, folder: path.dirname(file) };
+}
+
+/** Other classes of the authors' read the same config and compute something else. */
+function checkClass(config: JsonFile): void {
+    const names = config.get("architectures");
+    if (!Array.isArray(names)) return;
+    for (const name of names) {
+        if (name === CLASS_NAME) continue;
+        const what = typeof name === "string" && /inner_?loop/i.test(name) ? " (segments inside each layer)" : "";
+        throw new ArmtError(
+            `${quote(config.path)}: \`architectures\` names ${quote(String(name))}${what}, whose masks and positions are not those of ${CLASS_NAME}: not supported; convert a checkpoint that was trained as ${CLASS_NAME}`
+        );
+    }
+}

@@ -1,0 +1,168 @@
+import type { ArmtConfig } from "../convert/armt-config.js";
+import type { BaseConfig } from "../convert/base-config.js";
+import { families } from "../convert/families.js";
+import type { OpenCheckpoint } from "../convert/open-checkpoint.js";
+import { normalize, PlainLayer, type Rows } from "./layer.js";
+import { PlainMemory } from "./memory.js";
+import { multiply, roundTo } from "./numbers.js";
+import { PlainWeights } from "./weights.js";
+
+export type PlainResult = {
+    /** Of each segment: [tokens, V]. */
+    logits: Float64Array[];
+    /** Of each layer after the last segment was written. */
+    memories: PlainMemory[];
+};
+
+export type PlainOptions = {
+    /** Text tokens in a segment. */
+    segmentSize: number;
+    onLayer?: (done: number, layers: number) => void;
+    signal?: AbortSignal;
+};
+
+/**
+ * What a checkpoint computes, in float64 and in the plain order of the paper (arXiv 2407.04841), from its own tensors: nothing of it is shared with the
+ * engine or with the converter's writing of weights. One layer's weights are held at a time.
+ */
+export async function runPlainModel(
+    { base, armt, weights: { tensors } }: OpenCheckpoint,
+    ids: readonly number[],
+    { segmentSize, onLayer, signal }: PlainOptions
+): Promise<PlainResult> {
+    const weights = new PlainWeights(tensors);
+    const family = families[base.architecture];
+    const lengths = segmentLengths(ids.length, segmentSize, armt.segmentAlignment);
+    const memoryTokens = weights.shape("memory")[0]!;
+    const sink = weights.has("sink") ? 1 : 0;
+    const memorySeesText = armt.memoryAttendsToText ?? !(armt.wrapPositions && (base.transformersVersion ?? 0) >= 5);
+    const segments = await embed(weights, base, armt, ids, lengths);
+    const memories: PlainMemory[] = [];
+    for (let il = 0; il < base.layerCount; il++) {
+        signal?.throwIfAborted();
+        const layer = await PlainLayer.read(weights, family, base, il);
+        const project = async (kind: string) => ({
+            matrix: await weights.matrix(`layers.${il}.${kind}.weight`),
+            bias: kind === "W_mb" ? await weights.numbers(`layers.${il}.${kind}.bias`) : undefined
+        });
+        const [query, key] = [await project("W_mq"), await project("W_mk")];
+        const [value, strength] = [await project("W_mv"), await project("W_mb")];
+        const memory = new PlainMemory({ ...armt, width: base.hiddenSize, keyLength: key.matrix.outputs });
+        for (const [s, x] of segments.entries()) {
+            signal?.throwIfAborted();
+            const textEnd = sink + lengths[s]!;
+            const seesPrevious = armt.slidingWindow;
+            const rows: Rows = { count: textEnd + memoryTokens, sink, textEnd, memorySeesText, seesPrevious };
+            if (!memory.empty) {
+                const queries = multiply(query.matrix, x, rows.count);
+                for (let row = 0; row < rows.count; row++) {
+                    const found = memory.read(rowOf(queries, row, query.matrix.outputs));
+                    const own = rowOf(x, row, base.hiddenSize);
+                    for (let i = 0; i < found.length; i++) own[i]! += found[i]!;
+                }
+            }
+            layer.run(x, rows);
+            const written = x.subarray(textEnd * base.hiddenSize);
+            const strengths = multiply(strength.matrix, written, memoryTokens).map(
+                (number, i) => number + strength.bias![i % strength.bias!.length]!
+            );
+            memory.write(
+                memoryTokens,
+                multiply(key.matrix, written, memoryTokens),
+                multiply(value.matrix, written, memoryTokens),
+                strengths
+            );
+        }
+        memories.push(memory);
+        onLayer?.(il + 1, base.layerCount);
+        // so that a progress bar and an interrupt have their turn
+        await new Promise((resolve) => setImmediate(resolve));
+    }
+    const norm = {
+        weight: await weights.numbers(`${family.names.outputNorm}.weight`),
+        bias: family.norm === "layer" ? await weights.numbers(`${family.names.outputNorm}.bias`) : undefined
+    };
+    const text = segments.map((x, s) =>
+        normalize(norm, textOf(x, sink, lengths[s]!, base.hiddenSize), family, base.normEpsilon)
+    );
+    return { logits: await logitsOf(weights, base, text), memories };
+}
+
+/** Lengths of the segments that n tokens are cut into. */
+export function segmentLengths(n: number, size: number, alignment: ArmtConfig["segmentAlignment"]): number[] {
+    const count = Math.ceil(n / size);
+    const each = alignment === "center" ? Math.ceil(n / count) : size;
+    const lengths = Array.from({ length: Math.ceil(n / each) }, (_, i) => Math.min(each, n - i * each));
+    return alignment === "right" ? lengths.reverse() : lengths;
+}
+
+/** Each segment's rows: a sink where there is one, its tokens' embeddings, then the memory tokens'. */
+async function embed(
+    weights: PlainWeights,
+    base: BaseConfig,
+    armt: ArmtConfig,
+    ids: readonly number[],
+    lengths: readonly number[]
+): Promise<Float64Array[]> {
+    const family = families[base.architecture];
+    const { names } = family;
+    const table = weights.has(`${names.embedding}.weight`) ? `${names.embedding}.weight` : `${names.output}.weight`;
+    const bits: Readonly<Record<string, number>> = { BF16: 8, F16: 11 };
+    const scale = family.scaledEmbeddings ? roundTo(Math.sqrt(base.hiddenSize), bits[weights.dtype(table)] ?? 24) : 1;
+    const memory = Float64Array.from(await weights.numbers("memory"));
+    const sink = weights.has("sink") ? Float64Array.from(await weights.numbers("sink")) : new Float64Array();
+    const memoryTokens = memory.length / base.hiddenSize;
+    const segments: Float64Array[] = [];
+    let done = 0;
+    for (const length of lengths) {
+        const text = (await weights.rows(table, ids.slice(done, done + length))).map((value) => value * scale);
+        const x = new Float64Array(sink.length + text.length + memory.length);
+        x.set(sink);
+        x.set(text, sink.length);
+        x.set(memory, sink.length + text.length);
+        if (names.positions !== undefined) {
+            const name = `${names.positions}.weight`;
+            const rows = weights.shape(name)[0]!;
+            const count = x.length / base.hiddenSize;
+            const places = Array.from({ length: count }, (_, row) =>
+                armt.wrapPositions && row >= count - memoryTokens ? rows - count + row : row
+            );
+            const positions = await weights.rows(name, places);
+            for (let i = 0; i < x.length; i++) x[i]! += positions[i]!;
+        }
+        segments.push(x);
+        done += length;
+    }
+    return segments;
+}
+
+async function logitsOf(
+    weights: PlainWeights,
+    base: BaseConfig,
+    text: readonly Float64Array[]
+): Promise<Float64Array[]> {
+    const { names } = families[base.architecture];
+    const [output, embedding] = [`${names.output}.weight`, `${names.embedding}.weight`];
+    const name = weights.has(output) && (base.tiedEmbeddings !== true || !weights.has(embedding)) ? output : embedding;
+    const logits = text.map((x) => new Float64Array((x.length / base.hiddenSize) * base.vocabSize));
+    let first = 0;
+    for await (const part of weights.parts(name)) {
+        for (const [s, x] of text.entries()) {
+            const count = x.length / base.hiddenSize;
+            const products = multiply(part, x, count);
+            for (let row = 0; row < count; row++)
+                logits[s]!.set(rowOf(products, row, part.outputs), row * base.vocabSize + first);
+        }
+        first += part.outputs;
+    }
+    return logits;
+}
+
+/** The rows of a segment whose logits count. */
+function textOf(x: Float64Array, sink: number, length: number, width: number): Float64Array {
+    return x.subarray(sink * width, (sink + length) * width);
+}
+
+function rowOf(x: Float64Array, row: number, width: number): Float64Array {
+    return x.subarray(row * width, (row + 1) * width);
+}

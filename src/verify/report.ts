@@ -1,0 +1,70 @@
+import { textTable } from "../util/table.js";
+import { MEMORY_FACTOR, type SegmentDifference } from "./compare.js";
+
+/** What `armt verify` found. */
+export type VerifyReport = {
+    model: string;
+    checkpoint: string;
+    baseArchitecture: string;
+    /** Of the file's large matrices, the one that keeps least. */
+    type: string;
+    /** Largest relative difference of logits that passes; of the memory twice that. */
+    tolerance: number;
+    segments: SegmentDifference[];
+    /** Relative differences of each layer's memory after the last segment; `z` where the model has one. */
+    memories: { layer: number; a: number; z?: number }[];
+    /** The first layer whose memory is off by more than the tolerance; `undefined`: none. */
+    firstBadLayer: number | undefined;
+    passed: boolean;
+};
+
+/** Judges what was compared. */
+export function judge(parts: Omit<VerifyReport, "firstBadLayer" | "passed">): VerifyReport {
+    const { tolerance, segments, memories } = parts;
+    // not `>`: NaN is no pass
+    const firstBadLayer = memories.find(({ a, z = 0 }) => ![a, z].every((part) => part <= MEMORY_FACTOR * tolerance));
+    const passed = firstBadLayer === undefined && segments.every(({ relative }) => relative <= tolerance);
+    return { ...parts, firstBadLayer: firstBadLayer?.layer, passed };
+}
+
+/** A table for people. */
+export function reportText(report: VerifyReport): string {
+    const { segments, memories, tolerance, type, firstBadLayer, passed } = report;
+    const lines = segments.map(({ tokens, maxAbs, relative, kl, top1 }, i) => [
+        String(i + 1),
+        String(tokens),
+        short(maxAbs),
+        short(relative),
+        short(kl),
+        `${(100 * top1).toFixed(1)} %`
+    ]);
+    const worst = memories.reduce(
+        (a, b) => (largest(b) > largest(a) || Number.isNaN(largest(b)) ? b : a),
+        memories[0]!
+    );
+    const where = firstBadLayer === undefined ? "" : `; the first layer that is off is ${firstBadLayer}`;
+    return [
+        textTable(["segment", "tokens", "max abs", "relative", "KL (nats)", "same top 1"], lines),
+        `memory: relative difference at most ${short(largest(worst))} (layer ${worst.layer} of ${memories.length})${where}\n`,
+        `tolerance for ${type}: relative ${tolerance}: ${passed ? "passed" : "FAILED"}\n`
+    ].join("\n");
+}
+
+/** Why it failed, in one line. */
+export function failureText({ model, checkpoint, firstBadLayer, segments, tolerance }: VerifyReport): string {
+    const bad = segments.findIndex(({ relative }) => !(relative <= tolerance));
+    const what =
+        bad < 0
+            ? "its memory differs"
+            : `the logits of segment ${bad + 1} differ by ${short(segments[bad]!.relative)} of their spread, tolerance ${tolerance}`;
+    const layer = firstBadLayer === undefined ? "" : `; the first layer whose memory is off is ${firstBadLayer}`;
+    return `${model} does not compute what ${checkpoint} does: ${what}${layer}. Were the variant's flags those of training, and is the checkpoint the one that was converted?`;
+}
+
+function largest({ a, z = 0 }: VerifyReport["memories"][number]): number {
+    return Number.isNaN(a) || Number.isNaN(z) ? Number.NaN : Math.max(a, z);
+}
+
+function short(value: number): string {
+    return Number.isFinite(value) ? value.toExponential(1) : String(value);
+}

@@ -1,0 +1,96 @@
+import type { SourceTensor } from "../convert/checkpoint.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { type Matrix, type Numbers, readNumbers } from "./numbers.js";
+
+/** Elements of a matrix that is read in parts. */
+const PART_ELEMENTS = 2 ** 24;
+
+/** A checkpoint's own tensors, by the names below the base model (`layers.0.layer.self_attn.q_proj`, …). */
+export class PlainWeights {
+    public constructor(private readonly tensors: ReadonlyMap<string, SourceTensor>) {}
+
+    public has(name: string): boolean {
+        return this.tensors.has(name);
+    }
+
+    /** A vector, or all elements of a small matrix. */
+    public async numbers(name: string): Promise<Numbers> {
+        const tensor = this.get(name);
+        return readNumbers(await tensor.file.read(tensor.name), tensor.dtype, tensor.name);
+    }
+
+    public shape(name: string): readonly number[] {
+        return this.get(name).shape;
+    }
+
+    public dtype(name: string): string {
+        return this.get(name).dtype;
+    }
+
+    /** @param turned the weight is [inputs, outputs] */
+    public async matrix(name: string, turned = false): Promise<Matrix> {
+        const tensor = this.get(name);
+        const [first = 0, second = 0] = tensor.shape;
+        const [outputs, inputs] = turned ? [second, first] : [first, second];
+        return { outputs, inputs, values: await this.numbers(name), turned, lora: await this.lora(tensor) };
+    }
+
+    /** A matrix [outputs, inputs], some rows after another. */
+    public async *parts(name: string): AsyncGenerator<Matrix> {
+        const tensor = this.get(name);
+        const { file, dtype, byteLength } = tensor;
+        const [outputs = 0, inputs = 0] = tensor.shape;
+        const lora = await this.lora(tensor);
+        const rowBytes = byteLength / outputs;
+        const step = Math.max(1, Math.floor(PART_ELEMENTS / inputs));
+        for (let row = 0; row < outputs; row += step) {
+            const end = Math.min(row + step, outputs);
+            const bytes = await file.read(tensor.name, { start: row * rowBytes, end: end * rowBytes });
+            yield {
+                outputs: end - row,
+                inputs,
+                values: readNumbers(bytes, dtype, tensor.name),
+                turned: false,
+                lora: lora && { ...lora, b: lora.b.subarray(row * lora.rank, end * lora.rank) }
+            };
+        }
+    }
+
+    /** Rows of a table, adapters added: [ids, columns]. */
+    public async rows(name: string, ids: readonly number[]): Promise<Float64Array> {
+        const tensor = this.get(name);
+        const { file, dtype, byteLength } = tensor;
+        const [count = 0, columns = 0] = tensor.shape;
+        const lora = await this.lora(tensor);
+        const rowBytes = byteLength / count;
+        const result = new Float64Array(ids.length * columns);
+        for (const [i, id] of ids.entries()) {
+            const bytes = await file.read(tensor.name, { start: id * rowBytes, end: (id + 1) * rowBytes });
+            const row = Float64Array.from(readNumbers(bytes, dtype, tensor.name));
+            if (lora !== undefined) {
+                // A is [rank, V] and B [D, rank] for a table, as for a matrix that is used both ways
+                for (let d = 0; d < columns; d++)
+                    for (let k = 0; k < lora.rank; k++)
+                        row[d]! += lora.turned
+                            ? lora.scale * lora.b[d * lora.rank + k]! * lora.a[k * count + id]!
+                            : lora.scale * lora.b[id * lora.rank + k]! * lora.a[k * columns + d]!;
+            }
+            result.set(row, i * columns);
+        }
+        return result;
+    }
+
+    private async lora({ lora }: SourceTensor) {
+        if (lora === undefined) return undefined;
+        const read = async ({ name, dtype, file }: SourceTensor) => readNumbers(await file.read(name), dtype, name);
+        const { rank, scale, turned } = lora;
+        return { a: await read(lora.a), b: await read(lora.b), rank, scale, turned };
+    }
+
+    private get(name: string): SourceTensor {
+        const tensor = this.tensors.get(name);
+        if (tensor === undefined)
+            throw new ArmtError(`the checkpoint has no tensor ${quote(name)} under any of its names`);
+        return tensor;
+    }
+}
