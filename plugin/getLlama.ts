@@ -9,6 +9,7 @@ import {
 } from "node-llama-cpp";
 import { validateArmtFile } from "../src/gguf/armt-model.js";
 import { openGguf } from "../src/gguf/reader.js";
+import { cudaState } from "./cuda-state.js";
 import { type Engine, installedVariant, loadEngine } from "./engine.js";
 import { ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 import { armtArchitecture } from "./facts.js";
@@ -20,7 +21,7 @@ import { availableCores } from "./threads.js";
  * node-llama-cpp's `getLlama`, with the ARMT engine in it. The options are the same, but for two defaults:
  *
  * - `gpu`: `false` unless it, or the environment variable `NODE_LLAMA_CPP_GPU`, is given. With `"cuda"`, ARMT models run on the GPU where the engine was
- *   built for it (`armt build --gpu cuda`). With other variants plain models work as usual, and loading an ARMT model throws `ArmtUnsupportedError`. A
+ *   built for it (`armt build --gpu cuda`), and `"auto"` is `"cuda"` then if there is a card. With other variants plain models work as usual, and loading an ARMT model throws `ArmtUnsupportedError`. A
  *   process has one engine: that of its first `getLlama`.
  * - `maxThreads`: the cores that this process can really use.
  *
@@ -32,15 +33,25 @@ export async function getLlama(
     options: LlamaOptions | "lastBuild" = {},
     lastBuildOptions?: LastBuildOptions
 ): Promise<Llama> {
-    const wanted = options === "lastBuild" ? undefined : (options.gpu ?? process.env.NODE_LLAMA_CPP_GPU);
+    if (options === "lastBuild") {
+        const engine = await loadEngine(false);
+        return decorateLlama(await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {})), engine);
+    }
+    const wanted = options.gpu ?? process.env.NODE_LLAMA_CPP_GPU;
+    // among the GPUs that node-llama-cpp could choose, one that runs ARMT models comes first
+    const prefersCuda = wanted === "auto" && (await runsOnCuda());
     const engine = await loadEngine(
-        wanted === "cuda" || (wanted === "auto" && (await installedVariant())) ? "cuda" : false
+        wanted === "cuda" || prefersCuda || (wanted === "auto" && (await installedVariant())) ? "cuda" : false
     );
-    const llama =
-        options === "lastBuild"
-            ? await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {}))
-            : await getPlainLlama(withThreads({ ...options, gpu: options.gpu ?? defaultGpu() }));
+    const gpu = prefersCuda ? "cuda" : (options.gpu ?? defaultGpu());
+    const llama = await getPlainLlama(withThreads({ ...options, gpu }));
     return decorateLlama(llama, engine);
+}
+
+/** Whether there is a card, and an engine that is built for it. */
+async function runsOnCuda(): Promise<boolean> {
+    const { card, problem } = await cudaState();
+    return card !== null && problem === undefined;
 }
 
 function withThreads<T extends { maxThreads?: number }>(options: T): T {
