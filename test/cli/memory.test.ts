@@ -98,7 +98,7 @@ test.serial("inspect shows what a memory holds, and verifies it", async (t) => {
     const { stdout, code } = await runArmt(["inspect", memory, "--verify"]);
     t.is(code, 0);
     t.regex(stdout, /tokens +\d+ read, their ids held\n +segments +\d+ closed, \d+ tokens in the open one\n/);
-    t.regex(stdout, /made with +segment size 16, overflow close, limit 16, K\/V F16 and F16\n/);
+    t.regex(stdout, /made with +segment size 16, overflow close, limit 16, K\/V F16 and F16, memory f32\n/);
     const json = JSON.parse((await runArmt(["inspect", memory, "--json"])).stdout);
     t.like(json, { version: 1, segmentSize: 16, modelPath: model, hasTokenIds: true });
     const bytes = readFileSync(memory);
