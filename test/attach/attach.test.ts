@@ -17,23 +17,10 @@ import { writePlainModel } from "../helpers/plain-model.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
 import { type StockFiles, type StockOptions, writeStock } from "../helpers/stock-gguf.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { makeTiny } from "../helpers/tiny-checkpoint.js";
 import { torchFile } from "../helpers/torch-file.js";
 
 type Json = Record<string, unknown>;
-
-async function makeTiny(t: ExecutionContext, options: TinyOptions = {}): Promise<string> {
-    const folder = path.join(temporaryFolder(t), "checkpoint");
-    await makeTinyCheckpoint(folder, {
-        layers: 3,
-        hidden: 32,
-        vocab: 40,
-        dMem: 8,
-        memTokens: 4,
-        tokenizer: false,
-        ...options
-    });
-    return folder;
-}
 
 /** The metadata that a trainer would write: ARMT's numbers by their own keys. */
 function metadataOf(folder: string): Record<string, string> {

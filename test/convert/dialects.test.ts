@@ -1,34 +1,18 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import test, { type ExecutionContext } from "ava";
+import test from "ava";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
 import { validateArmtModel } from "../../src/gguf/armt-model.js";
 import { openSafetensors } from "../../src/safetensors/reader.js";
 import type { TensorData } from "../../src/safetensors/writer.js";
-import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
-import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { global, integer, text, tuple } from "../helpers/pickle-bytes.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
-import { temporaryFolder } from "../helpers/temporary.js";
+import { makeTiny } from "../helpers/tiny-checkpoint.js";
 import { dictionary, torchFile } from "../helpers/torch-file.js";
 
 type Json = Record<string, unknown>;
-
-async function makeTiny(t: ExecutionContext, options: TinyOptions = {}): Promise<string> {
-    const folder = path.join(temporaryFolder(t), "checkpoint");
-    await makeTinyCheckpoint(folder, {
-        layers: 2,
-        hidden: 32,
-        vocab: 40,
-        dMem: 8,
-        memTokens: 4,
-        tokenizer: false,
-        ...options
-    });
-    return folder;
-}
 
 async function convert(folder: string, options: Partial<ConvertOptions> = {}) {
     const output = path.join(folder, "..", "model.gguf");

@@ -12,20 +12,7 @@ import { decodeNumbers } from "../helpers/decode-numbers.js";
 import { readMadeGolden } from "../helpers/golden.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
 import { temporaryFolder } from "../helpers/temporary.js";
-
-async function makeTiny(t: ExecutionContext, options: TinyOptions = {}): Promise<string> {
-    const folder = path.join(temporaryFolder(t), "checkpoint");
-    await makeTinyCheckpoint(folder, {
-        layers: 3,
-        hidden: 32,
-        vocab: 40,
-        dMem: 8,
-        memTokens: 4,
-        tokenizer: false,
-        ...options
-    });
-    return folder;
-}
+import { makeTiny } from "../helpers/tiny-checkpoint.js";
 
 async function convert(folder: string, options: Partial<ConvertOptions> = {}): Promise<string> {
     const output = path.join(folder, "..", "model.gguf");

@@ -1,0 +1,13 @@
+import path from "node:path";
+import type { ExecutionContext } from "ava";
+import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
+import type { TinyOptions } from "../../src/tiny/options.js";
+import { temporaryFolder } from "./temporary.js";
+
+/** A checkpoint that converts in milliseconds, in a folder of its own. */
+export async function makeTiny(t: ExecutionContext, options: TinyOptions = {}): Promise<string> {
+    const folder = path.join(temporaryFolder(t), "checkpoint");
+    const sizes = { layers: 3, hidden: 32, vocab: 40, dMem: 8, memTokens: 4, tokenizer: false };
+    await makeTinyCheckpoint(folder, { ...sizes, ...options });
+    return folder;
+}
