@@ -224,6 +224,8 @@ def make_base(o, kind):
         model = kind(config).eval()
     if model.config._attn_implementation != "sdpa":
         raise RuntimeError(f"attention is {model.config._attn_implementation}, not sdpa")
+    if model.dtype != torch.get_default_dtype() or next(model.parameters()).device.type != torch.device(o.device).type:
+        raise RuntimeError(f"the base is {model.dtype} on {next(model.parameters()).device}, not {torch.get_default_dtype()} on {o.device}")
     return model
 
 
