@@ -48,12 +48,14 @@ const models: Record<string, TinyOptions> = {
         config: { transformers_version: "5.17.0" }
     },
     "gpt2, positions one after another": { family: "gpt2", tied: true },
+    "gpt2, GELU by the error function": { family: "gpt2", config: { activation_function: "gelu" } },
     "gpt2, v1 heads and gating": { family: "gpt2", wrapPositions: true, nHeads: 2, gating: true },
     gpt_neox: { family: "gpt_neox", biases: true },
     "gpt_neox, transformers 5, no parallel residual, no attention biases": {
         family: "gpt_neox",
         heads: 2,
         config: {
+            hidden_act: "gelu_fast",
             use_parallel_residual: false,
             rope_parameters: { rope_theta: 500, rope_type: "default", partial_rotary_factor: 0.5 }
         }

@@ -208,7 +208,7 @@ function readGpt2(config: Json, armt: Json, tensors: Tensors): BaseModel {
         rotaryDim: 0,
         attentionScale: 1 / Math.sqrt(headDim),
         embeddingScale: 1,
-        activation: geluTanh,
+        activation: config.activation_function === "gelu" ? gelu : geluTanh,
         positions: { table: tensors.get("wpe.weight").values, wrapped: armt.wrap_pos === true },
         embedding: tensors.get("wte.weight").values,
         norm: norm("ln_f"),
@@ -243,7 +243,7 @@ function readNeox(config: Json, _armt: Json, tensors: Tensors): BaseModel {
         rotaryDim: Math.trunc(headDim * Number(rope.partial_rotary_factor ?? config.rotary_pct ?? 0.25)),
         attentionScale: 1 / Math.sqrt(headDim),
         embeddingScale: 1,
-        activation: config.hidden_act === "gelu_new" ? geluTanh : gelu,
+        activation: config.hidden_act === "gelu" ? gelu : geluTanh,
         embedding: tensors.get("embed_in.weight").values,
         norm: norm("final_layer_norm"),
         output: linear(
