@@ -573,7 +573,7 @@ static void run_compare(const std::string & path, size_t n_tokens, uint32_t n_ba
 int main(int argc, char ** argv) {
     const std::string command = argc > 1 ? argv[1] : "";
     if (argc < 3 || (command != "check" && argc < 4) || (command == "compare" && argc < 5)) {
-        fprintf(stderr, "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | profile FOLDER FILE | compare MODEL TOKENS BATCH\n");
+        fprintf(stderr, "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | profile FOLDER FILE [decode] | compare MODEL TOKENS BATCH\n");
         return 2;
     }
     try {
