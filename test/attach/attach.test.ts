@@ -17,7 +17,7 @@ import { writePlainModel } from "../helpers/plain-model.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
 import { type StockFiles, type StockOptions, writeStock } from "../helpers/stock-gguf.js";
 import { temporaryFolder } from "../helpers/temporary.js";
-import { makeTiny } from "../helpers/tiny-checkpoint.js";
+import { makeTiny, makeTinyIn } from "../helpers/tiny-checkpoint.js";
 import { torchFile } from "../helpers/torch-file.js";
 
 type Json = Record<string, unknown>;
@@ -407,15 +407,7 @@ test(
 /** Puts another model's memory in the place of a file's. */
 async function writeStockOf(files: StockFiles, tiny: TinyOptions): Promise<void> {
     const folder = path.join(path.dirname(files.base), "other");
-    await makeTinyCheckpoint(folder, {
-        layers: 3,
-        hidden: 32,
-        vocab: 40,
-        dMem: 8,
-        memTokens: 4,
-        tokenizer: false,
-        ...tiny
-    });
+    await makeTinyIn(folder, tiny);
     const other = await writeStock(folder, folder, { metadata: metadataOf(folder) });
     writeFileSync(files.memory, readFileSync(other.memory));
 }

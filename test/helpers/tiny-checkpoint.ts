@@ -4,10 +4,15 @@ import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { temporaryFolder } from "./temporary.js";
 
-/** A checkpoint that converts in milliseconds, in a folder of its own. */
-export async function makeTiny(t: ExecutionContext, options: TinyOptions = {}): Promise<string> {
-    const folder = path.join(temporaryFolder(t), "checkpoint");
+/** Writes a checkpoint that converts in milliseconds. */
+export async function makeTinyIn(folder: string, options: TinyOptions = {}): Promise<void> {
     const sizes = { layers: 3, hidden: 32, vocab: 40, dMem: 8, memTokens: 4, tokenizer: false };
     await makeTinyCheckpoint(folder, { ...sizes, ...options });
+}
+
+/** The same in a folder of its own. */
+export async function makeTiny(t: ExecutionContext, options: TinyOptions = {}): Promise<string> {
+    const folder = path.join(temporaryFolder(t), "checkpoint");
+    await makeTinyIn(folder, options);
     return folder;
 }

@@ -5,14 +5,13 @@ import { type VerifyOptions, verifyModel } from "../../src/cli/verify-model.js";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
 import { convertQuantized } from "../../src/quantize/convert-quantized.js";
 import type { TensorData } from "../../src/safetensors/writer.js";
-import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { decodeNumbers } from "../helpers/decode-numbers.js";
 import { readMadeGolden } from "../helpers/golden.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
 import { temporaryFolder } from "../helpers/temporary.js";
-import { makeTiny } from "../helpers/tiny-checkpoint.js";
+import { makeTiny, makeTinyIn } from "../helpers/tiny-checkpoint.js";
 
 async function convert(folder: string, options: Partial<ConvertOptions> = {}): Promise<string> {
     const output = path.join(folder, "..", "model.gguf");
@@ -89,15 +88,7 @@ test.serial("16 bits and quantized types pass by their own tolerances", async (t
 async function verifyBroken(t: ExecutionContext, tiny: TinyOptions, end: string, factor: number) {
     const folder = await makeTiny(t, tiny);
     const original = path.join(folder, "..", "original");
-    await makeTinyCheckpoint(original, {
-        layers: 3,
-        hidden: 32,
-        vocab: 40,
-        dMem: 8,
-        memTokens: 4,
-        tokenizer: false,
-        ...tiny
-    });
+    await makeTinyIn(original, tiny);
     let changed = 0;
     await rewriteCheckpoint(folder, (tensor) => {
         if (!tensor.name.endsWith(end)) return [tensor];
