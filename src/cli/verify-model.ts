@@ -61,6 +61,7 @@ export async function verifyModel(options: VerifyOptions, signal: AbortSignal): 
             checkpoint: against,
             baseArchitecture: base.architecture,
             type,
+            gpu: engine.gpu,
             tolerance: options.tolerance ?? tolerance,
             segments: compareSegments(plain, engine.logits, lengths, facts.vocabSize),
             memories: plain.memories.map(({ a, z }, layer) => {
@@ -123,6 +124,7 @@ function randomIds(count: number, vocabSize: number): number[] {
 }
 
 interface EngineResult {
+    readonly gpu: string | false;
     /** [n, V] */
     readonly logits: Float32Array;
     readonly memories: readonly { a: Float32Array; z?: Float32Array }[];
@@ -148,7 +150,7 @@ async function runEngine(
         await armt.closeSegment();
         const memories: EngineResult["memories"][number][] = [];
         for (let layer = 0; layer < model.armt.layers; layer++) memories.push(await armt.readMemory(layer));
-        return { logits, memories };
+        return { gpu: llama.gpu, logits, memories };
     } finally {
         await llama.dispose();
     }

@@ -8,6 +8,8 @@ export type VerifyReport = {
     baseArchitecture: string;
     /** Of the file's large matrices, the one that keeps least. */
     type: string;
+    /** GPU that the engine ran on; `false`: the CPU, which the tolerances are for. */
+    gpu: string | false;
     /** Largest relative difference of logits that passes; of the memory twice that. */
     tolerance: number;
     segments: SegmentDifference[];
@@ -51,13 +53,15 @@ export function reportText(report: VerifyReport): string {
 }
 
 /** Why it failed, in one line. */
-export function failureText({ model, checkpoint, firstBadLayer, segments, tolerance }: VerifyReport): string {
+export function failureText({ model, checkpoint, gpu, firstBadLayer, segments, tolerance }: VerifyReport): string {
     const bad = segments.findIndex(({ relative }) => !(relative <= tolerance));
     const what =
         bad < 0
             ? "its memory differs"
             : `the logits of segment ${bad + 1} differ by ${short(segments[bad]!.relative)} of their spread, tolerance ${tolerance}`;
     const layer = firstBadLayer === undefined ? "" : `; the first layer whose memory is off is ${firstBadLayer}`;
+    if (gpu !== false)
+        return `${model} computes something else on ${gpu} than ${checkpoint} does: ${what}${layer}. GPUs multiply in fewer bits than the CPU, for which the tolerances are; verify with \`--gpu off\``;
     return `${model} does not compute what ${checkpoint} does: ${what}${layer}. Were the variant's flags those of training, and is the checkpoint the one that was converted?`;
 }
 

@@ -2,7 +2,7 @@ import test from "ava";
 import { compareLogits, relativeError } from "../../src/verify/compare.js";
 import { activations, multiply, readNumbers, roundTo } from "../../src/verify/numbers.js";
 import { segmentLengths } from "../../src/verify/plain-model.js";
-import { judge, reportText } from "../../src/verify/report.js";
+import { failureText, judge, reportText } from "../../src/verify/report.js";
 import { gelu } from "../helpers/activations.js";
 import { decodeNumbers } from "../helpers/decode-numbers.js";
 
@@ -67,7 +67,14 @@ test("differences of logits are measured", (t) => {
 });
 
 test("a value that is not finite is no pass", (t) => {
-    const parts = { model: "m", checkpoint: "c", baseArchitecture: "llama", type: "F32", tolerance: 0.1 };
+    const parts = {
+        model: "m",
+        checkpoint: "c",
+        baseArchitecture: "llama",
+        type: "F32",
+        gpu: false,
+        tolerance: 0.1
+    } as const;
     const segment = { tokens: 1, maxAbs: 0, relative: 0, kl: 0, top1: 1 };
     t.true(judge({ ...parts, segments: [segment], memories: [{ layer: 0, a: 0.2 }] }).passed);
     t.false(
@@ -76,4 +83,6 @@ test("a value that is not finite is no pass", (t) => {
     const report = judge({ ...parts, segments: [segment], memories: [{ layer: 0, a: 0, z: Number.NaN }] });
     t.like(report, { passed: false, firstBadLayer: 0 });
     t.regex(reportText(report), /at most NaN \(layer 0 of 1\); the first layer that is off is 0\n\n.*FAILED/s);
+    t.regex(failureText(report), /does not compute what c does.*Were the variant's flags/);
+    t.regex(failureText({ ...report, gpu: "cuda" }), /on cuda.*--gpu off/);
 });
