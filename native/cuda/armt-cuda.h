@@ -4,7 +4,7 @@
 // so the same graph runs unfused as well.
 //
 // The environment variable ARMT_CUDA_FUSION says which of them are on: "all" (the default, from compute capability 8.0 on), "none", or names
-// separated by commas, out of
+// separated by commas (others are warned of, once), out of
 //   norm       RMS norm, weight, conversion to 16 bits
 //   glu        SwiGLU, conversion to 16 bits; its input is 16 bits wide too
 //   read       the memory's division and addition, and the norm after them

@@ -1,11 +1,13 @@
 // Finds nodes that can be computed at once (see armt-cuda.h), and computes them.
 //
-// A result that only products with 16-bit weights read is written in 16 bits. It takes the start of its tensor's memory then, or a buffer of this file's own;
-// `narrow` says so to the nodes that read it, all of which are computed here as well.
+// A result that only products in 16 bits read is written in 16 bits: those with 16-bit weights, and with quantized ones, which are converted to F16. It takes the
+// start of its tensor's memory then, or a buffer of this file's own; `narrow` says so to the nodes that read it, all of which are computed here as well.
 
 #include "armt-cuda.h"
 #include "armt-kernels.cuh"
+#include "armt-limits.h"
 
+#include "convert.cuh"
 #include "ggml-impl.h"
 
 #include <cublasLt.h>
@@ -15,6 +17,8 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
+#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -41,17 +45,33 @@ struct fusions {
     bool features; // of dpfp: the product too
 };
 
+using fusion_flag = bool fusions::*;
+
+struct named_fusion {
+    const char * name;
+    fusion_flag  on;
+};
+
+constexpr named_fusion FUSIONS[] = {
+    {"norm", &fusions::norm}, {"glu", &fusions::glu},             {"read", &fusions::read},         {"dpfp", &fusions::dpfp},
+    {"rope", &fusions::rope}, {"attention", &fusions::attention}, {"residual", &fusions::residual}, {"write", &fusions::write},
+};
+
+struct buffer {
+    void * data = nullptr;
+    size_t size = 0;
+};
+
 // What is kept for a context of the backend
 struct context_state {
     fusions on = {};
     std::unordered_map<const ggml_tensor *, narrow_data> narrow;
 
-    // For a result whose own memory is still read when it is written. Captured graphs know the addresses, so nothing is freed before the context.
-    void *              scratch      = nullptr;
-    size_t              scratch_size = 0;
+    // Captured graphs know the addresses, so nothing is freed before the context. None grows in a capture: ggml evaluates the same graph before.
+    buffer              scratch;           // for a result whose own memory is still read when it is written
     int                 scratch_last = -1; // the last node that reads it
-    void *              write        = nullptr; // what a write to the memory needs
-    size_t              write_size   = 0;
+    buffer              write;             // what a write to the memory needs
+    buffer              converted;         // the part of a weight that is multiplied next; all products are in one stream, so they share it
     std::vector<void *> allocated;
 
     cublasLtHandle_t lt = nullptr;
@@ -69,15 +89,41 @@ context_state & state_of(const ggml_backend_cuda_context & ctx) {
     return states[&ctx];
 }
 
+// once for each name, since the variable is read for each graph
+void warn_unknown(const std::string & name) {
+    static std::mutex            mutex;
+    static std::set<std::string> warned;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (!warned.insert(name).second) {
+        return;
+    }
+    std::string names = "all, none";
+    for (const named_fusion & fusion : FUSIONS) {
+        names += std::string(", ") + fusion.name;
+    }
+    GGML_LOG_WARN("ARMT_CUDA_FUSION: there is no fusion \"%s\"; there are %s\n", name.c_str(), names.c_str());
+}
+
 fusions read_fusions() {
     const auto & device = ggml_cuda_info().devices[ggml_cuda_get_device()];
     if (device.cc < GGML_CUDA_CC_AMPERE || !GGML_CUDA_CC_IS_NVIDIA(device.cc)) { // no asynchronous copies, no bf16 in tensor cores
         return {};
     }
     const char * value = getenv("ARMT_CUDA_FUSION");
-    const std::string names = "," + std::string(value == nullptr ? "all" : value) + ",";
-    const auto has = [&](const char * name) { return names == ",all," || names.find("," + std::string(name) + ",") != std::string::npos; };
-    fusions on = {has("norm"), has("glu"), has("read"), has("dpfp"), has("rope"), has("attention"), has("residual"), has("write")};
+    fusions on = {};
+    std::stringstream names(value == nullptr ? "all" : value);
+    for (std::string name; std::getline(names, name, ',');) {
+        bool known = name.empty() || name == "none";
+        for (const named_fusion & fusion : FUSIONS) {
+            if (name == "all" || name == fusion.name) {
+                on.*fusion.on = true;
+                known         = true;
+            }
+        }
+        if (!known) {
+            warn_unknown(name);
+        }
+    }
     on.features = on.dpfp && device.smpbo >= armt_features_shared();
     on.write    = on.write && device.smpbo >= armt_features_shared();
     return on;
@@ -132,16 +178,30 @@ bool is_16_bit(ggml_type type) {
     return type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
 }
 
-// A product of 16-bit weights that this file can compute
+// The type that a weight is multiplied in, which its input needs too; GGML_TYPE_COUNT: none
+ggml_type product_type(const ggml_tensor * w) {
+    if (is_16_bit(w->type)) {
+        return w->type;
+    }
+    return ggml_is_quantized(w->type) && ggml_is_contiguous(w) && ggml_get_to_fp16_cuda(w->type) != nullptr ? GGML_TYPE_F16 : GGML_TYPE_COUNT;
+}
+
+// A product in 16 bits that this file can compute
 bool is_product(const ggml_tensor * mm) {
     if (mm->op != GGML_OP_MUL_MAT) {
         return false;
     }
     const ggml_tensor * w = mm->src[0];
     const ggml_tensor * x = mm->src[1];
-    return is_16_bit(w->type) && w->nb[0] == 2 && w->nb[1] % 16 == 0 && w->ne[0] % 8 == 0 && w->ne[1] % 8 == 0 && w->ne[3] == 1 && x->ne[3] == 1 &&
-           w->ne[2] == x->ne[2] && x->ne[1] >= MIN_ROWS && x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32 && ggml_is_contiguous(x) &&
-           ggml_is_contiguous(mm);
+    if (product_type(w) == GGML_TYPE_COUNT) {
+        return false;
+    }
+    // Products that ask for F32 have inputs that no norm bounds. With quantized weights those are ggml's: its kernels scale the input by blocks, where F16 would
+    // overflow. With F16 weights fuse_write computes them, in units in which they fit.
+    const bool fits = ggml_is_quantized(w->type) ? x->ne[1] >= ARMT_CONVERTED_MIN_ROWS && mm->op_params[0] != GGML_PREC_F32
+                                                 : x->ne[1] >= MIN_ROWS && w->nb[0] == 2 && w->nb[1] % 16 == 0;
+    return fits && w->ne[0] % 8 == 0 && w->ne[1] % 8 == 0 && w->ne[3] == 1 && x->ne[3] == 1 && w->ne[2] == x->ne[2] && x->type == GGML_TYPE_F32 &&
+           mm->type == GGML_TYPE_F32 && ggml_is_contiguous(x) && ggml_is_contiguous(mm);
 }
 
 // The type that a result can have where all that reads it are such products; GGML_TYPE_COUNT: none
@@ -151,11 +211,11 @@ ggml_type narrow_type(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, 
         return GGML_TYPE_COUNT;
     }
     for (const ggml_tensor * mm : readers) {
-        if (!is_product(mm) || root_of(mm->src[1]) != t || root_of(mm->src[0]) == t || mm->src[0]->type != readers[0]->src[0]->type) {
+        if (!is_product(mm) || root_of(mm->src[1]) != t || root_of(mm->src[0]) == t || product_type(mm->src[0]) != product_type(readers[0]->src[0])) {
             return GGML_TYPE_COUNT;
         }
     }
-    return readers[0]->src[0]->type;
+    return product_type(readers[0]->src[0]);
 }
 
 bool is_swiglu(const ggml_tensor * t) {
@@ -191,44 +251,100 @@ void * allocate(context_state & state, size_t size) {
     return data;
 }
 
-void * get_scratch(context_state & state, size_t size) {
-    if (state.scratch_size < size) {
-        state.scratch      = allocate(state, size);
-        state.scratch_size = size;
+void * reserve(context_state & state, buffer & buf, size_t size) {
+    if (buf.size < size) {
+        buf.data = allocate(state, size);
+        buf.size = size;
     }
-    return state.scratch;
-}
-
-char * get_write_scratch(context_state & state, size_t size) {
-    if (state.write_size < size) {
-        state.write      = allocate(state, size);
-        state.write_size = size;
-    }
-    return (char *) state.write;
+    return buf.data;
 }
 
 //
 // products
 //
 
-void multiply(ggml_backend_cuda_context & ctx, const ggml_tensor * mm, const void * x, void * out, ggml_type type_out, float factor = 1.0f) {
-    const ggml_tensor * w = mm->src[0];
-    const float zero = 0.0f;
-    const cudaDataType_t type = cuda_type(w->type);
-    CUBLAS_CHECK(cublasGemmStridedBatchedEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, w->ne[1], mm->ne[1], w->ne[0], &factor, w->data, type, w->nb[1] / 2,
-                                            w->nb[2] / 2, x, type, w->ne[0], w->ne[0] * mm->ne[1], &zero, out, cuda_type(type_out), mm->ne[0],
-                                            mm->ne[0] * mm->ne[1], mm->ne[2], CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
+// How much of a weight is multiplied at a time: layers, or else rows of one layer
+struct share {
+    int64_t n_layers;
+    int64_t n_rows;
+};
+
+share at_once(const ggml_tensor * w) {
+    if (is_16_bit(w->type)) {
+        return {w->ne[2], w->ne[1]};
+    }
+    const int64_t n_most = int64_t(ARMT_CONVERTED_BYTES / sizeof(half)) / w->ne[0]; // rows
+    if (w->ne[1] > n_most) {
+        return {1, std::max<int64_t>(n_most / 128, 1) * 128};
+    }
+    int64_t n_layers = std::min(n_most / w->ne[1], w->ne[2]);
+    while (w->ne[2] % n_layers != 0) {
+        --n_layers;
+    }
+    return {n_layers, w->ne[1]};
 }
 
-// sum = w*x + residual. False where cuBLASLt has no way to do it.
+// 16 bits, strides in elements
+struct weights {
+    const void * data;
+    int64_t      row;
+    int64_t      layer;
+};
+
+// Those of a part of w, valid until the next call.
+// Where ggml leaves quantized weights to cuBLAS (ggml_cuda_mul_mat_cublas), it converts them and the input with the same functions, but adds in F16. On cards with int8
+// tensor cores it does not: it multiplies them itself, by inputs rounded to 8 bits (ggml_cuda_should_use_mmq), which is less exact than F16 and slower with many rows.
+weights get_weights(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * w, int64_t layer, int64_t row, share part) {
+    const char * data = (const char *) w->data + layer * w->nb[2] + row * w->nb[1];
+    if (is_16_bit(w->type)) {
+        return {data, int64_t(w->nb[1]) / 2, int64_t(w->nb[2]) / 2};
+    }
+    const int64_t n    = part.n_layers * part.n_rows * w->ne[0];
+    const size_t  need = n * sizeof(half);
+    size_t        size = ARMT_CONVERTED_BYTES; // or a small part of it: buffers that were too small stay
+    while (size / 16 >= need) {
+        size /= 16;
+    }
+    half * converted = (half *) reserve(state, state.converted, std::max(size, need));
+    ggml_get_to_fp16_cuda(w->type)(data, converted, n, ctx.stream());
+    return {converted, w->ne[0], w->ne[0] * part.n_rows};
+}
+
+void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x, void * out, ggml_type type_out, float factor = 1.0f) {
+    const ggml_tensor *  w     = mm->src[0];
+    const float          zero  = 0.0f;
+    const cudaDataType_t type  = cuda_type(product_type(w));
+    const share          most  = at_once(w);
+    const int64_t        n_x   = w->ne[0] * mm->ne[1]; // of a layer
+    const int64_t        n_out = mm->ne[0] * mm->ne[1];
+    for (int64_t layer = 0; layer < w->ne[2]; layer += most.n_layers) {
+        for (int64_t row = 0; row < w->ne[1]; row += most.n_rows) {
+            const share   part = {most.n_layers, std::min(most.n_rows, w->ne[1] - row)};
+            const weights a    = get_weights(ctx, state, w, layer, row, part);
+            const char *  b    = (const char *) x + layer * n_x * 2;
+            char *        c    = (char *) out + (layer * n_out + row) * ggml_type_size(type_out);
+            CUBLAS_CHECK(cublasGemmStridedBatchedEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, part.n_rows, mm->ne[1], w->ne[0], &factor, a.data, type, a.row,
+                                                    a.layer, b, type, w->ne[0], n_x, &zero, c, cuda_type(type_out), mm->ne[0], n_out, part.n_layers,
+                                                    CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
+        }
+    }
+}
+
+// sum = w*x + residual. False, with nothing done, where cuBLASLt has no way to do it, or one layer is too large.
 bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x, const ggml_tensor * residual,
                   const ggml_tensor * sum) {
-    const ggml_tensor * w = mm->src[0];
+    const ggml_tensor * w    = mm->src[0];
+    const share         part = at_once(w);
+    if (part.n_rows < w->ne[1]) {
+        return false;
+    }
     if (state.lt == nullptr) {
         CUBLAS_CHECK(cublasLtCreate(&state.lt));
     }
-    const int32_t  n_batch = mm->ne[2];
+    const int32_t  n_batch = part.n_layers;
     const int64_t  n       = w->ne[0];
+    const int64_t  n_x     = n * mm->ne[1]; // of a layer
+    const bool     narrow  = is_16_bit(w->type);
     const auto     make    = [&](cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld, int64_t stride) {
         cublasLtMatrixLayout_t layout;
         CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&layout, type, rows, cols, ld));
@@ -236,13 +352,13 @@ bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state, const 
         CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride, sizeof(stride)));
         return layout;
     };
-    const cudaDataType_t   type = cuda_type(w->type);
+    const cudaDataType_t   type = cuda_type(product_type(w));
     cublasLtMatmulDesc_t   desc;
     CUBLAS_CHECK(cublasLtMatmulDescCreate(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     const cublasOperation_t transposed = CUBLAS_OP_T;
     CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)));
-    cublasLtMatrixLayout_t a = make(type, n, w->ne[1], w->nb[1] / 2, w->nb[2] / 2);
-    cublasLtMatrixLayout_t b = make(type, n, mm->ne[1], n, n * mm->ne[1]);
+    cublasLtMatrixLayout_t a = make(type, n, w->ne[1], narrow ? w->nb[1] / 2 : n, narrow ? w->nb[2] / 2 : n * w->ne[1]);
+    cublasLtMatrixLayout_t b = make(type, n, mm->ne[1], n, n_x);
     cublasLtMatrixLayout_t c = make(CUDA_R_32F, mm->ne[0], mm->ne[1], residual->nb[1] / 4, residual->nb[2] / 4);
     cublasLtMatrixLayout_t d = make(CUDA_R_32F, mm->ne[0], mm->ne[1], sum->nb[1] / 4, sum->nb[2] / 4);
 
@@ -253,13 +369,26 @@ bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state, const 
     cublasLtMatmulPreference_t preference;
     CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
     CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_size, sizeof(workspace_size)));
+    if (part.n_layers < w->ne[2]) { // the later layers' inputs and results begin where their strides put them
+        const auto set_alignment = [&](cublasLtMatmulPreferenceAttributes_t attribute, const void * data, size_t layer) {
+            const size_t   bits      = size_t(data) | part.n_layers * layer | 256;
+            const uint32_t alignment = bits & (~bits + 1);
+            CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &alignment, sizeof(alignment)));
+        };
+        set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, x, n_x * 2);
+        set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, residual->data, residual->nb[2]);
+        set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, sum->data, sum->nb[2]);
+    }
     cublasLtMatmulHeuristicResult_t result = {};
     int  n_results = 0;
     bool done = cublasLtMatmulAlgoGetHeuristic(state.lt, desc, a, b, c, d, preference, 1, &result, &n_results) == CUBLAS_STATUS_SUCCESS && n_results > 0;
-    if (done) {
-        const float one = 1.0f;
-        CUBLAS_CHECK(cublasLtMatmul(state.lt, desc, &one, w->data, a, x, b, &one, residual->data, c, sum->data, d, &result.algo, workspace, workspace_size,
-                                    ctx.stream()));
+    for (int64_t layer = 0; done && layer < w->ne[2]; layer += part.n_layers) {
+        const float  one = 1.0f;
+        const void * pa  = get_weights(ctx, state, w, layer, 0, part).data;
+        const char * pb  = (const char *) x + layer * n_x * 2;
+        const char * pc  = (const char *) residual->data + layer * residual->nb[2];
+        char *       pd  = (char *) sum->data + layer * sum->nb[2];
+        CUBLAS_CHECK(cublasLtMatmul(state.lt, desc, &one, pa, a, pb, b, &one, pc, c, pd, d, &result.algo, workspace, workspace_size, ctx.stream()));
     }
     cublasLtMatmulPreferenceDestroy(preference);
     for (cublasLtMatrixLayout_t layout : {a, b, c, d}) {
@@ -290,7 +419,7 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
     if (find_readers(cgraph, i, mm, readers, last) && readers.size() == 1) {
         const ggml_tensor * reader = readers[0];
         if (state.on.glu && is_swiglu(reader) && root_of(reader->src[0]) == mm && narrow_type(cgraph, last, reader, last) == x->second.type) {
-            multiply(ctx, mm, x->second.data, mm->data, x->second.type);
+            multiply(ctx, state, mm, x->second.data, mm->data, x->second.type);
             state.narrow[mm] = {mm->data, x->second.type};
             return 0;
         }
@@ -307,11 +436,11 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
         }
     }
     if (is_read_by_rope(state, cgraph, i)) {
-        multiply(ctx, mm, x->second.data, mm->data, x->second.type);
+        multiply(ctx, state, mm, x->second.data, mm->data, x->second.type);
         state.narrow[mm] = {mm->data, x->second.type};
         return 0;
     }
-    multiply(ctx, mm, x->second.data, mm->data, GGML_TYPE_F32);
+    multiply(ctx, state, mm, x->second.data, mm->data, GGML_TYPE_F32);
     return 0;
 }
 
@@ -360,7 +489,7 @@ void run_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml
         armt_norm(args, ctx.stream());
         return;
     }
-    args.normed = get_scratch(state, ggml_nelements(mul) * 2);
+    args.normed = reserve(state, state.scratch, ggml_nelements(mul) * 2);
     armt_norm(args, ctx.stream());
     state.narrow[mul]  = {args.normed, args.type};
     state.scratch_last = last;
@@ -761,7 +890,7 @@ int fuse_write(ggml_backend_cuda_context & ctx, context_state & state, const ggm
     const int64_t n_out     = recall->ne[0];
     const size_t  x_size    = GGML_PAD(size_t(n_batch) * n_rows * n * 2, 256);
     const size_t  key_size  = GGML_PAD(size_t(n_batch) * n_rows * n_key * 4, 256);
-    char *        scratch   = get_write_scratch(state, x_size + key_size + size_t(n_batch) * n_rows * n_out * 4);
+    char *        scratch   = (char *) reserve(state, state.write, x_size + key_size + size_t(n_batch) * n_rows * n_out * 4);
     float *       keys      = (float *) (scratch + x_size);
     float *       update    = (float *) (scratch + x_size + key_size);
     cublasHandle_t handle   = ctx.cublas_handle();
@@ -771,7 +900,7 @@ int fuse_write(ggml_backend_cuda_context & ctx, context_state & state, const ggm
     features.output = keys;
     features.narrow = scratch;
     armt_features(features, ctx.stream());
-    multiply(ctx, value, scratch, value->data, GGML_TYPE_F32, armt_narrow_unit(features.type));
+    multiply(ctx, state, value, scratch, value->data, GGML_TYPE_F32, armt_narrow_unit(features.type));
     CUBLAS_CHECK(cublasSgemmStridedBatched(handle, CUBLAS_OP_T, CUBLAS_OP_N, n_out, n_rows, n_key, &one, (const float *) az->data, az->nb[1] / 4, az->nb[3] / 4, keys,
                                            n_key, n_key * n_rows, &zero, (float *) recall->data, n_out, n_out * n_rows, n_batch));
     armt_update_args args = {};
