@@ -111,6 +111,7 @@ void write_random_model(const random_model & m, bool base, const std::string & p
         gguf_add_tensor(gguf, t);
     };
     const ggml_type narrow  = ggml_is_quantized(m.type) ? GGML_TYPE_F16 : m.type; // of the memory's weights
+    const ggml_type memory  = m.uniform ? m.type : narrow;                        // of its projections
     const int64_t   n_embd  = m.n_embd;
     const int64_t   n_q     = int64_t(m.n_head) * m.head_size;
     const int64_t   n_kv    = int64_t(m.n_head_kv) * m.head_size;
@@ -142,9 +143,9 @@ void write_random_model(const random_model & m, bool base, const std::string & p
         add("blk.0.ffn_up.weight", m.type, {n_embd, 2 * int64_t(m.n_ff), n_layer}, in);
         add("blk.0.ffn_down.weight", m.type, {m.n_ff, n_embd, n_layer}, 1.0f / sqrtf(float(m.n_ff)));
         // scales at which rounding does not grow over segments, see src/tiny/weights.ts
-        add("blk.0.memory_q.weight", narrow, {n_embd, m.d_mem, n_layer}, (m.loud ? 1e5f : 0.5f) * in);
-        add("blk.0.memory_k.weight", narrow, {n_embd, m.d_mem, n_layer}, 0.5f * in);
-        add("blk.0.memory_v.weight", narrow, {n_embd, n_embd, n_layer}, 0.5f * in);
+        add("blk.0.memory_q.weight", memory, {n_embd, m.d_mem, n_layer}, (m.loud ? 1e5f : 0.5f) * in);
+        add("blk.0.memory_k.weight", memory, {n_embd, m.d_mem, n_layer}, 0.5f * in);
+        add("blk.0.memory_v.weight", memory, {n_embd, n_embd, n_layer}, 0.5f * in);
         add("blk.0.memory_b.weight", narrow, {n_embd, 1, n_layer}, 0.5f * in);
         add("blk.0.memory_b.bias", GGML_TYPE_F32, {1, n_layer}, 0.5f, m.n_mem > 64 ? -4.0f : -2.0f);
     }

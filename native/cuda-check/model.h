@@ -21,6 +21,7 @@ struct random_model {
     ggml_type type      = GGML_TYPE_BF16;
     bool      wide      = false; // the same numbers in F32
     bool      loud      = false; // the memory's queries are beyond the range of F16
+    bool      uniform   = false; // the memory's projections are of that type where it is quantized, too, as `armt quantize` makes them
     uint32_t  seed      = 1;
 };
 
