@@ -175,7 +175,7 @@ static double difference(const std::vector<float> & a, const std::vector<float> 
     return std::sqrt(d / n); // NaN stays NaN
 }
 
-static const char * const all_fusions[] = {"norm", "glu", "read", "dpfp", "rope", "attention", "residual", "write"};
+static const char * const all_fusions[] = {"norm", "glu", "gate", "read", "dpfp", "rope", "attention", "residual", "write"};
 
 static int run_check(const std::string & folder, FILE * json) {
     struct shape {
@@ -199,14 +199,17 @@ static int run_check(const std::string & folder, FILE * json) {
         m.n_segment = 203; // rows that fill no tile
         m.n_mem     = 16;
         m.normalize = true;
+        m.n_ff      = 1056;
         m.seed      = 2;
         shapes.push_back({"heads of 64, 219 rows, normalized keys", m, 203 * 4 + 11});
+        m.n_segment = 316; // an odd number of tiles
         m.n_head    = 4;
         m.n_head_kv = 4;
         m.head_size = 128;
         m.normalize = false;
         m.seed      = 3;
-        shapes.push_back({"heads of 128, none shared", m, 203 * 4 + 11});
+        shapes.push_back({"heads of 128, none shared, 332 rows", m, 316 * 3 + 11});
+        m.n_segment = 203;
         m.loud      = true;
         m.seed      = 4;
         shapes.push_back({"queries beyond F16", m, 203 * 4 + 11});
@@ -264,8 +267,8 @@ static int run_check(const std::string & folder, FILE * json) {
         with.fusion = "none";
         run("unfused", gpu, with);
         for (const char * name : all_fusions) {
-            // a residual is added by products of 16-bit input only, which others make
-            with.fusion = strcmp(name, "residual") == 0 ? "glu,attention,residual" : name;
+            // these are of products of 16-bit input only, which others make
+            with.fusion = strcmp(name, "residual") == 0 ? "glu,attention,residual" : strcmp(name, "gate") == 0 ? "norm,gate" : name;
             run(with.fusion, gpu, with);
         }
         with.fusion = "all";
@@ -287,7 +290,7 @@ static int run_check(const std::string & folder, FILE * json) {
             const auto & [name, result] = results[i];
             const double of_logits = difference(result.first, exact.first);
             const double of_memory = difference(result.second, exact.second);
-            const double most      = is_converted && i + 2 >= results.size() ? difference(unfused, exact.second) / 4.0 : memory;
+            const double most      = is_converted && i + 2 >= results.size() ? difference(unfused, exact.second) / 2.0 : memory;
             const bool   ok        = of_logits < logits && of_memory < most && of_logits < 0.1; // not so for NaN
             n_bad += ok ? 0 : 1;
             printf("%-4s %-40s %-22s logits off by %.2e of %.2e, memories by %.2e of %.2e  %s\n", ggml_type_name(s.model.type), s.name, name.c_str(), of_logits, logits,

@@ -1,88 +1,52 @@
-// The same attention as armt-attention.cu with Hopper's matrix instructions (wgmma, sm_90a), which read K and V from shared memory themselves. A block has two
-// groups of four warps, 64 rows each; two blocks share a multiprocessor, so that the exponentials of one are computed beside the products of the other.
+// The same attention as armt-attention.cu with Hopper's matrix instructions (wgmma, sm_90a), which read K and V from shared memory themselves, in the order of
+// FlashAttention-3 (arXiv 2407.08608, sec. 3.2): the scores of the next tile of K are computed while this one's exponentials are.
+//
+// One thread copies (TMA) Q and tiles of K and V through STAGES places in shared memory; each of two groups of four warps has 64 rows. Blocks stay for many
+// pieces of work, so that copies for the next one go on while results are written.
 
+#include "armt-hopper.cuh"
 #include "armt-kernels.cuh"
 
+static constexpr int TILE_KV = 128;
+static constexpr int STAGES  = 2;
 static constexpr int GROUPS  = 2;
-static constexpr int THREADS = 128 * GROUPS;
 static constexpr int ROWS    = 64 * GROUPS;
-static constexpr int TILE_KV = 64;
-static constexpr int STAGES  = 3;
-static constexpr int PART    = TILE_KV * 64; // numbers of K or V that are 64 columns wide: rows of 128 bytes, swizzled as wgmma reads them
+static constexpr int THREADS = 128 * (GROUPS + 1);
 
 #ifdef ARMT_HOPPER
 
-static __device__ __forceinline__ void copy16_async(uint32_t to, const void * from) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-}
+template <int D> struct attention_tile {
+    static constexpr int PARTS   = D / 64;         // 64 columns wide
+    static constexpr int PART_Q  = 64 * 64 * 2;    // bytes
+    static constexpr int PART_KV = TILE_KV * 64 * 2;
+    static constexpr int Q       = GROUPS * PARTS * PART_Q;
+    static constexpr int KV      = PARTS * PART_KV;
+    static constexpr int BYTES   = Q + STAGES * 2 * KV + (2 + STAGES * 4) * 8 + 1024 /* to align */;
+};
 
-// 8 rows of 128 bytes are a pattern, 1024 bytes from one to the next
-static __device__ __forceinline__ uint64_t descriptor(uint32_t address) {
-    return uint64_t((address & 0x3ffff) >> 4) | uint64_t(1) << 16 | uint64_t(1024 >> 4) << 32 | uint64_t(1) << 62;
-}
+struct attention_work {
+    float scale; // of scores, before powers of 2
+    int   n_rows;
+    int   n_head;
+    int   n_queries; // heads of Q for each of K and V
+    int   n_tiles;   // of rows
+    int   n_all;
+};
 
-#define ARMT_ACCUMULATORS                                                                                                                         \
-    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                                                     \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-#define ARMT_ROW(c, i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
-#define ARMT_ROWS(c) ARMT_ROW(c, 0), ARMT_ROW(c, 1), ARMT_ROW(c, 2), ARMT_ROW(c, 3), ARMT_ROW(c, 4), ARMT_ROW(c, 5), ARMT_ROW(c, 6), ARMT_ROW(c, 7)
-
-// c = a*b, or c += a*b, 64x16 by 16x64; a: 64 rows, b: 64 rows (K). Q stays in shared memory: as registers that live through the loop, ptxas 13.0 loses it.
-static __device__ __forceinline__ void multiply_qk(float (&c)[8][4], uint64_t a, uint64_t b, int add) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    asm volatile("{\n"
-                 ".reg .pred p;\n"
-                 "setp.ne.b32 p, %34, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " ARMT_ACCUMULATORS "%32, %33, p, 1, 1, 0, 0;\n"
-                 "}\n"
-                 : ARMT_ROWS(c)
+
+// c = a*b, or c += a*b, 64x16 by 16x128; a: 64 rows, b: 128 rows (K)
+static __device__ __forceinline__ void multiply_qk(float (&c)[16][4], uint64_t a, uint64_t b, int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" ARMT_D64 "}, %64, %65, p, 1, 1, 0, 0;\n}\n"
+                 : ARMT_R32(c, 0), ARMT_R32(c, 8)
                  : "l"(a), "l"(b), "r"(add));
-#else
-    GGML_UNUSED_VARS(c, a, b, add);
-#endif
 }
 
-// c += a*b, 64x16 by 16x64; b: 16 rows (V)
-static __device__ __forceinline__ void multiply_pv(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " ARMT_ACCUMULATORS "{%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"
-                 : ARMT_ROWS(c)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-#else
-    GGML_UNUSED_VARS(c, a, b);
-#endif
-}
-
-static __device__ __forceinline__ void begin_products() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-#endif
-}
-
-static __device__ __forceinline__ void end_products() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-#endif
-}
-
-static __device__ __forceinline__ void wait_for_products() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-#endif
-}
-
-// Keeps the compiler from moving reads and writes of registers that products are still using across this place
-static __device__ __forceinline__ void settle(float (&r)[8][4]) {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-        asm volatile("" : "+f"(r[i][0]), "+f"(r[i][1]), "+f"(r[i][2]), "+f"(r[i][3])::"memory");
-    }
-}
-template <int N> static __device__ __forceinline__ void settle(uint32_t (&r)[N][4]) {
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-        asm volatile("" : "+r"(r[i][0]), "+r"(r[i][1]), "+r"(r[i][2]), "+r"(r[i][3])::"memory");
-    }
+// c = a*b, or c += a*b, 64x16 by 16x64; b: 16 rows (V)
+static __device__ __forceinline__ void multiply_pv(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b, int add) {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" ARMT_D32 "}, {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}\n"
+                 : ARMT_R32(c, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
 static __device__ __forceinline__ uint32_t pack(float a, float b) {
@@ -90,220 +54,323 @@ static __device__ __forceinline__ uint32_t pack(float a, float b) {
     return *(const uint32_t *) &h;
 }
 
-static __device__ __forceinline__ uint4 load8(const half * p) { return *(const uint4 *) p; }
-static __device__ __forceinline__ uint4 load8(const float * p) {
-    const float4 a = *(const float4 *) p;
-    const float4 b = *(const float4 *) (p + 4);
-    return make_uint4(pack(a.x, a.y), pack(a.z, a.w), pack(b.x, b.y), pack(b.z, b.w));
-}
+#endif
 
 static __device__ __forceinline__ void store_pair(float * p, float a, float b) { *(float2 *) p = make_float2(a, b); }
 static __device__ __forceinline__ void store_pair(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
 static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
 
 // D: numbers in a head
-template <int D, typename TQ, typename TO>
-static __global__ void __launch_bounds__(THREADS, D == 64 ? 2 : 1) attention_kernel(const armt_attention_args args) {
+template <int D, typename TO>
+static __global__ void __launch_bounds__(THREADS, 1)
+    attention_kernel(const __grid_constant__ CUtensorMap map_q, const __grid_constant__ CUtensorMap map_k, const __grid_constant__ CUtensorMap map_v, TO * output,
+                     const attention_work work) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    constexpr int PARTS = D / 64;
-    extern __shared__ __align__(1024) half tiles[]; // [STAGES][K, V][PARTS][TILE_KV][64], then Q
+    using tile_t        = attention_tile<D>;
+    constexpr int PARTS = tile_t::PARTS;
+    extern __shared__ char memory[];
 
-    const int lane  = threadIdx.x % 32;
-    const int g     = lane / 4;
-    const int t     = lane % 4;
-    const int group = threadIdx.x / 128;
-    const int head  = blockIdx.y;
-    const int ib    = blockIdx.z;
+    const uint32_t tile_q = (shared_address(memory) + 1023) / 1024 * 1024; // [GROUPS][PARTS][64][64]
+    const uint32_t tile_k = tile_q + tile_t::Q;                            // [STAGES][PARTS][TILE_KV][64]
+    const uint32_t tile_v = tile_k + STAGES * tile_t::KV;
+    const uint32_t full_q = tile_v + STAGES * tile_t::KV; // barriers
+    const uint32_t empty_q = full_q + 8;
+    const uint32_t full_k  = empty_q + 8; // [STAGES]
+    const uint32_t empty_k = full_k + STAGES * 8;
+    const uint32_t full_v  = empty_k + STAGES * 8;
+    const uint32_t empty_v = full_v + STAGES * 8;
+    const int      group   = threadIdx.x / 128;
 
-    // the longest rows first
-    const int row0      = (gridDim.x - 1 - blockIdx.x) * ROWS;
-    const int group_row = row0 + group * 64;
-    const int warp_row  = group_row + threadIdx.x % 128 / 32 * 16;
-    const int n_tiles   = (min(row0 + ROWS, args.n_rows) + TILE_KV - 1) / TILE_KV;
-
-    const half * k = args.k + ib * args.k_batch + head / (args.n_head / args.n_head_kv) * D;
-    const half * v = args.v + ib * args.v_batch + head / (args.n_head / args.n_head_kv) * D;
-    const uint32_t shared = uint32_t(__cvta_generic_to_shared(tiles));
-
-    const auto fetch = [&](int tile) {
-        if (tile < n_tiles) {
-            const uint32_t to = shared + tile % STAGES * (2 * PARTS * PART * 2);
-#pragma unroll
-            for (int i = threadIdx.x; i < TILE_KV * D / 8; i += THREADS) {
-                const int      r  = i / (D / 8);
-                const int      c  = i % (D / 8); // of 16 bytes
-                const uint32_t at = (c / 8 * PART + r * 64 + ((c % 8) ^ (r % 8)) * 8) * 2;
-                const int64_t  kv = int64_t(tile) * TILE_KV + r;
-                copy16_async(to + at, k + kv * args.k_row + c * 8);
-                copy16_async(to + PARTS * PART * 2 + at, v + kv * args.v_row + c * 8);
-            }
+    if (threadIdx.x == 0) {
+        barrier_init(full_q, 1);
+        barrier_init(empty_q, GROUPS);
+        for (int i = 0; i < STAGES; ++i) {
+            barrier_init(full_k + i * 8, 1);
+            barrier_init(full_v + i * 8, 1);
+            barrier_init(empty_k + i * 8, GROUPS);
+            barrier_init(empty_v + i * 8, GROUPS);
         }
-        asm volatile("cp.async.commit_group;" ::: "memory"); // maybe of nothing, so that the number of groups is the number of tiles
-    };
-    fetch(0);
-    fetch(1);
-
-    const int64_t  q_stride = int64_t(args.n_head) * D;
-    const uint32_t tile_q   = STAGES * 2 * PARTS * PART * 2; // bytes from the start; [GROUPS][PARTS][64][64]
-    {
-        const TQ * from = (const TQ *) args.q + (int64_t(ib) * args.n_rows * args.n_head + head) * D;
-#pragma unroll
-        for (int i = threadIdx.x; i < ROWS * D / 8; i += THREADS) {
-            const int r = i / (D / 8);
-            const int c = i % (D / 8);
-            // rows beyond the last are computed from it, and not stored
-            *(uint4 *) ((char *) tiles + tile_q + ((r / 64 * PARTS + c / 8) * PART + r % 64 * 64 + ((c % 8) ^ (r % 8)) * 8) * 2) =
-                load8(from + min(row0 + r, args.n_rows - 1) * q_stride + c * 8);
-        }
+        barrier_init_fence();
     }
+    __syncthreads();
 
-    float out[PARTS][8][4] = {};
-    float top[2] = {-1e30f, -1e30f}; // the greatest score so far, of rows g and g + 8
-    float sum[2] = {};               // this lane's part
-    const float scale = args.scale * 1.4426950408889634f; // powers of 2
+    // batch after batch, in each the longest rows first
+    struct place {
+        int row, head, batch;
+        int n_tiles; // of K and V
+    };
+    const auto place_of = [&](int i) {
+        const int batch = i / (work.n_tiles * work.n_head);
+        const int rest  = i % (work.n_tiles * work.n_head);
+        const int row   = (work.n_tiles - 1 - rest / work.n_head) * ROWS;
+        return place{row, rest % work.n_head, batch, (min(row + ROWS, work.n_rows) + TILE_KV - 1) / TILE_KV};
+    };
 
-    for (int tile = 0; tile < n_tiles; ++tile) {
-        asm volatile("cp.async.wait_group 1;" ::: "memory");
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-        __syncthreads(); // the tile is there, and all have done with the one before it
-        fetch(tile + 2);
-
-        const int col0 = tile * TILE_KV;
-        if (col0 > group_row + 63) { // none of it is seen by this group's rows
-            continue;
-        }
-        const uint32_t tile_k = shared + tile % STAGES * (2 * PARTS * PART * 2);
-        const uint32_t tile_v = tile_k + PARTS * PART * 2;
-
-        float score[8][4] = {};
-        settle(score);
-        begin_products();
-#pragma unroll
-        for (int s = 0; s < D / 16; ++s) {
-            const uint32_t at = s / 4 * PART * 2 + s % 4 * 32;
-            multiply_qk(score, descriptor(shared + tile_q + group * PARTS * PART * 2 + at), descriptor(tile_k + at), s > 0);
-        }
-        end_products();
-        wait_for_products();
-        settle(score);
-
-        const int r0 = warp_row + g;
-        if (col0 + TILE_KV - 1 > warp_row) {
-#pragma unroll
-            for (int j = 0; j < 8; ++j) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    if (col0 + j * 8 + 2 * t + i % 2 > r0 + i / 2 * 8) {
-                        score[j][i] = -1e30f;
+    if (group == GROUPS) {
+        give_registers<24>();
+        if (threadIdx.x == GROUPS * 128) {
+            int stage = 0, parity = 1, parity_q = 1;
+            for (int i = blockIdx.x; i < work.n_all; i += gridDim.x) {
+                const place at = place_of(i);
+                const int   kv_head = at.head / work.n_queries;
+                barrier_wait(empty_q, parity_q);
+                barrier_expect(full_q, tile_t::Q);
+                for (int g = 0; g < GROUPS; ++g) {
+                    for (int p = 0; p < PARTS; ++p) {
+                        tma_load(tile_q + (g * PARTS + p) * tile_t::PART_Q, &map_q, full_q, p * 64, at.row + g * 64, at.head, at.batch);
+                    }
+                }
+                parity_q ^= 1;
+                for (int tile = 0; tile < at.n_tiles; ++tile) {
+                    barrier_wait(empty_k + stage * 8, parity);
+                    barrier_expect(full_k + stage * 8, tile_t::KV);
+                    for (int p = 0; p < PARTS; ++p) {
+                        tma_load(tile_k + stage * tile_t::KV + p * tile_t::PART_KV, &map_k, full_k + stage * 8, p * 64, tile * TILE_KV, kv_head, at.batch);
+                    }
+                    barrier_wait(empty_v + stage * 8, parity);
+                    barrier_expect(full_v + stage * 8, tile_t::KV);
+                    for (int p = 0; p < PARTS; ++p) {
+                        tma_load(tile_v + stage * tile_t::KV + p * tile_t::PART_KV, &map_v, full_v + stage * 8, p * 64, tile * TILE_KV, kv_head, at.batch);
+                    }
+                    if (++stage == STAGES) {
+                        stage = 0;
+                        parity ^= 1;
                     }
                 }
             }
         }
+        return;
+    }
+    take_registers<240>();
+
+    const int g = threadIdx.x % 32 / 4;
+    const int t = threadIdx.x % 4;
+
+    // stages of K and of V that come next
+    int stage_k = 0, parity_k = 0, stage_v = 0, parity_v = 0, parity_q = 0;
+    const auto release = [&](uint32_t barrier) {
+        if (threadIdx.x % 128 == 0) {
+            barrier_arrive(barrier);
+        }
+    };
+    const auto next_stage = [](int & stage, int & parity) {
+        if (++stage == STAGES) {
+            stage = 0;
+            parity ^= 1;
+        }
+    };
+
+    for (int i = blockIdx.x; i < work.n_all; i += gridDim.x, parity_q ^= 1) {
+        const place at        = place_of(i);
+        const int   group_row = at.row + group * 64;
+        const int   warp_row  = group_row + threadIdx.x % 128 / 32 * 16;
+        const int   n_tiles   = group_row < work.n_rows ? group_row / TILE_KV + 1 : 0; // that this group sees
+
+        float    score[16][4];
+        uint32_t weights[TILE_KV / 16][4]; // of V's rows
+        float    out[PARTS][8][4];
+        float    top[2] = {-1e30f, -1e30f}; // the greatest score so far, of rows g and g + 8
+        float    sum[2] = {};               // this lane's part
+
+        const auto begin_scores = [&] {
+            barrier_wait(full_k + stage_k * 8, parity_k);
+            settle(score);
+            wgmma_begin();
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            float most = top[h];
-#pragma unroll
-            for (int j = 0; j < 8; ++j) {
-                most = fmaxf(most, fmaxf(score[j][2 * h], score[j][2 * h + 1]));
+            for (int s = 0; s < D / 16; ++s) {
+                multiply_qk(score, wgmma_descriptor(tile_q + (group * PARTS + s / 4) * tile_t::PART_Q + s % 4 * 32),
+                            wgmma_descriptor(tile_k + stage_k * tile_t::KV + s / 4 * tile_t::PART_KV + s % 4 * 32), s > 0);
             }
-            most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
-            most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
-            const float shrink = exp2f((top[h] - most) * scale);
-            top[h] = most;
-            sum[h] *= shrink;
+            wgmma_commit();
+        };
+        const auto begin_values = [&](int add) {
+            barrier_wait(full_v + stage_v * 8, parity_v);
+            settle(weights);
+#pragma unroll
+            for (int p = 0; p < PARTS; ++p) {
+                settle(out[p]);
+            }
+            wgmma_begin();
 #pragma unroll
             for (int p = 0; p < PARTS; ++p) {
 #pragma unroll
-                for (int j = 0; j < 8; ++j) {
-                    out[p][j][2 * h]     *= shrink;
-                    out[p][j][2 * h + 1] *= shrink;
+                for (int s = 0; s < TILE_KV / 16; ++s) {
+                    multiply_pv(out[p], weights[s], wgmma_descriptor(tile_v + stage_v * tile_t::KV + p * tile_t::PART_KV + s * 16 * 128), add || s > 0);
                 }
             }
-            const float offset = most * scale;
+            wgmma_commit();
+        };
+        // scores become weights, not yet packed; shrink: what the sums before are worth now
+        const auto weigh = [&](int tile, float (&shrink)[2]) {
+            if (tile == n_tiles - 1) {
+                const int r0 = warp_row + g - tile * TILE_KV;
 #pragma unroll
-            for (int j = 0; j < 8; ++j) {
+                for (int j = 0; j < 16; ++j) {
 #pragma unroll
-                for (int i = 2 * h; i < 2 * h + 2; ++i) {
-                    score[j][i] = exp2f(score[j][i] * scale - offset);
-                    sum[h] += score[j][i];
+                    for (int k = 0; k < 4; ++k) {
+                        if (j * 8 + 2 * t + k % 2 > r0 + k / 2 * 8) {
+                            score[j][k] = -1e30f;
+                        }
+                    }
                 }
             }
-        }
-        uint32_t weights[TILE_KV / 16][4]; // of V's rows
 #pragma unroll
-        for (int s = 0; s < TILE_KV / 16; ++s) {
-            weights[s][0] = pack(score[2 * s][0],     score[2 * s][1]);
-            weights[s][1] = pack(score[2 * s][2],     score[2 * s][3]);
-            weights[s][2] = pack(score[2 * s + 1][0], score[2 * s + 1][1]);
-            weights[s][3] = pack(score[2 * s + 1][2], score[2 * s + 1][3]);
-        }
-        settle(weights);
+            for (int h = 0; h < 2; ++h) {
+                float most = top[h];
 #pragma unroll
-        for (int p = 0; p < PARTS; ++p) {
-            settle(out[p]);
-        }
-        begin_products();
+                for (int j = 0; j < 16; ++j) {
+                    most = fmaxf(most, fmaxf(score[j][2 * h], score[j][2 * h + 1]));
+                }
+                most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
+                most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
+                shrink[h] = exp2f((top[h] - most) * work.scale);
+                top[h]    = most;
+                sum[h] *= shrink[h];
+                const float offset = most * work.scale;
 #pragma unroll
-        for (int p = 0; p < PARTS; ++p) {
+                for (int j = 0; j < 16; ++j) {
+#pragma unroll
+                    for (int k = 2 * h; k < 2 * h + 2; ++k) {
+                        score[j][k] = exp2f(score[j][k] * work.scale - offset);
+                        sum[h] += score[j][k];
+                    }
+                }
+            }
+        };
+        const auto pack_weights = [&] {
 #pragma unroll
             for (int s = 0; s < TILE_KV / 16; ++s) {
-                multiply_pv(out[p], weights[s], descriptor(tile_v + p * PART * 2 + s * 16 * 128));
+                weights[s][0] = pack(score[2 * s][0],     score[2 * s][1]);
+                weights[s][1] = pack(score[2 * s][2],     score[2 * s][3]);
+                weights[s][2] = pack(score[2 * s + 1][0], score[2 * s + 1][1]);
+                weights[s][3] = pack(score[2 * s + 1][2], score[2 * s + 1][3]);
             }
-        }
-        end_products();
-        wait_for_products();
-#pragma unroll
-        for (int p = 0; p < PARTS; ++p) {
-            settle(out[p]);
-        }
-    }
+        };
 
-    TO * to = (TO *) args.output + (int64_t(ib) * args.n_rows * args.n_head + head) * D;
+        barrier_wait(full_q, parity_q);
+        if (n_tiles > 0) {
+            float shrink[2];
+            begin_scores();
+            wgmma_wait<0>();
+            settle(score);
+            release(empty_k + stage_k * 8);
+            next_stage(stage_k, parity_k);
+            weigh(0, shrink);
+            pack_weights();
+            for (int tile = 1; tile < n_tiles; ++tile) {
+                begin_scores();
+                begin_values(tile > 1);
+                wgmma_wait<1>();
+                settle(score);
+                release(empty_k + stage_k * 8);
+                next_stage(stage_k, parity_k);
+                weigh(tile, shrink);
+                wgmma_wait<0>();
+                settle(weights);
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-        float all = sum[h];
-        all += __shfl_xor_sync(0xffffffff, all, 1);
-        all += __shfl_xor_sync(0xffffffff, all, 2);
-        const float factor = 1.0f / all;
-        const int   r      = warp_row + g + h * 8;
-        if (r < args.n_rows) {
+                for (int p = 0; p < PARTS; ++p) {
+                    settle(out[p]);
+#pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        out[p][j][0] *= shrink[0];
+                        out[p][j][1] *= shrink[0];
+                        out[p][j][2] *= shrink[1];
+                        out[p][j][3] *= shrink[1];
+                    }
+                }
+                release(empty_v + stage_v * 8);
+                next_stage(stage_v, parity_v);
+                pack_weights();
+            }
+            release(empty_q);
+            begin_values(n_tiles > 1);
+            wgmma_wait<0>();
 #pragma unroll
             for (int p = 0; p < PARTS; ++p) {
+                settle(out[p]);
+            }
+            release(empty_v + stage_v * 8);
+            next_stage(stage_v, parity_v);
+        } else {
+            group_sync(1 + group); // all have seen it, as products would make sure of; a phase that is missed is waited for in vain
+            release(empty_q);
+        }
+        for (int tile = n_tiles; tile < at.n_tiles; ++tile) { // that only the other group sees
+            barrier_wait(full_k + stage_k * 8, parity_k);
+            barrier_wait(full_v + stage_v * 8, parity_v);
+            group_sync(1 + group);
+            release(empty_k + stage_k * 8);
+            release(empty_v + stage_v * 8);
+            next_stage(stage_k, parity_k);
+            next_stage(stage_v, parity_v);
+        }
+
+        const int64_t stride = int64_t(work.n_head) * D;
+        TO *          to     = output + (int64_t(at.batch) * work.n_rows * work.n_head + at.head) * D;
 #pragma unroll
-                for (int j = 0; j < 8; ++j) {
-                    store_pair(to + r * q_stride + p * 64 + j * 8 + 2 * t, out[p][j][2 * h] * factor, out[p][j][2 * h + 1] * factor);
+        for (int h = 0; h < 2; ++h) {
+            float all = sum[h];
+            all += __shfl_xor_sync(0xffffffff, all, 1);
+            all += __shfl_xor_sync(0xffffffff, all, 2);
+            const float factor = 1.0f / all;
+            const int   r      = warp_row + g + h * 8;
+            if (r < work.n_rows) {
+#pragma unroll
+                for (int p = 0; p < PARTS; ++p) {
+#pragma unroll
+                    for (int j = 0; j < 8; ++j) {
+                        store_pair(to + r * stride + p * 64 + j * 8 + 2 * t, out[p][j][2 * h] * factor, out[p][j][2 * h + 1] * factor);
+                    }
                 }
             }
         }
     }
 #else
-    GGML_UNUSED(args);
+    GGML_UNUSED_VARS(map_q, map_k, map_v, output, work);
     NO_DEVICE_CODE;
 #endif
 }
 
-template <int D, typename TQ, typename TO> static void launch(const armt_attention_args & args, cudaStream_t stream) {
-    constexpr size_t shared = (STAGES * 2 * TILE_KV + ROWS) * D * sizeof(half);
-    CUDA_CHECK(cudaFuncSetAttribute(attention_kernel<D, TQ, TO>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)));
-    const dim3 grid((args.n_rows + ROWS - 1) / ROWS, args.n_head, args.n_batch);
-    attention_kernel<D, TQ, TO><<<grid, THREADS, shared, stream>>>(args);
+template <int D, typename TO> static void launch(const armt_attention_args & args, cudaStream_t stream) {
+    using tile_t = attention_tile<D>;
+    const int64_t q_row = int64_t(args.n_head) * D;
+    // rows of the caches beyond n_rows read as zeros
+    const CUtensorMap map_q = armt_tensor_map({args.q, GGML_TYPE_F16, D, args.n_rows, q_row, args.n_head, D, args.n_batch, q_row * args.n_rows, 64});
+    const CUtensorMap map_k = armt_tensor_map({args.k, GGML_TYPE_F16, D, args.n_rows, args.k_row, args.n_head_kv, D, args.n_batch, args.k_batch, TILE_KV});
+    const CUtensorMap map_v = armt_tensor_map({args.v, GGML_TYPE_F16, D, args.n_rows, args.v_row, args.n_head_kv, D, args.n_batch, args.v_batch, TILE_KV});
+
+    attention_work work = {};
+    work.scale     = args.scale * 1.4426950408889634f;
+    work.n_rows    = args.n_rows;
+    work.n_head    = args.n_head;
+    work.n_queries = args.n_head / args.n_head_kv;
+    work.n_tiles   = (args.n_rows + ROWS - 1) / ROWS;
+    work.n_all     = work.n_tiles * args.n_head * args.n_batch;
+
+    const auto kernel = attention_kernel<D, TO>;
+    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, tile_t::BYTES));
+    const int n_blocks = std::min(ggml_cuda_info().devices[ggml_cuda_get_device()].nsm, work.n_all);
+    kernel<<<n_blocks, THREADS, tile_t::BYTES, stream>>>(map_q, map_k, map_v, (TO *) args.output, work);
     CUDA_CHECK(cudaGetLastError());
 }
 
-template <int D, typename TQ> static void launch_to(const armt_attention_args & args, cudaStream_t stream) {
-    switch (args.type) {
-        case GGML_TYPE_F16:  launch<D, TQ, half>(args, stream);        break;
-        case GGML_TYPE_BF16: launch<D, TQ, nv_bfloat16>(args, stream); break;
-        default:             launch<D, TQ, float>(args, stream);       break;
+template <typename TO> static void launch_to(const armt_attention_args & args, cudaStream_t stream) {
+    if (args.n_dims == 64) {
+        launch<64, TO>(args, stream);
+    } else {
+        launch<128, TO>(args, stream);
     }
 }
 
 bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream) {
-    const bool narrow = args.q_type == GGML_TYPE_F16;
-    if (args.n_dims == 64) {
-        (narrow ? launch_to<64, half> : launch_to<64, float>)(args, stream);
-    } else {
-        (narrow ? launch_to<128, half> : launch_to<128, float>)(args, stream);
+    const auto is_aligned = [](const void * data, int64_t row, int64_t batch) { return (uintptr_t) data % 16 == 0 && row % 8 == 0 && batch % 8 == 0; };
+    if (args.q_type != GGML_TYPE_F16 || !is_aligned(args.q, 0, 0) || !is_aligned(args.k, args.k_row, args.k_batch) || !is_aligned(args.v, args.v_row, args.v_batch)) {
+        return false;
+    }
+    switch (args.type) {
+        case GGML_TYPE_F16:  launch_to<half>(args, stream);        break;
+        case GGML_TYPE_BF16: launch_to<nv_bfloat16>(args, stream); break;
+        default:             launch_to<float>(args, stream);       break;
     }
     return true;
 }

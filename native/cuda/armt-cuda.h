@@ -7,6 +7,7 @@
 // separated by commas (others are warned of, once), out of
 //   norm       RMS norm, weight, conversion to 16 bits
 //   glu        SwiGLU, conversion to 16 bits; its input is 16 bits wide too
+//   gate       SwiGLU in the product before it, where native/cuda is built for compute capability 9.0
 //   read       the memory's division and addition, and the norm after them
 //   dpfp       the feature map of the associative memory, and the product before it
 //   write      all of the memory's write

@@ -41,7 +41,7 @@ struct narrow_data {
 };
 
 struct fusions {
-    bool norm, glu, read, dpfp, rope, attention, residual, write;
+    bool norm, glu, gate, read, dpfp, rope, attention, residual, write;
     bool features; // of dpfp: the product too
 };
 
@@ -53,8 +53,8 @@ struct named_fusion {
 };
 
 constexpr named_fusion FUSIONS[] = {
-    {"norm", &fusions::norm}, {"glu", &fusions::glu},             {"read", &fusions::read},         {"dpfp", &fusions::dpfp},
-    {"rope", &fusions::rope}, {"attention", &fusions::attention}, {"residual", &fusions::residual}, {"write", &fusions::write},
+    {"norm", &fusions::norm}, {"glu", &fusions::glu},   {"gate", &fusions::gate},           {"read", &fusions::read},         {"dpfp", &fusions::dpfp},
+    {"rope", &fusions::rope}, {"write", &fusions::write}, {"attention", &fusions::attention}, {"residual", &fusions::residual},
 };
 
 struct buffer {
@@ -398,6 +398,31 @@ bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state, const 
     return done;
 }
 
+// out = silu(gate)*up, where w*x is both. False, with nothing done, where there is no kernel for it, or one layer is too large.
+bool multiply_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x, void * out) {
+    const ggml_tensor * w      = mm->src[0];
+    const share         part   = at_once(w);
+    const bool          narrow = is_16_bit(w->type);
+    armt_swiglu_product_args args = {};
+    args.type         = product_type(w);
+    args.weight_row   = narrow ? w->nb[1] / 2 : w->ne[0];
+    args.weight_batch = narrow ? w->nb[2] / 2 : w->ne[0] * w->ne[1];
+    args.n            = w->ne[0];
+    args.n_cols       = w->ne[1] / 2;
+    args.n_rows       = mm->ne[1];
+    args.n_batch      = part.n_layers;
+    if (part.n_rows < w->ne[1] || !armt_has_swiglu_product(args)) {
+        return false;
+    }
+    for (int64_t layer = 0; layer < w->ne[2]; layer += part.n_layers) {
+        args.x      = (const char *) x + layer * args.n_rows * args.n * 2;
+        args.weight = get_weights(ctx, state, w, layer, 0, part).data;
+        args.output = (char *) out + layer * args.n_rows * args.n_cols * 2;
+        armt_swiglu_product(args, ctx.stream());
+    }
+    return true;
+}
+
 // rows that lie one behind the other, batches maybe further apart
 bool has_dense_rows(const ggml_tensor * t) {
     return t->type == GGML_TYPE_F32 && t->nb[0] == 4 && t->nb[1] == t->ne[0] * t->nb[0] && t->nb[2] % 16 == 0 && t->ne[3] == 1;
@@ -418,12 +443,18 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
     int last = i;
     if (find_readers(cgraph, i, mm, readers, last) && readers.size() == 1) {
         const ggml_tensor * reader = readers[0];
-        if (state.on.glu && is_swiglu(reader) && root_of(reader->src[0]) == mm && narrow_type(cgraph, last, reader, last) == x->second.type) {
+        const int           j      = next_node(cgraph, i);
+        const bool is_gated = is_swiglu(reader) && root_of(reader->src[0]) == mm && narrow_type(cgraph, last, reader, last) == x->second.type;
+        if (state.on.gate && is_gated && j < cgraph->n_nodes && reader == cgraph->nodes[j] && !overlap(reader, x->second.data, ggml_nelements(mm->src[1]) * 2) &&
+            multiply_swiglu(ctx, state, mm, x->second.data, reader->data)) {
+            state.narrow[reader] = {reader->data, x->second.type};
+            return j - i;
+        }
+        if (state.on.glu && is_gated) {
             multiply(ctx, state, mm, x->second.data, mm->data, x->second.type);
             state.narrow[mm] = {mm->data, x->second.type};
             return 0;
         }
-        const int j = next_node(cgraph, i);
         if (state.on.residual && j < cgraph->n_nodes && reader == cgraph->nodes[j] && reader->op == GGML_OP_ADD) {
             const bool          first    = root_of(reader->src[0]) == mm;
             const ggml_tensor * own      = reader->src[first ? 0 : 1];

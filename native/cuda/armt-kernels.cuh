@@ -146,3 +146,21 @@ void armt_attention(const armt_attention_args & args, cudaStream_t stream);
 
 // The same on a Hopper card (compute capability 9.0), where this backend is built for sm_90a; else false, and nothing is done
 bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream);
+
+// silu(x*gate)*(x*up) on a Hopper card (compute capability 9.0). All of it F16, or BF16, with sums in F32.
+struct armt_swiglu_product_args {
+    const void * x;          // [n_batch][n_rows][n]
+    const void * weight;     // [n_batch][2*n_cols][n], gate and then up; rows weight_row apart
+    int64_t      weight_row;
+    int64_t      weight_batch;
+    void *       output;     // [n_batch][n_rows][n_cols]
+    ggml_type    type;
+    int          n;
+    int          n_cols;
+    int          n_rows;
+    int          n_batch;
+};
+void armt_swiglu_product(const armt_swiglu_product_args & args, cudaStream_t stream);
+
+// Whether this backend is built for sm_90a, and the lengths and strides suit
+bool armt_has_swiglu_product(const armt_swiglu_product_args & args);
