@@ -2,7 +2,10 @@ import type { ArmtAddon } from "./addon.js";
 
 /** One graph evaluation of the engine, recorded while a context is traced. */
 export interface ArmtTraceStep {
-    /** `"diagonal"`: whole segments of one sequence, each in another layer. `"open"`: rows of open segments, through all layers. */
+    /**
+     * `"diagonal"`: whole segments of one sequence, each in another layer; the last one may be the open segment. `"open"`: rows of open segments, through
+     * all layers.
+     */
     readonly type: "diagonal" | "open";
     /** Since `start()`. Unit: milliseconds, as all times here. */
     readonly startMs: number;
@@ -20,7 +23,7 @@ export interface ArmtTraceStep {
     readonly firstLayer: number;
     /** Layer after the last one. */
     readonly endLayer: number;
-    /** Text tokens of each cell. */
+    /** Text tokens of each cell. An open segment's cell in a diagonal is as long as the others, whatever its number of tokens. */
     readonly textRows: number;
     /** Memory tokens that follow them; 0 where the segment stays open. */
     readonly memoryRows: number;

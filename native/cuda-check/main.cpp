@@ -1,6 +1,6 @@
 // Checks and times the engine on a GPU, on models with random weights, where there is no Node.
 //   cuda-check check FOLDER [JSON]          logits and memories, fused and not, against the CPU in F32
-//   cuda-check speed FOLDER JSON [PARTS]    reading 131,072 tokens, LLaMA-3.2-1B's sizes; PARTS: out of targets, fusions, short, stock, decode, types, models
+//   cuda-check speed FOLDER JSON [PARTS]    reading 131,072 tokens, LLaMA-3.2-1B's sizes; PARTS: out of targets, fusions, short, rest, stock, decode, types, models
 //   cuda-check model FOLDER FILE            writes the model that speed times
 //   cuda-check profile FOLDER FILE [decode] times of the nodes of diagonals, and of a token's step
 //   cuda-check compare MODEL TOKENS BATCH   a model's nodes, one by one, on the GPU and on the CPU: where they differ first; and its logits with each fusion
@@ -62,6 +62,7 @@ struct settings {
     int           n_threads = 0;
     uint32_t      n_seq     = 1;
     bool          armt      = true;
+    bool          apart     = false; // see context_ptr::read
 
     ggml_backend_sched_eval_callback cb_eval   = nullptr;
     void *                           user_data = nullptr;
@@ -97,12 +98,13 @@ struct context_ptr {
     ~context_ptr() { llama_free(ctx); }
     context_ptr(const context_ptr &) = delete;
 
-    // Reads tokens, with logits of the last; seconds until they are there
-    double read(const std::vector<llama_token> & tokens, uint32_t n_batch, size_t from = 0) {
+    // Reads tokens, with logits of the last; seconds until they are there. apart: the open segment waits until the closed ones have passed all layers.
+    double read(const std::vector<llama_token> & tokens, uint32_t n_batch, size_t from = 0, bool apart = false) {
         const double start = now();
+        const size_t end   = tokens.size() - (apart ? 1 : 0);
         llama_batch batch = llama_batch_init(int32_t(n_batch), 0, 1);
-        for (size_t at = from; at < tokens.size(); at += n_batch) {
-            batch.n_tokens = int32_t(std::min<size_t>(n_batch, tokens.size() - at));
+        for (size_t at = from; at < end; at += n_batch) {
+            batch.n_tokens = int32_t(std::min<size_t>(n_batch, end - at));
             for (int32_t i = 0; i < batch.n_tokens; ++i) {
                 batch.token[i]     = tokens[at + i];
                 batch.pos[i]       = llama_pos(at + i);
@@ -112,8 +114,12 @@ struct context_ptr {
             }
             check(llama_decode(ctx, batch) == 0, "the evaluation failed");
         }
-        llama_synchronize(ctx);
         llama_batch_free(batch);
+        if (apart) {
+            llama_state_seq_get_size(ctx, 0); // a state holds nothing that is in flight
+            read(tokens, 1, end);
+        }
+        llama_synchronize(ctx);
         return now() - start;
     }
 
@@ -195,7 +201,7 @@ static int run_check(const std::string & folder, FILE * json) {
         m.n_vocab   = 1000;
         m.n_mem     = 32;
         m.n_segment = 224;
-        shapes.push_back({"heads of 64", m, 224 * 4 + 40});
+        shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment goes beside the closed ones
         m.n_segment = 203; // rows that fill no tile
         m.n_mem     = 16;
         m.normalize = true;
@@ -347,7 +353,7 @@ static void run_speed(const std::string & folder, FILE * json, const std::string
             std::vector<double> seconds;
             for (int i = 0; i < n_times; ++i) {
                 ctx.clear();
-                seconds.push_back(ctx.read(input, s.n_batch));
+                seconds.push_back(ctx.read(input, s.n_batch, 0, s.apart));
             }
             const size_t after = free_memory();
             report(what, sizes, input.size(), seconds, before > after ? before - after : 0, ctx.info());
@@ -429,6 +435,27 @@ static void run_speed(const std::string & folder, FILE * json, const std::string
         s = settings();
         if (has("decode")) {
             decode("decode", model, s);
+        }
+        unlink(path.c_str());
+    }
+    if (has("rest")) { // what a prompt leaves for the open segment: beside the closed ones where the engine takes it, and in a step of its own
+        random_model few = m;
+        few.n_mem = 16; // as published models have, so that fewer rows are in vain
+        write_random_model(few, false, path);
+        const model_ptr model(path, true);
+        settings s;
+        for (const uint32_t n : {256u, 512u, 1024u}) {
+            s.n_segment = n;
+            for (const uint32_t n_segments : {2u, 4u, 16u}) {
+                for (const uint32_t n_missing : {0u, 56u, 112u, 113u}) {
+                    const std::vector<llama_token> input(tokens.begin(), tokens.begin() + n * (n_segments + 1) - n_missing);
+                    const std::string what = std::to_string(n_segments) + " segments of " + std::to_string(n) + " and " + std::to_string(n - n_missing);
+                    for (const bool apart : {false, true}) {
+                        s.apart = apart;
+                        measure(what + (apart ? " apart" : ""), model, few, input, s, 9);
+                    }
+                }
+            }
         }
         unlink(path.c_str());
     }
@@ -649,7 +676,7 @@ int main(int argc, char ** argv) {
         if (command == "check") {
             n_bad = run_check(argv[2], json);
         } else {
-            run_speed(argv[2], json, argc > 4 ? argv[4] : "targets,fusions,short,stock,decode,types,models");
+            run_speed(argv[2], json, argc > 4 ? argv[4] : "targets,fusions,short,rest,stock,decode,types,models");
         }
         fclose(json);
         return n_bad == 0 ? 0 : 1;

@@ -78,7 +78,7 @@ struct armt_sequence_stats {
 
 enum armt_trace_type {
     ARMT_TRACE_OPEN     = 0, // rows of open segments, through all layers
-    ARMT_TRACE_DIAGONAL = 1, // cells of one diagonal
+    ARMT_TRACE_DIAGONAL = 1, // cells of one diagonal; the youngest may be the open segment's
 };
 
 // One graph evaluation, recorded while a context is traced
@@ -90,7 +90,7 @@ struct armt_trace_step {
     int32_t  type;      // enum armt_trace_type
     int32_t  seq_id;    // first sequence
     uint32_t n_seqs;    // neighbouring sequences in the step
-    uint32_t n_text;    // text rows of each sequence or cell
+    uint32_t n_text;    // text rows of each sequence or cell; an open segment's cell has as many as the others, whatever its number of tokens
     uint32_t n_mem;     // memory rows that follow
     uint32_t layer0;    // cells are in the layers layer0 .. layer1 - 1
     uint32_t layer1;

@@ -161,7 +161,7 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     cur = build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
     if (step.n_mem > 0 && model.armt.sees_previous) {
         ggml_build_forward_expand(gf, cur); // it sees what is overwritten
-        build_keep_text(step, c);
+        build_keep_text(step, closed_cells(step, c));
     }
     return cur;
 }

@@ -202,6 +202,10 @@ void armt_graph::build_open(const armt_step & step) {
     }
 }
 
+armt_graph::cells armt_graph::closed_cells(const armt_step & step, cells c) const {
+    return step.open_cell && c.il == step.layer0 ? cells{c.il + 1, c.n - 1} : c;
+}
+
 void armt_graph::build_diagonal(const armt_step & step) {
     // products of a diagonal as wide as the stacks allow, the last layers first: a cell's output takes the place of the next layer's input,
     // which that layer's cell must have read before
@@ -229,16 +233,13 @@ void armt_graph::build_diagonal(const armt_step & step) {
     for (const cells & c : batches) {
         ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
         ggml_tensor * az    = build_memory(store);
-        ggml_tensor * later = inp->later == nullptr ? nullptr
-                                                    : ggml_view_4d(ctx0, inp->later, 1, 1, 1, c.n, inp->later->nb[1], inp->later->nb[2], inp->later->nb[3],
-                                                                   (c.il - step.layer0) * inp->later->nb[3]);
 
         ggml_tensor * cur  = build_read(c, memory.view_inputs(ctx0, c.il, c.n, n_rows, step.seq_id), az);
         ggml_tensor * attn = build_attn(step, c, cur);
 
         if (trim && c.il + 1 == n_layer) {
             cur = build_layer_end(c, build_last_rows(attn), build_last_rows(cur));
-            build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, 1, cur->nb[1], cur->nb[2], n_out * cur->nb[1]), az, store, false, later);
+            build_write_closed(step, c, cur, n_out, az, store);
             if (n_out > 0) {
                 build_logits(ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
             }
@@ -249,13 +250,29 @@ void armt_graph::build_diagonal(const armt_step & step) {
         cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
         ggml_build_forward_expand(gf, cur);
         build_next_device(step, c);
-        build_write(c, ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], (step.n_sink + step.n_text) * cur->nb[1]), az, store, false, later);
+        build_write_closed(step, c, cur, step.n_sink + step.n_text, az, store);
 
         if (c.il + c.n == n_layer && n_out > 0) {
             ggml_tensor * last = ggml_view_2d(ctx0, cur, n_embd, n_rows, cur->nb[1], (c.n - 1) * cur->nb[2]);
             build_logits(ggml_get_rows(ctx0, last, inp->out_ids));
         }
     }
+}
+
+void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row, ggml_tensor * az, ggml_tensor * store) {
+    const cells    w    = closed_cells(step, c);
+    const uint32_t skip = w.il - c.il;
+    if (w.n == 0) {
+        return;
+    }
+    const auto of_closed = [&](ggml_tensor * t) {
+        return skip == 0 ? t : ggml_view_4d(ctx0, t, t->ne[0], t->ne[1], t->ne[2], w.n, t->nb[1], t->nb[2], t->nb[3], skip * t->nb[3]);
+    };
+    ggml_tensor * rows  = ggml_view_3d(ctx0, x, n_embd, step.n_mem, w.n, x->nb[1], x->nb[2], skip * x->nb[2] + first_row * x->nb[1]);
+    ggml_tensor * all   = inp->later;
+    ggml_tensor * later = all == nullptr ? nullptr : ggml_view_4d(ctx0, all, 1, 1, 1, w.n, all->nb[1], all->nb[2], all->nb[3], (w.il - step.layer0) * all->nb[3]);
+    ggml_tensor * from  = of_closed(az);
+    build_write(w, rows, from, az == store ? from : of_closed(store), false, later);
 }
 
 // Where the next layer is on another device, its input is another tensor than the output.

@@ -32,6 +32,10 @@ private:
     void build_open    (const armt_step & step);
     void build_diagonal(const armt_step & step);
     void build_next_device(const armt_step & step, cells c);
+    // Of a diagonal's cells, those of closed segments: all but the first one of the step, where that is the open segment's
+    cells closed_cells(const armt_step & step, cells c) const;
+    // Their writes. x: {n_embd, .., c.n} with all cells' memory rows from first_row on; az, store: of all cells, see build_write
+    void build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row, ggml_tensor * az, ggml_tensor * store);
     void build_logits  (ggml_tensor * rows);
     void build_reserve ();
 

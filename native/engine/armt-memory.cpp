@@ -495,7 +495,7 @@ void llama_memory_armt::publish_stats(llama_seq_id seq_id) {
     stats.n_open        = seq.n_open + seq.pending.size();
     stats.n_pending     = seq.pending.size();
     stats.n_segments    = seq.n_segments;
-    stats.n_in_flight   = seq.n_in_flight();
+    stats.n_in_flight   = seq.n_closed_in_flight();
     if (seq.empty()) {
         stats.n_tokens = 0;
     }

@@ -17,6 +17,11 @@ static constexpr uint32_t MAX_SEGMENT = 1u << 20;
 // a step of an open segment takes at least this many rows at once, however small the batches are
 static constexpr uint32_t MIN_STEP_ROWS = 512;
 
+// What a prompt leaves for the open segment goes through the layers beside the segments before it where its cells, which have to be as long as theirs,
+// compute no more rows in vain than this. In a pass of its own, a segment takes as much more time than in a diagonal as 110 rows of that do with segments of
+// 4096, 168 with 1024, 194 with 512 and 227 with 256 (bench/results/h100-engine-2026-11-25.json: LLaMA-3.2-1B's shape in bf16, both from replayed graphs).
+static constexpr uint32_t MAX_PADDING_ROWS = 128;
+
 static std::mutex           options_mutex;
 static armt_context_options pending_options = {};
 
@@ -92,6 +97,8 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     // elsewhere CUDA's attention neither skips hidden tiles nor shares K/V among grouped heads; a CPU computes what is hidden
     config.n_kv_multiple = is_gpu(model) ? 256 : 32;
     config.n_prev_max    = model.armt.sees_previous ? GGML_PAD(config.n_segment, config.n_kv_multiple) : 0;
+    // cells that are multiplied one by one gain nothing beside one another
+    config.n_padding_max = armt_resolve_max_cells(options, model) > 1 ? MAX_PADDING_ROWS : 0;
     config.n_kv_max      = config.n_prev_max + GGML_PAD(config.n_sink + config.n_segment_max + config.n_mem, 256);
     return config;
 }

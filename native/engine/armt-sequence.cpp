@@ -81,6 +81,11 @@ bool armt_sequence::flight_wants_output() const {
     return std::any_of(flight_outputs.begin(), flight_outputs.end(), [](const auto & outputs) { return !outputs.empty(); });
 }
 
+bool armt_sequence::joins_flight(const armt_config & config) const {
+    return n_in_flight() > 0 && n_open == 0 && wants_output() && pending.size() <= n_flight &&
+           n_flight - pending.size() + config.n_mem <= config.n_padding_max;
+}
+
 bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool close) const {
     const uint32_t room      = capacity(config) - n_open;
     const bool     in_flight = n_in_flight() > 0;
@@ -90,9 +95,9 @@ bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool
         // with nothing behind it, a lone segment's diagonals are of one cell each: as many graphs as layers, where the plain order needs one
         const bool lone = config.automatic && !in_flight && pending.size() <= 2 * size_t(room) && room <= config.n_rows_max && (close || wants_output());
         if (config.diagonal && n_open == 0 && (!in_flight || n_flight == room) && !lone) {
-            make_diagonal(config, step, true);
+            make_diagonal(config, step, room);
         } else if (in_flight) {
-            make_diagonal(config, step, false);
+            make_diagonal(config, step, 0);
         } else {
             make_open(config, step, std::min(room, config.n_rows_max), room <= config.n_rows_max);
         }
@@ -101,7 +106,7 @@ bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool
     const bool closes  = close && n_open + pending.size() > 0;
     const bool compute = closes || wants_output();
     if (in_flight && (close || compute || flight_wants_output())) {
-        make_diagonal(config, step, false);
+        make_diagonal(config, step, !close && joins_flight(config) ? uint32_t(pending.size()) : 0);
         return true;
     }
     if (compute) {
@@ -116,7 +121,7 @@ bool armt_sequence::next_flight_step(const armt_config & config, armt_step & ste
     if (n_in_flight() == 0) {
         return false;
     }
-    make_diagonal(config, step, false);
+    make_diagonal(config, step, 0);
     return true;
 }
 
@@ -126,14 +131,15 @@ void armt_sequence::take_pending(uint32_t n, armt_step & step) const {
     }
 }
 
-void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, bool inject) const {
-    const bool     in_flight = n_in_flight() > 0;
-    const uint64_t youngest  = inject ? n_segments : n_segments - 1;
+void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, uint32_t n_inject) const {
+    const bool in_flight = n_in_flight() > 0;
+    const bool inject    = n_inject > 0;
 
     step        = armt_step();
     step.type   = ARMT_STEP_DIAGONAL;
     step.inject = inject;
-    step.n_text = inject ? capacity(config) : n_flight;
+    step.open_cell = inject ? n_inject == pending.size() : open_in_flight;
+    step.n_text = inject && !step.open_cell ? n_inject : n_flight;
     step.n_mem  = config.n_mem;
     step.n_sink = config.n_sink;
     step.layer0 = inject ? 0 : layer0;
@@ -143,8 +149,10 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     step.lone_oldest = config.n_prev_max > 0 && step.n_prev[1] != step.n_text;
     step.whole  = step.n_text == config.n_segment && !step.lone_oldest;
     if (inject) {
-        take_pending(step.n_text, step);
+        take_pending(n_inject, step);
+        step.tokens.resize(step.n_text, step.tokens.back()); // rows that no row of an open cell sees, since attention is causal
     }
+    const uint64_t youngest = inject || step.open_cell ? n_segments : n_segments - 1;
     for (uint32_t il = step.layer0; il < step.layer1; ++il) {
         step.first_in_layer.push_back(youngest - (il - step.layer0) == 0);
     }
@@ -198,8 +206,10 @@ void armt_sequence::finish_step(const armt_config & config, const armt_step & st
 
 void armt_sequence::finish_diagonal(const armt_config & config, const armt_step & step) {
     if (step.inject) {
+        const uint32_t n_text = step.open_cell ? uint32_t(pending.size()) : step.n_text;
+
         std::vector<armt_output> outputs;
-        for (uint32_t i = 0; i < step.n_text; ++i) {
+        for (uint32_t i = 0; i < n_text; ++i) {
             if (pending[i].out >= 0) {
                 outputs.push_back({i, pending[i].out});
             }
@@ -209,9 +219,12 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
             n_prev_oldest = n_prev;
         }
         n_flight = step.n_text;
-        pending.erase(pending.begin(), pending.begin() + step.n_text);
-        open_segment(step.n_text);
+        take_into_open(n_text);
+        if (!step.open_cell) {
+            open_segment(n_text);
+        }
     }
+    open_in_flight = step.open_cell;
     if (step.layer1 == config.n_layer) {
         flight_outputs.pop_front();
         n_prev_oldest = n_flight;
@@ -220,20 +233,26 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
     layer1 = std::min(step.layer1 + 1, config.n_layer);
     if (layer0 >= layer1) {
         layer0 = layer1 = 0;
+        open_in_flight = false;
     }
-    stats.n_cells += step.layer1 - step.layer0;
+    stats.n_cells += step.layer1 - step.layer0 - (step.open_cell ? 1 : 0);
 }
 
 void armt_sequence::finish_open(const armt_config & config, const armt_step & step) {
-    if (first_output == UINT32_MAX) {
-        first_output = find_first_output(n_open + step.n_text);
-    }
-    pending.erase(pending.begin(), pending.begin() + step.n_text);
-    n_open += step.n_text;
+    take_into_open(step.n_text);
     if (step.n_mem > 0) {
         open_segment(n_open);
         stats.n_cells += config.n_layer;
     }
+}
+
+// moves pending tokens into the open segment, whose K/V they have now or get in flight
+void armt_sequence::take_into_open(uint32_t n_text) {
+    if (first_output == UINT32_MAX) {
+        first_output = find_first_output(n_open + n_text);
+    }
+    pending.erase(pending.begin(), pending.begin() + n_text);
+    n_open += n_text;
 }
 
 // closes a segment of n_text tokens and opens the next

@@ -22,6 +22,7 @@ struct armt_config {
     uint32_t n_prev_max     = 0; // rows at the start of a sequence's K/V cache that hold the text of the segment before; 0: attention does not go back
     uint32_t n_kv_max       = 0; // rows of the K/V cache of a sequence
     uint32_t n_kv_multiple  = 0; // what the attention sees of it is a multiple of this
+    uint32_t n_padding_max  = 0; // rows that an open segment's cells may compute in vain, to be as long as those of a diagonal
 
     // what the attention of a segment's first n_rows rows sees
     uint32_t n_kv(uint32_t n_rows) const;
@@ -66,6 +67,7 @@ public:
 
     bool     empty()       const { return n_segments == 0 && n_open == 0 && pending.empty(); }
     uint32_t n_in_flight() const { return layer1 - layer0; }
+    uint32_t n_closed_in_flight() const { return n_in_flight() - (open_in_flight ? 1 : 0); }
     // rows of the open segment in the K/V cache
     uint32_t n_cached(const armt_config & config) const { return n_open > 0 ? config.n_sink + n_open : 0; }
 
@@ -99,10 +101,12 @@ public:
     void forget_outputs();
 
 private:
-    // In-flight segments wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text tokens.
+    // In-flight segments wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text tokens; the open one, which may be the
+    // youngest, counts as such.
     uint32_t layer0   = 0;
     uint32_t layer1   = 0;
     uint32_t n_flight = 0;
+    bool     open_in_flight = false;
     uint32_t n_prev_oldest = 0; // text tokens of the segment before the oldest one
     std::deque<std::vector<armt_output>> flight_outputs; // oldest first
 
@@ -110,12 +114,16 @@ private:
     uint32_t find_first_output(uint32_t n_max) const;
     bool     wants_output() const;
     bool     flight_wants_output() const;
+    // Whether the open segment's first tokens, all that is pending, go through the layers behind the segments in flight rather than in a step of their own
+    bool     joins_flight(const armt_config & config) const;
 
-    void make_diagonal(const armt_config & config, armt_step & step, bool inject) const;
+    // n_inject: text tokens of the segment that enters, 0: none
+    void make_diagonal(const armt_config & config, armt_step & step, uint32_t n_inject) const;
     void make_open    (const armt_config & config, armt_step & step, uint32_t n_text, bool close) const;
     void take_pending(uint32_t n, armt_step & step) const;
 
     void finish_diagonal(const armt_config & config, const armt_step & step);
     void finish_open    (const armt_config & config, const armt_step & step);
+    void take_into_open(uint32_t n_text);
     void open_segment(uint32_t n_text);
 };

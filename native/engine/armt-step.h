@@ -13,7 +13,7 @@ struct armt_output {
 
 enum armt_step_type {
     ARMT_STEP_OPEN,     // new rows of the open segments of some sequences go through all layers, against their K/V caches
-    ARMT_STEP_DIAGONAL, // the cells of one diagonal: whole segments of one sequence, each in another layer (arXiv 2506.05229, sec. 3)
+    ARMT_STEP_DIAGONAL, // the cells of one diagonal: whole segments of one sequence, the open one after them, each in another layer (arXiv 2506.05229, sec. 3)
     ARMT_STEP_RESERVE,  // the largest graph of both kinds, never computed
 };
 
@@ -32,9 +32,10 @@ struct armt_step {
     uint32_t     layer0 = 0;     // DIAGONAL: cells are in the layers layer0 .. layer1 - 1
     uint32_t     layer1 = 0;
     bool         inject = false; // DIAGONAL: a new segment enters layer 0
+    bool         open_cell = false; // DIAGONAL: the cell in layer0 is of the open segment, with rows in vain behind its own, and writes no memory
     bool         lone_oldest = false; // DIAGONAL: the segment before the one in layer1 - 1 has another length than the others', so that cell has a mask of its own
 
-    std::vector<llama_token> tokens;         // [n_seqs][n_text]; a diagonal that injects nothing has none
+    std::vector<llama_token> tokens;         // [n_seqs][n_text], the last one of an open cell again and again; a diagonal that injects nothing has none
     std::vector<uint32_t>    n_past;         // [n_seqs] OPEN: rows that are in the K/V cache already
     std::vector<uint32_t>    n_prev;         // text rows of the segment before. OPEN: [n_seqs]; DIAGONAL: {of all cells but the last layer's, of that}
     std::vector<uint8_t>     first_in_layer; // [layer1 - layer0] DIAGONAL: 1 where the cell is of the first segment
@@ -58,6 +59,6 @@ struct armt_step {
     bool same_topology(const armt_step & other) const {
         return type == other.type && seq_id == other.seq_id && n_seqs == other.n_seqs && n_sink == other.n_sink && n_text == other.n_text && n_mem == other.n_mem &&
                lone_oldest == other.lone_oldest && first == other.first && n_kv == other.n_kv && whole == other.whole && layer0 == other.layer0 && layer1 == other.layer1 && inject == other.inject &&
-               out_rows.size() == other.out_rows.size();
+               open_cell == other.open_cell && out_rows.size() == other.out_rows.size();
     }
 };

@@ -170,6 +170,32 @@ test("a memory beyond the range of f16 ends with an error that says so, and is k
     }
 });
 
+test("a failure while the open segment is in flight clears the sequence, which then reads as a new one", async (t) => {
+    const folder = temporaryFolder(t);
+    await makeTinyCheckpoint(folder, { vocab: 96, layers: 4 });
+    await scaleWeights(path.join(folder, "model.safetensors"), /\.2\.W_mv\.weight$/, 1e6);
+    const { model } = await loadCheckpoint(t, folder);
+    const options = { schedule: "diagonal", maxCells: 4, stateType: "f16" } as const;
+    const expected = await withSequence(model, options, (sequence) => readLogits(sequence, rest));
+    await withSequence(model, options, async (sequence) => {
+        const { trace } = sequence.armt!.context;
+        trace.start();
+        await t.throwsAsync(readLogits(sequence, prompt.slice(0, segmentSize + 10)), {
+            message: /the memory of layer 2 has left the range of f16.*; the sequence was cleared/
+        });
+        // the step that failed is the third; in the second, the open segment was beside the closed one
+        t.deepEqual(
+            trace.stop().map(({ segment, firstLayer, endLayer }) => [segment, firstLayer, endLayer]),
+            [
+                [0, 0, 1],
+                [1, 0, 2]
+            ]
+        );
+        t.like(sequence.armt, { tokens: 0, openTokens: 0, segmentsClosed: 0 });
+        t.deepEqual(await readLogits(sequence, rest), expected);
+    });
+});
+
 test("a state goes on in its own type, and is refused by name in another", async (t) => {
     const { model } = await loadTiny(t);
     const folder = temporaryFolder(t);

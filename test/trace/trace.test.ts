@@ -9,11 +9,17 @@ import { textIds } from "../helpers/tokens.js";
 const vocab = 96;
 const shape = { layers: 3, segmentSize: 8, memTokens: 4, vocab };
 
-for (const schedule of ["diagonal", "sequential"] as const) {
-    test(`a trace has every cell once, and no cell before those that it needs: ${schedule}`, async (t) => {
+for (const [schedule, maxCells] of [
+    ["diagonal", 1],
+    ["diagonal", 3],
+    ["sequential", 1]
+] as const) {
+    // beside other cells, the open segment needs no step of its own
+    const wide = schedule === "diagonal" && maxCells > 1;
+    test(`a trace has every cell once, and no cell before those that it needs: ${schedule}, ${maxCells} at once`, async (t) => {
         const tiny = await loadTiny(t, shape);
         // 6 closed segments and an open one
-        const trace = await withSequence(tiny.model, { schedule }, (sequence) =>
+        const trace = await withSequence(tiny.model, { schedule, maxCells }, (sequence) =>
             traceRead(sequence, 50, { layers: 3, vocab })
         );
         t.like(trace, { schedule, tokens: 50, segmentSize: 8, layers: 3 });
@@ -35,11 +41,18 @@ for (const schedule of ["diagonal", "sequential"] as const) {
         t.is(done.size, 7 * 3);
         const { steps, cells, up, full, down } = summarizeTrace(trace);
         t.is(cells, 21);
-        // N + L - 1 diagonals for the 6 closed segments, then the open one
+        // N + L - 1 diagonals for the 6 closed segments, and the open one
         t.is(steps, schedule === "diagonal" ? 6 + 3 - 1 + 1 : 7);
-        t.deepEqual([up.steps, full.steps, down.steps], schedule === "diagonal" ? [2, 4, 3] : [0, 7, 0]);
-        const last = trace.steps.at(-1)!;
-        t.like(last, { type: "open", segment: 6, textRows: 2, memoryRows: 0, outputs: 1, firstLayer: 0, endLayer: 3 });
+        t.deepEqual(
+            [up.steps, full.steps, down.steps],
+            schedule === "diagonal" ? (wide ? [2, 5, 2] : [2, 4, 3]) : [0, 7, 0]
+        );
+        t.like(
+            trace.steps.at(-1)!,
+            wide
+                ? { type: "diagonal", segment: 6, textRows: 8, memoryRows: 4, outputs: 1, firstLayer: 2, endLayer: 3 }
+                : { type: "open", segment: 6, textRows: 2, memoryRows: 0, outputs: 1, firstLayer: 0, endLayer: 3 }
+        );
         t.true(trace.steps.some(({ reused }) => reused));
         t.true(trace.steps.some(({ reused }) => !reused));
     });
