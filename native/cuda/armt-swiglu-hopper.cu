@@ -226,7 +226,8 @@ template <typename T> static void launch(const armt_swiglu_product_args & args, 
 }
 
 bool armt_has_swiglu_product(const armt_swiglu_product_args & args) {
-    return args.n_rows >= ROWS && args.n_cols >= COLS && args.n % DEPTH == 0 && args.n_cols % 8 == 0 && args.weight_row % 8 == 0 && args.weight_batch % 8 == 0;
+    return ggml_cuda_info().devices[ggml_cuda_get_device()].cc == 900 && args.n_rows >= ROWS && args.n_cols >= COLS && args.n % DEPTH == 0 &&
+           args.n_cols % 8 == 0 && args.weight_row % 8 == 0 && args.weight_batch % 8 == 0;
 }
 
 void armt_swiglu_product(const armt_swiglu_product_args & args, cudaStream_t stream) {
