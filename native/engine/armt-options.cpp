@@ -18,8 +18,8 @@ static constexpr uint32_t MAX_SEGMENT = 1u << 20;
 static constexpr uint32_t MIN_STEP_ROWS = 512;
 
 // What a prompt leaves for the open segment goes through the layers beside the segments before it where its cells, which have to be as long as theirs,
-// compute no more rows in vain than this. In a pass of its own, a segment takes as much more time than in a diagonal as 110 rows of that do with segments of
-// 4096, 168 with 1024, 194 with 512 and 227 with 256 (bench/results/h100-engine-2026-11-25.json: LLaMA-3.2-1B's shape in bf16, both from replayed graphs).
+// compute no more rows in vain than this. On an H100, LLaMA-3.2-1B's shape in bf16 gains up to 240 of them at least (bench/results/h100-engine-2026-11-27.json has
+// the times up to 128); a larger model, whose rows take longer, fewer: by the times of its schedules, 16 layers of LLaMA-3.1-8B's shape some 60.
 static constexpr uint32_t MAX_PADDING_ROWS = 128;
 
 static std::mutex           options_mutex;
