@@ -7,13 +7,13 @@
 #include "armt-hopper.cuh"
 #include "armt-kernels.cuh"
 
+#ifdef ARMT_HOPPER
+
 static constexpr int TILE_KV = 128;
 static constexpr int STAGES  = 2;
 static constexpr int GROUPS  = 2;
 static constexpr int ROWS    = 64 * GROUPS;
 static constexpr int THREADS = 128 * (GROUPS + 1);
-
-#ifdef ARMT_HOPPER
 
 template <int D> struct attention_tile {
     static constexpr int PARTS   = D / 64;         // 64 columns wide

@@ -8,13 +8,13 @@
 #include "armt-hopper.cuh"
 #include "armt-kernels.cuh"
 
+#ifdef ARMT_HOPPER
+
 static constexpr int COLS   = 128; // of the result
 static constexpr int DEPTH  = 64;  // 128 bytes
 static constexpr int GROUPS = 2;
 static constexpr int ROWS   = 64 * GROUPS;
 static constexpr int STAGES = 4;
-
-#ifdef ARMT_HOPPER
 
 static constexpr int X_BYTES   = ROWS * DEPTH * 2; // of a stage
 static constexpr int W_BYTES   = 2 * COLS * DEPTH * 2;
