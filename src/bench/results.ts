@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { writeAtomically } from "../util/atomic-file.js";
-import { ArmtError, quote, systemErrorText } from "../util/errors.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { readJsonAs } from "./read-json.js";
 
 const summary = z.strictObject({
     median: z.number(),
@@ -119,24 +119,7 @@ export async function writeResults(file: string, value: BenchResults): Promise<v
 
 /** @throws {ArmtError} where the file is none of ours, or cannot be read */
 export async function readResults(file: string): Promise<BenchResults> {
-    let text: string;
-    try {
-        text = await readFile(file, "utf8");
-    } catch (error) {
-        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
-    }
-    let json: unknown;
-    try {
-        json = JSON.parse(text);
-    } catch (error) {
-        throw new ArmtError(`${quote(file)} is not JSON, so it cannot be resumed`, { cause: error });
-    }
-    const parsed = results.safeParse(json);
-    if (parsed.success) return parsed.data;
-    const [issue] = parsed.error.issues;
-    throw new ArmtError(
-        `${quote(file)} is no result of armt bench: ${issue?.path.join(".") || "the whole file"}: ${issue?.message ?? "wrong"}`
-    );
+    return await readJsonAs(file, results, "result of armt bench");
 }
 
 /**

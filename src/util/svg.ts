@@ -43,6 +43,8 @@ export interface ChartLine {
     }[];
     readonly colour: string;
     readonly dash?: string;
+    /** Dots at the points. Default: `true`; `false` for what is the same at all of them. */
+    readonly dots?: boolean;
 }
 
 export interface ChartOptions {
@@ -80,7 +82,7 @@ export function logChart(
         parts.push(svgText(left - 8, y + 4, formatY(2 ** level), { anchor: "end" }));
     }
     for (const x of xs) parts.push(svgText(placeX(x), chartTop + height + 18, formatX(x), { anchor: "middle" }));
-    lines.forEach(({ name, points, colour, dash = "" }, i) => {
+    lines.forEach(({ name, points, colour, dash = "", dots = true }, i) => {
         parts.push(
             svgPolyline(
                 points.map(({ x, y }) => [placeX(x), placeY(y)]),
@@ -88,7 +90,7 @@ export function logChart(
                 dash
             )
         );
-        for (const { x, y, low = y, high = y } of points) {
+        for (const { x, y, low = y, high = y } of dots ? points : []) {
             parts.push(
                 `<line x1="${placeX(x)}" x2="${placeX(x)}" y1="${placeY(low)}" y2="${placeY(high)}" stroke="${colour}"/>`,
                 `<circle cx="${placeX(x)}" cy="${placeY(y)}" r="3.5" fill="${colour}"/>`
