@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -321,11 +322,25 @@ static size_t free_memory() {
     return free;
 }
 
+static const std::string speed_parts = "targets,fusions,short,rest,stock,decode,types,models";
+
+static bool is_listed(const std::string & name, const std::string & list) {
+    return ("," + list + ",").find("," + name + ",") != std::string::npos;
+}
+
+// Throws for the first name in the list that is no part of speed
+static void check_parts(const std::string & list) {
+    std::stringstream names(list);
+    for (std::string name; std::getline(names, name, ',');) {
+        check(is_listed(name, speed_parts), "speed has no part \"" + name + "\"; there are " + speed_parts);
+    }
+}
+
 static void run_speed(const std::string & folder, FILE * json, const std::string & parts) {
     bool first = true;
     fprintf(json, "{\"device\": \"%s\", \"unit\": \"seconds\", \"runs\": [",
             ggml_backend_dev_description(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU)));
-    const auto has = [&](const char * part) { return ("," + parts + ",").find("," + std::string(part) + ",") != std::string::npos; };
+    const auto has = [&](const char * part) { return is_listed(part, parts); };
     const auto report = [&](const std::string & what, const random_model & m, size_t n_tokens, std::vector<double> seconds, size_t used, const armt_context_info & info) {
         std::sort(seconds.begin(), seconds.end());
         const double median = seconds[seconds.size() / 2];
@@ -670,13 +685,17 @@ int main(int argc, char ** argv) {
             write_random_model(random_model(), false, std::string(argv[2]) + "/" + argv[3]);
             return 0;
         }
+        const std::string parts = argc > 4 ? argv[4] : speed_parts;
+        if (command == "speed") {
+            check_parts(parts); // before the file is replaced
+        }
         FILE * json = fopen(argc > 3 ? argv[3] : "/dev/null", "w");
         check(json != nullptr, "cannot write the results");
         int n_bad = 0;
         if (command == "check") {
             n_bad = run_check(argv[2], json);
         } else {
-            run_speed(argv[2], json, argc > 4 ? argv[4] : "targets,fusions,short,rest,stock,decode,types,models");
+            run_speed(argv[2], json, parts);
         }
         fclose(json);
         return n_bad == 0 ? 0 : 1;
