@@ -18,8 +18,8 @@ static constexpr uint32_t MAX_SEGMENT = 1u << 20;
 static constexpr uint32_t MIN_STEP_ROWS = 512;
 
 // What a prompt leaves for the open segment goes through the layers beside the segments before it where its cells, which have to be as long as theirs,
-// compute no more rows in vain than this. On an H100, LLaMA-3.2-1B's shape in bf16 gains up to 240 of them at least (bench/results/h100-engine-2026-11-27.json has
-// the times up to 128); a larger model, whose rows take longer, fewer: by the times of its schedules, 16 layers of LLaMA-3.1-8B's shape some 60.
+// compute no more rows in vain than this. On an H100, LLaMA-3.2-1B's shape in bf16 gains with up to 256 of them (bench/results/h100-engine-2026-11-27.json, "rest with
+// the rule off"); a larger model, whose rows take longer, with fewer: by the times of its schedules, 16 layers of LLaMA-3.1-8B's shape with some 60.
 static constexpr uint32_t MAX_PADDING_ROWS = 128;
 
 static std::mutex           options_mutex;
