@@ -1,6 +1,7 @@
 #pragma once
 
-// What the kernels for Hopper (sm_90a) share: barriers in shared memory, TMA copies, and wgmma's fences. PTX ISA 8.0, sections 9.7.9 and 9.7.15.
+// What the kernels for Hopper (sm_90a) share: barriers in shared memory, TMA copies, and what is around products. In the PTX ISA: mbarrier, cp.async.bulk.tensor and
+// wgmma.
 
 #include "common.cuh"
 
