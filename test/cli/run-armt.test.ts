@@ -8,7 +8,7 @@ import { openSafetensors } from "../../src/safetensors/reader.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt } from "../helpers/armt-command.js";
-import { goldenOrSkip } from "../helpers/golden.js";
+import { readAuthorsGolden } from "../helpers/golden.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
@@ -28,8 +28,7 @@ function writeIds(folder: string, ids: readonly number[]): string {
 }
 
 test("the authors' greedy tokens come out of the command line", async (t) => {
-    const golden = await goldenOrSkip(t, "llama-gqa");
-    if (golden === undefined) return;
+    const golden = await readAuthorsGolden("llama-gqa");
     const folder = temporaryFolder(t);
     const file = path.join(folder, "model.gguf");
     await convertCheckpoint({ checkpoint: golden.folder, output: file, outType: "f32" });

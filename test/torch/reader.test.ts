@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
 import { openTorch } from "../../src/torch/reader.js";
-import { goldenOrSkip } from "../helpers/golden.js";
+import { readAuthorsGolden } from "../helpers/golden.js";
 import { type PickledTensor, stateDict, tensor } from "../helpers/pickle-bytes.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { type ZipMember, zipArchive } from "../helpers/zip-archive.js";
@@ -152,8 +152,7 @@ test("transposed tensor", refused, one({ shape: [3, 2], stride: [1, 3] }), /"a" 
 test("pickle without tensors", refused, archive(stateDict({ step: "K\x01" })), /no tensors/);
 
 test("both names of each layer tensor are in the authors' file", async (t) => {
-    const golden = await goldenOrSkip(t, "llama-mha-tied-nocorr");
-    if (golden === undefined) return;
+    const golden = await readAuthorsGolden("llama-mha-tied-nocorr");
     const opened = await openTorch(path.join(golden.folder, "pytorch_model.bin"));
     const short = opened.tensors.get("memory_cell.layers.2.W_mv.weight");
     t.deepEqual(short, opened.tensors.get("memory_cell.model.model.layers.2.W_mv.weight"));
