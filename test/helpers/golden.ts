@@ -1,8 +1,8 @@
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { ExecutionContext } from "ava";
-import { openSafetensors } from "../../src/safetensors/reader.js";
-import { type TensorData, writeSafetensors } from "../../src/safetensors/writer.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
+import { type TensorData, writeSafetensors } from "../../src/formats/safetensors/writer.js";
 import { decodeNumbers } from "./decode-numbers.js";
 import { repositoryRoot } from "./repository.js";
 import { temporaryFolder } from "./temporary.js";
