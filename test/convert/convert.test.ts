@@ -3,13 +3,13 @@ import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileS
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
-import { validateArmtModel } from "../../src/gguf/armt-model.js";
-import { type GgufFile, openGguf } from "../../src/gguf/reader.js";
-import { openSafetensors } from "../../src/safetensors/reader.js";
-import { type TensorData, writeSafetensors } from "../../src/safetensors/writer.js";
+import { validateArmtModel } from "../../src/formats/gguf/armt-model.js";
+import { type GgufFile, openGguf } from "../../src/formats/gguf/reader.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
+import { type TensorData, writeSafetensors } from "../../src/formats/safetensors/writer.js";
+import { openTorch } from "../../src/formats/torch/reader.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
-import { openTorch } from "../../src/torch/reader.js";
 import { authorsGoldenNames, readAuthorsGolden } from "../helpers/golden.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { openSafetensors } from "../../src/safetensors/reader.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 import { repositoryRoot } from "./repository.js";
 

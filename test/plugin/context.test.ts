@@ -157,7 +157,8 @@ test("a cancelled evaluation rejects with its reason", async (t) => {
     const sequence = (await model.createContext({ contextSize: 4096, batchSize: 1 })).getSequence();
     const reason = new Error("enough");
     const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 4000 }, () => 5)));
-    await until(() => sequence.nextTokenIndex > 0, "the evaluation has begun");
+    const { _queuedDecodes: queue } = sequence.context as unknown as { _queuedDecodes: unknown[] };
+    await until(() => queue.length > 0, "the tokens are queued");
     sequence.armt!.cancelEvaluation(reason);
     t.is(await t.throwsAsync(evaluation), reason);
 });
