@@ -17,7 +17,7 @@ import { textIds } from "../helpers/tokens.js";
 /** Largest difference of a logit between two orders of the same computation. */
 const LOGIT_TOLERANCE = 1e-4;
 
-/** Reads all prompts side by side, batch for batch, and closes their last segments. */
+/** Reads all prompts in parallel, batch by batch, and closes their last segments. */
 async function readAll({ model }: TestModel, options: TestContextOptions, prompts: readonly number[][]) {
     return withContext(model, { ...options, sequences: prompts.length }, (context) =>
         Promise.all(
@@ -63,7 +63,7 @@ test("diagonal schedule gives the same logits and memories as the recurrence", a
     t.log(`${checked} models`);
 });
 
-test("flash attention changes the logits by rounding alone", async (t) => {
+test("flash attention changes the logits only by rounding", async (t) => {
     for (const headDim of [6, 20, 64, 80]) {
         const tiny = await loadTiny(t, { headDim, heads: 2, kvHeads: 1 });
         const ids = textIds(70, 96);
@@ -87,7 +87,7 @@ test("every width of the diagonal gives the same result", async (t) => {
     }
 });
 
-test("diagonal schedule runs all layers' cells in one graph and reuses it", async (t) => {
+test("diagonal schedule runs the cells of all layers in one graph and reuses it", async (t) => {
     const { model } = await loadTiny(t, { layers: 8 });
     const segments = 40;
     const ids = textIds(16 * segments + 1, 96);

@@ -8,7 +8,7 @@ const { BuildError, findLibraries } = await importBuildModule();
 
 type Machine = { platform: string; arch: string; glibc: string };
 
-/** A package with node-llama-cpp's libraries of a platform and, unless left out, a prebuilt package of ours. */
+/** A package with node-llama-cpp's libraries for a platform and, unless omitted, our prebuilt package. */
 function install(t: ExecutionContext, { bins, ggml, ours }: { bins: string; ggml: string[]; ours?: string[] }) {
     const root = temporaryFolder(t);
     const write = (file: string, content = "") => {
@@ -52,7 +52,7 @@ const packaged = test.macro({
         t.true(llama.endsWith(path.join("@armt-test", files.bins, "bins", files.ours[1]!)));
         t.true(ggml.endsWith(path.join("@node-llama-cpp", files.bins, "bins", files.bins, files.ggml[1]!)));
     },
-    title: (_, platform, arch) => `a prebuilt package is found on ${platform}-${arch}, by the names of that system`
+    title: (_, platform, arch) => `a prebuilt package is found by the file names of ${platform}-${arch}`
 });
 
 test(packaged, "linux", "x64", linuxFiles);
@@ -73,7 +73,7 @@ test(packaged, "win32", "x64", {
     ours: ["armt.node", "llama.v9.dll"]
 });
 
-test("a build of one's own goes before a prebuilt package", (t) => {
+test("a local build takes precedence over a prebuilt package", (t) => {
     const root = install(t, linuxFiles);
     for (const file of ["native/build/lib/libllama.v9.so", "build/Release/armt.node"]) {
         mkdirSync(path.dirname(path.join(root, file)), { recursive: true });

@@ -1,10 +1,10 @@
 import test from "ava";
 import { circlesOf, folderSizes, importsOf, sourceFiles } from "../../bench/tree.js";
 
-/** Rooms of `src/` that others may import, below which everybody stands who imports them. */
+/** Rooms of `src/` that the commands and the benches may import. */
 const library = ["util", "formats", "plugin", "convert", "tiny", "generation", "model", "verify", "eval", "trace"];
 
-/** What each room may import, besides itself. An arrow that is missing here points up. */
+/** The rooms that each room may import. Any other import would point up. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
     util: [],
     formats: ["util"],
