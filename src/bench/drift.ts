@@ -15,7 +15,7 @@ import {
     type LlamaModel,
     type Token
 } from "../../plugin/index.js";
-import { stateTypes } from "../../plugin/options.js";
+import { stateTypes } from "../../plugin/native/enums.js";
 import { convertCheckpoint } from "../convert/convert.js";
 import { makeHaystack } from "../recall/haystack.js";
 import { readRecallTexts, recallModelPath } from "../recall/task.js";

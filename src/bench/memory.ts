@@ -14,7 +14,7 @@ import {
     LlamaLogLevel,
     type Token
 } from "../../plugin/index.js";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 import { convertCheckpoint } from "../convert/convert.js";
 import { makeTinyCheckpoint } from "../tiny/checkpoint.js";
 import { resolveTinyOptions, type TinyConfig } from "../tiny/options.js";

@@ -7,7 +7,7 @@ import path from "node:path";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
 import { getLlama, type Llama, type LlamaContextSequence, LlamaLogLevel, type Token } from "../../plugin/index.js";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 import { measurePerplexity } from "../eval/perplexity.js";
 import { fileTypes, type QuantizeTarget } from "../quantize/mixtures.js";
 import { quantizeModel } from "../quantize/quantize.js";

@@ -1,8 +1,8 @@
 import process from "node:process";
 import type { Llama, LlamaOptions } from "node-llama-cpp";
 import type { Argv } from "yargs";
-import { cudaState, type Machine } from "../../plugin/cuda-state.js";
 import { ArmtUnsupportedError } from "../../plugin/errors.js";
+import { cudaState, type Machine } from "../../plugin/native/cuda-state.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { UsageError } from "./failure.js";
 

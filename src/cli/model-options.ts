@@ -7,7 +7,7 @@ import type {
     ArmtStateType,
     LlamaContextOptions
 } from "../../plugin/index.js";
-import { schedules, segmentOverflows, stateTypes } from "../../plugin/options.js";
+import { schedules, segmentOverflows, stateTypes } from "../../plugin/native/enums.js";
 import { addGpuOption, type GpuChoice } from "./gpu.js";
 import { checkNumber } from "./numbers.js";
 

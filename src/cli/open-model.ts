@@ -1,4 +1,3 @@
-import { armtArchitecture } from "../../plugin/facts.js";
 import type {
     ArmtMemoryStore,
     ArmtProgress,
@@ -8,6 +7,7 @@ import type {
     LlamaContextOptions,
     LlamaModel
 } from "../../plugin/index.js";
+import { armtArchitecture } from "../../plugin/model/model-info.js";
 import { validateArmtFile } from "../gguf/armt-model.js";
 import { openGguf } from "../gguf/reader.js";
 import { ArmtError, quote } from "../util/errors.js";

@@ -8,7 +8,7 @@ import {
     type Token
 } from "../../plugin/index.js";
 import { beginTokens } from "../../plugin/memory/feed.js";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 import { NativeLog } from "../cli/native-log.js";
 import { checkModelFile } from "../cli/open-model.js";
 import { TextStream } from "../cli/text-stream.js";

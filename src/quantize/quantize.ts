@@ -1,4 +1,4 @@
-import { loadAnyEngine } from "../../plugin/engine.js";
+import { loadAnyEngine } from "../../plugin/native/library.js";
 import { decodeFloats, decodeQ8_0, type FloatDtype, findNonFinite } from "../convert/float-decode.js";
 import { encodeFloats } from "../convert/float-encode.js";
 import { validateArmtFile } from "../gguf/armt-model.js";

@@ -1,5 +1,5 @@
 import type { Argv, CommandModule } from "yargs";
-import { stateTypes } from "../../../../plugin/options.js";
+import { stateTypes } from "../../../../plugin/native/enums.js";
 import { withInterrupt } from "../../interrupt.js";
 import { addComputingOptions, checkModelOptions, type ModelOptions } from "../../model-options.js";
 import { checkNumber } from "../../numbers.js";
