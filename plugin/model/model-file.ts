@@ -1,6 +1,6 @@
 import { readGgufFileInfo } from "node-llama-cpp";
-import { validateArmtFile } from "../../src/gguf/armt-model.js";
-import { type GgufFile, openGguf } from "../../src/gguf/reader.js";
+import { validateArmtFile } from "../../src/formats/gguf/armt-model.js";
+import { type GgufFile, openGguf } from "../../src/formats/gguf/reader.js";
 import { ArmtModelError } from "../errors.js";
 import type { ArmtModelInfo } from "../types.js";
 import { armtArchitecture, modelInfoOf } from "./model-info.js";

@@ -16,7 +16,7 @@ type Listener = { readonly top: number; readonly sampler: NativeSampler; last?: 
 /**
  * Looks at the logits of a step beside node-llama-cpp's sampler, which only tells of those that its options left.
  */
-export class RawLogprobsTap {
+export class RawLogprobsCollector {
     private readonly listeners = new Map<number, Listener>();
 
     constructor(private readonly context: LlamaContext) {
