@@ -48,7 +48,7 @@ test("a plain model has no info", async (t) => {
     t.is(await readModelInfo(file), undefined);
 });
 
-test("a file that is no GGUF file is left to node-llama-cpp", async (t) => {
+test("a file that is not a GGUF file is left to node-llama-cpp", async (t) => {
     const file = path.join(temporaryFolder(t), "text.gguf");
     writeFileSync(file, "just text");
     t.is(await readModelInfo(file), undefined);
