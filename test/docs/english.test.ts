@@ -3,7 +3,7 @@ import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { listPages, readPage } from "../helpers/docs/blocks.js";
 import { type Fault, phraseFaults, sentenceFaults } from "../helpers/docs/english.js";
-import { docComments, proseOf } from "../helpers/docs/prose.js";
+import { docComments, proseOf, wrappedLines } from "../helpers/docs/prose.js";
 import { repositoryRoot } from "../helpers/repository.js";
 
 const pages = [...listPages(), "CHANGELOG.md", "SECURITY.md", "NOTICE.md"];
@@ -39,13 +39,9 @@ test("pages have no sentences that are too long", (t) => {
 
 test("prose on pages is wrapped at 120 columns", (t) => {
     noFaults(t, pages, (text) =>
-        proseOf(text)
-            .split("\n")
-            .flatMap((line, i) =>
-                [...line].length > 120 && !/^\s*(\||<|!\[|#)/.test(line)
-                    ? [{ line: i + 1, found: line.slice(0, 60), advice: "wrap the line" }]
-                    : []
-            )
+        wrappedLines(text).flatMap((line, i) =>
+            [...line].length > 120 ? [{ line: i + 1, found: line.slice(0, 60), advice: "wrap the line" }] : []
+        )
     );
 });
 

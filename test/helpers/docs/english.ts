@@ -27,10 +27,7 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
         "except for"
     ],
     [/\bbeside\b/, "next to, along with, compared with"],
-    [
-        /(?<!far |falls |left |stays |lags |the reason |one step )\bbehind (it|its|them|the|a|each|that|those|text)\b/,
-        "after, at the end of"
-    ],
+    [/\bbehind (it|its|them|each|that|those)\b/, "after, at the end of"],
     [/\b(goes|go|went) on (from|with|where|without|at|in|until)\b|\bgoes on\b/, "continues, resumes"],
     [/to the last bit/, "bit for bit"],
     [/foresee\w*|foreseen/, "predict, predicted"],
@@ -55,7 +52,7 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
     [/\bby itself\b(?! is)/, "automatically, on its own, alone"],
     [/\bby themselves\b/, "automatically, on their own"],
     [/\bof (its|their|your|our|my|his) own\b(?! choosing| accord)/, "its own …, a separate …"],
-    [/\bof (yours|ours|theirs)\b/, "your …, our …, their …"],
+    [/\bof (yours|ours)\b/, "your …, our …"],
     [/\bthe like\b/, "and so on, similar"],
     [/\bas long as it is\b/, "while"],
     [/\bnot (any ?more|anymore)\b|\bany ?more\b(?=[.,;:)])/, "no longer"],
@@ -65,8 +62,8 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
     [/\bin front of\b/, "before"],
     [/\bsays? (which|what) is (gone|missing)\b/, "names the missing …"],
     [
-        /\bwhat (is|was|are|were) (left|asked|wanted|told|read|held|kept|used|removed|recorded|written|done|in it|said|seen|stored|given|fed|there)\b/,
-        "name the thing: the text read, the stored tokens, …"
+        /\bwhat (is|was|are|were) (left|asked|wanted|told|held|in it|there)\b/,
+        "name the thing: the rest, the requested size, the stored tokens, …"
     ],
     [/\bso far as\b/, "as far as"],
     [/\b(that|who|which) (one|you|it|they) ha(s|ve)\b(?=[.,;:])/, "your …, its …; drop the clause"],
@@ -74,14 +71,11 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
     [/\bnothing tells\b|\bnothing says\b/, "nothing indicates"],
     [/\b(gives?|giving) back\b/, "returns, frees"],
     [/\bgive(s)? way\b/, "is evicted, is removed"],
-    [/\bin (all|the) (its )?way\b(?=\.)/, "as it does"],
-    [/\b(first|last) of all it\b/, "first"],
-    [/\bmakes? do\b/, "manages, uses"],
     [/\bhas a say\b/, "affects"],
     [/\bis no (file|model|number|power|multiple|integer|text|folder|option|name)\b/, "is not a …"],
     [/\bare no (files|models|numbers|multiples|integers|options)\b/, "are not …"],
     [/\bdoes? without\b/, "omits, skips, works without"],
-    [/\bof which (is|are|the|one|none|all|some)\b/, "split the sentence"],
+    [/\bof which (is|the|one|none|it)\b/, "split the sentence"],
     [/\b(lies|lie|lay) (in|there|beside|on)\b/, "is in, are in"],
     [/\b(wants?|needs?) telling\b/, "must be given"],
     [/\bas elsewhere\b/, "as usual; or name the place"],
@@ -92,6 +86,13 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
     ],
     [/\bnought\b|\baught\b/, "zero, nothing"],
     [/\bsee to it\b/, "make sure"],
+    [
+        /\bwhere (there (is|are)|it (is|has|can|does|says|was)|they (are|have|can|do)|none|nothing|neither|one is|that (is|has))\b/,
+        "if, when"
+    ],
+    [/\b(there|that) is none\b/, "it does not exist, it is missing, without one"],
+    [/\bonce more\b/, "again"],
+    [/\bstands? (in|at|behind|under|where)\b/, "is in, is at"],
     [/\bin one go\b/, "at once"]
 ];
 
