@@ -97,7 +97,7 @@ test("a state of another model or other sizes is refused and changes nothing", a
         withSequence(other, options, async (sequence) => {
             await t.throwsAsync(
                 load(sequence, file),
-                { message: /^cannot load .*: the state is of a(nother model| context)/ },
+                { message: /^cannot load .*: the state belongs to a(nother model| context)/ },
                 what
             );
             const fresh = await withSequence(other, options, (untouched) => readLogits(untouched, rest));
@@ -124,7 +124,7 @@ test("a damaged state is refused", async (t) => {
         [
             "no ARMT state",
             Buffer.concat([bytes.subarray(0, 12), Buffer.alloc(bytes.length, 0xff)]),
-            /no state of an ARMT model$/
+            /not a state of an ARMT model$/
         ]
     ];
     for (const [what, content, message] of damaged) {
