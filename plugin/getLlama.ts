@@ -4,18 +4,16 @@ import {
     type LastBuildOptions,
     type Llama,
     type LlamaModelOptions,
-    type LlamaOptions,
-    readGgufFileInfo
+    type LlamaOptions
 } from "node-llama-cpp";
-import { validateArmtFile } from "../src/formats/gguf/armt-model.js";
-import { openGguf } from "../src/formats/gguf/reader.js";
-import { cudaState } from "./cuda-state.js";
-import { type Engine, installedVariant, loadEngine } from "./engine.js";
-import { ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
-import { armtArchitecture } from "./facts.js";
-import { knowsArchitecture } from "./internals.js";
-import { decorateModel } from "./model.js";
-import { availableCores } from "./threads.js";
+import { ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
+import { decorateModel } from "./model/decorate-model.js";
+import { isArmtFile, readModelInfo } from "./model/model-file.js";
+import { armtArchitecture } from "./model/model-info.js";
+import { cudaState } from "./native/cuda-state.js";
+import { type Engine, installedVariant, loadEngine } from "./native/library.js";
+import { availableCores } from "./native/threads.js";
+import { knowsArchitecture } from "./node-llama-cpp/architecture.js";
 
 /**
  * node-llama-cpp's `getLlama`, with the ARMT engine in it. The options are the same, but for two defaults:
@@ -68,9 +66,10 @@ function decorateLlama(llama: Llama, engine: Engine): Llama {
     const loadModel = llama.loadModel.bind(llama);
     Object.defineProperty(llama, "loadModel", {
         value: async (options: LlamaModelOptions) => {
-            if (runsArmt) await checkArmtModel(options.modelPath);
-            else await refuseArmtModel(llama, engine, options.modelPath);
-            return decorateModel(await loadModel(options), addon, path.resolve(options.modelPath));
+            const { modelPath } = options;
+            if (!runsArmt) await refuseArmtModel(llama, engine, modelPath);
+            const info = runsArmt ? await readModelInfo(modelPath) : undefined;
+            return decorateModel(await loadModel(options), addon, info, path.resolve(modelPath));
         }
     });
     return llama;
@@ -85,23 +84,8 @@ function usesEngine(llama: Llama, { addon, gpu }: Engine): boolean {
     return true;
 }
 
-/** Refuses a bad ARMT model file before anything native reads it. Whatever else the file is, node-llama-cpp is the judge. */
-async function checkArmtModel(modelPath: string): Promise<void> {
-    const file = await openGguf(modelPath).catch(() => undefined);
-    try {
-        const architecture = file?.metadata.get("general.architecture");
-        if (file !== undefined && architecture?.type === "STRING" && architecture.value === armtArchitecture)
-            validateArmtFile(file);
-    } catch (error) {
-        throw new ArmtModelError((error as Error).message, undefined, { cause: error });
-    } finally {
-        await file?.close();
-    }
-}
-
 async function refuseArmtModel(llama: Llama, engine: Engine, modelPath: string): Promise<void> {
-    const info = await readGgufFileInfo(modelPath, { sourceType: "filesystem" });
-    if (String(info.metadata.general.architecture) !== armtArchitecture) return;
+    if (!(await isArmtFile(modelPath))) return;
     throw new ArmtUnsupportedError(explainRefusal(llama, engine));
 }
 

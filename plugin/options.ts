@@ -1,15 +1,7 @@
-import type { NativeContextOptions } from "./addon.js";
 import type { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
-import type { ArmtProgress } from "./progress.js";
-
-/** The order in which the cells (layer, segment) of a prompt are computed. */
-export type ArmtSchedule = "auto" | "sequential" | "diagonal";
-
-/** What happens when the open segment is full. */
-export type ArmtSegmentOverflow = "close" | "extend";
-
-/** Number type in which a context keeps its memory. */
-export type ArmtStateType = "f32" | "f16" | "bf16";
+import type { NativeContextOptions } from "./native/addon.js";
+import { schedules, segmentOverflows, stateTypes } from "./native/enums.js";
+import type { ArmtProgress, ArmtSchedule, ArmtSegmentOverflow, ArmtStateType } from "./types.js";
 
 /** Default of `schedule`. */
 export const defaultSchedule: ArmtSchedule = "auto";
@@ -69,15 +61,6 @@ export interface ArmtContextOptions {
      */
     memoryStore?: ArmtMemoryStore;
 }
-
-/** The order is that of `enum armt_schedule`. */
-export const schedules: readonly ArmtSchedule[] = ["auto", "sequential", "diagonal"];
-
-/** The order is that of `enum armt_segment_overflow`. */
-export const segmentOverflows: readonly ArmtSegmentOverflow[] = ["close", "extend"];
-
-/** The order is that of `enum armt_state_type`. */
-export const stateTypes: readonly ArmtStateType[] = ["f32", "f16", "bf16"];
 
 /** Largest value of a field that the engine holds in 32 bits. */
 const maxUint32 = 2 ** 32 - 1;

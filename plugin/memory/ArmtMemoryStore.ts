@@ -1,9 +1,9 @@
 import { DisposedError, type LlamaContextSequence, type Token } from "node-llama-cpp";
 import { ArmtUnsupportedError } from "../errors.js";
+import type { ArmtPrefill, ArmtSnapshotOrigin } from "../types.js";
 import type { ArmtSnapshot } from "./ArmtSnapshot.js";
 import type { SegmentKey } from "./segment-keys.js";
 import { SnapshotCache } from "./snapshot-cache.js";
-import type { ArmtSnapshotOrigin } from "./snapshot-facts.js";
 import { SnapshotFolder } from "./snapshot-folder.js";
 
 /** Options of {@link ArmtMemoryStore.open}. */
@@ -44,14 +44,6 @@ export interface ArmtMemoryStoreStats {
     /** Memories held in memory now, and their size. */
     readonly memoryEntries: number;
     readonly memoryBytes: number;
-}
-
-/** What came of {@link ArmtMemoryStore.prefill}. */
-export interface ArmtPrefill {
-    /** Tokens of the prompt that were not read: the sequence held them already, or they came from the store. */
-    readonly cachedTokens: number;
-    /** Tokens that were read. */
-    readonly readTokens: number;
 }
 
 /** Options of {@link ArmtMemoryStore.prefill}. */

@@ -1,8 +1,12 @@
 import { DisposedError } from "node-llama-cpp";
-import type { ArmtSegmentOverflow, ArmtStateType } from "../options.js";
-import type { ArmtSnapshotFacts } from "./snapshot-facts.js";
+import type {
+    ArmtSegmentOverflow,
+    ArmtSnapshotHeader,
+    ArmtSnapshotInfo,
+    ArmtSnapshotSource,
+    ArmtStateType
+} from "../types.js";
 import { readSnapshotFile, readSnapshotHeader, type SnapshotParts, writeSnapshotFile } from "./snapshot-file.js";
-import type { ArmtSnapshotSource, SnapshotHeader } from "./snapshot-header.js";
 
 /** Options of {@link ArmtSnapshot.save}. */
 export interface ArmtSaveOptions {
@@ -14,12 +18,12 @@ export interface ArmtSaveOptions {
  * All that a sequence has read, in memory: the associative memory of every layer and the open segment. Its size does not depend on the number of tokens, but
  * for their ids (4 bytes each). It can be restored any number of times, into any sequence of the same model whose context has the same options.
  */
-export class ArmtSnapshot implements ArmtSnapshotFacts {
-    private parts: SnapshotParts | undefined;
+export class ArmtSnapshot implements ArmtSnapshotInfo {
+    private contents: SnapshotParts | undefined;
 
     /** @internal */
     constructor(parts: SnapshotParts) {
-        this.parts = parts;
+        this.contents = parts;
     }
 
     /**
@@ -34,7 +38,7 @@ export class ArmtSnapshot implements ArmtSnapshotFacts {
      * What a snapshot file says about itself, without reading its contents.
      * @throws {ArmtError} where it cannot be read, is damaged or of another version
      */
-    static async inspect(path: string): Promise<SnapshotHeader> {
+    static async inspect(path: string): Promise<ArmtSnapshotHeader> {
         return await readSnapshotHeader(path);
     }
 
@@ -44,67 +48,67 @@ export class ArmtSnapshot implements ArmtSnapshotFacts {
      * @throws {ArmtError} where it cannot be written
      */
     async save(path: string, { signal }: ArmtSaveOptions = {}): Promise<number> {
-        return await writeSnapshotFile(path, this.held, { signal });
+        return await writeSnapshotFile(path, this.parts, { signal });
     }
 
     /** Size in memory. Unit: bytes. */
     get bytes(): number {
-        const { state, tokens } = this.held;
+        const { state, tokens } = this.parts;
         return state.length + (tokens?.byteLength ?? 0);
     }
 
     get fingerprint(): string {
-        return this.held.header.fingerprint;
+        return this.parts.header.fingerprint;
     }
 
     get segmentSize(): number {
-        return this.held.header.segmentSize;
+        return this.parts.header.segmentSize;
     }
 
     get segmentOverflow(): ArmtSegmentOverflow {
-        return this.held.header.segmentOverflow;
+        return this.parts.header.segmentOverflow;
     }
 
     get openSegmentLimit(): number {
-        return this.held.header.openSegmentLimit;
+        return this.parts.header.openSegmentLimit;
     }
 
     get kvTypes(): readonly [string, string] {
-        return this.held.header.kvTypes;
+        return this.parts.header.kvTypes;
     }
 
     get stateType(): ArmtStateType {
-        return this.held.header.stateType;
+        return this.parts.header.stateType;
     }
 
     get tokensRead(): number {
-        return this.held.header.tokensRead;
+        return this.parts.header.tokensRead;
     }
 
     get openTokens(): number {
-        return this.held.header.openTokens;
+        return this.parts.header.openTokens;
     }
 
     get segmentsClosed(): number {
-        return this.held.header.segmentsClosed;
+        return this.parts.header.segmentsClosed;
     }
 
     get hasTokenIds(): boolean {
-        return this.held.header.hasTokenIds;
+        return this.parts.header.hasTokenIds;
     }
 
     /** What was read, where it was `armt read` that made the snapshot. */
     get source(): ArmtSnapshotSource | undefined {
-        return this.held.header.source;
+        return this.parts.header.source;
     }
 
     get disposed(): boolean {
-        return this.parts === undefined;
+        return this.contents === undefined;
     }
 
     /** Gives the memory back. May be called twice; any other use afterwards throws `DisposedError`. */
     dispose(): void {
-        this.parts = undefined;
+        this.contents = undefined;
     }
 
     [Symbol.dispose](): void {
@@ -112,8 +116,8 @@ export class ArmtSnapshot implements ArmtSnapshotFacts {
     }
 
     /** @internal */
-    get held(): SnapshotParts {
-        if (this.parts === undefined) throw new DisposedError();
-        return this.parts;
+    get parts(): SnapshotParts {
+        if (this.contents === undefined) throw new DisposedError();
+        return this.contents;
     }
 }

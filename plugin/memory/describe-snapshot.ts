@@ -1,14 +1,15 @@
 import { stat } from "node:fs/promises";
 import { quote } from "../../src/util/errors.js";
+import type { ArmtSnapshotHeader } from "../types.js";
 import { readSnapshotHeader } from "./snapshot-file.js";
-import { type SnapshotHeader, snapshotVersion } from "./snapshot-header.js";
+import { snapshotVersion } from "./snapshot-header.js";
 
 /** What a snapshot file holds, for people and as JSON. */
 export class SnapshotDescription {
     constructor(
         private readonly path: string,
         private readonly size: number,
-        private readonly header: SnapshotHeader
+        private readonly header: ArmtSnapshotHeader
     ) {}
 
     toJson(): string {

@@ -1,19 +1,8 @@
 import type { LlamaContextSequence, LlamaModel, Token } from "node-llama-cpp";
-import { ArmtError } from "../errors.js";
+import type { ArmtFeedProgress, ArmtFeedSource } from "../types.js";
 import { type PieceTokenizer, pieceTokenizerOf, type TokenizedPiece } from "./PieceTokenizer.js";
 
-/** Text, or the ids of tokens, piece after piece. */
-export type ArmtFeedSource = AsyncIterable<string | readonly Token[]> | Iterable<string | readonly Token[]>;
-
 type ArmtFeedPieces = AsyncGenerator<string | readonly Token[], void, void>;
-
-/** How far a feed has come. */
-export interface ArmtFeedProgress {
-    /** Tokens that this feed has read. */
-    readonly tokens: number;
-    /** UTF-16 code units of text whose tokens were read. */
-    readonly characters: number;
-}
 
 /** Options of `sequence.armt.feed`. */
 export interface ArmtFeedOptions {
@@ -150,14 +139,4 @@ function report(onProgress: ArmtFeedOptions["onProgress"], progress: ArmtFeedPro
 /** @throws {RangeError | TypeError} for a number that is none */
 export function checkKeepTokens(value: number): void {
     if (!(value >= 0)) throw new RangeError(`\`keepTokens\` has to be a number of at least 0, got ${value}`);
-}
-
-/** @throws {ArmtError} where a context has no room for so many tokens */
-export function checkRoom(sequence: LlamaContextSequence, held: number, count: number): void {
-    // node-llama-cpp begins to shift at this point, which an ARMT model cannot
-    const room = sequence.contextSize - 1 - held;
-    if (count > room)
-        throw new ArmtError(
-            `the context holds ${sequence.contextSize} tokens and ${held + count} are wanted; make it with a larger \`contextSize\``
-        );
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ArmtSnapshotOrigin } from "./snapshot-facts.js";
+import type { ArmtSnapshotOrigin } from "../types.js";
 
 /** The end of a closed segment, and the name of what all segments up to it leave in memory. */
 export interface SegmentKey {

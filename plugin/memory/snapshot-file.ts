@@ -2,19 +2,12 @@ import { crc32 } from "node:zlib";
 import { type AtomicFileOptions, writeAtomically } from "../../src/util/atomic-file.js";
 import { ArmtError, quote } from "../../src/util/errors.js";
 import { RandomAccessFile } from "../../src/util/random-access-file.js";
-import {
-    align,
-    decodeHeader,
-    encodeHeader,
-    fixedBytes,
-    type HeaderLayout,
-    readFixedPart,
-    type SnapshotHeader
-} from "./snapshot-header.js";
+import type { ArmtSnapshotHeader } from "../types.js";
+import { align, decodeHeader, encodeHeader, fixedBytes, type HeaderLayout, readFixedPart } from "./snapshot-header.js";
 
 /** A snapshot's parts, as they lie in a file. */
 export type SnapshotParts = {
-    readonly header: Omit<SnapshotHeader, "stateBytes" | "bodyChecksum">;
+    readonly header: Omit<ArmtSnapshotHeader, "stateBytes" | "bodyChecksum">;
     /** Little-endian ids, or undefined without them. */
     readonly tokens: Uint32Array | undefined;
     readonly state: Buffer;
@@ -66,7 +59,7 @@ export async function writeSnapshotFile(
  * Reads only what a snapshot says about itself.
  * @throws {ArmtError} that names the file and the reason
  */
-export async function readSnapshotHeader(path: string): Promise<SnapshotHeader> {
+export async function readSnapshotHeader(path: string): Promise<ArmtSnapshotHeader> {
     return await withFile(path, async (file) => (await readLayout(file)).header);
 }
 
@@ -76,7 +69,7 @@ export async function readSnapshotHeader(path: string): Promise<SnapshotHeader> 
  */
 export async function readSnapshotFile(
     path: string,
-    { accept, signal }: { accept?: (header: SnapshotHeader) => void; signal?: AbortSignal } = {}
+    { accept, signal }: { accept?: (header: ArmtSnapshotHeader) => void; signal?: AbortSignal } = {}
 ): Promise<SnapshotParts> {
     return await withFile(path, async (file) => {
         const { header, tokensStart, stateStart } = await readLayout(file);

@@ -1,9 +1,10 @@
 import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import path from "node:path";
 import { ArmtError, quote, systemErrorText } from "../../src/util/errors.js";
+import type { ArmtSnapshotOrigin } from "../types.js";
 import { ArmtSnapshot } from "./ArmtSnapshot.js";
-import { type ArmtSnapshotOrigin, findMismatch } from "./snapshot-facts.js";
 import { readSnapshotFile, writeSnapshotFile } from "./snapshot-file.js";
+import { findMismatch } from "./snapshot-origin.js";
 
 const namePattern = /^([0-9a-f]{64})\.armt$/;
 
@@ -78,7 +79,7 @@ export class SnapshotFolder {
     /** @throws {ArmtError} where it cannot be written */
     async write(key: string, snapshot: ArmtSnapshot): Promise<void> {
         await this.makeRoom(snapshot.bytes);
-        this.known += await writeSnapshotFile(this.fileOf(key), snapshot.held, { mode: 0o600 });
+        this.known += await writeSnapshotFile(this.fileOf(key), snapshot.parts, { mode: 0o600 });
     }
 
     async clear(): Promise<void> {

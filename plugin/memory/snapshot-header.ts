@@ -2,35 +2,8 @@ import { crc32 } from "node:zlib";
 import { ArmtError } from "../../src/util/errors.js";
 import { JsonFile } from "../../src/util/json-file.js";
 import { decodeUtf8, parseStrictJsonObject } from "../../src/util/strict-json.js";
-import { type ArmtSegmentOverflow, type ArmtStateType, segmentOverflows, stateTypes } from "../options.js";
-import type { ArmtSnapshotFacts } from "./snapshot-facts.js";
-
-/** What a snapshot came from, so that the reading of it can go on. */
-export interface ArmtSnapshotSource {
-    /** Where the text came from: a file's name, or `-` for standard input. */
-    readonly name: string;
-    /** UTF-16 code units of text whose tokens were read. */
-    readonly characters: number;
-    /** SHA-256 of that text in UTF-8, hexadecimal. */
-    readonly sha256: string;
-    /** Whether that is all of it. */
-    readonly complete: boolean;
-}
-
-/** The head of a snapshot file. */
-export interface SnapshotHeader extends ArmtSnapshotFacts {
-    /** Whether all closed segments are of the size that the options and the prompt's alignment give, so that prefixes can be found again. */
-    readonly regular: boolean;
-    /** Absolute path of the model file, for commands that are given none; empty where unknown. */
-    readonly modelPath: string;
-    /** Time of the snapshot, ISO 8601. */
-    readonly created: string;
-    readonly source?: ArmtSnapshotSource;
-    /** Bytes of the engine's state. */
-    readonly stateBytes: number;
-    /** CRC-32 of the token ids and the state behind each other. */
-    readonly bodyChecksum: number;
-}
+import { segmentOverflows, stateTypes } from "../native/enums.js";
+import type { ArmtSegmentOverflow, ArmtSnapshotHeader, ArmtSnapshotSource, ArmtStateType } from "../types.js";
 
 const magic = Buffer.from("ARMTSNAP", "latin1");
 
@@ -47,7 +20,7 @@ const maxFactsBytes = 2 ** 16;
 const alignment = 64;
 
 export type HeaderLayout = {
-    readonly header: SnapshotHeader;
+    readonly header: ArmtSnapshotHeader;
     /** Offset of the token ids. */
     readonly tokensStart: number;
     /** Offset of the state. */
@@ -56,7 +29,7 @@ export type HeaderLayout = {
     readonly end: number;
 };
 
-export function encodeHeader(header: SnapshotHeader): Buffer {
+export function encodeHeader(header: ArmtSnapshotHeader): Buffer {
     const facts = Buffer.from(JSON.stringify(header), "utf8");
     const bytes = Buffer.alloc(align(fixedBytes + facts.length));
     magic.copy(bytes);
@@ -101,7 +74,7 @@ export function decodeHeader(bytes: Buffer, path: string): HeaderLayout {
     return { header, tokensStart, stateStart, end: stateStart + header.stateBytes };
 }
 
-function readFacts(json: JsonFile): SnapshotHeader {
+function readFacts(json: JsonFile): ArmtSnapshotHeader {
     const max = Number.MAX_SAFE_INTEGER;
     const text = (key: string) => json.require(key, json.string(key));
     const count = (key: string) => json.require(key, json.integer(key, { max }));

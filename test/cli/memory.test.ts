@@ -162,8 +162,8 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
             t.is(JSON.parse(resumed.stdout).resumedTokens, tokensRead);
             t.false(existsSync(`${memory}.part`));
             const [a, b] = await Promise.all([ArmtSnapshot.load(whole), ArmtSnapshot.load(memory)]);
-            t.deepEqual(b.held.tokens, a.held.tokens);
-            t.deepEqual(b.held.state, a.held.state);
+            t.deepEqual(b.parts.tokens, a.parts.tokens);
+            t.deepEqual(b.parts.state, a.parts.state);
             t.like(b.source, { ...a.source });
         }
     );

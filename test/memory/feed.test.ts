@@ -146,7 +146,7 @@ test("ids beyond keepTokens are counted only", async (t) => {
         t.is(sequence.nextTokenIndex, 10_000 + probe.length);
         await t.throwsAsync(sequence.eraseContextTokenRanges([{ start: 5, end: 10 }]), {
             instanceOf: ArmtError,
-            message: /the ids of the tokens before it were not kept/
+            message: /because their ids were not kept/
         });
         t.is(sequence.nextTokenIndex, 0);
         t.is(sequence.armt!.tokens, 0);
@@ -174,7 +174,7 @@ test("a full context is told before anything is read", async (t) => {
     await sequence.armt!.feed([textIds(200, 96) as Token[]]);
     await t.throwsAsync(sequence.armt!.feed([textIds(100, 96) as Token[]]), {
         instanceOf: ArmtError,
-        message: /the context holds 256 tokens and 300 are wanted; make it with a larger `contextSize`/
+        message: /the context holds 256 tokens, and 300 are needed; create it with a larger `contextSize`/
     });
     t.is(sequence.armt!.tokens, 200);
     await context.dispose();
@@ -187,7 +187,7 @@ test("a prompt that a context has no room for is an error, and no token is dropp
     const sequence = context.getSequence();
     await t.throwsAsync(sequence.evaluateWithoutGeneratingNewTokens(textIds(600, 96) as Token[]), {
         instanceOf: ArmtError,
-        message: /the context is full: it holds 256 tokens, and context shift is not supported/
+        message: /the context is full: it holds 256 tokens, and ARMT models do not support context shift/
     });
     t.is(sequence.nextTokenIndex, sequence.armt!.tokens);
     await sequence.clearHistory();

@@ -82,7 +82,7 @@ test("a damaged file changes nothing in the sequence that loads it", async (t) =
         const before = await sequence.armt!.snapshot();
         await t.throwsAsync(sequence.armt!.load(file), { message: /the checksum of its contents is wrong/ });
         t.is(sequence.nextTokenIndex, 30);
-        t.deepEqual((await sequence.armt!.snapshot()).held.state, before.held.state);
+        t.deepEqual((await sequence.armt!.snapshot()).parts.state, before.parts.state);
     });
 });
 
@@ -91,13 +91,15 @@ test("a snapshot that contradicts itself leaves an empty sequence, not a wrong o
     await withSequence(model, {}, async (sequence) => {
         const ids = textIds(21, 96) as Token[];
         await sequence.evaluateWithoutGeneratingNewTokens(ids);
-        const { header, state } = (await sequence.armt!.snapshot()).held;
+        const { header, state } = (await sequence.armt!.snapshot()).parts;
         const forged = new ArmtSnapshot({
             header: { ...header, tokensRead: 5, hasTokenIds: false },
             tokens: undefined,
             state
         });
-        await t.throwsAsync(sequence.armt!.restore(forged), { message: /contradicts itself about the tokens read/ });
+        await t.throwsAsync(sequence.armt!.restore(forged), {
+            message: /contradicts itself about the number of tokens/
+        });
         t.is(sequence.nextTokenIndex, 0);
         t.is(sequence.armt!.tokens, 0);
         await sequence.evaluateWithoutGeneratingNewTokens(ids);

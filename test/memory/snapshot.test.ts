@@ -202,7 +202,7 @@ test("a snapshot that does not fit is refused with a reason, and changes nothing
             const snapshot = await ArmtSnapshot.load(file);
             await t.throwsAsync(sequence.armt!.restore(snapshot), { instanceOf: ArmtError, message });
             t.is(sequence.nextTokenIndex, 19);
-            t.deepEqual((await sequence.armt!.snapshot()).held.state, before.held.state);
+            t.deepEqual((await sequence.armt!.snapshot()).parts.state, before.parts.state);
         });
     }
 });
@@ -215,7 +215,7 @@ test("a fork needs a sequence that is free", async (t) => {
         const fork = await sequence.armt!.fork();
         await t.throwsAsync(sequence.armt!.fork(), {
             instanceOf: ArmtError,
-            message: /all 2 sequences of the context are in use; make it with a larger `sequences`/
+            message: /all 2 sequences of the context are in use; create it with a larger `sequences`/
         });
         await fork.dispose();
         t.is((await sequence.armt!.fork()).nextTokenIndex, 5);

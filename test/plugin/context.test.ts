@@ -10,8 +10,8 @@ import {
     type Token
 } from "node-llama-cpp";
 import { ArmtEvalError, ArmtNativeError, ArmtUnsupportedError } from "../../plugin/errors.js";
-import type {} from "../../plugin/index.js";
-import { decorateModel } from "../../plugin/model.js";
+import type { ArmtModelInfo } from "../../plugin/index.js";
+import { decorateModel } from "../../plugin/model/decorate-model.js";
 import { FakeAddon } from "../helpers/fake-addon.js";
 import { writePlainModel } from "../helpers/plain-model.js";
 import { temporaryFolder } from "../helpers/temporary.js";
@@ -22,7 +22,27 @@ test.before(async () => {
 });
 test.after.always(() => llama?.dispose());
 
-/** A plain model that says it is an ARMT model, before an engine that only keeps a record. */
+const fakeInfo: ArmtModelInfo = {
+    baseArchitecture: "llama",
+    segmentSize: 8,
+    segmentAlignment: "left",
+    memoryTokens: 2,
+    keyLength: 1,
+    dpfpOrder: 3,
+    memoryHeads: 1,
+    normalizeKeys: true,
+    useDenom: true,
+    correction: true,
+    gating: false,
+    sinkTokens: 0,
+    seesPreviousSegment: false,
+    layers: 1,
+    embeddingLength: 32,
+    vocabSize: 260,
+    fingerprint: ""
+};
+
+/** A plain model, decorated as an ARMT model, with an engine that only records its calls. */
 async function fakeModel(
     t: ExecutionContext,
     alignment: "left" | "right" | "center" = "left",
@@ -32,31 +52,8 @@ async function fakeModel(
     await writePlainModel(file);
     const model = await llama.loadModel({ modelPath: file });
     t.teardown(() => model.dispose());
-    const memory = {
-        token_count: 2,
-        key_length: 1,
-        dpfp_order: 3,
-        head_count: 1,
-        normalize_keys: true,
-        use_denom: true,
-        correction: true,
-        gating: false
-    };
-    const armt = {
-        format_version: 1,
-        base_architecture: "llama",
-        fingerprint: "",
-        vocab_size: vocabSize,
-        embedding_length: 32,
-        block_count: 1,
-        segment_size: 8,
-        segment_alignment: alignment,
-        memory
-    };
-    Object.assign(model.fileInfo.metadata, { armt });
-    Object.assign(model.fileInfo.metadata.general, { architecture: "armt" });
     const addon = new FakeAddon();
-    return { model: decorateModel(model, addon), addon };
+    return { model: decorateModel(model, addon, { ...fakeInfo, segmentAlignment: alignment, vocabSize }), addon };
 }
 
 const ids = (...values: number[]) => values as Token[];
@@ -171,8 +168,8 @@ test("token predictors are refused", async (t) => {
 
 test("contexts for embeddings and ranking are refused", async (t) => {
     const { model } = await fakeModel(t);
-    await t.throwsAsync(model.createEmbeddingContext(), { message: /has no createEmbeddingContext/ });
-    await t.throwsAsync(model.createRankingContext(), { message: /has no createRankingContext/ });
+    await t.throwsAsync(model.createEmbeddingContext(), { message: /do not support createEmbeddingContext/ });
+    await t.throwsAsync(model.createRankingContext(), { message: /do not support createRankingContext/ });
 });
 
 test("logits come in pieces of the batch size, and the sequence counts their tokens", async (t) => {

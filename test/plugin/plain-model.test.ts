@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { ArmtUnsupportedError, getLlama, type Llama, type Token } from "../../plugin/index.js";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 import { runNode } from "../helpers/armt-command.js";
 import { writePlainModel } from "../helpers/plain-model.js";
 import { repositoryRoot } from "../helpers/repository.js";
@@ -66,7 +66,7 @@ test("a plain model has no ARMT facts, and takes no armt options", async (t) => 
 });
 
 test("the library in use is the one with the engine", async (t) => {
-    const { importBuildModule, loadEngine } = await import("../../plugin/engine.js");
+    const { importBuildModule, loadEngine } = await import("../../plugin/native/library.js");
     const { packageRoot, resolveLayout } = await importBuildModule();
     const { addon, library } = await loadEngine();
     t.is(library, resolveLayout(packageRoot).library);

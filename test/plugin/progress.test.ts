@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
-import type { NativeSequenceStats } from "../../plugin/addon.js";
-import { type ArmtProgress, ProgressReporter } from "../../plugin/progress.js";
+import { ProgressReporter } from "../../plugin/context/progress.js";
+import type { ArmtProgress } from "../../plugin/index.js";
+import type { NativeSequenceStats } from "../../plugin/native/addon.js";
 
 const zero: NativeSequenceStats = {
     tokens: 0,

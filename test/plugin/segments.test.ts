@@ -1,6 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
-import { planSegments } from "../../plugin/segments.js";
+import { planSegments } from "../../plugin/context/segments.js";
 
 const prompts = [fc.integer({ min: 1, max: 10_000 }), fc.integer({ min: 1, max: 300 })] as const;
 

@@ -1,6 +1,6 @@
 import os from "node:os";
 import test from "ava";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 
 const cores = os.availableParallelism();
 

@@ -1,16 +1,5 @@
-import type { NativeSequenceStats } from "./addon.js";
-
-/** How far the reading of a prompt has come. */
-export interface ArmtProgress {
-    /** Tokens of this prompt that were read. */
-    readonly tokensDone: number;
-    /** Tokens of this prompt. */
-    readonly tokensTotal: number;
-    /** Segments that this prompt has closed so far. */
-    readonly segments: number;
-    /** Cells (layer, segment) that this prompt has computed so far. */
-    readonly cells: number;
-}
+import type { NativeSequenceStats } from "../native/addon.js";
+import type { ArmtProgress } from "../types.js";
 
 /** Often enough for a smooth bar, rarely enough to cost nothing. Unit: milliseconds. */
 const interval = 100;

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { ArmtError } from "./errors.js";
+import { ArmtError } from "../errors.js";
 
 const headerBytes = 12;
 const sequenceStateMagic = 0x67677371; // "ggsq"

@@ -1,4 +1,4 @@
-import type { ArmtTraceStep } from "./trace.js";
+import type { ArmtTraceStep } from "../types.js";
 
 /** What the engine says about a context. */
 export interface NativeContextInfo {

@@ -1,5 +1,4 @@
-/** How a prompt is cut into segments when its length is known (GGUF key `armt.segment_alignment`). */
-export type ArmtSegmentAlignment = "left" | "right" | "center";
+import type { ArmtSegmentAlignment } from "../types.js";
 
 /** Sizes of a prompt's segments. Unit: tokens. */
 export interface SegmentPlan {

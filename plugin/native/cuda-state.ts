@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import process from "node:process";
-import type { CudaGpu, Host, Layout } from "../native/build.mjs";
-import { importBuildModule } from "./engine.js";
+import type { CudaGpu, Host, Layout } from "../../native/build.mjs";
+import { importBuildModule } from "./library.js";
 
 /** What stands between this machine and ARMT models on an NVIDIA GPU. */
 export interface CudaState {

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import type * as BuildModule from "../native/build.mjs";
-import type { Layout } from "../native/build.mjs";
+import type * as BuildModule from "../../native/build.mjs";
+import type { Layout } from "../../native/build.mjs";
+import { ArmtNativeError } from "../errors.js";
 import type { ArmtAddon } from "./addon.js";
-import { ArmtNativeError } from "./errors.js";
 
 /** The engine of this process. */
 export interface Engine {
@@ -44,7 +44,7 @@ export async function installedVariant(): Promise<"cuda" | false> {
 
 /** The build script, which runs before there is any compiled TypeScript and so stays outside of it. */
 export async function importBuildModule(): Promise<typeof BuildModule> {
-    return await import(new URL("../../native/build.mjs", import.meta.url).href);
+    return await import(new URL("../../../native/build.mjs", import.meta.url).href);
 }
 
 async function load(wanted: "cuda" | false): Promise<Engine> {
