@@ -2,7 +2,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { ArmtSnapshot } from "../../plugin/index.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
@@ -11,6 +10,7 @@ import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt as runCommand } from "../helpers/armt-command.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { until } from "../helpers/until.js";
 
 const book = Array.from({ length: 60 }, (_, i) => `Line ${i}: the lamp is in room ${(i * 7) % 31} — naïve.`).join("\n");
 
@@ -133,7 +133,7 @@ async function startAndStop(
         stderr += data;
     });
     const closed = once(child, "close");
-    while (!existsSync(part) && child.exitCode === null) await delay(2);
+    await until(() => existsSync(part) || child.exitCode !== null, "there is a checkpoint");
     child.kill(signal);
     const [code] = await closed;
     return { code, stderr };

@@ -1,5 +1,5 @@
 import { appendFileSync } from "node:fs";
-import test, { type ExecutionContext } from "ava";
+import type { ExecutionContext } from "ava";
 import { relativeDifference } from "../helpers/compare.js";
 import {
     generateGreedy,
@@ -16,6 +16,7 @@ import {
     readAuthorsGolden,
     readMadeGolden
 } from "../helpers/golden.js";
+import { testWith } from "../helpers/needs.js";
 
 /**
  * Share of logits and memories (root of the sum of squares) by which a GPU's may differ from the authors' code in F32. A backend's products of F32 have
@@ -23,7 +24,7 @@ import {
  */
 const limits = { f32: 0.01, f16: 0.006, bf16: 0.04 } as const;
 
-const gpuTest = testGpu === undefined ? test.skip : test.serial;
+const gpuTest = testWith({ needs: "an NVIDIA GPU and ARMT_TEST_GPU=cuda", available: testGpu !== undefined });
 
 /** One line of JSON for each comparison, in the file that `ARMT_TEST_RESULTS` names. */
 function report(t: ExecutionContext, result: Record<string, unknown>): void {

@@ -217,7 +217,9 @@ test("a state goes on in its own type, and is refused by name in another", async
         const other = stateType === "f32" ? "bf16" : "f32";
         await withSequence(model, { stateType: other }, async (sequence) => {
             await t.throwsAsync(sequence.loadStateFromFile(file, { acceptRisk: true }), {
-                message: new RegExp(`stateType is ${stateType}, and this context's is ${other}; create the context with`)
+                message: new RegExp(
+                    `stateType is ${stateType}, and this context's is ${other}; create the context with`
+                )
             });
             await t.throwsAsync(sequence.armt!.load(snapshotFile), {
                 message: new RegExp(`its \`armt\\.stateType\` is ${stateType} and this context's is ${other}`)

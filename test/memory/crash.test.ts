@@ -53,7 +53,7 @@ test("kill -9 at any moment leaves a store and a snapshot that can be read", asy
     const rounds: Round[] = [];
     const runs = 8;
     for (let run = 0; run < runs; run++) {
-        // somewhere within the work of a round: at other places each time
+        // The moment within a round's work is the test's input, another one each time; nothing is asserted about it.
         let killed = false;
         const result = await runProcess([file, stored, saved, run, 1000, 2 ** 20], (kill) => {
             if (!killed) setTimeout(kill, 3 + 7 * run);

@@ -6,6 +6,7 @@ import { assertClose } from "../helpers/compare.js";
 import { loadTiny, readLogits, withContext, withSequence } from "../helpers/contexts.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { textIds } from "../helpers/tokens.js";
+import { until } from "../helpers/until.js";
 
 const probe = textIds(11, 96, 5);
 const paragraph = "It was the best of times, it was the worst of times.\nIt was the age of wisdom — 1789, naïve.\n\n";
@@ -62,7 +63,8 @@ test("an abort stops a feed at a known token, from which the sequence goes on", 
             const sequence = context.getSequence();
             const controller = new AbortController();
             const feeding = sequence.armt!.feed([ids], { signal: controller.signal });
-            setTimeout(() => controller.abort(new Error("enough")), 50);
+            await until(() => sequence.armt!.tokens > 100, "some tokens are read");
+            controller.abort(new Error("enough"));
             await t.throwsAsync(feeding, { message: "enough" });
             const { tokens } = sequence.armt!;
             t.true(tokens > 0 && tokens < ids.length);

@@ -12,9 +12,10 @@ import {
     withContext,
     withSequence
 } from "../helpers/contexts.js";
-import { fillDisk, withFullDisk } from "../helpers/full-disk.js";
+import { fillDisk, fullDiskTest, withFullDisk } from "../helpers/full-disk.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
+import { until } from "../helpers/until.js";
 
 const vocab = 96;
 const segmentSize = 8;
@@ -223,7 +224,7 @@ test("memory keeps within its bound", async (t) => {
     t.is(roomy.stats.memoryEntries, 0);
 });
 
-test("a store that cannot write says so, and the evaluation goes on", async (t) => {
+fullDiskTest("a store that cannot write says so, and the evaluation goes on", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     await withFullDisk(t, 256 * 1024, async (disk) => {
         const warnings: string[] = [];
@@ -303,7 +304,8 @@ test("an aborted prefill leaves the sequence at a known token, and the next one 
         const controller = new AbortController();
         const { signal } = controller;
         const reading = store.prefill(sequence, long, { signal });
-        setTimeout(() => controller.abort(new Error("enough")), 30);
+        await until(() => sequence.armt!.tokens > 0, "some tokens are read");
+        controller.abort(new Error("enough"));
         await t.throwsAsync(reading, { message: "enough" });
         const { tokens } = sequence.armt!;
         t.is(sequence.nextTokenIndex, tokens);

@@ -10,6 +10,7 @@ import {
 } from "../../plugin/index.js";
 import { assertClose } from "../helpers/compare.js";
 import { generateGreedy, loadTiny, readLogits, withContext } from "../helpers/contexts.js";
+import { propertySeed } from "../helpers/property.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
 
@@ -145,7 +146,7 @@ test("1,000 random sequences of operations leave what a simple model says", asyn
                     await world.dispose();
                 }
             }),
-            { seed: Number(process.env.ARMT_TEST_SEED ?? 20_250_506), numRuns: 1000, endOnFailure: true }
+            { seed: propertySeed, numRuns: 1000, endOnFailure: true }
         );
     });
     t.true(checks > 1000, `${checks} sequences were compared`);

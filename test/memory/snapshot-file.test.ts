@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import { ArmtError, ArmtSnapshot, type Token } from "../../plugin/index.js";
 import { fixedBytes } from "../../plugin/memory/snapshot-header.js";
 import { loadTiny, withSequence } from "../helpers/contexts.js";
-import { fillDisk, withFullDisk } from "../helpers/full-disk.js";
+import { fillDisk, fullDiskTest, withFullDisk } from "../helpers/full-disk.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
 
@@ -107,7 +107,7 @@ test("a snapshot that contradicts itself leaves an empty sequence, not a wrong o
     });
 });
 
-test("a full disk fails the save, and leaves what was there", async (t) => {
+fullDiskTest("a full disk fails the save, and leaves what was there", async (t) => {
     const { file, bytes } = await savedSnapshot(t);
     const snapshot = await ArmtSnapshot.load(file);
     await withFullDisk(t, 64 * 1024, async (disk) => {

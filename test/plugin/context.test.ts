@@ -15,6 +15,7 @@ import { decorateModel } from "../../plugin/model/decorate-model.js";
 import { FakeAddon } from "../helpers/fake-addon.js";
 import { writePlainModel } from "../helpers/plain-model.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { until } from "../helpers/until.js";
 
 let llama: Llama;
 test.before(async () => {
@@ -150,10 +151,12 @@ test("a failed evaluation gives the engine's reason, and the sequence counts wha
 
 test("a cancelled evaluation rejects with its reason", async (t) => {
     const { model } = await fakeModel(t);
-    const sequence = (await model.createContext({ contextSize: 256, batchSize: 1 })).getSequence();
+    const sequence = (await model.createContext({ contextSize: 4096, batchSize: 1 })).getSequence();
     const reason = new Error("enough");
-    const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 200 }, () => 5)));
-    setTimeout(() => sequence.armt!.cancelEvaluation(reason), 5);
+    const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 4000 }, () => 5)));
+    const { _queuedDecodes: queue } = sequence.context as unknown as { _queuedDecodes: unknown[] };
+    await until(() => queue.length > 0, "the tokens are queued");
+    sequence.armt!.cancelEvaluation(reason);
     t.is(await t.throwsAsync(evaluation), reason);
 });
 
