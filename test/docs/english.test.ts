@@ -37,7 +37,7 @@ test("pages have no sentences that are too long", (t) => {
     noFaults(t, pages, (text) => sentenceFaults(proseOf(text)));
 });
 
-test("prose on pages is wrapped at 120 columns", (t) => {
+test("prose and code on pages is wrapped at 120 columns", (t) => {
     noFaults(t, pages, (text) =>
         wrappedLines(text).flatMap((line, i) =>
             [...line].length > 120 ? [{ line: i + 1, found: line.slice(0, 60), advice: "wrap the line" }] : []

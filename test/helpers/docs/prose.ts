@@ -10,9 +10,9 @@ export function proseOf(page: string): string {
         .replaceAll(/<[^>\n]*>/g, "");
 }
 
-/** Lines of a page that can be wrapped: no code, comments, quotations, tables, headings, HTML or pictures. */
+/** Lines of a page that can be wrapped, code included: no comments, quotations, tables, headings, HTML or pictures. */
 export function wrappedLines(page: string): string[] {
-    return textLines(page).map((line) => (/^\s*(\||<|#|!\[)/.test(line) ? "" : line));
+    return page.split("\n").map((line) => (/^\s*(\||<|#|>|!\[)/.test(line) ? "" : line));
 }
 
 function textLines(page: string): string[] {
