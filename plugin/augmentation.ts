@@ -6,11 +6,11 @@ import type { ArmtModelInfo } from "./types.js";
 
 declare module "node-llama-cpp" {
     interface LlamaModel {
-        /** What the file says about its associative memory; undefined for a plain model. */
+        /** What the model file says about its associative memory; undefined for a plain model. */
         readonly armt: ArmtModelInfo | undefined;
 
         /**
-         * Makes a context. For an ARMT model `contextSize` is unbounded by default.
+         * Creates a context. For an ARMT model `contextSize` is unbounded by default.
          * @throws {ArmtUnsupportedError} for the option `armt` on a plain model
          */
         createContext(

@@ -1,5 +1,6 @@
 /**
- * node-llama-cpp with ARMT models: everything that it exports, and what is new. `getLlama` replaces node-llama-cpp's own.
+ * node-llama-cpp with ARMT models: everything that it exports, and what is new. `getLlama` replaces node-llama-cpp's
+ * own.
  * @module
  */
 import "./augmentation.js";

@@ -17,8 +17,8 @@ export interface ContextParts {
 }
 
 /**
- * What ARMT adds to a context: `context.armt`. All numbers are read from the engine at the moment of the call; after the
- * context is disposed they throw `DisposedError`.
+ * What ARMT adds to a context: `context.armt`. All numbers are read from the engine at the moment of the call; after
+ * the context is disposed they throw `DisposedError`.
  */
 export class ArmtContext {
     /** The record of the engine's graph evaluations, off until it is started. */
@@ -87,7 +87,9 @@ export class ArmtContext {
         return this.info.graphsReused;
     }
 
-    /** Graph evaluations that the GPU replayed as one CUDA graph. Only the backend of `armt build --tuned` counts them. */
+    /**
+     * Graph evaluations that the GPU replayed as one CUDA graph. Only the backend of `armt build --tuned` counts them.
+     */
     get graphsReplayed(): number {
         return this.info.graphsReplayed;
     }

@@ -77,8 +77,8 @@ export class SequenceHandle {
     }
 
     /**
-     * Makes node-llama-cpp's record agree with what the engine holds. node-llama-cpp counts a prompt only when all of it
-     * succeeds; the engine counts every batch.
+     * Makes node-llama-cpp's record agree with what the engine holds. node-llama-cpp counts a prompt only when all of
+     * it succeeds; the engine counts every batch.
      * @param tokens tokens that were passed to the engine and are not in the record yet
      */
     reconcile(tokens: Parameters<TokenRecord["reconcile"]>[1]): void {

@@ -26,7 +26,8 @@ export function decorateContext(
                     throw new ArmtUnsupportedError(
                         "ARMT models do not support token predictors yet; leave out `tokenPredictor`"
                     );
-                // by default node-llama-cpp copies the memory every 8192 tokens; copies add up, and each empties the pipeline
+                // by default node-llama-cpp copies the memory every 8192 tokens; copies add up, and each empties the
+                // pipeline
                 const checkpoints = { interval: false as const, ...options.checkpoints };
                 return decorateSequence(getSequence({ ...options, checkpoints }));
             }

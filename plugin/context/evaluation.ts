@@ -49,9 +49,9 @@ interface RunningRead {
 const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
 
 /**
- * All reading of tokens in a context. Each read is cut into pieces here; the store is asked, reads are cancelled, and the counts
- * of node-llama-cpp and the engine are brought together here and nowhere else. Reads of several sequences may run at the same
- * time. How a piece gets to the engine is up to `decode`.
+ * All reading of tokens in a context. Each read is cut into pieces here; the store is asked, reads are cancelled, and
+ * the counts of node-llama-cpp and the engine are brought together here and nowhere else. Reads of several sequences
+ * may run at the same time. How a piece gets to the engine is up to `decode`.
  */
 export class Evaluation {
     private readonly sequences = new Map<number, WeakRef<SequenceHandle>>();
@@ -108,7 +108,9 @@ export class Evaluation {
         }
     }
 
-    /** Ends the running read of a sequence after the current batch. The read rejects with `reason`; what was read stays. */
+    /**
+     * Ends the running read of a sequence after the current batch. The read rejects with `reason`; what was read stays.
+     */
     cancel(handle: SequenceHandle, reason: unknown): void {
         const read = this.running.get(handle.id);
         if (read !== undefined) read.cancelled = { reason };
@@ -153,7 +155,9 @@ export class Evaluation {
         return memoryStore == null || memoryStore.disposed ? undefined : memoryStore;
     }
 
-    /** @returns undefined if the store cannot help: no segment ends in the read, or its tokens or segments are not known */
+    /**
+     * @returns undefined if the store cannot help: no segment ends in the read, or its tokens or segments are not known
+     */
     private async lookUp(
         store: ArmtMemoryStore,
         request: ReadRequest,

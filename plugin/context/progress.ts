@@ -1,10 +1,10 @@
 import type { NativeSequenceStats } from "../native/addon.js";
 import type { ArmtProgress } from "../types.js";
 
-/** Often enough for a smooth bar, rarely enough to cost nothing. Unit: milliseconds. */
+/** Short enough for a smooth progress bar, long enough to cost nothing. Unit: milliseconds. */
 const interval = 100;
 
-/** Reports how far one prompt has come, from the engine's counters; node-llama-cpp has no callback for it. */
+/** Reports the progress of one prompt from the engine's counters; node-llama-cpp has no callback for it. */
 export class ProgressReporter {
     private readonly before: NativeSequenceStats | undefined;
     private readonly timer: NodeJS.Timeout;
@@ -20,7 +20,7 @@ export class ProgressReporter {
         this.timer.unref();
     }
 
-    /** Ends the reports; a prompt that was read whole gets a last one. */
+    /** Stops reporting. A prompt that was read completely gets a last report. */
     end(complete: boolean): void {
         clearInterval(this.timer);
         if (complete) this.report(this.tokensTotal);
@@ -43,7 +43,7 @@ export class ProgressReporter {
                 cells: since("cells")
             });
         } catch (error) {
-            // as node-llama-cpp does with its callbacks: a broken report must not end the evaluation
+            // as with node-llama-cpp's callbacks, a faulty one must not end the evaluation
             console.error(error);
         }
     }

@@ -16,7 +16,9 @@ interface SequenceBefore {
     readStats(): NativeSequenceStats | undefined;
 }
 
-/** How the tokens of a sequence are cut into segments; undefined if irregularly, so that no store can find them again. */
+/**
+ * How the tokens of a sequence are cut into segments; undefined if irregularly, so that no store can find them again.
+ */
 export function findCut(
     { firstTokenSequenceIndex: start, tokens, isPart }: Read,
     sequence: SequenceBefore,

@@ -4,13 +4,13 @@ import type { ArmtSegmentAlignment } from "../types.js";
 export interface SegmentPlan {
     /** Size of the first segment. */
     readonly first: number;
-    /** Size of the ones after it; the last may be shorter. */
+    /** Size of all others; the last may be shorter. */
     readonly each: number;
 }
 
 /**
- * Cuts a prompt as the authors' code does: `left` leaves the last segment short, `right` the first, `center` makes ceil(n / S) segments of equal size as
- * torch.chunk does.
+ * Cuts a prompt as the authors' code does. `left` leaves the last segment short, `right` the first; `center` makes
+ * ceil(n / S) segments of equal size, as torch.chunk does.
  */
 export function planSegments(alignment: ArmtSegmentAlignment, tokens: number, segmentSize: number): SegmentPlan {
     const segments = Math.max(1, Math.ceil(tokens / segmentSize));

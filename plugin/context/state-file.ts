@@ -5,9 +5,10 @@ const headerBytes = 12;
 const sequenceStateMagic = 0x67677371; // "ggsq"
 
 /**
- * Number of tokens in a file that `sequence.saveStateToFile` wrote. Asked for because node-llama-cpp otherwise makes room for as many as the
- * context can hold, which is 4 GiB for an unbounded one, and because libllama does not notice that a file is too short.
- * @throws {ArmtError} for a file that is none, or whose tokens are cut off
+ * Reads the number of tokens in a file that `sequence.saveStateToFile` wrote. Without it, node-llama-cpp would allocate
+ * room for as many tokens as fit into the context, 4 GiB for an unbounded one, and libllama would not notice a file
+ * that is too short.
+ * @throws {ArmtError} for any other file, and for a list of tokens that is cut off
  */
 export async function countStateTokens(file: string): Promise<number> {
     const handle = await open(file);
@@ -15,7 +16,7 @@ export async function countStateTokens(file: string): Promise<number> {
         const header = Buffer.alloc(headerBytes);
         const { bytesRead } = await handle.read(header, 0, headerBytes, 0);
         if (bytesRead < headerBytes || header.readUInt32LE(0) !== sequenceStateMagic)
-            throw new ArmtError(`${file} is no saved state of a sequence`);
+            throw new ArmtError(`${file} is not a saved state of a sequence`);
         const tokens = header.readUInt32LE(8);
         const { size } = await handle.stat();
         if (headerBytes + 4 * tokens > size)

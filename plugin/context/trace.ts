@@ -1,7 +1,7 @@
 import type { EngineContext } from "../native/EngineContext.js";
 import type { ArmtTraceStep } from "../types.js";
 
-/** The record of a context's graph evaluations: `context.armt.trace`. Off until `start()`, and costs nothing then. */
+/** The record of a context's graph evaluations: `context.armt.trace`. It costs nothing until `start()`. */
 export class ArmtTrace {
     private running = false;
 
@@ -13,18 +13,21 @@ export class ArmtTrace {
         return this.running;
     }
 
-    /** Records from now on, and forgets what was recorded. Each step then waits for its result; the engine keeps 2^20 steps at most. */
+    /**
+     * Starts recording, and drops what was recorded before. From then on each step waits for its result. The engine
+     * keeps at most 2^20 steps.
+     */
     start(): void {
         this.engine.addon.setTrace(this.engine.id, true);
         this.running = true;
     }
 
-    /** Gives the steps that were recorded since the last call, and goes on. */
+    /** Returns the steps recorded since the last call, and keeps recording. */
     take(): ArmtTraceStep[] {
         return this.engine.addon.takeTrace(this.engine.id);
     }
 
-    /** Gives the steps that were recorded since the last call, and records no more. */
+    /** Returns the steps recorded since the last call, and stops recording. */
     stop(): ArmtTraceStep[] {
         const steps = this.take();
         this.engine.addon.setTrace(this.engine.id, false);

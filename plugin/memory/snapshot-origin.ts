@@ -1,12 +1,16 @@
 import type { ArmtSnapshotOrigin } from "../types.js";
 
-/** @returns why a snapshot does not fit a context, and what to do; undefined where it fits */
+/** @returns why a snapshot does not fit a context, and what to do; undefined if it fits */
 export function findMismatch(snapshot: ArmtSnapshotOrigin, context: ArmtSnapshotOrigin): string | undefined {
     if (snapshot.fingerprint !== context.fingerprint)
-        return `it is of another model (fingerprint ${short(snapshot.fingerprint)}, this one has ${short(context.fingerprint)}); load the model file that it was made with`;
+        return (
+            `it belongs to another model (fingerprint ${short(snapshot.fingerprint)}; this model has ` +
+            `${short(context.fingerprint)}); load the model file that it was made with`
+        );
     for (const [option, key] of contextOptions) {
         const [held, wanted] = [String(snapshot[key]), String(context[key])];
-        if (held !== wanted) return `its ${option} is ${held} and this context's is ${wanted}; make the context alike`;
+        if (held !== wanted)
+            return `its ${option} is ${held}, and that of this context is ${wanted}; use the same options`;
     }
     return undefined;
 }

@@ -44,7 +44,7 @@ export async function createContext(
     const nativeOptions = resolveContextOptions(armtOptions);
     const { memoryStore, onProgress } = armtOptions ?? {};
     if (memoryStore !== undefined && !(memoryStore instanceof ArmtMemoryStore))
-        throw new TypeError("`armt.memoryStore` has to come from ArmtMemoryStore.open()");
+        throw new TypeError("`armt.memoryStore` must come from ArmtMemoryStore.open()");
     const sizes = resolveSizes(options, model.llama.gpu !== false);
     const { context, engine } = await createNativeContext(addon, nativeOptions, () =>
         createPlainContext({ ...options, ...sizes })

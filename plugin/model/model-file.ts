@@ -1,4 +1,5 @@
 import { readGgufFileInfo } from "node-llama-cpp";
+import { ArmtKeyError } from "../../src/formats/gguf/armt-keys.js";
 import { validateArmtFile } from "../../src/formats/gguf/armt-model.js";
 import { type GgufFile, openGguf } from "../../src/formats/gguf/reader.js";
 import { ArmtModelError } from "../errors.js";
@@ -36,5 +37,7 @@ export async function isArmtFile(modelPath: string): Promise<boolean> {
 }
 
 function modelError(cause: unknown): ArmtModelError {
-    return new ArmtModelError(cause instanceof Error ? cause.message : String(cause), undefined, { cause });
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const reason = cause instanceof Error ? cause.cause : undefined;
+    return new ArmtModelError(message, reason instanceof ArmtKeyError ? reason.key : undefined, { cause });
 }

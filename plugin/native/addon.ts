@@ -1,6 +1,6 @@
 import type { ArmtTraceStep } from "../types.js";
 
-/** What the engine says about a context. */
+/** What the engine reports about a context. */
 export interface NativeContextInfo {
     readonly schedule: number;
     readonly segmentOverflow: number;
@@ -36,7 +36,7 @@ export interface NativeSequenceStats {
     readonly cells: number;
 }
 
-/** The numbers behind the options of `armt-api.h`; 0 leaves a choice to the engine. */
+/** The options of `armt-api.h` as numbers; 0 leaves the choice to the engine. */
 export interface NativeContextOptions {
     readonly schedule: number;
     readonly segmentOverflow: number;
@@ -48,7 +48,7 @@ export interface NativeContextOptions {
 
 /** A matrix product to measure: `copies` times {k, n, batch} with {k, rows, batch}. */
 export interface NativeProduct {
-    /** ggml's number of the weights' type. */
+    /** Type of the weights, as ggml's number. */
     readonly type: number;
     readonly k: number;
     readonly n: number;
@@ -60,7 +60,7 @@ export interface NativeProduct {
     readonly gpu: boolean;
 }
 
-/** What a product took, for each kind of buffer that weights can lie in. */
+/** Times of a product, for each type of buffer that can hold weights. */
 export interface NativeProductTimes {
     readonly device: string;
     /** Multiplications and additions of one evaluation. */
@@ -69,12 +69,12 @@ export interface NativeProductTimes {
 }
 
 /**
- * The addon (`native/addon`). Calls with a context id work until that context is disposed. The calls that return a promise compute:
- * never beside another evaluation of the same context.
+ * The addon (`native/addon`). Calls with a context id work until that context is disposed. Calls that return a promise
+ * compute, and must not run during another evaluation of the same context.
  */
 export interface ArmtAddon {
     readonly apiVersion: number;
-    /** `backends`: folder whose ggml backends are loaded at once, so that node-llama-cpp loads none of its own. */
+    /** `backends`: folder of ggml backends to load at once, so that node-llama-cpp loads none of its own. */
     load(paths: { ggmlBase: string; ggml: string; llama: string; backends?: string }): void;
     verify(): string;
     setContextOptions(options: NativeContextOptions | null): void;
@@ -94,7 +94,7 @@ export interface ArmtAddon {
     saveState(contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer>;
     loadState(contextId: number, sequenceId: number, state: Buffer): Promise<void>;
     copySequence(contextId: number, from: number, to: number): Promise<void>;
-    /** Rounds float32 rows to a quantized type (ggml's number of it); `values` must not change meanwhile. */
+    /** Rounds float32 rows to a quantized type, given as ggml's number. `values` must not change meanwhile. */
     quantize(type: number, values: Float32Array, rowLength: number): Promise<Buffer>;
     setTrace(contextId: number, enabled: boolean): void;
     takeTrace(contextId: number): ArmtTraceStep[];

@@ -3,19 +3,19 @@ import process from "node:process";
 import type { CudaGpu, Host, Layout } from "../../native/build.mjs";
 import { importBuildModule } from "./library.js";
 
-/** What stands between this machine and ARMT models on an NVIDIA GPU. */
+/** Whether this machine can run ARMT models on an NVIDIA GPU. */
 export interface CudaState {
-    /** The first card; null where there is none, or no driver. */
+    /** The first GPU; null without a GPU or driver. */
     readonly card: CudaGpu | null;
-    /** Paths of the CUDA variant; left out where its package is not whole. */
+    /** Paths of the CUDA variant; undefined if its package is incomplete. */
     readonly layout?: Layout;
-    /** What has to be done before the card can be used; left out where nothing has. */
+    /** What is wrong and what to do about it; undefined if the GPU is ready. */
     readonly problem?: string;
-    /** Whether ggml's CUDA backend was built here, too. */
+    /** Whether ggml's CUDA backend was built on this machine too. */
     readonly tuned: boolean;
 }
 
-/** For tests: another folder of the package, another environment, and another system. */
+/** For tests: another package folder, environment and system. */
 export interface Machine {
     readonly root?: string;
     readonly env?: NodeJS.ProcessEnv;
@@ -40,7 +40,8 @@ export async function cudaState({ root, env = process.env }: Machine = {}): Prom
             layout,
             tuned,
             problem:
-                "the prebuilt backend has no machine code for this card, and the driver is older than the PTX it has (590 is needed); run `armt build --gpu cuda --tuned`"
+                "the prebuilt backend has no machine code for this GPU, and the driver is too old for its PTX " +
+                "(version 590 is required); run `armt build --gpu cuda --tuned`"
         };
     return { card, layout, tuned };
 }

@@ -11,17 +11,19 @@ export interface Engine {
     readonly addon: ArmtAddon;
     /** Absolute path of the libllama with the engine. */
     readonly library: string;
-    /** The variant of node-llama-cpp that it is built for. */
+    /** The variant of node-llama-cpp that the engine is built for. */
     readonly gpu: "cuda" | false;
 }
 
 let loading: Promise<Engine> | undefined;
 
 /**
- * Loads the libllama with the engine, once. It has to happen before the first `getLlama()` of node-llama-cpp, whose addon then finds a library
- * of the name it needs in the process already and loads no other. A process has one engine: that of the first call.
- * @param gpu the variant that is wanted. Where the CUDA one is not built, the CPU one is taken.
- * @throws {ArmtNativeError} where it is not built, does not fit, or node-llama-cpp's own library came first
+ * Loads the libllama with the engine, once. This has to happen before the first `getLlama()` of node-llama-cpp: its
+ * addon then finds a library with the name it needs in the process, and loads no other. A process has one engine, that
+ * of the first call.
+ * @param gpu variant to load; if the CUDA variant is not built, the CPU variant is loaded
+ * @throws {ArmtNativeError} if the engine is not built or does not fit, or node-llama-cpp's own library was loaded
+ * first
  */
 export function loadEngine(gpu: "cuda" | false = false): Promise<Engine> {
     loading ??= load(gpu).catch((error: unknown) => {
@@ -31,18 +33,20 @@ export function loadEngine(gpu: "cuda" | false = false): Promise<Engine> {
     return loading;
 }
 
-/** The engine for work that no device matters to, such as rounding weights: that of this process, or of the variant that is installed. */
+/**
+ * The engine for work that needs no device, such as rounding weights: this process's, or else the installed variant's.
+ */
 export async function loadAnyEngine(): Promise<Engine> {
     return await (loading ?? loadEngine(await installedVariant()));
 }
 
-/** The CPU variant, or the CUDA variant where that alone is installed. */
+/** The CPU variant, or the CUDA variant if only that is installed. */
 export async function installedVariant(): Promise<"cuda" | false> {
     const build = await importBuildModule();
     return build.installedVariant(build.packageRoot);
 }
 
-/** The build script, which runs before there is any compiled TypeScript and so stays outside of it. */
+/** The build script. It is plain JavaScript, since it runs before any TypeScript is compiled. */
 export async function importBuildModule(): Promise<typeof BuildModule> {
     return await import(new URL("../../../native/build.mjs", import.meta.url).href);
 }

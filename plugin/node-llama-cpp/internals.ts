@@ -1,8 +1,8 @@
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token, TokenMeter } from "node-llama-cpp";
 import { ArmtNativeError } from "../errors.js";
 
-// Every private member of node-llama-cpp that this package uses. Its classes come from factories that know no subclasses, so
-// their instances are decorated. The version is pinned, and each member is checked before its use.
+// Every private member of node-llama-cpp that this package uses. Its classes come from factories that know no
+// subclasses, so their instances are decorated. The version is pinned, and each member is checked before its use.
 
 /** One evaluation on its way to the native context. All evaluations of a context pass `_decodeTokens` in this form. */
 export interface DecodeRequest {

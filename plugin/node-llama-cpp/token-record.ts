@@ -2,8 +2,8 @@ import type { LlamaContextSequence, Token } from "node-llama-cpp";
 import { type SequenceInternals, sequenceInternals } from "./internals.js";
 
 /**
- * node-llama-cpp's list of the token ids that a sequence holds. Where the ids are not kept, the list consists of holes: it has
- * the right length but no memory behind it.
+ * node-llama-cpp's list of the token ids that a sequence holds. Where the ids are not kept, the list consists of holes:
+ * it has the right length but no memory behind it.
  */
 export class TokenRecord {
     private readonly internals: SequenceInternals;
@@ -87,7 +87,8 @@ export function hasIds(tokens: readonly Token[]): boolean {
 
 function holes(count: number): Token[] {
     const tokens: Token[] = [];
-    // V8 allocates elements for a list of millions, but none for an impossibly long one, and that remains when it is shortened
+    // V8 allocates elements for a list of millions, but none for an impossibly long one, and that remains when it is
+    // shortened
     tokens.length = 2 ** 32 - 1;
     tokens.length = count;
     return tokens;

@@ -19,8 +19,8 @@ import {
 } from "./snapshots.js";
 
 /**
- * What ARMT adds to a sequence: `sequence.armt`. All numbers are read from the engine at the moment of the call. After the
- * sequence is disposed, everything here throws `DisposedError`.
+ * What ARMT adds to a sequence: `sequence.armt`. All numbers are read from the engine at the moment of the call. After
+ * the sequence is disposed, everything here throws `DisposedError`.
  */
 export class ArmtSequence {
     /** @internal */
@@ -82,7 +82,9 @@ export class ArmtSequence {
         return this.handle.stats.graphsReused;
     }
 
-    /** Graph evaluations that the GPU replayed as one CUDA graph. Only the backend of `armt build --tuned` counts them. */
+    /**
+     * Graph evaluations that the GPU replayed as one CUDA graph. Only the backend of `armt build --tuned` counts them.
+     */
     get graphsReplayed(): number {
         return this.handle.stats.graphsReplayed;
     }
@@ -122,7 +124,10 @@ export class ArmtSequence {
         yield* evaluateLogits(this.handle, this.evaluation, tokens);
     }
 
-    /** Ends the running evaluation of this sequence after the current batch. It rejects with `reason`; what was read stays. */
+    /**
+     * Ends the running evaluation of this sequence after the current batch. It rejects with `reason`; what was read
+     * stays.
+     */
     cancelEvaluation(reason: unknown): void {
         this.evaluation.cancel(this.handle, reason);
     }
@@ -144,7 +149,8 @@ export class ArmtSequence {
     }
 
     /**
-     * Saves all that the sequence has read to a file, which appears under its name only when it is complete and flushed.
+     * Saves all that the sequence has read to a file, which appears under its name only when it is complete and
+     * flushed.
      * @returns size of the file in bytes, and tokens that it holds
      * @throws {ArmtError} if the file cannot be written
      */
@@ -170,8 +176,8 @@ export class ArmtSequence {
     }
 
     /**
-     * Reads a source to its end, however long it is, and generates nothing. Text is tokenized piece by piece, with the ids that
-     * the whole text would have.
+     * Reads a source to its end, however long it is, and generates nothing. Text is tokenized piece by piece, with the
+     * ids that the whole text would have.
      * @throws the signal's reason when it is aborted; the sequence then continues from `tokens`
      * @throws {ArmtError} for text if the model has no tokenizer, and if the context is full
      */

@@ -55,7 +55,9 @@ export async function prefillSequence(
 
 type ReadTokensOptions = Pick<ReadRequest, "memoryStore" | "isPart"> & { keepTokens?: number; signal?: AbortSignal };
 
-/** Reads tokens without results. Unlike node-llama-cpp's own way, its time does not grow with what the sequence holds. */
+/**
+ * Reads tokens without results. Unlike node-llama-cpp's own way, its time does not grow with what the sequence holds.
+ */
 async function readTokens(
     handle: SequenceHandle,
     evaluation: Evaluation,

@@ -59,7 +59,7 @@ async function fakeModel(
 
 const ids = (...values: number[]) => values as Token[];
 
-test("options reach the engine before the context is made, and are reset after it", async (t) => {
+test("options reach the engine before the context is created, and are reset afterwards", async (t) => {
     const { model, addon } = await fakeModel(t);
     await model.createContext({ contextSize: 64, armt: { schedule: "diagonal", maxCells: 3 } });
     const expected = {
@@ -76,20 +76,20 @@ test("options reach the engine before the context is made, and are reset after i
     ]);
 });
 
-test("contexts that are made at the same time do not mix up their options", async (t) => {
+test("contexts created at the same time do not mix up their options", async (t) => {
     const { model, addon } = await fakeModel(t);
     await Promise.all([1, 2, 3].map((maxCells) => model.createContext({ contextSize: 64, armt: { maxCells } })));
     const cells = addon.calls.map(([, options]) => (options as { maxCells: number } | null)?.maxCells);
     t.deepEqual(cells, [1, undefined, 2, undefined, 3, undefined]);
 });
 
-test("a bad option is refused before anything native", async (t) => {
+test("a bad option is refused before any native call", async (t) => {
     const { model, addon } = await fakeModel(t);
     await t.throwsAsync(model.createContext({ armt: { segmentSize: 0 } }), { instanceOf: RangeError });
     t.deepEqual(addon.calls, []);
 });
 
-test("a context that another library made is an error", async (t) => {
+test("a context created by another library is an error", async (t) => {
     const { model, addon } = await fakeModel(t);
     addon.knowsContexts = false;
     await t.throwsAsync(model.createContext({ contextSize: 64 }), {
@@ -98,7 +98,7 @@ test("a context that another library made is an error", async (t) => {
     });
 });
 
-test("what a context and its sequence say comes from the engine", async (t) => {
+test("the numbers of a context and its sequence come from the engine", async (t) => {
     const { model, addon } = await fakeModel(t);
     const context = await model.createContext({ contextSize: 64 });
     const { armt } = context.getSequence();
@@ -117,7 +117,7 @@ test("what a context and its sequence say comes from the engine", async (t) => {
     t.like(context.armt, { graphs: 9, graphsReused: 7, graphsReplayed: 6 });
 });
 
-test("right alignment tells the engine the size of the first segment, for the first prompt only", async (t) => {
+test("with right alignment the engine gets the size of the first segment, for the first prompt only", async (t) => {
     const { model, addon } = await fakeModel(t, "right");
     const sequence = (await model.createContext({ contextSize: 64 })).getSequence();
     addon.calls.length = 0;
@@ -135,7 +135,7 @@ test("left alignment needs no plan", async (t) => {
 });
 
 test("a failed evaluation gives the engine's reason, and the sequence counts what the engine holds", async (t) => {
-    // node-llama-cpp's library knows 260 tokens and fails for others
+    // node-llama-cpp's library has 260 tokens and fails for others
     const { model, addon } = await fakeModel(t, "left", 100_000);
     const sequence = (await model.createContext({ contextSize: 64, batchSize: 2 })).getSequence();
     addon.message = "armt: the engine's reason";
@@ -175,7 +175,7 @@ test("contexts for embeddings and ranking are refused", async (t) => {
     await t.throwsAsync(model.createRankingContext(), { message: /do not support createRankingContext/ });
 });
 
-test("logits come in pieces of the batch size, and the sequence counts their tokens", async (t) => {
+test("logits come in batches, and the sequence counts their tokens", async (t) => {
     const { model, addon } = await fakeModel(t);
     const sequence = (await model.createContext({ contextSize: 64, batchSize: 2 })).getSequence();
     addon.calls.length = 0;
@@ -189,7 +189,7 @@ test("logits come in pieces of the batch size, and the sequence counts their tok
     t.deepEqual(sequence.contextTokens, ids(1, 5, 6));
 });
 
-test("an error of the engine reaches the caller as it is worded", async (t) => {
+test("an error of the engine reaches the caller unchanged", async (t) => {
     const { model } = await fakeModel(t);
     const { armt } = (await model.createContext({ contextSize: 64 })).getSequence();
     await t.throwsAsync(armt!.readMemory(9), { instanceOf: ArmtEvalError, message: "layer 9 does not exist" });

@@ -48,7 +48,7 @@ test("a plain model has no info", async (t) => {
     t.is(await readModelInfo(file), undefined);
 });
 
-test("a file that is no GGUF file is left to node-llama-cpp", async (t) => {
+test("a file that is not a GGUF file is left to node-llama-cpp", async (t) => {
     const file = path.join(temporaryFolder(t), "text.gguf");
     writeFileSync(file, "just text");
     t.is(await readModelInfo(file), undefined);
@@ -56,20 +56,24 @@ test("a file that is no GGUF file is left to node-llama-cpp", async (t) => {
 
 const refused = test.macro({
     title: (name = "") => `refused: ${name}`,
-    async exec(t, change: (bytes: Buffer) => void, message: RegExp) {
-        await t.throwsAsync(readModelInfo(await makeModel(t, change)), { instanceOf: ArmtModelError, message });
+    async exec(t, key: string, change: (bytes: Buffer) => void, message: RegExp) {
+        const file = await makeModel(t, change);
+        const error = await t.throwsAsync(readModelInfo(file), { instanceOf: ArmtModelError, message });
+        t.is(error.key, key);
     }
 });
 
 test(
     "a missing key",
     refused,
+    "armt.memory.token_count",
     (bytes) => bytes.write("cound", bytes.indexOf("armt.memory.token_count") + "armt.memory.token_".length),
     /"armt\.memory\.token_count" is missing/
 );
 test(
     "a key with a wrong value",
     refused,
+    "armt.segment_alignment",
     // the length of the string comes before its text
     (bytes) => bytes.write("lift", valueOffset(bytes, "armt.segment_alignment") + 8),
     /"armt\.segment_alignment" is "lift", expected left, right, center/
@@ -77,6 +81,7 @@ test(
 test(
     "a file of a later format",
     refused,
+    "armt.format_version",
     (bytes) => bytes.writeUInt32LE(3, valueOffset(bytes, "armt.format_version")),
-    /"armt\.format_version" is 3, expected 1 or 2/
+    /"armt\.format_version" is 3, expected 1 or 2; update/
 );

@@ -17,7 +17,7 @@ const zero: NativeSequenceStats = {
     cells: 0
 };
 
-test("reports count from the prompt's start, never go back, and end with all tokens", async (t) => {
+test("reports count from the start of the prompt, never go back, and end with all tokens", async (t) => {
     let stats = { ...zero, tokens: 100, segmentsClosed: 10, cells: 40 };
     const reports: ArmtProgress[] = [];
     let looks = 0;
