@@ -1,7 +1,7 @@
 import { lstatSync, rmSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { importBuildModule } from "../../plugin/engine.js";
+import { importBuildModule } from "../../plugin/native/library.js";
 import { FakePackage } from "../helpers/fake-package.js";
 import { makeTools } from "../helpers/fake-tools.js";
 import { cudaVariantTest } from "../helpers/needs.js";

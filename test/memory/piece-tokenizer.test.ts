@@ -17,7 +17,7 @@ test.before(async () => {
 });
 test.after.always(() => llama?.dispose());
 
-/** Whatever tokenizers treat in a way of its own. */
+/** Text that tokenizers treat specially. */
 const bits = fc.oneof(
     {
         weight: 6,
@@ -145,26 +145,26 @@ function checkModel(t: ExecutionContext, model: LlamaModel, runs: number): void 
         }),
         { seed: propertySeed, numRuns: runs }
     );
-    // a tokenizer that never cuts would agree as well
+    // a tokenizer that never cuts would pass too
     t.true(pieces > 2 * count, `${pieces} pieces of ${count} texts`);
 }
 
 const vocabularies = path.join(repositoryRoot, "native", "build", "llama.cpp", "models");
 const names = readdirSync(vocabularies).filter((name) => /^ggml-vocab-.*\.gguf$/.test(name));
 
-test("the build leaves llama.cpp's vocabularies, which the next tests read", (t) => {
+test("the build leaves llama.cpp's vocabularies for the next tests", (t) => {
     t.true(names.length >= 10, names.join());
 });
 
 for (const name of names) {
-    test(`pieces get the ids of the whole, ${name}`, async (t) => {
+    test(`pieces get the ids of the whole text, ${name}`, async (t) => {
         const model = await llama.loadModel({ modelPath: path.join(vocabularies, name), vocabOnly: true });
         t.teardown(() => model.dispose());
         checkModel(t, model, Number(process.env.ARMT_TEST_RUNS ?? 60));
     });
 }
 
-test("pieces get the ids of the whole, converted tokenizer", async (t) => {
+test("pieces get the ids of the whole text, converted tokenizer", async (t) => {
     const folder = temporaryFolder(t);
     await makeTinyCheckpoint(folder, {});
     const file = path.join(folder, "model.gguf");
@@ -174,7 +174,7 @@ test("pieces get the ids of the whole, converted tokenizer", async (t) => {
     checkModel(t, model, 100);
 });
 
-test("pieces get the ids of the whole, vocabulary of bytes", async (t) => {
+test("pieces get the ids of the whole text, vocabulary of bytes", async (t) => {
     const file = path.join(temporaryFolder(t), "plain.gguf");
     await writePlainModel(file);
     const model = await llama.loadModel({ modelPath: file });

@@ -1,8 +1,8 @@
 import { rmSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { cudaState } from "../../plugin/cuda-state.js";
-import { importBuildModule } from "../../plugin/engine.js";
+import { cudaState } from "../../plugin/native/cuda-state.js";
+import { importBuildModule } from "../../plugin/native/library.js";
 import { gpuForArmt, wantedGpu } from "../../src/model/gpu.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { FakePackage } from "../helpers/fake-package.js";

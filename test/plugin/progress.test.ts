@@ -1,9 +1,10 @@
 import test from "ava";
-import { type ArmtProgress, ProgressReporter } from "../../plugin/progress.js";
+import { ProgressReporter } from "../../plugin/context/progress.js";
+import type { ArmtProgress } from "../../plugin/index.js";
 import { noStats } from "../helpers/fake-addon.js";
 import { until } from "../helpers/until.js";
 
-test("reports count from the prompt's start, never go back, and end with all tokens", async (t) => {
+test("reports count from the start of the prompt, never go back, and end with all tokens", async (t) => {
     let stats = { ...noStats, tokens: 100, segmentsClosed: 10, cells: 40 };
     const reports: ArmtProgress[] = [];
     let looks = 0;

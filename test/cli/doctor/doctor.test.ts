@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { importBuildModule } from "../../../plugin/engine.js";
+import { importBuildModule } from "../../../plugin/native/library.js";
 import { checkInstallation } from "../../../src/cli/doctor/run.js";
 import { runArmt } from "../../helpers/armt-command.js";
 import { FakePackage } from "../../helpers/fake-package.js";
