@@ -58,7 +58,7 @@ test("diagonal schedule gives the same logits and memories as the recurrence", a
             const what = `${JSON.stringify(value)}, sequence ${i}:`;
             const close = { within: LOGIT_TOLERANCE, rowLength: shape.vocab, what };
             assertClose(t, actual[i]!.logits, logits, close);
-            assertMemories(t, actual[i]!.memories, memories, tiny.reference, what);
+            assertMemories(t, actual[i]!.memories, memories, tiny.reference, { what });
         }
         await tiny.model.dispose();
     });
