@@ -1,4 +1,4 @@
-// `npm run bench:memory`: what a memory of a long text costs to keep and gains, beside llama.cpp's state of the same base model after the same text.
+// `npm run bench:memory`: what a memory of a long text costs to keep and gains, compared with llama.cpp's state of the same base model after the same text.
 
 import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import os from "node:os";
@@ -141,7 +141,7 @@ async function measureArmt(llama: Llama, modelPath: string, folder: string) {
     const fillingStoreMs = await readWithStore({ memoryStore: store });
     await store.dispose();
     const folderSize = await store.measureFolder();
-    // opened anew, so that memories come from the folder
+    // opened again, so that memories come from the folder
     const next = await ArmtMemoryStore.open({ folder: storeFolder });
     const storedPrefixMs = await readWithStore({ memoryStore: next });
     const { cachedTokens } = next.stats;

@@ -22,7 +22,7 @@ const args = await yargs(hideBin(process.argv))
         note: { type: "string", array: true, nargs: 1, default: [], describe: "NAME=TEXT: what else to know of it" },
         date: { type: "string", default: new Date().toISOString().slice(0, 10), describe: "Day of the measurement" },
         model: { type: "string", default: model, describe: "What was measured" },
-        plot: { type: "string", describe: "SVG file [default: beside the JSON file]" }
+        plot: { type: "string", describe: "SVG file [default: next to the JSON file]" }
     })
     .strict()
     .parse();

@@ -58,7 +58,7 @@ export async function writeSyntheticModel({
         listTensors(config).map((tensor) => [canonicalName(tensor.name)!, tensor])
     );
     const { base, armt } = configs(shape, config.headDim);
-    // q4_0 stands where the converter would put q8_0
+    // q4_0 replaces the converter's q8_0
     const planType = { bf16: "BF16", f16: "F16", q8_0: "Q8_0", q4_0: "Q8_0" } as const;
     const plan = new LayoutPlan(sources, base, armt, planType[type]);
     const metadata = modelKeys(base, armt, plan, planType[type], undefined);

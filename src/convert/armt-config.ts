@@ -31,7 +31,7 @@ export type ArmtConfig = {
 /** Options that override the file's. */
 export type ArmtFlags = Partial<ArmtConfig>;
 
-/** What the weights or another file say, where neither the options nor the file do. */
+/** Values from the weights or another file, used if neither the options nor the file give them. */
 export type ArmtHints = Partial<ArmtConfig>;
 
 export const MAX_SEGMENT_SIZE = 2 ** 20;
@@ -78,7 +78,7 @@ const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
 
 /**
  * Puts the file and the flags together; flags win. Hints and then the authors' defaults stand for what neither gives, except where
- * published checkpoints differ (`normalize_keys`, segment size): those must be told.
+ * published checkpoints differ (`normalize_keys`, segment size): those must be given.
  * @param isClassConfig the file is a transformers config, which has other keys as well
  * @throws {ArmtError} that names the key or the flag
  */
@@ -147,6 +147,6 @@ function isSet(value: unknown): boolean {
 
 function missing(key: string, flag: string): ArmtError {
     return new ArmtError(
-        `nothing says \`${key}\`: armt_config.json has none, and nothing in the weights tells it; give ${flag}`
+        `\`${key}\` is unknown: armt_config.json lacks it, and the weights don't show it; pass ${flag}`
     );
 }

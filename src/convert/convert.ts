@@ -80,7 +80,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     } finally {
         await weights.close();
     }
-    // of an output that there is; a failure is told alone
+    // warnings are about a finished output; a failure is reported alone
     for (const warning of warnings) options.onWarning?.(warning);
 }
 

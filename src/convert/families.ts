@@ -14,7 +14,7 @@ export interface ConfigKeys {
     readonly positions?: string;
     /** RoPE's base, where it isn't `rope_theta`. */
     readonly theta?: string;
-    /** A number that q·k is divided by the root of, in the place of the head size. */
+    /** A number whose root divides q·k, instead of the root of the head size. */
     readonly attentionScalar?: string;
     /** The part of a head that RoPE turns; a family without the key turns all of it. */
     readonly rotaryShare?: string;

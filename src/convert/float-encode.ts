@@ -59,7 +59,7 @@ export function floatBitsToHalf(x: number): number {
     const magnitude = x & 0x7fffffff;
     if (magnitude >= 0x47800000) return sign | HALF_INFINITY;
     if (magnitude >= 0x38800000) {
-        // Normal: adding half of the last place, less one where that is even, makes the shift round; a carry moves the exponent.
+        // Normal: adding half of the last place, less one if that is even, makes the shift round; a carry moves the exponent.
         return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
     }
     if (magnitude <= 0x33000000) return sign; // up to half of the smallest subnormal

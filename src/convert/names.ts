@@ -15,7 +15,7 @@ const pathPattern = new RegExp(
 );
 const layersPattern = new RegExp(`^(?:${anyLayers})\\.(?=\\d)`);
 const knownPattern = new RegExp(`^(?:memory|sink|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
-/** Constants and states that some versions save beside the weights. */
+/** Constants and states that some versions save with the weights. */
 const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z|(?:attn|attention)\.(?:masked_)?bias)$/;
 
 const refusals: readonly { pattern: RegExp; what: string }[] = [

@@ -12,7 +12,7 @@ export type AtomicFileOptions = {
 
 /**
  * A file that appears under its name only when it is complete: bytes go to a temporary name in the same folder, `commit`
- * flushes and renames it. Whoever creates one calls `abort` when anything fails, which removes the temporary file.
+ * flushes and renames it. The caller calls `abort` if anything fails, which removes the temporary file.
  */
 export class AtomicFile {
     /** Bytes appended so far. */

@@ -67,9 +67,9 @@ function indexOfLargest(values: Float64Array): number {
 }
 
 /**
- * Relative differences of logits that rounding to a type may make: two to five times (float32: more, for deep models) the largest that were seen in
- * models of random weights, which rounding hurts more than trained ones; docs/convert.md has what was seen. Where a tensor is wrong, or the variant,
- * they are of the order of 1.
+ * Relative differences of logits that rounding to a type may cause: two to five times (float32: more, for deep models) the
+ * largest measured in models of random weights, which rounding hurts more than trained ones. docs/convert.md has the
+ * measurements. A wrong tensor or variant causes differences of the order of 1.
  */
 const tolerances: Readonly<Record<string, number>> = {
     F32: 0.0001,

@@ -96,7 +96,7 @@ export function segmentLengths(n: number, size: number, alignment: ArmtConfig["s
     return alignment === "right" ? lengths.reverse() : lengths;
 }
 
-/** Each segment's rows: a sink where there is one, its tokens' embeddings, then the memory tokens'. */
+/** Each segment's rows: a sink if the model has one, its tokens' embeddings, then the memory tokens'. */
 async function embed(
     weights: PlainWeights,
     base: BaseConfig,

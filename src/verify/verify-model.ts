@@ -24,7 +24,7 @@ export interface VerifyOptions extends Omit<ModelOptions, "model" | "kvType">, C
     json: boolean;
 }
 
-/** Tokens in a segment where neither the command line nor a smaller model says otherwise: each costs the plain model a second or so per 10^9 weights. */
+/** Default number of tokens in a segment, unless the model's is smaller: each costs the plain model a second or so per 10^9 weights. */
 const DEFAULT_SEGMENT = 16;
 
 /**

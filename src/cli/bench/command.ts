@@ -75,7 +75,7 @@ export const command: CommandModule<object, BenchOptions> = {
                     default: "armt-bench.json",
                     describe: "File for all results, written after each length and segment size"
                 })
-                .option("plot", { type: "string", describe: "SVG file [default: beside the JSON file]" })
+                .option("plot", { type: "string", describe: "SVG file [default: next to the JSON file]" })
                 .option("resume", {
                     type: "boolean",
                     default: false,

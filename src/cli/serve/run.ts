@@ -50,7 +50,7 @@ export async function serve(options: ServeOptions): Promise<void> {
         const ended = untilSignal();
         process.stderr.write(`${server.engine.modelId} at ${listening.url} (Ctrl+C ends)\n`);
         await ended;
-        process.stderr.write("answering what is left; once more ends at once\n");
+        process.stderr.write("finishing open requests; repeat to exit at once\n");
         const closed = listening.close();
         await server.engine.pool.drain();
         listening.http.closeIdleConnections();

@@ -21,7 +21,7 @@ export function addModelOptions(
         })
         .option("segment-overflow", {
             choices: segmentOverflows,
-            describe: "A full segment is written to memory, or goes on growing [default: close]"
+            describe: "close: write a full segment to memory; extend: let it grow [default: close]"
         })
         .option("open-segment-limit", {
             type: "number",
@@ -58,7 +58,7 @@ export function addComputingOptions(parser: Argv<object>): void {
         .option("verify", {
             type: "boolean",
             default: true,
-            describe: "Compare the whole file with its fingerprint first, so that damage is told; --no-verify: don't"
+            describe: "Compare the whole file with its fingerprint first, to detect damage; --no-verify: don't"
         })
         .option("threads", {
             type: "number",

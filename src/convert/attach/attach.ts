@@ -31,7 +31,7 @@ export type AttachOptions = {
     memory: string;
     /** The GGUF file to write. */
     output: string;
-    /** What the memory file's metadata and `armt_config.json` beside it lack or what is to override them. */
+    /** Values that the memory file's metadata and the `armt_config.json` next to it lack, or that override them. */
     flags?: ArmtFlags;
     /** Type of the memory's matrices. Default: `bf16` where they are bfloat16, else `f16`. */
     memoryType?: AttachType;
@@ -52,7 +52,7 @@ export type AttachOptions = {
 export async function attachMemory(options: AttachOptions): Promise<void> {
     const { base: basePath, memory, output, overwrite = false, memoryType, onProgress, onWarning, signal } = options;
     await (await AtomicFile.create(output, { overwrite })).abort();
-    if (!(await isFile(memory))) throw new ArmtError(`cannot read ${quote(memory)}: it is no file`);
+    if (!(await isFile(memory))) throw new ArmtError(`cannot read ${quote(memory)}: it is not a file`);
     const file = await openGguf(basePath);
     try {
         const source = readBaseGguf(file);
@@ -90,7 +90,7 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
 }
 
 /**
- * ARMT's numbers: the metadata of a safetensors file, by their own keys or all in `armt_config`, and for what they lack `armt_config.json` beside it.
+ * ARMT's numbers: the metadata of a safetensors file, by their own keys or all in `armt_config`, and the `armt_config.json` next to it for what they lack.
  */
 async function readNumbers(memory: string): Promise<JsonFile | undefined> {
     const beside = await readJsonFile(path.join(path.dirname(memory), "armt_config.json"));

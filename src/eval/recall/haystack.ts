@@ -135,9 +135,7 @@ function makeFacts({ task }: RecallTexts, count: number, changes: number, split:
             if (key !== undefined) return { kind, key };
             kinds = kinds.filter((other) => other !== kind);
         }
-        throw new RangeError(
-            `${count} facts are too many: there are only ${known.length} things that facts can be told of`
-        );
+        throw new RangeError(`${count} facts are too many: there are only ${known.length} things to state facts about`);
     };
     for (let index = 0; index < count; index++) {
         const old = known.length > 0 && draw.next() < changes ? draw.from(known) : undefined;
@@ -182,7 +180,7 @@ function* write(
     countTokens: (text: string) => number
 ): Generator<string, void, void> {
     const filler = fillerSentences(texts, draw);
-    // filler leaves the room that facts still need, so that each of them is told
+    // filler leaves room for the remaining facts, so that the text states each of them
     let reserved = sizes.reduce((sum, size) => sum + size, 0);
     let written = 0;
     let next = 0;

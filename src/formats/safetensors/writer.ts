@@ -7,7 +7,7 @@ export type TensorData = {
     dtype: Dtype;
     /** Slowest dimension first. */
     shape: readonly number[];
-    /** Little-endian elements, last dimension fastest: at once, or as pieces that are asked for one after another. */
+    /** Little-endian elements, last dimension fastest: at once, or as pieces that the writer pulls one after another. */
     data: ArrayBufferView | AsyncIterable<ArrayBufferView>;
 };
 

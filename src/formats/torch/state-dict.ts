@@ -62,8 +62,8 @@ const allowedGlobals = new Set([
 ]);
 
 /**
- * Kinds of objects that trainers put beside the weights: numbers of numpy (a best score), the run's arguments, devices, types. They come to nothing:
- * what a name stands for in Python is neither loaded nor called.
+ * Kinds of objects that trainers save with the weights: numbers of numpy (a best score), the run's arguments, devices, types.
+ * They are dropped: nothing that such a name means in Python is loaded or called.
  */
 const opaqueGlobals = new Set([
     "numpy dtype",

@@ -27,7 +27,7 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
     [/\bgives? way\b/, "is evicted, is removed"],
     [/\bdoes? without\b/, "omits, skips, works without"],
     [/\b(lies|lie|lay) (in|there|beside|on)\b/, "is in, are in"],
-    [/\bstands? (in|at|behind|under|where)\b/, "is in, is at"],
+    [/\bstands? (in|at|behind|under|where)\b(?! for)/, "is in, is at"],
     [/\b(is|are|was|were|be) asked for\b/, "requested"],
     [/\b(is|are|was|were) left of\b/, "what remains of, the rest"],
     [/\bthere (is|are) left\b/, "remains"],
@@ -66,7 +66,7 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
         /\b(all|none|nothing|that|anything|everything|,) but for\b|\bbut for (?=(the|a|an|its|their|what|that|one)\b)/,
         "except for"
     ],
-    [/\bbeside\b/, "next to, along with, compared with"],
+    [/\bbeside (?=\w)/, "next to, along with, compared with"],
     [/\bbehind (it|its|them|each|that|those)\b/, "after, at the end of"],
     [/\bto the last bit\b/, "bit for bit"],
     [/\ban own\b/, "its own, a separate"],
@@ -84,7 +84,7 @@ const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
     [/\bonce more\b/, "again"],
     [/\bin one go\b/, "at once"],
     [/\bhence (?=\w)/, "so, therefore"],
-    [/\b(there|where|here)(of|in|by|upon|with)\b|\blest\b|\bupon\b|\bnought\b|\baught\b/, "use a plain word"]
+    [/\b(there|where|here)(of|in|by|upon|with)\b|\blest\b|(?<!once )\bupon\b|\bnought\b|\baught\b/, "use a plain word"]
 ];
 
 /** Words that are doubled only by mistake. */

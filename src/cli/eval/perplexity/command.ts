@@ -7,7 +7,7 @@ import type { PerplexityOptions } from "./options.js";
 
 export const command: CommandModule<object, PerplexityOptions> = {
     command: "perplexity [text]",
-    describe: "How well each next token of a text is foreseen, with memory and without",
+    describe: "How well the model predicts each next token of a text, with and without memory",
     builder: (parser: Argv<object>) => {
         parser.positional("text", {
             type: "string",
