@@ -10,9 +10,9 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
- * Refuses requests that a foreign web page has made a browser send. On loopback the name that was asked for has to be this machine's, or a page whose name was
- * bound to 127.0.0.1 could read answers (DNS rebinding); and wherever the server listens, a request that names the page it comes from has to come from
- * the server's own, since there is no CORS.
+ * Rejects requests that a foreign web page has made a browser send. On loopback, `Host` must name this machine; otherwise a
+ * page whose name was bound to 127.0.0.1 could read answers (DNS rebinding). At any address, a request with an `Origin` must
+ * come from the server's own page, because there is no CORS.
  */
 export function checkOrigin(listensOnLoopback: boolean): RequestHandler {
     return ({ headers, method }, _response, next) => {

@@ -43,7 +43,7 @@ export interface ReadPrompt {
 export interface ReadOptions {
     /** The parameter that the prompt came in, for errors. */
     param: string;
-    /** What the prompt goes on from. */
+    /** The memory that the prompt continues. */
     memory?: ArmtSnapshot;
     signal: AbortSignal;
     onProgress?: (progress: PromptProgress) => void;

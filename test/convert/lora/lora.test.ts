@@ -178,7 +178,7 @@ test("alpha may be given, and goes before the file's", async (t) => {
     await rewriteCheckpoint(folder, apart);
     await t.throwsAsync(digest(folder), {
         name: "ArmtError",
-        message: /q_proj\.base_layer\.weight" has a LoRA update, and nothing tells its alpha.*--lora-alpha/
+        message: /q_proj\.base_layer\.weight" has a LoRA update without an alpha.*--lora-alpha/
     });
     t.is(await digest(folder, { lora: { alpha: 5 * rank } }), expected);
     adapterConfig(folder);
