@@ -303,7 +303,7 @@ test(
     refused,
     third("q_proj.lora_B", "k_proj.lora_B"),
     {},
-    /"memory_cell.*lora_A\.default\.weight" has no lora_B beside it/
+    /"memory_cell.*lora_A\.default\.weight" has no lora_B next to it/
 );
 test(
     "two adapters",
@@ -343,7 +343,7 @@ test("refused: an adapter's own file beside whole weights", async (t) => {
     const folder = await makeTiny(t);
     writeFileSync(path.join(folder, "adapter_model.safetensors"), "");
     await t.throwsAsync(digest(folder), {
-        message: /holds an adapter of its own, "adapter_model\.safetensors": merge it/
+        message: /holds a separate adapter, "adapter_model\.safetensors": merge it/
     });
     t.is(typeof (await digest(folder, { checkpoint: path.join(folder, "model.safetensors") })), "string");
 });
