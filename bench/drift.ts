@@ -40,7 +40,9 @@ const args = await yargs(hideBin(process.argv))
     .strict()
     .parse();
 
-/** Compared with the trained model: weights of scales at which rounding does not grow, and numbers that f16 can hold. */
+/**
+ * Compared with the trained model: weights of scales at which rounding does not grow, and numbers that f16 can hold.
+ */
 const randomModel: TinyOptions = {
     layers: 8,
     hidden: 128,

@@ -1,4 +1,5 @@
-// `npm run bench:peers`: merges what `bench/peers/authors.py` and `cuda-check speed` measured; prints the table and draws the plot.
+// `npm run bench:peers`: merges what `bench/peers/authors.py` and `cuda-check speed` measured; prints the table and
+// draws the plot.
 
 import path from "node:path";
 import yargs from "yargs";

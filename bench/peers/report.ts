@@ -61,7 +61,8 @@ export interface Comparison {
 }
 
 /**
- * The runs to compare: those of the first run's length and shape, the authors' before others. Runs of other names take no part.
+ * The runs to compare: those of the first run's length and shape, the authors' before others. Runs of other names take
+ * no part.
  * @throws {ArmtError} if two runs would share one place
  */
 export function compare({ parts }: PeersResults): Comparison | undefined {

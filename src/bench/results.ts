@@ -109,7 +109,10 @@ export type MeasuredCase = z.infer<typeof measuredCase>;
 export type PromptGroup = z.infer<typeof promptGroup>;
 export type DecodeGroup = z.infer<typeof decodeGroup>;
 export type BenchSettings = z.infer<typeof settings>;
-/** What `armt bench` writes. A group is a length and a segment size, measured in rotation in one run: ratios never span two runs. */
+/**
+ * What `armt bench` writes. A group is a length and a segment size, measured in rotation in one run: ratios never span
+ * two runs.
+ */
 export type BenchResults = z.infer<typeof results>;
 
 export async function writeResults(file: string, value: BenchResults): Promise<void> {

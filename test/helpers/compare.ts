@@ -77,7 +77,9 @@ export function assertClose(
     return difference;
 }
 
-/** Compares two safetensors files tensor by tensor: `node dist/test/helpers/compare.js actual expected [segment size]`. */
+/**
+ * Compares two safetensors files tensor by tensor: `node dist/test/helpers/compare.js actual expected [segment size]`.
+ */
 async function main([actualPath, expectedPath, segmentSize]: string[]): Promise<void> {
     if (actualPath === undefined || expectedPath === undefined)
         throw new Error("usage: compare.js <actual.safetensors> <expected.safetensors> [segment size]");

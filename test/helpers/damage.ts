@@ -18,7 +18,10 @@ export async function refusesTruncation(
     }
 }
 
-/** Checks that a file with any one bit flipped is refused by an `ArmtError` or still parses. Returns how many were refused. */
+/**
+ * Checks that a file with any one bit flipped is refused by an `ArmtError` or still parses. Returns how many were
+ * refused.
+ */
 export async function survivesBitFlips(
     t: ExecutionContext,
     bytes: Buffer,

@@ -3,7 +3,9 @@ import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 import { repositoryRoot } from "./repository.js";
 
-/** A tiny checkpoint with random weights, and what other code computed from it. `test/golden/README.md` says which code. */
+/**
+ * A tiny checkpoint with random weights, and what other code computed from it. `test/golden/README.md` says which code.
+ */
 export type Golden = {
     /** The checkpoint's folder. */
     folder: string;

@@ -14,7 +14,8 @@ export type Need = {
 };
 
 /**
- * `test.serial` on a machine that has what its tests need. Elsewhere the tests are skipped and their titles say why, or they fail, where `CI` is set and CI must have it.
+ * `test.serial` on a machine that has what its tests need. Elsewhere the tests are skipped and their titles say why, or
+ * they fail, where `CI` is set and CI must have it.
  */
 export function testWith({ needs, available, inCi = false }: Need): Declare {
     if (available) return (title, body) => test.serial(title, body);

@@ -28,8 +28,8 @@ export function packPackage(): Packed {
 }
 
 /**
- * A project that depends on the packed package: unpacked as npm does it, with its dependencies beside it and the prebuilt package of this platform in the place
- * of a build, so that nothing is compiled or downloaded.
+ * A project that depends on the packed package: unpacked as npm does it, with its dependencies beside it and the
+ * prebuilt package of this platform in the place of a build, so that nothing is compiled or downloaded.
  * @param devDependencies packages of this repository that the project has on top
  */
 export async function makeConsumer(

@@ -12,7 +12,10 @@ const width = 32;
 const hidden = 64;
 const heads = 4;
 
-/** Writes a stock LLaMA model of a few kilobytes with fixed weights and a tokenizer of bytes, for tests of what is not ARMT. */
+/**
+ * Writes a stock LLaMA model of a few kilobytes with fixed weights and a tokenizer of bytes, for tests of what is not
+ * ARMT.
+ */
 export async function writePlainModel(file: string): Promise<void> {
     const uint32 = (value: number): GgufWriteValue => ({ type: "UINT32", value });
     const float32 = (value: number): GgufWriteValue => ({ type: "FLOAT32", value });

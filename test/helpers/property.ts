@@ -4,7 +4,8 @@ import fc from "fast-check";
 export const propertySeed = Number(process.env.ARMT_TEST_SEED ?? 20_250_506);
 
 /**
- * Checks a property of models. Each case makes a model, so time rather than their number ends the check, but never before the least number of cases.
+ * Checks a property of models. Each case makes a model, so time rather than their number ends the check, but never
+ * before the least number of cases.
  * @param options.most number of cases on a fast machine
  * @param options.least number of cases that are checked however long they take
  * @param options.seconds time after which no case beyond the least number begins
@@ -29,8 +30,9 @@ export async function checkModels<T>(
 }
 
 /**
- * Sizes and variants that a schedule might get wrong. Keys are as long as the embedding: with 4 or 8 numbers a head two keys may hardly overlap, the
- * division by k·z then amplifies, and rounding in the 7th digit reaches the 3rd within 40 segments, in float64 code as well.
+ * Sizes and variants that a schedule might get wrong. Keys are as long as the embedding: with 4 or 8 numbers a head two
+ * keys may hardly overlap, the division by k·z then amplifies, and rounding in the 7th digit reaches the 3rd within 40
+ * segments, in float64 code as well.
  */
 export const tinyShapes = fc
     .record({

@@ -78,7 +78,9 @@ export class ReferenceSequence {
         addTo(row, positions.table.subarray(position * hidden, (position + 1) * hidden));
     }
 
-    /** Rows go through all layers in place. `together`: they attend to one another, and to all of the segment before. */
+    /**
+     * Rows go through all layers in place. `together`: they attend to one another, and to all of the segment before.
+     */
     private runLayers(
         rows: Float64Array[],
         afterLayer?: (layer: ReferenceLayer, il: number) => void,

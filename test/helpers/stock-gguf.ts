@@ -7,7 +7,8 @@ import { type TensorData, writeSafetensors } from "../../src/formats/safetensors
 import { openTorch } from "../../src/formats/torch/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 
-// Stock model files as llama.cpp's convert_hf_to_gguf.py makes them of a base model's checkpoint, written down apart from the converter and from `armt attach`.
+// Stock model files as llama.cpp's convert_hf_to_gguf.py makes them of a base model's checkpoint, written down apart
+// from the converter and from `armt attach`.
 
 type Json = Record<string, unknown>;
 type Values = { shape: number[]; values: Float32Array };

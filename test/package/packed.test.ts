@@ -10,7 +10,9 @@ import { repositoryRoot } from "../helpers/repository.js";
 const packed = packPackage();
 const description = JSON.parse(readFileSync(path.join(repositoryRoot, "package.json"), "utf8"));
 
-/** Bound of the tarball: what it takes today and a fifth on top, so that whoever adds a large file has to say so here. */
+/**
+ * Bound of the tarball: what it takes today and a fifth on top, so that whoever adds a large file has to say so here.
+ */
 const maxBytes = 500_000;
 
 test("the tarball is small and holds nothing of tests, benchmarks, maps or builds", (t) => {

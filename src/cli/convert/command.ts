@@ -113,7 +113,9 @@ function isOutType(type: OutType | Mixture): type is OutType {
     return Object.hasOwn(outTypes, type);
 }
 
-/** Turns the first SIGINT or SIGTERM into an abort, so that the temporary file is removed; a second one ends at once. */
+/**
+ * Turns the first SIGINT or SIGTERM into an abort, so that the temporary file is removed; a second one ends at once.
+ */
 function interruptible(): { signal: AbortSignal; end: () => void } {
     const controller = new AbortController();
     const abort = () => {

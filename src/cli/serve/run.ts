@@ -15,7 +15,10 @@ import { apiKeys, type ServeOptions } from "./options.js";
 /** Time for clients to take in their last answers. Unit: milliseconds. */
 const flushTime = 5000;
 
-/** Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at once. */
+/**
+ * Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at
+ * once.
+ */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
     // the engine's threads spin while they wait, and requests are answered on a thread of their own

@@ -46,7 +46,8 @@ export type AttachOptions = {
 };
 
 /**
- * Puts ARMT's tensors, trained on a frozen base, and a stock file of that base together. Every row of the base's tensors keeps its bytes.
+ * Puts ARMT's tensors, trained on a frozen base, and a stock file of that base together. Every row of the base's
+ * tensors keeps its bytes.
  * @throws {ArmtError} that names the file, key, option or tensor at fault; then there is no output
  */
 export async function attachMemory(options: AttachOptions): Promise<void> {
@@ -90,7 +91,8 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
 }
 
 /**
- * ARMT's numbers: the metadata of a safetensors file, by their own keys or all in `armt_config`, and the `armt_config.json` next to it for what they lack.
+ * ARMT's numbers: the metadata of a safetensors file, by their own keys or all in `armt_config`, and the
+ * `armt_config.json` next to it for what they lack.
  */
 async function readNumbers(memory: string): Promise<JsonFile | undefined> {
     const beside = await readJsonFile(path.join(path.dirname(memory), "armt_config.json"));
@@ -133,7 +135,10 @@ function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount
         );
 }
 
-/** Factor of text tokens' embeddings, which the family's code rounds to their type; quantized files are of bfloat16 models. */
+/**
+ * Factor of text tokens' embeddings, which the family's code rounds to their type; quantized files are of bfloat16
+ * models.
+ */
 function embeddingScaleOf(file: GgufFile, { architecture, hiddenSize }: BaseConfig): number {
     if (!families[architecture].scaledEmbeddings) return 1;
     const type = file.tensors.get("token_embd.weight")!.type.name;

@@ -1,8 +1,9 @@
 import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
 
-// LoRA by PEFT's names (arXiv 2106.09685): next to a module's weight W, called `base_layer.weight` since PEFT 0.6, are `lora_A` [r, inputs] and
-// `lora_B` [outputs, r], and the module computes with W + scale · B·A. The scale is alpha / r, or alpha / √r for rsLoRA (arXiv 2312.03732).
+// LoRA by PEFT's names (arXiv 2106.09685): next to a module's weight W, called `base_layer.weight` since PEFT 0.6, are
+// `lora_A` [r, inputs] and `lora_B` [outputs, r], and the module computes with W + scale · B·A. The scale is alpha / r,
+// or alpha / √r for rsLoRA (arXiv 2312.03732).
 
 /** What a tensor is to its module. */
 export type AdapterRole =

@@ -42,8 +42,9 @@ export interface PerplexityOptions {
 }
 
 /**
- * Reads a text twice, as the model does and with the memory emptied before each segment, and compares how well each next token was predicted. Token t + 1 is
- * scored from the logits of token t, which is in the same segment both times; nothing predicts the text's first token.
+ * Reads a text twice, as the model does and with the memory emptied before each segment, and compares how well each
+ * next token was predicted. Token t + 1 is scored from the logits of token t, which is in the same segment both times;
+ * nothing predicts the text's first token.
  * @throws {ArmtError} for a text of fewer than two tokens
  */
 export async function measurePerplexity(

@@ -54,8 +54,8 @@ const bystanderCount = 4;
 const lastTries = 40;
 
 /**
- * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as long as
- * asked for, and short of it by less than a sentence.
+ * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as
+ * long as asked for, and short of it by less than a sentence.
  * @throws {RangeError} where the facts do not fit into the text, or there are not enough things to tell facts of
  */
 export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {

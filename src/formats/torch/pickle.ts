@@ -28,8 +28,8 @@ const refusedNames: Record<number, string> = {
 };
 
 /**
- * Runs a pickle on a machine that can only build tensors and plain containers: it knows no import, and calls only names on the
- * allow-list, which are functions of the reader.
+ * Runs a pickle on a machine that can only build tensors and plain containers: it knows no import, and calls only names
+ * on the allow-list, which are functions of the reader.
  * @throws {ArmtError} that names the refused global or opcode
  */
 export function unpickle(bytes: Buffer, handlers: PickleHandlers): PickleValue {

@@ -25,7 +25,10 @@ export interface PromptProgress {
     readonly processed: number;
     /** Unit: milliseconds. */
     readonly timeMs: number;
-    /** Segments that the sequence has closed and cells (layer, segment) that it has computed; undefined for a plain model. */
+    /**
+     * Segments that the sequence has closed and cells (layer, segment) that it has computed; undefined for a plain
+     * model.
+     */
     readonly armt?: { readonly segments: number; readonly cells: number; readonly layers: number };
 }
 

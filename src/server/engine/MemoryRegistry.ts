@@ -17,7 +17,9 @@ export interface StoredMemory {
     readonly characters: number;
 }
 
-/** The memories of a server, up to a number of bytes. A reader that still uses one that was deleted keeps it to its end. */
+/**
+ * The memories of a server, up to a number of bytes. A reader that still uses one that was deleted keeps it to its end.
+ */
 export class MemoryRegistry {
     private readonly memories = new Map<string, StoredMemory>();
     private total = 0;

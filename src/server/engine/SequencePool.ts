@@ -8,7 +8,8 @@ type Waiting = {
 };
 
 /**
- * The sequences of a context, lent to one request each, first come, first served. If all are lent, a request waits in a queue of limited length.
+ * The sequences of a context, lent to one request each, first come, first served. If all are lent, a request waits in a
+ * queue of limited length.
  */
 export class SequencePool {
     private readonly sequences: LlamaContextSequence[];

@@ -32,7 +32,10 @@ const adapterConfig = (folder: string, values: Record<string, unknown> = {}) =>
         JSON.stringify({ peft_type: "LORA", r: rank, lora_alpha: alpha, ...values })
     );
 
-/** Multiples of 1/8, whose sums of products float64 and float32 hold exactly, so that the order of a sum makes no difference. */
+/**
+ * Multiples of 1/8, whose sums of products float64 and float32 hold exactly, so that the order of a sum makes no
+ * difference.
+ */
 function eighths(rows: number, columns: number, seed: number): Float32Array {
     return Float32Array.from({ length: rows * columns }, (_, i) => (((i * 7 + seed) % 11) - 5) / 8);
 }

@@ -106,7 +106,10 @@ export function phraseFaults(text: string): Fault[] {
     );
 }
 
-/** @returns sentences of more than {@link maxSentenceWords} words in a text whose paragraphs are separated by empty lines */
+/**
+ * @returns sentences of more than {@link maxSentenceWords} words in a text whose paragraphs are separated by empty
+ * lines
+ */
 export function sentenceFaults(text: string): Fault[] {
     const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
     const words = new Intl.Segmenter("en", { granularity: "word" });
@@ -121,8 +124,8 @@ export function sentenceFaults(text: string): Fault[] {
 }
 
 /**
- * Joins the lines of a paragraph, without the marks that comments and quotations begin a line with. A heading, an item of a
- * list and a cell of a table are paragraphs.
+ * Joins the lines of a paragraph, without the marks that comments and quotations begin a line with. A heading, an item
+ * of a list and a cell of a table are paragraphs.
  */
 function joinLines(text: string): { joined: string; lineAt: (index: number) => number } {
     const starts: number[] = [];

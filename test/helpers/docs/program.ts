@@ -5,8 +5,8 @@ import { repositoryRoot } from "../repository.js";
 import type { Block } from "./blocks.js";
 
 /**
- * What the blocks of a page may take for granted, since another block or the text before it says where it comes from. Each is imported only by a block that uses it
- * and does not make its own.
+ * What the blocks of a page may take for granted, since another block or the text before it says where it comes from.
+ * Each is imported only by a block that uses it and does not make its own.
  */
 const given = `
 import { createReadStream as openFile, readFileSync } from "node:fs";
@@ -31,7 +31,10 @@ export const tokens: Token[] = model.tokenize(book);
 `;
 const givenNames = [...given.matchAll(/^export const (\w+)/gm)].map(([, name]) => name!);
 
-/** Answers of a model with random weights need not end by themselves, and a second thread would spin on a machine that is busy with other tests. */
+/**
+ * Answers of a model with random weights need not end by themselves, and a second thread would spin on a machine that
+ * is busy with other tests.
+ */
 const limits = `
 import { LlamaChatSession, LlamaCompletion, LlamaModel } from "node-llama-cpp";
 const createContext = LlamaModel.prototype.createContext;

@@ -76,7 +76,8 @@ export class Shell {
     constructor(private readonly folder: string) {
         const bin = path.join(folder, ".bin");
         mkdirSync(bin, { recursive: true });
-        // `npx armt` runs on one thread where it computes, with as much work as a test can wait for, and replaces what an example before it wrote
+        // `npx armt` runs on one thread where it computes, with as much work as a test can wait for, and replaces what
+        // an example before it wrote
         const armt = `#!/bin/bash
 [ "$1" = armt ] || { echo "npx $1 is not for tests" >&2; exit 9; }
 shift
@@ -102,7 +103,8 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         // another block of the page has started it
         if (command.includes(namedAddress) && this.server === undefined)
             this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
-        // how much these read and ask changes nothing but the time, so the test's own amounts are put in the place of the page's
+        // how much these read and ask changes nothing but the time, so the test's own amounts are put in the place of
+        // the page's
         const amounts = /\barmt (demo|eval recall|trace)\b/.test(command)
             ? / --(tokens|facts|questions|lengths) \S+/g
             : /\barmt bench\b/.test(command)

@@ -8,7 +8,10 @@ import { runArmt } from "../armt-command.js";
 import { writePlainModel } from "../plain-model.js";
 import { repositoryRoot } from "../repository.js";
 
-/** A folder with what the pages' examples find in place: models, a checkpoint, texts, a memory. Gone when the process ends. */
+/**
+ * A folder with what the pages' examples find in place: models, a checkpoint, texts, a memory. Gone when the process
+ * ends.
+ */
 export class Workshop {
     private constructor(readonly folder: string) {}
 
