@@ -35,9 +35,9 @@ export const command: CommandModule<object, ReadOptions> = {
                 .option("restart", {
                     type: "boolean",
                     default: false,
-                    describe: "Read from the start though an earlier run was interrupted"
+                    describe: "Read from the start even if an interrupted run could be resumed"
                 })
-                .option("json", { type: "boolean", default: false, describe: "Print what came of it as JSON" })
+                .option("json", { type: "boolean", default: false, describe: "Print the result as JSON" })
                 .example("$0 read book.txt -m model.gguf -o book.armt", "Reads a book, with a progress bar")
                 .example("zcat logs.gz | $0 read -m model.gguf -o logs.armt", "Reads more than fits into memory")
         );

@@ -10,7 +10,7 @@ import type { RunOptions } from "./options.js";
 
 export const command: CommandModule<object, RunOptions> = {
     command: "run [model]",
-    describe: "Read a prompt and go on writing",
+    describe: "Read a prompt and continue it",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<RunOptions>(
             parser
