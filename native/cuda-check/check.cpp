@@ -44,7 +44,7 @@ static std::vector<shape> make_shapes() {
         m.n_vocab   = 1000;
         m.n_mem     = 32;
         m.n_segment = 224;
-        shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment runs beside the closed ones
+        shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment runs with the closed ones
         m.n_segment = 203;                                   // rows that fill no tile
         m.n_mem     = 16;
         m.normalize = true;

@@ -6,7 +6,7 @@
 //   cuda-check profile FOLDER FILE [decode] times of the nodes of diagonals, and of a token's step
 //   cuda-check compare MODEL TOKENS BATCH   a model's nodes, one by one, on the GPU and on the CPU: where they first
 //                                           differ; and its logits with each fusion
-// FOLDER takes the model files. The backends have to lie beside this program.
+// FOLDER takes the model files. The backends must be in this program's folder.
 
 #include "commands.h"
 #include "harness.h"

@@ -82,7 +82,7 @@ void * reserve(context_state & state, buffer & buf, size_t size);
 // matching (armt-fusion-match.cu)
 //
 
-// Reshapes, views and the like, which compute nothing
+// Reshapes, views and similar nodes, which compute nothing
 bool is_noop(const ggml_tensor * t);
 
 // Index of the next node after i that computes something, or cgraph->n_nodes

@@ -3,7 +3,7 @@ import { type SequenceInternals, sequenceInternals } from "./internals.js";
 
 /**
  * node-llama-cpp's list of the token ids that a sequence holds. Where the ids are not kept, the list consists of holes:
- * it has the right length but no memory behind it.
+ * it has the right length but takes no memory.
  */
 export class TokenRecord {
     private readonly internals: SequenceInternals;
@@ -33,7 +33,7 @@ export class TokenRecord {
         return Uint32Array.from(this.internals._contextTokens.slice(0, count));
     }
 
-    /** The ids of all tokens and of more behind them; undefined where they are not known. */
+    /** The ids of all tokens, followed by those of more; undefined if they are not known. */
     idsWith(tokens: readonly Token[]): Uint32Array | undefined {
         if (!this.isKnown) return undefined;
         const all = new Uint32Array(this.length + tokens.length);

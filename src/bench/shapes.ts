@@ -82,7 +82,10 @@ export type ShapeName = keyof typeof shapes;
 
 export const shapeNames = Object.keys(shapes) as ShapeName[];
 
-/** Sizes of the associative memory where a shape says nothing else: those of published checkpoints. Contexts have a segment size of their own. */
+/**
+ * Sizes of the associative memory where a shape says nothing else: those of published checkpoints. Contexts have a
+ * segment size of their own.
+ */
 const defaultMemory = { memTokens: 16, dMem: 64, segmentSize: 1024 };
 
 export interface ResolvedShape extends Omit<Shape, "memTokens"> {

@@ -10,8 +10,8 @@ type ReplyOf<K extends WorkerReply["kind"]> = Extract<WorkerReply, { kind: K }>;
 const keptOutput = 2000;
 
 /**
- * A process that holds one model and times what it does. A process each, so that the plain library and ours are never in one, and that peaks of memory
- * are those of one model.
+ * A process that holds one model and times what it does. A process each, so that the plain library and ours are never
+ * in one, and that peaks of memory are those of one model.
  */
 export class BenchWorker {
     private output = "";

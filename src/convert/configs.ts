@@ -69,7 +69,7 @@ function ownBase(own: JsonFile | undefined, file: string, isClassConfig: boolean
     }
     if (own.get("model_type") === undefined)
         throw new ArmtError(
-            `${quote(file)} has no \`model_type\`, so it is no model's config (the authors' trainer saves its arguments under that name); name the base model's with --base`
+            `${quote(file)} has no \`model_type\`, so it is not a model's config (the authors' trainer saves its arguments under that name); name the base model's with --base`
         );
     return own;
 }

@@ -10,7 +10,9 @@ export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
 
 let halfTable: Uint32Array | undefined;
 
-/** Elements as float32, exactly but for F64, which is rounded to nearest even. The result may share memory with `bytes`. */
+/**
+ * Elements as float32, exactly but for F64, which is rounded to nearest even. The result may share memory with `bytes`.
+ */
 export function decodeFloats(bytes: Buffer, dtype: FloatDtype): Float32Array {
     const length = bytes.byteLength / dtypeSizes[dtype];
     // A view needs its elements aligned in memory; pooled buffers aren't always.

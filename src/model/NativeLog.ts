@@ -3,7 +3,10 @@ import process from "node:process";
 /** Messages of llama.cpp that only say that something failed, after the one that says why. */
 const generic = /failed to (load model|initialize the context)$|failed to create (context|llama_context)/i;
 
-/** Takes in llama.cpp's log: on standard error with `verbose`, else kept for the reason of a failure, so that an error stays one line. */
+/**
+ * Takes in llama.cpp's log: on standard error with `verbose`, else kept for the reason of a failure, so that an error
+ * stays one line.
+ */
 export class NativeLog {
     private lastReason = "";
 

@@ -33,7 +33,7 @@ export interface GpuWish {
 
 /**
  * @param choice of the command line; where it is left out, the environment decides
- * @throws {UsageError} where there are two, or the environment's value is none
+ * @throws {UsageError} if there are two, or the environment's value is not a GPU
  */
 export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv = process.env): GpuWish {
     if (Array.isArray(choice)) throw new UsageError("--gpu is given more than once");
@@ -64,7 +64,7 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
         );
     const { card, problem } = await cudaState(machine);
     if (gpu === "cuda") {
-        // nvidia-smi may be missing beside a driver that works, so that no card was found is no reason alone
+        // nvidia-smi may be missing although the driver works, so a card that was not found is not a reason alone
         const found = card === null ? "no NVIDIA GPU with a driver was found, and " : "";
         if (problem !== undefined) throw new ArmtError(`${said}: ${found}${problem}; \`armt doctor\` says more`);
         return "cuda";
@@ -75,7 +75,7 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
 }
 
 /**
- * Starts node-llama-cpp on what is wanted, and nothing else.
+ * Starts node-llama-cpp on the requested GPU or the CPU, and nothing else.
  * @throws {ArmtError} where it cannot be had
  */
 export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaOptions): Promise<Llama> {

@@ -24,7 +24,10 @@ export interface VerifyOptions extends Omit<ModelOptions, "model" | "kvType">, C
     json: boolean;
 }
 
-/** Tokens in a segment where neither the command line nor a smaller model says otherwise: each costs the plain model a second or so per 10^9 weights. */
+/**
+ * Default number of tokens in a segment, unless the model's is smaller: each costs the plain model a second or so per
+ * 10^9 weights.
+ */
 const DEFAULT_SEGMENT = 16;
 
 /**
@@ -85,7 +88,10 @@ async function readFacts(model: string): Promise<{ facts: ArmtModelFacts; type: 
     }
 }
 
-/** Where no file of the checkpoint says how it computes, the model file is believed: what the converter was told is not recorded elsewhere. */
+/**
+ * Where no file of the checkpoint says how it computes, the model file is believed: what the converter was told is not
+ * recorded elsewhere.
+ */
 function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelFacts): ArmtHints {
     const { headCount, normalizeKeys, useDenom, correction, gating } = memory;
     const slidingWindow = seesPreviousSegment;

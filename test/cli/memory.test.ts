@@ -55,7 +55,7 @@ test.serial("a text is read once, and questions are answered as if it were read 
     renameSync(model, `${model}.moved`);
     t.regex(
         (await runArmt(["ask", memory, "Where?"])).stderr,
-        /^armt: the model that read .* any more; name it with -m\n$/
+        /^armt: the model that read .* is no longer at .*; name it with -m\n$/
     );
     const moved = ["-m", `${model}.moved`];
     const plain = await runArmt([
@@ -150,7 +150,7 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
             const args = ["read", text, "-m", model, "-o", memory, "--checkpoint-interval", "0"];
             const stopped = await startAndStop(args, `${memory}.part`, signal);
             t.is(stopped.code, signal === "SIGINT" ? 1 : null);
-            if (signal === "SIGINT") t.is(stopped.stderr, "the same command goes on from here\narmt: interrupted\n");
+            if (signal === "SIGINT") t.is(stopped.stderr, "the same command resumes here\narmt: interrupted\n");
             t.false(existsSync(memory));
             const { source, tokensRead } = await ArmtSnapshot.inspect(`${memory}.part`);
             t.false(source?.complete);

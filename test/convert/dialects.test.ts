@@ -41,7 +41,9 @@ async function tensorsOf(folder: string): Promise<TensorData[]> {
 
 // --- torch files
 
-/** A number of numpy's, as a trainer keeps its best score: a call of numpy with a dtype that gets its state by BUILD. */
+/**
+ * A number of numpy's, as a trainer keeps its best score: a call of numpy with a dtype that gets its state by BUILD.
+ */
 const numpyScalar = Buffer.concat([
     Buffer.from(global("numpy.core.multiarray", "scalar")),
     tuple(
@@ -120,7 +122,7 @@ test("of several files that may be the weights none is guessed; the one that is 
     for (const name of ["best.safetensors", "model_500.pth"])
         t.is(await digest(folder, { checkpoint: path.join(folder, name) }), expected, name);
     await t.throwsAsync(digest(folder, { checkpoint: path.join(folder, "config.json") }), {
-        message: /config\.json" is no file of weights by its name \(\.safetensors, \.bin/
+        message: /config\.json" does not have the name of a file of weights \(\.safetensors, \.bin/
     });
 });
 

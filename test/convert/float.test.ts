@@ -93,7 +93,8 @@ test("q8_0 errs by half a step at most", (t) => {
             const exact = Math.max(...list.map(Math.abs)) / 127;
             const scale = halfValue(new DataView(bytes.buffer).getUint16(0, true));
             const quants = new Int8Array(bytes.buffer, 2);
-            // Half a step of rounding, and the scale's own rounding to float16 (2^-11, or 2^-25 below its normal range) on up to 127 steps.
+            // Half a step of rounding, and the scale's own rounding to float16 (2^-11, or 2^-25 below its normal range)
+            // on up to 127 steps.
             const bound = exact * (0.5 + 127 * 2 ** -11) * 1.001 + 127 * 2 ** -25;
             t.true(list.every((value, i) => Math.abs(quants[i]! * scale - value) <= bound));
         })

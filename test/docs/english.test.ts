@@ -45,6 +45,18 @@ test("prose and code on pages is wrapped at 120 columns", (t) => {
     );
 });
 
+test("comments in TypeScript are wrapped at 120 columns", (t) => {
+    noFaults(t, [...sources, ...filesOf(["test"], /\.ts$/)], (text) =>
+        text
+            .split("\n")
+            .flatMap((line, i) =>
+                [...line].length > 120 && /^\s*(\*|\/\/|\/\*)/.test(line)
+                    ? [{ line: i + 1, found: line.trim().slice(0, 60), advice: "wrap the line" }]
+                    : []
+            )
+    );
+});
+
 test("TypeScript sources have no phrases that read like a translation", (t) => {
     noFaults(t, sources, phraseFaults);
 });

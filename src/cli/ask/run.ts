@@ -80,7 +80,7 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
     }
 }
 
-/** What a question is put into where nothing is said. */
+/** The form of a question if none is given. */
 async function formFor(model: string): Promise<string> {
     return path.resolve(model) === recallModelPath ? await recallQuestionForm() : "\n{}";
 }
@@ -90,7 +90,7 @@ function modelOf({ model, memory }: AskOptions, modelPath: string): string {
     if (modelPath === "") throw new UsageError(`${quote(memory)} does not say which model read it; name it with -m`);
     if (!existsSync(modelPath))
         throw new ArmtError(
-            `the model that read ${quote(memory)} is not at ${quote(modelPath)} any more; name it with -m`
+            `the model that read ${quote(memory)} is no longer at ${quote(modelPath)}; name it with -m`
         );
     return modelPath;
 }

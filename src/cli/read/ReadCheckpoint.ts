@@ -51,8 +51,8 @@ export class ReadCheckpoint {
     }
 
     /**
-     * Goes on from an earlier run, where there is one: loads its memory, and passes over the text that it has read.
-     * @returns the text that is left, and whether any was passed over
+     * Resumes an earlier run, if there is one: loads its memory, and skips the text that it has read.
+     * @returns the rest of the text, and whether any was skipped
      * @throws {ArmtError} where the text is not the one of the earlier run
      */
     async resume(armt: ArmtSequence): Promise<{ rest: AsyncIterable<string>; resumed: boolean }> {

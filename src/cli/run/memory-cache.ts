@@ -16,7 +16,7 @@ export function addCacheOptions(parser: Argv<object>): void {
             type: "boolean",
             default: true,
             describe:
-                "Start from what an earlier prompt with the same beginning left in memory, and keep this one's; --no-cache: don't"
+                "Reuse the memory of an earlier prompt with the same beginning, and save this one's; --no-cache turns it off"
         })
         .option("cache-folder", {
             type: "string",

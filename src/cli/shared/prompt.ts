@@ -7,7 +7,7 @@ import { readTokenIds } from "../../model/token-ids.js";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 
-/** Where a prompt comes from: at most one of these, and standard input where there is none. */
+/** Where a prompt comes from: at most one of these, or standard input if there is none. */
 export interface PromptSource {
     prompt?: string;
     file?: string;

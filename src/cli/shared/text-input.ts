@@ -15,7 +15,7 @@ export interface TextInput {
 }
 
 /**
- * @throws {UsageError} where there is neither a file nor anything behind standard input
+ * @throws {UsageError} if there is neither a file nor anything on standard input
  * @throws {ArmtError} where the file cannot be read
  */
 export async function openText(file: string | undefined): Promise<TextInput> {

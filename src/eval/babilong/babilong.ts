@@ -27,7 +27,7 @@ export interface BabilongSet {
 
 /**
  * Finds the files of a data set: one JSON file, or a folder with `<length>/<task>.json` or `<task>.json`.
- * @throws {ArmtError} where there are none
+ * @throws {ArmtError} if there are none
  */
 export async function findBabilong(data: string): Promise<BabilongSet[]> {
     const isFolder = async (name: string) => (await stat(name)).isDirectory();
@@ -84,8 +84,8 @@ export function labelsOf(samples: readonly BabilongSample[]): Set<string> {
 }
 
 /**
- * Whether an answer is right, as the authors' code tells: its first sentence has all of the target's words and no other of the task's labels, but for those
- * that the question itself names.
+ * Whether an answer is right by the authors' rule: its first sentence has all of the target's words and no other of the
+ * task's labels, except those that the question itself names.
  */
 export function isRight(answer: string, { question, target }: BabilongSample, labels: ReadonlySet<string>): boolean {
     const [sentence = ""] = answer.trim().toLowerCase().split(/[.\n]/);

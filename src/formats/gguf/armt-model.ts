@@ -14,8 +14,8 @@ const memoryTypes: ReadonlySet<GgmlType> = new Set(["F32", "F16", "BF16"]);
 const stackPattern = /^blk\.(?<layer>0|[1-9]\d{0,3})\.(?<kind>.+)$/;
 
 /**
- * Checks a model file against docs/model-file.md before anything native reads it: all keys, and name, shape and type of every tensor.
- * The weights themselves are not read.
+ * Checks a model file against docs/model-file.md before anything native reads it: all keys, and name, shape and type of
+ * every tensor. The weights themselves are not read.
  * @throws {ArmtError} that names the file and the key or tensor at fault; for other models than ARMT too
  */
 export async function validateArmtModel(path: string): Promise<ArmtModelFacts> {

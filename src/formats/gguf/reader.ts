@@ -52,7 +52,7 @@ export class GgufFile {
         return values;
     }
 
-    /** The elements of an array as they lie in the file. */
+    /** The elements of an array, as bytes of the file. */
     public async readArrayBytes(key: string): Promise<Buffer> {
         const { offset, byteLength } = this.array(key);
         return this.file.read(offset, byteLength);

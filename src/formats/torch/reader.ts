@@ -18,8 +18,8 @@ type StoredTensor = TensorInfo & { whole?: ZipEntry };
 type Checksum = { end: number; crc: number };
 
 /**
- * An open `.bin` checkpoint whose directory and pickle have been checked. Tensor data is read when asked for, and its checksum compared where it is read
- * from the start to the end.
+ * An open `.bin` checkpoint whose directory and pickle have been checked. Tensor data is read when asked for, and its
+ * checksum compared where it is read from the start to the end.
  */
 export class TorchFile {
     private readonly checksums = new Map<string, Checksum>();

@@ -56,7 +56,7 @@ test.serial("armt bench measures each case in the same rounds, and writes table,
     await t.notThrowsAsync(async () => {
         const again = await runArmt(args);
         t.is(again.code, 1);
-        t.regex(again.stderr, /exists; --resume goes on with it/);
+        t.regex(again.stderr, /exists; --resume continues it/);
     });
     const other = await runArmt([...args.slice(0, -4), "2", "--resume", "--json", json]);
     t.is(other.code, 1);

@@ -32,7 +32,10 @@ const adapterConfig = (folder: string, values: Record<string, unknown> = {}) =>
         JSON.stringify({ peft_type: "LORA", r: rank, lora_alpha: alpha, ...values })
     );
 
-/** Multiples of 1/8, whose sums of products float64 and float32 hold exactly, so that the order of a sum makes no difference. */
+/**
+ * Multiples of 1/8, whose sums of products float64 and float32 hold exactly, so that the order of a sum makes no
+ * difference.
+ */
 function eighths(rows: number, columns: number, seed: number): Float32Array {
     return Float32Array.from({ length: rows * columns }, (_, i) => (((i * 7 + seed) % 11) - 5) / 8);
 }
@@ -178,7 +181,7 @@ test("alpha may be given, and goes before the file's", async (t) => {
     await rewriteCheckpoint(folder, apart);
     await t.throwsAsync(digest(folder), {
         name: "ArmtError",
-        message: /q_proj\.base_layer\.weight" has a LoRA update, and nothing tells its alpha.*--lora-alpha/
+        message: /q_proj\.base_layer\.weight" has a LoRA update without an alpha.*--lora-alpha/
     });
     t.is(await digest(folder, { lora: { alpha: 5 * rank } }), expected);
     adapterConfig(folder);
@@ -303,7 +306,7 @@ test(
     refused,
     third("q_proj.lora_B", "k_proj.lora_B"),
     {},
-    /"memory_cell.*lora_A\.default\.weight" has no lora_B beside it/
+    /"memory_cell.*lora_A\.default\.weight" has no lora_B next to it/
 );
 test(
     "two adapters",
@@ -343,7 +346,7 @@ test("refused: an adapter's own file beside whole weights", async (t) => {
     const folder = await makeTiny(t);
     writeFileSync(path.join(folder, "adapter_model.safetensors"), "");
     await t.throwsAsync(digest(folder), {
-        message: /holds an adapter of its own, "adapter_model\.safetensors": merge it/
+        message: /holds a separate adapter, "adapter_model\.safetensors": merge it/
     });
     t.is(typeof (await digest(folder, { checkpoint: path.join(folder, "model.safetensors") })), "string");
 });
