@@ -65,12 +65,12 @@ test("the plain file computes the same as the ARMT model with an empty memory", 
             distributions.push(await probabilities(context.getSequence(), ids));
             await model.dispose();
         }
-        const [ours, theirs] = distributions;
-        t.is(ours!.length, ids.length);
-        for (const [i, map] of ours!.entries()) {
+        const [withMemory, stock] = distributions;
+        t.is(withMemory!.length, ids.length);
+        for (const [i, map] of withMemory!.entries()) {
             // total variation: 0 for equal distributions, 1 for disjoint ones
             const distance =
-                [...map].reduce((sum, [token, value]) => sum + Math.abs(value - theirs![i]!.get(token)!), 0) / 2;
+                [...map].reduce((sum, [token, value]) => sum + Math.abs(value - stock![i]!.get(token)!), 0) / 2;
             t.true(distance < tolerance, `${type}, row ${i}: ${distance}`);
         }
     }

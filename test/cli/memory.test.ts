@@ -27,7 +27,7 @@ async function setUp(
     return { folder, model, text, memory: path.join(folder, "book.armt") };
 }
 
-/** Two threads that wait for each other beside another process's two take a hundred times as long. */
+/** Two threads that wait for each other take a hundred times as long while another process uses both cores. */
 const runArmt: typeof runCommand = (args, options) =>
     runCommand(/^(read|ask|run)$/.test(args[0]!) ? [...args, "--threads", "1"] : args, options);
 
@@ -141,7 +141,7 @@ async function startAndStop(
 
 for (const signal of ["SIGKILL", "SIGINT"] as const) {
     test.serial(
-        `reading goes on after ${signal} from the last checkpoint, and ends as if it had never stopped`,
+        `reading resumes after ${signal} from the last checkpoint, with the result of an uninterrupted run`,
         async (t) => {
             t.timeout(120_000);
             const { model, text, memory, folder, long } = await setUpLong(t);
@@ -169,34 +169,31 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
     );
 }
 
-test.serial(
-    "a checkpoint of another text is refused, a damaged one is not used, and --restart does without",
-    async (t) => {
-        t.timeout(120_000);
-        const { model, text, memory, long } = await setUpLong(t);
-        const args = ["read", text, "-m", model, "-o", memory, "--checkpoint-interval", "0"];
-        await startAndStop(args, `${memory}.part`, "SIGKILL");
-        const part = readFileSync(`${memory}.part`);
-        writeFileSync(text, `Another ${long.slice(0, 20_000)}`);
-        const refused = await runArmt(args);
-        t.is(refused.code, 1);
-        t.regex(
-            refused.stderr,
-            /^armt: "[^\n]+book\.armt\.part" is of another text than "[^\n]+"; read from the start with --restart\n$/
-        );
-        const restarted = await runArmt([...args, "--restart"]);
-        t.is(restarted.code, 0, restarted.stderr);
-        const otherOptions = [...args, "--segment-size", "64"];
-        writeFileSync(`${memory}.part`, part);
-        t.regex(
-            (await runArmt(otherOptions)).stderr,
-            /its `armt\.segmentSize` is 256 .*; or read from the start with --restart\n$/
-        );
-        writeFileSync(`${memory}.part`, part.subarray(0, 300));
-        t.is((await runArmt(args)).code, 0);
-        t.false(existsSync(`${memory}.part`));
-    }
-);
+test.serial("a checkpoint of another text is refused, a damaged one is ignored, and --restart uses none", async (t) => {
+    t.timeout(120_000);
+    const { model, text, memory, long } = await setUpLong(t);
+    const args = ["read", text, "-m", model, "-o", memory, "--checkpoint-interval", "0"];
+    await startAndStop(args, `${memory}.part`, "SIGKILL");
+    const part = readFileSync(`${memory}.part`);
+    writeFileSync(text, `Another ${long.slice(0, 20_000)}`);
+    const refused = await runArmt(args);
+    t.is(refused.code, 1);
+    t.regex(
+        refused.stderr,
+        /^armt: "[^\n]+book\.armt\.part" is of another text than "[^\n]+"; read from the start with --restart\n$/
+    );
+    const restarted = await runArmt([...args, "--restart"]);
+    t.is(restarted.code, 0, restarted.stderr);
+    const otherOptions = [...args, "--segment-size", "64"];
+    writeFileSync(`${memory}.part`, part);
+    t.regex(
+        (await runArmt(otherOptions)).stderr,
+        /its `armt\.segmentSize` is 256 .*; or read from the start with --restart\n$/
+    );
+    writeFileSync(`${memory}.part`, part.subarray(0, 300));
+    t.is((await runArmt(args)).code, 0);
+    t.false(existsSync(`${memory}.part`));
+});
 
 test.serial("a prompt that begins as an earlier one starts from there, and --no-cache reads it all", async (t) => {
     const { model, folder } = await setUp(t);
@@ -232,7 +229,7 @@ test.serial("a prompt that begins as an earlier one starts from there, and --no-
     t.regex(shown.stderr, /prompt \d+ tokens, \d+ of them remembered, in /);
 });
 
-test.serial("the cache is in the user's cache folder, and a run goes on without one that cannot be used", async (t) => {
+test.serial("the cache is in the user's cache folder, and a run works without an unusable one", async (t) => {
     const { model, folder } = await setUp(t);
     const env = { XDG_CACHE_HOME: path.join(folder, "xdg") };
     await runArmt(["run", model, "-p", book, ...generation], { env });

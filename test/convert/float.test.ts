@@ -68,7 +68,7 @@ test("bfloat16 is the nearest, ties to even", (t) => {
     );
 });
 
-test("value beyond the type's range is told", (t) => {
+test("a value beyond the type's range is reported", (t) => {
     t.is(encodeFloats(Float32Array.of(1, 65_520), "F16"), undefined);
     t.is(encodeFloats(Float32Array.of(3.4e38), "BF16"), undefined);
     t.is(encodeFloats(new Float32Array(32).fill(1e8), "Q8_0"), undefined);

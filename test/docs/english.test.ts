@@ -9,7 +9,7 @@ import { repositoryRoot } from "../helpers/repository.js";
 const pages = [...listPages(), "CHANGELOG.md", "SECURITY.md", "NOTICE.md"];
 
 /** Comments, option texts and error messages are part of these. */
-const sources = filesOf(["plugin", "src", "bench"], /\.ts$/);
+const sources = filesOf(["plugin", "src", "bench", "test"], /(?<!english|english\.test)\.ts$/);
 const native = filesOf(["native", "patches"], /\.(cpp|h|cu|cuh|mjs|diff)$/);
 
 function filesOf(folders: readonly string[], name: RegExp): string[] {

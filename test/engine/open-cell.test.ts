@@ -182,7 +182,7 @@ test("an open segment that was read alongside closed ones can grow beyond the se
 });
 
 for (const options of [{}, { slidingWindow: true, sink: true }]) {
-    test(`saving a state and removing tokens work after a read alongside closed segments, ${JSON.stringify(options)}`, async (t) => {
+    test(`a state can be saved and tokens removed after a read alongside closed ones, ${JSON.stringify(options)}`, async (t) => {
         const { model, reference } = await loadTiny(t, { layers, ...options });
         const file = path.join(temporaryFolder(t), "state");
         const ids = textIds(16 * 5 + 13, 96);

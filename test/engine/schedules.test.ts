@@ -110,8 +110,8 @@ test("an output in an older segment does not disturb those that follow it throug
     const ids = textIds(segmentSize * 4 + 5, reference.vocab);
     const { logits, sequence: expected } = runReference(reference, ids, { closeLast: true });
     await withSequence(model, { schedule: "diagonal" }, async (sequence) => {
-        // the second segment goes on with the first one until that token's logits are there, and leaves layers empty
-        // behind it
+        // the second segment advances together with the first until that token's logits are computed, so the layers
+        // after it stay empty
         const first = ids.slice(0, segmentSize * 2 + 1) as Token[];
         await sequence.controlledEvaluate(
             first.map((id, i) => (i === 3 ? [id, { generateNext: { probabilities: true } }] : id))

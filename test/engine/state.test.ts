@@ -36,7 +36,7 @@ for (const schedule of schedules) {
         const { model } = await loadTiny(t, { layers: 6 });
         const file = path.join(temporaryFolder(t), "state");
         const expected = await saveState(model, { schedule, batchSize: 21 }, file);
-        // the other schedule can go on from it too
+        // the other schedule can resume it too
         for (const other of schedules) {
             await withSequence(model, { schedule: other }, async (sequence) => {
                 await read(sequence, textIds(50, 96, 5));

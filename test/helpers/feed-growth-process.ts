@@ -2,8 +2,8 @@ import { getLlama, LlamaLogLevel, type Token } from "../../plugin/index.js";
 import { textIds } from "./tokens.js";
 
 /**
- * Feeds tokens without keeping their ids and prints the heap size at two points, as JSON. Run with `--expose-gc` and the
- * arguments model file, first and second number of pieces of 8192 tokens.
+ * Feeds tokens without keeping their ids and prints the heap size at two points, as JSON. Run with `--expose-gc` and
+ * the arguments model file, first and second number of pieces of 8192 tokens.
  */
 const [modelPath, early, late] = process.argv.slice(2) as [string, string, string];
 

@@ -7,8 +7,8 @@ import { ropeFrequencies, rotate } from "./rope.js";
 type RowCache = { keys: Float64Array[]; values: Float64Array[] };
 
 /**
- * One sequence of an ARMT model, computed row by row in float64, as the paper defines it (arXiv 2407.04841). Tests compare
- * the engine with it.
+ * One sequence of an ARMT model, computed row by row in float64, as the paper defines it (arXiv 2407.04841). Tests
+ * compare the engine with it.
  */
 export class ReferenceSequence {
     public memories: AssociativeMemory[];
@@ -240,7 +240,7 @@ export type GenerationOptions = Pick<ReferenceOptions, "segmentSize" | "alignmen
 
 export type ReferenceGeneration = {
     tokens: number[];
-    /** Each token's logit minus the next best one's. If it is below an engine's error, rounding may change the choice. */
+    /** Each token's logit minus the next best one's. Below an engine's error, rounding may change the choice. */
     margins: number[];
 };
 

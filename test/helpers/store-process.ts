@@ -3,7 +3,7 @@ import { textIds } from "./tokens.js";
 
 /**
  * Reads prompts with a common beginning through a store in a folder, and saves each sequence to the same file.
- * Arguments: model file, folder, file, seed, number of rounds, size limit of the folder in bytes. Prints one line of JSON
+ * Arguments: model file, folder, file, seed, number of rounds, size limit of the folder in bytes. Prints a line of JSON
  * per round: the prompt's number, the tokens that came from the store, and the generated tokens.
  */
 const [modelPath, folder, file, seed, rounds, maxBytes] = process.argv.slice(2) as [

@@ -55,14 +55,14 @@ for (const command of commands)
         t.regex(stderr, /gpu.*"nvidia".*"auto", "cuda", "vulkan", "metal", "off"/);
     });
 
-test("--gpu twice is told", async (t) => {
+test("--gpu given twice is refused", async (t) => {
     const { code, stderr } = await runArmt(["run", "-p", "a", "--gpu", "off", "--gpu", "cuda"]);
     t.is(code, 2);
     t.regex(stderr, /--gpu is given more than once/);
 });
 
 for (const command of [["demo"], ["bench"], ["run", "-p", "a"]])
-    test(`a GPU that ARMT models cannot use is told before anything starts: armt ${command.join(" ")}`, async (t) => {
+    test(`a GPU that ARMT models cannot use is refused before anything starts: armt ${command.join(" ")}`, async (t) => {
         const { code, stdout, stderr } = await runArmt([...command, "--threads", "1", "--gpu", "vulkan"]);
         t.is(code, 1);
         t.is(stdout, "");

@@ -163,7 +163,7 @@ test("layers of several types become stacks of their own", async (t) => {
     );
 });
 
-test("ARMT's numbers come from flags, the file's metadata, or armt_config.json beside it", async (t) => {
+test("ARMT's numbers come from flags, the file's metadata, or armt_config.json in its folder", async (t) => {
     const folder = await makeTiny(t, { segmentSize: 9, correction: false });
     const to = temporaryFolder(t);
     const bare = await writeStock(folder, to);
@@ -403,7 +403,7 @@ test(
     /it is an ARMT model already/
 );
 
-/** Puts another model's memory in the place of a file's. */
+/** Replaces the memory in a file with another model's. */
 async function writeStockOf(files: StockFiles, tiny: TinyOptions): Promise<void> {
     const folder = path.join(path.dirname(files.base), "other");
     await makeTinyIn(folder, tiny);

@@ -59,7 +59,7 @@ const peftNames = (name: string): [string, string, string] => {
     ) as [string, string, string];
 };
 
-/** The same checkpoint with updates beside its weights, and with the updates in its weights. */
+/** The same checkpoint with separate updates and with merged updates. */
 function dialects({ isUpdated, turned = false, scale = alpha / rank, names = peftNames }: Dialect) {
     const inputsOf = ([rows, columns]: readonly number[]) => (turned ? rows! : columns!);
     const outputsOf = ([rows, columns]: readonly number[]) => (turned ? columns! : rows!);
@@ -189,7 +189,7 @@ test("alpha may be given, and goes before the file's", async (t) => {
     t.not(await digest(folder), expected);
 });
 
-test("what was merged is told, and where an adapter seems to be missing", async (t) => {
+test("merged adapters are reported, as is a missing one", async (t) => {
     const { apart } = dialects({ isUpdated: isProjection });
     const messages: string[] = [];
     const told = {
@@ -342,7 +342,7 @@ test(
     /is an update of a weight that the checkpoint lacks/
 );
 
-test("refused: an adapter's own file beside whole weights", async (t) => {
+test("refused: an adapter's file along with whole weights", async (t) => {
     const folder = await makeTiny(t);
     writeFileSync(path.join(folder, "adapter_model.safetensors"), "");
     await t.throwsAsync(digest(folder), {

@@ -76,7 +76,7 @@ export class Shell {
     constructor(private readonly folder: string) {
         const bin = path.join(folder, ".bin");
         mkdirSync(bin, { recursive: true });
-        // This `npx armt` uses one thread, computes as little as a test needs, and overwrites files of earlier examples.
+        // This `npx armt` uses one thread, computes as little as a test needs, and overwrites earlier examples' files.
         const armt = `#!/bin/bash
 [ "$1" = armt ] || { echo "npx $1 is not for tests" >&2; exit 9; }
 shift
@@ -126,7 +126,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         await this.server?.stop();
     }
 
-    /** A server in the background keeps running. One in the foreground would never end, so it is ended once it listens. */
+    /** A server in the background keeps running. One in the foreground never ends, so it is stopped once it listens. */
     private async serve(args: readonly string[], background: boolean): Promise<void> {
         const expanded = args.map((arg) => arg.replaceAll("$KEY", "secret"));
         const server = await ServeProcess.start(expanded, this.folder, this.env);
