@@ -85,7 +85,7 @@ test.serial("an interrupted bench leaves a file that is gone on from", async (t)
     child.kill("SIGINT");
     const [code] = await ended;
     t.is(code, 1);
-    t.regex(stderr, /interrupted; .* has 1 of 2 groups, go on with --resume/);
+    t.regex(stderr, /interrupted; .* has 1 of 2 groups; continue with --resume/);
     const before = JSON.parse(readFileSync(json, "utf8"));
     const resumed = await runArmt([...args, "--lengths", "64,128", "--resume"]);
     t.is(resumed.code, 0, resumed.stderr);
