@@ -49,9 +49,9 @@ interface RunningRead {
 const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
 
 /**
- * Reads all tokens of a context. This is the only place that cuts a read into pieces, asks the store, cancels reads, and
- * reconciles the counts of node-llama-cpp and the engine. Reads of several sequences may run at the same time. `decode`
- * decides how a piece gets to the engine.
+ * Reads all tokens of a context. This is the only place that cuts a read into pieces, asks the store, cancels reads,
+ * and reconciles the counts of node-llama-cpp and the engine. Reads of several sequences may run at the same time.
+ * `decode` decides how a piece gets to the engine.
  */
 export class Evaluation {
     private readonly sequences = new Map<number, WeakRef<SequenceHandle>>();

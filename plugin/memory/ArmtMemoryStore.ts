@@ -163,7 +163,9 @@ export class ArmtMemoryStore {
         return this.isDisposed;
     }
 
-    /** Finishes all writes and frees the memory. Contexts that use the store continue without it. May be called twice. */
+    /**
+     * Finishes all writes and frees the memory. Contexts that use the store continue without it. May be called twice.
+     */
     async dispose(): Promise<void> {
         this.isDisposed = true;
         await this.flush();
