@@ -190,7 +190,7 @@ test.serial(
         writeFileSync(`${memory}.part`, part);
         t.regex(
             (await runArmt(otherOptions)).stderr,
-            /its `armt\.segmentSize` is 256 .*; or read from the start with --restart\n$/
+            /its `armt\.segmentSize` is 256, .*; or read from the start with --restart\n$/
         );
         writeFileSync(`${memory}.part`, part.subarray(0, 300));
         t.is((await runArmt(args)).code, 0);
