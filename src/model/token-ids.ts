@@ -16,9 +16,9 @@ export async function readTokenIds(file: string): Promise<number[]> {
     try {
         ids = JSON.parse(text);
     } catch (error) {
-        throw new ArmtError(`${quote(file)} is not JSON; it has to be an array of token ids`, { cause: error });
+        throw new ArmtError(`${quote(file)} is not JSON; it must be an array of token ids`, { cause: error });
     }
-    if (!Array.isArray(ids)) throw new ArmtError(`${quote(file)} has to be a JSON array of token ids`);
+    if (!Array.isArray(ids)) throw new ArmtError(`${quote(file)} must be a JSON array of token ids`);
     const wrong = ids.findIndex((id) => !Number.isSafeInteger(id));
     if (wrong >= 0)
         throw new ArmtError(

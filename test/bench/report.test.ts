@@ -87,7 +87,7 @@ test("results survive writing and reading", async (t) => {
     await writeResults(file, results);
     t.deepEqual(await readResults(file), results);
     writeFileSync(file, JSON.stringify({ ...results, groups: [{ ...group, floor: undefined }] }));
-    await t.throwsAsync(readResults(file), { message: /is no result of armt bench: groups\.0\.floor/ });
+    await t.throwsAsync(readResults(file), { message: /is not a result of armt bench: groups\.0\.floor/ });
 });
 
 test("a run resumes only on the same device, with the same versions, model and settings", (t) => {

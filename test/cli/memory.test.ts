@@ -158,7 +158,7 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
 
             const resumed = await runArmt([...args, "--json"]);
             t.is(resumed.code, 0);
-            t.is(resumed.stderr, `going on after ${tokensRead} tokens that an interrupted run has read\n`);
+            t.is(resumed.stderr, `resuming after ${tokensRead} tokens that an interrupted run has read\n`);
             t.is(JSON.parse(resumed.stdout).resumedTokens, tokensRead);
             t.false(existsSync(`${memory}.part`));
             const [a, b] = await Promise.all([ArmtSnapshot.load(whole), ArmtSnapshot.load(memory)]);
@@ -188,7 +188,7 @@ test.serial("a checkpoint of another text is refused, a damaged one is ignored, 
     writeFileSync(`${memory}.part`, part);
     t.regex(
         (await runArmt(otherOptions)).stderr,
-        /its `armt\.segmentSize` is 256 .*; or read from the start with --restart\n$/
+        /its `armt\.segmentSize` is 256, .*; or read from the start with --restart\n$/
     );
     writeFileSync(`${memory}.part`, part.subarray(0, 300));
     t.is((await runArmt(args)).code, 0);
@@ -246,7 +246,7 @@ test.serial("the cache is in the user's cache folder, and a run works without an
     ]);
     t.is(code, 0);
     t.is(JSON.parse(stdout).tokens.length, 12);
-    t.regex(stderr, /^armt: cannot keep memories in "[^\n]+": [^\n]+; going on without\n$/);
+    t.regex(stderr, /^armt: cannot keep memories in "[^\n]+": [^\n]+; continuing without a cache\n$/);
 });
 
 const refused = test.macro({
@@ -276,4 +276,4 @@ test.serial(
 test.serial(refused, ["read", "{}/book.txt", "-m", "{}/tiny.gguf"], 2, /out/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?"], 1, /no\.armt": no such file/);
 test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is not a snapshot/);
-test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format has to have \{\}/);
+test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format must contain \{\}/);

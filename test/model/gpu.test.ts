@@ -29,7 +29,7 @@ test("the option goes before the environment variable, and the CPU is the defaul
         t.is(wantedGpu(undefined, { NODE_LLAMA_CPP_GPU: off }).gpu, false);
     t.is(wantedGpu(undefined, {}).gpu, false);
     t.throws(() => wantedGpu(undefined, { NODE_LLAMA_CPP_GPU: "nvidia" }), {
-        message: /NODE_LLAMA_CPP_GPU is "nvidia"; it has to be one of auto, cuda, vulkan, metal, off/
+        message: /NODE_LLAMA_CPP_GPU is "nvidia"; it must be one of auto, cuda, vulkan, metal, off/
     });
 });
 

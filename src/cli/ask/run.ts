@@ -32,7 +32,7 @@ export interface AskResult {
 /** Answers from a memory. The memory stays as it is. */
 export async function ask(options: AskOptions, signal: AbortSignal, output: Writable): Promise<void> {
     if (options.format?.includes("{}") === false)
-        throw new UsageError("--format has to have {} in it, where the question goes");
+        throw new UsageError("--format must contain {} where the question goes");
     if (options.question === "") throw new ArmtError("the question is empty; it needs at least one character");
     const header = await ArmtSnapshot.inspect(options.memory);
     const file = modelOf(options, header.modelPath);

@@ -35,7 +35,7 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
         if (options.restart) await checkpoint.remove();
         const { rest, resumed } = await checkpoint.resume(armt);
         const resumedTokens = armt.tokens;
-        if (resumed) note(`going on after ${resumedTokens} tokens that an interrupted run has read`);
+        if (resumed) note(`resuming after ${resumedTokens} tokens that an interrupted run has read`);
         await readRest({ model, armt, input, checkpoint, rest }, options, signal);
         if (checkpoint.bytesRead === 0) throw new ArmtError("the text is empty; it needs at least one character");
 

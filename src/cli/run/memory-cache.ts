@@ -35,7 +35,7 @@ export async function openCache(
     if (!cache) return undefined;
     let warned = false;
     const onWarning = (error: Error) => {
-        if (!warned) warn(`${error.message}; going on without`);
+        if (!warned) warn(`${error.message}; continuing without a cache`);
         warned = true;
     };
     try {

@@ -80,7 +80,7 @@ export const command: CommandModule<object, ServeOptions> = {
     handler: async (options) => {
         checkModelOptions(options);
         checkNumber("port", options.port, { min: 0 });
-        if (options.port > 65_535) throw new RangeError("--port has to be at most 65535");
+        if (options.port > 65_535) throw new RangeError("--port must be at most 65535");
         checkNumber("parallel", options.parallel, { min: 1 });
         checkNumber("max-queue", options.maxQueue, { min: 0 });
         checkNumber("request-timeout", options.requestTimeout, { min: 0.001, integer: false });

@@ -66,7 +66,7 @@ export async function readBabilong(file: string): Promise<BabilongSample[]> {
         throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
     }
     if (!Array.isArray(json) || json.length === 0)
-        throw new ArmtError(`${quote(file)} has to be a JSON list of {input, question, target}`);
+        throw new ArmtError(`${quote(file)} must be a JSON list of {input, question, target}`);
     return json.map((entry: unknown, i) => {
         const sample = (typeof entry === "object" && entry !== null ? entry : {}) as Record<string, unknown>;
         const text = (key: string) => {

@@ -65,7 +65,7 @@ export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Hays
     const needed = sizes.reduce((sum, size) => sum + size, 0);
     if (needed > tokens)
         throw new RangeError(
-            `${count} facts take ${needed} tokens and do not fit into ${tokens}; ask for fewer facts or a longer text`
+            `${count} facts take ${needed} tokens and do not fit into ${tokens}; use fewer facts or a longer text`
         );
     const draw = new Draw(seed, "questions");
     const questions = facts

@@ -31,7 +31,7 @@ export class GgufFile {
         return this.header.tensors;
     }
 
-    /** The elements of an array, at most `limit` of them. @throws {ArmtError} when the key is no array */
+    /** The elements of an array, at most `limit` of them. @throws {ArmtError} if the key is not an array */
     public async readArray(key: string, limit = Number.POSITIVE_INFINITY): Promise<GgufScalar["value"][]> {
         const { elementType, count } = this.array(key);
         const bytes = await this.readArrayBytes(key);

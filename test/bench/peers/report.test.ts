@@ -190,13 +190,13 @@ test("an unreadable part is refused, with its file name and the error", async (t
     for (const [content, message] of [
         [
             whole.slice(0, -5),
-            /engine\.json" is no result of cuda-check or authors\.py: it is not JSON, or not all of it/
+            /engine\.json" is not a result of cuda-check or authors\.py: it is not JSON, or not all of it/
         ],
-        ["[]", /engine\.json" is no result of .*: the whole file/],
-        [JSON.stringify({ ...engine, unit: "minutes" }), /engine\.json" is no result of .*: unit: .*"seconds"/],
+        ["[]", /engine\.json" is not a result of .*: the whole file/],
+        [JSON.stringify({ ...engine, unit: "minutes" }), /engine\.json" is not a result of .*: unit: .*"seconds"/],
         [
             JSON.stringify({ ...engine, runs: [{ what: "segment 1" }] }),
-            /engine\.json" is no result of .*: runs\.0\.type/
+            /engine\.json" is not a result of .*: runs\.0\.type/
         ],
         [JSON.stringify({ ...engine, runs: [run("segment 1 diagonal", 0)] }), /: runs\.0\.median: /]
     ] as const) {

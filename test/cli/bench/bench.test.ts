@@ -124,9 +124,9 @@ test.serial("generation alone is measured, with segments of any size", async (t)
 test.serial("armt bench refuses what it cannot measure", async (t) => {
     const json = path.join(temporaryFolder(t), "b.json");
     const cases: [string[], number, RegExp][] = [
-        [["--lengths", "4x"], 2, /--lengths: "4x" is no length/],
-        [["--segments", "0"], 2, /--segments: "0" is no length/],
-        [["--runs", "0"], 1, /--runs has to be an integer of at least 1/],
+        [["--lengths", "4x"], 2, /--lengths: "4x" is not a length/],
+        [["--segments", "0"], 2, /--segments: "0" is not a length/],
+        [["--runs", "0"], 1, /--runs must be an integer of at least 1/],
         [["--no-prompts"], 2, /leaves nothing to measure/],
         [["-m", "none.gguf"], 1, /none\.gguf/],
         [["--resume", "--force"], 2, /give one/]
@@ -138,7 +138,7 @@ test.serial("armt bench refuses what it cannot measure", async (t) => {
     }
     for (const [text, message] of [
         ["{", /is not JSON/],
-        ['{"format": "armt bench 1"}', /is no result of armt bench: date/]
+        ['{"format": "armt bench 1"}', /is not a result of armt bench: date/]
     ] as const) {
         writeFileSync(json, text);
         const result = await runArmt([...common, "--json", json, "--resume"]);
