@@ -17,7 +17,7 @@ std::string armt_take_error(uint64_t id) {
     if (it == errors.end()) {
         return "";
     }
-    const std::string message = it->second;
+    std::string message = it->second;
     errors.erase(it);
     return message;
 }

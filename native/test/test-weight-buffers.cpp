@@ -84,7 +84,7 @@ static GgmlBackend fake_ggml() {
 
 static std::vector<ggml_backend_buffer_type_t> choose(const GgmlBackend & ggml, ggml_type type, int64_t batch) {
     const WeightProduct product = {type, 512, 256, 8, batch};
-    const auto          bufts   = armt_weight_buffers(ggml, reinterpret_cast<ggml_backend_dev_t>(&device), product);
+    auto                bufts   = armt_weight_buffers(ggml, reinterpret_cast<ggml_backend_dev_t>(&device), product);
     CHECK_EQUAL(n_buffers, 0);
     CHECK(!is_allocating); // nothing is put into a buffer before the device has accepted it
     return bufts;
