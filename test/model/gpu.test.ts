@@ -102,7 +102,7 @@ cudaVariantTest("what cuda lacks is said step by step", async (t) => {
     t.is(await gpuForArmt(wish, machine), "cuda");
     t.is(await gpuForArmt(wish, { ...machine, env: withCard(t, "999.1") }), "cuda");
     await t.throwsAsync(gpuForArmt(wish, { ...machine, env: withCard(t, "580.1") }), {
-        message: /--gpu cuda: the prebuilt backend has no machine code for this card.*--tuned/
+        message: /--gpu cuda: the prebuilt backend has no machine code for this GPU.*--tuned/
     });
     rmSync(path.join(fake.root, "build"), { recursive: true });
     t.regex(String((await cudaState(machine)).problem), /not built for CUDA/);
