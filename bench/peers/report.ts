@@ -140,7 +140,7 @@ function tablesOf(comparison: Comparison): string[] {
     return parts;
 }
 
-/** Time by segment size, full attention as lines across; nothing where no run has segments. */
+/** Time by segment size, full attention as lines across; nothing if no run has segments. */
 export function peersPlot(results: PeersResults): string | undefined {
     const comparison = compare(results);
     if (comparison === undefined || comparison.rows.length === 0) return undefined;

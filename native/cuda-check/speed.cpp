@@ -209,10 +209,10 @@ void speed_run::decode(const model_ptr & model) {
     measure_decode("decode", model, settings());
 }
 
-// What a prompt leaves for the open segment: beside the closed ones if the engine takes it, and in a step of its own
+// What a prompt leaves for the open segment: with the closed ones if the engine allows it, and in a separate step
 void speed_run::rest() {
     random_model sizes;
-    sizes.n_mem           = 16; // as published models have, so that less is computed in vain
+    sizes.n_mem           = 16; // as published models have, so that fewer rows are wasted
     const model_ptr model = load_random_model(sizes, false, path);
     settings        s;
     for (const uint32_t n : {256u, 512u, 1024u}) {

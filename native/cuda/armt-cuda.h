@@ -1,7 +1,7 @@
 #pragma once
 
 // What patches/ggml-cuda calls inside ggml's CUDA backend: kernels that compute several nodes of a graph at once. Nodes
-// are recognized by themselves, so the same graph also runs unfused.
+// are recognized by their operations alone, so the same graph also runs unfused.
 //
 // The environment variable ARMT_CUDA_FUSION selects fusions: "all" (the default, from compute capability 8.0 on),
 // "none", or a list separated by commas (an unknown name causes one warning). The names are

@@ -69,7 +69,7 @@ struct armt_features_args {
 void armt_features(const armt_features_args & args, cudaStream_t stream);
 
 // Hidden states that no norm bounds can exceed F16's range, so they are divided by this. What F16 loses at the other
-// end is negligible beside them.
+// end is negligible compared with them.
 static constexpr __host__ __device__ float armt_narrow_unit(ggml_type type) {
     return type == GGML_TYPE_F16 ? 16.0f : 1.0f;
 }

@@ -80,7 +80,7 @@ public:
     // Text tokens that the open segment holds before it closes
     uint32_t capacity(const armt_config & config) const;
 
-    // Whether one more token for each element of outputs fits, with an output where that is set. False only if an
+    // Whether one more token for each element of outputs fits, with an output if the element is set. False only if an
     // extended segment would exceed its limit.
     bool fits(const armt_config & config, const std::vector<bool> & outputs) const;
 

@@ -17,7 +17,7 @@ const architectures: Readonly<Record<string, { name: string; neighbours: boolean
     qwen2: { name: "qwen2", neighbours: false }
 };
 
-/** What llama.cpp's loader takes where a file says nothing. Unit: tokens. */
+/** Default of llama.cpp's loader. Unit: tokens. */
 const contextLength = 131_072;
 
 /** Rows of one layer's matrix or vector in a stack. */

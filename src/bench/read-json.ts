@@ -4,7 +4,7 @@ import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 
 /**
  * Reads a JSON file that is of a schema; `what` names it in messages.
- * @throws {ArmtError} where the file cannot be read, is not JSON or is of another form
+ * @throws {ArmtError} if the file cannot be read, is not JSON or is of another form
  */
 export async function readJsonAs<T>(file: string, schema: z.ZodType<T>, what: string): Promise<T> {
     let text: string;

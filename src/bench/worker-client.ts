@@ -27,7 +27,7 @@ export class BenchWorker {
         child.stderr?.on("data", collect);
     }
 
-    /** Name of the device, where it is a GPU. */
+    /** Name of the device, if it is a GPU. */
     device = "";
 
     /** @throws {ArmtError} with the worker's reason */

@@ -21,11 +21,11 @@ export type ArmtConfig = {
      * Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did.
      */
     memoryAttendsToText: boolean | undefined;
-    /** Whether a learned row stands before each segment's text. `undefined`: where the checkpoint has its tensor. */
+    /** Whether a learned row comes before each segment's text. `undefined`: if the checkpoint has its tensor. */
     sink: boolean | undefined;
     /** Whether attention goes back into the text of the segment before, with a window of a segment's length. */
     slidingWindow: boolean;
-    /** `undefined` where the file doesn't say; the tensors' shapes do. */
+    /** `undefined` if the file doesn't say; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
 };
@@ -65,7 +65,7 @@ const knownKeys = new Set([
     "sliding_window"
 ]);
 
-/** Numbers of adaptive computation, which mean nothing where it is off. */
+/** Numbers of adaptive computation, which have no meaning if it is off. */
 const adaptiveKeys = new Set(["max_hop", "act_type", "act_format", "noisy_halting", "constant_depth", "time_penalty"]);
 /** Numbers of a LoRA run that the adapter's own tensors and config tell. */
 const loraKeys = /^(?:use_lora|lora_(?:attn_)?(?:dim|alpha|dropout|r))$/;

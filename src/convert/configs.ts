@@ -6,7 +6,7 @@ import { isFile } from "./shards.js";
 
 /** Where a checkpoint's files are. */
 export type CheckpointSource = {
-    /** The folder, or its file of weights where several could be meant. */
+    /** The folder, or its file of weights if several could be meant. */
     checkpoint: string;
     /** The base model's `config.json` or the folder with it, which goes before the checkpoint's own. */
     base?: string;

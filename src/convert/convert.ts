@@ -25,7 +25,7 @@ export type OutType = keyof typeof outTypes;
 export type ConvertOptions = {
     /**
      * Folder with `config.json`, the weights and, where they exist, `armt_config.json`, `adapter_config.json` and the
-     * tokenizer's files; or its file of weights, where several could be meant.
+     * tokenizer's files; or its file of weights, if several could be meant.
      */
     checkpoint: string;
     /**

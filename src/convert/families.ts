@@ -12,7 +12,7 @@ export interface ConfigKeys {
     readonly activation: string;
     /** Rows of the learned position table, without those for memory tokens. */
     readonly positions?: string;
-    /** RoPE's base, where it isn't `rope_theta`. */
+    /** RoPE's base, if it isn't `rope_theta`. */
     readonly theta?: string;
     /** A number whose root divides q·k, instead of the root of the head size. */
     readonly attentionScalar?: string;

@@ -67,7 +67,7 @@ function halfToFloatBits(half: number): number {
     return sign | magnitude;
 }
 
-/** Index of the first NaN or infinity; -1 where all are finite. */
+/** Index of the first NaN or infinity; -1 if all are finite. */
 export function findNonFinite(values: Float32Array): number {
     // NaN and infinity times 0 are NaN and stay in the sum: one pass without a branch for the usual case.
     let sum = 0;

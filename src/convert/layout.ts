@@ -135,7 +135,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             );
     }
 
-    /** Rows of a matrix whose count is not known beforehand; the config's must agree where it gives one. */
+    /** Rows of a matrix whose count is not known beforehand; the config's must agree if it gives one. */
     private rows(canonical: string, expected: number | undefined, key: string): number {
         const { name, shape } = this.source(canonical);
         const [rows] = shape;

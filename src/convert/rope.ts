@@ -20,7 +20,7 @@ export type RopeConfig = {
     scaling: { type: "linear"; factor: number } | Llama3Scaling | undefined;
 };
 
-/** transformers' default where the file has no `rope_theta`, and for local layers. */
+/** transformers' default if the file has no `rope_theta`, and for local layers. */
 const DEFAULT_THETA = 10_000;
 
 /**

@@ -54,7 +54,7 @@ export class ArmtLlamaCpp {
 
     /**
      * Loads a model, and frees the last one.
-     * @throws {LlmError} with the reason, where it cannot be loaded
+     * @throws {LlmError} with the reason, if the model cannot be loaded
      */
     async load(config: LoadConfig): Promise<void> {
         await this.inTurn(async () => {
@@ -234,7 +234,7 @@ function warnOfConfig({ nCtx, nGpuLayers, logitsAll, embedding, lora }: LoadConf
     if (embedding === true) warnOnce("embedding", "ARMT models have no embeddings");
 }
 
-/** The sequence of the completions; another one where the number of threads is another. */
+/** The sequence of the completions; a new one if the number of threads changes. */
 async function openSequence(loaded: Loaded, threads: number): Promise<LlamaContextSequence> {
     const { model, config, sequence } = loaded;
     if (config.vocabOnly === true)

@@ -19,7 +19,7 @@ export class NativeLog {
         else if (text !== "" && !generic.test(text)) this.lastReason = text.split("\n", 1)[0]!.replace(/^\w+: /, "");
     };
 
-    /** The error's message, and llama.cpp's reason where it logged one. */
+    /** The error's message, and llama.cpp's reason if it logged one. */
     explain(error: unknown): string {
         const message = error instanceof Error ? error.message : String(error);
         return this.lastReason === "" ? message : `${message}: ${this.lastReason}`;

@@ -32,7 +32,7 @@ export interface GpuWish {
 }
 
 /**
- * @param choice of the command line; where it is left out, the environment decides
+ * @param choice of the command line; without one, the environment decides
  * @throws {UsageError} if there are two, or the environment's value is not a GPU
  */
 export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv = process.env): GpuWish {
@@ -54,7 +54,7 @@ function toGpu(choice: GpuChoice): Gpu {
 
 /**
  * What an ARMT model is to run on. `auto` is an NVIDIA GPU that the engine is built for, or the CPU.
- * @throws {ArmtError} where the GPU that is wanted cannot run ARMT models
+ * @throws {ArmtError} if the GPU that is wanted cannot run ARMT models
  */
 export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}): Promise<"cuda" | false> {
     if (gpu === false) return false;
@@ -76,7 +76,7 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
 
 /**
  * Starts node-llama-cpp on the requested GPU or the CPU, and nothing else.
- * @throws {ArmtError} where it cannot be had
+ * @throws {ArmtError} if it cannot be had
  */
 export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaOptions): Promise<Llama> {
     const { getLlama, NoBinaryFoundError } = await import("../../plugin/index.js");
@@ -88,7 +88,7 @@ export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaO
         if (gpu !== false && error instanceof NoBinaryFoundError) throw await missingGpu(wish, error);
         throw error;
     }
-    // it takes another GPU where a platform never has the one that is wanted
+    // node-llama-cpp picks another GPU on a platform that never has the requested one
     if (gpu === "auto" || llama.gpu === gpu) return llama;
     await llama.dispose();
     throw await missingGpu(wish);

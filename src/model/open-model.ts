@@ -39,7 +39,7 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
 /**
  * Checks and loads a model file; by default, the included model. Keeps llama.cpp's log off the terminal, except its
  * last error.
- * @throws {ArmtError} where the file is not a whole model file
+ * @throws {ArmtError} if the file is not a whole model file
  */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
     const { model: modelPath = embeddedModel(), threads, verify, verbose = false } = options;

@@ -3,7 +3,7 @@ import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 
 /**
  * Reads a JSON array of token ids.
- * @throws {ArmtError} where the file is something else
+ * @throws {ArmtError} if the file is something else
  */
 export async function readTokenIds(file: string): Promise<number[]> {
     let text: string;
@@ -29,7 +29,7 @@ export async function readTokenIds(file: string): Promise<number[]> {
 
 /**
  * Checks a prompt before anything is computed.
- * @throws {ArmtError} where it is empty or has an id outside the vocabulary
+ * @throws {ArmtError} if it is empty or has an id outside the vocabulary
  */
 export function checkTokenIds(ids: readonly number[], vocabSize: number): void {
     if (ids.length === 0) throw new ArmtError("the prompt is empty; it needs at least one token");

@@ -59,7 +59,7 @@ export type TinyOptions = {
     alignment?: "left" | "right" | "center";
     /** Output and embedding share a tensor. Default: `false`. */
     tied?: boolean;
-    /** Biases in attention and feed-forward network, where the family has a choice. Default: `false`. */
+    /** Biases in attention and feed-forward network, if the family has a choice. Default: `false`. */
     biases?: boolean;
     /** Default: none. */
     ropeScaling?: TinyRopeScaling;

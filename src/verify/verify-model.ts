@@ -32,7 +32,7 @@ const DEFAULT_SEGMENT = 16;
 
 /**
  * Runs the same tokens through the engine and through the plain model, and compares.
- * @throws {ArmtError} where either can't be opened or they are not of one shape; that they differ is in the report
+ * @throws {ArmtError} if either can't be opened or they are not of one shape; that they differ is in the report
  */
 export async function verifyModel(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
     const { against, segments: segmentCount } = options;

@@ -53,7 +53,7 @@ export class ReadCheckpoint {
     /**
      * Resumes an earlier run, if there is one: loads its memory, and skips the text that it has read.
      * @returns the rest of the text, and whether any was skipped
-     * @throws {ArmtError} where the text is not the one of the earlier run
+     * @throws {ArmtError} if the text is not the one of the earlier run
      */
     async resume(armt: ArmtSequence): Promise<{ rest: AsyncIterable<string>; resumed: boolean }> {
         const { source } = (await ArmtSnapshot.inspect(this.file).catch(() => undefined)) ?? {};

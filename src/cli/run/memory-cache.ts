@@ -46,7 +46,7 @@ export async function openCache(
     }
 }
 
-/** As the XDG Base Directory Specification has it: the variable counts only where it is an absolute path. */
+/** As in the XDG Base Directory Specification, the variable counts only if it is an absolute path. */
 export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env): string {
     const base = env.XDG_CACHE_HOME ?? "";
     return path.join(

@@ -4,7 +4,9 @@ import { type KvType, kvTypes, type ModelOptions } from "../../model/options.js"
 import { addGpuOption } from "./gpu-option.js";
 import { checkNumber } from "./numbers.js";
 
-/** @param model where the command line has the model file: in its place, or behind `-m` where another file has that */
+/**
+ * @param model how the command line names the model file: by position, or with `-m` if another file takes that position
+ */
 export function addModelOptions(
     parser: Argv<object>,
     defaultKvType: KvType,

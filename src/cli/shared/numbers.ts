@@ -2,7 +2,7 @@ import { UsageError } from "../../util/failure.js";
 
 /**
  * Checks a number option that may be left out.
- * @throws {UsageError} where it is no single number
+ * @throws {UsageError} if it is no single number
  * @throws {RangeError} if it is below `min`, or not an integer although one is required
  */
 export function checkNumber(

@@ -8,7 +8,7 @@ import { UsageError } from "../../util/failure.js";
 export interface TextInput {
     /** The file as it was named, `-` for standard input. */
     readonly name: string;
-    /** Size, where it is known before the end. Unit: bytes. */
+    /** Size, if it is known before the end. Unit: bytes. */
     readonly bytes: number | undefined;
     /** Pieces of text, whole characters each. Once. */
     readonly pieces: AsyncIterable<string>;
@@ -16,7 +16,7 @@ export interface TextInput {
 
 /**
  * @throws {UsageError} if there is neither a file nor anything on standard input
- * @throws {ArmtError} where the file cannot be read
+ * @throws {ArmtError} if the file cannot be read
  */
 export async function openText(file: string | undefined): Promise<TextInput> {
     if (file === undefined || file === "-") {

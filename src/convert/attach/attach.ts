@@ -33,7 +33,7 @@ export type AttachOptions = {
     output: string;
     /** Values that the memory file's metadata and the `armt_config.json` next to it lack, or that override them. */
     flags?: ArmtFlags;
-    /** Type of the memory's matrices. Default: `bf16` where they are bfloat16, else `f16`. */
+    /** Type of the memory's matrices. Default: `bf16` if they are bfloat16, else `f16`. */
     memoryType?: AttachType;
     /** `general.name`. Default: the base's. */
     name?: string;

@@ -6,7 +6,7 @@ import { svg, svgText } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
 import { type Share, wilson } from "../recall/measure.js";
 
-/** Prompt of a question where the command line gives none. */
+/** Default prompt of a question. */
 export const defaultTemplate = "{input}\n\nQuestion: {question}\nAnswer:";
 
 /** One question of BABILong (arXiv 2406.10149): facts in a long text. */
@@ -18,7 +18,7 @@ export interface BabilongSample {
 
 /** The questions of one file. */
 export interface BabilongSet {
-    /** Name of the folder, e.g. `4k`; empty where the file is in none. */
+    /** Name of the folder, e.g. `4k`; empty if the file is in no folder. */
     readonly length: string;
     /** Name of the file without `.json`, e.g. `qa1`. */
     readonly task: string;

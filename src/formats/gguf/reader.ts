@@ -90,7 +90,7 @@ export class GgufFile {
 
 /**
  * Opens a GGUF file and checks its head: memory and time stay small whatever it claims.
- * @throws {ArmtError} that names the file, and the key or tensor where it is one's fault
+ * @throws {ArmtError} that names the file, and the key or tensor at fault
  */
 export async function openGguf(path: string): Promise<GgufFile> {
     const file = await RandomAccessFile.open(path);
