@@ -15,6 +15,7 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
     add_run(commands)
     add_export(commands)
+    add_corpus(commands)
     options = parser.parse_args(arguments)
     # forked processes must not use the tokenizer's threads
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -66,6 +67,15 @@ def add_export(commands):
     export.add_argument("--output", type=Path, metavar="FILE", help="memory file: .safetensors or .gguf")
     export.add_argument("--type", choices=("f32", "f16", "bf16", "q8_0"), help="of its matrices (default: f16; .gguf: q8_0)")
     export.add_argument("--merged", type=Path, metavar="FOLDER", help="a whole ARMT checkpoint, as `armt convert` reads it")
+
+
+def add_corpus(commands):
+    from armt_train.data import corpus
+
+    command = commands.add_parser("corpus", help="fetch the prose and word lists that recipes train on", description=corpus.__doc__)
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    corpus.add_arguments(command)
+    command.set_defaults(act=corpus.run)
 
 
 def overrides_of(options, values):

@@ -40,14 +40,15 @@ def family_config(name):
 
 
 def byte_tokenizer(size=288):
-    """Byte-level BPE without merges; special tokens follow the 256 bytes."""
+    """Byte-level BPE with two merges: 256 bytes, special tokens, and last the merged tokens."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] + [f"<|unused{i}|>" for i in range(size - 261)]
+    texts = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *names, "Ġt", "he"]
+    vocabulary = {text: i for i, text in enumerate(texts)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "t"), ("h", "e")]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] + [f"<|unused{i}|>" for i in range(size - 259)]
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     return tokenizer
 

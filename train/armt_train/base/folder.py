@@ -95,5 +95,5 @@ class FolderBase:
         return None
 
     @property
-    def rounds_embeddings(self):
-        return self.read("model.embed_tokens.weight").dtype != torch.float32
+    def embedding_dtype(self):
+        return self.read("model.embed_tokens.weight").dtype

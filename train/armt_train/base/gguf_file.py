@@ -73,8 +73,10 @@ class GgufBase:
         return self.read("rope_freqs.weight") if "rope_freqs.weight" in self.tensors else None
 
     @property
-    def rounds_embeddings(self):
-        return self.tensors["token_embd.weight"].tensor_type.name != "F32"
+    def embedding_dtype(self):
+        """The type in which the family's code would have the factor of its embeddings."""
+        types = {"F32": torch.float32, "F16": torch.float16}
+        return types.get(self.tensors["token_embd.weight"].tensor_type.name, torch.bfloat16)
 
 
 class _Keys:

@@ -58,9 +58,9 @@ def load_base(path, dtype=torch.float32):
         rotary.inv_freq = rotary.inv_freq / divisors
     model.requires_grad_(False).eval()
     scale = getattr(model.model.embed_tokens, "embed_scale", None)
-    if scale is not None and source.rounds_embeddings:
-        # the engine rounds it as the family's code does in 16 bits
-        model.model.embed_tokens.embed_scale = scale.to(torch.bfloat16).float()
+    if scale is not None:
+        # the engine rounds it as the family's code does
+        model.model.embed_tokens.embed_scale = scale.to(source.embedding_dtype).float()
     name, license = (_gguf_name if is_gguf else _folder_name)(source)
     return Base(
         name=name,

@@ -331,6 +331,9 @@ class Run:
                 stopped = self.world.any(self.stop.asked, self.device)
                 code, spent, due = self.shared(2 if stopped else code, spent, time.time() - self.last_save > options.save_every)
             if n % REPORT_EVERY == 0 or n == total or code:
+                if not self.window:
+                    self.window.append({name: output[name].item() for name in LOSSES})
+                    tally.add(batch, output)
                 speed = (n - compiled_at) / max(1e-9, time.time() - compile_end)
                 entry = self.report(stage, n, total, end - (time.time() - start), tally, rate, speed, waited / (time.time() - start))
                 tally = Tally(self.tasks)
