@@ -463,12 +463,12 @@ static __global__ void __launch_bounds__(UPDATE_THREADS) update_kernel(const arm
         *(float4 *) (output + i) = make_float4(much * (v.x - r.x * f), much * (v.y - r.y * f), much * (v.z - r.z * f), much * (v.w - r.w * f));
     }
     if (threadIdx.x == 0) {
-        float novelty = fminf(fmaxf(1.0f - denom / norm, 0.0f), 1.0f);
-        if (args.later != nullptr) {
-            const float later = args.later[ib * args.later_batch];
-            novelty = novelty * later + (1.0f - later);
+        float gamma = fminf(fmaxf(1.0f - denom / norm, 0.0f), 1.0f);
+        if (args.not_first != nullptr) {
+            const float not_first = args.not_first[ib * args.not_first_batch];
+            gamma = gamma * not_first + (1.0f - not_first);
         }
-        output[args.n] = novelty;
+        output[args.n] = gamma;
         for (int i = args.n + 1; i < args.output_row; ++i) {
             output[i] = 0.0f;
         }

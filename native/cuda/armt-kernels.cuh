@@ -2,7 +2,8 @@
 
 #include "common.cuh"
 
-// Kernels behind armt-fusion.cu. T: half or nv_bfloat16. Strides and lengths are in elements, and lengths of rows are multiples of 4 (16-bit rows: of 8).
+// Kernels that the fusions launch. Strides and lengths are in elements. Lengths of rows are multiples of 4, of 16-bit rows
+// multiples of 8.
 
 struct armt_norm_args {
     const float * x;           // [n_batch][n_rows][n]
@@ -73,7 +74,7 @@ static constexpr __host__ __device__ float armt_narrow_unit(ggml_type type) {
 // bytes of shared memory that a block may need for it
 size_t armt_features_shared();
 
-// What a write adds to the memory for each key: beta*(value - recalled), and how much of the key is new
+// What a write adds to the memory for each key: beta*(value - recalled) to A, gamma to z
 struct armt_update_args {
     const void *  x;         // [n_batch][n_rows][n], 16 bits, in units of armt_narrow_unit(type)
     ggml_type     type;      // of it, and of beta's weights
@@ -88,9 +89,9 @@ struct armt_update_args {
     const float * key;       // [n_batch][n_rows][n_key]
     int           n_key;
     float         key_eps;   // added to |key|^2
-    const float * later;     // [n_batch]: 0 where all keys are new; or nullptr
-    int64_t       later_batch;
-    float *       output;    // [n_batch][n_rows][output_row]: n values, how new the key is, zeros
+    const float * not_first; // [n_batch]: 0 in the first segment, where gamma is 1; or nullptr
+    int64_t       not_first_batch;
+    float *       output;    // [n_batch][n_rows][output_row]: n values, gamma, zeros
     int           output_row;
     int           n;
     int           n_rows;

@@ -8,11 +8,11 @@ import {
     type Token
 } from "../../plugin/index.js";
 import { beginTokens } from "../../plugin/memory/feed.js";
-import { availableCores } from "../../plugin/threads.js";
-import { NativeLog } from "../cli/native-log.js";
-import { checkModelFile } from "../cli/open-model.js";
-import { TextStream } from "../cli/text-stream.js";
-import { StopStrings } from "../server/engine/stop-strings.js";
+import { availableCores } from "../../plugin/native/threads.js";
+import { StopStrings } from "../generation/StopStrings.js";
+import { TextStream } from "../generation/TextStream.js";
+import { checkModelFile } from "../model/check-model-file.js";
+import { NativeLog } from "../model/NativeLog.js";
 import { samplingOptions } from "./sampling.js";
 import {
     type CompletionData,

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { Engine } from "./engine/Engine.js";
-import type { MemoryShelf } from "./engine/MemoryShelf.js";
-import type { ProgressBoard } from "./engine/ProgressBoard.js";
+import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
+import type { ProgressHub } from "./engine/ProgressHub.js";
 import type { ResponseStore } from "./engine/ResponseStore.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
@@ -10,9 +10,9 @@ import type { ServerLimits } from "./options.js";
 /** What all routes share. */
 export interface Server {
     readonly engine: Engine;
-    readonly shelf: MemoryShelf;
+    readonly registry: MemoryRegistry;
     readonly responses: ResponseStore;
-    readonly board: ProgressBoard;
+    readonly hub: ProgressHub;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;

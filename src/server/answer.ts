@@ -2,7 +2,7 @@ import type { Request, Response } from "express";
 import type { z } from "zod";
 import type { Token } from "../../plugin/index.js";
 import type { PromptProgress } from "./engine/Engine.js";
-import type { StoredMemory } from "./engine/MemoryShelf.js";
+import type { StoredMemory } from "./engine/MemoryRegistry.js";
 import type { Sampling } from "./engine/sampling.js";
 import { ApiError, badParameter, toApiError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
@@ -56,7 +56,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
         for (const param of ["return_progress", "stream_options"] as const)
             if (body[param] !== undefined && body[param] !== false)
                 throw badParameter(param, `\`${param}\` is for requests with \`stream: true\``);
-    const memory = body.armt?.memory === undefined ? undefined : server.shelf.get(body.armt.memory, "armt.memory");
+    const memory = body.armt?.memory === undefined ? undefined : server.registry.get(body.armt.memory, "armt.memory");
     // before the work of tokenizing
     engine.pool.checkRoom();
     const stream = body.stream === true ? new EventStream(response, limits.pingIntervalMs) : undefined;

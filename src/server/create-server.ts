@@ -1,8 +1,8 @@
 import { type Logger, pino } from "pino";
 import type { ArmtMemoryStore, LlamaContext } from "../../plugin/index.js";
 import { Engine } from "./engine/Engine.js";
-import { MemoryShelf } from "./engine/MemoryShelf.js";
-import { ProgressBoard } from "./engine/ProgressBoard.js";
+import { MemoryRegistry } from "./engine/MemoryRegistry.js";
+import { ProgressHub } from "./engine/ProgressHub.js";
 import { ResponseStore } from "./engine/ResponseStore.js";
 import { Metrics } from "./metrics.js";
 import { type ServerLimits, serverDefaults } from "./options.js";
@@ -35,8 +35,8 @@ export function createServer({
 }: ServerOptions): Server {
     const limits = { ...serverDefaults, ...given };
     const engine = new Engine(modelId, context, store, limits.maxQueue);
-    const shelf = new MemoryShelf(limits.maxMemoriesBytes);
-    const metrics = new Metrics(engine, shelf);
+    const registry = new MemoryRegistry(limits.maxMemoriesBytes);
+    const metrics = new Metrics(engine, registry);
     const responses = new ResponseStore(limits.maxResponses);
-    return { engine, shelf, responses, board: new ProgressBoard(), limits, metrics, log, apiKeys, loopback };
+    return { engine, registry, responses, hub: new ProgressHub(), limits, metrics, log, apiKeys, loopback };
 }

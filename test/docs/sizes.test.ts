@@ -14,6 +14,7 @@ import {
     workingBytes
 } from "../helpers/docs/sizes.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { until } from "../helpers/until.js";
 
 const log: string[] = [];
 let llama: Promise<Llama> | undefined;
@@ -44,11 +45,11 @@ async function measure(
     });
     const { memoryBytes, totalBytes, openSegmentLimit } = context.armt!;
     // the log comes in a later turn
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    const [, mebibytes] = /CPU compute buffer size = +([\d.]+) MiB/.exec(log.join("\n")) ?? [];
+    const logged = () => /CPU compute buffer size = +([\d.]+) MiB/.exec(log.join("\n"));
+    await until(() => logged() !== null, "the size of the compute buffer is logged");
     await context.dispose();
     await model.dispose();
-    return { memoryBytes, totalBytes, openSegmentLimit, working: Number(mebibytes) * 2 ** 20 };
+    return { memoryBytes, totalBytes, openSegmentLimit, working: Number(logged()![1]) * 2 ** 20 };
 }
 
 const shapeOf = ({

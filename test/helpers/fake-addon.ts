@@ -1,5 +1,10 @@
-import type { ArmtAddon, NativeContextOptions, NativeProductTimes, NativeSequenceStats } from "../../plugin/addon.js";
-import type { ArmtTraceStep } from "../../plugin/trace.js";
+import type {
+    ArmtAddon,
+    NativeContextOptions,
+    NativeProductTimes,
+    NativeSequenceStats
+} from "../../plugin/native/addon.js";
+import type { ArmtTraceStep } from "../../plugin/types.js";
 
 const noStats: NativeSequenceStats = {
     tokens: 0,

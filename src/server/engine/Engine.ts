@@ -11,7 +11,7 @@ import {
     type Token
 } from "../../../plugin/index.js";
 import { ApiError, badParameter } from "../errors.js";
-import { RawLogprobsTap } from "./raw-logprobs.js";
+import { RawLogprobsCollector } from "./raw-logprobs.js";
 import { SequencePool } from "./SequencePool.js";
 import { tokenizeText } from "./tokenize-text.js";
 
@@ -57,7 +57,7 @@ const progressInterval = 100;
 /** A model and a context with the sequences that requests run in. */
 export class Engine {
     readonly pool: SequencePool;
-    readonly tap: RawLogprobsTap;
+    readonly collector: RawLogprobsCollector;
     readonly chatWrapper: ChatWrapper | undefined;
     /** Unix time of the start. Unit: seconds. */
     readonly created = Math.floor(Date.now() / 1000);
@@ -71,7 +71,7 @@ export class Engine {
         maxQueue: number
     ) {
         this.pool = new SequencePool(context, maxQueue);
-        this.tap = new RawLogprobsTap(context);
+        this.collector = new RawLogprobsCollector(context);
         const { model } = context;
         // the same seed gives the same text as long as this stays the same
         const facts = JSON.stringify([model.armt ?? model.fileInfo.metadata.general, context.armt?.segmentSize]);

@@ -5,10 +5,10 @@ import {
     type LlamaModel,
     type Token
 } from "../../../plugin/index.js";
-import { TextStream } from "../../cli/text-stream.js";
-import type { RawLogprobs, RawLogprobsTap } from "./raw-logprobs.js";
+import { StopStrings } from "../../generation/StopStrings.js";
+import { TextStream } from "../../generation/TextStream.js";
+import type { RawLogprobs, RawLogprobsCollector } from "./raw-logprobs.js";
 import { type Sampling, samplingOptions } from "./sampling.js";
-import { StopStrings } from "./stop-strings.js";
 
 /** A piece of an answer. */
 export interface Piece {
@@ -44,12 +44,12 @@ export interface Generated {
 export async function generate(
     sequence: LlamaContextSequence,
     last: Token,
-    tap: RawLogprobsTap,
+    collector: RawLogprobsCollector,
     options: GenerateOptions
 ): Promise<Generated> {
     const { logprobs } = options;
     if (logprobs === undefined) return await write(sequence, last, options, () => undefined);
-    return await tap.listen(sequence, logprobs, (look) => write(sequence, last, options, look));
+    return await collector.listen(sequence, logprobs, (look) => write(sequence, last, options, look));
 }
 
 async function write(

@@ -88,7 +88,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
         let finishReason: string;
         if (tools === undefined) {
             const { stopTokens } = chat;
-            const written = await generate(read.sequence, read.last, engine.tap, {
+            const written = await generate(read.sequence, read.last, engine.collector, {
                 ...common,
                 stop: [...stop, ...chat.stop],
                 stopTokens,

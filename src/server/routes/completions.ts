@@ -61,7 +61,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
             offset = end;
             return logprobs;
         };
-        const { tokens, finishReason } = await generate(read.sequence, read.last, engine.tap, {
+        const { tokens, finishReason } = await generate(read.sequence, read.last, engine.collector, {
             choice,
             maxTokens: tokensToWrite(server, body.max_tokens ?? defaultMaxTokens, read.promptTokens),
             sampling,

@@ -4,14 +4,14 @@ import { requestSignal } from "../request-signal.js";
 import type { Server } from "../Server.js";
 
 /** `GET /v1/armt/progress/{name}`: how far the upload with `watch=name` is, as server-sent events, to its end. */
-export function watchProgress({ board, limits }: Server): RequestHandler {
+export function watchProgress({ hub, limits }: Server): RequestHandler {
     return async (request, response) => {
         const stream = new EventStream(response, limits.pingIntervalMs);
         const { signal, done } = requestSignal(request, response, limits.requestTimeoutMs);
         stream.begin();
         await new Promise<void>((resolve) => {
             signal.addEventListener("abort", () => resolve());
-            const stop = board.watch(String(request.params.name), {
+            const stop = hub.watch(String(request.params.name), {
                 onProgress: (progress) => void stream.send({ progress }),
                 onEnd: resolve
             });

@@ -34,7 +34,7 @@ export function deleteResponse({ responses }: Server): RequestHandler {
 }
 
 async function answerResponse(server: Server, answering: Answering<ResponseRequest>): Promise<ResponseBody> {
-    const { engine, responses, shelf } = server;
+    const { engine, responses, registry } = server;
     const { body, signal, stream, onFirstToken, onUsage } = answering;
     const previous =
         body.previous_response_id === undefined
@@ -44,7 +44,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
         throw badParameter("armt.memory", "the conversation goes on from another memory");
     const memory =
         answering.memory ??
-        (previous?.memory === undefined ? undefined : shelf.get(previous.memory, "previous_response_id"));
+        (previous?.memory === undefined ? undefined : registry.get(previous.memory, "previous_response_id"));
     const messages = [...(previous?.messages ?? []), ...messagesOf(body.input)];
     const sampling = samplingOf(server, body);
     // as in OpenAI's API, instructions are for this response alone
@@ -98,7 +98,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
             await send("response.output_item.added", { output_index: 0, item });
             await send("response.content_part.added", { ...at, part: outputText("") });
             let text = "";
-            const { tokens, finishReason } = await generate(sequence, last, engine.tap, {
+            const { tokens, finishReason } = await generate(sequence, last, engine.collector, {
                 choice: 0,
                 maxTokens: tokensToWrite(server, body.max_output_tokens, promptTokens),
                 sampling,
