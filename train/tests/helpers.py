@@ -83,6 +83,7 @@ def tiny_recipe(**changes):
             "keep": {"chats": 4, "length": 48, "batch": 2},
         },
         "stages": [{"name": "one", "batch": 4, "steps": 2, "shape": {}, "mix": {"life": 3}, "losses": losses}],
+        "language_check": {"shape": {}, "mix": {"life": 1}, "batch": 2, "chunks": 1},
     }
     for key, value in changes.items():
         at = recipe

@@ -18,6 +18,9 @@ class ModelPart:
     d_mem: int = 64
     normalize_keys: bool = True
     correction: bool = True
+    # scales of the initial W_mv and W_mb, in units of 1/√D
+    value_scale: float = 0.2
+    strength_scale: float = 0.0
     # a base of random weights in the place of --base: LLaMA's sizes, see loop/scratch.py
     scratch: dict | None = None
 
@@ -88,12 +91,23 @@ class Stage:
 
 
 @dataclass
+class LanguageCheck:
+    """Plain held-out text, on which the model is compared with its base in the end. The shape is that of a stage; `batch` streams a GPU."""
+
+    shape: dict
+    mix: dict
+    batch: int = 16
+    chunks: int = 4
+
+
+@dataclass
 class Recipe:
     stages: list
     model: ModelPart = field(default_factory=ModelPart)
     training: TrainingPart = field(default_factory=TrainingPart)
     data: dict = field(default_factory=dict)
     ask: dict = field(default_factory=dict)
+    language_check: LanguageCheck | None = None
     base_name: str | None = None
     base_license: str | None = None
     about: str = ""
@@ -104,6 +118,7 @@ NESTED = {
     (Recipe, "training"): TrainingPart,
     (TrainingPart, "lora"): LoraPart,
     (TrainingPart, "keep"): KeepPart,
+    (Recipe, "language_check"): LanguageCheck,
     (Stage, "losses"): Losses,
     (Stage, "evaluate"): Evaluation,
 }
@@ -172,6 +187,8 @@ def check(recipe):
             raise TrainError(f"{name} is {value}, expected at least {least}")
     if training.tune not in TUNES:
         raise TrainError(f"training.tune is \"{training.tune}\", expected one of {', '.join(TUNES)}")
+    if training.tune == "all" and recipe.language_check is not None:
+        raise TrainError("language_check needs a frozen base: with training.tune: all there is none to compare with")
     if model.scratch is not None and training.tune != "all":
         raise TrainError("model.scratch: a base of random weights needs training.tune: all")
     if training.tune == "all" and any(stage.losses.keep for stage in recipe.stages):
@@ -179,7 +196,7 @@ def check(recipe):
 
 
 def recipe_names():
-    return sorted(file.name.removesuffix(".json") for file in resources.files("armt_train.recipes").iterdir() if file.name.endswith(".json"))
+    return sorted(file.name.removesuffix(".json") for file in resources.files("armt_train.recipes").iterdir() if file.name.endswith(".json") and not file.name.endswith("-tokenizer.json"))
 
 
 def read_recipe(name, overrides=()):

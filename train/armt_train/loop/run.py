@@ -20,7 +20,7 @@ from armt_train.loop.recipe import Evaluation
 from armt_train.loop.report import Log, Tally, duration
 from armt_train.loop.step import Step
 from armt_train.loop.workers import InProcess, Source, Workers
-from armt_train.model import Armt, ArmtConfig
+from armt_train.model import Armt, ArmtConfig, Start
 from armt_train.model.lora import add_lora
 
 SAMPLE_EVERY = 10  # steps between looks at a step's output, which wait for the GPU
@@ -90,7 +90,7 @@ def load_model(recipe, base_path, device):
         lora = training.lora
         add_lora(base.model, base.family, r=lora.r, alpha=lora.alpha, modules=lora.modules)
     armt = ArmtConfig(**{key: getattr(recipe.model, key) for key in ArmtConfig.__dataclass_fields__})
-    model = Armt(base.model, armt)
+    model = Armt(base.model, armt, Start(recipe.model.value_scale, recipe.model.strength_scale))
     if training.tune == "all":
         model.requires_grad_(True)
     if training.tap is not None and not 0 <= training.tap < model.layers:
@@ -127,6 +127,11 @@ def stage_shapes(recipe, source):
         if stage.losses.text_slots and batch["text"].shape[2] % recipe.model.n_mem:
             raise TrainError(f"stages.{i}: losses.text_slots needs segments that are a multiple of model.n_mem long")
         found.append({name: (stage.batch, *array.shape[1:]) for name, array in batch.items()})
+    if (check := recipe.language_check) is not None:
+        try:
+            next(source.make(dict(shape=check.shape, mix=check.mix, batch=1, seed="shapes", split="heldOut")))
+        except (ValueError, TypeError, KeyError) as error:
+            raise TrainError(f"language_check: {error}") from error
     return found
 
 
@@ -441,6 +446,17 @@ class Run:
         )
         return summary
 
+    def check_language(self, check):
+        from armt_train.loop.language import language_check
+
+        start = time.time()
+        self.held_out.start(shape=check.shape, mix=check.mix, batch=check.batch, seed="language", split="heldOut", keep=False)
+        found = language_check(self.step, (self.held_out.next() for _ in range(check.chunks)))
+        self.log.write(language=found)
+        for name, values in found.items():
+            self.log.say(f"loss a token on plain text, {name.replace('_', ' ')}: " + " ".join(f"{v:.3f}" for v in values))
+        self.log.say(f"{time.time() - start:.0f} s")
+
     def save(self, n, between_stages=False):
         """Trained weights by the first rank, and every rank's whole state."""
         self.position["seconds"] = self.before + self.seconds
@@ -455,6 +471,8 @@ class Run:
 
     def finish(self, ended):
         entry = {"ended": ended, "position": self.position}
+        if self.recipe.language_check is not None and not self.stop.asked:
+            self.check_language(self.recipe.language_check)
         if self.world.is_first:
             from armt_train.export.memory_file import export_memory
             from armt_train.loop.plot import plot

@@ -188,7 +188,7 @@ class Step:
         """Loss and rightness of rows [..., D] before the final norm, by targets [...]."""
         flat = self.model.final_norm(rows).flatten(0, -2)
         head = self.model.head
-        loss, right = in_chunks(lambda r, t: self.token_loss(r, t, head), flat, targets.flatten())
+        loss, right = in_chunks(lambda r, t: self.token_loss(r, t, head), len(head), flat, targets.flatten())
         return loss.reshape(targets.shape), right.reshape(targets.shape)
 
     def answers(self, rows, ids, places, weight):
@@ -264,7 +264,7 @@ class Step:
         rows, _ = model.segment(ids[:, None], part, write=False)
         own = model.final_norm(rows[:, 0, self.chat_start - 1 : -1])
         head = model.head
-        each = in_chunks(lambda r, b: self.divergence(r, b, head), own.flatten(0, 1), base.flatten(0, 1))
+        each = in_chunks(lambda r, b: self.divergence(r, b, head), len(head), own.flatten(0, 1), base.flatten(0, 1))
         return each.sum() / own.shape[1]
 
     # the step

@@ -44,7 +44,7 @@ class Slots(nn.Module):
         """Summed loss over facts. rows [G, M, D] of memory tokens after the tapped layer, facts [G, F, parts] (-1: nothing)."""
         parts = facts.shape[-1]
         x = self.facts_maps(rows, 0, parts)
-        total = in_chunks(lambda r: partition(r, embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
+        total = in_chunks(lambda r: partition(r, embeddings), len(embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
         targets = embeddings.index_select(0, facts.clamp_min(0).flatten()).reshape(*facts.shape, -1)
         logits = torch.einsum("gmpd,gfpd->gmfp", x.to(targets.dtype), targets).float()
         there = (facts >= 0).float()
@@ -56,7 +56,7 @@ class Slots(nn.Module):
     def questions(self, rows, embeddings, keys, weight, partition=log_partition):
         """Summed loss over rows that answer, before the tapped layer. rows [G, N, D], keys [G, KP] (-1: nothing), weight [G, N]."""
         x = self.facts_maps(rows, 0, self.key_parts)
-        total = in_chunks(lambda r: partition(r, embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
+        total = in_chunks(lambda r: partition(r, embeddings), len(embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
         targets = embeddings.index_select(0, keys.clamp_min(0).flatten()).reshape(*keys.shape, -1)
         logits = torch.einsum("gnpd,gpd->gnp", x.to(targets.dtype), targets).float()
         told = ((logits - total) * (keys >= 0).float()[:, None]).sum(-1)
@@ -65,7 +65,7 @@ class Slots(nn.Module):
     def text(self, rows, embeddings, text, partition=log_partition):
         """Summed loss over tokens of segments. rows [G, M, D], text [G, S]: memory token m tells tokens m S/M … of its segment."""
         x = self.text_maps(rows, 0, self.text_maps.parts)
-        total = in_chunks(lambda r: partition(r, embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
+        total = in_chunks(lambda r: partition(r, embeddings), len(embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
         targets = embeddings.index_select(0, text.flatten()).reshape(x.shape)
         logits = (x.to(targets.dtype) * targets).float().sum(-1)
         return -(logits - total).sum()

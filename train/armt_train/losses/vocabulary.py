@@ -4,13 +4,19 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
-ROWS = 4096  # whose logits are in memory at once
+LOGITS = 2**28  # numbers of logits in memory at once
+LOGITS_KEPT = 2**26  # up to here they are kept for the backward pass
 
 
-def in_chunks(function, *rows, size=ROWS):
-    """Calls `function` on chunks of tensors' rows and concatenates what it gives; its intermediates are computed again for the backward pass."""
+def in_chunks(function, vocabulary, *rows):
+    """Calls `function` on chunks of tensors' rows, each of which has logits of `vocabulary` tokens, and concatenates what it gives.
+
+    Where there is much, the logits are computed again for the backward pass.
+    """
     count = rows[0].shape[0]
-    pieces = -(-count // size)
+    if count * vocabulary <= LOGITS_KEPT:
+        return function(*rows)
+    pieces = -(-count // max(1, LOGITS // vocabulary))
     length = -(-count // pieces)
     # equal chunks, so that one compilation serves all
     padded = [F.pad(r, (0, 0) * (r.dim() - 1) + (0, pieces * length - count)) for r in rows]

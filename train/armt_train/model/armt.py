@@ -51,28 +51,34 @@ class ArmtConfig:
     asdict = asdict
 
 
+@dataclass(frozen=True)
+class Start:
+    """Scales of the initial W_mv and W_mb, in units of 1/√D.
+
+    Values start small, so that the base's layers still work; not at zero, which leaves keys without a gradient.
+    """
+
+    values: float = 0.2
+    strengths: float = 0.0
+
+
 class Cell(nn.Module):
     """One layer: reads memory, runs the base's decoder layer, writes memory."""
 
-    def __init__(self, layer, width, armt):
+    def __init__(self, layer, width, armt, start):
         super().__init__()
         self.layer, self.armt = layer, armt
         self.mem_q = nn.Linear(width, armt.d_mem, bias=False)
         self.mem_k = nn.Linear(width, armt.d_mem, bias=False)
         self.mem_v = nn.Linear(width, width, bias=False)
         self.mem_b = nn.Linear(width, 1)
-        self.reset()
-
-    @torch.no_grad()
-    def reset(self):
-        width = self.mem_q.in_features
-        nn.init.normal_(self.mem_k.weight, std=width**-0.5)
-        # what a key is made of finds it from the first step on
-        self.mem_q.weight.copy_(self.mem_k.weight)
-        # small, so that the base's layers still work; not zero, which leaves keys without a gradient
-        nn.init.normal_(self.mem_v.weight, std=0.2 * width**-0.5)
-        nn.init.zeros_(self.mem_b.weight)
-        nn.init.zeros_(self.mem_b.bias)
+        with torch.no_grad():
+            nn.init.normal_(self.mem_k.weight, std=width**-0.5)
+            # what a key is made of finds it from the first step on
+            self.mem_q.weight.copy_(self.mem_k.weight)
+            nn.init.normal_(self.mem_v.weight, std=start.values * width**-0.5)
+            nn.init.normal_(self.mem_b.weight, std=start.strengths * width**-0.5)
+            nn.init.zeros_(self.mem_b.bias)
 
     def forward(self, x, a, z, cos, sin, n_mem: int, first: bool, reads: bool):
         """x [B, Q, T, D]; gives x, A [B, K, D] and z [B, K] after it, and how strongly it wrote [B] (0 without memory tokens)."""
@@ -105,13 +111,13 @@ class Cell(nn.Module):
 class Armt(nn.Module):
     """A base model with memory. `base_model` is transformers' `…ForCausalLM`, whose parts it takes over."""
 
-    def __init__(self, base_model, armt):
+    def __init__(self, base_model, armt, start=Start()):
         super().__init__()
         self.base_model, self.armt, self.config = base_model, armt, base_model.config
         inner = base_model.model
         width = self.config.hidden_size
         self.check_window()
-        self.cells = nn.ModuleList(Cell(layer, width, armt) for layer in inner.layers)
+        self.cells = nn.ModuleList(Cell(layer, width, armt, start) for layer in inner.layers)
         with torch.no_grad():
             embeddings = inner.embed_tokens.weight.float() * self.embedding_scale
             mean, std = embeddings.mean(0), embeddings.std()
