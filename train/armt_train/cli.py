@@ -1,6 +1,7 @@
 """The command `armt-train`."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ def add_run(commands):
     )
     run.set_defaults(act=do_run)
     run.add_argument("--base", type=Path, metavar="PATH", help="the base model: a Hugging Face folder or a GGUF file")
+    run.add_argument("--base-name", metavar="NAME", help="what the memory's file calls the base (default: what the base's files say)")
     run.add_argument("--recipe", default="memory", metavar="NAME", help="a recipe of the package or a JSON file (default: memory)")
     run.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the run")
     run.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="overrides the recipe, e.g. model.n_mem=32")
@@ -81,6 +83,8 @@ def add_corpus(commands):
 def overrides_of(options, values):
     """The recipe's overrides that options stand for."""
     out = list(options.set)
+    if options.base_name:
+        out.append(f"base_name={json.dumps(options.base_name)}")
     if options.tune:
         out.append(f'training.tune="{options.tune}"')
     if options.lora_r is not None:
@@ -125,8 +129,6 @@ def do_run(options):
 
 
 def do_export(options):
-    import json
-
     import torch
 
     from armt_train.export.memory_file import export_memory

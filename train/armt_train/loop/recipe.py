@@ -105,6 +105,7 @@ class Recipe:
     stages: list
     model: ModelPart = field(default_factory=ModelPart)
     training: TrainingPart = field(default_factory=TrainingPart)
+    tasks: str = "tasks"  # what makes the data: "tasks", or "recall", the package's own recall model's
     data: dict = field(default_factory=dict)
     ask: dict = field(default_factory=dict)
     language_check: LanguageCheck | None = None
@@ -185,6 +186,8 @@ def check(recipe):
     for name, value, least in bounds:
         if value < least:
             raise TrainError(f"{name} is {value}, expected at least {least}")
+    if recipe.tasks not in ("tasks", "recall"):
+        raise TrainError(f"tasks is \"{recipe.tasks}\", expected tasks or recall")
     if training.tune not in TUNES:
         raise TrainError(f"training.tune is \"{training.tune}\", expected one of {', '.join(TUNES)}")
     if training.tune == "all" and recipe.language_check is not None:

@@ -100,7 +100,10 @@ def load_model(recipe, base_path, device):
 
 
 def load_data(recipe, tokenizer):
-    from armt_train import tasks
+    if recipe.tasks == "recall":
+        from armt_train import recall as tasks
+    else:
+        from armt_train import tasks
 
     try:
         return Source(tasks.Batches, tokenizer, tasks.Corpus(tokenizer, recipe.data)), tasks.TASKS

@@ -8,18 +8,17 @@ facts asked for may be thousands of segments old.
 import json
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from bpe import Tokenizer
-
-HERE = Path(__file__).parent
 ANSWER_MAX = 8  # tokens of an answer, its end token included
 KEY_PARTS = 2  # tokens of a key: its first and its last
-VALUE_PARTS = 5  # tokens of a value, at most
+VALUE_PARTS = 6  # tokens of a value, at most
 FACTS_MAX = 4  # facts of a segment that its memory tokens are told of
+TASKS = ["object", "person", "code", "colour", "owner", "job"]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,25 @@ class Mix:
     asks: int = 2
 
 
+class Corpus:
+    """Both splits. `settings`: `task`, the file of words and sentences (default: the repository's assets/recall/task.json), and `prose`, the folder that
+    `python -m armt_train.recall.corpus` filled (default: train/data of the repository)."""
+
+    def __init__(self, tokenizer, settings):
+        unknown = set(settings) - {"task", "prose"}
+        if unknown:
+            raise ValueError(f"unknown key \"{sorted(unknown)[0]}\"; known are task, prose")
+        task = Path(settings.get("task") or REPOSITORY / "assets" / "recall" / "task.json")
+        prose = Path(settings.get("prose") or REPOSITORY / "train" / "data")
+        self.train, self.heldOut = (Texts(tokenizer, split, task, prose) for split in ("train", "heldOut"))
+
+
 class Texts:
     """Everything that does not change from stream to stream."""
 
-    def __init__(self, split):
-        self.split = split
-        self.tokenizer = Tokenizer.load(HERE / "tokenizer.json")
-        task = json.loads((HERE.parent / "assets" / "recall" / "task.json").read_text())
+    def __init__(self, tokenizer, split, task_file, prose_folder):
+        self.split, self.tokenizer = split, tokenizer
+        task = json.loads(task_file.read_text())
         names = task["names"]
         held = lambda i, j: (i + j) % names["heldOutEvery"] == 0
         self.names = [s + e for i, s in enumerate(names["stems"]) for j, e in enumerate(names["endings"]) if held(i, j) == (split == "heldOut")]
@@ -64,16 +75,17 @@ class Texts:
         self.before, self.after = task["answer"]["before"], task["answer"]["after"]
 
         encode = self.tokenizer.encode
-        variants = lambda s: (np.array(encode(" " + s), np.int16), np.array(encode(s), np.int16))
-        prose = (HERE / "data" / f"prose-{split.lower()}.txt").read_text().splitlines()
+        variants = lambda s: (np.array(encode(" " + s), np.int32), np.array(encode(s), np.int32))
+        file = prose_folder / f"prose-{split.lower()}.txt"
+        if not file.is_file():
+            raise ValueError(f"{file} is missing; python -m armt_train.recall.corpus writes it (data.prose names its folder)")
+        prose = [line for line in file.read_text().splitlines() if line.strip()]
+        if not prose:
+            raise ValueError(f"{file} is empty")
         self.prose = [[variants(s) for s in self.cut(p)] for p in prose]
         rng = random.Random(1)
         self.chatter = [variants(self.make_chatter(task["chatter"], rng)) for _ in range(4000)]
         self.newline = encode("\n")
-        words = [*(w for words in self.lists.values() for w in words), *self.names, *"0123456789"]
-        # tokens that keys and values are made of
-        self.parts = sorted({i for word in words for i in encode(" " + word)})
-        self.part_of = {token: i for i, token in enumerate(self.parts)}
 
     @staticmethod
     def cut(passage):
@@ -117,7 +129,7 @@ class Stream:
         else:
             self.places = sorted(rng.uniform(0, total) for _ in range(count))
         self.next_place = 0
-        self.buffer = np.zeros(0, np.int16)
+        self.buffer = np.zeros(0, np.int32)
         self.taken = 0  # tokens handed out
         self.events = []  # (position after the fact's last token, key, kind, value, position of its first token)
         self.live = {}  # key -> (kind, value, position)
@@ -201,7 +213,7 @@ class Stream:
                 made = self.fact()
             if made is not None:
                 text, key, kind, value = made
-                piece = np.array(self.texts.tokenizer.encode(text), np.int16)
+                piece = np.array(self.texts.tokenizer.encode(text), np.int32)
                 self.events.append((place + len(piece), key, kind, value, place))
             else:
                 piece = self.filler()
@@ -211,7 +223,7 @@ class Stream:
             length += len(piece)
             self.broken = self.rng.random() < 0.08 and not self.mix.apart
             if self.broken:
-                parts.append(np.array(self.texts.newline, np.int16))
+                parts.append(np.array(self.texts.newline, np.int32))
                 length += len(self.texts.newline)
         self.buffer = np.concatenate(parts)
 
@@ -249,7 +261,7 @@ class Stream:
             segment = start // shape.segment
             local = segment - base
             if segment == (position - 1) // shape.segment and counts[local] < FACTS_MAX:
-                out["facts"][i, local, counts[local]] = [*self.key_parts(key), *self.value_parts(value)]
+                out["slots"][i, local, counts[local]] = [*self.key_parts(key), *self.value_parts(value)]
                 counts[local] += 1
 
         asked = self.due.pop(self.left, [])
@@ -259,17 +271,17 @@ class Stream:
             ids, n_answer = self.question(key, kind, value)
             self.put(out, "asked", i, j, ids, n_answer)
             out["asked_key"][i, j] = self.key_parts(key)
-            out["age"][i, j] = (self.taken - position) // shape.segment
-            out["kind"][i, j] = self.texts.kinds.index(kind)
+            out["asked_age"][i, j] = (self.taken - position) // shape.segment
+            out["asked_task"][i, j] = TASKS.index(kind["name"])
         for j in range(shape.tail):
             self.tail(out, i, j, asked)
 
     def key_parts(self, key):
-        ids = [self.texts.part_of[i] for i in self.texts.tokenizer.encode(" " + key)]
+        ids = self.texts.tokenizer.encode(" " + key)
         return [ids[0], ids[-1]]
 
     def value_parts(self, value):
-        ids = [self.texts.part_of[i] for i in self.texts.tokenizer.encode(" " + value)]
+        ids = self.texts.tokenizer.encode(" " + value)
         return [*ids, *[-1] * (VALUE_PARTS - len(ids))]
 
     def plan_questions(self, key):
@@ -316,21 +328,35 @@ class Stream:
         out[name + "_weight"][i, j, :n_answer] = 1
 
 
+def options(kind, values, where):
+    known = [field.name for field in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ValueError(f"{where}: unknown key \"{key}\"; known are {', '.join(known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
 class Batches:
     """Batches of `batch` streams, each going on with the same streams."""
 
-    def __init__(self, texts, shape, mix, batch, seed):
-        self.shape, self.batch = shape, batch
-        self.streams = [Stream(texts, shape, mix, random.Random(f"{seed}-{i}")) for i in range(batch)]
+    def __init__(self, tokenizer, corpus, shape, mix, batch, seed, split):
+        self.shape, mix = options(Shape, shape, "shape"), options(Mix, mix, "mix")
+        texts = getattr(corpus, split)
+        self.streams = [Stream(texts, self.shape, mix, random.Random(f"{seed}-{i}")) for i in range(batch)]
 
     def __next__(self):
-        s, b = self.shape, self.batch
-        zeros = lambda *shape, dtype=np.int16: np.zeros((b, *shape), dtype)
-        out = {"text": zeros(s.n, s.segment), "facts": zeros(s.n, FACTS_MAX, KEY_PARTS + VALUE_PARTS) - 1, "asked_key": zeros(s.asked, KEY_PARTS),
-               "quiet": zeros(s.n, dtype=np.float32) + 1, "fresh": zeros(dtype=np.bool_), "age": zeros(s.asked, dtype=np.int32) - 1, "kind": zeros(s.asked) - 1,
-               "asked": zeros(s.asked, s.question), "asked_places": zeros(s.asked, ANSWER_MAX), "asked_weight": zeros(s.asked, ANSWER_MAX, dtype=np.float32),
-               "tail": zeros(s.tail, s.segment), "tail_places": zeros(s.tail, ANSWER_MAX), "tail_weight": zeros(s.tail, ANSWER_MAX, dtype=np.float32),
-               "tail_length": zeros(s.tail)}
+        s, b = self.shape, len(self.streams)
+        zeros = lambda *shape, dtype=np.int32: np.zeros((b, *shape), dtype)
+        out = {
+            "text": zeros(s.n, s.segment), "fresh": zeros(dtype=np.bool_), "quiet": zeros(s.n, dtype=np.float32) + 1,
+            "slots": zeros(s.n, FACTS_MAX, KEY_PARTS + VALUE_PARTS) - 1,
+            "asked": zeros(s.asked, s.question), "asked_places": zeros(s.asked, ANSWER_MAX),
+            "asked_weight": zeros(s.asked, ANSWER_MAX, dtype=np.float32), "asked_key": zeros(s.asked, KEY_PARTS) - 1,
+            "asked_task": zeros(s.asked, dtype=np.int8) - 1, "asked_age": zeros(s.asked) - 1,
+            "tail": zeros(s.tail, s.segment), "tail_places": zeros(s.tail, ANSWER_MAX),
+            "tail_weight": zeros(s.tail, ANSWER_MAX, dtype=np.float32), "tail_length": zeros(s.tail),
+            "tail_task": zeros(s.tail, dtype=np.int8) - 1,
+        }
         for i, stream in enumerate(self.streams):
             stream.chunk(out, i)
         return out

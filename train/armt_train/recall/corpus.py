@@ -1,7 +1,7 @@
 """Makes the filler prose: public-domain texts out of Debian packages, as one passage (chapter) a line.
 
     apt-get install bible-kjv jargon-text
-    python3 train/corpus.py            # writes train/data/prose-{train,heldout}.txt and assets/recall/filler.txt.gz
+    python -m armt_train.recall.corpus   # writes train/data/prose-{train,heldout}.txt and assets/recall/filler.txt.gz
 
 Sources: the King James Bible (package bible-kjv-text; its copyright has expired) and the Jargon File (package jargon-text; in the public domain).
 Passages that training never sees are every eighth chapter; they are what `armt eval recall` and `armt demo` hide facts in.
@@ -12,7 +12,7 @@ import re
 import subprocess
 from pathlib import Path
 
-HERE = Path(__file__).parent
+REPOSITORY = Path(__file__).parents[3]
 HELD_OUT_EVERY = 8
 # enough to go round for a hundred thousand tokens; the whole would double the package
 HELD_OUT_CHARS_SHIPPED = 420_000
@@ -51,14 +51,14 @@ def main():
     held_out = passages[::HELD_OUT_EVERY]
     train = [p for i, p in enumerate(passages) if i % HELD_OUT_EVERY]
 
-    data = HERE / "data"
+    data = REPOSITORY / "train" / "data"
     data.mkdir(exist_ok=True)
     (data / "prose-train.txt").write_text("\n".join(train) + "\n")
     (data / "prose-heldout.txt").write_text("\n".join(held_out) + "\n")
 
     step = max(1, sum(map(len, held_out)) // HELD_OUT_CHARS_SHIPPED)
     shipped = "\n".join(held_out[::step]) + "\n"
-    target = HERE.parent / "assets" / "recall" / "filler.txt.gz"
+    target = REPOSITORY / "assets" / "recall" / "filler.txt.gz"
     target.write_bytes(gzip.compress(shipped.encode(), 9, mtime=0))
     print(f"train {sum(map(len, train)):,} characters in {len(train)} passages, held out {sum(map(len, held_out)):,} in {len(held_out)}, "
           f"shipped {len(shipped):,} characters as {target.stat().st_size:,} bytes")
