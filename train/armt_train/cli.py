@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from armt_train import __version__
@@ -16,7 +17,8 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
     add_run(commands)
     add_export(commands)
-    add_corpus(commands)
+    if find_spec("armt_train.data") is not None:
+        add_corpus(commands)
     options = parser.parse_args(arguments)
     # forked processes must not use the tokenizer's threads
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,6 +1,7 @@
 """One small file with what was trained for a base: memory, LoRA, ARMT's numbers, how to ask, and the base's fingerprint. Its format: docs/memory-file.md."""
 
 import json
+from dataclasses import asdict
 
 import torch
 
@@ -31,11 +32,10 @@ def memory_texts(base, model, recipe, training):
     """The two JSON texts of the file."""
     tokenizer, config = base.tokenizer, base.config
     lora = recipe.training.lora
-    ask = {"chat": tokenizer.chat_template is not None, "close": False, "greedy": True, "before": None, "after": None}
-    unknown = set(recipe.ask) - set(ask) - {"end"}
-    if unknown:
-        raise TrainError(f"ask: unknown key \"{sorted(unknown)[0]}\"; known are {', '.join(ask)}, end")
-    ask |= {"end": [tokenizer.token(tokenizer.end)]} | recipe.ask
+    ask = asdict(recipe.ask)
+    if ask["chat"] is None:
+        ask["chat"] = tokenizer.chat_template is not None
+    ask["end"] = ask["end"] or [tokenizer.token(tokenizer.end)]
     about = {
         "format_version": FORMAT_VERSION,
         "base": {

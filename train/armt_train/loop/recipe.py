@@ -91,6 +91,18 @@ class Stage:
 
 
 @dataclass
+class AskPart:
+    """How to ask, as the memory's file says it (docs/memory-file.md). `chat` and `end`: by default what the base has."""
+
+    chat: bool | None = None
+    close: bool = False
+    greedy: bool = True
+    before: str | None = None
+    after: str | None = None
+    end: list | None = None
+
+
+@dataclass
 class LanguageCheck:
     """Plain held-out text, on which the model is compared with its base in the end. The shape is that of a stage; `batch` streams a GPU."""
 
@@ -107,7 +119,7 @@ class Recipe:
     training: TrainingPart = field(default_factory=TrainingPart)
     tasks: str = "tasks"  # what makes the data: "tasks", or "recall", the package's own recall model's
     data: dict = field(default_factory=dict)
-    ask: dict = field(default_factory=dict)
+    ask: AskPart = field(default_factory=AskPart)
     language_check: LanguageCheck | None = None
     base_name: str | None = None
     base_license: str | None = None
@@ -117,6 +129,7 @@ class Recipe:
 NESTED = {
     (Recipe, "model"): ModelPart,
     (Recipe, "training"): TrainingPart,
+    (Recipe, "ask"): AskPart,
     (TrainingPart, "lora"): LoraPart,
     (TrainingPart, "keep"): KeepPart,
     (Recipe, "language_check"): LanguageCheck,

@@ -72,7 +72,7 @@ class Log:
     """Appends lines to log.jsonl and prints them; silent but on the first rank."""
 
     def __init__(self, folder, active, begin, before=0.0):
-        self.file = open(folder / "log.jsonl", "a") if active else None
+        self.path, self.file, self.active = folder / "log.jsonl", None, active
         self.begin, self.before = begin, before
 
     @property
@@ -80,18 +80,19 @@ class Log:
         return time.time() - self.begin
 
     def write(self, **entry):
-        if self.file is None:
+        if not self.active:
             return
+        self.file = self.file or open(self.path, "a")
         entry = {"seconds": round(self.before + self.seconds, 1), **entry}
         self.file.write(json.dumps(entry) + "\n")
         self.file.flush()
 
     def say(self, text):
-        if self.file is not None:
+        if self.active:
             print(text, flush=True)
 
     def warn(self, text):
-        if self.file is not None:
+        if self.active:
             print(text, file=sys.stderr, flush=True)
 
 
