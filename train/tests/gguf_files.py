@@ -10,7 +10,9 @@ from armt_train.base.families import FAMILIES
 
 def neighbours(weight, heads):
     """llama.cpp's order of the rows of Q and K for the architecture llama."""
-    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    return (
+        weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    )
 
 
 def write_gguf(folder, path, kind="F16"):
@@ -34,7 +36,10 @@ def write_gguf(folder, path, kind="F16"):
     rope = config.rope_parameters
     if config.model_type == "gemma3_text":
         writer.add_sliding_window(config.sliding_window)
-        writer.add_array(f"{family.architecture}.attention.sliding_window_pattern", [k == "sliding_attention" for k in config.layer_types])
+        writer.add_array(
+            f"{family.architecture}.attention.sliding_window_pattern",
+            [k == "sliding_attention" for k in config.layer_types],
+        )
         writer.add_float32(f"{family.architecture}.rope.freq_base_swa", rope["sliding_attention"]["rope_theta"])
         rope = rope["full_attention"]
     writer.add_rope_freq_base(rope["rope_theta"])

@@ -5,8 +5,16 @@ import json
 import torch
 
 SMALL = dict(
-    vocab_size=288, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-    max_position_embeddings=256, bos_token_id=None, eos_token_id=256, pad_token_id=None,
+    vocab_size=288,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=256,
+    bos_token_id=None,
+    eos_token_id=256,
+    pad_token_id=None,
 )
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -27,10 +35,16 @@ def family_config(name):
     if name == "qwen3":
         return transformers.Qwen3Config(**SMALL, rope_parameters=rope, head_dim=12, tie_word_embeddings=True)
     if name == "phi3":
-        return transformers.Phi3Config(**SMALL, rope_parameters=rope | {"partial_rotary_factor": 0.5}, tie_word_embeddings=False)
+        return transformers.Phi3Config(
+            **SMALL, rope_parameters=rope | {"partial_rotary_factor": 0.5}, tie_word_embeddings=False
+        )
     assert name == "gemma3_text"
     return transformers.Gemma3TextConfig(
-        **SMALL, head_dim=12, query_pre_attn_scalar=12, sliding_window=64, tie_word_embeddings=True,
+        **SMALL,
+        head_dim=12,
+        query_pre_attn_scalar=12,
+        sliding_window=64,
+        tie_word_embeddings=True,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         rope_parameters={
             "full_attention": rope | {"rope_theta": 3000.0},
@@ -79,7 +93,9 @@ def tiny_recipe(**changes):
     recipe = {
         "model": {"segment_size": 8, "n_mem": 4, "d_mem": 6},
         "training": {
-            "tune": "lora", "lora": {"r": 4, "alpha": 8, "modules": ["q_proj", "v_proj"]}, "warm_up": 1,
+            "tune": "lora",
+            "lora": {"r": 4, "alpha": 8, "modules": ["q_proj", "v_proj"]},
+            "warm_up": 1,
             "keep": {"chats": 4, "length": 48, "batch": 2},
         },
         "stages": [{"name": "one", "batch": 4, "steps": 2, "shape": {}, "mix": {"life": 3}, "losses": losses}],

@@ -1,4 +1,6 @@
-"""Data for tests: streams of random tokens with a key and a value in each segment, and a question of the key's. The arrays are those that tasks make."""
+"""Data for tests: streams of random tokens with a key and a value in each segment, and a question of the key's. The
+arrays are those that tasks make.
+"""
 
 import random
 
@@ -17,7 +19,7 @@ class Batches:
     def __init__(self, tokenizer, corpus, shape, mix, batch, seed, split):
         unknown = set(shape) - set(DEFAULTS)
         if unknown:
-            raise ValueError(f"shape: unknown key \"{sorted(unknown)[0]}\"")
+            raise ValueError(f'shape: unknown key "{sorted(unknown)[0]}"')
         self.corpus, self.shape, self.life = corpus, DEFAULTS | shape, mix.get("life", 2)
         self.streams = [dict(rng=random.Random(f"{seed}-{split}-{i}"), left=0) for i in range(batch)]
 
@@ -28,12 +30,20 @@ class Batches:
         weights = lambda *shape: np.zeros((b, *shape), np.float32)
         questions, answer, tail = s["questions"], s["answer"], s["tail"]
         out = {
-            "text": ids(s["n"], s["segment"]), "fresh": np.zeros(b, bool), "quiet": weights(s["n"]),
-            "asked": ids(questions, s["question"]), "asked_places": ids(questions, answer),
-            "asked_weight": weights(questions, answer), "asked_task": np.full((b, questions), -1, np.int8),
-            "asked_age": ids(questions) - 1, "asked_key": ids(questions, s["key_parts"]) - 1,
-            "tail": ids(tail, s["segment"]), "tail_places": ids(tail, answer), "tail_weight": weights(tail, answer),
-            "tail_length": ids(tail), "tail_task": np.full((b, tail), -1, np.int8),
+            "text": ids(s["n"], s["segment"]),
+            "fresh": np.zeros(b, bool),
+            "quiet": weights(s["n"]),
+            "asked": ids(questions, s["question"]),
+            "asked_places": ids(questions, answer),
+            "asked_weight": weights(questions, answer),
+            "asked_task": np.full((b, questions), -1, np.int8),
+            "asked_age": ids(questions) - 1,
+            "asked_key": ids(questions, s["key_parts"]) - 1,
+            "tail": ids(tail, s["segment"]),
+            "tail_places": ids(tail, answer),
+            "tail_weight": weights(tail, answer),
+            "tail_length": ids(tail),
+            "tail_task": np.full((b, tail), -1, np.int8),
             "slots": ids(s["n"], s["facts"], parts) - 1,
         }
         for i, stream in enumerate(self.streams):

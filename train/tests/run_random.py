@@ -8,6 +8,6 @@ import armt_train
 
 sys.modules["armt_train.tasks"] = armt_train.tasks = random_tasks
 
-from armt_train.cli import main  # noqa: E402: after the data was put in place
+from armt_train.cli import main  # noqa: E402
 
 main()

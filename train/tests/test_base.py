@@ -69,7 +69,9 @@ def test_special_tokens_are_text_unless_asked_for(folders, tmp_path):
 def test_chat_template_ends_answers_with_its_own_end_of_turn(folders):
     tokenizer = load_base(folders["llama"]).tokenizer
     assert tokenizer.token(tokenizer.end) == "<|im_end|>"
-    assert tokenizer.chat([{"role": "user", "content": "hi"}]) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        tokenizer.chat([{"role": "user", "content": "hi"}]) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def change_config(folder, **values):

@@ -22,7 +22,20 @@ def base(tmp_path):
 def run(tmp_path, base, recipe, *more):
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(recipe))
-    return ["run", "--base", base, "--recipe", file, "--out", tmp_path / "run", "--device", "cpu", "--workers", "0", *more]
+    return [
+        "run",
+        "--base",
+        base,
+        "--recipe",
+        file,
+        "--out",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+        *more,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +84,19 @@ def test_missing_base_and_recipe_are_named(tmp_path, random_data):
 def test_empty_text_is_said_with_its_file(tmp_path, base):
     for split in ("train", "heldout"):
         (tmp_path / f"prose-{split}.txt").write_text("\n")
-    arguments = ["run", "--base", base, "--recipe", "facts", "--out", tmp_path / "run", "--device", "cpu", "--set", f"data.prose={tmp_path}"]
+    arguments = [
+        "run",
+        "--base",
+        base,
+        "--recipe",
+        "facts",
+        "--out",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+        "--set",
+        f"data.prose={tmp_path}",
+    ]
     assert "prose-train.txt is empty" in said([*arguments, "--seconds", "5"])
 
 
@@ -84,7 +109,15 @@ def test_dry_run_says_sizes_and_trains_nothing(tmp_path, base, random_data, caps
 def test_seconds_and_until_end_a_run_with_its_files(tmp_path, base, random_data):
     main([str(a) for a in run(tmp_path, base, tiny_recipe(stages__0__steps=100000), "--seconds", "3")])
     names = {p.name for p in (tmp_path / "run").iterdir()}
-    assert {"trained-1-of-1.safetensors", "slots.safetensors", "state-0.pt", "memory.gguf", "log.jsonl", "log.png", "recipe.json"} <= names
+    assert {
+        "trained-1-of-1.safetensors",
+        "slots.safetensors",
+        "state-0.pt",
+        "memory.gguf",
+        "log.jsonl",
+        "log.png",
+        "recipe.json",
+    } <= names
     main([str(a) for a in run(tmp_path, base, tiny_recipe(stages__0__steps=100000), "--until", "recall=0")])
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert last["ended"] == "stopped" and 50 <= last["position"]["step"] < 100000

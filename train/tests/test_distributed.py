@@ -13,10 +13,16 @@ HERE = Path(__file__).parent
 
 
 def command(arguments, processes):
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"] if processes > 1 else []
+    launcher = (
+        ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"] if processes > 1 else []
+    )
     environment = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launcher, str(HERE / "run_random.py"), *arguments], env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, *launcher, str(HERE / "run_random.py"), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-4000:]
 

@@ -15,7 +15,9 @@ MODULES = {"phi3": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}
 
 
 def train(tmp_path, family):
-    values = tiny_recipe(training__lora__modules=MODULES.get(family, ["q_proj", "k_proj", "v_proj", "down_proj"]), training__rate=0.02)
+    values = tiny_recipe(
+        training__lora__modules=MODULES.get(family, ["q_proj", "k_proj", "v_proj", "down_proj"]), training__rate=0.02
+    )
     base = write_base(tmp_path / "base", family)
     run(parse_recipe(values), values, Options(out=tmp_path / "run", base=base, device="cpu", workers=0))
     recipe = parse_recipe(values)

@@ -20,7 +20,13 @@ def load_authors(folder):
     state = load_file(weights) if weights.exists() else torch.load(folder / "pytorch_model.bin", weights_only=True)
     config._attn_implementation = "sdpa"
     base = transformers.AutoModelForCausalLM.from_config(config)
-    armt = ArmtConfig(numbers["segment_size"], numbers["num_mem_tokens"], numbers["d_mem"], numbers["normalize_keys"], numbers["correction"])
+    armt = ArmtConfig(
+        numbers["segment_size"],
+        numbers["num_mem_tokens"],
+        numbers["d_mem"],
+        numbers["normalize_keys"],
+        numbers["correction"],
+    )
     model = Armt(base, armt)
     prefix = "memory_cell.model.model."
     with torch.no_grad():

@@ -7,14 +7,16 @@ from helpers import write_base
 
 from armt_train.base import load_base
 from armt_train.cli import main
-from armt_train.export.merged import export_merged
 from armt_train.loop import saving
 from armt_train.loop.recipe import read_recipe
 from armt_train.loop.run import load_model
 from armt_train.recall import Batches, Corpus
 from armt_train.recall.task import Stream
 
-PROSE = "And the earth was without form, and void. And God said, Let there be light. And the evening and the morning were the first day. " * 12
+PROSE = (
+    "And the earth was without form, and void. And God said, Let there be light. "
+    "And the evening and the morning were the first day. " * 12
+)
 
 
 @pytest.fixture
@@ -28,8 +30,28 @@ def prose(tmp_path):
 
 def small(prose):
     """Options that make the recipe small enough for a test: its stages of two and one steps."""
-    out = ["--set", f"data.prose={prose}", "--set", "model.scratch.layers=2", "--set", "model.scratch.width=64", "--set", "model.n_mem=4"]
-    out += ["--set", "model.scratch.ffn=96", "--set", "model.d_mem=8", "--batch", "2", "--device", "cpu", "--workers", "1"]
+    out = [
+        "--set",
+        f"data.prose={prose}",
+        "--set",
+        "model.scratch.layers=2",
+        "--set",
+        "model.scratch.width=64",
+        "--set",
+        "model.n_mem=4",
+    ]
+    out += [
+        "--set",
+        "model.scratch.ffn=96",
+        "--set",
+        "model.d_mem=8",
+        "--batch",
+        "2",
+        "--device",
+        "cpu",
+        "--workers",
+        "1",
+    ]
     for i in range(5):
         out += ["--set", f"stages.{i}.steps={2 if i == 0 else 1}", "--set", f"stages.{i}.evaluate=null"]
     return out
@@ -55,7 +77,15 @@ def test_questions_of_the_recall_task_ask_for_facts_that_were_read(prose):
     tokenizer = load_model(read_recipe("recall")[0], None, torch.device("cpu"))[0].tokenizer
     corpus = Corpus(tokenizer, {"prose": str(prose)})
     shape = {"segment": 32, "n": 4, "asked": 4, "question": 32, "tail": 0}
-    batches = Batches(tokenizer, corpus, shape, {"facts": [2, 4], "change": 0.0, "apart": 1, "kinds": [1, 1], "asks": 1}, 8, "1", "train")
+    batches = Batches(
+        tokenizer,
+        corpus,
+        shape,
+        {"facts": [2, 4], "change": 0.0, "apart": 1, "kinds": [1, 1], "asks": 1},
+        8,
+        "1",
+        "train",
+    )
     asked = 0
     for _ in range(3):
         batch = next(batches)

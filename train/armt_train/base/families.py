@@ -1,4 +1,6 @@
-"""Families of base models: names of their tensors in transformers and in GGUF, and a GGUF's keys as a transformers config."""
+"""Families of base models: names of their tensors in transformers and in GGUF, and a GGUF's keys as a transformers
+config.
+"""
 
 import re
 from dataclasses import dataclass
@@ -74,18 +76,18 @@ GEMMA_27B_LAYERS = 62
 
 def family_of(model_type, where):
     if model_type not in FAMILIES:
-        raise TrainError(f"{where}: the family \"{model_type}\" is not known; known are {', '.join(FAMILIES)}")
+        raise TrainError(f'{where}: the family "{model_type}" is not known; known are {", ".join(FAMILIES)}')
     return FAMILIES[model_type]
 
 
 def config_from_gguf(key, vocab_size, tied, where):
-    """transformers' config of a stock GGUF file. `key(name, default)` reads a key of the file below its architecture."""
+    """transformers' config of a stock GGUF file. `key(name, default)` reads a key below the file's architecture."""
     import transformers
 
     architecture = key("general.architecture")
     if architecture not in MODEL_TYPES:
         known = ", ".join(MODEL_TYPES)
-        raise TrainError(f"{where}: the architecture \"{architecture}\" is not known; known are {known}")
+        raise TrainError(f'{where}: the architecture "{architecture}" is not known; known are {known}')
     model_type = MODEL_TYPES[architecture]
     for name in ("expert_count", "attn_logit_softcapping", "final_logit_softcapping"):
         if key(name, 0):
@@ -98,7 +100,7 @@ def config_from_gguf(key, vocab_size, tied, where):
     if scaling == "linear":
         rope = {"rope_type": "linear", "factor": float(key("rope.scaling.factor")), "rope_theta": theta}
     elif scaling != "none" and not (scaling == "longrope" and architecture == "phi3"):
-        raise TrainError(f"{where}: RoPE scaled as \"{scaling}\" is not supported (`{architecture}.rope.scaling.type`)")
+        raise TrainError(f'{where}: RoPE scaled as "{scaling}" is not supported (`{architecture}.rope.scaling.type`)')
     common = dict(
         vocab_size=vocab_size,
         hidden_size=width,
@@ -136,7 +138,9 @@ def config_from_gguf(key, vocab_size, tied, where):
             rope["partial_rotary_factor"] = key("rope.dimension_count") / head_dim
         return transformers.Phi3Config(**common, rope_parameters=rope, sliding_window=window or None)
     if key("rope.dimension_count", head_dim) != head_dim:
-        raise TrainError(f"{where}: RoPE over a part of a head is not supported (`{architecture}.rope.dimension_count`)")
+        raise TrainError(
+            f"{where}: RoPE over a part of a head is not supported (`{architecture}.rope.dimension_count`)"
+        )
     if model_type == "llama":
         return transformers.LlamaConfig(**common, head_dim=head_dim, rope_parameters=rope)
     if model_type == "qwen2":

@@ -50,7 +50,7 @@ def fingerprint(source, tokens):
         for name in source.names:
             theirs = source.family.gguf_name(name)
             if theirs is None:
-                raise TrainError(f"{source.path}: its tensor \"{name}\" has no place in a {source.architecture} model")
+                raise TrainError(f'{source.path}: its tensor "{name}" has no place in a {source.architecture} model')
             weight = source.read(name)
             shapes[theirs] = tuple(weight.shape)
             if is_norm(theirs, weight.shape):

@@ -83,12 +83,12 @@ class FolderBase:
             if name == "lm_head.weight" and name not in self.names:
                 source = "model.embed_tokens.weight"
             if source not in self.names:
-                raise TrainError(f"{self.path}: its weights have no tensor \"{source}\"")
+                raise TrainError(f'{self.path}: its weights have no tensor "{source}"')
             weight = self.read(source)
             out[name] = weight.float() if weight.dim() == 1 else weight.to(dtype)
         others = [name for name in self.names if name not in out]
         if others:
-            raise TrainError(f"{self.path}: its tensor \"{others[0]}\" has no place in a {self.config.model_type} model")
+            raise TrainError(f'{self.path}: its tensor "{others[0]}" has no place in a {self.config.model_type} model')
         return out
 
     def rope_divisors(self):

@@ -10,7 +10,9 @@ from armt_train.errors import TrainError
 
 
 class GgufBase:
-    """`keys`: the file's metadata. `read(name)` gives a tensor as float32 in PyTorch's shape, in the file's order of rows."""
+    """`keys`: the file's metadata. `read(name)` gives a tensor as float32 in PyTorch's shape, in the file's order of
+    rows.
+    """
 
     def __init__(self, path):
         import gguf
@@ -24,7 +26,7 @@ class GgufBase:
         self.keys = _Keys(self.reader, path)
         self.architecture = self.keys("general.architecture")
         if "token_embd.weight" not in self.tensors:
-            raise TrainError(f"{path}: it has no tensor \"token_embd.weight\"")
+            raise TrainError(f'{path}: it has no tensor "token_embd.weight"')
         vocab_size = self.shape("token_embd.weight")[0]
         self.config = config_from_gguf(self.keys, vocab_size, "output.weight" not in self.tensors, path)
         self.family = FAMILIES[MODEL_TYPES[self.architecture]]
@@ -52,7 +54,7 @@ class GgufBase:
             if theirs == "output.weight" and theirs not in self.tensors:
                 theirs = "token_embd.weight"
             if theirs not in self.tensors:
-                raise TrainError(f"{self.path}: it has no tensor \"{theirs}\", which a {self.architecture} model needs")
+                raise TrainError(f'{self.path}: it has no tensor "{theirs}", which a {self.architecture} model needs')
             used.add(theirs)
             weight = self.read(theirs)
             module = re.sub(r"^model\.layers\.\d+\.", "", name.rpartition(".")[0])
@@ -63,7 +65,7 @@ class GgufBase:
             out[name] = weight if weight.dim() == 1 else weight.to(dtype)
         others = [name for name in self.tensors if name not in used and not COMPUTED.match(name)]
         if others:
-            raise TrainError(f"{self.path}: its tensor \"{others[0]}\" has no place in a {self.architecture} model")
+            raise TrainError(f'{self.path}: its tensor "{others[0]}" has no place in a {self.architecture} model')
         return out
 
     def rope_divisors(self):
@@ -97,4 +99,6 @@ class _Keys:
 
 def halves(weight, heads):
     """Rows of Q or K of a `llama` GGUF, where RoPE turns neighbours, in transformers' order, where it turns halves."""
-    return weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+    return (
+        weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+    )

@@ -31,7 +31,8 @@ class Base:
 def load_base(path, dtype=torch.float32):
     """Loads a Hugging Face folder or a GGUF file of any weight type.
 
-    `dtype` of the matrices; vectors (norms, biases) stay float32. Raises TrainError for what is not there, unknown, or does not fit.
+    `dtype` of the matrices; vectors (norms, biases) stay float32. Raises TrainError for what is not there, unknown,
+    or does not fit.
     """
     path = Path(path)
     if not path.exists():
@@ -48,7 +49,7 @@ def load_base(path, dtype=torch.float32):
     for name, weight in weights.items():
         if weight.shape != shapes[name].shape:
             raise TrainError(
-                f"{path}: tensor \"{name}\" is {list(weight.shape)}, expected {list(shapes[name].shape)} by its config"
+                f'{path}: tensor "{name}" is {list(weight.shape)}, expected {list(shapes[name].shape)} by its config'
             )
     model.load_state_dict(weights, strict=False, assign=True)
     model.tie_weights()

@@ -15,10 +15,22 @@ TEKKEN = (
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 # llama.cpp's names of pre-tokenizers (tokenizer.ggml.pre), and what each does before byte-level BPE
-SPLITS = {"llama-bpe": LLAMA3, "llama3": LLAMA3, "llama-v3": LLAMA3, "smaug-bpe": LLAMA3, "qwen2": QWEN2, "tekken": TEKKEN}
+SPLITS = {
+    "llama-bpe": LLAMA3,
+    "llama3": LLAMA3,
+    "llama-v3": LLAMA3,
+    "smaug-bpe": LLAMA3,
+    "qwen2": QWEN2,
+    "tekken": TEKKEN,
+}
 DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell")
 GPT2 = ("gpt-2", "phi-2", "olmo")
-WHOLE_WORDS = ("llama-bpe", "llama3", "llama-v3", "tekken")  # a word that is a token is taken whole, whatever the merges
+WHOLE_WORDS = (
+    "llama-bpe",
+    "llama3",
+    "llama-v3",
+    "tekken",
+)  # a word that is a token is taken whole, whatever the merges
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 END_TEXTS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>")
@@ -74,13 +86,15 @@ class BaseTokenizer:
         keys = source.keys
         kind = keys("tokenizer.ggml.model")
         if kind not in ("gpt2", "llama"):
-            raise TrainError(f"{source.path}: the tokenizer \"{kind}\" is not supported (`tokenizer.ggml.model`)")
+            raise TrainError(f'{source.path}: the tokenizer "{kind}" is not supported (`tokenizer.ggml.model`)')
         tokenizer = (byte_level_bpe if kind == "gpt2" else sentencepiece_bpe)(keys, source.path)
         texts = keys("tokenizer.ggml.tokens")
         template = keys("tokenizer.chat_template", None)
         ends = [keys(f"tokenizer.ggml.{name}_token_id", None) for name in ("eot", "eos")]
         bos = keys("tokenizer.ggml.bos_token_id", None)
-        adds = keys("tokenizer.ggml.add_bos_token", kind == "llama" or keys("tokenizer.ggml.pre", "") in WHOLE_WORDS[:3])
+        adds = keys(
+            "tokenizer.ggml.add_bos_token", kind == "llama" or keys("tokenizer.ggml.pre", "") in WHOLE_WORDS[:3]
+        )
         return cls(
             tokenizer,
             source.config.vocab_size,
@@ -122,8 +136,11 @@ class BaseTokenizer:
             raise TrainError("the base has no chat template")
         template = self._template
         return template.render(
-            messages=messages, add_generation_prompt=generation_prompt, bos_token="" if self.bos is None else self.bos_text,
-            eos_token=self.texts[self.end_ids[0]], **values,
+            messages=messages,
+            add_generation_prompt=generation_prompt,
+            bos_token="" if self.bos is None else self.bos_text,
+            eos_token=self.texts[self.end_ids[0]],
+            **values,
         )
 
     @cached_property
@@ -134,7 +151,9 @@ class BaseTokenizer:
         def fail(message):
             raise TemplateError(message)
 
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
         environment.globals["raise_exception"] = fail
         environment.globals["strftime_now"] = lambda form: __import__("datetime").datetime.now().strftime(form)
         environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
@@ -164,7 +183,7 @@ def byte_level_bpe(keys, where):
     else:
         known = ", ".join([*SPLITS, *DIGITS, *GPT2])
         raise TrainError(
-            f"{where}: the pre-tokenizer \"{pre}\" (`tokenizer.ggml.pre`) is not known; known are {known}. "
+            f'{where}: the pre-tokenizer "{pre}" (`tokenizer.ggml.pre`) is not known; known are {known}. '
             "Give the base as a Hugging Face folder instead"
         )
     texts = keys("tokenizer.ggml.tokens")
@@ -194,7 +213,10 @@ def sentencepiece_bpe(keys, where):
     merges.sort(key=lambda merge: (-merge[0], merge[1]))
     unknown = next((text for text, kind in zip(texts, kinds) if kind == UNKNOWN), None)
     model = models.BPE(
-        vocab=vocabulary, merges=[pair for _, _, pair in merges], unk_token=unknown, fuse_unk=True,
+        vocab=vocabulary,
+        merges=[pair for _, _, pair in merges],
+        unk_token=unknown,
+        fuse_unk=True,
         byte_fallback=any(kind == BYTE for kind in kinds),
     )
     tokenizer = Tokenizer(model)

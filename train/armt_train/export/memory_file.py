@@ -1,4 +1,6 @@
-"""One small file with what was trained for a base: memory, LoRA, ARMT's numbers, how to ask, and the base's fingerprint. Its format: docs/memory-file.md."""
+"""One small file with what was trained for a base: memory, LoRA, ARMT's numbers, how to ask, and the base's
+fingerprint. Its format: docs/memory-file.md.
+"""
 
 import json
 from dataclasses import asdict
@@ -12,7 +14,13 @@ from armt_train.model.lora import lora_modules
 FORMAT_VERSION = 1
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 Q8_0_BLOCK = 32
-PARTS = {"mem_q.weight": "W_mq.weight", "mem_k.weight": "W_mk.weight", "mem_v.weight": "W_mv.weight", "mem_b.weight": "W_mb.weight", "mem_b.bias": "W_mb.bias"}
+PARTS = {
+    "mem_q.weight": "W_mq.weight",
+    "mem_k.weight": "W_mk.weight",
+    "mem_v.weight": "W_mv.weight",
+    "mem_b.weight": "W_mb.weight",
+    "mem_b.bias": "W_mb.bias",
+}
 
 
 def memory_tensors(model):
@@ -56,15 +64,19 @@ def memory_texts(base, model, recipe, training):
 
 
 def export_memory(path, base, model, recipe, kind, training):
-    """Writes `path` (.safetensors or .gguf); `kind` of the matrices: f32, f16, bf16, and in GGUF q8_0 too. Gives the path."""
+    """Writes `path` (.safetensors or .gguf); `kind` of the matrices: f32, f16, bf16, and in GGUF q8_0 too. Gives the
+    path.
+    """
     if recipe.training.tune == "all":
-        raise TrainError("with tune: all the base's own weights change, which a memory's file cannot hold; export --merged")
+        raise TrainError(
+            "with tune: all the base's own weights change, which a memory's file cannot hold; export --merged"
+        )
     texts, tensors = memory_texts(base, model, recipe, training), memory_tensors(model)
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise TrainError(f"the trained tensor \"{name}\" is not finite")
-        if kind == "f16" and tensor.abs().max() > 65504:
-            raise TrainError(f"the trained tensor \"{name}\" is too large for f16; take bf16 or f32")
+            raise TrainError(f'the trained tensor "{name}" is not finite')
+        if kind in ("f16", "q8_0") and tensor.abs().max() > 65504:
+            raise TrainError(f'the trained tensor "{name}" is too large for f16; take bf16 or f32')
     if path.suffix == ".safetensors":
         if kind not in TYPES:
             raise TrainError(f"--type {kind}: a .safetensors file has {', '.join(TYPES)}")

@@ -1,4 +1,6 @@
-"""A whole ARMT checkpoint in the authors' form, LoRA merged, as `armt convert` reads it: to check what the trainer computes against the engine."""
+"""A whole ARMT checkpoint in the authors' form, LoRA merged, as `armt convert` reads it: to check what the trainer
+computes against the engine.
+"""
 
 import json
 
@@ -40,7 +42,9 @@ def merged_tensors(model):
 
 
 def export_merged(folder, base, model, recipe):
-    """Writes config.json, armt_config.json, model.safetensors (float32) and the tokenizer into a folder. Gives the folder."""
+    """Writes config.json, armt_config.json, model.safetensors (float32) and the tokenizer into a folder. Gives the
+    folder.
+    """
     from safetensors.torch import save_file
 
     if folder.exists() and any(folder.iterdir()):

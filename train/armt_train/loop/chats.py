@@ -1,4 +1,6 @@
-"""Chats that the base writes itself: its template up to a user's turn, then whatever it makes of it. They are what it is compared with while it learns."""
+"""Chats that the base writes itself: its template up to a user's turn, then whatever it makes of it. They are what it
+is compared with while it learns.
+"""
 
 import hashlib
 import json
@@ -11,7 +13,9 @@ MARK = "\u2402"
 
 
 def chat_prefix(tokenizer):
-    """Ids of the template up to the beginning of a user's turn; of a base without a template, the token that texts begin or end with."""
+    """Ids of the template up to the beginning of a user's turn; of a base without a template, the token that texts
+    begin or end with.
+    """
     first = [] if tokenizer.bos is None else [tokenizer.bos]
     if tokenizer.chat_template is None:
         return first or [tokenizer.end]
@@ -22,7 +26,9 @@ def chat_prefix(tokenizer):
 
 @torch.no_grad()
 def write_chats(base_model, prefix, count, length, device, seed):
-    """Samples `count` texts of `length` tokens, the prefix included, from the base (before LoRA is put into it). Gives [count, length] on the CPU."""
+    """Samples `count` texts of `length` tokens, the prefix included, from the base (before LoRA is put into it). Gives
+    [count, length] on the CPU.
+    """
     torch.manual_seed(seed)
     base_model.to(device)
     generation = base_model.generation_config
@@ -33,8 +39,14 @@ def write_chats(base_model, prefix, count, length, device, seed):
         ids = torch.tensor([prefix], device=device).expand(size, -1)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             made = base_model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-                max_new_tokens=length - len(prefix), min_new_tokens=length - len(prefix),
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=length - len(prefix),
+                min_new_tokens=length - len(prefix),
             )
         out.append(made.cpu())
     return torch.cat(out)

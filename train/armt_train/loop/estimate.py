@@ -6,7 +6,9 @@ GIB = 2**30
 
 
 def stage_bytes(config, model, training, losses, shapes, world_size=1):
-    """Bytes by what they are for. `shapes`: of the arrays of a batch. Activations are what the compiled layers keep for the backward pass, within about a fifth."""
+    """Bytes by what they are for. `shapes`: of the arrays of a batch. Activations are what the compiled layers keep for
+    the backward pass, within about a fifth.
+    """
     b, n, s = shapes["text"]
     d, f, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     heads, kv = config.num_attention_heads, config.num_key_value_heads
@@ -14,7 +16,8 @@ def stage_bytes(config, model, training, losses, shapes, world_size=1):
     rows = b * (n * (s + model.n_mem) + shapes["asked"][1] * shapes["asked"][2] + shapes["tail"][1] * shapes["tail"][2])
     if losses.keep:
         rows += training.keep.batch * training.keep.length
-    # 4 bytes: the residual stream before, between and after; 2 bytes: normed rows, Q, K, V, attention's output, and the MLP's
+    # 4 bytes: the residual stream before, between and after; 2 bytes: normed rows, Q, K, V, attention's output, and the
+    # MLP's
     a_row = 3 * 4 * d + 2 * (3 * d + 2 * (heads + kv) * head_dim + heads * head_dim + kv * head_dim + 3 * f)
     if training.checkpointing:
         activations = rows * layers * 4 * d + rows * a_row
@@ -56,18 +59,31 @@ def trained_parameters(config, model, training):
         heads, kv, f = config.num_attention_heads, config.num_key_value_heads, config.intermediate_size
         head_dim = getattr(config, "head_dim", None) or d // heads
         q, k = heads * head_dim, kv * head_dim
-        sizes = {"q_proj": d + q, "k_proj": d + k, "v_proj": d + k, "o_proj": q + d, "gate_proj": d + f, "up_proj": d + f, "down_proj": f + d,
-                 "qkv_proj": d + q + 2 * k, "gate_up_proj": d + 2 * f}
+        sizes = {
+            "q_proj": d + q,
+            "k_proj": d + k,
+            "v_proj": d + k,
+            "o_proj": q + d,
+            "gate_proj": d + f,
+            "up_proj": d + f,
+            "down_proj": f + d,
+            "qkv_proj": d + q + 2 * k,
+            "gate_up_proj": d + 2 * f,
+        }
         modules = training.lora.modules
         if modules in ("all", ["all"]):
-            modules = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"] if config.model_type == "phi3" else list(sizes)[:7]
+            modules = (
+                ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"] if config.model_type == "phi3" else list(sizes)[:7]
+            )
         total += layers * training.lora.r * sum(sizes.get(name, 0) for name in modules)
     return total
 
 
 def describe(parts, available):
     total = sum(parts.values())
-    text = f"about {total / GIB:.1f} GiB of GPU memory: " + ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items())
+    text = f"about {total / GIB:.1f} GiB of GPU memory: " + ", ".join(
+        f"{name} {size / GIB:.1f}" for name, size in parts.items()
+    )
     if available:
         text += f"; there are {available / GIB:.1f}"
     return total, text

@@ -20,7 +20,9 @@ def plot(folder):
     top.plot(minutes(training), [100 * line["recall"] for line in training], color="0.7", label="training, all tasks")
     for task in sorted({task for line in held_out for task in line["held_out"]["by_task"]}):
         own = [line for line in held_out if task in line["held_out"]["by_task"]]
-        top.plot(minutes(own), [100 * line["held_out"]["by_task"][task] for line in own], "o-", label=f"held out: {task}")
+        top.plot(
+            minutes(own), [100 * line["held_out"]["by_task"][task] for line in own], "o-", label=f"held out: {task}"
+        )
     for before, line in zip(training, training[1:]):
         if line["stage"] != before["stage"]:
             top.axvline(before["seconds"] / 60, color="0.85")

@@ -34,7 +34,9 @@ class LoraPart:
 
 @dataclass
 class KeepPart:
-    """Chats that the base writes itself, for distillation: how many, their length in tokens with the template, and how many a step and GPU."""
+    """Chats that the base writes itself, for distillation: how many, their length in tokens with the template, and how
+    many a step and GPU.
+    """
 
     chats: int = 4096
     length: int = 112
@@ -92,7 +94,7 @@ class Stage:
 
 @dataclass
 class AskPart:
-    """How to ask, as the memory's file says it (docs/memory-file.md). `chat` and `end`: by default what the base has."""
+    """How to ask, as the memory's file says it (docs/memory-file.md). `chat` and `end`: by default the base's."""
 
     chat: bool | None = None
     close: bool = False
@@ -104,7 +106,9 @@ class AskPart:
 
 @dataclass
 class LanguageCheck:
-    """Plain held-out text, on which the model is compared with its base in the end. The shape is that of a stage; `batch` streams a GPU."""
+    """Plain held-out text, on which the model is compared with its base in the end. The shape is that of a stage;
+    `batch` streams a GPU.
+    """
 
     shape: dict
     mix: dict
@@ -144,7 +148,7 @@ def build(kind, values, where):
     known = {f.name: f for f in fields(kind)}
     for key in values:
         if key not in known:
-            raise TrainError(f"{where}: unknown key \"{key}\"; known are {', '.join(known)}")
+            raise TrainError(f'{where}: unknown key "{key}"; known are {", ".join(known)}')
     made = {}
     for key, value in values.items():
         place = f"{where}.{key}" if where else key
@@ -164,7 +168,14 @@ def build(kind, values, where):
         raise TrainError(f"{where or 'recipe'}: missing {missing}") from error
 
 
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "an object", list: "a list"}
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict: "an object",
+    list: "a list",
+}
 
 
 def check_type(kind, value, where):
@@ -188,21 +199,25 @@ def parse_recipe(values):
 
 def check(recipe):
     model, training = recipe.model, recipe.training
-    bounds = [("model.segment_size", model.segment_size, 2), ("model.n_mem", model.n_mem, 1), ("model.d_mem", model.d_mem, 2)]
+    bounds = [
+        ("model.segment_size", model.segment_size, 2),
+        ("model.n_mem", model.n_mem, 1),
+        ("model.d_mem", model.d_mem, 2),
+    ]
     for stage in recipe.stages:
-        bounds.append((f"stage \"{stage.name}\": batch", stage.batch, 1))
+        bounds.append((f'stage "{stage.name}": batch', stage.batch, 1))
         if stage.steps is None and stage.seconds is None and not stage.cool:
-            raise TrainError(f"stage \"{stage.name}\": steps or seconds is needed")
+            raise TrainError(f'stage "{stage.name}": steps or seconds is needed')
         for key in stage.until:
             if not key.startswith("recall"):
-                raise TrainError(f"stage \"{stage.name}\": until: \"{key}\" is not known; known are recall and recall.TASK")
+                raise TrainError(f'stage "{stage.name}": until: "{key}" is not known; known are recall and recall.TASK')
     for name, value, least in bounds:
         if value < least:
             raise TrainError(f"{name} is {value}, expected at least {least}")
     if recipe.tasks not in ("tasks", "recall"):
-        raise TrainError(f"tasks is \"{recipe.tasks}\", expected tasks or recall")
+        raise TrainError(f'tasks is "{recipe.tasks}", expected tasks or recall')
     if training.tune not in TUNES:
-        raise TrainError(f"training.tune is \"{training.tune}\", expected one of {', '.join(TUNES)}")
+        raise TrainError(f'training.tune is "{training.tune}", expected one of {", ".join(TUNES)}')
     if training.tune == "all" and recipe.language_check is not None:
         raise TrainError("language_check needs a frozen base: with training.tune: all there is none to compare with")
     if model.scratch is not None and training.tune != "all":
@@ -212,11 +227,17 @@ def check(recipe):
 
 
 def recipe_names():
-    return sorted(file.name.removesuffix(".json") for file in resources.files("armt_train.recipes").iterdir() if file.name.endswith(".json") and not file.name.endswith("-tokenizer.json"))
+    return sorted(
+        file.name.removesuffix(".json")
+        for file in resources.files("armt_train.recipes").iterdir()
+        if file.name.endswith(".json") and not file.name.endswith("-tokenizer.json")
+    )
 
 
 def read_recipe(name, overrides=()):
-    """A recipe by name or path to a JSON file, with `KEY=JSON` overrides such as `model.n_mem=32` or `stages.0.batch=8`."""
+    """A recipe by name or path to a JSON file, with `KEY=JSON` overrides such as `model.n_mem=32` or
+    `stages.0.batch=8`.
+    """
     path = Path(name)
     if path.suffix == ".json" or path.exists():
         if not path.is_file():
@@ -224,7 +245,9 @@ def read_recipe(name, overrides=()):
         text = path.read_text()
     else:
         if name not in recipe_names():
-            raise TrainError(f"there is no recipe \"{name}\"; there are {', '.join(recipe_names())}, and paths of JSON files")
+            raise TrainError(
+                f'there is no recipe "{name}"; there are {", ".join(recipe_names())}, and paths of JSON files'
+            )
         text = (resources.files("armt_train.recipes") / f"{name}.json").read_text()
     try:
         values = json.loads(text)
@@ -248,7 +271,7 @@ def apply(values, override):
         try:
             at = at[int(part)] if isinstance(at, list) else at.setdefault(part, {})
         except (ValueError, IndexError) as error:
-            raise TrainError(f"--set {key}: there is no \"{part}\"") from error
+            raise TrainError(f'--set {key}: there is no "{part}"') from error
     try:
         if isinstance(at, list):
             at[int(path[-1])] = value

@@ -119,14 +119,16 @@ def stage_shapes(recipe, source):
         try:
             batch = next(source.make(job))
         except (ValueError, TypeError, KeyError) as error:
-            raise TrainError(f"stages.{i} (\"{stage.name}\"): {error}") from error
+            raise TrainError(f'stages.{i} ("{stage.name}"): {error}') from error
         if batch["text"].shape[2] > recipe.model.segment_size:
             raise TrainError(
-                f"stages.{i} (\"{stage.name}\"): segments of {batch['text'].shape[2]} tokens, "
+                f'stages.{i} ("{stage.name}"): segments of {batch["text"].shape[2]} tokens, '
                 f"but model.segment_size is {recipe.model.segment_size}"
             )
         if stage.losses.keep and recipe.training.keep.batch > stage.batch:
-            raise TrainError(f"stages.{i}: training.keep.batch is {recipe.training.keep.batch}, more than the stage's batch")
+            raise TrainError(
+                f"stages.{i}: training.keep.batch is {recipe.training.keep.batch}, more than the stage's batch"
+            )
         if stage.losses.text_slots and batch["text"].shape[2] % recipe.model.n_mem:
             raise TrainError(f"stages.{i}: losses.text_slots needs segments that are a multiple of model.n_mem long")
         found.append({name: (stage.batch, *array.shape[1:]) for name, array in batch.items()})
@@ -152,7 +154,7 @@ def run(recipe, values, options):
     shapes = stage_shapes(recipe, source)
     for i, stage in enumerate(recipe.stages):
         if stage.steps is None and stage.seconds is None and not math.isfinite(options.seconds):
-            raise TrainError(f"stages.{i} (\"{stage.name}\") has neither steps nor seconds: say --seconds")
+            raise TrainError(f'stages.{i} ("{stage.name}") has neither steps nor seconds: say --seconds')
     log = Log(options.out, world.is_first, begin)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.say(f"{base.name}: {model.layers} layers of {model.width}; {trained / 1e6:.2f} M trained numbers")
@@ -186,12 +188,10 @@ def say_sizes(recipe, base, shapes, device, log):
     for stage, shape in zip(recipe.stages, shapes):
         parts = stage_bytes(base.config, recipe.model, recipe.training, stage.losses, shape)
         total, text = describe(parts, available)
-        log.say(f"stage \"{stage.name}\": batch {stage.batch}, {text}")
+        log.say(f'stage "{stage.name}": batch {stage.batch}, {text}')
         if available and total > available:
-            log.warn(
-                f"stage \"{stage.name}\" may not fit: take a smaller batch (about {int(stage.batch * available * 0.9 / total)}) "
-                "or training.checkpointing=true"
-            )
+            fits = int(stage.batch * available * 0.9 / total)
+            log.warn(f'stage "{stage.name}" may not fit: take a batch of about {fits}, or training.checkpointing=true')
 
 
 class Run:
@@ -220,15 +220,21 @@ class Run:
         state = None if options.fresh_state else saving.load_state(options.out, self.world)
         self.load_weights(state)
         compile = options.compile if options.compile is not None else self.device.type == "cuda"
-        self.step = Step(model, recipe.training, self.world, self.device, compile=compile, chats=chats, chat_start=chat_start)
+        self.step = Step(
+            model, recipe.training, self.world, self.device, compile=compile, chats=chats, chat_start=chat_start
+        )
         if self.world.is_first:
             (options.out / "recipe.json").write_text(json.dumps(self.values, indent=1) + "\n")
         device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         self.log.before = self.position["seconds"]
         self.log.write(
-            base=self.base.name, fingerprint=self.base.fingerprint, device=device, gpus=self.world.size,
+            base=self.base.name,
+            fingerprint=self.base.fingerprint,
+            device=device,
+            gpus=self.world.size,
             trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
-            position=self.position, recipe=self.values,
+            position=self.position,
+            recipe=self.values,
         )
         self.before = self.position["seconds"]
         ended = "finished"
@@ -246,21 +252,25 @@ class Run:
         from armt_train.model.lora import without_lora
 
         with without_lora(self.base.model):
-            return load_or_write_chats(self.base, keep, self.options.out, self.device, self.recipe.training.seed, self.log.say)
+            return load_or_write_chats(
+                self.base, keep, self.options.out, self.device, self.recipe.training.seed, self.log.say
+            )
 
     def load_weights(self, state):
         """Where this run starts: the whole state, trained weights in the folder, or those of another folder."""
         options = self.options
         if state is not None:
             self.position = dict(state["position"])
-            self.log.say(f"goes on at stage {self.position['stage'] + 1}, step {self.position['step']}, with the same data")
+            self.log.say(
+                f"goes on at stage {self.position['stage'] + 1}, step {self.position['step']}, with the same data"
+            )
             return
         folder = None
         if (position := saving.read_position(options.out)) is not None:
             folder, self.position = options.out, dict(position)
             self.log.say(
-                f"goes on from the trained weights at stage {self.position['stage'] + 1}, step {self.position['step']}, "
-                "with a fresh optimizer and other data"
+                f"goes on from the trained weights at stage {self.position['stage'] + 1}, "
+                f"step {self.position['step']}, with a fresh optimizer and other data"
             )
         elif options.weights is not None:
             folder = options.weights
@@ -290,8 +300,13 @@ class Run:
         seed = f"{recipe.training.seed}-{number}" + (f"-from-{first}" if first and state is None else "")
         resumed = state is not None and state["streams"] is not None
         self.workers.start(
-            shape=stage.shape, mix=stage.mix, batch=stage.batch, seed=seed, keep=options.keep_state,
-            states=state["streams"] if resumed else None, count=first,
+            shape=stage.shape,
+            mix=stage.mix,
+            batch=stage.batch,
+            seed=seed,
+            keep=options.keep_state,
+            states=state["streams"] if resumed else None,
+            count=first,
         )
         evaluation = stage.evaluate or Evaluation()
         if stage.evaluate:
@@ -315,7 +330,11 @@ class Run:
                 before = time.time()
                 batch = self.workers.next()
                 waited += time.time() - before
-            rate = recipe.training.rate * stage.rate * min(1.0, (self.position["done"] + 1) / max(1, recipe.training.warm_up))
+            rate = (
+                recipe.training.rate
+                * stage.rate
+                * min(1.0, (self.position["done"] + 1) / max(1, recipe.training.warm_up))
+            )
             if stage.cool:
                 rate *= max(0.01, 1 - max(n / total, spent))
             output = step.step(batch, rate)
@@ -337,13 +356,17 @@ class Run:
                 if self.seconds >= options.seconds:
                     code = 2
                 stopped = self.world.any(self.stop.asked, self.device)
-                code, spent, due = self.shared(2 if stopped else code, spent, time.time() - self.last_save > options.save_every)
+                code, spent, due = self.shared(
+                    2 if stopped else code, spent, time.time() - self.last_save > options.save_every
+                )
             if n % REPORT_EVERY == 0 or n == total or code:
                 if not self.window:
                     self.window.append({name: output[name].item() for name in LOSSES})
                     tally.add(batch, output)
                 speed = (n - compiled_at) / max(1e-9, time.time() - compile_end)
-                entry = self.report(stage, n, total, end - (time.time() - start), tally, rate, speed, waited / (time.time() - start))
+                entry = self.report(
+                    stage, n, total, end - (time.time() - start), tally, rate, speed, waited / (time.time() - start)
+                )
                 tally = Tally(self.tasks)
                 if self.reached(stage.until, entry) and not code:
                     code = 1
@@ -367,7 +390,9 @@ class Run:
     def restore(self, state):
         step = self.step
         if state["names"] != step.names:
-            raise TrainError("the saved state is of a run with other settings; start with --fresh-state or another --out")
+            raise TrainError(
+                "the saved state is of a run with other settings; start with --fresh-state or another --out"
+            )
         with torch.no_grad():
             for p, saved in zip(step.parameters, state["weights"]):
                 p.copy_(saved)
@@ -385,7 +410,9 @@ class Run:
         if self.world.size > 1:
             numbers = self.world.sum_(torch.tensor(numbers, dtype=torch.float64, device=self.device)).tolist()
         tally.take(numbers)
-        losses = torch.tensor([[w[name] for name in LOSSES] for w in self.window] or [[0.0] * len(LOSSES)], dtype=torch.float64)
+        losses = torch.tensor(
+            [[w[name] for name in LOSSES] for w in self.window] or [[0.0] * len(LOSSES)], dtype=torch.float64
+        )
         mean = losses.mean(0)
         if self.world.size > 1:
             # each rank has its share of the sums
@@ -397,16 +424,25 @@ class Run:
         gib = torch.cuda.max_memory_allocated(self.device) / 2**30 if self.device.type == "cuda" else 0.0
         summary = tally.summary()
         entry = {
-            "stage": self.position["stage"], "name": stage.name, "step": n, **summary, "losses": means, "rate": round(rate, 7),
-            "per_second": round(speed, 2), "waited": round(waited, 3), "gib": round(gib, 1),
+            "stage": self.position["stage"],
+            "name": stage.name,
+            "step": n,
+            **summary,
+            "losses": means,
+            "rate": round(rate, 7),
+            "per_second": round(speed, 2),
+            "waited": round(waited, 3),
+            "gib": round(gib, 1),
         }
         self.log.write(**entry)
         left = min(left, (total - n) / speed if speed > 0 else math.inf, self.options.seconds - self.seconds)
         tail = "" if summary["recall_tail"] is None else f", open segment {100 * summary['recall_tail']:.1f} %"
         shown = " ".join(f"{name} {value:.3f}" for name, value in means.items() if value)
         self.log.say(
-            f"[{duration(self.seconds)}] {stage.name} {n}" + (f"/{total}" if total < math.inf else "")
-            + f": recall {100 * summary['recall']:.1f} %{tail} | {shown} | {speed:.2f} steps/s, {gib:.1f} GiB, {duration(left)} left"
+            f"[{duration(self.seconds)}] {stage.name} {n}"
+            + (f"/{total}" if total < math.inf else "")
+            + f": recall {100 * summary['recall']:.1f} %{tail} | {shown} | {speed:.2f} steps/s, {gib:.1f} GiB, "
+            + f"{duration(left)} left"
         )
         self.unsound = 0 if math.isfinite(means["norm"]) else self.unsound + 1
         if self.unsound >= UNSOUND_REPORTS:
@@ -422,8 +458,12 @@ class Run:
 
     def start_held_out(self, stage):
         self.held_out.start(
-            shape=stage.shape, mix=stage.mix, batch=stage.batch, seed=f"held-out-{self.recipe.training.seed}",
-            split="heldOut", keep=False,
+            shape=stage.shape,
+            mix=stage.mix,
+            batch=stage.batch,
+            seed=f"held-out-{self.recipe.training.seed}",
+            split="heldOut",
+            keep=False,
         )
 
     def evaluate(self, stage, evaluation):
@@ -440,11 +480,14 @@ class Run:
         losses = dict(zip(sums, (round(v, 4) for v in numbers[-len(sums) :])))
         summary = tally.summary()
         self.evaluation_seconds = max(self.evaluation_seconds, time.time() - start + 5)
-        self.log.write(stage=self.position["stage"], name=stage.name, step=self.position["step"], held_out=summary, losses=losses)
+        self.log.write(
+            stage=self.position["stage"], name=stage.name, step=self.position["step"], held_out=summary, losses=losses
+        )
         tasks = ", ".join(f"{name} {100 * value:.1f} %" for name, value in summary["by_task"].items())
         ages = " · ".join(f"{age}: {100 * value:.0f}" for age, value in summary["by_age"].items())
         self.log.say(
-            f"[{duration(self.seconds)}] held out: recall {100 * summary['recall']:.1f} % of {summary['questions']} ({tasks}); "
+            f"[{duration(self.seconds)}] held out: recall {100 * summary['recall']:.1f} % "
+            f"of {summary['questions']} ({tasks}); "
             f"by age in segments {ages}; {time.time() - start:.0f} s"
         )
         return summary
@@ -453,11 +496,15 @@ class Run:
         from armt_train.loop.language import language_check
 
         start = time.time()
-        self.held_out.start(shape=check.shape, mix=check.mix, batch=check.batch, seed="language", split="heldOut", keep=False)
+        self.held_out.start(
+            shape=check.shape, mix=check.mix, batch=check.batch, seed="language", split="heldOut", keep=False
+        )
         found = language_check(self.step, (self.held_out.next() for _ in range(check.chunks)))
         self.log.write(language=found)
         for name, values in found.items():
-            self.log.say(f"loss a token on plain text, {name.replace('_', ' ')}: " + " ".join(f"{v:.3f}" for v in values))
+            self.log.say(
+                f"loss a token on plain text, {name.replace('_', ' ')}: " + " ".join(f"{v:.3f}" for v in values)
+            )
         self.log.say(f"{time.time() - start:.0f} s")
 
     def save(self, n, between_stages=False):
@@ -483,7 +530,9 @@ class Run:
             out = self.options.out
             training = {"steps": self.position["done"], "seconds": round(self.position["seconds"])}
             if self.recipe.training.tune != "all":
-                entry["memory"] = str(export_memory(out / "memory.gguf", self.base, self.model, self.recipe, "q8_0", training))
+                entry["memory"] = str(
+                    export_memory(out / "memory.gguf", self.base, self.model, self.recipe, "q8_0", training)
+                )
             self.log.write(**entry)
             try:
                 picture = plot(out)

@@ -1,6 +1,7 @@
 """What a run leaves in its folder, and how the next one goes on from it.
 
-- `trained-1-of-2.safetensors` …: the trained weights in 16 bits, files of at most 16 MiB; metadata says stage and step. `slots.safetensors`: the maps of the slots loss.
+- `trained-1-of-2.safetensors` …: the trained weights in 16 bits, files of at most 16 MiB; metadata says stage and
+  step. `slots.safetensors`: the maps of the slots loss.
 - `state-0.pt` …: a rank's whole state: float32 weights, optimizer, the streams and their memory.
 """
 
@@ -57,7 +58,9 @@ def save_trained(folder, model, slots, position):
         path.unlink()
     if slots is not None:
         maps = {name: half(p) for name, p in slots.named_parameters()}
-        replace(folder / "slots.safetensors", lambda p: save_file(maps, p, metadata={"key_parts": str(slots.key_parts)}))
+        replace(
+            folder / "slots.safetensors", lambda p: save_file(maps, p, metadata={"key_parts": str(slots.key_parts)})
+        )
     return len(shards)
 
 
@@ -66,7 +69,10 @@ def trained_files(folder):
     if files:
         count = int(files[0].stem.rsplit("-", 1)[1])
         if len(files) != count:
-            raise TrainError(f"{folder}: of {count} files of trained weights {len(files)} are there: {', '.join(f.name for f in files)}")
+            raise TrainError(
+                f"{folder}: of {count} files of trained weights {len(files)} are there: "
+                f"{', '.join(f.name for f in files)}"
+            )
     return files
 
 
@@ -91,13 +97,15 @@ def load_trained(folder, model):
             if name not in own or own[name].shape != tensor.shape:
                 expected = list(own[name].shape) if name in own else "none of that name"
                 raise TrainError(
-                    f"{path}: tensor \"{name}\" is {list(tensor.shape)}, expected {expected}: "
+                    f'{path}: tensor "{name}" is {list(tensor.shape)}, expected {expected}: '
                     "the weights are of a run with other settings (model, tune, lora) or another base"
                 )
             own[name].copy_(tensor)
             missing.discard(name)
     if missing:
-        raise TrainError(f"{folder}: the trained weights lack \"{sorted(missing)[0]}\": they are of a run with other settings")
+        raise TrainError(
+            f'{folder}: the trained weights lack "{sorted(missing)[0]}": they are of a run with other settings'
+        )
 
 
 @torch.no_grad()

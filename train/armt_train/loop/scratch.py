@@ -21,17 +21,28 @@ def scratch_base(sizes):
     from tokenizers import Tokenizer
 
     if set(sizes) != KEYS:
-        raise TrainError(f"model.scratch: the keys {', '.join(sorted(KEYS))} are needed, not {', '.join(sorted(sizes))}")
+        raise TrainError(
+            f"model.scratch: the keys {', '.join(sorted(KEYS))} are needed, not {', '.join(sorted(sizes))}"
+        )
     file = resources.files("armt_train.recipes") / f"{sizes['tokenizer']}-tokenizer.json"
     if not file.is_file():
-        raise TrainError(f"model.scratch.tokenizer: there is no tokenizer \"{sizes['tokenizer']}\"")
+        raise TrainError(f'model.scratch.tokenizer: there is no tokenizer "{sizes["tokenizer"]}"')
     tokenizer = Tokenizer.from_str(file.read_text())
     end = next(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
     rows = tokenizer.get_vocab_size(with_added_tokens=True)
     config = transformers.LlamaConfig(
-        vocab_size=rows, hidden_size=sizes["width"], intermediate_size=sizes["ffn"], num_hidden_layers=sizes["layers"],
-        num_attention_heads=sizes["heads"], num_key_value_heads=sizes["kv_heads"], max_position_embeddings=4096,
-        rms_norm_eps=1e-5, tie_word_embeddings=True, bos_token_id=None, eos_token_id=end, pad_token_id=None,
+        vocab_size=rows,
+        hidden_size=sizes["width"],
+        intermediate_size=sizes["ffn"],
+        num_hidden_layers=sizes["layers"],
+        num_attention_heads=sizes["heads"],
+        num_key_value_heads=sizes["kv_heads"],
+        max_position_embeddings=4096,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=None,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
     )
     model = build_model(config)
@@ -45,7 +56,14 @@ def scratch_base(sizes):
     model.tie_weights()
     template = resources.files("armt_train.recipes") / f"{sizes['tokenizer']}-chat.jinja"
     return Base(
-        name=sizes["tokenizer"], license="mit", architecture="llama", family=FAMILIES["llama"], config=config, model=model,
-        tokenizer=BaseTokenizer(tokenizer, rows, end_ids=[end], chat_template=template.read_text() if template.is_file() else None),
+        name=sizes["tokenizer"],
+        license="mit",
+        architecture="llama",
+        family=FAMILIES["llama"],
+        config=config,
+        model=model,
+        tokenizer=BaseTokenizer(
+            tokenizer, rows, end_ids=[end], chat_template=template.read_text() if template.is_file() else None
+        ),
         fingerprint={},
     )

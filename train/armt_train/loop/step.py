@@ -1,6 +1,7 @@
 """One training step: read a chunk of every stream, ask, and go back through the chunk's segments.
 
-The memory goes on to the next chunk without a gradient. On a GPU the whole step (forward, backward, sums over GPUs, clip, optimizer) is one CUDA graph a stage.
+The memory goes on to the next chunk without a gradient. On a GPU the whole step (forward, backward, sums over GPUs,
+clip, optimizer) is one CUDA graph a stage.
 """
 
 import contextlib
@@ -94,10 +95,16 @@ class Step:
                 raise TrainError(f"losses.text_slots: a segment of {s} tokens is no multiple of {n_mem} memory tokens")
             text_parts = s // n_mem
         wanted = bool(parts or text_parts)
-        if self.optimizer is None or wanted and (
-            self.slots is None
-            or parts and not has(self.slots.facts_maps, parts)
-            or text_parts and not has(self.slots.text_maps, text_parts)
+        if (
+            self.optimizer is None
+            or wanted
+            and (
+                self.slots is None
+                or parts
+                and not has(self.slots.facts_maps, parts)
+                or text_parts
+                and not has(self.slots.text_maps, text_parts)
+            )
         ):
             self.new_slots(parts, key_parts, text_parts)
         self.input = {name: self.buffer(value) for name, value in batch.items()}
@@ -106,7 +113,9 @@ class Step:
                 raise TrainError("losses.keep: there are no chats of the base")
             count = self.training.keep.batch
             if count > b:
-                raise TrainError(f"training.keep.batch is {count}, but a batch has {b} streams, whose memory the chats borrow")
+                raise TrainError(
+                    f"training.keep.batch is {count}, but a batch has {b} streams, whose memory the chats borrow"
+                )
             self.input["chats"] = torch.zeros(count, self.chats.shape[1], dtype=torch.long, device=self.device)
         self.state = self.model.empty(b, self.device)
 
@@ -192,7 +201,7 @@ class Step:
         return loss.reshape(targets.shape), right.reshape(targets.shape)
 
     def answers(self, rows, ids, places, weight):
-        """Summed loss of answers, and which rows were answered right. rows [B, Q, T, D], places and weight [B, Q, A]."""
+        """Summed loss of answers, and which rows were right. rows [B, Q, T, D], places and weight [B, Q, A]."""
         picked = rows.gather(2, places[..., None].expand(-1, -1, -1, rows.shape[-1]))
         targets = ids.gather(2, (places + 1).clamp_max(ids.shape[2] - 1))
         loss, right = self.vocabulary_loss(picked, targets)
@@ -200,10 +209,19 @@ class Step:
         return (loss * weight).sum(), all_right
 
     def forward(self):
-        """The loss, the memory afterwards, and what is logged: losses that add up over GPUs, and which rows were right."""
+        """The loss, the memory afterwards, and what is logged: losses that add up over GPUs, and right rows."""
         x, model, weights = self.input, self.model, self.losses
         zero = torch.zeros((), device=self.device)
-        told = dict(answers=zero, tail=zero, language=zero, slots=zero, known=zero, text_slots=zero, filler_writes=zero, keep=zero)
+        told = dict(
+            answers=zero,
+            tail=zero,
+            language=zero,
+            slots=zero,
+            known=zero,
+            text_slots=zero,
+            filler_writes=zero,
+            keep=zero,
+        )
         keep = 1 - x["fresh"]
         state = (self.state[0] * keep[None, :, None, None], self.state[1] * keep[None, :, None])
         count = self.counts()
@@ -254,7 +272,9 @@ class Step:
         return loss, state, {**told, "asked_right": asked_right, "tail_right": tail_right}
 
     def kept(self, state):
-        """KL(base ‖ model) on chats behind an unrelated memory, an empty one in every fourth; mean over a chat's tokens, summed over chats."""
+        """KL(base ‖ model) on chats behind an unrelated memory, an empty one in every fourth; mean over a chat's
+        tokens, summed over chats.
+        """
         model, ids = self.model, self.input["chats"]
         n = len(ids)
         full = (torch.arange(n, device=self.device) % 4 != 3).float()
@@ -277,7 +297,9 @@ class Step:
             self.world.sum_(self.gradient)
             norm = self.gradient.norm()
             # a read where next to nothing was stored divides by almost nothing; such a step is left out
-            factor = torch.where(norm.isfinite(), (self.training.clip / (norm + 1e-6)).clamp_max(1), torch.zeros_like(norm))
+            factor = torch.where(
+                norm.isfinite(), (self.training.clip / (norm + 1e-6)).clamp_max(1), torch.zeros_like(norm)
+            )
             self.gradient.nan_to_num_(0, 0, 0).mul_(factor)
             output["norm"] = norm
         self.optimizer.step()
@@ -344,7 +366,9 @@ class Step:
     # held-out streams
 
     def look(self):
-        """Forward only; the memory goes on. Keeps what a backward pass would need, so that it runs the code compiled for training."""
+        """Forward only; the memory goes on. Keeps what a backward pass would need, so that it runs the code compiled
+        for training.
+        """
         _, state, output = self.forward()
         with torch.no_grad():
             for mine, after in zip(self.state, state):
@@ -352,7 +376,9 @@ class Step:
         return output
 
     def evaluate(self, batches):
-        """Runs held-out batches in the place of the streams; yields each batch and what came out. The streams' memory is put back afterwards."""
+        """Runs held-out batches in the place of the streams; yields each batch and what came out. The streams' memory
+        is put back afterwards.
+        """
         kept = [part.cpu() for part in self.state]
         for part in self.state:
             part.zero_()

@@ -48,7 +48,9 @@ class Source:
         self.shared = {id(value): name for name, value in self.things.items()}
 
     def make(self, job):
-        return self.batches(self.tokenizer, self.corpus, job["shape"], job["mix"], job["batch"], job["seed"], job["split"])
+        return self.batches(
+            self.tokenizer, self.corpus, job["shape"], job["mix"], job["batch"], job["seed"], job["split"]
+        )
 
     def dump(self, made):
         file = io.BytesIO()
@@ -60,7 +62,9 @@ class Source:
 
 
 class Worker:
-    """A process that makes batches. Its commands are jobs, and numbers: the state of the streams after so many batches is wanted."""
+    """A process that makes batches. Its commands are jobs, and numbers: the state of the streams after so many batches
+    is wanted.
+    """
 
     def __init__(self, source, commands, results):
         self.source, self.commands, self.results = source, commands, results
@@ -123,7 +127,8 @@ def work(source, commands, results):
 class Workers:
     """`count` processes that share the streams of a batch among them.
 
-    `first` is the number of this process's first worker among those of all processes, so that every worker of a run has streams of its own.
+    `first` is the number of this process's first worker among those of all processes, so that every worker of a run
+    has streams of its own.
     """
 
     def __init__(self, source, count, first=0):
@@ -147,8 +152,15 @@ class Workers:
             if share:
                 state = states[len(self.used)] if states else None
                 job = dict(
-                    id=self.id, shape=shape, mix=mix, batch=share, seed=f"{seed}-{self.first + i}", split=split,
-                    state=state, count=count, keep=keep,
+                    id=self.id,
+                    shape=shape,
+                    mix=mix,
+                    batch=share,
+                    seed=f"{seed}-{self.first + i}",
+                    split=split,
+                    state=state,
+                    count=count,
+                    keep=keep,
                 )
                 self.ends[i][0].put(job)
                 self.used.append(i)
@@ -160,7 +172,9 @@ class Workers:
                 kind, id, value = self.ends[self.used[i]][1].get(timeout=5)
             except queue.Empty:
                 if not self.processes[self.used[i]].is_alive():
-                    raise TrainError("a process that makes the data ended; too little memory is the usual reason") from None
+                    raise TrainError(
+                        "a process that makes the data ended; too little memory is the usual reason"
+                    ) from None
                 continue
             if kind == "error":
                 raise TrainError(f"making the data failed: {value}")

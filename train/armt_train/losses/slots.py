@@ -1,7 +1,10 @@
-"""A loss for training only: memory tokens are to hold what a segment says, where memory is written, and questions the key that they ask for.
+"""A loss for training only: memory tokens are to hold what a segment says, where memory is written, and questions
+the key that they ask for.
 
-Answers alone bind no value to its key: a memory token holds so little of a key at first that a gradient hardly finds it. So a memory token has to tell, by linear maps
-and the base's own embeddings, the tokens of a fact's key and value (`facts`), or those of its own part of the text (`text`). The maps are not part of the model.
+Answers alone bind no value to its key: a memory token holds so little of a key at first that a gradient hardly finds
+it. So a memory token has to tell, by linear maps
+and the base's own embeddings, the tokens of a fact's key and value (`facts`), or those of its own part of the text
+(`text`). The maps are not part of the model.
 """
 
 import torch
@@ -15,7 +18,7 @@ FIRST_SCALE = 0.3
 
 
 class Maps(nn.Module):
-    """`parts` linear maps of D x D, then RMS norm and one learned scale: the logits of part p are `embeddings · x_p`."""
+    """`parts` linear maps of D x D, then RMS norm and a learned scale: logits of part p are `embeddings · x_p`."""
 
     def __init__(self, width, parts):
         super().__init__()
@@ -41,7 +44,9 @@ class Slots(nn.Module):
         self.text_maps = Maps(width, text_parts) if text_parts else None
 
     def facts(self, rows, embeddings, facts, partition=log_partition):
-        """Summed loss over facts. rows [G, M, D] of memory tokens after the tapped layer, facts [G, F, parts] (-1: nothing)."""
+        """Summed loss over facts. rows [G, M, D] of memory tokens after the tapped layer, facts [G, F, parts] (-1:
+        nothing).
+        """
         parts = facts.shape[-1]
         x = self.facts_maps(rows, 0, parts)
         total = in_chunks(lambda r: partition(r, embeddings), len(embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
@@ -54,7 +59,9 @@ class Slots(nn.Module):
         return -(held * there.amax(-1)).sum()
 
     def questions(self, rows, embeddings, keys, weight, partition=log_partition):
-        """Summed loss over rows that answer, before the tapped layer. rows [G, N, D], keys [G, KP] (-1: nothing), weight [G, N]."""
+        """Summed loss over rows that answer, before the tapped layer. rows [G, N, D], keys [G, KP] (-1: nothing),
+        weight [G, N].
+        """
         x = self.facts_maps(rows, 0, self.key_parts)
         total = in_chunks(lambda r: partition(r, embeddings), len(embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
         targets = embeddings.index_select(0, keys.clamp_min(0).flatten()).reshape(*keys.shape, -1)
@@ -63,7 +70,9 @@ class Slots(nn.Module):
         return -(told * weight).sum()
 
     def text(self, rows, embeddings, text, partition=log_partition):
-        """Summed loss over tokens of segments. rows [G, M, D], text [G, S]: memory token m tells tokens m S/M … of its segment."""
+        """Summed loss over tokens of segments. rows [G, M, D], text [G, S]: memory token m tells tokens m S/M … of its
+        segment.
+        """
         x = self.text_maps(rows, 0, self.text_maps.parts)
         total = in_chunks(lambda r: partition(r, embeddings), len(embeddings), x.flatten(0, 2)).reshape(x.shape[:-1])
         targets = embeddings.index_select(0, text.flatten()).reshape(x.shape)

@@ -1,4 +1,6 @@
-"""Losses over the whole vocabulary, some thousand rows at a time: their logits would be most of a step's memory otherwise."""
+"""Losses over the whole vocabulary, some thousand rows at a time: their logits would be most of a step's memory
+otherwise.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,8 @@ LOGITS_KEPT = 2**26  # up to here they are kept for the backward pass
 
 
 def in_chunks(function, vocabulary, *rows):
-    """Calls `function` on chunks of tensors' rows, each of which has logits of `vocabulary` tokens, and concatenates what it gives.
+    """Calls `function` on chunks of tensors' rows, each of which has logits of `vocabulary` tokens, and concatenates
+    what it gives.
 
     Where there is much, the logits are computed again for the backward pass.
     """

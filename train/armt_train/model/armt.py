@@ -1,6 +1,7 @@
 """The segment loop: one call of `Armt.segment` runs one segment through all layers, as the engine computes it.
 
-Shapes: B sequences, Q rows of text a sequence that read the same memory (1 while text is read, questions afterwards), T tokens and then M memory tokens, D channels.
+Shapes: B sequences, Q rows of text a sequence that read the same memory (1 while text is read, questions
+afterwards), T tokens and then M memory tokens, D channels.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from armt_train.errors import TrainError
 from armt_train.model import memory as associative
 from armt_train.model.lora import without_lora
 
-# added to W_mb's output before softplus, for the loss on writes of filler: β is all but zero there and still has a slope
+# added to W_mb's output before softplus, for the loss on writes of filler: a slope where β is all but zero
 WRITE_OFFSET = 8.0
 
 
@@ -81,7 +82,7 @@ class Cell(nn.Module):
             nn.init.zeros_(self.mem_b.bias)
 
     def forward(self, x, a, z, cos, sin, n_mem: int, first: bool, reads: bool):
-        """x [B, Q, T, D]; gives x, A [B, K, D] and z [B, K] after it, and how strongly it wrote [B] (0 without memory tokens)."""
+        """x [B, Q, T, D]; gives x, A [B, K, D] and z [B, K] after it, and how strongly it wrote [B]."""
         b, q, t, d = x.shape
         armt = self.armt
         off = torch.autocast(x.device.type, enabled=False)
@@ -102,8 +103,14 @@ class Cell(nn.Module):
                 values, beta = values.float(), beta.float()
                 strength = F.softplus(beta + WRITE_OFFSET).mean((1, 2))
                 a, z = associative.write(
-                    keys, values, beta.sigmoid(), a, z,
-                    normalize=armt.normalize_keys, correction=armt.correction, first=first,
+                    keys,
+                    values,
+                    beta.sigmoid(),
+                    a,
+                    z,
+                    normalize=armt.normalize_keys,
+                    correction=armt.correction,
+                    first=first,
                 )
         return x, a, z, strength
 
@@ -129,12 +136,14 @@ class Armt(nn.Module):
     def check_window(self):
         kinds = getattr(self.config, "layer_types", None) or []
         window = getattr(self.config, "sliding_window", None)
-        is_local = any("sliding" in kind for kind in kinds) or (window and self.config.model_type in ("mistral", "phi3"))
+        is_local = any("sliding" in kind for kind in kinds) or (
+            window and self.config.model_type in ("mistral", "phi3")
+        )
         rows = self.armt.segment_size + self.armt.n_mem
         if is_local and window < rows:
             raise TrainError(
-                f"the base attends to {window} rows (`sliding_window`), and a segment has {rows} with its memory tokens: "
-                "take a smaller model.segment_size"
+                f"the base attends to {window} rows (`sliding_window`), and a segment has {rows} with its memory "
+                "tokens: take a smaller model.segment_size"
             )
 
     @property
@@ -185,8 +194,10 @@ class Armt(nn.Module):
     def segment(self, ids, state, *, write=True, first=False, tap=None, tap_layer=None):
         """ids [B, Q, n]; gives the rows of the text [B, Q, n, D] before the final norm, and the state after it.
 
-        `state` is A and z by layer; `first` says that nothing was written, so that nothing is read (exactly; a state of zeros reads zeros too).
-        `tap`, a dict, gets `before` and `after` the layer `tap_layer` (all rows) and the layers' `strengths` of writing.
+        `state` is A and z by layer; `first` says that nothing was written, so that nothing is read (exactly; a state
+        of zeros reads zeros too).
+        `tap`, a dict, gets `before` and `after` the layer `tap_layer` (all rows) and the layers' `strengths` of
+        writing.
         """
         a, z = state
         x = self.embed(ids)

@@ -18,7 +18,7 @@ def add_lora(base_model, family, *, r, alpha, modules):
     names = list(known) if modules in ("all", ["all"]) else list(modules)
     for name in names:
         if name not in known:
-            raise TrainError(f"lora.modules: the base has no matrix \"{name}\"; it has {', '.join(known)}")
+            raise TrainError(f'lora.modules: the base has no matrix "{name}"; it has {", ".join(known)}')
     if r < 1 or not names:
         raise TrainError("lora: r must be at least 1, and at least one module is needed; without LoRA use tune: memory")
     config = LoraConfig(r=r, lora_alpha=alpha, target_modules=names, lora_dropout=0.0, bias="none")

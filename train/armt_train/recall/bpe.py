@@ -1,6 +1,8 @@
-"""A byte-level BPE tokenizer in the form of Hugging Face's tokenizer.json: training, encoding, and the files that `armt convert` reads.
+"""A byte-level BPE tokenizer in the form of Hugging Face's tokenizer.json: training, encoding, and the files that
+`armt convert` reads.
 
-Words are split as llama.cpp does under the name `qwen2`, single digits, restricted to ASCII, which is all that the corpus holds.
+Words are split as llama.cpp does under the name `qwen2`, single digits, restricted to ASCII, which is all that the
+corpus holds.
 """
 
 import json
@@ -8,8 +10,13 @@ import re
 from collections import Counter, defaultdict
 from functools import lru_cache
 
-SPLIT_JSON = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-SPLIT = re.compile(r"(?:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\nA-Za-z0-9]?[A-Za-z]+|[0-9]| ?[^\sA-Za-z0-9]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+", re.I)
+SPLIT_JSON = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPLIT = re.compile(
+    r"(?:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\nA-Za-z0-9]?[A-Za-z]+|[0-9]| ?[^\sA-Za-z0-9]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    re.I,
+)
 
 
 def byte_letters():
@@ -121,7 +128,17 @@ class Tokenizer:
             "version": "1.0",
             "truncation": None,
             "padding": None,
-            "added_tokens": [{"id": self.end, "content": self.end_text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}],
+            "added_tokens": [
+                {
+                    "id": self.end,
+                    "content": self.end_text,
+                    "single_word": False,
+                    "lstrip": False,
+                    "rstrip": False,
+                    "normalized": False,
+                    "special": True,
+                }
+            ],
             "normalizer": None,
             "pre_tokenizer": {
                 "type": "Sequence",
@@ -132,8 +149,18 @@ class Tokenizer:
             },
             "post_processor": None,
             "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-            "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
-                      "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": self.ids, "merges": [list(m) for m in self.merges]},
+            "model": {
+                "type": "BPE",
+                "dropout": None,
+                "unk_token": None,
+                "continuing_subword_prefix": None,
+                "end_of_word_suffix": None,
+                "fuse_unk": False,
+                "byte_fallback": False,
+                "ignore_merges": False,
+                "vocab": self.ids,
+                "merges": [list(m) for m in self.merges],
+            },
         }
 
     @classmethod

@@ -3,8 +3,10 @@
     apt-get install bible-kjv jargon-text
     python -m armt_train.recall.corpus   # writes train/data/prose-{train,heldout}.txt and assets/recall/filler.txt.gz
 
-Sources: the King James Bible (package bible-kjv-text; its copyright has expired) and the Jargon File (package jargon-text; in the public domain).
-Passages that training never sees are every eighth chapter; they are what `armt eval recall` and `armt demo` hide facts in.
+Sources: the King James Bible (package bible-kjv-text; its copyright has expired) and the Jargon File (package
+jargon-text; in the public domain).
+Passages that training never sees are every eighth chapter; they are what `armt eval recall` and `armt demo` hide
+facts in.
 """
 
 import gzip
@@ -19,7 +21,9 @@ HELD_OUT_CHARS_SHIPPED = 420_000
 
 
 def bible_chapters():
-    text = subprocess.run(["bible", "-f", "Gen1:1-Rev22:21"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
+    text = subprocess.run(
+        ["bible", "-f", "Gen1:1-Rev22:21"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    ).stdout
     chapters = {}
     for line in text.splitlines():
         where, verse = line.split(" ", 1)
@@ -60,8 +64,11 @@ def main():
     shipped = "\n".join(held_out[::step]) + "\n"
     target = REPOSITORY / "assets" / "recall" / "filler.txt.gz"
     target.write_bytes(gzip.compress(shipped.encode(), 9, mtime=0))
-    print(f"train {sum(map(len, train)):,} characters in {len(train)} passages, held out {sum(map(len, held_out)):,} in {len(held_out)}, "
-          f"shipped {len(shipped):,} characters as {target.stat().st_size:,} bytes")
+    print(
+        f"train {sum(map(len, train)):,} characters in {len(train)} passages, "
+        f"held out {sum(map(len, held_out)):,} in {len(held_out)}, "
+        f"shipped {len(shipped):,} characters as {target.stat().st_size:,} bytes"
+    )
 
 
 if __name__ == "__main__":

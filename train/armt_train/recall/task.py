@@ -1,7 +1,9 @@
 """Endless streams of token ids with facts in filler, cut into segments, and questions about what was read.
 
-A stream lives for a number of chunks. A chunk is `n` segments, which the model reads with the memory that the chunk before left, and then questions
-about facts that are in memory (`asked`) or still in the open segment after it (`tail`). So one chunk back-propagates through few segments while the
+A stream lives for a number of chunks. A chunk is `n` segments, which the model reads with the memory that the chunk
+before left, and then questions
+about facts that are in memory (`asked`) or still in the open segment after it (`tail`). So one chunk back-propagates
+through few segments while the
 facts asked for may be thousands of segments old.
 """
 
@@ -39,24 +41,28 @@ class Mix:
     facts: tuple = (1, 24)  # facts of a stream's life, log-uniform; with `density`, things that facts are told of
     density: tuple = ()  # facts a segment, log-uniform; once there are enough things, every further fact overrides
     life: tuple = (1, 1)  # chunks that a stream lives, log-uniform
-    # 0: facts anywhere. Else the easiest form of the task: at most one fact in a segment, whole, with less than so many tokens of filler before it
+    # 0: facts anywhere. Else the easiest form of the task: at most one fact in a segment, whole, with less than so many
+    # tokens of filler before it
     apart: int = 0
     change: float = 0.25  # of the facts, those that override an earlier one
-    # kinds of facts in a stream, log-uniform. With few, the kind of a question does not tell which fact it asks for, so that keys must be learned
+    # kinds of facts in a stream, log-uniform. With few, the kind of a question does not tell which fact it asks for, so
+    # that keys must be learned
     kinds: tuple = (6, 6)
-    # questions about one fact in a stream's life: one at once, the others at random ages. Asked in each of the hundreds of steps that a stream may
+    # questions about one fact in a stream's life: one at once, the others at random ages. Asked in each of the hundreds
+    # of steps that a stream may
     # live, a fact is learned by heart by the weights, and memory stays unused
     asks: int = 2
 
 
 class Corpus:
-    """Both splits. `settings`: `task`, the file of words and sentences (default: the repository's assets/recall/task.json), and `prose`, the folder that
+    """Both splits. `settings`: `task`, the file of words and sentences (default: the repository's
+    assets/recall/task.json), and `prose`, the folder that
     `python -m armt_train.recall.corpus` filled (default: train/data of the repository)."""
 
     def __init__(self, tokenizer, settings):
         unknown = set(settings) - {"task", "prose"}
         if unknown:
-            raise ValueError(f"unknown key \"{sorted(unknown)[0]}\"; known are task, prose")
+            raise ValueError(f'unknown key "{sorted(unknown)[0]}"; known are task, prose')
         task = Path(settings.get("task") or REPOSITORY / "assets" / "recall" / "task.json")
         prose = Path(settings.get("prose") or REPOSITORY / "train" / "data")
         self.train, self.heldOut = (Texts(tokenizer, split, task, prose) for split in ("train", "heldOut"))
@@ -70,7 +76,12 @@ class Texts:
         task = json.loads(task_file.read_text())
         names = task["names"]
         held = lambda i, j: (i + j) % names["heldOutEvery"] == 0
-        self.names = [s + e for i, s in enumerate(names["stems"]) for j, e in enumerate(names["endings"]) if held(i, j) == (split == "heldOut")]
+        self.names = [
+            s + e
+            for i, s in enumerate(names["stems"])
+            for j, e in enumerate(names["endings"])
+            if held(i, j) == (split == "heldOut")
+        ]
         self.lists, self.kinds = task["lists"], task["kinds"]
         self.before, self.after = task["answer"]["before"], task["answer"]["after"]
 
@@ -78,7 +89,9 @@ class Texts:
         variants = lambda s: (np.array(encode(" " + s), np.int32), np.array(encode(s), np.int32))
         file = prose_folder / f"prose-{split.lower()}.txt"
         if not file.is_file():
-            raise ValueError(f"{file} is missing; python -m armt_train.recall.corpus writes it (data.prose names its folder)")
+            raise ValueError(
+                f"{file} is missing; python -m armt_train.recall.corpus writes it (data.prose names its folder)"
+            )
         prose = [line for line in file.read_text().splitlines() if line.strip()]
         if not prose:
             raise ValueError(f"{file} is empty")
@@ -125,7 +138,10 @@ class Stream:
         self.keys = budget
         if self.mix.apart:
             segments = self.left * shape.n
-            self.places = [i * shape.segment + rng.randrange(self.mix.apart) for i in sorted(rng.sample(range(segments), min(count, segments)))]
+            self.places = [
+                i * shape.segment + rng.randrange(self.mix.apart)
+                for i in sorted(rng.sample(range(segments), min(count, segments)))
+            ]
         else:
             self.places = sorted(rng.uniform(0, total) for _ in range(count))
         self.next_place = 0
@@ -332,7 +348,7 @@ def options(kind, values, where):
     known = [field.name for field in fields(kind)]
     for key in values:
         if key not in known:
-            raise ValueError(f"{where}: unknown key \"{key}\"; known are {', '.join(known)}")
+            raise ValueError(f'{where}: unknown key "{key}"; known are {", ".join(known)}')
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
@@ -348,13 +364,20 @@ class Batches:
         s, b = self.shape, len(self.streams)
         zeros = lambda *shape, dtype=np.int32: np.zeros((b, *shape), dtype)
         out = {
-            "text": zeros(s.n, s.segment), "fresh": zeros(dtype=np.bool_), "quiet": zeros(s.n, dtype=np.float32) + 1,
+            "text": zeros(s.n, s.segment),
+            "fresh": zeros(dtype=np.bool_),
+            "quiet": zeros(s.n, dtype=np.float32) + 1,
             "slots": zeros(s.n, FACTS_MAX, KEY_PARTS + VALUE_PARTS) - 1,
-            "asked": zeros(s.asked, s.question), "asked_places": zeros(s.asked, ANSWER_MAX),
-            "asked_weight": zeros(s.asked, ANSWER_MAX, dtype=np.float32), "asked_key": zeros(s.asked, KEY_PARTS) - 1,
-            "asked_task": zeros(s.asked, dtype=np.int8) - 1, "asked_age": zeros(s.asked) - 1,
-            "tail": zeros(s.tail, s.segment), "tail_places": zeros(s.tail, ANSWER_MAX),
-            "tail_weight": zeros(s.tail, ANSWER_MAX, dtype=np.float32), "tail_length": zeros(s.tail),
+            "asked": zeros(s.asked, s.question),
+            "asked_places": zeros(s.asked, ANSWER_MAX),
+            "asked_weight": zeros(s.asked, ANSWER_MAX, dtype=np.float32),
+            "asked_key": zeros(s.asked, KEY_PARTS) - 1,
+            "asked_task": zeros(s.asked, dtype=np.int8) - 1,
+            "asked_age": zeros(s.asked) - 1,
+            "tail": zeros(s.tail, s.segment),
+            "tail_places": zeros(s.tail, ANSWER_MAX),
+            "tail_weight": zeros(s.tail, ANSWER_MAX, dtype=np.float32),
+            "tail_length": zeros(s.tail),
             "tail_task": zeros(s.tail, dtype=np.int8) - 1,
         }
         for i, stream in enumerate(self.streams):

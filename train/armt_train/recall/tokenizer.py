@@ -1,6 +1,6 @@
 """Trains the tokenizer on the filler prose and the task's words: recipes/recall-tokenizer.json.
 
-    python -m armt_train.recall.tokenizer
+python -m armt_train.recall.tokenizer
 """
 
 import json
@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 
 from armt_train.recall.bpe import Tokenizer, split
-
 from armt_train.recall.task import REPOSITORY
 
 VOCAB_SIZE = 3072
@@ -23,7 +22,13 @@ def main():
         words.update(split(" " + line))
         words[split(line)[0]] += 1
 
-    sentences = [s for kind in task["kinds"] for group in (kind["facts"], kind["questions"]) for part in group.values() for s in part]
+    sentences = [
+        s
+        for kind in task["kinds"]
+        for group in (kind["facts"], kind["questions"])
+        for part in group.values()
+        for s in part
+    ]
     chatter = task["chatter"]
     sentences += [*chatter["train"], *chatter["heldOut"], task["answer"]["before"], task["answer"]["after"]]
     for sentence in sentences:
@@ -36,8 +41,10 @@ def main():
     # a name is a stem and an ending, one token each, whatever pairs prose would have joined
     pieces = [split(" " + s)[0] for s in task["names"]["stems"]] + [e for e in task["names"]["endings"] if len(e) > 1]
     tokenizer = Tokenizer.train(words, pieces, VOCAB_SIZE, task["answer"]["end"])
-    (Path(__file__).parents[1] / "recipes" / "recall-tokenizer.json").write_text(json.dumps(tokenizer.to_json(), ensure_ascii=False, indent=1) + "\n")
-    print(f"{len(tokenizer)} tokens; {sum(words.values()) } words")
+    (Path(__file__).parents[1] / "recipes" / "recall-tokenizer.json").write_text(
+        json.dumps(tokenizer.to_json(), ensure_ascii=False, indent=1) + "\n"
+    )
+    print(f"{len(tokenizer)} tokens; {sum(words.values())} words")
 
 
 if __name__ == "__main__":
