@@ -14,7 +14,7 @@ using get_api_t = decltype(&armt_get_api);
 std::mutex library_mutex; // worker threads of Node share the process
 std::unique_ptr<ArmtLibrary> library;
 
-// what libllama depends on: dlsym searches it with libllama, GetProcAddress does not
+// libraries that libllama depends on: dlsym searches them with libllama, GetProcAddress does not
 std::vector<void *> dependencies;
 
 template <typename T> void find_symbol(void * handle, const char * name, T & symbol) {

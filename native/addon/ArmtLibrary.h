@@ -8,10 +8,11 @@
 
 #include <string>
 
-// The libllama with the ARMT engine: loaded by absolute path before node-llama-cpp's own addon, whose need for a library of that name (SONAME) is then met by it.
+// The libllama with the ARMT engine. It is loaded by its absolute path before node-llama-cpp's addon, so that the addon gets it when
+// it asks for a library of that name (SONAME).
 class ArmtLibrary {
   public:
-    // The functions of libllama that the addon calls. They are looked up in our own library, so that the addon links to none.
+    // The functions of libllama that the addon calls. They are looked up in our library, so that the addon links to none.
     struct Llama {
         decltype(&llama_decode)          decode;
         decltype(&llama_get_logits_ith)  get_logits_ith;
@@ -39,13 +40,14 @@ class ArmtLibrary {
         decltype(&ggml_validate_row_data)         validate_row_data;
     };
 
-    // The one library of the process. Throws std::runtime_error where it is not loaded.
+    // The library of this process. Throws std::runtime_error if it is not loaded.
     static const ArmtLibrary & get();
 
-    // Loads the libraries by their absolute paths; a second call with the same library does nothing. Throws std::runtime_error with a text for users.
+    // Loads the libraries by their absolute paths. A second call with the same library does nothing. Throws std::runtime_error with
+    // a text for users.
     static void load(const std::string & ggml_base, const std::string & ggml, const std::string & llama, const std::string & backends);
 
-    // Path of the library that answers to our library's name in this process; throws std::runtime_error where that is not ours.
+    // The path of the library that is loaded under our library's name. Throws std::runtime_error if that is another library.
     std::string verify() const;
 
     const armt_api & api() const { return *table; }
@@ -53,7 +55,7 @@ class ArmtLibrary {
     const Ggml & ggml() const { return ggml_functions; }
     const GgmlBackend & ggml_backend() const { return backend_functions; }
 
-    // The engine's message of the last failure, or a text of last resort
+    // The engine's message about the last failure, or a general text
     std::string last_error(uint64_t context_id) const;
 
   private:

@@ -81,8 +81,13 @@ bool armt_sequence::flight_wants_output() const {
     return std::any_of(flight_outputs.begin(), flight_outputs.end(), [](const auto & outputs) { return !outputs.empty(); });
 }
 
+bool armt_sequence::can_enter(uint32_t n_text) const {
+    // steps without a new segment, for an output of one in flight, leave layers between layer 0 and the youngest
+    return n_in_flight() == 0 || (n_flight == n_text && layer0 == 1);
+}
+
 bool armt_sequence::joins_flight(const armt_config & config) const {
-    return n_in_flight() > 0 && n_open == 0 && wants_output() && pending.size() <= n_flight &&
+    return n_in_flight() > 0 && can_enter(n_flight) && n_open == 0 && wants_output() && pending.size() <= n_flight &&
            n_flight - pending.size() + config.n_mem <= config.n_padding_max;
 }
 
@@ -96,7 +101,7 @@ bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool
         // graph in all.
         const bool is_single = !in_flight && pending.size() <= 2 * size_t(room) && (close || wants_output());
         const bool is_faster_sequential = config.automatic && is_single && room <= config.n_rows_max;
-        if (config.diagonal && n_open == 0 && (!in_flight || n_flight == room) && !is_faster_sequential) {
+        if (config.diagonal && n_open == 0 && can_enter(room) && !is_faster_sequential) {
             make_diagonal(config, step, room);
         } else if (in_flight) {
             make_diagonal(config, step, 0);

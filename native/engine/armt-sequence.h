@@ -115,6 +115,9 @@ private:
     uint32_t find_first_output(uint32_t n_max) const;
     bool     wants_output() const;
     bool     flight_wants_output() const;
+    // Whether a segment of n_text tokens can enter layer 0: the pipeline is empty, or its youngest segment has just left that layer
+    // and has this length
+    bool can_enter(uint32_t n_text) const;
     // Whether the open segment's first tokens (all that is pending) follow the segments in flight through the layers, rather than
     // having a step of their own
     bool     joins_flight(const armt_config & config) const;

@@ -43,7 +43,7 @@ test("nothing depends on how the input was cut", async (t) => {
                 start += length;
             }
             await sequence.armt!.closeSegment();
-            assertMemories(t, await readMemories(sequence), whole.memories, reference, what);
+            assertMemories(t, await readMemories(sequence), whole.memories, reference, { what });
         });
         await model.dispose();
     });

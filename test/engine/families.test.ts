@@ -111,7 +111,9 @@ for (const [name, options] of Object.entries(models)) {
                         const close = { within: LOGIT_TOLERANCE, rowLength: vocab, what: `${what} logits` };
                         assertClose(t, await readLogits(sequence, ids), expected.logits, close);
                         await sequence.armt!.closeSegment();
-                        assertMemories(t, await readMemories(sequence), expected.sequence.memories, reference, what);
+                        assertMemories(t, await readMemories(sequence), expected.sequence.memories, reference, {
+                            what
+                        });
                     });
                 }
             }
@@ -238,7 +240,7 @@ test("every family's engine agrees with the reference, whatever its sizes", asyn
                 assertClose(t, await readLogits(sequence, ids), expected.logits, close);
                 await sequence.armt!.closeSegment();
                 const { memories } = expected.sequence;
-                assertMemories(t, await readMemories(sequence), memories, tiny.reference, what);
+                assertMemories(t, await readMemories(sequence), memories, tiny.reference, { what });
             });
         }
         await tiny.model.dispose();

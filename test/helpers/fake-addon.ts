@@ -6,7 +6,8 @@ import type {
 } from "../../plugin/native/addon.js";
 import type { ArmtTraceStep } from "../../plugin/types.js";
 
-const noStats: NativeSequenceStats = {
+/** Counters of a sequence that has read nothing. */
+export const noStats: NativeSequenceStats = {
     tokens: 0,
     segmentStart: 0,
     openTokens: 0,

@@ -1,24 +1,11 @@
 import test from "ava";
 import { ProgressReporter } from "../../plugin/context/progress.js";
 import type { ArmtProgress } from "../../plugin/index.js";
-import type { NativeSequenceStats } from "../../plugin/native/addon.js";
+import { noStats } from "../helpers/fake-addon.js";
 import { until } from "../helpers/until.js";
 
-const zero: NativeSequenceStats = {
-    tokens: 0,
-    segmentStart: 0,
-    openTokens: 0,
-    pendingTokens: 0,
-    segmentsClosed: 0,
-    segmentsInFlight: 0,
-    graphs: 0,
-    graphsReused: 0,
-    graphsReplayed: 0,
-    cells: 0
-};
-
 test("reports count from the start of the prompt, never go back, and end with all tokens", async (t) => {
-    let stats = { ...zero, tokens: 100, segmentsClosed: 10, cells: 40 };
+    let stats = { ...noStats, tokens: 100, segmentsClosed: 10, cells: 40 };
     const reports: ArmtProgress[] = [];
     let looks = 0;
     const readStats = () => {
@@ -45,7 +32,7 @@ test("a prompt that failed gets no last report", (t) => {
     const reports: ArmtProgress[] = [];
     const reporter = new ProgressReporter(
         (report) => reports.push(report),
-        () => zero,
+        () => noStats,
         8
     );
     reporter.end(false);

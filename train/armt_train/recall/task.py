@@ -65,6 +65,8 @@ class Corpus:
             raise ValueError(f'unknown key "{sorted(unknown)[0]}"; known are task, prose')
         task = Path(settings.get("task") or REPOSITORY / "assets" / "recall" / "task.json")
         prose = Path(settings.get("prose") or REPOSITORY / "train" / "data")
+        if not task.is_file():
+            raise ValueError(f"{task} is missing; data.task names the repository's assets/recall/task.json")
         self.train, self.heldOut = (Texts(tokenizer, split, task, prose) for split in ("train", "heldOut"))
 
 
