@@ -66,8 +66,8 @@ class Worker:
     is wanted.
     """
 
-    def __init__(self, source, commands, results):
-        self.source, self.commands, self.results = source, commands, results
+    def __init__(self, source, commands, batches, answers):
+        self.source, self.commands, self.batches, self.answers = source, commands, batches, answers
         self.parent = os.getppid()
         self.job = self.made = None
 
@@ -84,10 +84,15 @@ class Worker:
                 batch, job = next(self.made), self.job
                 self.remember(self.count + 1)
                 # until there is room; a new job makes this batch useless
-                while job is self.job and os.getppid() == self.parent and not self.put(("batch", job["id"], batch)):
+                while (
+                    job is self.job
+                    and os.getppid() == self.parent
+                    and not self.put(self.batches, ("batch", job["id"], batch))
+                ):
                     self.obey()
-        except Exception as error:  # noqa: BLE001: reported to the run, which ends with it
-            self.insist(("error", None, f"{type(error).__name__}: {error}"))
+        except Exception as error:  # reported to the run, which ends with it
+            for ends in (self.answers, self.batches):
+                self.insist(ends, ("error", None, f"{type(error).__name__}: {error}"))
 
     def obey(self, wait=False):
         try:
@@ -96,7 +101,7 @@ class Worker:
             return
         if isinstance(command, int):
             state = next((state for count, state in self.states if count == command), None)
-            self.insist(("state", self.job["id"], state))
+            self.insist(self.answers, ("state", self.job["id"], state))
             return
         self.job = command
         self.made = self.source.load(command["state"]) if command["state"] is not None else self.source.make(command)
@@ -108,20 +113,21 @@ class Worker:
         if self.job["keep"]:
             self.states.append((count, self.source.dump(self.made)))
 
-    def put(self, item):
+    @staticmethod
+    def put(results, item):
         try:
-            self.results.put(item, timeout=0.2)
+            results.put(item, timeout=0.2)
         except queue.Full:
             return False
         return True
 
-    def insist(self, item):
-        while os.getppid() == self.parent and not self.put(item):
+    def insist(self, results, item):
+        while os.getppid() == self.parent and not self.put(results, item):
             pass
 
 
-def work(source, commands, results):
-    Worker(source, commands, results).run()
+def work(source, *ends):
+    Worker(source, *ends).run()
 
 
 class Workers:
@@ -134,12 +140,13 @@ class Workers:
     def __init__(self, source, count, first=0):
         self.source, self.first = source, first
         context = mp.get_context("fork")
-        self.ends = [(context.Queue(), context.Queue(maxsize=AHEAD)) for _ in range(count)]
+        # commands, batches, and answers of their own: reading batches until an answer comes would let a worker go on
+        self.ends = [(context.Queue(), context.Queue(maxsize=AHEAD), context.Queue()) for _ in range(count)]
         self.processes = [context.Process(target=work, args=(source, *ends), daemon=True) for ends in self.ends]
         for process in self.processes:
             process.start()
         self.id = 0
-        self.used, self.waiting = [], []
+        self.used = []
 
     def start(self, *, shape, mix, batch, seed, split="train", states=None, count=0, keep=True):
         """Starts streams. `states` of an earlier run (by worker), after `count` batches, go on where it stopped."""
@@ -147,7 +154,7 @@ class Workers:
         self.count, self.keep = count, keep
         workers = len(self.ends)
         shares = [batch // workers + (i < batch % workers) for i in range(workers)]
-        self.used, self.waiting = [], []
+        self.used = []
         for i, share in enumerate(shares):
             if share:
                 state = states[len(self.used)] if states else None
@@ -164,30 +171,25 @@ class Workers:
                 )
                 self.ends[i][0].put(job)
                 self.used.append(i)
-                self.waiting.append(deque())
 
     def take(self, i, wanted):
+        results = self.ends[self.used[i]][2 if wanted == "state" else 1]
         while True:
             try:
-                kind, id, value = self.ends[self.used[i]][1].get(timeout=5)
+                kind, id, value = results.get(timeout=5)
             except queue.Empty:
                 if not self.processes[self.used[i]].is_alive():
-                    raise TrainError(
-                        "a process that makes the data ended; too little memory is the usual reason"
-                    ) from None
+                    reason = "too little memory is the usual reason"
+                    raise TrainError(f"a process that makes the data ended; {reason}") from None
                 continue
             if kind == "error":
                 raise TrainError(f"making the data failed: {value}")
-            if id != self.id:
-                continue
-            if kind == wanted:
+            if id == self.id:
                 return value
-            if kind == "batch":
-                self.waiting[i].append(value)
 
     def next(self):
         """The next batch: NumPy arrays by name, the workers' shares one after another."""
-        parts = [w.popleft() if (w := self.waiting[i]) else self.take(i, "batch") for i in range(len(self.used))]
+        parts = [self.take(i, "batch") for i in range(len(self.used))]
         self.count += 1
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -195,7 +197,10 @@ class Workers:
         """States of the streams after the batches that were taken, by worker."""
         for i in self.used:
             self.ends[i][0].put(self.count)
-        return [self.take(i, "state") for i in range(len(self.used))]
+        states = [self.take(i, "state") for i in range(len(self.used))]
+        if None in states:
+            raise TrainError("the state of the data is gone; go on from the trained weights (--fresh-state)")
+        return states
 
     def stop(self):
         for process in self.processes:
