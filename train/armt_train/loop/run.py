@@ -169,7 +169,12 @@ def run(recipe, values, options):
                 torch.cuda.set_device(device)
                 torch.backends.cuda.matmul.allow_tf32 = True
             join(world, device)
-            return Run(recipe, values, options, world, device, base, model, tasks, pools, log, stop, begin).run()
+            run = Run(recipe, values, options, world, device, base, model, tasks, pools, log, stop, begin)
+            try:
+                return run.run()
+            finally:
+                # NCCL waits at its end for graphs that hold its operations
+                run.release()
     finally:
         for pool in pools:
             pool.stop()
@@ -202,6 +207,7 @@ class Run:
         self.log, self.stop, self.begin = log, stop, begin
         self.position = {"stage": options.start_stage, "step": 0, "done": 0, "seconds": 0.0}
         self.best, self.unsound, self.last_save = None, 0, time.time()
+        self.stopped = False  # by a signal, on any rank
         self.evaluation_seconds = LAST_CHECK_SECONDS
 
     def run(self):
@@ -248,6 +254,10 @@ class Run:
         entry = self.finish(ended)
         return entry
 
+    def release(self):
+        if self.step is not None:
+            self.step.release()
+
     def write_chats(self, keep):
         from armt_train.model.lora import without_lora
 
@@ -279,7 +289,7 @@ class Run:
             saving.load_trained(folder, self.model)
             self.slots_folder = folder
 
-    slots_folder = None
+    slots_folder = step = None
 
     @property
     def seconds(self):
@@ -321,7 +331,7 @@ class Run:
         total = stage.steps if stage.steps is not None else math.inf
         end = stage.seconds if stage.seconds is not None else math.inf
         if stage.cool:
-            end = min(end, options.seconds - self.seconds - self.evaluation_seconds)
+            end = min(end, options.seconds - self.seconds - self.reserve(stage))
         self.window, tally, waited, spent, result = [], Tally(self.tasks), 0.0, 0.0, "finished"
         compile_end = None
         n = first
@@ -353,11 +363,11 @@ class Run:
                 spent = (time.time() - start) / end
                 if time.time() - start >= end:
                     code = 1
-                if self.seconds >= options.seconds:
+                if self.seconds >= options.seconds - self.reserve(stage):
                     code = 2
-                stopped = self.world.any(self.stop.asked, self.device)
+                self.stopped = self.world.any(self.stop.asked, self.device)
                 code, spent, due = self.shared(
-                    2 if stopped else code, spent, time.time() - self.last_save > options.save_every
+                    2 if self.stopped else code, spent, time.time() - self.last_save > options.save_every
                 )
             if n % REPORT_EVERY == 0 or n == total or code:
                 if not self.window:
@@ -381,11 +391,16 @@ class Run:
                 self.save(n)
         if result == "finished":
             self.position.update(stage=number + 1, step=0)
-        last = stage.evaluate is not None and (result == "finished" or not self.stop.asked)
+        last = stage.evaluate is not None and (result == "finished" or not self.stopped)
         if last:
             self.evaluate(stage, evaluation)
         self.save(n, between_stages=result == "finished")
         return result
+
+    def reserve(self, stage):
+        """Seconds kept free for the checks at the end."""
+        checks = (stage.evaluate is not None) + (self.recipe.language_check is not None)
+        return min(self.evaluation_seconds * checks, self.options.seconds / 4)
 
     def restore(self, state):
         step = self.step
@@ -521,7 +536,7 @@ class Run:
 
     def finish(self, ended):
         entry = {"ended": ended, "position": self.position}
-        if self.recipe.language_check is not None and not self.stop.asked:
+        if self.recipe.language_check is not None and not self.stopped:
             self.check_language(self.recipe.language_check)
         if self.world.is_first:
             from armt_train.export.memory_file import export_memory
