@@ -208,6 +208,7 @@ class Run:
         self.position = {"stage": options.start_stage, "step": 0, "done": 0, "seconds": 0.0}
         self.best, self.unsound, self.last_save = None, 0, time.time()
         self.stopped = False  # by a signal, on any rank
+        self.step = self.slots_folder = None
         self.evaluation_seconds = LAST_CHECK_SECONDS
 
     def run(self):
@@ -289,8 +290,6 @@ class Run:
             saving.load_trained(folder, self.model)
             self.slots_folder = folder
 
-    slots_folder = step = None
-
     @property
     def seconds(self):
         return time.time() - self.begin
@@ -323,8 +322,9 @@ class Run:
             self.start_held_out(stage)
         batch = self.workers.next()
         step.prepare(batch, stage.losses)
-        if self.slots_folder is not None:
+        if self.slots_folder is not None and step.slots is not None:
             saving.load_slots(self.slots_folder, step.slots)
+            self.slots_folder = None
         if state is not None:
             self.restore(state)
         start = time.time()
