@@ -53,7 +53,8 @@ NOUNS = {
 }
 LANGUAGES = (
     "en_US en_GB en_IN en_IE en_NG de_DE de_CH fr_FR it_IT es_ES es_MX pt_PT pt_BR nl_NL pl_PL cs_CZ sk_SK hr_HR sl_SI "
-    "hu_HU ro_RO tr_TR sv_SE fi_FI da_DK no_NO et_EE lv_LV lt_LT ga_IE id_ID sw yo_NG ha_NG ig_NG zu_ZA tw_GH vi_VN az_AZ"
+    "hu_HU ro_RO tr_TR sv_SE fi_FI da_DK no_NO et_EE lv_LV lt_LT ga_IE id_ID sw yo_NG ha_NG ig_NG "
+    "zu_ZA tw_GH vi_VN az_AZ"
 ).split()
 # made-up names must not sound like these
 RUDE = re.compile(

@@ -6,9 +6,10 @@ import re
 
 import numpy as np
 import pytest
-from armt_train.tasks import TASKS, Batches, Corpus
-
 from data.test_forms import made_lists
+
+from armt_train.tasks import TASKS, Batches, Corpus
+from armt_train.tasks.corpus import read_own
 
 S, N = 96, 4
 
@@ -67,7 +68,8 @@ def rows(corpus, batch):
     for b, q in np.argwhere(batch["asked_task"] >= 0):
         places = batch["asked_places"][b, q][batch["asked_weight"][b, q] > 0]
         ids = batch["asked"][b, q]
-        yield TASKS[batch["asked_task"][b, q]], decode(ids[: places[0] + 1]), decode(ids[places + 1]), batch["asked_age"][b, q], b
+        task, age = TASKS[batch["asked_task"][b, q]], batch["asked_age"][b, q]
+        yield task, decode(ids[: places[0] + 1]), decode(ids[places + 1]), age, b
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_others(corpus):
@@ -99,7 +101,8 @@ def test_an_answer_was_read_before_it_is_asked_for(corpus, worlds, split):
             read[b] = text if batch["fresh"][b] else read[b] + text
         for _, _, answer, age, b in rows(corpus, batch):
             parts = answer.replace("<end>", "").strip().rstrip(".").split(", ")
-            assert all(part in read[b] for part in parts if len(part) > 3), (answer, read[b][-2000:])
+            # a value that begins its sentence has a capital there
+            assert all(part.lower() in read[b].lower() for part in parts if len(part) > 3), answer
             assert 0 <= age <= 3 * N
             asked += 1
     assert asked > 20
@@ -149,7 +152,8 @@ def test_questions_that_a_segments_end_cuts_go_on_in_the_row(corpus):
         for b in range(3):
             end = decode(batch["text"][b].reshape(-1)[-12:])
             for task, question, _, _, stream in rows(corpus, batch):
-                if stream == b and task == "six kinds" and not question.startswith("\nQuestion: ") and "?\nAnswer:" in question:
+                whole = question.startswith("\nQuestion: ")
+                if stream == b and task == "six kinds" and not whole and "?\nAnswer:" in question:
                     assert re.search(r"\nQ|\nQuestion|\n$", end), (end, question)
                     assert re.search(r"\nQuestion: .*\?\nAnswer:$", end + question, re.S), (end, question)
                     found += 1
@@ -173,9 +177,9 @@ def test_the_open_segment_ends_with_its_answer(corpus):
 
 
 def test_wrong_settings_are_named(corpus):
-    with pytest.raises(ValueError, match="mix: unknown key \"fact\""):
+    with pytest.raises(ValueError, match='mix: unknown key "fact"'):
         batches(corpus, fact=[1, 2])
-    with pytest.raises(ValueError, match="mix.worlds: unknown world \"opne\""):
+    with pytest.raises(ValueError, match='mix.worlds: unknown world "opne"'):
         batches(corpus, worlds={"opne": 1})
     with pytest.raises(ValueError, match="folder"):
         Corpus(WordTokenizer(), {"folder": "/nowhere"})
@@ -185,13 +189,14 @@ def test_own_facts_are_asked_for(tmp_path, corpus):
     file = tmp_path / "own.jsonl"
     fact = {"text": "The boiler is a Kessel 7.", "question": "Which boiler is it?", "answer": "Kessel 7"}
     file.write_text(json.dumps(fact) + "\n")
-    corpus.own = Corpus.__init__ and __import__("armt_train.tasks.corpus", fromlist=["read_own"]).read_own(file)
+    corpus.own = read_own(file)
     try:
         source = batches(corpus, own=1.0)
         found = [row for _ in range(3) for row in rows(corpus, next(source))]
-        assert any(task == "own" and "Which boiler" in question and "Kessel 7" in answer for task, question, answer, *_ in found)
+        asked = [(question, answer) for task, question, answer, *_ in found if task == "own"]
+        assert any("Which boiler" in question and "Kessel 7" in answer for question, answer in asked)
     finally:
         corpus.own = []
     file.write_text('{"text": 1}\n')
     with pytest.raises(ValueError, match="own.jsonl, line 1"):
-        __import__("armt_train.tasks.corpus", fromlist=["read_own"]).read_own(file)
+        read_own(file)
