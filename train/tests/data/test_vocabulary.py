@@ -68,3 +68,11 @@ def test_a_file_of_kept_facts_that_is_none_is_named(tmp_path):
     file.write_text("[]")
     with pytest.raises(TrainError, match="--keep .*facts.json"):
         kept_words([file])
+
+
+def test_books_have_twenty_questions_each_and_their_answers():
+    books = json.loads((EVAL / "books.json").read_text())["books"]
+    assert [len(book["questions"]) for book in books] == [20, 20, 20]
+    for book in books:
+        assert len({q["question"] for q in book["questions"]}) == 20
+        assert all(q["answers"] and q["quote"] for q in book["questions"])
