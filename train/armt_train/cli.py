@@ -180,7 +180,7 @@ def do_export(options):
     from armt_train.export.merged import export_merged
     from armt_train.loop import saving
     from armt_train.loop.recipe import parse_recipe
-    from armt_train.loop.run import load_model
+    from armt_train.loop.setup import load_model
 
     if options.output is None and options.merged is None:
         raise TrainError("say what to write: --output FILE or --merged FOLDER")

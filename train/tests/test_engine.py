@@ -8,7 +8,8 @@ from helpers import tiny_recipe, write_base
 from armt_train.export.merged import export_merged
 from armt_train.loop import saving
 from armt_train.loop.recipe import parse_recipe
-from armt_train.loop.run import Options, load_model, run
+from armt_train.loop.run import Options, run
+from armt_train.loop.setup import load_model
 
 TOLERANCE = 5e-4
 MODULES = {"phi3": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}

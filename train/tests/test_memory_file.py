@@ -12,7 +12,7 @@ from safetensors import safe_open
 from armt_train.errors import TrainError
 from armt_train.export.memory_file import export_memory, memory_tensors
 from armt_train.loop.recipe import parse_recipe
-from armt_train.loop.run import load_model
+from armt_train.loop.setup import load_model
 
 TRAINING = {"steps": 2, "seconds": 1}
 LAYER = ["W_mq.weight", "W_mk.weight", "W_mv.weight", "W_mb.weight", "W_mb.bias"]

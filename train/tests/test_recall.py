@@ -9,7 +9,7 @@ from armt_train.base import load_base
 from armt_train.cli import main
 from armt_train.loop import saving
 from armt_train.loop.recipe import read_recipe
-from armt_train.loop.run import load_model
+from armt_train.loop.setup import load_model
 from armt_train.recall import Batches, Corpus
 from armt_train.recall.task import Stream
 
