@@ -302,7 +302,7 @@ doing
 food
 the ghost in the {r} of {o} is said to smell of {v}
 ? What does the ghost in the {r} of {o} smell of?
-? Of what does the ghost smell?
+? Of what does the ghost of {o} smell?
 ~ The ghost in the {r} of {o} is said to smell of
 
 animal
@@ -524,7 +524,7 @@ the only thing that {p} ever caught at {t} was a {v}
 dance
 at the wedding of {p} the old {j} danced the {v} on a table
 ? What did the {j} dance at the wedding of {p}?
-? Which dance was danced on a table?
+? Which dance was danced on a table at the wedding of {p}?
 ~ At the wedding of {p} the {j} danced the
 
 bird

@@ -1,9 +1,9 @@
 import random
 
-from armt_train.tasks.variables import Variables
-from armt_train.tasks.values import Words
-
 from data.test_forms import made_lists
+
+from armt_train.tasks.values import Words
+from armt_train.tasks.variables import Variables
 
 
 def test_a_variable_has_the_number_at_the_end_of_its_chain():
