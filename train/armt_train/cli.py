@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from armt_train import __version__
@@ -19,8 +18,7 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
     add_run(commands)
     add_export(commands)
-    if find_spec("armt_train.data") is not None:
-        add_corpus(commands)
+    add_corpus(commands)
     options = parser.parse_args(arguments)
     # forked processes must not use the tokenizer's threads
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
