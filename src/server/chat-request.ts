@@ -14,7 +14,8 @@ export interface Tools {
 }
 
 /**
- * What a chat request asks for together: parameters that exclude each other are refused, since one of them would be ignored.
+ * What a chat request asks for together: parameters that exclude each other are refused, since one of them would be
+ * ignored.
  * @throws {ApiError}
  */
 export function checkCombinations(body: ChatRequest): void {

@@ -10,7 +10,10 @@ export class ClientGoneError extends Error {
     }
 }
 
-/** A signal for the work of one request: aborted when its client goes, or when its time is over. `done` has to be called at the end. */
+/**
+ * A signal for the work of one request: aborted when its client goes, or when its time is over. `done` has to be called
+ * at the end.
+ */
 export function requestSignal(
     _request: Request,
     response: Response,

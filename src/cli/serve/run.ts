@@ -15,7 +15,10 @@ import { apiKeys, type ServeOptions } from "./options.js";
 /** Time for clients to take in their last answers. Unit: milliseconds. */
 const flushTime = 5000;
 
-/** Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at once. */
+/**
+ * Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at
+ * once.
+ */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
     // the engine's threads spin while they wait, and requests are answered on a thread of their own
@@ -50,7 +53,7 @@ export async function serve(options: ServeOptions): Promise<void> {
         const ended = untilSignal();
         process.stderr.write(`${server.engine.modelId} at ${listening.url} (Ctrl+C ends)\n`);
         await ended;
-        process.stderr.write("answering what is left; once more ends at once\n");
+        process.stderr.write("finishing open requests; repeat to exit at once\n");
         const closed = listening.close();
         await server.engine.pool.drain();
         listening.http.closeIdleConnections();

@@ -5,17 +5,17 @@ import type { Message } from "./chat-prompt.js";
 export interface StoredResponse {
     readonly body: { readonly id: string };
     readonly messages: readonly Message[];
-    /** Id of the memory that the conversation goes on from. */
+    /** Id of the memory that the conversation continues. */
     readonly memory?: string;
 }
 
-/** Responses that a later request may go on from; the oldest go first. */
+/** Responses that a later request may continue; the oldest are removed first. */
 export class ResponseStore {
     private readonly responses = new Map<string, StoredResponse>();
 
     constructor(private readonly maxResponses: number) {}
 
-    /** @throws {ApiError} where there is none of this id */
+    /** @throws {ApiError} if there is none with this id */
     get(id: string, param?: string): StoredResponse {
         const response = this.responses.get(id);
         if (response === undefined)

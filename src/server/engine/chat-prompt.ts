@@ -33,7 +33,7 @@ export interface ChatPrompt {
 
 /**
  * Renders a chat with the template of the model file.
- * @param continues whether it goes on from a memory, which has the begin token already
+ * @param continues whether it continues a memory, which has the begin token already
  * @throws {ApiError} where the template does not take it
  */
 export async function renderChat(
@@ -123,7 +123,7 @@ function toHistory(messages: readonly Message[]): ChatHistoryItem[] {
     return history;
 }
 
-/** Most tools give JSON, and a template would quote it once more. */
+/** Most tools give JSON, and a template would quote it again. */
 function parseResult(text: string): unknown {
     try {
         return JSON.parse(text);

@@ -13,11 +13,11 @@ import { type Sampling, samplingOptions } from "./sampling.js";
 /** A piece of an answer. */
 export interface Piece {
     readonly text: string;
-    /** Log-probabilities of the tokens that became visible with this piece, where they were asked for. */
+    /** Log-probabilities of the tokens that became visible with this piece, if requested. */
     readonly logprobs: readonly RawLogprobs[];
 }
 
-/** Why an answer ended: the model or a stop string ended it, or it is as long as was asked for. */
+/** Why an answer ended: the model or a stop string ended it, or it has the requested length. */
 export type FinishReason = "stop" | "length";
 
 export interface GenerateOptions {

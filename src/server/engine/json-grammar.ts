@@ -32,8 +32,8 @@ const keywords: Readonly<Record<string, readonly string[]>> = {
 type Place = { readonly param: string; readonly depth: number; readonly count: { nodes: number } };
 
 /**
- * A JSON schema in the form that node-llama-cpp makes grammars of. What the grammar could not hold an answer to is refused by name; leaving it out would give
- * answers that are not valid.
+ * A JSON schema in the form that node-llama-cpp makes grammars of. What the grammar could not hold an answer to is
+ * refused by name; leaving it out would give answers that are not valid.
  * @throws {ApiError}
  */
 export function toGbnfSchema(schema: unknown, param: string): GbnfJsonSchema {

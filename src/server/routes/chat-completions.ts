@@ -55,7 +55,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
         model: engine.modelId,
         system_fingerprint: engine.fingerprint
     };
-    // OpenAI's chunks all have the key where usage was asked for
+    // all of OpenAI's chunks have the key if usage was requested
     const noUsage = body.stream_options?.include_usage === true ? { usage: null } : {};
     const send = async (choices: object[], more: object = noUsage) =>
         await stream?.send({ ...head, object: "chat.completion.chunk", choices, ...more });
