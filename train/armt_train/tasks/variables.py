@@ -1,4 +1,4 @@
-"""Variable tracking as RULER draws it (arXiv 2404.06654): chains of assignments, of which values and names are asked for."""
+"""Variable tracking as RULER draws it (arXiv 2404.06654): chains of assignments; values and names are asked for."""
 
 from armt_train.data.vocabulary import held_out
 from armt_train.tasks.worlds import Ask, Fact
