@@ -4,9 +4,10 @@ is compared with while it learns.
 
 import hashlib
 import json
-import os
 
 import torch
+
+from armt_train.loop.saving import replace
 
 BATCH = 1024
 MARK = "\u2402"
@@ -64,7 +65,5 @@ def load_or_write_chats(base, keep, folder, device, seed, say):
         return load_file(file)["ids"].long(), len(prefix)
     say(f"the base writes {keep.chats} chats of {keep.length} tokens")
     ids = write_chats(base.model, prefix, keep.chats, keep.length, device, seed)
-    temporary = file.with_suffix(".tmp")
-    save_file({"ids": ids.int().contiguous()}, temporary)
-    os.replace(temporary, file)
+    replace(file, lambda p: save_file({"ids": ids.int().contiguous()}, p))
     return ids, len(prefix)

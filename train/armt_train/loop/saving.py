@@ -28,6 +28,10 @@ def replace(path, write):
     """Writes a file under a temporary name, flushes it, and renames it."""
     temporary = path.with_name(path.name + ".tmp")
     write(temporary)
+    # safetensors makes files that only their owner can read
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, 0o666 & ~mask)
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
