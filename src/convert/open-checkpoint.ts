@@ -31,7 +31,7 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     const family = families[base.architecture];
     const weights = await Checkpoint.open(options.checkpoint, {
         lora: new LoraConfig(configs.adapter, options.lora, configs.folder),
-        isTurned: (canonical) => family.transposed && /^layers\.\d+\.layer\./.test(canonical)
+        isTransposed: (canonical) => family.transposed && /^layers\.\d+\.layer\./.test(canonical)
     });
     try {
         if (options.base !== undefined) base = withVocabularyOf(weights, base, options.onWarning);
@@ -46,13 +46,13 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     }
 }
 
-/** What shapes tell of the memory. */
+/** Properties of the memory that follow from shapes. */
 function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): ArmtHints {
     const hints: ArmtHints = {};
-    const strengths = tensors.get("layers.0.W_mb.weight")?.shape[0];
-    if (strengths !== undefined && strengths > 0) {
-        if (strengths === base.hiddenSize) hints.gating = true;
-        else hints.headCount = strengths;
+    const betaCount = tensors.get("layers.0.W_mb.weight")?.shape[0];
+    if (betaCount !== undefined && betaCount > 0) {
+        if (betaCount === base.hiddenSize) hints.gating = true;
+        else hints.headCount = betaCount;
     }
     const { positions } = families[base.architecture].names;
     const rows = tensors.get(`${positions}.weight`)?.shape[0];

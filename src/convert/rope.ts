@@ -13,7 +13,7 @@ export type Llama3Scaling = {
 
 export type RopeConfig = {
     theta: number;
-    /** Numbers of a head that are turned, from its start. */
+    /** Dimensions of a head that are rotated, from its start. */
     dimensions: number;
     /** Layers that have a base of their own and no scaling. */
     local: { layers: readonly boolean[]; theta: number } | undefined;

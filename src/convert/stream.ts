@@ -42,7 +42,7 @@ type Piece = SourcePart & { start: number; end: number };
 function listPieces(parts: readonly SourcePart[]): Piece[] {
     return parts.flatMap((part) => {
         const { first, end } = bytesOf(part);
-        // a matrix is turned as a whole
+        // a matrix is transposed as a whole
         const step = part.change === "transpose" ? end - first : CHUNK_ELEMENTS * dtypeSizes[part.tensor.dtype];
         return Array.from({ length: Math.ceil((end - first) / step) }, (_, i) => {
             return { ...part, start: first + i * step, end: Math.min(first + (i + 1) * step, end) };

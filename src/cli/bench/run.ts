@@ -129,7 +129,7 @@ async function prepareModel(
     }
     const gguf = await openGguf(file);
     try {
-        const facts = validateArmtFile(gguf);
+        const info = validateArmtFile(gguf);
         const plain = settings.stock
             ? path.join(
                   options.model === undefined ? cache : folder,
@@ -139,7 +139,7 @@ async function prepareModel(
         if (plain !== undefined && !existsSync(plain)) await writePlainGguf(file, plain);
         const name = options.model === undefined ? label.replace(`-${type}`, "") : path.basename(options.model);
         const stack = gguf.tensors.get("blk.0.ffn_up.weight")!;
-        return { file, plain, facts, type: stack.type.name, name, bytes: gguf.size };
+        return { file, plain, info, type: stack.type.name, name, bytes: gguf.size };
     } finally {
         await gguf.close();
     }
@@ -147,7 +147,7 @@ async function prepareModel(
 
 async function begin(
     options: BenchOptions,
-    { name, type, bytes, facts }: PreparedModel,
+    { name, type, bytes, info }: PreparedModel,
     settings: BenchSettings
 ): Promise<BenchResults> {
     const machine = await describeMachine();
@@ -162,12 +162,12 @@ async function begin(
         model: {
             name,
             type,
-            fingerprint: facts.fingerprint,
+            fingerprint: info.fingerprint,
             bytes,
-            layers: facts.blockCount,
-            hidden: facts.embeddingLength,
-            memoryTokens: facts.memory.tokenCount,
-            memoryKeyLength: facts.memory.keyLength
+            layers: info.blockCount,
+            hidden: info.embeddingLength,
+            memoryTokens: info.memory.tokenCount,
+            memoryKeyLength: info.memory.keyLength
         },
         settings,
         groups: []

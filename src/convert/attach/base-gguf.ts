@@ -10,7 +10,9 @@ import { type Architecture, stockArchitectures } from "./architectures.js";
 /** Gemma 3's every 6th layer is global, and the others have this RoPE base; llama.cpp has both in its code. */
 const GEMMA_PATTERN = 6;
 const LOCAL_THETA = 10_000;
-/** The Gemma 3 whose scale of q·k is not that of its head size (27 B), by its layers, as llama.cpp tells it. */
+/**
+ * Layers of Gemma 3 27B, whose scale of q·k does not follow from its head size; llama.cpp recognises it the same way.
+ */
 const GEMMA_27B_LAYERS = 62;
 
 /** What stock llama.cpp computes if a file doesn't say. */

@@ -10,11 +10,11 @@ const kinds = ["W_mq.weight", "W_mk.weight", "W_mv.weight", "W_mb.weight", "W_mb
 /** Tensors that ARMT adds to a base model. */
 export type MemoryTensors = { tensors: PlannedTensor[]; sizes: MemorySizes };
 
-/** Shapes that tell the variant, from a file of ARMT's tensors. */
+/** The variant, from the shapes of ARMT's tensors. */
 export function memoryHints({ tensors }: Checkpoint, { hiddenSize }: BaseConfig): Partial<ArmtConfig> {
-    const strengths = tensors.get("layers.0.W_mb.weight")?.shape[0];
-    if (strengths === undefined || strengths < 1) return {};
-    return strengths === hiddenSize ? { gating: true } : { headCount: strengths };
+    const betaCount = tensors.get("layers.0.W_mb.weight")?.shape[0];
+    if (betaCount === undefined || betaCount < 1) return {};
+    return betaCount === hiddenSize ? { gating: true } : { headCount: betaCount };
 }
 
 /**
@@ -32,7 +32,7 @@ export function planMemoryTensors(
     const source = (canonical: string) => {
         const tensor = sources.get(canonical);
         if (tensor === undefined)
-            throw new ArmtError(`the memory's file has no tensor ${quote(canonical)} under any of its names`);
+            throw new ArmtError(`the memory file has no tensor ${quote(canonical)} under any of its names`);
         return tensor;
     };
     const take = (canonical: string, shape: readonly number[], why: string) => {
@@ -64,9 +64,9 @@ export function planMemoryTensors(
     const sinkCount = sources.has("sink") ? 1 : 0;
     if (armt.sink !== undefined && armt.sink !== sinkCount > 0)
         throw new ArmtError(
-            `\`use_sink\` is ${armt.sink}, but the memory's file has ${sinkCount > 0 ? "a" : "no"} tensor "sink"`
+            `\`use_sink\` is ${armt.sink}, but the memory file has ${sinkCount > 0 ? "a" : "no"} tensor "sink"`
         );
-    const strengths = armt.gating ? hiddenSize : armt.headCount;
+    const betaCount = armt.gating ? hiddenSize : armt.headCount;
     const width = `the base's width is ${hiddenSize}`;
     const stack = (
         kind: string,
@@ -97,8 +97,8 @@ export function planMemoryTensors(
             stack("memory_q.weight", "W_mq.weight", [memoryKeySize, hiddenSize], keys),
             stack("memory_k.weight", "W_mk.weight", [memoryKeySize, hiddenSize], keys),
             stack("memory_v.weight", "W_mv.weight", [hiddenSize, hiddenSize], width),
-            stack("memory_b.weight", "W_mb.weight", [strengths, hiddenSize], betas),
-            stack("memory_b.bias", "W_mb.bias", [strengths], betas, "F32")
+            stack("memory_b.weight", "W_mb.weight", [betaCount, hiddenSize], betas),
+            stack("memory_b.bias", "W_mb.bias", [betaCount], betas, "F32")
         ]
     };
 }

@@ -17,11 +17,11 @@ export type AdapterRole =
           /** Name of the weight that the product is added to. */
           name: string;
           adapter: string;
-          /** Factors of an embedding: A is [r, V], B is [D, r], and their product is added turned. */
+          /** Factors of an embedding: A is [r, V], B is [D, r], and their product is added transposed. */
           embedding: boolean;
       };
 
-/** What of an adapter the weights don't tell. */
+/** Properties of an adapter that its weights do not show. */
 export type LoraFlags = {
     /** Default: `lora_alpha` of `adapter_config.json`. */
     alpha?: number;
@@ -39,7 +39,7 @@ export type LoraUpdate<Source> = {
     /** Factor of B·A. */
     scale: number;
     /** The weight is [inputs, outputs]: an embedding, or transformers' Conv1D. */
-    turned: boolean;
+    transposed: boolean;
 };
 
 const MERGE_FIRST = "merge it in PyTorch (model.merge_and_unload()) and save the state dict again";
@@ -170,7 +170,7 @@ export class LoraConfig {
 export function addUpdate(
     values: Float32Array,
     { first, columns }: { first: number; columns: number },
-    { rank, scale, turned }: Pick<LoraUpdate<unknown>, "rank" | "scale" | "turned">,
+    { rank, scale, transposed }: Pick<LoraUpdate<unknown>, "rank" | "scale" | "transposed">,
     a: Float32Array,
     b: Float32Array
 ): Float32Array {
@@ -182,7 +182,7 @@ export function addUpdate(
         const count = Math.min(columns - start, values.length - at);
         const sums = Float64Array.from(values.subarray(at, at + count));
         for (let k = 0; k < rank; k++) {
-            if (turned) {
+            if (transposed) {
                 const factor = scale * a[k * inputs + row]!;
                 for (let i = 0; i < count; i++) sums[i]! += factor * b[(start + i) * rank + k]!;
             } else {

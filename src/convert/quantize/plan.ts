@@ -26,7 +26,7 @@ export interface PlanOptions {
     target: QuantizeTarget;
     /** Type of the memory's projections. */
     memory: MemoryType;
-    /** Take q8_0 weights for what they stand for. */
+    /** Accept q8_0 weights as input. */
     requantize: boolean;
 }
 

@@ -43,7 +43,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
     const file = await openGguf(input);
     try {
         const { blockCount } = validateArmtFile(file);
-        // else damage would get a fingerprint of its own
+        // otherwise damage would get a valid fingerprint
         await verifyFingerprint(input);
         const plan = planTensors(file, blockCount, { target: mixture, memory, requantize });
         let done = 0;

@@ -89,7 +89,7 @@ export function listTokens(size: number, ids: Map<string, number>, describe: (te
     return tokens;
 }
 
-/** Stands for a row of the embedding that no token has. */
+/** Stands for an embedding row without a token. */
 export function paddingToken(id: number): Token {
     return { text: `[PAD${id}]`, type: tokenTypes.unused, score: 0 };
 }

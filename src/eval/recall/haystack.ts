@@ -56,7 +56,7 @@ const lastTries = 40;
 /**
  * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as
  * long as asked for, and short of it by less than a sentence.
- * @throws {RangeError} if the facts do not fit into the text, or there are not enough things to tell facts of
+ * @throws {RangeError} if the facts do not fit into the text, or there are not enough subjects for them
  */
 export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {
     const { tokens, facts: count, seed, split = "heldOut", changes = 0.25, countTokens } = options;

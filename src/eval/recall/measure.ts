@@ -44,7 +44,7 @@ export interface RecallRow extends Share {
     readonly wrong: readonly { question: string; expected: string; answer: string; depth: number }[];
 }
 
-/** Equal parts of a haystack that recall is told apart by. */
+/** Equal parts of a haystack, for recall by depth. */
 export const depthParts = 10;
 
 /** Reads haystacks of one length and asks about what they held. */

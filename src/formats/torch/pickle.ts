@@ -7,7 +7,7 @@ export type PickleHandlers = {
     globals: ReadonlySet<string>;
     /** Calls an allowed name. */
     call: (name: string, args: readonly PickleValue[]) => PickleValue;
-    /** Names, as "module name", whose objects come out as `PickleOpaque`, whatever is done with them. Default: none. */
+    /** Names, as "module name", whose objects become `PickleOpaque`. Default: none. */
     opaque?: ReadonlySet<string>;
     /** Resolves a persistent id. */
     load: (id: PickleValue) => PickleValue;
@@ -209,7 +209,7 @@ class Machine {
         return this.handlers.opaque?.has(name) === true;
     }
 
-    /** An object made without a call of its own is one that nobody looks at, or it is refused. */
+    /** An object made without a call is opaque, or it is refused. */
     private newObject(callee: PickleValue): PickleValue {
         if (!(callee instanceof PickleGlobal) || !this.isOpaque(callee.name))
             throw this.input.error("refused opcode NEWOBJ");
@@ -237,7 +237,7 @@ class Machine {
 
     private setItems(items: PickleValue[]): void {
         const target = this.top();
-        if (!(target instanceof Map)) throw this.input.error("items set on what is not a dictionary");
+        if (!(target instanceof Map)) throw this.input.error("items are set on something that is not a dictionary");
         this.fill(target, items);
     }
 

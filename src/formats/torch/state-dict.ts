@@ -28,7 +28,7 @@ export class TorchTensor extends PickleObject {
         public readonly start: number,
         /** Slowest dimension first. */
         public readonly shape: readonly number[],
-        /** Elements from one index to the next in each dimension. */
+        /** Elements between neighbouring indices in each dimension. */
         public readonly stride: readonly number[]
     ) {
         super();
@@ -89,7 +89,7 @@ const modelKeys = ["model_state_dict", "state_dict", "module", "model"];
  */
 export function parseStateDict(pickle: Buffer): Map<string, TorchTensor> {
     const top = unpickle(pickle, { globals: allowedGlobals, opaque: opaqueGlobals, call, load });
-    if (!(top instanceof Map)) throw new ArmtError("its pickle holds no dictionary of tensors");
+    if (!(top instanceof Map)) throw new ArmtError("its pickle has no dictionary of tensors");
     const tensors = tensorsOf(top);
     if (tensors.size > 0) return tensors;
     for (const key of modelKeys) {

@@ -355,7 +355,7 @@ test(
     {},
     {},
     async (files) => void (await writeStockOf(files, { layers: 2 })),
-    /the memory's file has no tensor "layers\.2\.W_mq\.weight"/
+    /the memory file has no tensor "layers\.2\.W_mq\.weight"/
 );
 test(
     "memory heads that were not told right",
