@@ -40,12 +40,14 @@ export async function writePlainGguf(model: string, output: string): Promise<voi
         const architecture = architectures[info.baseArchitecture];
         if (architecture === undefined)
             throw new ArmtError(
-                `${quote(model)} has a base model of the family ${quote(info.baseArchitecture)}, which cannot be written as a plain file; measure without it (--no-stock)`
+                `${quote(model)} has a base model of the family ${quote(info.baseArchitecture)}, which cannot be ` +
+                    "written as a plain file; measure without it (--no-stock)"
             );
         const hasTokenizer = file.metadata.has("tokenizer.ggml.tokens");
         if (!hasTokenizer && info.vocabSize < byteTokenizerSize)
             throw new ArmtError(
-                `${quote(model)} has no tokenizer, and its vocabulary of ${info.vocabSize} has no room for one of bytes, without which stock llama.cpp does not run; measure without it (--no-stock)`
+                `${quote(model)} has no tokenizer, and its vocabulary of ${info.vocabSize} has no room for one of ` +
+                    "bytes, without which stock llama.cpp does not run; measure without it (--no-stock)"
             );
         const tokenizer = hasTokenizer ? await copyTokenizer(model, info.vocabSize) : byteTokenizer(info.vocabSize);
         const metadata = new Map([...plainKeys(file, info, architecture.name), ...tokenizer]);

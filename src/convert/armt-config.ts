@@ -132,7 +132,8 @@ function checkKeys(json: JsonFile, isClassConfig: boolean): void {
         const refused = refusedKeys.find(({ pattern }) => pattern.test(key));
         if (refused !== undefined)
             throw new ArmtError(
-                `${quote(json.path)}: \`${key}\` asks for ${refused.what}: not supported; convert a checkpoint that was trained without it`
+                `${quote(json.path)}: \`${key}\` asks for ${refused.what}: not supported; convert a checkpoint that ` +
+                    "was trained without it"
             );
         if (isClassConfig) continue;
         throw new ArmtError(
@@ -142,8 +143,7 @@ function checkKeys(json: JsonFile, isClassConfig: boolean): void {
 }
 
 /**
- * Whether an option is in use: off, absent and empty values ask for nothing, and neither does a list of layers that
- * names all.
+ * Whether an option has an effect: off, absent and empty values have none, and neither has a list of all layers.
  */
 function isSet(value: unknown): boolean {
     if (Array.isArray(value)) return !value.every((entry) => entry === true);

@@ -54,7 +54,8 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
     const name = json.string("model_type") ?? "";
     if (!isFamilyName(name))
         throw new ArmtError(
-            `unknown base architecture ${quote(name)} (${quote(json.path)}: \`model_type\`); supported: ${baseArchitectures.join(", ")}`
+            `unknown base architecture ${quote(name)} (${quote(json.path)}: \`model_type\`); supported: ` +
+                `${baseArchitectures.join(", ")}`
         );
     const family = families[name];
     refuseOthers(family, json);

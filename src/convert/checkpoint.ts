@@ -56,7 +56,8 @@ export class Checkpoint {
                     factors.set(canonical, pair);
                     if (pair.adapter !== adapter)
                         throw new ArmtError(
-                            `tensor ${quote(name)} is of the adapter ${quote(adapter)}, and there is another, ${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
+                            `tensor ${quote(name)} belongs to the adapter ${quote(adapter)}, but there is another, ` +
+                                `${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
                         );
                     const part = role.role === "A" ? "a" : "b";
                     pair[part] = await onlyOne(pair[part], tensor);
@@ -111,7 +112,8 @@ function addLora(
     const weight = tensors.get(canonical);
     if (weight === undefined)
         throw new ArmtError(
-            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a model; merge it into its base in PyTorch`
+            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a ` +
+                "model; merge it into its base in PyTorch"
         );
     const transposed = embedding || isTransposed?.(canonical) === true;
     const [rank = 0, inputs = 0] = a.shape;
@@ -119,7 +121,8 @@ function addLora(
     const expected = transposed ? [inputs, outputs] : [outputs, inputs];
     if (rank < 1 || a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== rank)
         throw new ArmtError(
-            `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have no product`
+            `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have ` +
+                "no product"
         );
     if (weight.shape.join() !== expected.join())
         throw new ArmtError(

@@ -107,7 +107,8 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             throw new ArmtError(`\`use_sink\` is false, but the checkpoint has the tensor ${quote(tensor.name)}`);
         if (sink && (wrapPositions || memoryAttendsToText === false))
             throw new ArmtError(
-                "a sink row with `wrap_pos`, or with memory tokens that don't see the text, is not defined: not supported"
+                "a sink row with `wrap_pos`, or with memory tokens that don't see the text, is not defined: not " +
+                    "supported"
             );
         return sink;
     }
@@ -131,7 +132,9 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             );
         if (slidingWindow !== undefined && slidingWindow < rows)
             throw new ArmtError(
-                `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment has ${rows} with its memory tokens${this.armt.slidingWindow ? " and the segment before" : ""}: not supported`
+                `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment ` +
+                    `has ${rows} with its memory tokens${this.armt.slidingWindow ? " and the segment before" : ""}: ` +
+                    "not supported"
             );
     }
 
@@ -197,7 +200,8 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         const count = positionCount + (wrapPositions ? memoryTokens : 0);
         if (this.mostRows > count)
             throw new ArmtError(
-                `the base model has ${count} positions, and a segment has ${this.mostRows} rows with its memory tokens: not supported`
+                `the base model has ${count} positions, and a segment has ${this.mostRows} rows with its memory ` +
+                    "tokens: not supported"
             );
         const table = this.take(`${positions}.weight`, [count, hiddenSize]);
         this.add("position_embd.weight", "memory", [hiddenSize, count], [table]);

@@ -50,7 +50,8 @@ export function canonicalName(name: string, nameInFile = name): string | undefin
     for (const { pattern, what } of refusals) {
         if (pattern.test(name))
             throw new ArmtError(
-                `tensor ${quote(nameInFile)} belongs to ${what}: not supported; convert a checkpoint that was trained without it`
+                `tensor ${quote(nameInFile)} belongs to ${what}: not supported; convert a checkpoint that was ` +
+                    "trained without it"
             );
     }
     if (!knownPattern.test(rest)) throw new ArmtError(`unknown tensor ${quote(nameInFile)}`);

@@ -62,12 +62,12 @@ function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): 
     return hints;
 }
 
-/** Tokens may have been added to a base whose config is taken from elsewhere. */
+/** The weights may have more tokens than the config of --base. */
 function withVocabularyOf({ tensors }: Checkpoint, base: BaseConfig, onWarning: OpenOptions["onWarning"]): BaseConfig {
     const { embedding, output } = families[base.architecture].names;
     const rows = (tensors.get(`${embedding}.weight`) ?? tensors.get(`${output}.weight`))?.shape[0];
     if (rows === undefined || rows === base.vocabSize) return base;
-    onWarning?.(`the weights have ${rows} tokens, the config of --base ${base.vocabSize}: the weights are followed`);
+    onWarning?.(`the weights have ${rows} tokens, the config of --base ${base.vocabSize}: the weights decide`);
     return { ...base, vocabSize: rows };
 }
 
@@ -79,6 +79,7 @@ async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings 
     if (tiedEmbeddings !== true || embedding === undefined || output === undefined) return;
     if (!(await sameContents(embedding, output)))
         throw new ArmtError(
-            `${quote(output.name)} differs from ${quote(embedding.name)}, but config.json has \`tie_word_embeddings\`: true`
+            `${quote(output.name)} differs from ${quote(embedding.name)}, but config.json has ` +
+                "`tie_word_embeddings`: true"
         );
 }

@@ -30,7 +30,7 @@ export async function* streamTensor(planned: PlannedTensor, options: StreamOptio
         const bytes = await next;
         options.signal?.throwIfAborted();
         next = readPiece(pieces[i + 1]);
-        // Should converting this piece fail, nobody waits for the next one: its own failure must not end the process.
+        // If converting this piece fails, the next one is never awaited: its rejection must not end the process.
         next.catch(() => {});
         yield convertPiece(pieces[i]!, bytes!, type, await factors.of(pieces[i]!.tensor));
         options.onBytes?.(bytes!.byteLength);

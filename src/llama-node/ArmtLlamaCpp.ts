@@ -47,7 +47,7 @@ export class ArmtLlamaCpp {
     private loaded: Loaded | undefined;
     private last: Promise<unknown> = Promise.resolve();
 
-    /** The loaded model, with all that this package and node-llama-cpp can do. */
+    /** The loaded model, for direct use with this package and node-llama-cpp. */
     get instance(): LlamaModel {
         return this.held.model;
     }
@@ -76,7 +76,7 @@ export class ArmtLlamaCpp {
     ): Promise<CompletionResult> {
         const tokens: string[] = [];
         const push = (token: string, completed = false) => {
-            // a prompt of a plain model that is being read cannot be stopped, but nobody hears of what comes of it
+            // reading a plain model's prompt cannot be stopped, but its result is dropped
             if (token === "" || abortSignal?.aborted) return;
             tokens.push(token);
             callback({ token, completed });

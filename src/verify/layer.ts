@@ -155,7 +155,7 @@ export class PlainLayer {
         return mixed;
     }
 
-    /** Rows that a row attends to: of the segment before, then of its own. */
+    /** Rows that a row attends to: first the previous segment's, then its own segment's. */
     private visible(own: Cache, row: number, rows: Rows): [Cache, number][] {
         const { sink, textEnd, count, memorySeesText, seesPrevious } = rows;
         const isMemory = row >= textEnd;

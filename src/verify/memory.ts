@@ -22,7 +22,7 @@ export class PlainMemory {
         this.z = new Float64Array(6 * keyLength);
     }
 
-    /** Whether nothing has been written, so that nothing is read. */
+    /** Whether the memory is empty; then nothing is read. */
     public get empty(): boolean {
         return this.isEmpty;
     }

@@ -23,7 +23,7 @@ export type PlainOptions = {
 
 /**
  * What a checkpoint computes, in float64 and in the plain order of the paper (arXiv 2407.04841), from its own tensors:
- * nothing of it is shared with the engine or with the converter's writing of weights. One layer's weights are held at a
+ * it shares no code with the engine or with the converter's writing of weights. One layer's weights are held at a
  * time.
  */
 export async function runPlainModel(

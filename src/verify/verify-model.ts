@@ -115,7 +115,7 @@ function checkSizes(
             );
 }
 
-/** A stock file of a Mistral, to which memory was attached, says that it is a LLaMA, whose layers are the same. */
+/** A stock Mistral file with attached memory is labelled as a LLaMA, whose layers are the same. */
 function alike(architecture: string): string {
     return architecture === "mistral" ? "llama" : architecture;
 }

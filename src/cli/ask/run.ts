@@ -71,7 +71,8 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
         else {
             output.write("\n");
             process.stderr.write(
-                `memory of ${result.memoryTokens} tokens loaded in ${(result.loadMs / 1000).toFixed(2)} s | first token after ${(result.firstTokenMs / 1000).toFixed(2)} s | ${result.tokens.length} tokens\n`
+                `memory of ${result.memoryTokens} tokens loaded in ${(result.loadMs / 1000).toFixed(2)} s | first ` +
+                    `token after ${(result.firstTokenMs / 1000).toFixed(2)} s | ${result.tokens.length} tokens\n`
             );
         }
         if (signal.aborted) throw signal.reason;

@@ -156,7 +156,9 @@ async function begin(
         format: "armt bench 1",
         date: new Date().toISOString(),
         // without paths, which are nobody's business
-        command: `armt bench ${commandLine({ ...rest, model: model === undefined ? undefined : path.basename(model) })}`,
+        command:
+            "armt bench " +
+            `${commandLine({ ...rest, model: model === undefined ? undefined : path.basename(model) })}`,
         device: settings.gpu === false ? machine.cpu : await gpuName(settings, wantedGpu(options.gpu)),
         machine,
         model: {
@@ -298,7 +300,8 @@ async function measureAll(model: BenchModel, results: BenchResults, json: string
     } catch (error) {
         if (!signal.aborted) throw error;
         throw new ArmtError(
-            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length} groups; continue with --resume`,
+            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length} groups; continue ` +
+                "with --resume",
             { cause: error }
         );
     }

@@ -77,9 +77,8 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
             output.write(`${JSON.stringify(result)}\n`);
         } else {
             output.write("\n");
-            process.stderr.write(
-                `${describeTimings({ prompt: promptTokens.length, cached: cachedTokens, generated: tokens.length }, timings, sequence.armt)}\n`
-            );
+            const counts = { prompt: promptTokens.length, cached: cachedTokens, generated: tokens.length };
+            process.stderr.write(`${describeTimings(counts, timings, sequence.armt)}\n`);
         }
         if (signal.aborted) throw signal.reason;
     } finally {

@@ -102,7 +102,8 @@ function readRope(
     const dimensions = keys.number("rope.dimension_count") ?? headSize;
     if (neighbours === true && dimensions !== headSize)
         throw keys.error(
-            `\`${keys.name}.rope.dimension_count\` is ${dimensions}, heads have ${headSize}: not supported for this architecture`
+            `\`${keys.name}.rope.dimension_count\` is ${dimensions}, heads have ${headSize}: not supported for this ` +
+                "architecture"
         );
     const type = keys.string("rope.scaling.type");
     const factor = keys.number("rope.scaling.factor") ?? keys.number("rope.scale_linear") ?? 1;
@@ -161,7 +162,8 @@ class StockKeys {
         if (entry === undefined) return undefined;
         if (entry.type === "ARRAY" || !types.some((type) => type === entry.type))
             throw this.error(
-                `\`${this.name}.${key}\` is ${entry.type === "ARRAY" ? "a list, as where layers differ" : entry.type}: not supported`
+                `\`${this.name}.${key}\` is ` +
+                    `${entry.type === "ARRAY" ? "a list, as where layers differ" : entry.type}: not supported`
             );
         return entry.value as ScalarValues[T];
     }

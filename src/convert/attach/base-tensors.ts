@@ -135,7 +135,9 @@ function planStacks(
             if (tensor.type.name !== type)
                 throw failure(
                     file,
-                    `its tensors ${quote(first[0].name)} (${type}) and ${quote(piece.name)} (${tensor.type.name}) become one, and have two types, as in files of llama.cpp's mixtures (Q4_K_M, …): attach to an f16, bf16 or q8_0 file of the same base, then use armt quantize`
+                    `its tensors ${quote(first[0].name)} (${type}) and ${quote(piece.name)} (${tensor.type.name}) ` +
+                        "become one, and have two types, as in files of llama.cpp's mixtures (Q4_K_M, …): attach to " +
+                        "an f16, bf16 or q8_0 file of the same base, then use armt quantize"
                 );
         const last = stacks.at(-1);
         if (last !== undefined && last.type === type) last.pieces.push(...pieces.map(([piece]) => piece));

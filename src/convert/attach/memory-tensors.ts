@@ -48,18 +48,20 @@ export function planMemoryTensors(
         if (canonical === "memory" || canonical === "sink") continue;
         if (!kinds.some((known) => known === kind))
             throw new ArmtError(
-                `tensor ${quote(name)} is of the base model: a file with ARMT's own tensors is wanted; where the base was trained too, convert the whole checkpoint (armt convert)`
+                `tensor ${quote(name)} belongs to the base model; give a file with ARMT's own tensors only. If ` +
+                    "the base was trained too, convert the whole checkpoint (armt convert)"
             );
         if (Number(layer) >= layerCount)
             throw new ArmtError(
-                `tensor ${quote(name)} is of a layer that the base model, which has ${layerCount}, lacks`
+                `tensor ${quote(name)} belongs to a layer that the base model, with ${layerCount} layers, does not have`
             );
     }
     const memoryTokens = rowsOf(source("memory"), armt.memoryTokens, "num_mem_tokens");
     const memoryKeySize = rowsOf(source("layers.0.W_mq.weight"), armt.memoryKeySize, "d_mem");
     if (memoryKeySize % armt.headCount !== 0 || hiddenSize % armt.headCount !== 0 || memoryKeySize === armt.headCount)
         throw new ArmtError(
-            `n_heads is ${armt.headCount}, which doesn't divide d_mem (${memoryKeySize}) and the base's width (${hiddenSize}) into heads of more than one number`
+            `n_heads is ${armt.headCount}, which doesn't divide d_mem (${memoryKeySize}) and the base's width ` +
+                `(${hiddenSize}) into heads of more than one number`
         );
     const sinkCount = sources.has("sink") ? 1 : 0;
     if (armt.sink !== undefined && armt.sink !== sinkCount > 0)

@@ -57,7 +57,7 @@ const refusals: readonly { pattern: RegExp; what: string }[] = [
     { pattern: /(?:^|\.)prompt_(?:embeddings|encoder)\b/, what: "a prompt-tuning adapter" }
 ];
 
-/** PEFT's copy of a module that was trained whole, and the module as it was before. */
+/** PEFT's copy of a fully trained module, and the original module. */
 const trainedPattern = /\.modules_to_save\.[^.]+(?=\.)/;
 const untrainedPattern = /\.original_module\./;
 const factorPattern = /^(?<module>.+)\.lora_(?<embedding>embedding_)?(?<part>[AB])(?<rest>(?:\.[^.]+)*)$/;
@@ -111,7 +111,8 @@ export class LoraConfig {
             const value = json.get(key);
             if (value !== undefined && value !== false)
                 throw new ArmtError(
-                    `${quote(json.path)}: \`${key}\` asks for another computation than LoRA's: not supported; ${MERGE_FIRST}`
+                    `${quote(json.path)}: \`${key}\` asks for another computation than LoRA's: not supported; ` +
+                        `${MERGE_FIRST}`
                 );
         }
     }
@@ -127,7 +128,8 @@ export class LoraConfig {
         const alpha = flags.alpha ?? this.pattern("alpha_pattern", module) ?? json?.number("lora_alpha");
         if (alpha === undefined)
             throw new ArmtError(
-                `tensor ${quote(name)} has a LoRA update without an alpha: put adapter_config.json into ${quote(this.folder)}, or give --lora-alpha (and --rslora where training had use_rslora)`
+                `tensor ${quote(name)} has a LoRA update without an alpha: put adapter_config.json into ` +
+                    `${quote(this.folder)}, or give --lora-alpha (and --rslora where training had use_rslora)`
             );
         const expected = this.pattern("rank_pattern", module) ?? json?.integer("r", { min: 1 });
         if (expected !== undefined && expected !== rank)

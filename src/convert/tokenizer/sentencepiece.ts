@@ -11,7 +11,8 @@ const SPACE = "▁";
 export function sentencePieceKeys(json: JsonFile, bpe: BpeTokenizer, vocabSize: number): [string, GgufWriteValue][] {
     if (!bpe.byteFallback)
         throw new ArmtError(
-            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not supported; use --vocab-from or --no-tokenizer`
+            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not ` +
+                "supported; use --vocab-from or --no-tokenizer"
         );
     const scores = mergeScores(bpe);
     const tokens = listTokens(vocabSize, bpe.ids, (text) => {

@@ -36,7 +36,8 @@ export function parseBpe(json: JsonFile, vocabSize: number): BpeTokenizer {
     const type = model.string("type");
     if (type !== "BPE")
         throw new ArmtError(
-            `${quote(json.path)}: tokenizer model ${quote(type ?? "")} is not supported (BPE is); use --vocab-from or --no-tokenizer`
+            `${quote(json.path)}: tokenizer model ${quote(type ?? "")} is not supported (BPE is); use --vocab-from ` +
+                "or --no-tokenizer"
         );
     const ids = new Map<string, number>();
     const taken = new Map<number, string>();

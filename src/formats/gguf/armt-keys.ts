@@ -296,7 +296,8 @@ function checkAll(info: ArmtModelKeys): void {
         throw invalid(
             "armt.segment_size",
             info.segmentSize,
-            `${Math.floor((rows - others) / parts)} at most: with ${memory.tokenCount} memory tokens the base model takes ${rows} rows`
+            `${Math.floor((rows - others) / parts)} at most: with ${memory.tokenCount} memory tokens the base model ` +
+                `takes ${rows} rows`
         );
     const splits = !memory.attendsToText || (info.positions.type === "learned" && info.positions.wrapped);
     if (sinkCount > 0 && splits)
@@ -316,7 +317,8 @@ function checkAll(info: ArmtModelKeys): void {
         throw invalid(
             "armt.memory.head_count",
             memory.headCount,
-            `a divisor of \`armt.memory.key_length\` (${memory.keyLength}) and \`armt.embedding_length\` (${embeddingLength})`
+            `a divisor of \`armt.memory.key_length\` (${memory.keyLength}) and \`armt.embedding_length\` ` +
+                `(${embeddingLength})`
         );
 }
 

@@ -101,7 +101,8 @@ function armtRows(info: ArmtModelKeys): [string, string][] {
     return [
         [
             "base",
-            `${info.baseArchitecture}, ${info.blockCount} layers of ${info.embeddingLength}, vocabulary ${info.vocabSize}`
+            `${info.baseArchitecture}, ${info.blockCount} layers of ${info.embeddingLength}, vocabulary ` +
+                `${info.vocabSize}`
         ],
         [
             "segment",

@@ -156,7 +156,8 @@ function placeTensors(
         tensor.offset += dataStart;
         if (tensor.offset + tensor.byteLength > fileSize)
             throw new ArmtError(
-                `truncated: tensor ${quote(name)} ends at byte ${tensor.offset + tensor.byteLength}, the file at ${fileSize}`
+                `truncated: tensor ${quote(name)} ends at byte ${tensor.offset + tensor.byteLength}, the file at ` +
+                    `${fileSize}`
             );
         expected = align(expected + tensor.byteLength, alignment);
     }

@@ -194,7 +194,8 @@ class Machine {
         if (typeof module !== "string" || typeof name !== "string") throw this.input.error("a name that is not text");
         if (!this.handlers.globals.has(`${module} ${name}`) && !this.isOpaque(`${module} ${name}`))
             throw new ArmtError(
-                `its pickle refers to ${quote(`${module}.${name}`)}, which no plain checkpoint needs; refused, nothing was run`
+                `its pickle refers to ${quote(`${module}.${name}`)}, which no plain checkpoint needs; refused, ` +
+                    "nothing was run"
             );
         return new PickleGlobal(`${module} ${name}`);
     }

@@ -99,7 +99,8 @@ export function parseStateDict(pickle: Buffer): Map<string, TorchTensor> {
     }
     const keys = [...top.keys()].filter((key) => typeof key === "string");
     throw new ArmtError(
-        `its pickle holds no tensors at its top level or under ${modelKeys.map((key) => `\`${key}\``).join(", ")} (its keys: ${keys.slice(0, 6).map(quote).join(", ") || "none"}); save the state dict itself`
+        `its pickle holds no tensors at its top level or under ${modelKeys.map((key) => `\`${key}\``).join(", ")} ` +
+            `(its keys: ${keys.slice(0, 6).map(quote).join(", ") || "none"}); save the state dict itself`
     );
 }
 
@@ -150,7 +151,8 @@ function rebuildTensor(args: readonly PickleValue[]): TorchTensor {
         const last = sizes.reduce((offset, n, i) => offset + (n - 1) * steps[i]!, start);
         if (!Number.isSafeInteger(last) || last >= storage.length)
             throw new ArmtError(
-                `bad pickle: a tensor [${sizes.join(", ")}] goes beyond storage ${quote(storage.key)} of ${storage.length} elements`
+                `bad pickle: a tensor [${sizes.join(", ")}] goes beyond storage ${quote(storage.key)} of ` +
+                    `${storage.length} elements`
             );
     }
     return new TorchTensor(storage, start, sizes, steps);

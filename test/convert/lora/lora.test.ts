@@ -313,7 +313,7 @@ test(
     refused,
     third("lora_B.default", "lora_B.other"),
     {},
-    /is of the adapter "other", and there is another, "default"/
+    /belongs to the adapter "other", but there is another, "default"/
 );
 test(
     "update of another shape",
