@@ -79,7 +79,7 @@ const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
 ];
 
 /**
- * Puts the file and the flags together; flags win. Hints and then the authors' defaults stand for what neither gives,
+ * Merges the file and the flags; flags win. Hints, then the authors' defaults, fill in what neither gives,
  * except where published checkpoints differ (`normalize_keys`, segment size): those must be given.
  * @param isClassConfig the file is a transformers config, which has other keys as well
  * @throws {ArmtError} that names the key or the flag

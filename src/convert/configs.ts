@@ -8,7 +8,7 @@ import { isFile } from "./shards.js";
 export type CheckpointSource = {
     /** The folder, or its file of weights if several could be meant. */
     checkpoint: string;
-    /** The base model's `config.json` or the folder with it, which goes before the checkpoint's own. */
+    /** The base model's `config.json` or the folder with it, which overrides the checkpoint's own. */
     base?: string;
 };
 
@@ -17,7 +17,7 @@ export type CheckpointConfigs = {
     folder: string;
     /** The base model's config. */
     base: JsonFile;
-    /** Where ARMT's own keys are; `undefined`: nowhere. */
+    /** File with ARMT's own keys; `undefined`: none. */
     armt: JsonFile | undefined;
     /** ARMT's keys are in the `config.json` of the authors' `ARMTForCausalLM`. */
     isClassConfig: boolean;

@@ -15,7 +15,7 @@ import { streamTensor } from "./stream.js";
 import { copyTokenizer } from "./tokenizer/from-gguf.js";
 import { readTokenizer } from "./tokenizer/tokenizer.js";
 
-/** Values of `--outtype` and the tensor types they stand for. */
+/** Values of `--outtype` and their tensor types. */
 export const outTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const satisfies Record<
     string,
     TargetType

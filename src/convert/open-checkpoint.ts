@@ -71,7 +71,7 @@ function withVocabularyOf({ tensors }: Checkpoint, base: BaseConfig, onWarning: 
     return { ...base, vocabSize: rows };
 }
 
-/** Where config.json ties the output to the embedding, a second matrix in the file must be the same. */
+/** If config.json ties the output to the embedding, a second matrix in the file must be equal to it. */
 async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings }: BaseConfig): Promise<void> {
     const { names } = families[architecture];
     const embedding = tensors.get(`${names.embedding}.weight`);

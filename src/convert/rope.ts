@@ -97,7 +97,7 @@ function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling
 }
 
 /**
- * The divisors of RoPE's frequencies that stand for `llama3` scaling (`rope_freqs.weight`): long wavelengths are
+ * The divisors of RoPE's frequencies for `llama3` scaling (`rope_freqs.weight`): long wavelengths are
  * divided by the factor, short ones are left, those between are interpolated. Source: Llama 3.1's reference code, as in
  * transformers.
  * @returns `[dimensions / 2]`

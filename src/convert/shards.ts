@@ -135,7 +135,7 @@ async function openShards(folder: string, indexPath: string, open: WeightFormat[
         for (const [name, shard] of weightMap) {
             if (found.get(name) !== shard)
                 throw new ArmtError(
-                    `${quote(indexPath)} places tensor ${quote(name)} in ${quote(shard)}, where it is not`
+                    `${quote(indexPath)} places tensor ${quote(name)} in ${quote(shard)}, which does not contain it`
                 );
         }
         return files;

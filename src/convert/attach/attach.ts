@@ -20,7 +20,7 @@ import { readBaseGguf } from "./base-gguf.js";
 import { planBaseTensors } from "./base-tensors.js";
 import { memoryHints, planMemoryTensors } from "./memory-tensors.js";
 
-/** Values of `--memory-type` and the tensor types they stand for. */
+/** Values of `--memory-type` and their tensor types. */
 export const attachTypes = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 export type AttachType = keyof typeof attachTypes;
 

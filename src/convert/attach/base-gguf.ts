@@ -45,7 +45,7 @@ export function readBaseGguf(file: GgufFile): BaseGguf {
     const { defaults } = family;
     for (const key of ["expert_count", "attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias"])
         if ((keys.number(key) ?? 0) !== 0)
-            throw keys.error(`\`${name}.${key}\` asks for what ARMT models don't compute`);
+            throw keys.error(`\`${name}.${key}\` is an option that ARMT models do not support`);
     const hiddenSize = keys.count("embedding_length");
     const layerCount = keys.count("block_count");
     const headCount = keys.count("attention.head_count");
@@ -163,7 +163,7 @@ class StockKeys {
         if (entry.type === "ARRAY" || !types.some((type) => type === entry.type))
             throw this.error(
                 `\`${this.name}.${key}\` is ` +
-                    `${entry.type === "ARRAY" ? "a list, as where layers differ" : entry.type}: not supported`
+                    `${entry.type === "ARRAY" ? "a list, as in models whose layers differ" : entry.type}: not supported`
             );
         return entry.value as ScalarValues[T];
     }

@@ -17,8 +17,7 @@ export function memoryHints({ tensors }: Checkpoint, { hiddenSize }: BaseConfig)
     return betaCount === hiddenSize ? { gating: true } : { headCount: betaCount };
 }
 
-/**
- * Plans ARMT's own tensors for a base model of some sizes.
+/** Plans ARMT's own tensors for a base model.
  * @param type of the memory's matrices
  * @throws {ArmtError} that names a tensor that is missing, of the base, or of a shape that doesn't fit
  */

@@ -111,8 +111,7 @@ export class LoraConfig {
             const value = json.get(key);
             if (value !== undefined && value !== false)
                 throw new ArmtError(
-                    `${quote(json.path)}: \`${key}\` asks for another computation than LoRA's: not supported; ` +
-                        `${MERGE_FIRST}`
+                    `${quote(json.path)}: \`${key}\` changes LoRA's computation: not supported; ` + `${MERGE_FIRST}`
                 );
         }
     }
@@ -129,7 +128,7 @@ export class LoraConfig {
         if (alpha === undefined)
             throw new ArmtError(
                 `tensor ${quote(name)} has a LoRA update without an alpha: put adapter_config.json into ` +
-                    `${quote(this.folder)}, or give --lora-alpha (and --rslora where training had use_rslora)`
+                    `${quote(this.folder)}, or give --lora-alpha (and --rslora if training used use_rslora)`
             );
         const expected = this.pattern("rank_pattern", module) ?? json?.integer("r", { min: 1 });
         if (expected !== undefined && expected !== rank)

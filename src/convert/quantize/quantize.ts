@@ -24,7 +24,7 @@ export interface QuantizeOptions {
     mixture: QuantizeTarget;
     /** Type of the memory's projections. Default: that of all weights if it has 16 bits, else `"q8_0"`. */
     memoryType?: MemoryType;
-    /** Take an input with q8_0 weights too, whose rounding the output has then as well. Default: `false`. */
+    /** Also accept an input with q8_0 weights, whose rounding remains in the output. Default: `false`. */
     requantize?: boolean;
     /** Replace an existing output. Default: `false`. */
     overwrite?: boolean;

@@ -62,7 +62,7 @@ function tokenType(text: string, { added, unknownToken }: BpeTokenizer) {
     return bytePattern.test(text) ? tokenTypes.byte : tokenTypes.normal;
 }
 
-/** llama.cpp looks for tokens of the user in the text itself, where spaces are spaces. */
+/** llama.cpp looks for user-defined tokens in the raw text, with plain spaces. */
 function displayText(text: string, { added }: BpeTokenizer): string {
     return added.get(text) === false ? text.replaceAll(SPACE, " ") : text;
 }

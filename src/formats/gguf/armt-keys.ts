@@ -301,16 +301,12 @@ function checkAll(info: ArmtModelKeys): void {
         );
     const splits = !memory.attendsToText || (info.positions.type === "learned" && info.positions.wrapped);
     if (sinkCount > 0 && splits)
-        throw invalid(
-            "armt.sink_count",
-            sinkCount,
-            "none where positions wrap or memory rows don't attend to the text"
-        );
+        throw invalid("armt.sink_count", sinkCount, "0, since positions wrap or memory rows do not attend to the text");
     if (seesPreviousSegment && (splits || info.positions.type === "learned"))
         throw invalid(
             "armt.attention.previous_segment",
             "true",
-            "false but for RoPE and memory rows that attend to the text"
+            "false, since it needs RoPE and memory rows that attend to the text"
         );
     if (memory.dpfpOrder !== 3) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, "3");
     if (memory.keyLength % memory.headCount !== 0 || embeddingLength % memory.headCount !== 0)

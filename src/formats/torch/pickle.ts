@@ -115,7 +115,7 @@ class Machine {
         }
     }
 
-    /** Opcodes that push what a name, a call, a persistent id or the memo stands for. */
+    /** Opcodes that push the object behind a name, a call, a persistent id or the memo. */
     private reference(opcode: number): PickleValue | undefined {
         switch (opcode) {
             case 0x63: // GLOBAL

@@ -270,7 +270,7 @@ test(
     {},
     { keys: { "llama.expert_count": { type: "UINT32", value: 8 } } },
     nothing,
-    /`llama\.expert_count` asks for what/
+    /`llama\.expert_count` is an option that ARMT models do not support/
 );
 test(
     "YaRN",

@@ -281,7 +281,7 @@ test(
     {},
     /"memory_cell.*belongs to a DoRA adapter: not supported; merge it in PyTorch/
 );
-test("DoRA in the config", refused, same, { use_dora: true }, /`use_dora` asks for another computation/);
+test("DoRA in the config", refused, same, { use_dora: true }, /`use_dora` changes LoRA.s computation/);
 test("AdaLoRA", refused, third("lora_B.default.weight", "lora_E.default"), {}, /belongs to an AdaLoRA adapter/);
 test("VeRA", refused, third("lora_B.default.weight", "vera_lambda_b.default"), {}, /belongs to a VeRA adapter/);
 test("LoHa", refused, third("lora_B.default.weight", "hada_w1_a.default"), {}, /belongs to a LoHa adapter/);
