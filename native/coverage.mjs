@@ -58,6 +58,7 @@ function printReport(counts) {
             `${name.padEnd(24)} ${((100 * ran) / total).toFixed(1).padStart(5)} % of ${total} lines\n`
         );
     for (const [file, lines] of [...counts].sort()) {
+        if (lines.size === 0) continue;
         const ran = [...lines.values()].filter((didRun) => didRun).length;
         print(path.basename(file), ran, lines.size);
         allRan += ran;
