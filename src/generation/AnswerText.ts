@@ -1,0 +1,148 @@
+import type { Token } from "../../plugin/index.js";
+import { TokenBytes, type TokenSource } from "./TokenBytes.js";
+
+/** A token with its part of an answer. */
+export interface TokenText {
+    readonly token: Token;
+    /** Text that is complete with this token: the texts of all tokens joined are the answer. */
+    readonly text: string;
+    /** Bytes of the token, without what a stop string cut off: those of all tokens joined are the answer's. */
+    readonly bytes: Buffer;
+}
+
+/** What became certain with a token. */
+export interface AnswerPiece {
+    readonly text: string;
+    readonly tokens: readonly TokenText[];
+    /** Where a stop string was written: nothing from its beginning on is part of the answer. */
+    readonly stopped?: Stopped;
+}
+
+export interface Stopped {
+    readonly string: string;
+    /** The tokens from the one on in which the stop string begins. */
+    readonly tokens: readonly Token[];
+    /** Bytes of the first of them that come before the stop string. */
+    readonly before: Buffer;
+}
+
+export interface AnswerTextOptions {
+    /** Strings of which the first that is written ends the answer. Names of special tokens match these tokens. Default: none. */
+    stop?: readonly string[];
+    /** Whether special tokens are shown by their names. Default: `false`. */
+    special?: boolean;
+}
+
+/** A token that may be part of a stop string. `match` has a character for each byte, or one for a whole special token, so that it can be searched. */
+type Held = { readonly token: Token; readonly shown: Buffer; readonly match: string };
+
+/** Stands for special tokens that are part of no stop string. */
+const otherSpecialToken = "\uffff";
+
+/** Turns the tokens of an answer into text, up to a stop string. What may still become one is held back. */
+export class AnswerText {
+    private readonly bytes: TokenBytes;
+    private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    private readonly stops: readonly { readonly string: string; readonly match: string }[];
+    private readonly special: boolean;
+    /** Characters that stand for the special tokens of the stop strings. */
+    private readonly letters = new Map<Token, string>();
+    private held: Held[] = [];
+
+    constructor(model: TokenSource, { stop = [], special = false }: AnswerTextOptions = {}) {
+        this.bytes = TokenBytes.of(model);
+        this.special = special;
+        this.stops = stop.flatMap((string) => this.matchesOf(string).map((match) => ({ string, match })));
+    }
+
+    push(token: Token): AnswerPiece {
+        this.held.push({ token, shown: this.bytes.get(token, this.special), match: this.matchOf(token) });
+        const text = this.held.map(({ match }) => match).join("");
+        let first: { at: number; string: string } | undefined;
+        for (const { string, match } of this.stops) {
+            const at = text.indexOf(match);
+            if (at >= 0 && (first === undefined || at < first.at)) first = { at, string };
+        }
+        if (first !== undefined) return this.stopAt(first.at, first.string);
+        const keep = Math.max(0, ...this.stops.map(({ match }) => overlap(text, match)));
+        return pieceOf(this.release(text.length - keep));
+    }
+
+    /** @returns what was held back, since nothing follows */
+    end(): AnswerPiece {
+        return this.finish(this.release(Number.POSITIVE_INFINITY));
+    }
+
+    /** The stop string as text, and as the special tokens that it names. */
+    private matchesOf(string: string): string[] {
+        const text = toLetters(string);
+        const names = [...this.bytes.specialTokens.keys()].filter((name) => string.includes(name));
+        if (names.length === 0) return [text];
+        names.sort((a, b) => b.length - a.length);
+        let match = text;
+        for (const name of names) {
+            const token = this.bytes.specialTokens.get(name)!;
+            const letter = this.letters.get(token) ?? String.fromCharCode(0x100 + this.letters.size);
+            this.letters.set(token, letter);
+            match = match.replaceAll(toLetters(name), letter);
+        }
+        return [text, match];
+    }
+
+    private matchOf(token: Token): string {
+        if (!this.bytes.isSpecial(token) || this.special) return this.bytes.get(token, true).toString("latin1");
+        return this.letters.get(token) ?? otherSpecialToken;
+    }
+
+    /** Shows the tokens that end within the first `length` characters of what is held. */
+    private release(length: number): TokenText[] {
+        const shown: TokenText[] = [];
+        let end = 0;
+        while (this.held.length > 0 && end + this.held[0]!.match.length <= length) {
+            const held = this.held.shift()!;
+            end += held.match.length;
+            shown.push(this.show(held.token, held.shown));
+        }
+        return shown;
+    }
+
+    private stopAt(at: number, string: string): AnswerPiece {
+        const lengths = this.held.map(({ match }) => match.length);
+        const shown = this.release(at);
+        const released = lengths.slice(0, shown.length).reduce((sum, length) => sum + length, 0);
+        const rest = this.held;
+        this.held = [];
+        const [first] = rest;
+        const before = first === undefined ? Buffer.alloc(0) : first.shown.subarray(0, at - released);
+        if (first !== undefined && before.length > 0) shown.push(this.show(first.token, before));
+        return { ...this.finish(shown), stopped: { string, tokens: rest.map(({ token }) => token), before } };
+    }
+
+    private show(token: Token, bytes: Buffer): TokenText {
+        return { token, bytes, text: this.decoder.decode(bytes, { stream: true }) };
+    }
+
+    /** An unfinished character becomes U+FFFD, and part of the last token's text. */
+    private finish(shown: readonly TokenText[]): AnswerPiece {
+        const rest = this.decoder.decode();
+        const { text, tokens } = pieceOf(shown);
+        const last = tokens.at(-1);
+        if (rest === "" || last === undefined) return { text: text + rest, tokens };
+        return { text: text + rest, tokens: [...tokens.slice(0, -1), { ...last, text: last.text + rest }] };
+    }
+}
+
+function pieceOf(tokens: readonly TokenText[]): AnswerPiece {
+    return { text: tokens.map(({ text }) => text).join(""), tokens };
+}
+
+function toLetters(text: string): string {
+    return Buffer.from(text).toString("latin1");
+}
+
+/** Length of the longest end of `text` that is a beginning of `string`, but not all of it. */
+function overlap(text: string, string: string): number {
+    for (let length = Math.min(text.length, string.length - 1); length > 0; length--)
+        if (text.endsWith(string.slice(0, length))) return length;
+    return 0;
+}

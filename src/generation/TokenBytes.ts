@@ -1,0 +1,103 @@
+import { type LlamaModel, LlamaVocabularyType, type Token } from "../../plugin/index.js";
+
+/** What is read of a model to know its tokens. */
+export type TokenSource = Pick<LlamaModel, "vocabularyType" | "getTokenAttributes" | "fileInfo" | "detokenize">;
+
+const nothing = Buffer.alloc(0);
+
+/** Letter of byte-level BPE to byte: printable bytes stand for themselves, the others are numbered from U+0100. */
+const byteOfLetter = new Map<string, number>();
+for (let byte = 0, next = 0x100; byte < 256; byte++) {
+    const isPrintable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
+    byteOfLetter.set(String.fromCharCode(isPrintable ? byte : next++), byte);
+}
+
+/** BPE vocabularies that write a space as SentencePiece does. */
+const preTokenizersWithSentencePieceSpaces = new Set(["gemma4", "granite-embed-multi-311m", "sarvam-moe"]);
+
+/**
+ * The bytes that each token of a vocabulary stands for, as llama.cpp's `token_to_piece` gives them. node-llama-cpp only gives strings, in which the bytes of an
+ * unfinished character are lost.
+ */
+export class TokenBytes {
+    private static readonly known = new WeakMap<object, TokenBytes>();
+
+    /** Whether the vocabulary puts a space in front of a text, which is no part of it. */
+    readonly addsSpace: boolean;
+    private readonly cache = new Map<Token, { readonly bytes: Buffer; readonly isSpecial: boolean }>();
+    private readonly texts: readonly string[];
+    private names: ReadonlyMap<string, Token> | undefined;
+    private readonly decode: (text: string) => Buffer;
+
+    static of(model: TokenSource): TokenBytes {
+        let bytes = TokenBytes.known.get(model);
+        if (bytes === undefined) TokenBytes.known.set(model, (bytes = new TokenBytes(model)));
+        return bytes;
+    }
+
+    private constructor(private readonly model: TokenSource) {
+        const { spm, ugm, bpe } = LlamaVocabularyType;
+        const { vocabularyType } = model;
+        const facts = model.fileInfo.metadata.tokenizer?.ggml;
+        this.texts = facts?.tokens ?? [];
+        this.addsSpace = facts?.add_space_prefix ?? (vocabularyType === spm || vocabularyType === ugm);
+        const isByteLevel = vocabularyType === bpe && !preTokenizersWithSentencePieceSpaces.has(facts?.pre ?? "");
+        this.decode = isByteLevel ? decodeByteLevel : decodeSentencePiece;
+    }
+
+    /**
+     * @param special whether a special token stands for its name; otherwise it stands for nothing
+     * @returns bytes that may begin or end within a character
+     */
+    get(token: Token, special = false): Buffer {
+        let known = this.cache.get(token);
+        if (known === undefined) this.cache.set(token, (known = this.read(token)));
+        return known.isSpecial && !special ? nothing : known.bytes;
+    }
+
+    /** Whether the token is a marker, such as the end of a turn, and no text. */
+    isSpecial(token: Token): boolean {
+        this.get(token);
+        return this.cache.get(token)!.isSpecial;
+    }
+
+    /** The special tokens by their names. */
+    get specialTokens(): ReadonlyMap<string, Token> {
+        if (this.names === undefined) {
+            const names = new Map<string, Token>();
+            for (const [id, text] of this.texts.entries())
+                if (text !== "" && this.isSpecial(id as Token)) names.set(text, id as Token);
+            this.names = names;
+        }
+        return this.names;
+    }
+
+    private read(token: Token): { bytes: Buffer; isSpecial: boolean } {
+        const { rwkv, none } = LlamaVocabularyType;
+        const { vocabularyType } = this.model;
+        if (vocabularyType === none) return { bytes: nothing, isSpecial: false };
+        const { control, unknown, userDefined, normal, byte } = this.model.getTokenAttributes(token);
+        const isSpecial = control || unknown;
+        // its tokens are escaped in a way of their own
+        if (vocabularyType === rwkv) return { bytes: Buffer.from(this.model.detokenize([token], true)), isSpecial };
+        const text = this.texts[token] ?? "";
+        if (isSpecial || userDefined) return { bytes: Buffer.from(text), isSpecial };
+        if (normal) return { bytes: this.decode(text), isSpecial };
+        if (byte) return { bytes: Buffer.of(Number.parseInt(text.slice(3, 5), 16)), isSpecial };
+        return { bytes: nothing, isSpecial };
+    }
+}
+
+function decodeByteLevel(text: string): Buffer {
+    const bytes: number[] = [];
+    for (const letter of text) {
+        const byte = byteOfLetter.get(letter);
+        if (byte === undefined) bytes.push(...Buffer.from(letter));
+        else bytes.push(byte);
+    }
+    return Buffer.from(bytes);
+}
+
+function decodeSentencePiece(text: string): Buffer {
+    return Buffer.from(text.replaceAll("\u2581", " "));
+}

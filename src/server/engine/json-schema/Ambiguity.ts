@@ -1,0 +1,83 @@
+import { unsupported } from "../../errors.js";
+
+/** Ways to read a beginning of an answer that are followed at once; each costs time with every token. */
+const maxReadings = 1000;
+
+type Node = {
+    readonly kind: "value" | "union";
+    /** First characters that tell values apart. */
+    readonly starts: Set<string>;
+    /** Of a value: what stands inside of it, one after the other. Of a union: its alternatives. */
+    readonly children: number[];
+    readings: number;
+};
+
+/**
+ * Counts in how many ways a grammar's text may be read while it is being written. Alternatives are told apart by their first character; those that begin alike are
+ * followed side by side, and such choices within one another multiply.
+ */
+export class Ambiguity {
+    private readonly nodes: Node[] = [];
+
+    /** @param start first character of the value, or a word for all scalars that begin alike */
+    value(start: string, children: readonly number[] = []): number {
+        return this.add({ kind: "value", starts: new Set([start]), children: [...children], readings: 1 });
+    }
+
+    union(children: readonly number[]): number {
+        return this.add({ kind: "union", starts: new Set(), children: [...children], readings: 1 });
+    }
+
+    /** The end of a reference that was not known yet. */
+    link(from: number, to: number): void {
+        this.nodes[from]!.children.push(to);
+    }
+
+    /** @throws {ApiError} for a schema that would take too long */
+    check(param: string): void {
+        this.refuseEmptyCycles(param);
+        for (let changed = true; changed; ) {
+            changed = false;
+            for (const node of this.nodes) {
+                const { readings } = node;
+                const { size } = node.starts;
+                this.update(node);
+                if (node.readings > maxReadings)
+                    throw unsupported(param, `the alternatives in \`${param}\` begin too much alike to tell them apart`);
+                changed ||= node.readings !== readings || node.starts.size !== size;
+            }
+        }
+    }
+
+    private update(node: Node): void {
+        const children = node.children.map((child) => this.nodes[child]!);
+        if (node.kind === "value") {
+            for (const { readings } of children) node.readings = Math.max(node.readings, readings);
+            return;
+        }
+        const perStart = new Map<string, number>();
+        for (const { starts, readings } of children)
+            for (const start of starts) {
+                node.starts.add(start);
+                perStart.set(start, (perStart.get(start) ?? 0) + readings);
+            }
+        node.readings = Math.max(node.readings, ...perStart.values());
+    }
+
+    /** A schema that refers to itself without a value in between has no beginning. */
+    private refuseEmptyCycles(param: string): void {
+        const done = new Set<number>();
+        const visit = (index: number, path: ReadonlySet<number>): void => {
+            const { kind, children } = this.nodes[index]!;
+            if (kind === "value" || done.has(index)) return;
+            if (path.has(index)) throw unsupported(param, `\`${param}\` refers to itself without any value in between`);
+            for (const child of children) visit(child, new Set([...path, index]));
+            done.add(index);
+        };
+        for (const index of this.nodes.keys()) visit(index, new Set());
+    }
+
+    private add(node: Node): number {
+        return this.nodes.push(node) - 1;
+    }
+}

@@ -1,0 +1,64 @@
+import { stringify } from "lossless-json";
+import { assertionsOf, isObject, type Kind, kindOf, kinds, resolveReference, type Schema } from "./Schema.js";
+
+/** References that are followed one after the other. */
+const maxSteps = 16;
+
+/**
+ * Whether no value that the grammar of one schema lets through is valid for the other. This is what `oneOf` asks of each pair, since two matches make a value
+ * invalid. Where it cannot be seen, the answer is no.
+ */
+export function areDisjoint(root: Schema, a: Schema, b: Schema, steps = 0): boolean {
+    if (steps > maxSteps) return false;
+    if (a === false || b === false) return true;
+    if (a === true || b === true) return false;
+    const [left, right] = [assertionsOf(a), assertionsOf(b)];
+    const next = (x: Schema, y: Schema) => areDisjoint(root, x, y, steps + 1);
+    if (left.$ref !== undefined) return next(resolveReference(root, left.$ref, "oneOf").schema, b);
+    if (right.$ref !== undefined) return next(a, resolveReference(root, right.$ref, "oneOf").schema);
+    for (const key of ["anyOf", "oneOf"] as const) {
+        if (Array.isArray(left[key])) return (left[key] as Schema[]).every((item) => next(item, b));
+        if (Array.isArray(right[key])) return (right[key] as Schema[]).every((item) => next(a, item));
+    }
+    const [leftValues, rightValues] = [valuesOf(left), valuesOf(right)];
+    if (leftValues !== undefined && rightValues !== undefined) {
+        const texts = new Set(rightValues.map((value) => stringify(value)));
+        return leftValues.every((value) => !texts.has(stringify(value)));
+    }
+    const [leftKinds, rightKinds] = [kindsOf(left, leftValues), kindsOf(right, rightValues)];
+    const shared = leftKinds.filter((kind) => rightKinds.includes(kind));
+    if (shared.length === 0) return true;
+    if (shared.some((kind) => kind !== "object")) return false;
+    return haveDifferentMembers(left, right, next) || haveDifferentMembers(right, left, next);
+}
+
+/** Whether objects of the first schema have a member that those of the second cannot have. */
+function haveDifferentMembers(
+    first: Record<string, unknown>,
+    second: Record<string, unknown>,
+    areDisjointSchemas: (a: Schema, b: Schema) => boolean
+): boolean {
+    const required = Array.isArray(first.required) ? (first.required as string[]) : [];
+    const members = propertiesOf(first);
+    const others = propertiesOf(second);
+    return required.some((name) => {
+        const other = Object.hasOwn(others, name) ? others[name]! : undefined;
+        if (other === undefined) return second.additionalProperties === false;
+        return areDisjointSchemas(Object.hasOwn(members, name) ? members[name]! : true, other);
+    });
+}
+
+function propertiesOf({ properties }: Record<string, unknown>): Readonly<Record<string, Schema>> {
+    return isObject(properties) ? (properties as Record<string, Schema>) : {};
+}
+
+function valuesOf(schema: Record<string, unknown>): unknown[] | undefined {
+    if ("const" in schema) return [schema.const];
+    return Array.isArray(schema.enum) ? schema.enum : undefined;
+}
+
+function kindsOf({ type }: Record<string, unknown>, values: unknown[] | undefined): Kind[] {
+    const found = values?.map(kindOf) ?? (type === undefined ? kinds : [type].flat());
+    // every integer is a number, too
+    return [...found].flatMap((kind) => (kind === "number" ? ["number", "integer"] : [kind])) as Kind[];
+}

@@ -1,0 +1,141 @@
+import { choice, empty, literal, oneOf, type Part, type Rules, repeat, sequence } from "./gbnf.js";
+
+/** Digits of a number at most. More are never meant, and JavaScript would read a very long number as infinity. */
+const maxDigits = 40;
+
+/** Characters that a JSON string holds as they are. Surrogates are no characters. */
+const plain = " !#-\\[\\]-~\\u0080-\\uD7FF\\uE000-\\U0010FFFF";
+/** The same, as what is left out of all characters. */
+const notPlain = '\\x00-\\x1F"\\\\\\x7F\\uD800-\\uDFFF\\U00110000-\\U001FFFFF';
+
+/** The parts that all JSON is made of, in one grammar. */
+export class JsonParts {
+    /** What may stand between two parts: little, since some models would write it without end. */
+    readonly space: Part;
+    /** One character of a string. An escaped one counts as one, too, so halves of surrogate pairs are left out. */
+    readonly character: Part;
+    readonly string: Part;
+    readonly number: Part;
+    readonly integer: Part;
+    readonly boolean: Part = choice(literal("true"), literal("false"));
+    readonly null: Part = literal("null");
+    private anyValue: Part | undefined;
+
+    constructor(private readonly rules: Rules) {
+        const hex = oneOf("0-9a-fA-F");
+        const unit = choice(
+            sequence(oneOf("0-9abcefABCEF"), hex, hex, hex),
+            sequence(oneOf("dD"), oneOf("0-7"), hex, hex)
+        );
+        const escape = sequence(literal("\\"), choice(oneOf('"\\\\/bfnrt'), sequence(literal("u"), unit)));
+        this.space = rules.add(
+            choice(empty, literal(" "), sequence(repeat(literal("\n"), 1, 2), repeat(oneOf(" \\t"), 0, 20)))
+        );
+        this.character = rules.add(choice(oneOf(plain), escape));
+        this.string = rules.add(this.stringOf(0));
+        const digits = choice(literal("0"), sequence(oneOf("1-9"), repeat(oneOf("0-9"), 0, maxDigits - 1)));
+        this.integer = rules.add(sequence(repeat(literal("-"), 0, 1), digits));
+        this.number = rules.add(
+            sequence(
+                this.integer,
+                repeat(sequence(literal("."), repeat(oneOf("0-9"), 1, maxDigits)), 0, 1),
+                repeat(sequence(oneOf("eE"), repeat(oneOf("+-"), 0, 1), repeat(oneOf("0-9"), 1, 2)), 0, 1)
+            )
+        );
+    }
+
+    /** Any JSON value. */
+    get value(): Part {
+        if (this.anyValue !== undefined) return this.anyValue;
+        const value = this.rules.reserve();
+        this.anyValue = value;
+        const { string, number, boolean } = this;
+        this.rules.set(
+            value,
+            choice(this.recordOf(this.string, value, 0), this.listOf([], value, 0), string, number, boolean, this.null)
+        );
+        return value;
+    }
+
+    stringOf(minLength: number, maxLength?: number): Part {
+        return sequence(literal('"'), repeat(this.character, minLength, maxLength), literal('"'));
+    }
+
+    /** An object with members of one kind. */
+    recordOf(key: Part, value: Part, min: number, max?: number): Part {
+        const { space } = this;
+        const member = this.rules.add(sequence(key, space, literal(":"), space, value, space));
+        return sequence(literal("{"), space, this.separated(member, min, max), literal("}"));
+    }
+
+    /**
+     * An array.
+     * @param first the items that it begins with, of which those beyond `min` may be missing
+     * @param item what follows them; undefined for nothing
+     */
+    listOf(first: readonly Part[], item: Part | undefined, min: number, max?: number): Part {
+        const { space } = this;
+        const counted = first.slice(0, max);
+        const most = item === undefined ? counted.length : max;
+        if (counted.length === 0) {
+            const items = item === undefined ? empty : this.separated(this.rules.add(sequence(item, space)), min, most);
+            return sequence(literal("["), space, items, literal("]"));
+        }
+        const next = literal(",");
+        let rest =
+            item === undefined
+                ? empty
+                : repeat(
+                      this.rules.add(sequence(next, space, item, space)),
+                      Math.max(0, min - counted.length),
+                      most === undefined ? undefined : most - counted.length
+                  );
+        for (let i = counted.length - 1; i >= 0; i--) {
+            const here = this.rules.add(sequence(i === 0 ? empty : sequence(next, space), counted[i]!, space, rest));
+            rest = i < min ? here : repeat(here, 0, 1);
+        }
+        return sequence(literal("["), space, rest, literal("]"));
+    }
+
+    /** Keys of an object without these. They have no escapes, so that no name can be spelled in another way. */
+    keyExcept(names: readonly string[]): Part {
+        // the others cannot be written without an escape
+        const writable = names.filter((name) => /^[ !#-[\]-~\u0080-\ud7ff\ue000-\u{10ffff}]*$/u.test(name));
+        return this.rules.add(sequence(literal('"'), this.restOfKey(writable, 0)));
+    }
+
+    /** @param names those that are `depth` characters long so far */
+    private restOfKey(names: readonly string[], depth: number): Part {
+        const quote = literal('"');
+        const rest = sequence(repeat(oneOf(`^${notPlain}`), 0), quote);
+        const next = new Map<string, string[]>();
+        for (const name of names) {
+            const character = [...name][depth];
+            if (character !== undefined) next.set(character, [...(next.get(character) ?? []), name]);
+        }
+        const isName = names.some((name) => [...name].length === depth);
+        const others = [...next.keys()].map(toClass).join("");
+        return this.rules.add(
+            choice(
+                ...(isName ? [] : [quote]),
+                sequence(oneOf(`^${notPlain}${others}`), rest),
+                ...[...next].map(([character, more]) => sequence(literal(character), this.restOfKey(more, depth + 1)))
+            )
+        );
+    }
+
+    private separated(item: Part, min: number, max?: number): Part {
+        if (max === 0) return empty;
+        const more = repeat(
+            this.rules.add(sequence(literal(","), this.space, item)),
+            Math.max(0, min - 1),
+            max === undefined ? undefined : max - 1
+        );
+        const items = sequence(item, more);
+        return min === 0 ? repeat(items, 0, 1) : items;
+    }
+}
+
+function toClass(character: string): string {
+    return `\\U${character.codePointAt(0)!.toString(16).padStart(8, "0")}`;
+}
