@@ -7,8 +7,8 @@ import {
     type LlamaOptions,
     readGgufFileInfo
 } from "node-llama-cpp";
-import { validateArmtFile } from "../src/gguf/armt-model.js";
-import { openGguf } from "../src/gguf/reader.js";
+import { validateArmtFile } from "../src/formats/gguf/armt-model.js";
+import { openGguf } from "../src/formats/gguf/reader.js";
 import { cudaState } from "./cuda-state.js";
 import { type Engine, installedVariant, loadEngine } from "./engine.js";
 import { ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";

@@ -1,10 +1,9 @@
-"""Holds the training model against outputs of the authors' code, so that what is trained is what the engine runs.
+"""Compares the training model with outputs of the authors' code, so that what is trained is what the engine runs.
 
     python3 train/check_golden.py [FOLDER with the golden folders]
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -47,11 +46,10 @@ def difference(folder):
     return (torch.cat(rows).double() - golden["logits"].double()).abs().max().item()
 
 
-def default_folder():
-    return Path(os.environ.get("ARMT_GOLDEN") or Path(__file__).parents[2] / "shared" / "golden")
+AUTHORS = Path(__file__).parents[1] / "test" / "golden" / "authors"
 
 
-def main(golden):
+def main(golden=AUTHORS):
     for case in CASES:
         worst = difference(golden / case)
         print(f"{case}: largest difference of a logit {worst:.2e}")
@@ -60,4 +58,4 @@ def main(golden):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else default_folder())
+    main(*map(Path, sys.argv[1:2]))

@@ -277,8 +277,7 @@ def main():
     parser.add_argument("--no-compile", action="store_true")
     args = parser.parse_args()
     begin = time.time()
-    if os.environ.get("ARMT_GOLDEN") or check_golden.default_folder().exists():
-        check_golden.main(check_golden.default_folder())
+    check_golden.main()
 
     config = json.loads(args.config.read_text())
     for override in args.set:

@@ -62,7 +62,7 @@ esac
 runs() { [[ " $programs " == *" $1 "* ]]; }
 
 # All that is missing shows before anything is measured
-merge=$root/dist/src/bench/peers.js
+merge=$root/dist/bench/peers/peers.js
 [ -f "$merge" ] || fail "$merge is missing: npx tsc --build makes it"
 command -v node >/dev/null || fail "node is missing"
 if runs authors; then

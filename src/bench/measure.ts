@@ -1,6 +1,6 @@
 import type { NativeProduct } from "../../plugin/addon.js";
-import type { ArmtModelFacts } from "../gguf/armt-keys.js";
-import { type GgmlType, ggmlType } from "../gguf/types.js";
+import type { ArmtModelFacts } from "../formats/gguf/armt-keys.js";
+import { type GgmlType, ggmlType } from "../formats/gguf/types.js";
 import { countOperations } from "./operations.js";
 import type { BenchSettings, CaseName, DecodeGroup, MeasuredCase, PromptGroup } from "./results.js";
 import { ratios, type Summary, summarize } from "./statistics.js";

@@ -1,4 +1,4 @@
-import type { ArmtModelFacts } from "../gguf/armt-keys.js";
+import type { ArmtModelFacts } from "../formats/gguf/armt-keys.js";
 
 /** Multiplications and additions of matrix products, each counted as one operation. */
 export interface Operations {

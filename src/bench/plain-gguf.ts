@@ -1,9 +1,9 @@
 import { copyTokenizer } from "../convert/tokenizer/from-gguf.js";
-import type { ArmtModelFacts } from "../gguf/armt-keys.js";
-import { validateArmtFile } from "../gguf/armt-model.js";
-import { type GgufFile, openGguf } from "../gguf/reader.js";
-import type { GgufTensorInfo } from "../gguf/types.js";
-import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../gguf/writer.js";
+import type { ArmtModelFacts } from "../formats/gguf/armt-keys.js";
+import { validateArmtFile } from "../formats/gguf/armt-model.js";
+import { type GgufFile, openGguf } from "../formats/gguf/reader.js";
+import type { GgufTensorInfo } from "../formats/gguf/types.js";
+import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../formats/gguf/writer.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { byteTokenizer, byteTokenizerSize } from "./synthetic.js";
 

@@ -1,4 +1,4 @@
-import { formatLength } from "../recall/lengths.js";
+import { formatLength } from "../util/lengths.js";
 import { type ChartLine, colours, logChart, svg, svgText } from "../util/svg.js";
 import { textTable } from "../util/table.js";
 import type { BenchResults, CaseName, DecodeGroup, MeasuredCase, PromptGroup } from "./results.js";

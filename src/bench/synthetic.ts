@@ -6,13 +6,13 @@ import { LayoutPlan, type PlannedTensor, type PlanSource } from "../convert/layo
 import { modelKeys } from "../convert/metadata.js";
 import { canonicalName } from "../convert/names.js";
 import { paddingToken, tokenTypes } from "../convert/tokenizer/vocabulary.js";
-import { FINGERPRINT_KEY } from "../gguf/fingerprint.js";
-import { type GgmlType, ggmlType, tensorByteLength } from "../gguf/types.js";
-import { type GgufWriteValue, numberArray, stringArray, writeGguf } from "../gguf/writer.js";
+import { FINGERPRINT_KEY } from "../formats/gguf/fingerprint.js";
+import { type GgmlType, ggmlType, tensorByteLength } from "../formats/gguf/types.js";
+import { type GgufWriteValue, numberArray, stringArray, writeGguf } from "../formats/gguf/writer.js";
 import { resolveTinyOptions } from "../tiny/options.js";
-import { normalValues, seededRandom } from "../tiny/random.js";
 import { listTensors } from "../tiny/weights.js";
 import { ArmtError } from "../util/errors.js";
+import { normalValues, seededRandom } from "../util/random.js";
 import type { ResolvedShape } from "./shapes.js";
 
 /** Types of the large matrices of a random model. */

@@ -3,7 +3,7 @@ import process from "node:process";
 import type { Llama, LlamaContext, LlamaContextSequence, Token } from "node-llama-cpp";
 import type { NativeProduct, NativeProductTimes } from "../../plugin/addon.js";
 import type { ArmtSchedule } from "../../plugin/index.js";
-import { seededRandom } from "../tiny/random.js";
+import { seededRandom } from "../util/random.js";
 
 /** What a worker process is started with, as JSON in its first argument. */
 export type WorkerOptions = {

@@ -2,28 +2,28 @@
 import process from "node:process";
 import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
-import { reportFailure, UsageError } from "./failure.js";
-import { packageVersion } from "./version.js";
+import { reportFailure, UsageError } from "../util/failure.js";
+import { packageVersion } from "./shared/version.js";
 
 /** Imported one at a time: a command's libraries cost more time than its work may take. */
 const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = {
-    demo: () => import("./commands/demo.js"),
-    convert: () => import("./commands/convert.js"),
-    attach: () => import("./commands/attach.js"),
-    quantize: () => import("./commands/quantize.js"),
-    inspect: () => import("./commands/inspect.js"),
-    verify: () => import("./commands/verify.js"),
-    run: () => import("./commands/run.js"),
-    serve: () => import("./commands/serve.js"),
-    read: () => import("./commands/read.js"),
-    ask: () => import("./commands/ask.js"),
-    bench: () => import("./commands/bench.js"),
-    trace: () => import("./commands/trace.js"),
-    eval: () => import("./commands/eval.js"),
-    logits: () => import("./commands/logits.js"),
-    doctor: () => import("./commands/doctor.js"),
-    build: () => import("./commands/build.js"),
-    tiny: () => import("./commands/tiny.js")
+    demo: () => import("./demo/command.js"),
+    convert: () => import("./convert/command.js"),
+    attach: () => import("./attach/command.js"),
+    quantize: () => import("./quantize/command.js"),
+    inspect: () => import("./inspect/command.js"),
+    verify: () => import("./verify/command.js"),
+    run: () => import("./run/command.js"),
+    serve: () => import("./serve/command.js"),
+    read: () => import("./read/command.js"),
+    ask: () => import("./ask/command.js"),
+    bench: () => import("./bench/command.js"),
+    trace: () => import("./trace/command.js"),
+    eval: () => import("./eval/command.js"),
+    logits: () => import("./logits/command.js"),
+    doctor: () => import("./doctor/command.js"),
+    build: () => import("./build/command.js"),
+    tiny: () => import("./tiny/command.js")
 };
 
 async function main(args: string[]): Promise<void> {

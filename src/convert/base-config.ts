@@ -1,4 +1,4 @@
-import { type Activation, baseArchitectures } from "../gguf/armt-keys.js";
+import { type Activation, baseArchitectures } from "../formats/gguf/armt-keys.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { JsonFile } from "../util/json-file.js";
 import { type Family, type FamilyName, families, isFamilyName } from "./families.js";

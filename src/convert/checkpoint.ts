@@ -1,6 +1,6 @@
-import type { Dtype, TensorInfo } from "../safetensors/reader.js";
+import type { Dtype, TensorInfo } from "../formats/safetensors/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
-import { adapterRole, LoraConfig, type LoraUpdate } from "./lora.js";
+import { adapterRole, LoraConfig, type LoraUpdate } from "./lora/lora.js";
 import { canonicalName } from "./names.js";
 import { closeAll, openWeightFiles, type TensorFile } from "./shards.js";
 

@@ -1,5 +1,5 @@
-import { FINGERPRINT_KEY } from "../gguf/fingerprint.js";
-import { type GgufWriteValue, writeGguf } from "../gguf/writer.js";
+import { FINGERPRINT_KEY } from "../formats/gguf/fingerprint.js";
+import { type GgufWriteValue, writeGguf } from "../formats/gguf/writer.js";
 import { AtomicFile } from "../util/atomic-file.js";
 import { quote } from "../util/errors.js";
 import type { ArmtConfig, ArmtFlags } from "./armt-config.js";
@@ -8,7 +8,7 @@ import type { Checkpoint } from "./checkpoint.js";
 import type { CheckpointConfigs } from "./configs.js";
 import type { TargetType } from "./float-encode.js";
 import { LayoutPlan, type PlannedTensor } from "./layout.js";
-import type { LoraFlags } from "./lora.js";
+import type { LoraFlags } from "./lora/lora.js";
 import { modelKeys } from "./metadata.js";
 import { openCheckpoint } from "./open-checkpoint.js";
 import { streamTensor } from "./stream.js";

@@ -1,4 +1,4 @@
-import type { baseArchitectures } from "../gguf/armt-keys.js";
+import type { baseArchitectures } from "../formats/gguf/armt-keys.js";
 
 /** Names of `config.json`'s keys; one that is absent has no key. */
 export interface ConfigKeys {

@@ -1,4 +1,4 @@
-import { type Dtype, dtypeSizes } from "../safetensors/dtypes.js";
+import { type Dtype, dtypeSizes } from "../formats/safetensors/dtypes.js";
 
 /** Element types that weights may have. */
 export const floatDtypes = ["F64", "F32", "F16", "BF16"] as const;

@@ -1,4 +1,4 @@
-import type { GgmlType } from "../gguf/types.js";
+import type { GgmlType } from "../formats/gguf/types.js";
 
 /** Tensor types that the converter writes. */
 export type TargetType = Extract<GgmlType, "F32" | "F16" | "BF16" | "Q8_0">;

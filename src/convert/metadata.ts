@@ -1,4 +1,4 @@
-import { booleanArray, type GgufWriteValue } from "../gguf/writer.js";
+import { booleanArray, type GgufWriteValue } from "../formats/gguf/writer.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
 import { families } from "./families.js";

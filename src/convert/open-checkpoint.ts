@@ -4,7 +4,7 @@ import { type BaseConfig, parseBaseConfig } from "./base-config.js";
 import { Checkpoint, type SourceTensor, sameContents } from "./checkpoint.js";
 import { type CheckpointConfigs, type CheckpointSource, readConfigs } from "./configs.js";
 import { families } from "./families.js";
-import { LoraConfig, type LoraFlags } from "./lora.js";
+import { LoraConfig, type LoraFlags } from "./lora/lora.js";
 
 export type OpenOptions = CheckpointSource & {
     /** What `armt_config.json` lacks or what is to override it. */

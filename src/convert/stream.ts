@@ -1,11 +1,11 @@
-import { dtypeSizes } from "../safetensors/dtypes.js";
-import type { TensorInfo } from "../safetensors/reader.js";
+import { dtypeSizes } from "../formats/safetensors/dtypes.js";
+import type { TensorInfo } from "../formats/safetensors/reader.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { SourceTensor } from "./checkpoint.js";
 import { decodeFloats, findNonFinite, isFloatDtype } from "./float-decode.js";
 import { encodeFloats, type TargetType } from "./float-encode.js";
 import type { Change, PlannedTensor, SourcePart } from "./layout.js";
-import { addUpdate } from "./lora.js";
+import { addUpdate } from "./lora/lora.js";
 
 /** Elements converted at once: a multiple of every block size, and with its copies some 20 MB. */
 const CHUNK_ELEMENTS = 2 ** 20;

@@ -1,5 +1,5 @@
 import type { LlamaModel, SequenceEvaluateOptions, Token } from "../../plugin/index.js";
-import { biasOf } from "../server/engine/sampling.js";
+import { biasOf } from "../generation/token-bias.js";
 import type { Generate } from "./types.js";
 import { warnOnce } from "./warn-once.js";
 

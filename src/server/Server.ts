@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
+import type { BodyBudget } from "./BodyBudget.js";
 import type { Engine } from "./engine/Engine.js";
-import type { MemoryShelf } from "./engine/MemoryShelf.js";
-import type { ProgressBoard } from "./engine/ProgressBoard.js";
+import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
+import type { ProgressHub } from "./engine/ProgressHub.js";
 import type { ResponseStore } from "./engine/ResponseStore.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
@@ -10,9 +11,11 @@ import type { ServerLimits } from "./options.js";
 /** What all routes share. */
 export interface Server {
     readonly engine: Engine;
-    readonly shelf: MemoryShelf;
+    readonly registry: MemoryRegistry;
     readonly responses: ResponseStore;
-    readonly board: ProgressBoard;
+    readonly hub: ProgressHub;
+    /** Counts the bodies of the requests in flight. */
+    readonly bodies: BodyBudget;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;
@@ -20,6 +23,8 @@ export interface Server {
     readonly apiKeys: readonly string[];
     /** Whether only this machine can reach the server. */
     readonly loopback: boolean;
+    /** Aborted when no request may take any longer, since the server ends. */
+    readonly ending: AbortController;
 }
 
 /** A new id, e.g. `chatcmpl-…`. */

@@ -2,7 +2,7 @@ import type { Request, Response } from "express";
 import type { z } from "zod";
 import type { Token } from "../../plugin/index.js";
 import type { PromptProgress } from "./engine/Engine.js";
-import type { StoredMemory } from "./engine/MemoryShelf.js";
+import type { StoredMemory } from "./engine/MemoryRegistry.js";
 import type { Sampling } from "./engine/sampling.js";
 import { ApiError, badParameter, toApiError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
@@ -45,23 +45,21 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     response: Response,
     work: (answering: Answering<z.infer<S>>) => Promise<void>
 ): Promise<void> {
-    const { engine, limits, metrics, log } = server;
+    const { engine, limits, metrics, log, ending } = server;
     const started = performance.now();
-    const body = validate(
-        schema,
-        await readJsonBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs)
-    ) as z.infer<S> & AnswerBody;
+    const body = validate(schema, await readJsonBody(request, server)) as z.infer<S> & AnswerBody;
     checkModel(server, body.model);
     if (body.stream !== true)
         for (const param of ["return_progress", "stream_options"] as const)
             if (body[param] !== undefined && body[param] !== false)
                 throw badParameter(param, `\`${param}\` is for requests with \`stream: true\``);
-    const memory = body.armt?.memory === undefined ? undefined : server.shelf.get(body.armt.memory, "armt.memory");
+    const memory = body.armt?.memory === undefined ? undefined : server.registry.get(body.armt.memory, "armt.memory");
     // before the work of tokenizing
     engine.pool.checkRoom();
-    const stream = body.stream === true ? new EventStream(response, limits.pingIntervalMs) : undefined;
     const timeoutMs = Math.min(limits.requestTimeoutMs, body.armt?.deadline_ms ?? Number.POSITIVE_INFINITY);
-    const { signal, done } = requestSignal(request, response, timeoutMs);
+    const { signal, done } = requestSignal(response, timeoutMs, ending.signal);
+    const { pingIntervalMs } = limits;
+    const stream = body.stream === true ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
     let isFirst = true;
     try {
         await work({
@@ -87,8 +85,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
         }
         if (!stream?.open) throw error;
         if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "stream failed");
-        await stream.send(toApiError(error).body);
-        stream.end(false);
+        stream.end(toApiError(error).body);
     } finally {
         stream?.dispose();
         done();

@@ -1,8 +1,9 @@
 import { type Logger, pino } from "pino";
 import type { ArmtMemoryStore, LlamaContext } from "../../plugin/index.js";
+import { BodyBudget } from "./BodyBudget.js";
 import { Engine } from "./engine/Engine.js";
-import { MemoryShelf } from "./engine/MemoryShelf.js";
-import { ProgressBoard } from "./engine/ProgressBoard.js";
+import { MemoryRegistry } from "./engine/MemoryRegistry.js";
+import { ProgressHub } from "./engine/ProgressHub.js";
 import { ResponseStore } from "./engine/ResponseStore.js";
 import { Metrics } from "./metrics.js";
 import { type ServerLimits, serverDefaults } from "./options.js";
@@ -35,8 +36,21 @@ export function createServer({
 }: ServerOptions): Server {
     const limits = { ...serverDefaults, ...given };
     const engine = new Engine(modelId, context, store, limits.maxQueue);
-    const shelf = new MemoryShelf(limits.maxMemoriesBytes);
-    const metrics = new Metrics(engine, shelf);
-    const responses = new ResponseStore(limits.maxResponses);
-    return { engine, shelf, responses, board: new ProgressBoard(), limits, metrics, log, apiKeys, loopback };
+    const registry = new MemoryRegistry(limits.maxMemoriesBytes);
+    const metrics = new Metrics(engine, registry);
+    const responses = new ResponseStore(limits);
+    return {
+        engine,
+        registry,
+        responses,
+        hub: new ProgressHub(),
+        // one body alone always has room
+        bodies: new BodyBudget(Math.max(limits.maxBodiesBytes, limits.maxBodyBytes)),
+        limits,
+        metrics,
+        log,
+        apiKeys,
+        loopback,
+        ending: new AbortController()
+    };
 }

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Engine } from "./engine/Engine.js";
-import type { MemoryShelf } from "./engine/MemoryShelf.js";
+import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
 
 /** What an answer cost. */
 export interface Usage {
@@ -38,13 +38,13 @@ export class Metrics {
         registers: [this.registry]
     });
 
-    constructor(engine: Engine, shelf: MemoryShelf) {
+    constructor(engine: Engine, registry: MemoryRegistry) {
         collectDefaultMetrics({ register: this.registry });
         this.gauge("armt_sequences", "Sequences that are decoded at once", () => engine.pool.size);
         this.gauge("armt_sequences_busy", "Sequences in use", () => engine.pool.busy);
         this.gauge("armt_requests_waiting", "Requests that wait for a sequence", () => engine.pool.waiting);
-        this.gauge("armt_memories", "Memories held", () => shelf.count);
-        this.gauge("armt_memories_bytes", "Size of the memories held", () => shelf.bytes);
+        this.gauge("armt_memories", "Memories held", () => registry.count);
+        this.gauge("armt_memories_bytes", "Size of the memories held", () => registry.bytes);
     }
 
     countRequest(route: string, status: number): void {

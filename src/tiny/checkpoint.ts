@@ -2,8 +2,8 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { families } from "../convert/families.js";
 import { encodeFloats } from "../convert/float-encode.js";
-import { dtypeSizes } from "../safetensors/dtypes.js";
-import { type TensorData, writeSafetensors } from "../safetensors/writer.js";
+import { dtypeSizes } from "../formats/safetensors/dtypes.js";
+import { type TensorData, writeSafetensors } from "../formats/safetensors/writer.js";
 import { writeAtomically } from "../util/atomic-file.js";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 import {

@@ -1,6 +1,6 @@
 import { type Family, families } from "../convert/families.js";
+import { normalValues, seededRandom } from "../util/random.js";
 import { positionRows, type TinyConfig } from "./options.js";
-import { normalValues, seededRandom } from "./random.js";
 
 export type TinyTensor = {
     /** Name in the authors' state dict. */

@@ -1,6 +1,6 @@
 import type { ArmtTraceStep, LlamaContextSequence, Token } from "../../plugin/index.js";
-import { seededRandom } from "../tiny/random.js";
 import { ArmtError } from "../util/errors.js";
+import { seededRandom } from "../util/random.js";
 import { textTable } from "../util/table.js";
 
 /** How one prompt was computed. */

@@ -1,4 +1,4 @@
-import type { GgufFile } from "../gguf/reader.js";
+import type { GgufFile } from "../formats/gguf/reader.js";
 
 /** How far the engine's logits of one segment are from the plain model's. */
 export type SegmentDifference = {

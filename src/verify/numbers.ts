@@ -1,4 +1,4 @@
-import type { Dtype } from "../safetensors/dtypes.js";
+import type { Dtype } from "../formats/safetensors/dtypes.js";
 import { ArmtError, quote } from "../util/errors.js";
 
 /** Numbers of a weight, each exactly as the checkpoint has it. */

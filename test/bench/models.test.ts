@@ -4,10 +4,10 @@ import { getLlama, type LlamaContextSequence, LlamaLogLevel, type Token } from "
 import { writePlainGguf } from "../../src/bench/plain-gguf.js";
 import { resolveShape } from "../../src/bench/shapes.js";
 import { type WeightType, writeSyntheticModel } from "../../src/bench/synthetic.js";
-import { validateArmtModel } from "../../src/gguf/armt-model.js";
-import { fileDigest } from "../../src/gguf/fingerprint.js";
-import { openGguf } from "../../src/gguf/reader.js";
-import { quantizeModel } from "../../src/quantize/quantize.js";
+import { quantizeModel } from "../../src/convert/quantize/quantize.js";
+import { validateArmtModel } from "../../src/formats/gguf/armt-model.js";
+import { fileDigest } from "../../src/formats/gguf/fingerprint.js";
+import { openGguf } from "../../src/formats/gguf/reader.js";
 import { loadTiny } from "../helpers/contexts.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 

@@ -1,6 +1,6 @@
 import test from "ava";
 import { countOperations } from "../../src/bench/operations.js";
-import type { ArmtModelFacts } from "../../src/gguf/armt-keys.js";
+import type { ArmtModelFacts } from "../../src/formats/gguf/armt-keys.js";
 
 const facts: ArmtModelFacts = {
     name: undefined,

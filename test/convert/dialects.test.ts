@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import path from "node:path";
 import test from "ava";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
-import { validateArmtModel } from "../../src/gguf/armt-model.js";
-import { openSafetensors } from "../../src/safetensors/reader.js";
-import type { TensorData } from "../../src/safetensors/writer.js";
+import { validateArmtModel } from "../../src/formats/gguf/armt-model.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
+import type { TensorData } from "../../src/formats/safetensors/writer.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { global, integer, text, tuple } from "../helpers/pickle-bytes.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";

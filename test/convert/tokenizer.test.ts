@@ -3,9 +3,9 @@ import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { copyTokenizer } from "../../src/convert/tokenizer/from-gguf.js";
 import { readTokenizer } from "../../src/convert/tokenizer/tokenizer.js";
-import { openGguf } from "../../src/gguf/reader.js";
-import type { GgufScalar } from "../../src/gguf/types.js";
-import { type GgufWriteValue, writeGguf } from "../../src/gguf/writer.js";
+import { openGguf } from "../../src/formats/gguf/reader.js";
+import type { GgufScalar } from "../../src/formats/gguf/types.js";
+import { type GgufWriteValue, writeGguf } from "../../src/formats/gguf/writer.js";
 import { JsonFile } from "../../src/util/json-file.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 

@@ -1,7 +1,7 @@
 import test from "ava";
 import fc from "fast-check";
 import { families } from "../../src/convert/families.js";
-import { baseArchitectures } from "../../src/gguf/armt-keys.js";
+import { baseArchitectures } from "../../src/formats/gguf/armt-keys.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose, largestDifference } from "../helpers/compare.js";

@@ -2,15 +2,14 @@ import test from "ava";
 import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose } from "../helpers/compare.js";
 import { generateGreedy, loadCheckpoint, readLogits, readMemories, withSequence } from "../helpers/contexts.js";
-import { goldenNames, goldenOrSkip, madeGoldenNames, readMadeGolden } from "../helpers/golden.js";
+import { authorsGoldenNames, madeGoldenNames, readAuthorsGolden, readMadeGolden } from "../helpers/golden.js";
 
 const LOGIT_TOLERANCE = 5e-4;
 
-for (const name of goldenNames) {
+for (const name of authorsGoldenNames) {
     for (const schedule of ["sequential", "diagonal"] as const) {
         test(`engine gives the logits and memories of the authors' code, ${name}, ${schedule}`, async (t) => {
-            const golden = await goldenOrSkip(t, name);
-            if (golden === undefined) return;
+            const golden = await readAuthorsGolden(name);
             const { model, reference } = await loadCheckpoint(t, golden.folder);
             const size = reference.segmentSize;
             for (const batchSize of [1, 7, size, size + 3, golden.ids.length]) {
@@ -25,8 +24,7 @@ for (const name of goldenNames) {
         });
 
         test(`engine generates the tokens of the authors' code, ${name}, ${schedule}`, async (t) => {
-            const golden = await goldenOrSkip(t, name);
-            if (golden === undefined) return;
+            const golden = await readAuthorsGolden(name);
             const { model } = await loadCheckpoint(t, golden.folder);
             await withSequence(model, { schedule, segmentOverflow: "extend" }, async (sequence) => {
                 t.deepEqual(await generateGreedy(sequence, golden.ids, 24), golden.generated);

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { openSafetensors } from "../../src/safetensors/reader.js";
-import { openTorch } from "../../src/torch/reader.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
+import { openTorch } from "../../src/formats/torch/reader.js";
 import type { MemoryVariant } from "./associative-memory.js";
 import { type BaseLayer, type BaseModel, baseReaders, type Json, type Tensor } from "./checkpoint-families.js";
 import { decodeNumbers } from "./decode-numbers.js";

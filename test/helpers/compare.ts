@@ -1,6 +1,6 @@
 import { pathToFileURL } from "node:url";
 import type { ExecutionContext } from "ava";
-import { openSafetensors } from "../../src/safetensors/reader.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 
 export type Difference = {

@@ -65,7 +65,11 @@ export class GrammarSampler {
                 return node.nodes.map((part) => this.write(part, random, depth)).join("");
             case "choice": {
                 const ordered = [...node.nodes].sort((a, b) => this.cost(a) - this.cost(b));
-                return this.write(depth > maxDepth ? ordered[0]! : node.nodes[random(node.nodes.length)]!, random, depth);
+                return this.write(
+                    depth > maxDepth ? ordered[0]! : node.nodes[random(node.nodes.length)]!,
+                    random,
+                    depth
+                );
             }
             case "repeat": {
                 const most = Math.min(node.max, node.min + 4);

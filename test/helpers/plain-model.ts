@@ -4,7 +4,7 @@ import {
     numberArray,
     stringArray,
     writeGguf
-} from "../../src/gguf/writer.js";
+} from "../../src/formats/gguf/writer.js";
 
 /** Size of the model: one layer; three special tokens, one for each byte, and the space. */
 const vocabSize = 3 + 256 + 1;

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import path from "node:path";
-import { openSafetensors } from "../../src/safetensors/reader.js";
-import { type TensorData, writeSafetensors } from "../../src/safetensors/writer.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
+import { type TensorData, writeSafetensors } from "../../src/formats/safetensors/writer.js";
 
 /** A tensor of a checkpoint that is being changed, its bytes at hand. */
 export type LoadedTensor = TensorData & { data: Buffer };

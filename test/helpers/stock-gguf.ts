@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { encodeFloats, type TargetType } from "../../src/convert/float-encode.js";
-import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../src/gguf/writer.js";
-import { openSafetensors } from "../../src/safetensors/reader.js";
-import { type TensorData, writeSafetensors } from "../../src/safetensors/writer.js";
-import { openTorch } from "../../src/torch/reader.js";
+import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../src/formats/gguf/writer.js";
+import { openSafetensors } from "../../src/formats/safetensors/reader.js";
+import { type TensorData, writeSafetensors } from "../../src/formats/safetensors/writer.js";
+import { openTorch } from "../../src/formats/torch/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 
 // Stock model files as llama.cpp's convert_hf_to_gguf.py makes them of a base model's checkpoint, written down apart from the converter and from `armt attach`.

@@ -1,4 +1,4 @@
-import { seededRandom } from "../../src/tiny/random.js";
+import { seededRandom } from "../../src/util/random.js";
 
 /** Token ids of a prompt without meaning, the same for the same seed. */
 export function textIds(count: number, vocab: number, seed = 1): number[] {

@@ -1,4 +1,4 @@
-import type { TensorData } from "../../src/safetensors/writer.js";
+import type { TensorData } from "../../src/formats/safetensors/writer.js";
 import { type PickleCode, pickle, stateDict, tensor, text } from "./pickle-bytes.js";
 import { type ZipMember, zipArchive } from "./zip-archive.js";
 

@@ -1,24 +1,22 @@
 import test from "ava";
 import { readCheckpoint } from "../helpers/checkpoint.js";
 import { assertClose } from "../helpers/compare.js";
-import { goldenNames, goldenOrSkip, madeGoldenNames, readMadeGolden } from "../helpers/golden.js";
+import { authorsGoldenNames, madeGoldenNames, readAuthorsGolden, readMadeGolden } from "../helpers/golden.js";
 import { generateReference, runReference } from "../helpers/reference.js";
 
 // Hugging Face's RMSNorm and softmax round to float32 whatever the model's type, so the golden files are not float64 to the end.
 const LOGIT_TOLERANCE = 2e-5;
 const MEMORY_TOLERANCE = 3e-6;
 
-for (const name of goldenNames) {
+for (const name of authorsGoldenNames) {
     test(`reference gives the logits and memories of the authors' code, ${name}`, async (t) => {
-        const golden = await goldenOrSkip(t, name);
-        if (golden === undefined) return;
+        const golden = await readAuthorsGolden(name);
         const model = await readCheckpoint(golden.folder);
         const { logits, sequence } = runReference(model, golden.ids, { closeLast: true });
         assertClose(t, logits, golden.logits, { within: LOGIT_TOLERANCE, rowLength: model.vocab, what: "logits" });
         t.is(golden.memories.length, model.layers.length);
         for (const [il, { a, z }] of golden.memories.entries()) {
-            // some of GPT-2's biases are fitted, see test/helpers/golden.ts
-            const close = { within: name === "gpt2" ? 2 * MEMORY_TOLERANCE : MEMORY_TOLERANCE, relative: true };
+            const close = { within: MEMORY_TOLERANCE, relative: true };
             const memory = sequence.memories[il]!;
             const rowLength = model.hidden / model.nHeads;
             assertClose(t, memory.a, a, { ...close, rowLength, what: `A of layer ${il}` });
@@ -27,8 +25,7 @@ for (const name of goldenNames) {
     });
 
     test(`reference generates the tokens of the authors' code, ${name}`, async (t) => {
-        const golden = await goldenOrSkip(t, name);
-        if (golden === undefined) return;
+        const golden = await readAuthorsGolden(name);
         const model = await readCheckpoint(golden.folder);
         const { tokens, margins } = generateReference(model, golden.ids, { count: 24, overflow: "extend" });
         t.deepEqual(tokens, golden.generated);

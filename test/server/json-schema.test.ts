@@ -3,8 +3,8 @@ import addFormats from "ajv-formats";
 import test from "ava";
 import fc from "fast-check";
 import { getLlama, type Llama, LlamaLogLevel } from "../../plugin/index.js";
-import { ApiError } from "../../src/server/errors.js";
 import { compileSchema } from "../../src/server/engine/json-schema/compile.js";
+import { ApiError } from "../../src/server/errors.js";
 import { GrammarSampler } from "../helpers/gbnf.js";
 
 const param = "schema";
@@ -57,7 +57,21 @@ function refusal(schema: unknown): ApiError {
 }
 
 const name = fc.oneof(
-    fc.constantFrom("a", "ab", "abc", "b", "constructor", "toString", "", "$ref", 'q"uote', "back\\slash", "ключ", "🦙", "new\nline"),
+    fc.constantFrom(
+        "a",
+        "ab",
+        "abc",
+        "b",
+        "constructor",
+        "toString",
+        "",
+        "$ref",
+        'q"uote',
+        "back\\slash",
+        "ключ",
+        "🦙",
+        "new\nline"
+    ),
     fc.string({ maxLength: 3 })
 );
 const scalar = fc.oneof(
@@ -69,20 +83,27 @@ const scalar = fc.oneof(
 );
 const count = fc.nat({ max: 4 });
 const range = (min: string, max: string) =>
-    fc
-        .tuple(fc.option(count, { nil: undefined }), fc.option(count, { nil: undefined }))
-        .map(([from, more]) => ({
-            ...(from === undefined ? {} : { [min]: from }),
-            ...(more === undefined ? {} : { [max]: (from ?? 0) + more })
-        }));
+    fc.tuple(fc.option(count, { nil: undefined }), fc.option(count, { nil: undefined })).map(([from, more]) => ({
+        ...(from === undefined ? {} : { [min]: from }),
+        ...(more === undefined ? {} : { [max]: (from ?? 0) + more })
+    }));
 
 const { schema: anySchema } = fc.letrec<{ schema: unknown; object: object }>((tie) => ({
     object: fc
         .tuple(
-            fc.array(fc.tuple(name.filter((text) => text !== "__proto__"), tie("schema")), { maxLength: 4 }),
+            fc.array(
+                fc.tuple(
+                    name.filter((text) => text !== "__proto__"),
+                    tie("schema")
+                ),
+                { maxLength: 4 }
+            ),
             fc.subarray([0, 1, 2, 3]),
             fc.option(fc.oneof(fc.boolean(), tie("schema")), { nil: undefined }),
-            fc.oneof({ weight: 3, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: range("minProperties", "maxProperties") })
+            fc.oneof(
+                { weight: 3, arbitrary: fc.constant({}) },
+                { weight: 1, arbitrary: range("minProperties", "maxProperties") }
+            )
         )
         .map(([properties, required, additionalProperties, counts]) => ({
             type: "object",
@@ -98,18 +119,26 @@ const { schema: anySchema } = fc.letrec<{ schema: unknown; object: object }>((ti
         range("minLength", "maxLength").map((lengths) => ({ type: "string", ...lengths })),
         fc.constantFrom("date", "time", "date-time", "uuid").map((format) => ({ type: "string", format })),
         scalar.map((value) => ({ const: value })),
-        fc.array(fc.oneof(scalar, fc.array(scalar, { maxLength: 2 })), { minLength: 1, maxLength: 4 }).map((values) => ({ enum: values })),
+        fc
+            .array(fc.oneof(scalar, fc.array(scalar, { maxLength: 2 })), { minLength: 1, maxLength: 4 })
+            .map((values) => ({ enum: values })),
         fc.subarray(["string", "integer", "null", "object", "array"], { minLength: 1 }).map((type) => ({ type })),
         tie("object"),
         fc
-            .tuple(fc.option(tie("schema"), { nil: undefined }), fc.array(tie("schema"), { maxLength: 3 }), range("minItems", "maxItems"))
+            .tuple(
+                fc.option(tie("schema"), { nil: undefined }),
+                fc.array(tie("schema"), { maxLength: 3 }),
+                range("minItems", "maxItems")
+            )
             .map(([items, prefixItems, counts]) => ({
                 type: "array",
                 ...(items === undefined ? {} : { items }),
                 ...(prefixItems.length === 0 ? {} : { prefixItems }),
                 ...counts
             })),
-        fc.tuple(fc.constantFrom("anyOf", "oneOf"), fc.array(tie("schema"), { minLength: 1, maxLength: 3 })).map(([key, list]) => ({ [key]: list }))
+        fc
+            .tuple(fc.constantFrom("anyOf", "oneOf"), fc.array(tie("schema"), { minLength: 1, maxLength: 3 }))
+            .map(([key, list]) => ({ [key]: list }))
     )
 }));
 
@@ -133,7 +162,13 @@ test("what a grammar lets through is JSON that is valid by its schema", async (t
 });
 
 test("any value is valid where a schema says nothing", async (t) => {
-    for (const schema of [{}, true, { title: "x" }, { type: "array", items: {} }, { properties: { a: {} }, required: ["a"] }])
+    for (const schema of [
+        {},
+        true,
+        { title: "x" },
+        { type: "array", items: {} },
+        { properties: { a: {} }, required: ["a"] }
+    ])
         t.is((await checkSamples(schema, 1, 30)).length, 30);
     t.true(new GrammarSampler(grammarOf({})).sample(random(3)) !== "");
     t.is(refusal(false).status, 400);

@@ -52,7 +52,7 @@ test("many questions on one document cost one reading, and answers are those of 
     t.deepEqual((await send(`${url}/v1/armt/memories/${memory.id}`, { method: "GET" })).json(), memory);
     t.like((await send(`${url}/v1/armt/memories/${memory.id}`, { method: "DELETE" })).json(), { deleted: true });
     t.is((await post(`${url}/v1/completions`, ask)).json().error!.param, "armt.memory");
-    t.is(server.shelf.bytes, 0);
+    t.is(server.registry.bytes, 0);
 });
 
 test("a response on a memory is gone on from with what was read", async (t) => {
@@ -92,11 +92,11 @@ test("what a client that went away had sent stays as a memory, and reading goes 
     // the last part never comes
     Readable.from([book.repeat(6)]).pipe(request, { end: false });
     await until(() => server.engine.pool.busy === 1, "reading");
-    await until(() => server.engine.pool.busy === 1 && server.shelf.count === 1, "still reading");
+    await until(() => server.engine.pool.busy === 1 && server.registry.count === 1, "still reading");
     setTimeout(() => request.destroy(), 150);
-    await until(() => server.shelf.count === 2, "the partial memory");
+    await until(() => server.registry.count === 2, "the partial memory");
     t.is(server.engine.pool.busy, 0);
-    const partial = server.shelf.list()[1]!;
+    const partial = server.registry.list()[1]!;
     t.is(partial.status, "partial");
     t.true(partial.characters > 0 && partial.characters < book.length * 6);
     const rest = book.repeat(6).slice(partial.characters);
@@ -116,7 +116,7 @@ test("what a client that went away had sent stays as a memory, and reading goes 
     t.is(await ask(resumed.id), await ask(whole.id));
 });
 
-test("documents that cannot be are refused, and the shelf has an end", async (t) => {
+test("documents that cannot be are refused, and the registry has an end", async (t) => {
     const { url, server } = await startServer(t, { maxMemoriesBytes: 300_000, uploadIdleMs: 200 });
     const memories = `${url}/v1/armt/memories`;
     t.is((await send(memories, { headers: plain, body: "" })).status, 400);
@@ -133,7 +133,7 @@ test("documents that cannot be are refused, and the shelf has an end", async (t)
     for (let i = 0; i < 6; i++) statuses.push((await send(memories, { headers: plain, body: book })).status);
     t.true(statuses.includes(201) && statuses.at(-1) === 507, String(statuses));
     t.is(server.engine.pool.busy, 0);
-    t.true(server.shelf.bytes <= 300_000);
+    t.true(server.registry.bytes <= 300_000);
 });
 
 test("prefixes that were read are not read again, and nothing else is called cached", async (t) => {

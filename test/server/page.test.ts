@@ -72,7 +72,7 @@ inBrowser("the page reads a document with a live bar and picture, and answers a 
     await page.getByText(/tokens read once/).waitFor();
     clearInterval(watching);
     t.true(seen.size >= 3, "the picture changes while the document is read");
-    const [memory] = server.shelf.list();
+    const [memory] = server.registry.list();
     t.is(memory!.name, "book.txt");
     t.is(await page.locator("#tokens").textContent(), new Intl.NumberFormat("en").format(memory!.snapshot.tokensRead));
 
@@ -85,7 +85,7 @@ inBrowser("the page reads a document with a live bar and picture, and answers a 
     t.is(await page.locator("#log li").count(), 2);
     await screenshot(page, "answered");
     await page.getByRole("button", { name: "Forget it" }).click();
-    await until(() => server.shelf.count === 0, "the memory is gone");
+    await until(() => server.registry.count === 0, "the memory is gone");
     t.deepEqual(problems, []);
     t.deepEqual(foreign, []);
 });

@@ -185,7 +185,7 @@ const tools: OpenAI.ChatCompletionTool[] = ["look", "wait"].map((name) => ({
         description: `Does ${name}`,
         parameters: {
             type: "object",
-            properties: { where: { enum: ["box", "shelf"] } },
+            properties: { where: { enum: ["box", "registry"] } },
             required: ["where"],
             additionalProperties: false
         }
@@ -201,7 +201,7 @@ test("tool_choice forces a call whose arguments fit the schema, streamed too, an
         t.is(choices[0]!.finish_reason, "tool_calls");
         const [call] = choices[0]!.message.tool_calls as OpenAI.ChatCompletionMessageFunctionToolCall[];
         if (typeof tool_choice === "object") t.is(call!.function.name, "wait");
-        t.true(["box", "shelf"].includes(JSON.parse(call!.function.arguments).where));
+        t.true(["box", "registry"].includes(JSON.parse(call!.function.arguments).where));
         const seen: string[] = [];
         for await (const { choices: parts } of await openai.chat.completions.create({
             ...request,

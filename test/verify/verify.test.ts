@@ -1,11 +1,11 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { type VerifyOptions, verifyModel } from "../../src/cli/verify-model.js";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
-import { convertQuantized } from "../../src/quantize/convert-quantized.js";
-import type { TensorData } from "../../src/safetensors/writer.js";
+import { convertQuantized } from "../../src/convert/quantize/convert-quantized.js";
+import type { TensorData } from "../../src/formats/safetensors/writer.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
+import { type VerifyOptions, verifyModel } from "../../src/verify/verify-model.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { decodeNumbers } from "../helpers/decode-numbers.js";
 import { readMadeGolden } from "../helpers/golden.js";

@@ -1,4 +1,4 @@
-import { type GgufWriteValue, numberArray, stringArray } from "../../gguf/writer.js";
+import { type GgufWriteValue, numberArray, stringArray } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
 import { type BpeTokenizer, componentParts, listTokens, tokenTypes } from "./vocabulary.js";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import type { GgufWriteValue } from "../../gguf/writer.js";
+import type { GgufWriteValue } from "../../formats/gguf/writer.js";
 import type { JsonFile } from "../../util/json-file.js";
 import { readJsonFile } from "../../util/json-file.js";
 import type { JsonObject } from "../../util/strict-json.js";

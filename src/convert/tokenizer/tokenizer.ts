@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { GgufWriteValue } from "../../gguf/writer.js";
+import type { GgufWriteValue } from "../../formats/gguf/writer.js";
 import { type JsonFile, readJsonFile } from "../../util/json-file.js";
 import { byteLevelKeys, isByteLevel } from "./byte-level.js";
 import { sentencePieceKeys } from "./sentencepiece.js";

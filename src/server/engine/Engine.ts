@@ -2,16 +2,16 @@ import { createHash } from "node:crypto";
 import {
     type ArmtMemoryStore,
     type ArmtSnapshot,
-    type ChatWrapper,
     type LlamaContext,
     type LlamaContextSequence,
     type LlamaModel,
     LlamaVocabularyType,
-    resolveChatWrapper,
     type Token
 } from "../../../plugin/index.js";
 import { ApiError, badParameter } from "../errors.js";
-import { RawLogprobsTap } from "./raw-logprobs.js";
+import { ChatTemplate, type RenderedChat, type RenderOptions } from "./chat-template/ChatTemplate.js";
+import type { Message } from "./chat-template/messages.js";
+import { RawLogprobsCollector } from "./raw-logprobs.js";
 import { SequencePool } from "./SequencePool.js";
 import { tokenizeText } from "./tokenize-text.js";
 
@@ -57,8 +57,8 @@ const progressInterval = 100;
 /** A model and a context with the sequences that requests run in. */
 export class Engine {
     readonly pool: SequencePool;
-    readonly tap: RawLogprobsTap;
-    readonly chatWrapper: ChatWrapper | undefined;
+    readonly collector: RawLogprobsCollector;
+    private readonly chatTemplate: ChatTemplate | undefined;
     /** Unix time of the start. Unit: seconds. */
     readonly created = Math.floor(Date.now() / 1000);
     readonly fingerprint: string;
@@ -71,12 +71,12 @@ export class Engine {
         maxQueue: number
     ) {
         this.pool = new SequencePool(context, maxQueue);
-        this.tap = new RawLogprobsTap(context);
+        this.collector = new RawLogprobsCollector(context);
         const { model } = context;
         // the same seed gives the same text as long as this stays the same
         const facts = JSON.stringify([model.armt ?? model.fileInfo.metadata.general, context.armt?.segmentSize]);
         this.fingerprint = `fp_${createHash("sha256").update(facts).digest("hex").slice(0, 12)}`;
-        this.chatWrapper = this.hasTokenizer ? resolveChatWrapper(model, { warningLogs: false }) : undefined;
+        this.chatTemplate = this.hasTokenizer ? new ChatTemplate(model) : undefined;
     }
 
     get model(): LlamaModel {
@@ -101,6 +101,28 @@ export class Engine {
         const tokens = await tokenizeText((part) => this.model.tokenize(part, special), text);
         const { bos, shouldPrependBosToken } = this.model.tokens;
         return begin && shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
+    }
+
+    /**
+     * Renders a chat with the template of the model file.
+     * @param continues whether it goes on from a memory, which has the begin token already
+     * @throws {ApiError} where the model has no tokenizer, or the template does not take the chat
+     */
+    async renderChat(
+        messages: readonly Message[],
+        { continues, ...options }: RenderOptions & { continues: boolean }
+    ): Promise<RenderedChat> {
+        if (this.chatTemplate === undefined)
+            throw new ApiError(
+                501,
+                "this model has no tokenizer, so it cannot chat; use /v1/completions with token ids"
+            );
+        const chat = await this.chatTemplate.render(messages, options);
+        const { bos, shouldPrependBosToken } = this.model.tokens;
+        const [first] = chat.tokens;
+        if (continues) return first === bos ? { ...chat, tokens: chat.tokens.slice(1) } : chat;
+        const begins = shouldPrependBosToken && bos !== null && first !== bos;
+        return begins ? { ...chat, tokens: [bos, ...chat.tokens] } : chat;
     }
 
     /** Runs `work` in a sequence that has read a prompt. */

@@ -1,5 +1,5 @@
 import { ApiError } from "../errors.js";
-import type { Message } from "./chat-prompt.js";
+import type { Message } from "./chat-template/messages.js";
 
 /** A response and the conversation up to it, its own answer included. */
 export interface StoredResponse {
@@ -9,16 +9,33 @@ export interface StoredResponse {
     readonly memory?: string;
 }
 
-/** Responses that a later request may go on from; the oldest go first. */
-export class ResponseStore {
-    private readonly responses = new Map<string, StoredResponse>();
+export interface ResponseStoreLimits {
+    /** Unit: responses, from 0. */
+    maxResponses: number;
+    /** Unit: bytes of text, from 0. */
+    maxResponsesBytes: number;
+}
 
-    constructor(private readonly maxResponses: number) {}
+/** Responses that a later request may go on from, up to a number and a size; the oldest go first. */
+export class ResponseStore {
+    private readonly responses = new Map<string, { readonly response: StoredResponse; readonly bytes: number }>();
+    private total = 0;
+
+    constructor(private readonly limits: ResponseStoreLimits) {}
+
+    get count(): number {
+        return this.responses.size;
+    }
+
+    /** Size of the texts held. */
+    get bytes(): number {
+        return this.total;
+    }
 
     /** @throws {ApiError} where there is none of this id */
     get(id: string, param?: string): StoredResponse {
-        const response = this.responses.get(id);
-        if (response === undefined)
+        const stored = this.responses.get(id);
+        if (stored === undefined)
             throw new ApiError(
                 404,
                 "there is no stored response of this id; it is too old, was deleted or not stored",
@@ -27,17 +44,43 @@ export class ResponseStore {
                     code: param === undefined ? "response_not_found" : "previous_response_not_found"
                 }
             );
-        return response;
+        return stored.response;
     }
 
+    /** A response that is larger than all there is room for is not kept. */
     add(response: StoredResponse): void {
-        if (this.maxResponses === 0) return;
-        while (this.responses.size >= this.maxResponses) this.responses.delete(this.responses.keys().next().value!);
-        this.responses.set(response.body.id, response);
+        const { maxResponses, maxResponsesBytes } = this.limits;
+        const bytes = sizeOf(response);
+        if (maxResponses === 0 || bytes > maxResponsesBytes) return;
+        for (const id of this.responses.keys()) {
+            if (this.count < maxResponses && this.total + bytes <= maxResponsesBytes) break;
+            this.remove(id);
+        }
+        this.responses.set(response.body.id, { response, bytes });
+        this.total += bytes;
     }
 
     delete(id: string): void {
         this.get(id);
+        this.remove(id);
+    }
+
+    private remove(id: string): void {
+        this.total -= this.responses.get(id)?.bytes ?? 0;
         this.responses.delete(id);
     }
+}
+
+/** Bytes of the texts, as much as V8 may take for them, and some for what is around them. */
+function sizeOf({ body, messages }: StoredResponse): number {
+    const overhead = 1024;
+    return messages.reduce(
+        (sum, message) => sum + textSize(JSON.stringify(message)),
+        textSize(JSON.stringify(body)) + overhead
+    );
+}
+
+function textSize(text: string): number {
+    // strings of Latin letters take a byte a letter, all others two
+    return /[^\u0000-\u00ff]/.test(text) ? 2 * text.length : text.length;
 }

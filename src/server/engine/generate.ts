@@ -2,37 +2,55 @@ import {
     type LlamaContextSequence,
     type LlamaGrammar,
     LlamaGrammarEvaluationState,
-    type LlamaModel,
     type Token
 } from "../../../plugin/index.js";
-import { TextStream } from "../../cli/text-stream.js";
-import type { RawLogprobs, RawLogprobsTap } from "./raw-logprobs.js";
+import { type AnswerPiece, AnswerText, type TokenText } from "../../generation/AnswerText.js";
+import type { RawLogprobs, RawLogprobsCollector } from "./raw-logprobs.js";
 import { type Sampling, samplingOptions } from "./sampling.js";
-import { StopStrings } from "./stop-strings.js";
+
+/** A token of an answer, with the log-probability where it was asked for. */
+export interface ShownToken extends TokenText {
+    readonly logprobs: RawLogprobs | undefined;
+}
 
 /** A piece of an answer. */
 export interface Piece {
     readonly text: string;
-    /** Log-probabilities of the tokens that became visible with this piece, where they were asked for. */
-    readonly logprobs: readonly RawLogprobs[];
+    /** The tokens that became visible with this piece. */
+    readonly tokens: readonly ShownToken[];
 }
 
 /** Why an answer ended: the model or a stop string ended it, or it is as long as was asked for. */
 export type FinishReason = "stop" | "length";
 
-export interface GenerateOptions {
+/** Text that became certain, and whether the answer ends with it. */
+export type ReadPiece = Pick<AnswerPiece, "text" | "tokens"> & { readonly stopped?: unknown };
+
+/** Makes text of tokens and says where the answer ends. */
+export interface AnswerReader {
+    push(token: Token): ReadPiece | Promise<ReadPiece>;
+    end(): ReadPiece;
+    /** The grammar that the next token has to keep to. */
+    readonly grammarState?: LlamaGrammarEvaluationState | undefined;
+}
+
+export interface WriteOptions {
     /** Number of the choice, from 0. */
     choice: number;
     maxTokens: number;
     sampling: Sampling;
-    stop: readonly string[];
+    /** Tokens that end the answer, besides the vocabulary's end-of-generation tokens. */
     stopTokens: ReadonlySet<Token>;
-    grammar?: LlamaGrammar;
-    /** Most probable tokens to tell of with each token; left out: none, nor the token's own. */
+    /** Most probable tokens to give with each token; left out: none, nor the token's own. */
     logprobs?: number;
     signal: AbortSignal;
     /** What it returns is waited for, so that a slow reader slows the writing down. */
     onPiece: (piece: Piece) => void | Promise<void>;
+}
+
+export interface GenerateOptions extends WriteOptions {
+    stop: readonly string[];
+    grammar?: LlamaGrammar;
 }
 
 export interface Generated {
@@ -44,88 +62,67 @@ export interface Generated {
 export async function generate(
     sequence: LlamaContextSequence,
     last: Token,
-    tap: RawLogprobsTap,
-    options: GenerateOptions
-): Promise<Generated> {
-    const { logprobs } = options;
-    if (logprobs === undefined) return await write(sequence, last, options, () => undefined);
-    return await tap.listen(sequence, logprobs, (look) => write(sequence, last, options, look));
-}
-
-async function write(
-    sequence: LlamaContextSequence,
-    last: Token,
-    { choice, maxTokens, sampling, stop, stopTokens, grammar, signal, onPiece }: GenerateOptions,
-    look: () => RawLogprobs | undefined
+    collector: RawLogprobsCollector,
+    { stop, grammar, ...options }: GenerateOptions
 ): Promise<Generated> {
     const { model } = sequence;
+    // a grammar sees special tokens as text, so the answer has to show them
+    const text = new AnswerText(model, { stop, special: grammar !== undefined });
+    const grammarState = grammar && new LlamaGrammarEvaluationState({ model, grammar });
+    const reader: AnswerReader = { push: (token) => text.push(token), end: () => text.end(), grammarState };
+    return await write(sequence, last, collector, reader, options);
+}
+
+/** The same with a reader of one's own. */
+export async function write(
+    sequence: LlamaContextSequence,
+    last: Token,
+    collector: RawLogprobsCollector,
+    reader: AnswerReader,
+    options: WriteOptions
+): Promise<Generated> {
+    const { logprobs } = options;
+    if (logprobs === undefined) return await writeTokens(sequence, last, reader, options, () => undefined);
+    return await collector.listen(sequence, logprobs, (look) => writeTokens(sequence, last, reader, options, look));
+}
+
+async function writeTokens(
+    sequence: LlamaContextSequence,
+    last: Token,
+    reader: AnswerReader,
+    { choice, maxTokens, sampling, stopTokens, signal, onPiece }: WriteOptions,
+    look: () => RawLogprobs | undefined
+): Promise<Generated> {
     const tokens: Token[] = [];
     if (maxTokens === 0) return { finishReason: "length", tokens };
-    const text = new AnswerText(model, [...stop, ...grammarStops(grammar)], grammar?.trimWhitespaceSuffix === true);
-    let pending: RawLogprobs[] = [];
-    const show = async (piece: string) => {
-        if (piece === "" && pending.length === 0) return;
-        const shown = { text: piece, logprobs: pending };
-        pending = [];
-        await onPiece(shown);
+    const raw: (RawLogprobs | undefined)[] = [];
+    let waiting: ShownToken[] = [];
+    const show = async ({ text, tokens: shown }: Pick<AnswerPiece, "text" | "tokens">, isLast: boolean) => {
+        for (const token of shown) waiting.push({ ...token, logprobs: raw.shift() });
+        // the beginning of a character is shown together with its end
+        if (text === "" && !(isLast && waiting.length > 0)) return;
+        const piece = { text, tokens: waiting };
+        waiting = [];
+        await onPiece(piece);
+    };
+    const finish = async (finishReason: FinishReason): Promise<Generated> => {
+        await show(reader.end(), true);
+        return { finishReason, tokens };
     };
     const steps = sequence.evaluate([last], {
-        ...samplingOptions(model, sampling, { choice, written: tokens, maxTokens }),
-        grammarEvaluationState: grammar && new LlamaGrammarEvaluationState({ model, grammar })
+        ...samplingOptions(sequence.model, sampling, { choice, written: tokens, maxTokens }),
+        grammarEvaluationState: () => reader.grammarState
     });
     for await (const token of steps) {
         signal.throwIfAborted();
-        if (stopTokens.has(token)) break;
+        if (stopTokens.has(token) && reader.grammarState === undefined) break;
         tokens.push(token);
-        const raw = look();
-        const { text: piece, stopped } = text.push(token);
-        if (raw !== undefined && !stopped) pending.push(raw);
-        if (piece !== "") await show(piece);
-        if (stopped) return { finishReason: "stop", tokens };
-        if (tokens.length === maxTokens) {
-            await show(text.end());
-            return { finishReason: "length", tokens };
-        }
+        raw.push(look());
+        const { stopped, ...piece } = await reader.push(token);
+        await show(piece, stopped !== undefined);
+        if (stopped !== undefined) return { finishReason: "stop", tokens };
+        if (tokens.length === maxTokens) return await finish("length");
     }
     signal.throwIfAborted();
-    await show(text.end());
-    return { finishReason: "stop", tokens };
-}
-
-/** Tokens as text, up to a stop string; whitespace at the end is left out where a grammar allows any amount of it. */
-class AnswerText {
-    private readonly stream: TextStream;
-    private readonly stops: StopStrings;
-    private space = "";
-
-    constructor(
-        model: LlamaModel,
-        stop: readonly string[],
-        private readonly trims: boolean
-    ) {
-        this.stream = new TextStream(model);
-        this.stops = new StopStrings(stop);
-    }
-
-    push(token: Token): { text: string; stopped: boolean } {
-        const { text, stopped } = this.stops.push(this.stream.push(token));
-        return { text: this.withoutEnd(text), stopped };
-    }
-
-    end(): string {
-        const { text, stopped } = this.stops.push(this.stream.end());
-        return this.withoutEnd(stopped ? text : text + this.stops.end());
-    }
-
-    private withoutEnd(text: string): string {
-        if (!this.trims) return text;
-        const all = this.space + text;
-        const shown = all.trimEnd();
-        this.space = all.slice(shown.length);
-        return shown;
-    }
-}
-
-function grammarStops(grammar: LlamaGrammar | undefined): string[] {
-    return (grammar?.stopGenerationTriggers ?? []).map(String).filter((text) => text !== "");
+    return await finish("stop");
 }

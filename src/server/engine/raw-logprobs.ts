@@ -26,7 +26,7 @@ type Listener = { readonly top: number; readonly sampler: Sampler; last?: RawLog
  * Looks at the logits of a step beside node-llama-cpp's sampler, which only tells of those that its options left. What is used of its private members are the
  * place that all evaluations of a context pass, and the native sampler.
  */
-export class RawLogprobsTap {
+export class RawLogprobsCollector {
     private readonly listeners = new Map<number, Listener>();
 
     constructor(private readonly context: LlamaContext) {

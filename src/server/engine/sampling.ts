@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
-import { type LlamaModel, type SequenceEvaluateOptions, type Token, TokenBias } from "../../../plugin/index.js";
+import type { LlamaModel, SequenceEvaluateOptions, Token } from "../../../plugin/index.js";
+import { biasOf } from "../../generation/token-bias.js";
 
 /** How tokens are drawn, in the API's words. */
 export interface Sampling {
@@ -45,13 +46,4 @@ export function samplingOptions(
             : undefined,
         tokenBias: logitBias.size > 0 ? biasOf(model, logitBias) : undefined
     };
-}
-
-/** Biases of tokens, end-of-text tokens included. */
-export function biasOf(model: LlamaModel, logitBias: ReadonlyMap<Token, number>): TokenBias {
-    const bias = TokenBias.for(model);
-    // `set` leaves end-of-text tokens out without a word, and banning those is what many use a bias for
-    const { _biases } = bias as unknown as { _biases: Map<Token, number> };
-    for (const [token, logit] of logitBias) _biases.set(token, logit);
-    return bias;
 }

@@ -1,12 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import {
-    ArmtError,
-    type LlamaText,
-    SpecialToken,
-    SpecialTokensText,
-    type Token,
-    type Tokenizer
-} from "../../../plugin/index.js";
+import { ArmtError, type Token } from "../../../plugin/index.js";
 import { PieceTokenizer } from "../../../plugin/memory/PieceTokenizer.js";
 
 /** Text that is tokenized at once; more of it would keep everybody waiting. Unit: UTF-16 code units. */
@@ -33,26 +26,4 @@ export async function tokenizeText(tokenize: (text: string) => readonly Token[],
         if (error instanceof ArmtError) return [...tokenize(text)];
         throw error;
     }
-}
-
-/** What `LlamaText.tokenize` gives, in the same way. */
-export async function tokenizeLlamaText(text: LlamaText, tokenizer: Tokenizer): Promise<Token[]> {
-    const ids: Token[] = [];
-    let run = "";
-    const endRun = async () => {
-        const option = ids.length > 0 ? "trimLeadingSpace" : undefined;
-        for (const id of await tokenizeText((part) => tokenizer(part, false, option), run)) ids.push(id);
-        run = "";
-    };
-    for (const value of text.values) {
-        if (value instanceof SpecialToken || value instanceof SpecialTokensText) {
-            const follows = ids.length > 0 || run !== "";
-            await endRun();
-            ids.push(
-                ...(value instanceof SpecialToken ? value.tokenize(tokenizer) : value.tokenize(tokenizer, follows))
-            );
-        } else run += String(value);
-    }
-    await endRun();
-    return ids;
 }

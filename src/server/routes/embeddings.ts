@@ -9,11 +9,8 @@ import { validate } from "../validate.js";
 /** `POST /v1/embeddings`: a language model's hidden states are no embeddings that anybody trained, so none are made up. */
 export function embeddings(server: Server): RequestHandler {
     return async (request) => {
-        const { limits, engine } = server;
-        const body = validate(
-            embeddingRequestSchema,
-            await readJsonBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs)
-        );
+        const { engine } = server;
+        const body = validate(embeddingRequestSchema, await readJsonBody(request, server));
         checkModel(server, body.model);
         throw new ApiError(501, `${engine.modelId} is a language model and makes no embeddings`, {
             param: "model",

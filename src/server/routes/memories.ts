@@ -1,9 +1,9 @@
 import type { Request, RequestHandler, Response } from "express";
 import type { Token } from "../../../plugin/index.js";
 import { type FeedPiece, tokenizeSource } from "../../../plugin/memory/feed.js";
-import type { StoredMemory } from "../engine/MemoryShelf.js";
+import type { StoredMemory } from "../engine/MemoryRegistry.js";
 import { ApiError, toApiError } from "../errors.js";
-import { EventStream } from "../event-stream.js";
+import { EventStream, lastEvent } from "../event-stream.js";
 import { checkEncoding } from "../json-body.js";
 import { ClientGoneError, requestSignal } from "../request-signal.js";
 import type { Server } from "../Server.js";
@@ -16,25 +16,26 @@ const progressInterval = 100;
 /** `POST /v1/armt/memories`: the body is the document, as text, of any length; it is read as it comes. */
 export function createMemory(server: Server): RequestHandler {
     return async (request, response) => {
-        const { engine, shelf, limits, log } = server;
+        const { engine, registry, limits, log, ending } = server;
         const { name, from, watch, stream: wantsStream } = validate(memoryQuerySchema, { ...request.query });
         if (engine.model.armt === undefined)
             throw new ApiError(501, `${engine.modelId} is no ARMT model, so it has no memory to keep`);
         if (!request.is("text/plain"))
             throw new ApiError(415, "the body has to be the document, with the header Content-Type: text/plain");
         checkEncoding(request);
-        const base = from === undefined ? undefined : shelf.get(from, "from");
-        shelf.checkRoom(base?.snapshot.bytes ?? engine.context.armt?.memoryBytes ?? 0);
+        const base = from === undefined ? undefined : registry.get(from, "from");
+        registry.checkRoom(base?.snapshot.bytes ?? engine.context.armt?.memoryBytes ?? 0);
         engine.pool.checkRoom();
-        const stream = wantsStream === "true" ? new EventStream(response, limits.pingIntervalMs) : undefined;
-        const { signal, done } = requestSignal(request, response, limits.requestTimeoutMs);
+        const { signal, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
+        const { pingIntervalMs } = limits;
+        const stream = wantsStream === "true" ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
         try {
             stream?.begin();
             const memory = await readDocument(server, request, { name, base, signal, stream, watch });
             if (stream === undefined) sendMemory(response, memory);
             else {
                 await stream.send({ memory: describeMemory(memory) });
-                stream.end(true);
+                stream.end(lastEvent);
             }
         } catch (error) {
             if (signal.reason instanceof ClientGoneError) {
@@ -43,35 +44,34 @@ export function createMemory(server: Server): RequestHandler {
             }
             if (!stream?.open) throw error;
             if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "upload failed");
-            await stream.send(toApiError(error).body);
-            stream.end(false);
+            stream.end(toApiError(error).body);
         } finally {
             stream?.dispose();
-            server.board.end(watch);
+            server.hub.end(watch);
             done();
         }
     };
 }
 
 /** `GET /v1/armt/memories` */
-export function listMemories({ shelf }: Server): RequestHandler {
+export function listMemories({ registry }: Server): RequestHandler {
     return (_request, response) => {
-        response.json({ object: "list", data: shelf.list().map(describeMemory) });
+        response.json({ object: "list", data: registry.list().map(describeMemory) });
     };
 }
 
 /** `GET /v1/armt/memories/{id}` */
-export function getMemory({ shelf }: Server): RequestHandler {
+export function getMemory({ registry }: Server): RequestHandler {
     return (request, response) => {
-        response.json(describeMemory(shelf.get(String(request.params.id))));
+        response.json(describeMemory(registry.get(String(request.params.id))));
     };
 }
 
 /** `DELETE /v1/armt/memories/{id}` */
-export function deleteMemory({ shelf }: Server): RequestHandler {
+export function deleteMemory({ registry }: Server): RequestHandler {
     return (request, response) => {
         const id = String(request.params.id);
-        shelf.delete(id);
+        registry.delete(id);
         response.json({ id, object: "armt.memory.deleted", deleted: true });
     };
 }
@@ -108,7 +108,7 @@ async function readDocument(
     request: Request,
     { name, base, signal, stream, watch }: DocumentOptions
 ): Promise<StoredMemory> {
-    const { engine, shelf, limits, board } = server;
+    const { engine, registry, limits, hub } = server;
     return await engine.pool.use([], signal, async (sequence) => {
         const armt = sequence.armt!;
         if (base === undefined) await sequence.clearHistory();
@@ -130,8 +130,8 @@ async function readDocument(
                 memory_bytes: armt.memoryBytes,
                 time_ms: Math.round(performance.now() - started)
             };
-            board.report(watch, progress);
-            await stream?.send({ progress });
+            hub.report(watch, progress);
+            stream?.offer({ progress });
         };
         const take = ({ ids, characters: count }: FeedPiece) => {
             unread = [...unread, ...ids];
@@ -152,7 +152,7 @@ async function readDocument(
         };
         const keep = async (status: StoredMemory["status"]) => {
             const snapshot = await armt.snapshot();
-            return shelf.add({ name, status, snapshot, unread, characters });
+            return registry.add({ name, status, snapshot, unread, characters });
         };
         const text = documentText(request, limits.uploadIdleMs, signal);
         const pieces = tokenizeSource(engine.model, text, sequence.nextTokenIndex === 0);

@@ -1,6 +1,6 @@
 import type { RequestHandler } from "express";
 import { type Answering, afterMemory, answerRequest, samplingOf, tokensToWrite } from "../answer.js";
-import { type Message, renderChat } from "../engine/chat-prompt.js";
+import type { Message } from "../engine/chat-template/messages.js";
 import { generate } from "../engine/generate.js";
 import type { StoredResponse } from "../engine/ResponseStore.js";
 import { badParameter } from "../errors.js";
@@ -13,7 +13,7 @@ export function createResponse(server: Server): RequestHandler {
         answerRequest(server, responseRequestSchema, request, response, async (answering) => {
             const body = await answerResponse(server, answering);
             if (answering.stream === undefined) response.json(body);
-            else answering.stream.end(false);
+            else answering.stream.end();
         });
 }
 
@@ -34,7 +34,7 @@ export function deleteResponse({ responses }: Server): RequestHandler {
 }
 
 async function answerResponse(server: Server, answering: Answering<ResponseRequest>): Promise<ResponseBody> {
-    const { engine, responses, shelf } = server;
+    const { engine, responses, registry } = server;
     const { body, signal, stream, onFirstToken, onUsage } = answering;
     const previous =
         body.previous_response_id === undefined
@@ -44,13 +44,13 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
         throw badParameter("armt.memory", "the conversation goes on from another memory");
     const memory =
         answering.memory ??
-        (previous?.memory === undefined ? undefined : shelf.get(previous.memory, "previous_response_id"));
+        (previous?.memory === undefined ? undefined : registry.get(previous.memory, "previous_response_id"));
     const messages = [...(previous?.messages ?? []), ...messagesOf(body.input)];
     const sampling = samplingOf(server, body);
     // as in OpenAI's API, instructions are for this response alone
     const instructions: Message[] =
         body.instructions === undefined ? [] : [{ role: "system", text: body.instructions }];
-    const chat = await renderChat(engine, [...instructions, ...messages], undefined, memory !== undefined);
+    const chat = await engine.renderChat([...instructions, ...messages], { continues: memory !== undefined });
 
     const store = body.store ?? true;
     const response: ResponseBody = {
@@ -98,11 +98,11 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
             await send("response.output_item.added", { output_index: 0, item });
             await send("response.content_part.added", { ...at, part: outputText("") });
             let text = "";
-            const { tokens, finishReason } = await generate(sequence, last, engine.tap, {
+            const { tokens, finishReason } = await generate(sequence, last, engine.collector, {
                 choice: 0,
                 maxTokens: tokensToWrite(server, body.max_output_tokens, promptTokens),
                 sampling,
-                stop: chat.stop,
+                stop: [],
                 stopTokens: chat.stopTokens,
                 signal,
                 onPiece: async (piece) => {

@@ -43,7 +43,7 @@ export async function parseArmt(args: readonly string[]): Promise<void> {
     const names = args.slice(0, args[0] === "eval" ? 2 : 1);
     if (names.length === 0 || !names.every((name) => /^[a-z]+$/.test(name)))
         throw new Error(`no command in: armt ${args.join(" ")}`);
-    const { command } = (await import(path.join(repositoryRoot, "dist/src/cli/commands", `${names.join("/")}.js`))) as {
+    const { command } = (await import(path.join(repositoryRoot, "dist/src/cli", ...names, "command.js"))) as {
         command: CommandModule;
     };
     let reached = false;

@@ -43,7 +43,10 @@ export class Ambiguity {
                 const { size } = node.starts;
                 this.update(node);
                 if (node.readings > maxReadings)
-                    throw unsupported(param, `the alternatives in \`${param}\` begin too much alike to tell them apart`);
+                    throw unsupported(
+                        param,
+                        `the alternatives in \`${param}\` begin too much alike to tell them apart`
+                    );
                 changed ||= node.readings !== readings || node.starts.size !== size;
             }
         }

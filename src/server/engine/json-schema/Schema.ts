@@ -73,7 +73,8 @@ export function resolveReference(root: Schema, reference: unknown, param: string
         const key = decode(part);
         const inObject = isObject(found) && Object.hasOwn(found, key);
         const inList = Array.isArray(found) && /^\d+$/.test(key) && Number(key) < found.length;
-        if (!inObject && !inList) throw refuse(`points to ${JSON.stringify(reference)}, which the schema does not have`);
+        if (!inObject && !inList)
+            throw refuse(`points to ${JSON.stringify(reference)}, which the schema does not have`);
         found = (found as Record<string, unknown>)[key];
     }
     return { schema: checkSchema(found, `${param}.$ref`), pointer: reference };

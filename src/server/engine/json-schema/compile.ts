@@ -297,9 +297,7 @@ class SchemaCompiler {
                 throw unsupported(`${param}.required`, `\`${name}\` is required, and no value is valid for it`);
             }
             const compiled =
-                names.has(name) || extra === undefined
-                    ? this.schema(value, inner(place, `properties.${name}`))
-                    : extra;
+                names.has(name) || extra === undefined ? this.schema(value, inner(place, `properties.${name}`)) : extra;
             children.push(compiled.node);
             const { space } = this.json;
             const pair = sequence(literal(JSON.stringify(name)), space, literal(":"), space, compiled.part, space);
@@ -308,8 +306,7 @@ class SchemaCompiler {
         const key = this.keyOf(propertyNames, [...names, ...required], place);
         const [min = 0, max] = this.counts(about, place, "minProperties", "maxProperties");
         const { space } = this.json;
-        const more =
-            extra && this.rules.add(sequence(key, space, literal(":"), space, extra.part, space));
+        const more = extra && this.rules.add(sequence(key, space, literal(":"), space, extra.part, space));
         const content = new Members(this.rules, space, members, more).print(min, max);
         if (content === undefined)
             throw unsupported(
@@ -399,8 +396,7 @@ class Members {
             max === 0
                 ? undefined
                 : this.from(index + 1, false, Math.max(0, min - 1), max === undefined ? undefined : max - 1);
-        const taken =
-            rest === undefined ? undefined : this.rules.add(sequence(this.comma(isFirst), member.pair, rest));
+        const taken = rest === undefined ? undefined : this.rules.add(sequence(this.comma(isFirst), member.pair, rest));
         const left = member.isRequired ? undefined : this.from(index + 1, isFirst, min, max);
         if (taken === undefined || left === undefined) return taken ?? left;
         return this.rules.add(choice(taken, left));

@@ -8,10 +8,7 @@ const leapOfCentury = choice(
     sequence(oneOf("2468"), oneOf("048")),
     sequence(oneOf("13579"), oneOf("26"))
 );
-const leapYear = choice(
-    sequence(digit, digit, leapOfCentury),
-    sequence(choice(text("00"), leapOfCentury), text("00"))
-);
+const leapYear = choice(sequence(digit, digit, leapOfCentury), sequence(choice(text("00"), leapOfCentury), text("00")));
 const dayTo28 = choice(
     sequence(text("0"), oneOf("1-9")),
     sequence(text("1"), digit),

@@ -1,0 +1,41 @@
+import process from "node:process";
+import type { Argv, CommandModule } from "yargs";
+import { checkGenerationOptions } from "../shared/generate.js";
+import { addGenerationOptions } from "../shared/generation-options.js";
+import { withInterrupt } from "../shared/interrupt.js";
+import { addComputingOptions, checkModelOptions } from "../shared/model-options.js";
+import { typedOptions } from "../shared/typed-options.js";
+import type { AskOptions } from "./options.js";
+
+export const command: CommandModule<object, AskOptions> = {
+    command: "ask <memory> <question>",
+    describe: "Answer a question from a memory that armt read left, without reading again",
+    builder: (parser: Argv<object>) => {
+        const options = typedOptions<AskOptions>(
+            parser
+                .positional("memory", { type: "string", demandOption: true, describe: "Memory file (.armt)" })
+                .positional("question", { type: "string", demandOption: true, describe: "The question" })
+                .option("model", {
+                    alias: "m",
+                    type: "string",
+                    describe: "Model file (.gguf) [default: the one that read]"
+                })
+                .option("format", {
+                    type: "string",
+                    describe:
+                        'What the question is put into, where {} stands; it follows the text that was read, and \\n in it is a new line [default: "\\n{}", or what the package\'s own model was trained with]'
+                })
+                .example('$0 ask book.armt "Who killed the count?"', "")
+                .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")
+        );
+        addGenerationOptions(parser);
+        addComputingOptions(parser);
+        return options;
+    },
+    handler: async (options) => {
+        checkModelOptions(options);
+        checkGenerationOptions(options);
+        const { ask } = await import("./run.js");
+        await withInterrupt((signal) => ask(options, signal, process.stdout));
+    }
+};

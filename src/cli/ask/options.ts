@@ -1,0 +1,10 @@
+import type { ModelOptions } from "../../model/options.js";
+import type { GenerationOptions } from "../shared/generate.js";
+
+export interface AskOptions extends Omit<ModelOptions, "model">, GenerationOptions {
+    memory: string;
+    question: string;
+    model?: string;
+    format?: string;
+    json: boolean;
+}

@@ -1,0 +1,77 @@
+import process from "node:process";
+import type { Argv, CommandModule } from "yargs";
+import { type AttachType, attachMemory, attachTypes } from "../../convert/attach/attach.js";
+import { armtFlags, type CheckpointArguments } from "../../convert/checkpoint-arguments.js";
+import { createProgressBar } from "../../util/progress.js";
+import { addVariantOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
+import { withInterrupt } from "../shared/interrupt.js";
+import { checkNumber } from "../shared/numbers.js";
+import { typedOptions } from "../shared/typed-options.js";
+
+interface AttachArguments extends CheckpointArguments {
+    base: string;
+    memory: string;
+    output: string;
+    segmentSize?: number;
+    memoryType?: AttachType;
+    name?: string;
+    force: boolean;
+}
+
+export const command: CommandModule<object, AttachArguments> = {
+    command: "attach <base> <memory> <output>",
+    describe: "Put a stock GGUF file and memory tensors that were trained on its frozen weights together",
+    builder: (parser: Argv<object>) => {
+        addVariantOptions(parser);
+        return typedOptions(
+            parser
+                .positional("base", { type: "string", demandOption: true, describe: "GGUF file of the base model" })
+                .positional("memory", {
+                    type: "string",
+                    demandOption: true,
+                    describe: "File with ARMT's tensors (memory, W_mq, W_mk, W_mv, W_mb): safetensors or PyTorch"
+                })
+                .positional("output", { type: "string", demandOption: true, describe: "GGUF file to write" })
+                .option("segment-size", { type: "number", requiresArg: true, describe: "Text tokens in a segment" })
+                .option("memory-type", {
+                    choices: Object.keys(attachTypes) as AttachType[],
+                    describe: "Type of the memory's matrices [default: bf16 where they are bf16, else f16]"
+                })
+                .option("name", {
+                    type: "string",
+                    requiresArg: true,
+                    describe: "Name of the model, kept in the file [default: the base's]"
+                })
+                .option("force", { type: "boolean", default: false, describe: "Replace an existing output file" })
+                .example(
+                    "$0 attach Llama-3.2-1B-f16.gguf memory.safetensors model.gguf --segment-size 1024 --normalize-keys",
+                    ""
+                )
+        );
+    },
+    handler: async (argv) => {
+        checkNumber("segment-size", argv.segmentSize, { min: 1 });
+        checkCheckpointOptions(argv);
+        const warnings: string[] = [];
+        const bar = createProgressBar("attaching");
+        try {
+            await withInterrupt((signal) =>
+                attachMemory({
+                    base: argv.base,
+                    memory: argv.memory,
+                    output: argv.output,
+                    flags: { ...armtFlags(argv), segmentSize: argv.segmentSize },
+                    memoryType: argv.memoryType,
+                    name: argv.name,
+                    overwrite: argv.force,
+                    onProgress: bar.update,
+                    onWarning: (message) => warnings.push(message),
+                    signal
+                })
+            );
+        } finally {
+            bar.stop();
+        }
+        for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
+    }
+};

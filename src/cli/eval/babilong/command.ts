@@ -1,0 +1,43 @@
+import type { Argv, CommandModule } from "yargs";
+import { defaultTemplate } from "../../../eval/babilong/babilong.js";
+import { withInterrupt } from "../../shared/interrupt.js";
+import { addModelOptions, checkModelOptions } from "../../shared/model-options.js";
+import { checkNumber } from "../../shared/numbers.js";
+import { typedOptions } from "../../shared/typed-options.js";
+import type { BabilongOptions } from "./options.js";
+
+export const command: CommandModule<object, BabilongOptions> = {
+    command: "babilong <data>",
+    describe: "Questions about facts in long texts, from files in BABILong's form",
+    builder: (parser: Argv<object>) => {
+        parser.positional("data", {
+            type: "string",
+            demandOption: true,
+            describe: "Folder with <length>/<task>.json, or one JSON file: a list of {input, question, target}"
+        });
+        const options = typedOptions<BabilongOptions>(
+            parser
+                .option("tasks", { type: "string", describe: "Only these, e.g. qa1,qa2 [default: all]" })
+                .option("lengths", { type: "string", describe: "Only these, e.g. 0k,4k [default: all]" })
+                .option("samples", { type: "number", describe: "Questions of each file, at most [default: all]" })
+                .option("template", {
+                    type: "string",
+                    default: defaultTemplate,
+                    describe: "Prompt, with {input} and {question} in it; \\n is a new line"
+                })
+                .option("max-tokens", { type: "number", default: 20, describe: "Longest answer that is waited for" })
+                .option("json", { type: "string", describe: "File to write all results and answers to" })
+                .option("plot", { type: "string", describe: "SVG file to draw right answers by length and task into" })
+                .example("$0 eval babilong data -m model.gguf --lengths 4k,32k --tasks qa1", "")
+        );
+        addModelOptions(parser, "f16", "option");
+        return options;
+    },
+    handler: async (options) => {
+        checkModelOptions(options);
+        checkNumber("samples", options.samples, { min: 1 });
+        checkNumber("max-tokens", options.maxTokens, { min: 1 });
+        const { evaluateBabilong } = await import("./run.js");
+        await withInterrupt((signal) => evaluateBabilong(options, signal, process.stdout));
+    }
+};

@@ -1,0 +1,75 @@
+import path from "node:path";
+import type { Writable } from "node:stream";
+import {
+    type BabilongRow,
+    babilongPlot,
+    babilongTable,
+    findBabilong,
+    labelsOf,
+    measureBabilong,
+    readBabilong
+} from "../../../eval/babilong/babilong.js";
+import { openModel } from "../../../model/open-model.js";
+import { ArmtError } from "../../../util/errors.js";
+import { UsageError } from "../../../util/failure.js";
+import { createProgressBar } from "../../../util/progress.js";
+import { readEscapes } from "../../shared/escapes.js";
+import { writeText } from "../../shared/write-text.js";
+import type { BabilongOptions } from "./options.js";
+
+/** Asks the questions of BABILong files and writes a table, and JSON and a plot where asked for. */
+export async function evaluateBabilong(options: BabilongOptions, signal: AbortSignal, output: Writable): Promise<void> {
+    const { maxTokens, samples: limit, json, plot } = options;
+    const template = readEscapes(options.template);
+    if (!template.includes("{question}")) throw new UsageError("--template has to have {question} in it");
+    const wanted = (list: string | undefined) => list?.split(",").map((name) => name.trim());
+    const lengths = wanted(options.lengths);
+    const tasks = wanted(options.tasks);
+    const found = await findBabilong(options.data);
+    const sets = found.filter(
+        ({ length, task }) => (lengths?.includes(length) ?? true) && (tasks?.includes(task) ?? true)
+    );
+    if (sets.length === 0)
+        throw new ArmtError(
+            `none of the data is left by --lengths and --tasks; there are ${found.map(({ length, task }) => (length === "" ? task : `${length}/${task}`)).join(", ")}`
+        );
+    // a file that is at fault is known before minutes are spent
+    const data = [];
+    for (const set of sets) {
+        const samples = await readBabilong(set.file);
+        data.push({ set, labels: labelsOf(samples), samples: samples.slice(0, limit) });
+    }
+    const { llama, model, file, createContext } = await openModel(options);
+    try {
+        if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+        const context = await createContext();
+        const sequence = context.getSequence();
+        const rows: BabilongRow[] = [];
+        for (const { set, labels, samples } of data) {
+            const bar = createProgressBar(`${set.length} ${set.task}`.trim());
+            try {
+                const onProgress = (done: number) => bar.update(done, samples.length);
+                rows.push(
+                    await measureBabilong(model, sequence, set, samples, labels, {
+                        template,
+                        maxTokens,
+                        signal,
+                        onProgress
+                    })
+                );
+            } finally {
+                bar.stop();
+            }
+        }
+        const name = path.basename(file);
+        output.write(babilongTable(rows));
+        if (json !== undefined)
+            await writeText(
+                json,
+                `${JSON.stringify({ task: "babilong", model: name, template, rows }, undefined, 4)}\n`
+            );
+        if (plot !== undefined) await writeText(plot, babilongPlot(name, rows));
+    } finally {
+        await llama.dispose();
+    }
+}

@@ -1,0 +1,56 @@
+import path from "node:path";
+import type { Writable } from "node:stream";
+import { measurePerplexity, perplexityPlot, perplexityTable } from "../../../eval/perplexity/perplexity.js";
+import { openModel } from "../../../model/open-model.js";
+import { ArmtError } from "../../../util/errors.js";
+import { UsageError } from "../../../util/failure.js";
+import { parseLength } from "../../../util/lengths.js";
+import { createProgressBar } from "../../../util/progress.js";
+import { openText } from "../../shared/text-input.js";
+import { writeText } from "../../shared/write-text.js";
+import type { PerplexityOptions } from "./options.js";
+
+/** Measures perplexity of a text and writes a table, and JSON and a plot where asked for. */
+export async function evaluatePerplexity(
+    options: PerplexityOptions,
+    signal: AbortSignal,
+    output: Writable
+): Promise<void> {
+    const limit = readLimit(options.tokens);
+    // yargs makes an empty text of `-` behind a command of a command
+    const input = await openText(options.text || undefined);
+    const { llama, model, file, createContext } = await openModel(options);
+    const bar = createProgressBar("reading");
+    try {
+        if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+        let text = "";
+        for await (const piece of input.pieces) {
+            signal.throwIfAborted();
+            text += piece;
+        }
+        const ids = model.tokenize(text).slice(0, limit);
+        const context = await createContext();
+        const result = await measurePerplexity(context.getSequence(), ids, {
+            signal,
+            onProgress: (done, total) => bar.update(done, total)
+        });
+        bar.stop();
+        const name = path.basename(file);
+        output.write(perplexityTable(result));
+        const { json, plot } = options;
+        if (json !== undefined)
+            await writeText(json, `${JSON.stringify({ task: "perplexity", model: name, ...result }, undefined, 4)}\n`);
+        if (plot !== undefined) await writeText(plot, perplexityPlot(name, result));
+    } finally {
+        bar.stop();
+        await llama.dispose();
+    }
+}
+
+function readLimit(text: string | undefined): number | undefined {
+    try {
+        return text === undefined ? undefined : parseLength(String(text));
+    } catch (error) {
+        throw new UsageError(`--tokens: ${error instanceof Error ? error.message : String(error)}`);
+    }
+}

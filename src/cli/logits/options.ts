@@ -1,0 +1,7 @@
+import type { ModelOptions } from "../../model/options.js";
+
+export interface LogitsOptions extends ModelOptions {
+    tokens: string;
+    out: string;
+    memory: boolean;
+}

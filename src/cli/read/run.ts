@@ -1,0 +1,113 @@
+import process from "node:process";
+import type { Writable } from "node:stream";
+import type { ArmtSequence, LlamaModel, Token } from "../../../plugin/index.js";
+import { beginTokens } from "../../../plugin/memory/feed.js";
+import { pieceTokenizerOf, type TokenizedPiece } from "../../../plugin/memory/PieceTokenizer.js";
+import { openModel } from "../../model/open-model.js";
+import { ArmtError, quote } from "../../util/errors.js";
+import { createProgressBar, createProgressCounter, type ProgressBar } from "../../util/progress.js";
+import { openText, type TextInput } from "../shared/text-input.js";
+import type { ReadOptions } from "./options.js";
+import { ReadCheckpoint } from "./ReadCheckpoint.js";
+
+/** What `armt read --json` prints. */
+export interface ReadResult {
+    /** Tokens that the memory holds. */
+    tokens: number;
+    /** Of these, the ones that an interrupted run had read. */
+    resumedTokens: number;
+    segments: number;
+    /** Size of the memory file. Unit: bytes. */
+    bytes: number;
+    /** Reading and saving. */
+    milliseconds: number;
+}
+
+/** Reads a text to its end and saves what is left of it. */
+export async function read(options: ReadOptions, signal: AbortSignal, output: Writable): Promise<void> {
+    const input = await openText(options.file);
+    const { llama, model, file, createContext } = await openModel(options);
+    try {
+        const { armt } = (await createContext()).getSequence();
+        if (armt === undefined) throw new ArmtError(`${quote(file)} is a plain model, which has no memory`);
+        const started = performance.now();
+        const checkpoint = new ReadCheckpoint(`${options.out}.part`, input);
+        if (options.restart) await checkpoint.remove();
+        const { rest, resumed } = await checkpoint.resume(armt);
+        const resumedTokens = armt.tokens;
+        if (resumed) note(`going on after ${resumedTokens} tokens that an interrupted run has read`);
+        await readRest({ model, armt, input, checkpoint, rest }, options, signal);
+        if (checkpoint.bytesRead === 0) throw new ArmtError("the text is empty; it needs at least one character");
+
+        const { closedOnly } = options;
+        const { bytes, tokensRead } = await armt.save(options.out, { closedOnly, source: checkpoint.source(true) });
+        await checkpoint.remove();
+        const milliseconds = performance.now() - started;
+        const result: ReadResult = {
+            tokens: tokensRead,
+            resumedTokens,
+            segments: armt.segmentsClosed,
+            bytes,
+            milliseconds
+        };
+        if (options.json) output.write(`${JSON.stringify(result)}\n`);
+        else note(describe(result, options.out));
+    } finally {
+        await llama.dispose();
+    }
+}
+
+type Reading = {
+    model: LlamaModel;
+    armt: ArmtSequence;
+    input: TextInput;
+    checkpoint: ReadCheckpoint;
+    rest: AsyncIterable<string>;
+};
+
+/** Reads what is left of the text, and leaves a checkpoint every now and then, and when it is interrupted. */
+async function readRest(
+    { model, armt, input, checkpoint, rest }: Reading,
+    { checkpointInterval }: ReadOptions,
+    signal: AbortSignal
+): Promise<void> {
+    const tokenizer = pieceTokenizerOf(model, { context: checkpoint.lastCharacter });
+    const bar = openProgress(input);
+    let saved = performance.now();
+    const readPiece = async ({ ids, text }: TokenizedPiece) => {
+        const tokens: Token[] = armt.tokens === 0 ? [...beginTokens(model, ids), ...ids] : ids;
+        await armt.feed([tokens]);
+        checkpoint.add(text);
+        bar.update(input.bytes === undefined ? armt.tokens : checkpoint.bytesRead, input.bytes ?? armt.tokens);
+        signal.throwIfAborted();
+        if (performance.now() - saved < 1000 * checkpointInterval) return;
+        await checkpoint.save(armt);
+        saved = performance.now();
+    };
+    try {
+        for await (const text of rest) for (const piece of tokenizer.push(text)) await readPiece(piece);
+        await readPiece(tokenizer.end());
+    } catch (error) {
+        if (signal.aborted && armt.tokens > 0) {
+            bar.stop();
+            await checkpoint.save(armt);
+            note("the same command goes on from here");
+        }
+        throw error;
+    } finally {
+        bar.stop();
+    }
+}
+
+function openProgress({ bytes }: TextInput): ProgressBar {
+    return bytes === undefined ? createProgressCounter("reading", "tokens") : createProgressBar("reading");
+}
+
+function describe({ tokens, resumedTokens, segments, bytes, milliseconds }: ReadResult, out: string): string {
+    const rate = (1000 * (tokens - resumedTokens)) / milliseconds;
+    return `read ${tokens} tokens in ${(milliseconds / 1000).toFixed(2)} s (${rate.toFixed(1)} tokens/s) | ${segments} segments closed | ${bytes} bytes in ${quote(out)}`;
+}
+
+function note(text: string): void {
+    process.stderr.write(`${text}\n`);
+}

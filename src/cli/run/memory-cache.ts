@@ -1,0 +1,57 @@
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import type { Argv } from "yargs";
+import { ArmtMemoryStore } from "../../../plugin/index.js";
+
+/** Where memories are kept between runs. */
+export interface CacheOptions {
+    cache: boolean;
+    cacheFolder?: string;
+}
+
+export function addCacheOptions(parser: Argv<object>): void {
+    parser
+        .option("cache", {
+            type: "boolean",
+            default: true,
+            describe:
+                "Start from what an earlier prompt with the same beginning left in memory, and keep this one's; --no-cache: don't"
+        })
+        .option("cache-folder", {
+            type: "string",
+            describe: "Folder for it [default: node-llama-cpp-armt in the user's cache folder]"
+        });
+}
+
+/**
+ * The store of the command line. A run never fails for the want of one.
+ * @param warn gets what is wrong, once
+ */
+export async function openCache(
+    { cache, cacheFolder }: CacheOptions,
+    warn: (message: string) => void
+): Promise<ArmtMemoryStore | undefined> {
+    if (!cache) return undefined;
+    let warned = false;
+    const onWarning = (error: Error) => {
+        if (!warned) warn(`${error.message}; going on without`);
+        warned = true;
+    };
+    try {
+        return await ArmtMemoryStore.open({ folder: cacheFolder ?? defaultCacheFolder(), onWarning });
+    } catch (error) {
+        onWarning(error as Error);
+        return undefined;
+    }
+}
+
+/** As the XDG Base Directory Specification has it: the variable counts only where it is an absolute path. */
+export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+    const base = env.XDG_CACHE_HOME ?? "";
+    return path.join(
+        path.isAbsolute(base) ? base : path.join(os.homedir(), ".cache"),
+        "node-llama-cpp-armt",
+        "memories"
+    );
+}

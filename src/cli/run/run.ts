@@ -1,0 +1,96 @@
+import process from "node:process";
+import type { Writable } from "node:stream";
+import type { Token } from "../../../plugin/index.js";
+import { openModel } from "../../model/open-model.js";
+import { checkTokenIds } from "../../model/token-ids.js";
+import { createProgressBar } from "../../util/progress.js";
+import { generate } from "../shared/generate.js";
+import { readPrompt, tokenizePrompt } from "../shared/prompt.js";
+import { TextStream } from "../text-stream.js";
+import { openCache } from "./memory-cache.js";
+import type { RunOptions } from "./options.js";
+import { describeTimings, type Timings } from "./timings.js";
+
+/** What `armt run --json` prints. */
+export interface RunResult {
+    /** Tokens of the prompt. */
+    promptTokens: number;
+    /** Of these, the ones that an earlier run had read; only for an ARMT model. */
+    cachedTokens?: number;
+    /** Ids of the generated tokens. */
+    tokens: Token[];
+    /** Their text; empty for a model without a tokenizer. */
+    text: string;
+    timings: Timings;
+}
+
+/** Reads the prompt and goes on writing to `output`, or writes one JSON object at the end. */
+export async function run(options: RunOptions, signal: AbortSignal, output: Writable): Promise<void> {
+    const started = performance.now();
+    const prompt = await readPrompt(options);
+    const { llama, model, vocabSize, createContext } = await openModel(options);
+    try {
+        const promptTokens = tokenizePrompt(prompt, model);
+        checkTokenIds(promptTokens, vocabSize);
+        const bar = createProgressBar("reading the prompt");
+        const memoryStore = model.armt === undefined ? undefined : await openCache(options, warn);
+        const context = await createContext({
+            onProgress: (progress) => bar.update(progress.tokensDone, progress.tokensTotal),
+            memoryStore
+        });
+        const sequence = context.getSequence();
+        signal.throwIfAborted();
+        const loaded = performance.now();
+
+        const stream = new TextStream(model, { continues: true });
+        const tokens: Token[] = [];
+        let text = "";
+        const write = (piece: string) => {
+            text += piece;
+            if (!options.json) output.write(piece);
+        };
+        let read: number | undefined;
+        try {
+            for await (const token of generate(sequence, promptTokens, options, signal)) {
+                read ??= performance.now();
+                bar.stop();
+                tokens.push(token);
+                write(stream.push(token));
+            }
+            write(stream.end());
+        } finally {
+            bar.stop();
+        }
+        const ended = performance.now();
+        await memoryStore?.dispose();
+        const cachedTokens = memoryStore?.stats.cachedTokens;
+        const timings: Timings = {
+            loadMs: loaded - started,
+            promptMs: (read ?? ended) - loaded,
+            promptTokensPerSecond: rate(promptTokens.length - (cachedTokens ?? 0), (read ?? ended) - loaded),
+            // the prompt's evaluation gives the first token
+            generateMs: ended - (read ?? ended),
+            generatedTokensPerSecond: rate(tokens.length - 1, ended - (read ?? ended))
+        };
+        if (options.json) {
+            const result: RunResult = { promptTokens: promptTokens.length, cachedTokens, tokens, text, timings };
+            output.write(`${JSON.stringify(result)}\n`);
+        } else {
+            output.write("\n");
+            process.stderr.write(
+                `${describeTimings({ prompt: promptTokens.length, cached: cachedTokens, generated: tokens.length }, timings, sequence.armt)}\n`
+            );
+        }
+        if (signal.aborted) throw signal.reason;
+    } finally {
+        await llama.dispose();
+    }
+}
+
+function warn(message: string): void {
+    process.stderr.write(`armt: ${message}\n`);
+}
+
+function rate(tokens: number, ms: number): number {
+    return tokens > 0 && ms > 0 ? (1000 * tokens) / ms : 0;
+}

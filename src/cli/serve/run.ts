@@ -1,0 +1,76 @@
+import path from "node:path";
+import process from "node:process";
+import { pino } from "pino";
+import { ArmtMemoryStore } from "../../../plugin/index.js";
+import { availableCores } from "../../../plugin/threads.js";
+import { openModel } from "../../model/open-model.js";
+import { createApp } from "../../server/app.js";
+import { createServer } from "../../server/create-server.js";
+import { fairBatching } from "../../server/engine/batching.js";
+import { listen } from "../../server/listen.js";
+import { isLoopback } from "../../server/security.js";
+import { packageVersion } from "../shared/version.js";
+import { apiKeys, type ServeOptions } from "./options.js";
+
+/** Time for clients to take in their last answers. Unit: milliseconds. */
+const flushTime = 5000;
+
+/** Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at once. */
+export async function serve(options: ServeOptions): Promise<void> {
+    const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
+    // the engine's threads spin while they wait, and requests are answered on a thread of their own
+    const threads = options.threads ?? Math.max(1, availableCores() - 1);
+    const { llama, model, createContext } = await openModel({ ...options, threads });
+    const store =
+        model.armt &&
+        (await ArmtMemoryStore.open({
+            folder: options.storeFolder,
+            onWarning: (error) => log.warn({ err: error }, "a prefix could not be kept")
+        }));
+    try {
+        const context = await createContext({
+            sequences: options.parallel,
+            batching: { itemPrioritizationStrategy: fairBatching }
+        });
+        const server = createServer({
+            modelId: options.alias ?? path.basename(model.filename ?? "model", ".gguf"),
+            context,
+            store,
+            apiKeys: apiKeys(options),
+            loopback: isLoopback(options.host),
+            log,
+            maxQueue: options.maxQueue,
+            requestTimeoutMs: options.requestTimeout * 1000,
+            defaultMaxTokens: options.maxTokens,
+            maxBodyBytes: Math.floor(options.maxBody * 2 ** 20),
+            maxMemoriesBytes: Math.floor(options.memoriesSize * 2 ** 20)
+        });
+        const app = createApp(server, packageVersion());
+        const listening = await listen(app, options, server.limits);
+        const ended = untilSignal();
+        process.stderr.write(`${server.engine.modelId} at ${listening.url} (Ctrl+C ends)\n`);
+        await ended;
+        process.stderr.write("answering what is left; once more ends at once\n");
+        const closed = listening.close();
+        await server.engine.pool.drain();
+        listening.http.closeIdleConnections();
+        // the last answers are on their way; who only watches does not keep the server
+        setTimeout(() => listening.http.closeAllConnections(), flushTime).unref();
+        await closed;
+    } finally {
+        await store?.dispose();
+        await llama.dispose();
+    }
+}
+
+function untilSignal(): Promise<void> {
+    return new Promise((resolve) => {
+        let count = 0;
+        for (const signal of ["SIGINT", "SIGTERM"] as const)
+            process.on(signal, () => {
+                count++;
+                if (count > 1) process.exit(signal === "SIGINT" ? 130 : 143);
+                resolve();
+            });
+    });
+}

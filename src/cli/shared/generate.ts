@@ -1,0 +1,45 @@
+import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
+import { InterruptedError } from "./interrupt.js";
+import { checkNumber } from "./numbers.js";
+
+/** How much is written, and how. */
+export interface GenerationOptions {
+    maxTokens: number;
+    temperature: number;
+    seed?: number;
+    ignoreEos: boolean;
+}
+
+/** @throws {UsageError | RangeError} for a number that can't be meant */
+export function checkGenerationOptions(options: GenerationOptions): void {
+    checkNumber("max-tokens", options.maxTokens, { min: 0 });
+    checkNumber("temperature", options.temperature, { min: 0, integer: false });
+    checkNumber("seed", options.seed, { min: 0 });
+}
+
+/** The tokens that a model writes after a prompt. An interrupt ends them without an error. */
+export async function* generate(
+    sequence: LlamaContextSequence,
+    promptTokens: Token[],
+    { maxTokens, temperature, seed, ignoreEos }: GenerationOptions,
+    signal: AbortSignal
+): AsyncGenerator<Token, void, void> {
+    const cancel = () => sequence.armt?.cancelEvaluation(signal.reason);
+    signal.addEventListener("abort", cancel);
+    try {
+        if (maxTokens === 0) {
+            await sequence.evaluateWithoutGeneratingNewTokens(promptTokens);
+            return;
+        }
+        let left = maxTokens;
+        for await (const token of sequence.evaluate(promptTokens, { temperature, seed, yieldEogToken: ignoreEos })) {
+            yield token;
+            left--;
+            if (left === 0 || signal.aborted) return;
+        }
+    } catch (error) {
+        if (!(error instanceof InterruptedError)) throw error;
+    } finally {
+        signal.removeEventListener("abort", cancel);
+    }
+}

@@ -1,0 +1,11 @@
+import type { Argv } from "yargs";
+import { gpuChoices, readGpuChoice } from "../../model/gpu.js";
+
+/** The option of all commands that run a model. */
+export function addGpuOption(parser: Argv<object>): void {
+    parser.option("gpu", {
+        choices: gpuChoices,
+        coerce: readGpuChoice,
+        describe: "GPU that computes; off: the CPU does [default: NODE_LLAMA_CPP_GPU, or off]"
+    });
+}

@@ -1,0 +1,76 @@
+import type { Argv } from "yargs";
+import { schedules, segmentOverflows, stateTypes } from "../../../plugin/options.js";
+import { type KvType, kvTypes, type ModelOptions } from "../../model/options.js";
+import { addGpuOption } from "./gpu-option.js";
+import { checkNumber } from "./numbers.js";
+
+/** @param model where the command line has the model file: in its place, or behind `-m` where another file has that */
+export function addModelOptions(
+    parser: Argv<object>,
+    defaultKvType: KvType,
+    model: "positional" | "option" = "positional"
+): void {
+    const file = { type: "string", describe: "Model file (.gguf) [default: the model of the package]" } as const;
+    if (model === "positional") parser.positional("model", file).alias("model", "m");
+    else parser.option("model", { ...file, alias: "m" });
+    addComputingOptions(parser);
+    parser
+        .option("segment-size", {
+            type: "number",
+            describe: "Tokens in a segment [default: the model's]"
+        })
+        .option("segment-overflow", {
+            choices: segmentOverflows,
+            describe: "A full segment is written to memory, or goes on growing [default: close]"
+        })
+        .option("open-segment-limit", {
+            type: "number",
+            describe: "Tokens that a growing segment can hold [default: segment size + 2048]"
+        })
+        .option("kv-type", {
+            choices: Object.keys(kvTypes) as KvType[],
+            default: defaultKvType,
+            describe: "Number type of the open segment's K/V cache"
+        })
+        .option("state-type", {
+            choices: stateTypes,
+            describe: "Number type that the memory is kept in [default: f32]"
+        });
+}
+
+/** The options that say how something is computed, not what. */
+export function addComputingOptions(parser: Argv<object>): void {
+    addGpuOption(parser);
+    parser
+        .option("schedule", {
+            choices: schedules,
+            describe:
+                "Order of the computation: segment after segment, or diagonals over layers and segments [default: auto]"
+        })
+        .option("max-cells", {
+            type: "number",
+            describe: "Cells that the diagonal computes at once [default: chosen by the engine]"
+        })
+        .option("batch-size", {
+            type: "number",
+            describe: "Tokens handed to the engine at once [default: 512, on a GPU 4096]"
+        })
+        .option("verify", {
+            type: "boolean",
+            default: true,
+            describe: "Compare the whole file with its fingerprint first, so that damage is told; --no-verify: don't"
+        })
+        .option("threads", {
+            type: "number",
+            describe: "CPU threads [default: the cores that are there]"
+        });
+}
+
+/** @throws {UsageError | RangeError} for a number that can't be meant */
+export function checkModelOptions(options: Omit<ModelOptions, "model">): void {
+    checkNumber("segment-size", options.segmentSize, { min: 1 });
+    checkNumber("open-segment-limit", options.openSegmentLimit, { min: 1 });
+    checkNumber("max-cells", options.maxCells, { min: 1 });
+    checkNumber("batch-size", options.batchSize, { min: 1 });
+    checkNumber("threads", options.threads, { min: 1 });
+}

@@ -1,0 +1,60 @@
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { text as readAll } from "node:stream/consumers";
+import { type LlamaModel, LlamaVocabularyType, type Token } from "../../../plugin/index.js";
+import { beginTokens } from "../../../plugin/memory/feed.js";
+import { readTokenIds } from "../../model/token-ids.js";
+import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { UsageError } from "../../util/failure.js";
+
+/** Where a prompt comes from: at most one of these, and standard input where there is none. */
+export interface PromptSource {
+    prompt?: string;
+    file?: string;
+    tokens?: string;
+}
+
+/** A prompt before the model's tokenizer is there. */
+export type Prompt =
+    | { readonly ids: readonly number[] }
+    | {
+          readonly text: string;
+          /** Whether it follows something that was read, so that no begin token belongs in front. */
+          readonly follows?: boolean;
+      };
+
+/**
+ * Reads the prompt, which is cheap and so comes before the model is loaded.
+ * @throws {UsageError} where no source or more than one is given
+ * @throws {ArmtError} where it cannot be read or is empty
+ */
+export async function readPrompt({ prompt, file, tokens }: PromptSource): Promise<Prompt> {
+    if ([prompt, file, tokens].filter((source) => source !== undefined).length > 1)
+        throw new UsageError("--prompt, --file and --tokens exclude each other");
+    if (tokens !== undefined) return { ids: await readTokenIds(tokens) };
+    const text = prompt ?? (file === undefined ? await readStandardInput() : await readTextFile(file));
+    if (text === "") throw new ArmtError("the prompt is empty; it needs at least one character");
+    return { text };
+}
+
+/** @throws {ArmtError} for a text where the model has no tokenizer */
+export function tokenizePrompt(prompt: Prompt, model: LlamaModel): Token[] {
+    if ("ids" in prompt) return prompt.ids.map((id) => id as Token);
+    if (model.vocabularyType === LlamaVocabularyType.none)
+        throw new ArmtError("this model has no tokenizer; give the prompt as token ids with --tokens file.json");
+    const tokens = model.tokenize(prompt.text);
+    return prompt.follows === true ? tokens : [...beginTokens(model, tokens), ...tokens];
+}
+
+async function readStandardInput(): Promise<string> {
+    if (process.stdin.isTTY) throw new UsageError("no prompt; give --prompt, --file or --tokens, or pipe it in");
+    return await readAll(process.stdin);
+}
+
+async function readTextFile(file: string): Promise<string> {
+    try {
+        return await readFile(file, "utf8");
+    } catch (error) {
+        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
+    }
+}

@@ -1,0 +1,44 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import process from "node:process";
+import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { UsageError } from "../../util/failure.js";
+
+/** A text that comes piece by piece and may be larger than memory. */
+export interface TextInput {
+    /** The file as it was named, `-` for standard input. */
+    readonly name: string;
+    /** Size, where it is known before the end. Unit: bytes. */
+    readonly bytes: number | undefined;
+    /** Pieces of text, whole characters each. Once. */
+    readonly pieces: AsyncIterable<string>;
+}
+
+/**
+ * @throws {UsageError} where there is neither a file nor anything behind standard input
+ * @throws {ArmtError} where the file cannot be read
+ */
+export async function openText(file: string | undefined): Promise<TextInput> {
+    if (file === undefined || file === "-") {
+        if (process.stdin.isTTY) throw new UsageError("no text; name a file, or pipe it in");
+        process.stdin.setEncoding("utf8");
+        return { name: "-", bytes: undefined, pieces: process.stdin };
+    }
+    try {
+        const info = await stat(file);
+        if (info.isDirectory()) throw new ArmtError(`cannot read ${quote(file)}: it is a folder`);
+        // a pipe or device has no size of its own
+        return { name: file, bytes: info.isFile() ? info.size : undefined, pieces: piecesOf(file) };
+    } catch (error) {
+        if (error instanceof ArmtError) throw error;
+        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
+    }
+}
+
+async function* piecesOf(file: string): AsyncGenerator<string, void, void> {
+    try {
+        yield* createReadStream(file, { encoding: "utf8" });
+    } catch (error) {
+        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
+    }
+}

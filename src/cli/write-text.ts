@@ -1,6 +1,0 @@
-import { writeAtomically } from "../util/atomic-file.js";
-
-/** Writes a text file, which appears under its name only when it is whole. */
-export async function writeText(file: string, text: string): Promise<void> {
-    await writeAtomically(file, {}, (target) => target.write(Buffer.from(text)));
-}

@@ -1,0 +1,28 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { AtomicFile } from "../../util/atomic-file.js";
+import { type ConvertOptions, convertCheckpoint } from "../convert.js";
+import type { MemoryType, Mixture } from "./mixtures.js";
+import { quantizeModel } from "./quantize.js";
+
+/**
+ * Converts a checkpoint to a mixture of quantized types, by way of a file with 16 bits a weight beside the output, which is removed.
+ * @throws {ArmtError} as `convertCheckpoint` and `quantizeModel` do
+ */
+export async function convertQuantized(
+    options: Omit<ConvertOptions, "outType">,
+    mixture: Mixture,
+    memoryType?: MemoryType
+): Promise<void> {
+    const { output, overwrite = false, signal, onProgress } = options;
+    await (await AtomicFile.create(output, { overwrite })).abort();
+    const whole = path.join(path.dirname(output), `.${path.basename(output).slice(0, 200)}.${process.pid}.whole.tmp`);
+    // two passes over weights of about the same size
+    const half = (part: number) => (done: number, total: number) => onProgress?.(part * total + done, 2 * total);
+    try {
+        await convertCheckpoint({ ...options, output: whole, overwrite: true, onProgress: half(0) });
+        await quantizeModel({ input: whole, output, mixture, memoryType, overwrite, signal, onProgress: half(1) });
+    } finally {
+        await rm(whole, { force: true });
+    }
+}

@@ -1,0 +1,117 @@
+import { loadAnyEngine } from "../../../plugin/engine.js";
+import { validateArmtFile } from "../../formats/gguf/armt-model.js";
+import { FINGERPRINT_KEY, verifyFingerprint } from "../../formats/gguf/fingerprint.js";
+import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
+import { ggmlType } from "../../formats/gguf/types.js";
+import { type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
+import { ArmtError, quote } from "../../util/errors.js";
+import { decodeFloats, decodeQ8_0, type FloatDtype, findNonFinite } from "../float-decode.js";
+import { encodeFloats } from "../float-encode.js";
+import { fileTypes, isWideType, type MemoryType, type QuantizeTarget } from "./mixtures.js";
+import { type PlannedTensor, planTensors } from "./plan.js";
+
+/** ggml's version of the quantized formats. */
+const quantizationVersion = 2;
+const quantizationVersionKey = "general.quantization_version";
+/** Elements quantized at once. */
+const chunkElements = 2 ** 20;
+
+export interface QuantizeOptions {
+    /** ARMT model file with f32, f16 or bf16 weights. */
+    input: string;
+    /** File to write. */
+    output: string;
+    mixture: QuantizeTarget;
+    /** Type of the memory's projections. Default: that of all weights where that has 16 bits, else `"q8_0"`. */
+    memoryType?: MemoryType;
+    /** Take an input with q8_0 weights too, whose rounding the output has then as well. Default: `false`. */
+    requantize?: boolean;
+    /** Replace an existing output. Default: `false`. */
+    overwrite?: boolean;
+    /** Bytes of the input done so far, and all of them. */
+    onProgress?: (done: number, total: number) => void;
+    signal?: AbortSignal;
+}
+
+/**
+ * Writes a model file with smaller weights, rounded by ggml as `llama-quantize` rounds them. Weights stream through.
+ * @throws {ArmtError} that names the file or tensor at fault; then there is no output
+ */
+export async function quantizeModel(options: QuantizeOptions): Promise<void> {
+    const { input, output, mixture, requantize = false, overwrite = false } = options;
+    const memory = options.memoryType ?? (isWideType(mixture) ? mixture : "q8_0");
+    const file = await openGguf(input);
+    try {
+        const { blockCount } = validateArmtFile(file);
+        // else damage would get a fingerprint of its own
+        await verifyFingerprint(input);
+        const plan = planTensors(file, blockCount, { target: mixture, memory, requantize });
+        let done = 0;
+        const onBytes = (count: number) => {
+            done += count;
+            options.onProgress?.(done, file.size);
+        };
+        const tensors = plan.map((tensor) => ({
+            ...tensor,
+            data: () => stream(file, tensor, onBytes, options.signal)
+        }));
+        const metadata = await metadataOf(file, mixture);
+        await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+    } finally {
+        await file.close();
+    }
+}
+
+async function metadataOf(file: GgufFile, mixture: QuantizeTarget): Promise<Map<string, GgufWriteValue>> {
+    const metadata = new Map<string, GgufWriteValue>();
+    for (const [key, value] of file.metadata) {
+        if (key === FINGERPRINT_KEY || key === quantizationVersionKey) continue;
+        if (value.type !== "ARRAY") metadata.set(key, value);
+        else {
+            const { elementType, count } = value;
+            metadata.set(key, { type: "ARRAY", elementType, count, bytes: await file.readArrayBytes(key) });
+        }
+    }
+    metadata.set("general.file_type", { type: "UINT32", value: fileTypes[mixture] });
+    if (!isWideType(mixture)) metadata.set(quantizationVersionKey, { type: "UINT32", value: quantizationVersion });
+    return metadata;
+}
+
+async function* stream(
+    file: GgufFile,
+    { source, type, shape, firstRow, rows }: PlannedTensor,
+    onBytes: (count: number) => void,
+    signal: AbortSignal | undefined
+): AsyncGenerator<Uint8Array> {
+    const { type: from } = file.tensors.get(source)!;
+    const rowLength = shape[0]!;
+    const rowBytes = (rowLength / from.blockSize) * from.blockBytes;
+    const step = Math.max(1, Math.floor(chunkElements / rowLength));
+    for (let row = firstRow; row < firstRow + rows; row += step) {
+        signal?.throwIfAborted();
+        const end = Math.min(row + step, firstRow + rows);
+        const bytes = await file.readTensor(source, row * rowBytes, end * rowBytes);
+        yield from.name === type
+            ? bytes
+            : await encode(source, bytes, from.name as FloatDtype | "Q8_0", type, rowLength);
+        onBytes(bytes.byteLength);
+    }
+}
+
+async function encode(
+    name: string,
+    bytes: Buffer,
+    from: FloatDtype | "Q8_0",
+    type: PlannedTensor["type"],
+    rowLength: number
+): Promise<Uint8Array> {
+    const values = from === "Q8_0" ? decodeQ8_0(bytes) : decodeFloats(bytes, from);
+    if (findNonFinite(values) >= 0) throw new ArmtError(`tensor ${quote(name)} holds values that are not finite`);
+    if (type === "F32" || type === "F16" || type === "BF16") {
+        const encoded = encodeFloats(values, type);
+        if (encoded === undefined) throw new ArmtError(`tensor ${quote(name)} has values beyond the range of ${type}`);
+        return encoded;
+    }
+    const { addon } = await loadAnyEngine();
+    return addon.quantize(ggmlType(type).id, values, rowLength);
+}

@@ -1,0 +1,266 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import path from "node:path";
+import type { LlamaContextSequence, LlamaModel, Token } from "../../../plugin/index.js";
+import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { svg, svgText } from "../../util/svg.js";
+import { textTable } from "../../util/table.js";
+import { type Share, wilson } from "../recall/measure.js";
+
+/** Prompt of a question where the command line gives none. */
+export const defaultTemplate = "{input}\n\nQuestion: {question}\nAnswer:";
+
+/** One question of BABILong (arXiv 2406.10149): facts in a long text. */
+export interface BabilongSample {
+    readonly input: string;
+    readonly question: string;
+    readonly target: string;
+}
+
+/** The questions of one file. */
+export interface BabilongSet {
+    /** Name of the folder, e.g. `4k`; empty where the file is in none. */
+    readonly length: string;
+    /** Name of the file without `.json`, e.g. `qa1`. */
+    readonly task: string;
+    readonly file: string;
+}
+
+/**
+ * Finds the files of a data set: one JSON file, or a folder with `<length>/<task>.json` or `<task>.json`.
+ * @throws {ArmtError} where there are none
+ */
+export async function findBabilong(data: string): Promise<BabilongSet[]> {
+    const isFolder = async (name: string) => (await stat(name)).isDirectory();
+    try {
+        if (!(await isFolder(data))) return [{ length: "", task: taskOf(data), file: data }];
+        const sets: BabilongSet[] = [];
+        for (const name of await readdir(data)) {
+            const file = path.join(data, name);
+            if (name.endsWith(".json")) sets.push({ length: "", task: taskOf(name), file });
+            else if (await isFolder(file))
+                for (const inner of await readdir(file))
+                    if (inner.endsWith(".json"))
+                        sets.push({ length: name, task: taskOf(inner), file: path.join(file, inner) });
+        }
+        if (sets.length === 0)
+            throw new ArmtError(`${quote(data)} has no <length>/<task>.json and no <task>.json, e.g. 4k/qa1.json`);
+        const natural = new Intl.Collator("en", { numeric: true });
+        return sets.sort((a, b) => natural.compare(a.length, b.length) || natural.compare(a.task, b.task));
+    } catch (error) {
+        if (error instanceof ArmtError) throw error;
+        throw new ArmtError(`cannot read ${quote(data)}: ${systemErrorText(error)}`, { cause: error });
+    }
+}
+
+function taskOf(file: string): string {
+    return path.basename(file, ".json");
+}
+
+/** @throws {ArmtError} that names the file, and the entry at fault */
+export async function readBabilong(file: string): Promise<BabilongSample[]> {
+    let json: unknown;
+    try {
+        json = JSON.parse(await readFile(file, "utf8"));
+    } catch (error) {
+        if (error instanceof SyntaxError) throw new ArmtError(`${quote(file)} is not JSON`, { cause: error });
+        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
+    }
+    if (!Array.isArray(json) || json.length === 0)
+        throw new ArmtError(`${quote(file)} has to be a JSON list of {input, question, target}`);
+    return json.map((entry: unknown, i) => {
+        const sample = (typeof entry === "object" && entry !== null ? entry : {}) as Record<string, unknown>;
+        const text = (key: string) => {
+            const value = sample[key];
+            if (typeof value !== "string") throw new ArmtError(`${quote(file)}: entry ${i} has no text \`${key}\``);
+            return value;
+        };
+        return { input: text("input"), question: text("question"), target: text("target") };
+    });
+}
+
+/** All answers that a file's questions have; an answer that names another of them is wrong. */
+export function labelsOf(samples: readonly BabilongSample[]): Set<string> {
+    return new Set(samples.flatMap(({ target }) => partsOf(target)));
+}
+
+/**
+ * Whether an answer is right, as the authors' code tells: its first sentence has all of the target's words and no other of the task's labels, but for those
+ * that the question itself names.
+ */
+export function isRight(answer: string, { question, target }: BabilongSample, labels: ReadonlySet<string>): boolean {
+    const [sentence = ""] = answer.trim().toLowerCase().split(/[.\n]/);
+    const asked = question.toLowerCase();
+    const named = (text: string, label: string) =>
+        new RegExp(`(?<![\\p{L}\\p{N}])${escapePattern(label)}(?![\\p{L}\\p{N}])`, "u").test(text);
+    const wanted = partsOf(target);
+    if (!wanted.every((part) => named(sentence, part))) return false;
+    return [...labels].every((label) => wanted.includes(label) || named(asked, label) || !named(sentence, label));
+}
+
+/** Some targets are lists: `milk,football`. */
+function partsOf(target: string): string[] {
+    return target
+        .toLowerCase()
+        .split(",")
+        .map((part) => part.trim())
+        .filter((part) => part !== "");
+}
+
+export interface BabilongOptions {
+    template: string;
+    maxTokens: number;
+    signal?: AbortSignal;
+    /** Questions answered so far. */
+    onProgress?: (answered: number) => void;
+}
+
+/** Results of one file. */
+export interface BabilongRow extends Share {
+    readonly length: string;
+    readonly task: string;
+    /** Wilson's interval at 95 %. */
+    readonly interval: readonly [low: number, high: number];
+    /** The same questions with the last segment of the prompt alone, which has the question in it. */
+    readonly withoutMemory: Share;
+    /** Tokens of the prompts, on average. */
+    readonly tokens: number;
+    readonly tokensPerSecond: number;
+    readonly answers: readonly { question: string; target: string; answer: string; right: boolean }[];
+}
+
+/** Asks all questions of a file, each of its own text. */
+export async function measureBabilong(
+    model: LlamaModel,
+    sequence: LlamaContextSequence,
+    set: BabilongSet,
+    samples: readonly BabilongSample[],
+    labels: ReadonlySet<string>,
+    { template, maxTokens, signal, onProgress }: BabilongOptions
+): Promise<BabilongRow> {
+    const { armt } = sequence;
+    if (armt === undefined) throw new ArmtError("BABILong is measured on ARMT models; this is a plain model");
+    const answers: BabilongRow["answers"][number][] = [];
+    let blind = 0;
+    let tokens = 0;
+    let seconds = 0;
+    for (const sample of samples) {
+        signal?.throwIfAborted();
+        const prompt = model.tokenize(fill(template, sample));
+        if (prompt.length === 0) throw new ArmtError(`${quote(set.file)}: a prompt is empty`);
+        await sequence.clearHistory();
+        const start = performance.now();
+        // in pieces that can be interrupted; the rest is long enough to answer from
+        const rest = Math.min(prompt.length, armt.segmentSize);
+        await armt.feed([prompt.slice(0, prompt.length - rest)], { signal });
+        const answer = await generate(model, sequence, prompt.slice(prompt.length - rest), maxTokens, signal);
+        seconds += (performance.now() - start) / 1000;
+        tokens += prompt.length;
+        const right = isRight(answer, sample, labels);
+        answers.push({ question: sample.question, target: sample.target, answer, right });
+        await sequence.clearHistory();
+        const alone = await generate(model, sequence, lastSegment(prompt, armt.segmentSize), maxTokens, signal);
+        if (isRight(alone, sample, labels)) blind++;
+        onProgress?.(answers.length);
+    }
+    const asked = answers.length;
+    const right = answers.filter((answer) => answer.right).length;
+    return {
+        length: set.length,
+        task: set.task,
+        asked,
+        right,
+        recall: right / asked,
+        interval: wilson(right, asked),
+        withoutMemory: { asked, right: blind, recall: blind / asked },
+        tokens: tokens / asked,
+        tokensPerSecond: tokens / seconds,
+        answers
+    };
+}
+
+/** What is open when the whole prompt is read: 1 to `segmentSize` tokens. */
+function lastSegment(prompt: readonly Token[], segmentSize: number): Token[] {
+    return prompt.slice(Math.floor((prompt.length - 1) / segmentSize) * segmentSize);
+}
+
+/** A replacement text would have its own signs, `$&`. */
+function fill(template: string, { input, question }: BabilongSample): string {
+    return template.replaceAll(/\{(input|question)\}/g, (_, name: "input" | "question") => ({ input, question })[name]);
+}
+
+async function generate(
+    model: LlamaModel,
+    sequence: LlamaContextSequence,
+    prompt: Token[],
+    maxTokens: number,
+    signal: AbortSignal | undefined
+): Promise<string> {
+    const tokens: Token[] = [];
+    for await (const token of sequence.evaluate(prompt, { temperature: 0 })) {
+        signal?.throwIfAborted();
+        tokens.push(token);
+        const text = model.detokenize(tokens);
+        if (tokens.length === maxTokens || /\S[^\n]*\n/.test(text)) break;
+    }
+    return model.detokenize(tokens).trim();
+}
+
+/** The table that `armt eval babilong` prints. */
+export function babilongTable(rows: readonly BabilongRow[]): string {
+    return textTable(
+        ["length", "task", "right", "share", "95 % interval", "without memory", "tokens", "tokens/s"],
+        rows.map((row) => [
+            row.length || "-",
+            row.task,
+            `${row.right}/${row.asked}`,
+            percent(row.recall),
+            `${percent(row.interval[0])} - ${percent(row.interval[1])}`,
+            percent(row.withoutMemory.recall),
+            row.tokens.toFixed(0),
+            row.tokensPerSecond.toFixed(0)
+        ]),
+        2
+    );
+}
+
+function percent(value: number): string {
+    return `${(100 * value).toFixed(1)} %`;
+}
+
+/** Right answers by length and task, each with and without memory. */
+export function babilongPlot(model: string, rows: readonly BabilongRow[]): string {
+    const lengths = [...new Set(rows.map(({ length }) => length))];
+    const tasks = [...new Set(rows.map(({ task }) => task))];
+    const left = 90;
+    const cell = { width: 96, height: 40 };
+    const top = 62;
+    const width = Math.max(420, left + lengths.length * cell.width + 20);
+    const parts = [
+        svgText(20, 22, `BABILong, ${model}`, { weight: "bold" }),
+        svgText(20, 38, "right answers; in brackets: with the last segment alone")
+    ];
+    lengths.forEach((length, i) => {
+        parts.push(svgText(left + (i + 0.5) * cell.width, top - 6, length || "-", { anchor: "middle" }));
+    });
+    tasks.forEach((task, j) => {
+        const y = top + j * cell.height;
+        parts.push(svgText(left - 8, y + 24, task, { anchor: "end" }));
+        lengths.forEach((length, i) => {
+            const row = rows.find((one) => one.length === length && one.task === task);
+            if (row === undefined) return;
+            const x = left + i * cell.width;
+            const shade = `hsl(${Math.round(120 * row.recall)} 60% ${75 - 20 * row.recall}%)`;
+            parts.push(
+                `<rect x="${x + 1}" y="${y + 1}" width="${cell.width - 2}" height="${cell.height - 2}" fill="${shade}"/>`,
+                svgText(x + cell.width / 2, y + 18, percent(row.recall), { anchor: "middle", weight: "bold" }),
+                svgText(x + cell.width / 2, y + 33, `(${percent(row.withoutMemory.recall)})`, { anchor: "middle" })
+            );
+        });
+    });
+    return svg(width, top + tasks.length * cell.height + 16, "Right answers by length and task", parts);
+}
+
+/** Node 20 has no RegExp.escape. */
+function escapePattern(text: string): string {
+    return text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}

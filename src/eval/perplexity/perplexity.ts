@@ -1,0 +1,184 @@
+import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
+import { planSegments } from "../../../plugin/segments.js";
+import { ArmtError } from "../../util/errors.js";
+import { type ChartLine, colours, logChart, svg } from "../../util/svg.js";
+import { textTable } from "../../util/table.js";
+
+/** Loss over some tokens. */
+export interface Loss {
+    readonly tokens: number;
+    /** Mean of -ln p of the token that came. Unit: nats. */
+    readonly mean: number;
+    /** Of the mean. */
+    readonly standardError: number;
+    readonly perplexity: number;
+}
+
+/** A stretch of the text, by the place of the tokens that are foreseen. */
+export interface PerplexityPart {
+    /** First and last token, counted from 0. */
+    readonly from: number;
+    readonly to: number;
+    readonly withMemory: Loss;
+    /** The same tokens, each foreseen from its own segment alone. */
+    readonly withoutMemory: Loss;
+    /** Mean difference of the losses, token by token: what memory is worth. Unit: nats. */
+    readonly gain: Loss["mean"];
+    readonly gainStandardError: number;
+}
+
+export interface Perplexity {
+    readonly tokens: number;
+    readonly segmentSize: number;
+    readonly total: PerplexityPart;
+    /** The first segment, the second, then stretches that double. */
+    readonly parts: readonly PerplexityPart[];
+}
+
+export interface PerplexityOptions {
+    signal?: AbortSignal;
+    /** Tokens read so far, both readings together, and all of them. */
+    onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Reads a text twice, as the model does and with the memory emptied before each segment, and compares how well each next token was foreseen. Token t + 1 is
+ * scored from the logits of token t, which stands in the same segment both times; nothing foresees the text's first token.
+ * @throws {ArmtError} for a text of fewer than two tokens
+ */
+export async function measurePerplexity(
+    sequence: LlamaContextSequence,
+    ids: readonly Token[],
+    { signal, onProgress }: PerplexityOptions = {}
+): Promise<Perplexity> {
+    const { armt } = sequence;
+    if (armt === undefined) throw new ArmtError("perplexity is measured on ARMT models; this is a plain model");
+    if (ids.length < 2) throw new ArmtError(`the text has ${ids.length} tokens; perplexity takes two at least`);
+    const { segmentSize } = armt;
+    let done = 0;
+    const read = async (tokens: readonly Token[], start: number, losses: Float64Array) => {
+        let at = start;
+        for await (const rows of armt.evaluateLogits(tokens)) {
+            signal?.throwIfAborted();
+            const vocab = rows.length / Math.min(tokens.length - (at - start), sequence.context.batchSize);
+            for (let row = 0; row * vocab < rows.length; row++, at++) {
+                const next = ids[at + 1];
+                if (next !== undefined) losses[at] = lossOf(rows.subarray(row * vocab, (row + 1) * vocab), next);
+            }
+            done += rows.length / vocab;
+            onProgress?.(done, 2 * ids.length);
+        }
+    };
+    const withMemory = new Float64Array(ids.length - 1);
+    const withoutMemory = new Float64Array(ids.length - 1);
+    await sequence.clearHistory();
+    await read(ids, 0, withMemory);
+    // the model's own cuts, which alignment may have moved
+    for (const { start, end } of segmentsOf(ids.length, segmentSize, armt.segmentAlignment)) {
+        await sequence.clearHistory();
+        await read(ids.slice(start, end), start, withoutMemory);
+    }
+    const part = (from: number, to: number) => compare(withMemory, withoutMemory, from, to);
+    return {
+        tokens: ids.length,
+        segmentSize,
+        total: part(0, withMemory.length),
+        parts: stretches(withMemory.length, segmentSize).map(([from, to]) => part(from, to))
+    };
+}
+
+function segmentsOf(
+    tokens: number,
+    segmentSize: number,
+    alignment: "left" | "right" | "center"
+): { start: number; end: number }[] {
+    const { first, each } = planSegments(alignment, tokens, segmentSize);
+    const segments = [];
+    for (let start = 0, end = first; start < tokens; start = end, end += each)
+        segments.push({ start, end: Math.min(end, tokens) });
+    return segments;
+}
+
+/** -ln of the softmax at a token. */
+export function lossOf(logits: Float32Array, token: number): number {
+    let largest = Number.NEGATIVE_INFINITY;
+    for (const value of logits) if (value > largest) largest = value;
+    let sum = 0;
+    for (const value of logits) sum += Math.exp(value - largest);
+    return Math.log(sum) + largest - logits[token]!;
+}
+
+function stretches(losses: number, segmentSize: number): [from: number, to: number][] {
+    const result: [number, number][] = [];
+    for (let from = 0, to = segmentSize; from < losses; from = to, to *= 2) result.push([from, Math.min(to, losses)]);
+    return result;
+}
+
+/** Losses `from` to `to`: loss i is that of token i + 1. */
+function compare(withMemory: Float64Array, withoutMemory: Float64Array, from: number, to: number): PerplexityPart {
+    const a = withMemory.subarray(from, to);
+    const b = withoutMemory.subarray(from, to);
+    const gain = statistics(b.map((value, i) => value - a[i]!));
+    return {
+        from: from + 1,
+        to,
+        withMemory: lossOver(a),
+        withoutMemory: lossOver(b),
+        gain: gain.mean,
+        gainStandardError: gain.standardError
+    };
+}
+
+function lossOver(losses: Float64Array): Loss {
+    const { mean, standardError } = statistics(losses);
+    return { tokens: losses.length, mean, standardError, perplexity: Math.exp(mean) };
+}
+
+function statistics(values: Float64Array): { mean: number; standardError: number } {
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    const standardError = values.length < 2 ? 0 : Math.sqrt(squares / (values.length - 1) / values.length);
+    return { mean, standardError };
+}
+
+/** The table that `armt eval perplexity` prints. */
+export function perplexityTable({ parts, total }: Perplexity): string {
+    const row = (name: string, { withMemory, withoutMemory, gain, gainStandardError }: PerplexityPart) => [
+        name,
+        String(withMemory.tokens),
+        withMemory.perplexity.toFixed(3),
+        withoutMemory.perplexity.toFixed(3),
+        `${gain.toFixed(4)} ± ${(1.96 * gainStandardError).toFixed(4)}`
+    ];
+    return textTable(
+        ["tokens", "scored", "perplexity", "without memory", "gain, nats (95 %)"],
+        [...parts.map((part) => row(`${part.from} - ${part.to}`, part)), row("all", total)]
+    );
+}
+
+/** Perplexity by place in the text. */
+export function perplexityPlot(model: string, { parts, segmentSize }: Perplexity): string {
+    const line = (name: string, kind: "withMemory" | "withoutMemory", colour: string, dash = ""): ChartLine => ({
+        name,
+        colour,
+        dash,
+        points: parts.map((part) => {
+            const { mean, standardError } = part[kind];
+            const at = (z: number) => Math.exp(mean + z * standardError);
+            return { x: part.to, y: at(0), low: at(-1.96), high: at(1.96) };
+        })
+    });
+    const width = 640;
+    const { parts: drawn, bottom } = logChart(
+        [line("with memory", "withMemory", colours[0]), line("each segment alone", "withoutMemory", colours[1], "4 4")],
+        {
+            title: `Perplexity of ${model} up to a token, segments of ${segmentSize} (bars: 95 %)`,
+            top: 8,
+            width,
+            height: 240,
+            formatX: String,
+            formatY: (value) => value.toFixed(value < 10 ? 2 : 0)
+        }
+    );
+    return svg(width, bottom, "Perplexity by place in the text", drawn);
+}

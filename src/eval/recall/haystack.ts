@@ -1,0 +1,220 @@
+import { seededRandom } from "../../util/random.js";
+import { type FactKind, namesOf, type RecallTexts, type Split } from "./task.js";
+
+export interface HaystackOptions {
+    /** Length, the facts included. Unit: tokens. */
+    tokens: number;
+    /** Facts in it, those that a later one overrides included. */
+    facts: number;
+    /** The same seed gives the same haystack. */
+    seed: number;
+    /** Which half of names and sentences facts and questions are made of. Default: `"heldOut"`. */
+    split?: Split;
+    /** Share of the facts that override an earlier one. Default: a quarter. */
+    changes?: number;
+    /** Number of tokens of a text. */
+    countTokens: (text: string) => number;
+}
+
+/** A sentence to remember. */
+export interface Fact {
+    readonly kind: FactKind;
+    readonly key: string;
+    readonly value: string;
+    readonly sentence: string;
+    /** Place in the haystack, from 0 to 1. */
+    readonly depth: number;
+    /** Whether a later fact has another value for the key. */
+    readonly overridden: boolean;
+}
+
+/** A question about a fact that holds at the haystack's end. */
+export interface Question {
+    readonly fact: Fact;
+    readonly text: string;
+    readonly expected: string;
+}
+
+/** Text with facts in it. */
+export interface Haystack {
+    readonly facts: readonly Fact[];
+    readonly questions: readonly Question[];
+    /** The text, sentence by sentence, each with the space or newline before it. */
+    sentences(): Generator<string, void, void>;
+}
+
+/** Share of the sentences that begin a paragraph. */
+const paragraphs = 0.08;
+/** How a stretch of filler is drawn: sentences in a row out of prose, and of the made-up kind. */
+const proseRun = [2, 12] as const;
+const chatterRun = [2, 16] as const;
+const bystanderCount = 4;
+
+/** Sentences of filler that are tried for the last gap. */
+const lastTries = 40;
+
+/**
+ * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as long as
+ * asked for, and short of it by less than a sentence.
+ * @throws {RangeError} where the facts do not fit into the text, or there are not enough things to tell facts of
+ */
+export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {
+    const { tokens, facts: count, seed, split = "heldOut", changes = 0.25, countTokens } = options;
+    const facts = makeFacts(texts, count, changes, split, new Draw(seed, "facts"));
+    const sizes = facts.map(({ sentence }) => Math.max(countTokens(` ${sentence}`), countTokens(`\n${sentence}`)));
+    const needed = sizes.reduce((sum, size) => sum + size, 0);
+    if (needed > tokens)
+        throw new RangeError(
+            `${count} facts take ${needed} tokens and do not fit into ${tokens}; ask for fewer facts or a longer text`
+        );
+    const draw = new Draw(seed, "questions");
+    const questions = facts
+        .filter(({ overridden }) => !overridden)
+        .map((fact) => ({
+            fact,
+            text: draw.from(fact.kind.questions[split]).replace("{key}", fact.key),
+            expected: fact.value
+        }));
+    return {
+        facts,
+        questions,
+        sentences: () => write(texts, facts, sizes, tokens, new Draw(seed, "filler"), countTokens)
+    };
+}
+
+/** Draws from lists with a seed. */
+class Draw {
+    private readonly random: () => number;
+
+    constructor(seed: number, name: string) {
+        this.random = seededRandom(seed, name);
+    }
+
+    next(): number {
+        return this.random();
+    }
+
+    integer(low: number, high: number): number {
+        return low + Math.floor(this.random() * (high - low + 1));
+    }
+
+    from<T>(list: readonly T[]): T {
+        return list[Math.floor(this.random() * list.length)]!;
+    }
+
+    /** A copy in random order. */
+    shuffle<T>(list: readonly T[]): T[] {
+        const copy = [...list];
+        for (let i = copy.length - 1; i > 0; i--) {
+            const j = this.integer(0, i);
+            [copy[i], copy[j]] = [copy[j]!, copy[i]!];
+        }
+        return copy;
+    }
+}
+
+function makeFacts({ task }: RecallTexts, count: number, changes: number, split: Split, draw: Draw): Fact[] {
+    // nobody plays two parts, so that no sentence says something of a key in passing
+    const names = draw.shuffle(namesOf(task, split));
+    const bystanders = names.splice(0, bystanderCount);
+    const decks = new Map<string, string[]>();
+    /** The next key of a kind that was not asked for; none when all are used up. */
+    const deal = ({ key }: FactKind): string | undefined => {
+        if (key[0] === "name") return names.pop();
+        const id = key.join(" ");
+        if (!decks.has(id)) decks.set(id, draw.shuffle(combinations(key.map((list) => task.lists[list]!))));
+        return decks.get(id)!.pop();
+    };
+    const known: { kind: FactKind; key: string; value: string; index: number }[] = [];
+    const facts: (Omit<Fact, "depth" | "overridden"> & { overridden: boolean })[] = [];
+    let kinds = task.kinds;
+    const newKey = (): { kind: FactKind; key: string } => {
+        while (kinds.length > 0) {
+            const kind = draw.from(kinds);
+            const key = deal(kind);
+            if (key !== undefined) return { kind, key };
+            kinds = kinds.filter((other) => other !== kind);
+        }
+        throw new RangeError(
+            `${count} facts are too many: there are only ${known.length} things that facts can be told of`
+        );
+    };
+    for (let index = 0; index < count; index++) {
+        const old = known.length > 0 && draw.next() < changes ? draw.from(known) : undefined;
+        const { kind, key } = old ?? newKey();
+        let value: string;
+        do
+            value =
+                kind.value === "code"
+                    ? String(draw.integer(0, 9999)).padStart(4, "0")
+                    : draw.from(task.lists[kind.value]!);
+        while (value === old?.value);
+        if (old === undefined) known.push({ kind, key, value, index });
+        else {
+            facts[old.index]!.overridden = true;
+            Object.assign(old, { value, index });
+        }
+        const sentence = draw
+            .from(kind.facts[split])
+            .replace("{key}", key)
+            .replace("{value}", value)
+            .replace("{name}", draw.from(bystanders));
+        facts.push({ kind, key, value, sentence, overridden: false });
+    }
+    const depths = facts.map(() => draw.next()).sort((a, b) => a - b);
+    return facts.map((fact, i) => ({ ...fact, depth: depths[i]! }));
+}
+
+/** All ways to take one word of each list, in order. */
+function combinations(lists: readonly (readonly string[])[]): string[] {
+    return lists.reduce<string[]>(
+        (starts, list) => starts.flatMap((start) => list.map((word) => (start === "" ? word : `${start} ${word}`))),
+        [""]
+    );
+}
+
+function* write(
+    texts: RecallTexts,
+    facts: readonly Fact[],
+    sizes: readonly number[],
+    tokens: number,
+    draw: Draw,
+    countTokens: (text: string) => number
+): Generator<string, void, void> {
+    const filler = fillerSentences(texts, draw);
+    // filler leaves the room that facts still need, so that each of them is told
+    let reserved = sizes.reduce((sum, size) => sum + size, 0);
+    let written = 0;
+    let next = 0;
+    let misses = 0;
+    while (next < facts.length || misses < lastTries) {
+        const isFact = next < facts.length && (written >= facts[next]!.depth * tokens || misses === lastTries);
+        const sentence = isFact ? facts[next]!.sentence : filler.next().value;
+        const text = `${written === 0 ? "" : draw.next() < paragraphs ? "\n" : " "}${sentence}`;
+        const size = countTokens(text);
+        if (isFact) reserved -= sizes[next++]!;
+        else if (written + size + reserved > tokens) {
+            misses++;
+            continue;
+        }
+        written += size;
+        yield text;
+    }
+}
+
+function* fillerSentences({ task, prose }: RecallTexts, draw: Draw): Generator<string, never, void> {
+    const { chatter } = task;
+    for (;;) {
+        if (draw.next() < 0.5) {
+            const passage = draw.from(prose);
+            const start = draw.integer(0, passage.length - 1);
+            yield* passage.slice(start, start + draw.integer(...proseRun));
+        } else
+            for (let left = draw.integer(...chatterRun); left > 0; left--)
+                yield draw
+                    .from(chatter.heldOut)
+                    .replaceAll(/\{(adj|noun|verb|adv)\}/g, (_, slot: "adj" | "noun" | "verb" | "adv") =>
+                        draw.from(chatter[slot])
+                    );
+    }
+}

@@ -1,0 +1,308 @@
+import { ArmtError, quote } from "../../util/errors.js";
+import type { GgufFile } from "./reader.js";
+import type { ElementType, ScalarValues } from "./types.js";
+
+/** What an ARMT model file says about its model; the names of docs/model-file.md. */
+export type ArmtModelFacts = {
+    name: string | undefined;
+    baseArchitecture: string;
+    /** SHA-256 of the tensor data, 64 hex digits. */
+    fingerprint: string;
+    /** V */
+    vocabSize: number;
+    /** Unit: tokens. */
+    contextLength: number;
+    /** D */
+    embeddingLength: number;
+    /** L */
+    blockCount: number;
+    /** F */
+    feedForwardLength: number;
+    /** H */
+    headCount: number;
+    headCountKv: number;
+    /** Size of one attention head. */
+    headSize: number;
+    norm: "rms" | "layer";
+    normEpsilon: number;
+    activation: Activation;
+    /** Whether the MLP has a gate. */
+    gated: boolean;
+    /** Attention and MLP both take the layer's input. */
+    parallelResidual: boolean;
+    /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
+    slidingWindow: number | undefined;
+    /** Attention goes back into the text of the segment before. */
+    seesPreviousSegment: boolean;
+    /** Learned rows before each segment's text: 0 or 1. */
+    sinkCount: number;
+    /** Factor of text tokens' embeddings. */
+    embeddingScale: number;
+    /** Factor of q·k. */
+    attentionScale: number;
+    positions:
+        | {
+              type: "rope";
+              /** Of a head, from its start. */
+              dimensions: number;
+              freqBase: number;
+              /** Factor of linear scaling; 1 without. */
+              linearFactor: number;
+              /** RoPE base of the layers that `armt.rope.local_layers` marks; `undefined`: there are none. */
+              localFreqBase: number | undefined;
+          }
+        | {
+              type: "learned";
+              /** Rows of the table. */
+              count: number;
+              /** Memory rows take the last ones, whatever the text's length. */
+              wrapped: boolean;
+          };
+    /** S: text tokens in a segment. */
+    segmentSize: number;
+    segmentAlignment: "left" | "right" | "center";
+    memory: {
+        /** M: memory tokens in a segment. */
+        tokenCount: number;
+        /** d_mem */
+        keyLength: number;
+        /** ν */
+        dpfpOrder: number;
+        /** h: heads of the associative memory. */
+        headCount: number;
+        normalizeKeys: boolean;
+        useDenom: boolean;
+        correction: boolean;
+        gating: boolean;
+        /** Whether memory rows attend to the text before them. */
+        attendsToText: boolean;
+    };
+};
+
+const SUPPORTED_FORMAT_VERSIONS = [1, 2];
+const MAX_LAYERS = 9999;
+/** Families that the engine computes. */
+export const baseArchitectures = [
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "phi3",
+    "qwen2",
+    "qwen3"
+] as const;
+
+/** GELU by the error function, or its approximation by tanh. */
+export const activations = ["silu", "gelu", "gelu_tanh"] as const;
+export type Activation = (typeof activations)[number];
+
+const alignments = ["left", "right", "center"] as const;
+
+/** Takes keys by name and type, and knows in the end which `armt.` keys nobody asked for. */
+class KeyReader {
+    private readonly asked = new Set<string>();
+
+    constructor(private readonly file: GgufFile) {}
+
+    optional<T extends keyof ScalarValues>(key: string, type: T): ScalarValues[T] | undefined {
+        this.asked.add(key);
+        const entry = this.file.metadata.get(key);
+        if (entry === undefined) return undefined;
+        if (entry.type !== type) throw new ArmtError(`key ${quote(key)} is ${entry.type}, expected ${type}`);
+        return entry.value as ScalarValues[T];
+    }
+
+    required<T extends keyof ScalarValues>(key: string, type: T): ScalarValues[T] {
+        const value = this.optional(key, type);
+        if (value === undefined) throw new ArmtError(`key ${quote(key)} is missing`);
+        return value;
+    }
+
+    has(key: string): boolean {
+        return this.file.metadata.has(key);
+    }
+
+    /** @returns the number of its elements */
+    array(key: string, type: ElementType): number | undefined {
+        this.asked.add(key);
+        const entry = this.file.metadata.get(key);
+        if (entry === undefined) return undefined;
+        if (entry.type !== "ARRAY" || entry.elementType !== type)
+            throw new ArmtError(`key ${quote(key)} is no array of ${type}`);
+        return entry.count;
+    }
+
+    count(key: string, max = 2 ** 31 - 1): number {
+        const value = this.required(key, "UINT32");
+        if (value < 1 || value > max) throw invalid(key, value, `1 to ${max}`);
+        return value;
+    }
+
+    positive(key: string): number {
+        const value = this.required(key, "FLOAT32");
+        if (!Number.isFinite(value) || value <= 0) throw invalid(key, value, "a positive number");
+        return value;
+    }
+
+    refuseOthers(prefix: string): void {
+        for (const key of this.file.metadata.keys()) {
+            if (key.startsWith(prefix) && !this.asked.has(key)) throw new ArmtError(`unknown key ${quote(key)}`);
+        }
+    }
+}
+
+/** Reads and checks the `armt.` keys. @throws {ArmtError} that names the key, without the file */
+export function readArmtKeys(file: GgufFile): ArmtModelFacts {
+    const keys = new KeyReader(file);
+    const architecture = keys.required("general.architecture", "STRING");
+    if (architecture !== "armt") throw new ArmtError(`it is a ${quote(architecture)} model, not an ARMT model`);
+    const version = keys.required("armt.format_version", "UINT32");
+    if (!SUPPORTED_FORMAT_VERSIONS.includes(version))
+        throw invalid("armt.format_version", version, SUPPORTED_FORMAT_VERSIONS.join(" or "));
+    const facts = readFacts(keys);
+    if (version === 1 && (facts.sinkCount > 0 || facts.seesPreviousSegment))
+        throw invalid("armt.format_version", version, "2, with a sink or attention to the previous segment");
+    keys.refuseOthers("armt.");
+    checkFacts(facts);
+    return facts;
+}
+
+function readFacts(keys: KeyReader): ArmtModelFacts {
+    const headSize = keys.count("armt.attention.key_length");
+    const valueSize = keys.count("armt.attention.value_length");
+    if (valueSize !== headSize)
+        throw invalid("armt.attention.value_length", valueSize, `${headSize} (\`armt.attention.key_length\`)`);
+    const norm = keys.has("armt.attention.layer_norm_epsilon") ? "layer" : "rms";
+    return {
+        name: keys.optional("general.name", "STRING"),
+        baseArchitecture: keys.required("armt.base_architecture", "STRING"),
+        fingerprint: keys.required("armt.fingerprint", "STRING"),
+        vocabSize: keys.count("armt.vocab_size"),
+        contextLength: keys.count("armt.context_length"),
+        embeddingLength: keys.count("armt.embedding_length"),
+        blockCount: keys.count("armt.block_count", MAX_LAYERS),
+        feedForwardLength: keys.count("armt.feed_forward_length"),
+        headCount: keys.count("armt.attention.head_count"),
+        headCountKv: keys.count("armt.attention.head_count_kv"),
+        headSize,
+        norm,
+        normEpsilon: keys.positive(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`),
+        activation: readActivation(keys),
+        gated: keys.optional("armt.feed_forward_gated", "BOOL") ?? true,
+        embeddingScale: keys.has("armt.embedding_scale") ? keys.positive("armt.embedding_scale") : 1,
+        attentionScale: keys.has("armt.attention.scale") ? keys.positive("armt.attention.scale") : headSize ** -0.5,
+        parallelResidual: keys.optional("armt.use_parallel_residual", "BOOL") ?? false,
+        slidingWindow: keys.has("armt.attention.sliding_window")
+            ? keys.count("armt.attention.sliding_window")
+            : undefined,
+        seesPreviousSegment: keys.optional("armt.attention.previous_segment", "BOOL") ?? false,
+        sinkCount: keys.has("armt.sink_count") ? keys.count("armt.sink_count", 1) : 0,
+        positions: keys.has("armt.position_count") ? readTable(keys) : readRope(keys, headSize),
+        segmentSize: keys.count("armt.segment_size"),
+        segmentAlignment: readAlignment(keys),
+        memory: {
+            tokenCount: keys.count("armt.memory.token_count"),
+            keyLength: keys.count("armt.memory.key_length"),
+            dpfpOrder: keys.count("armt.memory.dpfp_order"),
+            headCount: keys.count("armt.memory.head_count"),
+            normalizeKeys: keys.required("armt.memory.normalize_keys", "BOOL"),
+            useDenom: keys.required("armt.memory.use_denom", "BOOL"),
+            correction: keys.required("armt.memory.correction", "BOOL"),
+            gating: keys.required("armt.memory.gating", "BOOL"),
+            attendsToText: keys.optional("armt.memory.attends_to_text", "BOOL") ?? true
+        }
+    };
+}
+
+function readTable(keys: KeyReader): ArmtModelFacts["positions"] {
+    return {
+        type: "learned",
+        count: keys.count("armt.position_count"),
+        wrapped: keys.optional("armt.position_wrap", "BOOL") ?? false
+    };
+}
+
+function readRope(keys: KeyReader, headSize: number): ArmtModelFacts["positions"] {
+    const dimensions = keys.count("armt.rope.dimension_count");
+    if (dimensions > headSize || dimensions % 2 !== 0)
+        throw invalid("armt.rope.dimension_count", dimensions, `an even number up to ${headSize}`);
+    const scaling = keys.optional("armt.rope.scaling.type", "STRING");
+    if (scaling !== undefined && scaling !== "linear") throw invalid("armt.rope.scaling.type", scaling, '"linear"');
+    return {
+        type: "rope",
+        dimensions,
+        freqBase: keys.positive("armt.rope.freq_base"),
+        linearFactor: scaling === undefined ? 1 : keys.positive("armt.rope.scaling.factor"),
+        localFreqBase: readLocalBase(keys)
+    };
+}
+
+function readLocalBase(keys: KeyReader): number | undefined {
+    const layers = keys.array("armt.rope.local_layers", "BOOL");
+    if (layers === undefined) return undefined;
+    const layerCount = keys.count("armt.block_count", MAX_LAYERS);
+    if (layers !== layerCount)
+        throw new ArmtError(`key "armt.rope.local_layers" has ${layers} entries, expected ${layerCount}`);
+    return keys.positive("armt.rope.local_freq_base");
+}
+
+function readActivation(keys: KeyReader): Activation {
+    const value = keys.optional("armt.activation", "STRING") ?? "silu";
+    const known = activations.find((name) => name === value);
+    if (known === undefined) throw invalid("armt.activation", value, activations.join(", "));
+    return known;
+}
+
+function readAlignment(keys: KeyReader): ArmtModelFacts["segmentAlignment"] {
+    const value = keys.required("armt.segment_alignment", "STRING");
+    const known = alignments.find((name) => name === value);
+    if (known === undefined) throw invalid("armt.segment_alignment", value, alignments.join(", "));
+    return known;
+}
+
+function checkFacts(facts: ArmtModelFacts): void {
+    const { baseArchitecture, fingerprint, headCount, headCountKv, headSize, embeddingLength, memory } = facts;
+    if (!baseArchitectures.some((name) => name === baseArchitecture))
+        throw invalid("armt.base_architecture", baseArchitecture, baseArchitectures.join(", "));
+    if (!/^[0-9a-f]{64}$/.test(fingerprint)) throw invalid("armt.fingerprint", fingerprint, "64 hex digits");
+    if (headCount % headCountKv !== 0)
+        throw invalid("armt.attention.head_count_kv", headCountKv, `a divisor of ${headCount} heads`);
+    if (headSize % 2 !== 0) throw invalid("armt.attention.key_length", headSize, "an even number");
+    const rows = facts.positions.type === "learned" ? facts.positions.count : facts.slidingWindow;
+    const { sinkCount, seesPreviousSegment } = facts;
+    const others = memory.tokenCount + sinkCount;
+    const parts = seesPreviousSegment ? 2 : 1;
+    if (rows !== undefined && parts * facts.segmentSize + others > rows)
+        throw invalid(
+            "armt.segment_size",
+            facts.segmentSize,
+            `${Math.floor((rows - others) / parts)} at most: with ${memory.tokenCount} memory tokens the base model takes ${rows} rows`
+        );
+    const splits = !memory.attendsToText || (facts.positions.type === "learned" && facts.positions.wrapped);
+    if (sinkCount > 0 && splits)
+        throw invalid(
+            "armt.sink_count",
+            sinkCount,
+            "none where positions wrap or memory rows don't attend to the text"
+        );
+    if (seesPreviousSegment && (splits || facts.positions.type === "learned"))
+        throw invalid(
+            "armt.attention.previous_segment",
+            "true",
+            "false but for RoPE and memory rows that attend to the text"
+        );
+    if (memory.dpfpOrder !== 3) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, "3");
+    if (memory.keyLength % memory.headCount !== 0 || embeddingLength % memory.headCount !== 0)
+        throw invalid(
+            "armt.memory.head_count",
+            memory.headCount,
+            `a divisor of \`armt.memory.key_length\` (${memory.keyLength}) and \`armt.embedding_length\` (${embeddingLength})`
+        );
+}
+
+function invalid(key: string, value: string | number, expected: string): ArmtError {
+    return new ArmtError(
+        `key ${quote(key)} is ${typeof value === "string" ? quote(value) : value}, expected ${expected}`
+    );
+}

@@ -1,0 +1,148 @@
+import { quote } from "../../util/errors.js";
+import { type ArmtModelFacts, validateArmtFile } from "./armt-model.js";
+import { openGguf } from "./reader.js";
+import type { GgufTensorInfo, GgufValue } from "./types.js";
+
+export type DescribeOptions = {
+    /** List every tensor. Default: `false`. */
+    tensors?: boolean;
+};
+
+/** What a GGUF file holds, apart from the file. Arrays are told by type and length. */
+export class GgufDescription {
+    constructor(
+        private readonly path: string,
+        private readonly size: number,
+        private readonly version: number,
+        private readonly metadata: ReadonlyMap<string, GgufValue>,
+        private readonly tensors: ReadonlyMap<string, GgufTensorInfo>,
+        /** Facts of an ARMT model; `undefined` for other models. */
+        public readonly armt: ArmtModelFacts | undefined
+    ) {}
+
+    public toJson({ tensors = false }: DescribeOptions = {}): string {
+        const metadata = [...this.metadata].map(([key, value]) => [key, jsonValue(value)]);
+        const list = [...this.tensors].map(([name, { type, shape, offset, byteLength }]) => {
+            return { name, type: type.name, shape, offset, byteLength };
+        });
+        const description = {
+            file: this.path,
+            size: this.size,
+            version: this.version,
+            parameters: this.parameters,
+            tensorCount: this.tensors.size,
+            armt: this.armt === undefined ? null : { ...this.armt, memoryBytes: memoryBytes(this.armt) },
+            metadata: Object.fromEntries(metadata),
+            ...(tensors ? { tensors: list } : {})
+        };
+        return JSON.stringify(description, undefined, 4);
+    }
+
+    public toText({ tensors = false }: DescribeOptions = {}): string {
+        const head: [string, string][] = [
+            ["file", quote(this.path)],
+            ["size", `${this.size} bytes, GGUF version ${this.version}`],
+            ["weights", `${this.parameters} in ${this.tensors.size} tensors (${this.typeSummary()})`]
+        ];
+        const sections = [table(head)];
+        if (this.armt !== undefined) sections.push(`ARMT\n${table(armtRows(this.armt))}`);
+        sections.push(
+            `Metadata\n${table([...this.metadata].map(([key, value]) => [quote(key).slice(1, -1), textValue(value)]))}`
+        );
+        if (tensors) {
+            const rows = [...this.tensors].map(([name, { type, shape, byteLength }]): [string, string] => {
+                return [quote(name).slice(1, -1), `${type.name} [${shape.join(", ")}] ${byteLength} bytes`];
+            });
+            sections.push(`Tensors (fastest dimension first)\n${table(rows)}`);
+        }
+        return sections.join("\n");
+    }
+
+    private get parameters(): number {
+        return [...this.tensors.values()].reduce(
+            (sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1),
+            0
+        );
+    }
+
+    private typeSummary(): string {
+        const counts = new Map<string, number>();
+        for (const { type } of this.tensors.values()) counts.set(type.name, (counts.get(type.name) ?? 0) + 1);
+        return [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "none";
+    }
+}
+
+/**
+ * Reads a GGUF file's head; an ARMT model is checked whole, but for its weights.
+ * @throws {ArmtError} that names the file and what is wrong in it
+ */
+export async function describeGguf(path: string): Promise<GgufDescription> {
+    const file = await openGguf(path);
+    try {
+        const architecture = file.metadata.get("general.architecture");
+        const armt =
+            architecture?.type === "STRING" && architecture.value === "armt" ? validateArmtFile(file) : undefined;
+        return new GgufDescription(path, file.size, file.version, file.metadata, file.tensors, armt);
+    } finally {
+        await file.close();
+    }
+}
+
+/** Size of one sequence's associative memory: A `[h, K/h, D/h]` and z `[K]` of each layer in float32. Unit: bytes. */
+export function memoryBytes({ blockCount, embeddingLength, memory }: ArmtModelFacts): number {
+    const keySize = 2 * memory.dpfpOrder * memory.keyLength;
+    const normalizer = memory.useDenom ? keySize : 0;
+    return 4 * blockCount * ((keySize * embeddingLength) / memory.headCount + normalizer);
+}
+
+function armtRows(facts: ArmtModelFacts): [string, string][] {
+    const { memory } = facts;
+    const yesNo = (value: boolean) => (value ? "yes" : "no");
+    return [
+        [
+            "base",
+            `${facts.baseArchitecture}, ${facts.blockCount} layers of ${facts.embeddingLength}, vocabulary ${facts.vocabSize}`
+        ],
+        [
+            "segment",
+            `${facts.segmentSize} tokens + ${memory.tokenCount} memory tokens, aligned ${facts.segmentAlignment}`
+        ],
+        ["memory", `keys of ${memory.keyLength}, ${memory.headCount} head(s), ${memoryBytes(facts)} bytes a sequence`],
+        ...(facts.sinkCount > 0 ? ([["sink", "a learned row before each segment's text"]] as [string, string][]) : []),
+        ...(facts.seesPreviousSegment
+            ? ([["attention", "goes back into the text of the segment before"]] as [string, string][])
+            : []),
+        ["normalized keys", yesNo(memory.normalizeKeys)],
+        ["normalizer z", yesNo(memory.useDenom)],
+        ["correction", yesNo(memory.correction)],
+        ["gating", yesNo(memory.gating)],
+        ["fingerprint", facts.fingerprint]
+    ];
+}
+
+function table(rows: readonly (readonly [string, string])[]): string {
+    const width = Math.max(0, ...rows.map(([label]) => label.length));
+    return rows.map(([label, value]) => `    ${label.padEnd(width)}  ${value}\n`).join("");
+}
+
+function textValue(value: GgufValue): string {
+    if (value.type === "ARRAY") return `${value.count} × ${value.elementType}`;
+    if (value.type === "FLOAT32") return String(shortestFloat32(value.value));
+    return value.type === "STRING" ? quote(value.value) : String(value.value);
+}
+
+function jsonValue(value: GgufValue): unknown {
+    if (value.type === "ARRAY") return { elementType: value.elementType, count: value.count };
+    if (value.type === "FLOAT32") return shortestFloat32(value.value);
+    if (typeof value.value === "bigint") return value.value.toString();
+    return value.value;
+}
+
+/** The number with fewest digits that is the same float32: 0.00001 rather than 0.000009999999747378752. */
+function shortestFloat32(value: number): number {
+    for (let digits = 1; digits < 9; digits++) {
+        const short = Number(value.toPrecision(digits));
+        if (Math.fround(short) === value) return short;
+    }
+    return value;
+}

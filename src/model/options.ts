@@ -1,0 +1,57 @@
+import type {
+    ArmtContextOptions,
+    ArmtSchedule,
+    ArmtSegmentOverflow,
+    ArmtSnapshotOrigin,
+    ArmtStateType,
+    LlamaContextOptions
+} from "../../plugin/index.js";
+import type { GpuChoice } from "./gpu.js";
+
+/** Types of the K/V cache of the open segment. */
+export const kvTypes = { f32: "F32", f16: "F16", q8_0: "Q8_0" } as const;
+
+export type KvType = keyof typeof kvTypes;
+
+/** How a model is opened, in the words of the command line. */
+export interface ModelOptions {
+    /** Model file. Default: the one of the package. */
+    model?: string;
+    schedule?: ArmtSchedule;
+    segmentSize?: number;
+    segmentOverflow?: ArmtSegmentOverflow;
+    openSegmentLimit?: number;
+    maxCells?: number;
+    stateType?: ArmtStateType;
+    batchSize?: number;
+    kvType: KvType;
+    threads?: number;
+    gpu?: GpuChoice;
+    verify: boolean;
+    verbose?: boolean;
+}
+
+/**
+ * The context options that a command line asks for; `armt` is left out where it asks for nothing of ARMT.
+ * @param like a snapshot that the context has to suit
+ */
+export function contextOptions(
+    options: ModelOptions,
+    like?: ArmtSnapshotOrigin
+): LlamaContextOptions & { armt?: ArmtContextOptions } {
+    const { schedule, maxCells } = options;
+    const { segmentSize, segmentOverflow, openSegmentLimit, stateType } = like ?? options;
+    // the limit is an option of growing segments alone
+    const limit = like?.segmentOverflow === "close" ? undefined : openSegmentLimit;
+    const armt = { schedule, segmentSize, segmentOverflow, openSegmentLimit: limit, maxCells, stateType };
+    const asksForArmt = Object.values(armt).some((value) => value !== undefined);
+    const kvType = kvTypes[options.kvType];
+    const [keys, values] = like === undefined ? [kvType, kvType] : (like.kvTypes as [typeof kvType, typeof kvType]);
+    return {
+        batchSize: options.batchSize,
+        threads: options.threads,
+        experimentalKvCacheKeyType: keys,
+        experimentalKvCacheValueType: values,
+        armt: asksForArmt ? armt : undefined
+    };
+}

@@ -1,0 +1,15 @@
+import { verifyFingerprint } from "../formats/gguf/fingerprint.js";
+import { createProgressBar } from "../util/progress.js";
+
+/**
+ * Compares a model file with its fingerprint, with a progress bar.
+ * @throws {ArmtError} where they differ
+ */
+export async function verifyWithProgress(file: string): Promise<void> {
+    const bar = createProgressBar("verifying");
+    try {
+        await verifyFingerprint(file, bar.update);
+    } finally {
+        bar.stop();
+    }
+}

@@ -1,0 +1,41 @@
+/** How far the reading of a document has come. */
+export interface DocumentProgress {
+    readonly tokens: number;
+    /** UTF-16 code units. */
+    readonly characters: number;
+    readonly segments: number;
+    readonly cells: number;
+    readonly layers: number;
+    readonly memory_bytes: number;
+    readonly time_ms: number;
+}
+
+type Watcher = { readonly onProgress: (progress: DocumentProgress) => void; readonly onEnd: () => void };
+
+/**
+ * Passes on how far uploads have come to whoever watches them. Browsers show an answer only when they have sent all of a request, so a page watches its upload
+ * through a second one, under a name that it chose.
+ */
+export class ProgressHub {
+    private readonly watchers = new Map<string, Set<Watcher>>();
+
+    /** @returns what ends the watching */
+    watch(name: string, watcher: Watcher): () => void {
+        const all = this.watchers.get(name) ?? new Set();
+        this.watchers.set(name, all.add(watcher));
+        return () => {
+            all.delete(watcher);
+            if (all.size === 0) this.watchers.delete(name);
+        };
+    }
+
+    report(name: string | undefined, progress: DocumentProgress): void {
+        if (name === undefined) return;
+        for (const { onProgress } of this.watchers.get(name) ?? []) onProgress(progress);
+    }
+
+    end(name: string | undefined): void {
+        if (name === undefined) return;
+        for (const { onEnd } of this.watchers.get(name) ?? []) onEnd();
+    }
+}

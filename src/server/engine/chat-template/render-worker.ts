@@ -1,0 +1,27 @@
+import { parentPort } from "node:worker_threads";
+import { Template } from "@huggingface/jinja";
+
+/** A template to render, with its variables. */
+export interface RenderRequest {
+    readonly template: string;
+    readonly variables: Readonly<Record<string, unknown>>;
+}
+
+export type RenderAnswer = { readonly text: string } | { readonly error: string };
+
+const parsed = new Map<string, Template>();
+
+/** The library renders as transformers does: `trim_blocks` and `lstrip_blocks` are set. */
+function render({ template, variables }: RenderRequest): RenderAnswer {
+    try {
+        let known = parsed.get(template);
+        if (known === undefined) parsed.set(template, (known = new Template(template)));
+        return { text: known.render({ ...variables }) };
+    } catch (error) {
+        return { error: error instanceof Error ? error.message : String(error) };
+    }
+}
+
+parentPort!.on("message", (request: RenderRequest) => {
+    parentPort!.postMessage(render(request));
+});

@@ -1,0 +1,113 @@
+/** How a model writes calls: `begin`, a name, `middle`, the arguments as JSON; then `next` and another name, or `end`. */
+export interface ToolSyntax {
+    readonly begin: string;
+    readonly middle: string;
+    /** Undefined where a turn has one call. */
+    readonly next: string | undefined;
+    readonly end: string;
+}
+
+/** The form for models whose templates have none; what node-llama-cpp takes for them. */
+export const plainSyntax: ToolSyntax = { begin: "||call: ", middle: "(", next: ")\n||call: ", end: ")" };
+
+/** Id of the probe's calls. Some templates want nine letters and digits. */
+export const probeIds = ["callprob1", "callprob2"] as const;
+const probeNames = ["armt_first_probe", "armt_second_probe"] as const;
+
+/** Calls that are rendered to see how a template writes them. */
+export function probeCalls(count: number, asText: boolean) {
+    return probeNames.slice(0, count).map((name, i) => {
+        const value = { [`${name}_key`]: `${name}_value` };
+        return {
+            id: probeIds[i]!,
+            type: "function" as const,
+            function: { name, arguments: asText ? JSON.stringify(value) : value }
+        };
+    });
+}
+
+/**
+ * Reads from rendered chats how a template writes calls.
+ * @param begin the chat up to the model's turn
+ * @param one the chat with a turn that has one call
+ * @param two with two calls; undefined where the template refuses them
+ * @param afterText what follows an assistant's text
+ * @returns undefined where the arguments are not written as JSON behind the name
+ */
+export function readToolSyntax(
+    begin: string,
+    one: string,
+    two: string | undefined,
+    afterText: string
+): ToolSyntax | undefined {
+    const [first] = findCalls(one, commonStart(begin, one), 1) ?? [];
+    if (first === undefined) return undefined;
+    const start = commonStart(begin, one);
+    const end = one.slice(first.end);
+    const syntax = {
+        begin: one.slice(start, first.nameAt),
+        middle: first.middle,
+        end: withoutIds(end.endsWith(afterText) ? end.slice(0, end.length - afterText.length) : end).trimEnd()
+    };
+    const calls = two === undefined ? undefined : findCalls(two, commonStart(begin, two), 2);
+    if (calls === undefined) return { ...syntax, next: undefined };
+    const [a, b] = calls as [FoundCall, FoundCall];
+    const isRegular = b.middle === first.middle && two!.slice(start, a.nameAt) === syntax.begin;
+    return { ...syntax, next: isRegular ? withoutIds(two!.slice(a.end, b.nameAt)) : undefined };
+}
+
+/** Stands for the id of a call, which the model makes up. */
+export const idPlace = "\u0000";
+
+function withoutIds(text: string): string {
+    return probeIds.reduce((left, id) => left.replace(id, idPlace), text);
+}
+
+type FoundCall = { readonly nameAt: number; readonly middle: string; readonly end: number };
+
+function findCalls(text: string, start: number, count: number): FoundCall[] | undefined {
+    const calls: FoundCall[] = [];
+    let from = start;
+    for (const name of probeNames.slice(0, count)) {
+        const nameAt = text.indexOf(name, from);
+        const argumentsAt = text.indexOf("{", nameAt + name.length);
+        if (nameAt < 0 || argumentsAt < 0) return undefined;
+        // the arguments may be in braces that have the name, too
+        const end = endOfJson(text, argumentsAt);
+        const value = end === undefined ? undefined : parse(text.slice(argumentsAt, end));
+        if (value?.[`${name}_key`] !== `${name}_value`) return undefined;
+        calls.push({ nameAt, middle: text.slice(nameAt + name.length, argumentsAt), end: end! });
+        from = end!;
+    }
+    return calls;
+}
+
+function parse(json: string): Record<string, unknown> | undefined {
+    try {
+        return JSON.parse(json) as Record<string, unknown>;
+    } catch {
+        return undefined;
+    }
+}
+
+/** Where a JSON object or array ends that begins at an offset; undefined where it does not. */
+export function endOfJson(text: string, at: number): number | undefined {
+    let depth = 0;
+    let inString = false;
+    for (let i = at; i < text.length; i++) {
+        const character = text[i]!;
+        if (inString) {
+            if (character === "\\") i++;
+            else if (character === '"') inString = false;
+        } else if (character === '"') inString = true;
+        else if (character === "{" || character === "[") depth++;
+        else if ((character === "}" || character === "]") && --depth === 0) return i + 1;
+    }
+    return undefined;
+}
+
+function commonStart(a: string, b: string): number {
+    let length = 0;
+    while (length < a.length && a[length] === b[length]) length++;
+    return length;
+}

@@ -1,0 +1,2 @@
+/** The folder of the recall task: its model, its words and its prose. */
+export const recallFolder = new URL("../../../assets/recall/", import.meta.url);

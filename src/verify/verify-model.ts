@@ -1,0 +1,166 @@
+import type { Token } from "../../plugin/index.js";
+import type { ArmtHints } from "../convert/armt-config.js";
+import { armtFlags, type CheckpointArguments, loraFlags } from "../convert/checkpoint-arguments.js";
+import { openCheckpoint } from "../convert/open-checkpoint.js";
+import { type ArmtModelFacts, validateArmtFile } from "../formats/gguf/armt-model.js";
+import { openGguf } from "../formats/gguf/reader.js";
+import { openModel } from "../model/open-model.js";
+import type { ModelOptions } from "../model/options.js";
+import { checkTokenIds, readTokenIds } from "../model/token-ids.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { createProgressBar } from "../util/progress.js";
+import { compareLogits, relativeError, toleranceOf } from "./compare.js";
+import { type PlainResult, runPlainModel, segmentLengths } from "./plain-model.js";
+import { judge, type VerifyReport } from "./report.js";
+
+export interface VerifyOptions extends Omit<ModelOptions, "model" | "kvType">, CheckpointArguments {
+    model: string;
+    against: string;
+    /** Whole segments before a last, half full one. */
+    segments: number;
+    /** JSON file with token ids. */
+    tokens?: string;
+    tolerance?: number;
+    json: boolean;
+}
+
+/** Tokens in a segment where neither the command line nor a smaller model says otherwise: each costs the plain model a second or so per 10^9 weights. */
+const DEFAULT_SEGMENT = 16;
+
+/**
+ * Runs the same tokens through the engine and through the plain model, and compares.
+ * @throws {ArmtError} where either can't be opened or they are not of one shape; that they differ is in the report
+ */
+export async function verifyModel(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
+    const { against, segments: segmentCount } = options;
+    const { facts, type, tolerance } = await readFacts(options.model);
+    const checkpoint = await openCheckpoint({
+        checkpoint: against,
+        base: options.base,
+        flags: armtFlags(options),
+        lora: loraFlags(options),
+        hints: hintsOf(facts)
+    });
+    const bar = createProgressBar("computing the plain model");
+    try {
+        const { base, armt } = checkpoint;
+        checkSizes(options.model, facts, base);
+        const size = options.segmentSize ?? Math.min(facts.segmentSize, DEFAULT_SEGMENT);
+        const ids =
+            options.tokens === undefined
+                ? randomIds(segmentCount * size + Math.ceil(size / 2), facts.vocabSize)
+                : await readTokenIds(options.tokens);
+        checkTokenIds(ids, facts.vocabSize);
+        // the engine first: what is wrong with it shows after seconds
+        const engine = await runEngine({ ...options, segmentSize: size }, ids, signal);
+        const onLayer = bar.update;
+        const plain = await runPlainModel(checkpoint, ids, { segmentSize: size, onLayer, signal });
+        const lengths = segmentLengths(ids.length, size, armt.segmentAlignment);
+        return judge({
+            model: options.model,
+            checkpoint: against,
+            baseArchitecture: base.architecture,
+            type,
+            gpu: engine.gpu,
+            tolerance: options.tolerance ?? tolerance,
+            segments: compareSegments(plain, engine.logits, lengths, facts.vocabSize),
+            memories: plain.memories.map(({ a, z }, layer) => {
+                const { a: actualA, z: actualZ } = engine.memories[layer]!;
+                const difference = { layer, a: relativeError(a, actualA) };
+                return actualZ === undefined ? difference : { ...difference, z: relativeError(z, actualZ) };
+            })
+        });
+    } finally {
+        bar.stop();
+        await checkpoint.weights.close();
+    }
+}
+
+async function readFacts(model: string): Promise<{ facts: ArmtModelFacts; type: string; tolerance: number }> {
+    const file = await openGguf(model);
+    try {
+        return { facts: validateArmtFile(file), ...toleranceOf(file) };
+    } finally {
+        await file.close();
+    }
+}
+
+/** Where no file of the checkpoint says how it computes, the model file is believed: what the converter was told is not recorded elsewhere. */
+function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelFacts): ArmtHints {
+    const { headCount, normalizeKeys, useDenom, correction, gating } = memory;
+    const slidingWindow = seesPreviousSegment;
+    return { segmentSize, segmentAlignment, slidingWindow, headCount, normalizeKeys, useDenom, correction, gating };
+}
+
+function checkSizes(
+    model: string,
+    facts: ArmtModelFacts,
+    base: { architecture: string; vocabSize: number; hiddenSize: number; layerCount: number }
+): void {
+    for (const [what, ours, theirs] of [
+        ["base model", alike(facts.baseArchitecture), alike(base.architecture)],
+        ["vocabulary", facts.vocabSize, base.vocabSize],
+        ["width", facts.embeddingLength, base.hiddenSize],
+        ["number of layers", facts.blockCount, base.layerCount]
+    ] as const)
+        if (ours !== theirs)
+            throw new ArmtError(
+                `${quote(model)} was not made from this checkpoint: its ${what} is ${ours}, the checkpoint's ${theirs}`
+            );
+}
+
+/** A stock file of a Mistral, to which memory was attached, says that it is a LLaMA, whose layers are the same. */
+function alike(architecture: string): string {
+    return architecture === "mistral" ? "llama" : architecture;
+}
+
+/** The same tokens each time: a linear congruential generator by its high bits. */
+function randomIds(count: number, vocabSize: number): number[] {
+    let state = 1;
+    return Array.from({ length: count }, () => {
+        state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+        return Math.floor((state / 2 ** 32) * vocabSize);
+    });
+}
+
+interface EngineResult {
+    readonly gpu: string | false;
+    /** [n, V] */
+    readonly logits: Float32Array;
+    readonly memories: readonly { a: Float32Array; z?: Float32Array }[];
+}
+
+async function runEngine(
+    options: Omit<VerifyOptions, "tokens">,
+    ids: readonly number[],
+    signal: AbortSignal
+): Promise<EngineResult> {
+    const { llama, model, vocabSize, createContext } = await openModel({ ...options, kvType: "f32" });
+    try {
+        const { armt } = (await createContext()).getSequence();
+        if (armt === undefined || model.armt === undefined)
+            throw new ArmtError(`${quote(options.model)} is not an ARMT model`);
+        const logits = new Float32Array(ids.length * vocabSize);
+        let done = 0;
+        for await (const rows of armt.evaluateLogits(ids as Token[])) {
+            signal.throwIfAborted();
+            logits.set(rows, done);
+            done += rows.length;
+        }
+        await armt.closeSegment();
+        const memories: EngineResult["memories"][number][] = [];
+        for (let layer = 0; layer < model.armt.layers; layer++) memories.push(await armt.readMemory(layer));
+        return { gpu: llama.gpu, logits, memories };
+    } finally {
+        await llama.dispose();
+    }
+}
+
+function compareSegments(plain: PlainResult, logits: Float32Array, lengths: readonly number[], vocabSize: number) {
+    let first = 0;
+    return plain.logits.map((expected, s) => {
+        const start = first * vocabSize;
+        first += lengths[s]!;
+        return compareLogits(expected, logits.subarray(start, first * vocabSize), vocabSize);
+    });
+}

@@ -1,0 +1,104 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import test from "ava";
+import { importBuildModule } from "../../../plugin/engine.js";
+import { checkInstallation } from "../../../src/cli/doctor/run.js";
+import { runArmt } from "../../helpers/armt-command.js";
+import { FakePackage } from "../../helpers/fake-package.js";
+import { completeTools, makeTools } from "../../helpers/fake-tools.js";
+import { temporaryFolder } from "../../helpers/temporary.js";
+
+const { build } = await importBuildModule();
+
+test("doctor finds everything that is needed to run the engine", async (t) => {
+    const { code, stdout, stderr } = await runArmt(["doctor"]);
+    t.is(stderr, "");
+    t.is(code, 0);
+    for (const name of ["Node.js", "platform", "cores", "packages", "build tools", "build", "engine", "CPU backend"])
+        t.regex(stdout, new RegExp(`^ok +${name} `, "m"));
+    t.regex(stdout, /loaded from \S+libllama\S+\.so/);
+    t.regex(stdout, /CPU backend +libggml-cpu-\w+\.so/);
+});
+
+test("doctor takes missing build tools for a warning once the engine is built", async (t) => {
+    const { "c++": _, ...tools } = completeTools;
+    const PATH = makeTools(path.join(temporaryFolder(t), "bin"), tools);
+    const { code, stdout } = await runArmt(["doctor"], { env: { PATH } });
+    t.is(code, 0);
+    t.regex(stdout, /^warning +build tools +no C\+\+ compiler was found/m);
+});
+
+test("doctor asks for no build where a prebuilt package is all there is", async (t) => {
+    const root = temporaryFolder(t);
+    const write = (file: string, content = "") => {
+        mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+        writeFileSync(path.join(root, file), content);
+    };
+    const host = { platform: "win32", arch: "x64", glibc: "" };
+    const look = async () => new Map((await checkInstallation({ root, host })).map((one) => [one.name, one]));
+    write(
+        "package.json",
+        JSON.stringify({ name: "armt-test", version: "1.2.3", dependencies: { "node-llama-cpp": "3.22.1" } })
+    );
+    const before = (await look()).get("packages");
+    t.is(before?.state, "broken");
+    t.regex(String(before?.detail), /win32-x64 is not supported yet/);
+
+    const ours = "node_modules/@armt-test/win-x64";
+    write("node_modules/node-llama-cpp/package.json", JSON.stringify({ version: "3.22.1" }));
+    write("node_modules/node-llama-cpp/llama/binariesGithubRelease.json", JSON.stringify({ release: "v9" }));
+    write("node_modules/@node-llama-cpp/win-x64/package.json", "{}");
+    for (const file of ["ggml-base.dll", "ggml.v9.dll"])
+        write(`node_modules/@node-llama-cpp/win-x64/bins/win-x64/${file}`);
+    write(`${ours}/package.json`, JSON.stringify({ name: "@armt-test/win-x64", version: "1.2.3" }));
+    for (const file of ["armt.node", "llama.v9.dll"]) write(`${ours}/bins/${file}`);
+    const after = await look();
+    t.is(after.get("packages")?.state, "ok");
+    t.true(after.get("packages")?.detail.includes(path.join(...ours.split("/"), "bins")));
+    t.false(after.has("build tools"));
+});
+
+const cudaTest = process.arch === "x64" ? test : test.skip;
+
+cudaTest(
+    "doctor takes the CUDA variant alone where it is whole, built and has a card, and says what is missing else",
+    async (t) => {
+        const fake = new FakePackage(t);
+        fake.installCuda();
+        fake.removeCpu();
+        const { root } = fake;
+        const withSmi = (line: string) => ({
+            ...fake.env,
+            PATH: `${makeTools(temporaryFolder(t), { "nvidia-smi": line })}:${fake.env.PATH}`
+        });
+        const env = withSmi("NVIDIA H100 80GB HBM3, 590.44.01, 9.0");
+        const look = async (environment: NodeJS.ProcessEnv) =>
+            new Map((await checkInstallation({ root, env: environment })).map(({ name, ...rest }) => [name, rest]));
+
+        const before = await look(env);
+        t.is(before.get("packages")?.state, "ok");
+        t.regex(String(before.get("packages")?.detail), /the CUDA variant alone, so models run with `--gpu cuda` only/);
+        t.is(before.get("build")?.state, "broken");
+        t.regex(String(before.get("build")?.detail), /npx armt build/);
+        t.is(before.get("GPU")?.state, "broken");
+
+        await build({ root, env: fake.env });
+        const built = await look(env);
+        for (const name of ["packages", "build tools", "build", "GPU"]) t.is(built.get(name)?.state, "ok", name);
+        t.regex(String(built.get("GPU")?.detail), /NVIDIA H100.*prebuilt backend/);
+
+        const noCard = await look(withSmi(""));
+        t.is(noCard.get("GPU")?.state, "broken");
+        t.regex(
+            String(noCard.get("GPU")?.detail),
+            /the CPU variant of node-llama-cpp is not installed; run `npm install --include=optional node-llama-cpp@3\.22\.1`/
+        );
+
+        rmSync(
+            path.join(root, "node_modules/@node-llama-cpp/linux-x64-cuda/bins/linux-x64-cuda/libggml.cuda.v0.5.0.so")
+        );
+        const cut = await look(env);
+        t.is(cut.get("packages")?.state, "broken");
+        t.regex(String(cut.get("packages")?.detail), /libggml\.cuda\.v0\.5\.0\.so is missing/);
+    }
+);

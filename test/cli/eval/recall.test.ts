@@ -1,0 +1,54 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import test from "ava";
+import { runArmt } from "../../helpers/armt-command.js";
+import { temporaryFolder } from "../../helpers/temporary.js";
+
+test("armt eval recall measures any ARMT model, and writes table, JSON and plot", async (t) => {
+    const folder = temporaryFolder(t);
+    const at = (name: string) => path.join(folder, name);
+    t.is((await runArmt(["tiny", at("tiny"), "--segment-size", "64"])).code, 0);
+    t.is((await runArmt(["convert", at("tiny"), at("tiny.gguf")])).code, 0);
+    const { code, stdout, stderr } = await runArmt([
+        "eval",
+        "recall",
+        "-m",
+        at("tiny.gguf"),
+        "--lengths",
+        "2k,3k",
+        "--questions",
+        "5",
+        "--threads",
+        "1",
+        "--facts",
+        "4",
+        "--json",
+        at("r.json"),
+        "--plot",
+        at("r.svg")
+    ]);
+    t.is(code, 0, stderr);
+    t.is(stdout.trimEnd().split("\n").length, 3);
+    const { results } = JSON.parse(readFileSync(at("r.json"), "utf8"));
+    for (const [i, row] of results[0].rows.entries()) {
+        t.is(row.tokens, [2048, 3072][i]);
+        t.true(row.asked >= 5);
+        t.is(row.withoutMemory.asked, row.asked);
+        t.is(
+            row.byDepth.reduce((sum: number, part: { asked: number }) => sum + part.asked, 0),
+            row.asked
+        );
+        t.is(row.wrong.length, row.asked - row.right);
+        t.true(row.tokensPerSecond > 0);
+    }
+    t.regex(readFileSync(at("r.svg"), "utf8"), /^<svg .*<\/svg>\n$/s);
+});
+
+test("armt eval refuses what it cannot measure", async (t) => {
+    const lengths = await runArmt(["eval", "recall", "-m", "none.gguf", "--lengths", "4x"]);
+    t.is(lengths.code, 2);
+    t.regex(lengths.stderr, /--lengths: "4x" is no length/);
+    const missing = await runArmt(["eval", "recall", "-m", "none.gguf"]);
+    t.is(missing.code, 1);
+    t.regex(missing.stderr, /none\.gguf/);
+});
