@@ -31,7 +31,10 @@ export class TokenBytes {
 
     static of(model: TokenSource): TokenBytes {
         let bytes = TokenBytes.known.get(model);
-        if (bytes === undefined) TokenBytes.known.set(model, (bytes = new TokenBytes(model)));
+        if (bytes === undefined) {
+            bytes = new TokenBytes(model);
+            TokenBytes.known.set(model, bytes);
+        }
         return bytes;
     }
 
@@ -51,7 +54,10 @@ export class TokenBytes {
      */
     get(token: Token, special = false): Buffer {
         let known = this.cache.get(token);
-        if (known === undefined) this.cache.set(token, (known = this.read(token)));
+        if (known === undefined) {
+            known = this.read(token);
+            this.cache.set(token, known);
+        }
         return known.isSpecial && !special ? nothing : known.bytes;
     }
 

@@ -171,13 +171,13 @@ class GrammarReader {
         const code = this.text.codePointAt(this.at)!;
         this.at += String.fromCodePoint(code).length;
         if (code !== 0x5c) return code;
-        const escape = this.text[this.at++]!;
-        const digits = { x: 2, u: 4, U: 8 }[escape];
+        const letter = this.text[this.at++]!;
+        const digits = { x: 2, u: 4, U: 8 }[letter];
         if (digits !== undefined) {
             this.at += digits;
             return Number.parseInt(this.text.slice(this.at - digits, this.at), 16);
         }
-        return ({ n: 10, r: 13, t: 9 }[escape] ?? escape.codePointAt(0))!;
+        return ({ n: 10, r: 13, t: 9 }[letter] ?? letter.codePointAt(0))!;
     }
 
     private expect(character: string): void {

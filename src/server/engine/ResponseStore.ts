@@ -82,5 +82,5 @@ function sizeOf({ body, messages }: StoredResponse): number {
 
 function textSize(text: string): number {
     // strings of Latin letters take a byte a letter, all others two
-    return /[^\u0000-\u00ff]/.test(text) ? 2 * text.length : text.length;
+    return /[\u0100-\uffff]/.test(text) ? 2 * text.length : text.length;
 }

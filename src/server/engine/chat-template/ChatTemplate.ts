@@ -96,14 +96,14 @@ export class ChatTemplate {
         const mark = newSign(plain + JSON.stringify(chat));
         const { specialNames } = this;
         let isPlain = true;
-        const escape = <T>(value: T) =>
+        const escapeAll = <T>(value: T) =>
             mapStrings(value, (text, isKey) => {
                 const escaped = specialNames.escape(text, mark, !isKey);
                 isPlain &&= escaped === text;
                 return escaped;
             });
-        const escapeContents = (message: TemplateMessage) => ({ ...escape(message), role: message.role });
-        const variables = { ...more, ...(more.tools === undefined ? {} : { tools: escape(more.tools) }) };
+        const escapeContents = (message: TemplateMessage) => ({ ...escapeAll(message), role: message.role });
+        const variables = { ...more, ...(more.tools === undefined ? {} : { tools: escapeAll(more.tools) }) };
         const escapedChat = chat.map(escapeContents);
         if (isPlain) return { text: plain, mark: undefined };
         const isSame = (text: string) => text.replaceAll(mark, "") === plain;

@@ -15,7 +15,10 @@ const parsed = new Map<string, Template>();
 function render({ template, variables }: RenderRequest): RenderAnswer {
     try {
         let known = parsed.get(template);
-        if (known === undefined) parsed.set(template, (known = new Template(template)));
+        if (known === undefined) {
+            known = new Template(template);
+            parsed.set(template, known);
+        }
         return { text: known.render({ ...variables }) };
     } catch (error) {
         return { error: error instanceof Error ? error.message : String(error) };

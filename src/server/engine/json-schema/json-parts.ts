@@ -27,11 +27,11 @@ export class JsonParts {
             sequence(oneOf("0-9abcefABCEF"), hex, hex, hex),
             sequence(oneOf("dD"), oneOf("0-7"), hex, hex)
         );
-        const escape = sequence(literal("\\"), choice(oneOf('"\\\\/bfnrt'), sequence(literal("u"), unit)));
+        const escaped = sequence(literal("\\"), choice(oneOf('"\\\\/bfnrt'), sequence(literal("u"), unit)));
         this.space = rules.add(
             choice(empty, literal(" "), sequence(repeat(literal("\n"), 1, 2), repeat(oneOf(" \\t"), 0, 20)))
         );
-        this.character = rules.add(choice(oneOf(plain), escape));
+        this.character = rules.add(choice(oneOf(plain), escaped));
         this.string = rules.add(this.stringOf(0));
         const digits = choice(literal("0"), sequence(oneOf("1-9"), repeat(oneOf("0-9"), 0, maxDigits - 1)));
         this.integer = rules.add(sequence(repeat(literal("-"), 0, 1), digits));
