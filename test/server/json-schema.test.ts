@@ -173,3 +173,99 @@ test("any value is valid where a schema says nothing", async (t) => {
     t.true(new GrammarSampler(grammarOf({})).sample(random(3)) !== "");
     t.is(refusal(false).status, 400);
 });
+
+test("references, records and alternatives that can be told apart keep to their schema", async (t) => {
+    const $defs = {
+        node: {
+            type: "object",
+            properties: { v: { type: "integer" }, next: { anyOf: [{ $ref: "#/$defs/node" }, { type: "null" }] } },
+            required: ["v", "next"],
+            additionalProperties: false
+        },
+        "odd/name ~": { type: "boolean" }
+    };
+    const kind = (name: string, value: object) => ({
+        type: "object",
+        properties: { kind: { const: name }, value },
+        required: ["kind", "value"]
+    });
+    const schemas: object[] = [
+        { $ref: "#/$defs/node", $defs },
+        { type: "array", items: { $ref: "#/$defs/odd~1name%20~0" }, maxItems: 3, $defs },
+        { type: "object", properties: { sub: { $ref: "#" }, x: { type: "null" } } },
+        {
+            oneOf: [kind("a", { type: "string" }), kind("b", { type: "array" })],
+            discriminator: { propertyName: "kind" }
+        },
+        { oneOf: [{ type: "string" }, { type: "number" }, { type: "null" }] },
+        { allOf: [{ type: "boolean" }], title: "one" },
+        { type: "object", additionalProperties: { type: "boolean" }, minProperties: 1, maxProperties: 3 },
+        { type: "object", propertyNames: { enum: ["a", "b"] }, additionalProperties: { type: "integer" } },
+        { type: "object", properties: { ab: { type: "null" } }, additionalProperties: { type: "string" } },
+        { type: "object", required: ["id"], additionalProperties: { type: "number" } },
+        { type: ["string", "null"], enum: ["x", null, 3] }
+    ];
+    for (const [seed, schema] of schemas.entries()) t.is((await checkSamples(schema, seed, 40)).length, 40);
+});
+
+test("what a grammar cannot keep to is refused, with the name of the keyword", (t) => {
+    const refused: [schema: unknown, name: string][] = [
+        [{ type: "string", pattern: "^a" }, "schema.pattern"],
+        [{ type: "integer", minimum: 3 }, "schema.minimum"],
+        [{ type: "object", properties: { a: { not: {} } } }, "schema.properties.a.not"],
+        [{ type: "array", items: {}, uniqueItems: true }, "schema.uniqueItems"],
+        [{ type: "object", additionalProperties: {}, minProperties: 2 }, "schema.minProperties"],
+        [{ type: "object", additionalProperties: false, required: ["a"] }, "schema.required"],
+        [{ oneOf: [{ type: "integer" }, { type: "number" }] }, "schema.oneOf"],
+        [{ oneOf: [{ enum: ["a", "b"] }, { enum: ["b"] }] }, "schema.oneOf"],
+        [{ enum: ["a"], type: "integer" }, "schema.enum"],
+        [{ $ref: "#/$defs/none" }, "schema.$ref"],
+        [{ $ref: "https://example.org/schema" }, "schema.$ref"],
+        [{ $ref: "#" }, "schema"],
+        [{ anyOf: [{ $ref: "#" }, { type: "null" }] }, "schema"],
+        [{ type: "array", minItems: 3, maxItems: 2 }, "schema.minItems"],
+        [{ type: "string", format: "regex" }, "schema.format"],
+        [{ type: "text" }, "schema.type"]
+    ];
+    for (const [schema, name] of refused) {
+        const { status, details, message } = refusal(schema);
+        t.is(status, 400);
+        t.is(details.param, name, message);
+    }
+});
+
+test("a schema that would take long is refused at once", (t) => {
+    const many = <T>(count: number, make: (i: number) => T) => Array.from({ length: count }, (_, i) => make(i));
+    const object = (count: number, make: (i: number) => object, more: object = {}) => ({
+        type: "object",
+        properties: Object.fromEntries(many(count, (i) => [`property ${i}`, make(i)])),
+        ...more
+    });
+    const list = (name: string, more: object = {}) => ({ type: "array", items: { $ref: `#/$defs/${name}` }, ...more });
+    const schemas: object[] = [
+        object(1990, () => ({ type: "string" })),
+        object(1000, () => ({ type: "string" }), { minProperties: 500, maxProperties: 700 }),
+        object(900, () => ({ type: "null" }), { additionalProperties: { type: "boolean" } }),
+        object(900, () => ({ type: "string", minLength: 1000 })),
+        { enum: many(2000, (i) => `${i} ${"x".repeat(80)}`) },
+        { enum: many(2000, (i) => `${i} ${"x".repeat(8000)}`) },
+        { oneOf: many(900, (i) => object(1, () => ({ const: i }), { required: ["property 0"] })) },
+        many(40, () => 0).reduce<object>((inside) => ({ type: "array", items: inside }), {}),
+        many(18, () => 0).reduce<object>((inside) => ({ type: "array", prefixItems: [inside, inside] }), {}),
+        // alternatives that begin alike, doubled with each level
+        {
+            $ref: "#/$defs/0",
+            $defs: Object.fromEntries(
+                many(15, (i) => [i, i === 14 ? {} : { anyOf: [list(`${i + 1}`), list(`${i + 1}`, { maxItems: 5 })] }])
+            )
+        },
+        { $ref: "#/$defs/n", $defs: { n: { anyOf: [list("n"), list("n", { maxItems: 3 }), { type: "null" }] } } }
+    ];
+    for (const [i, schema] of schemas.entries()) {
+        const before = process.cpuUsage();
+        const { details } = refusal(schema);
+        const { user } = process.cpuUsage(before);
+        t.true(details.param!.startsWith(param));
+        t.true(user < 400_000, `schema ${i} took ${user / 1000} ms`);
+    }
+});

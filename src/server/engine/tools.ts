@@ -46,7 +46,7 @@ export interface ToolOptions extends WriteOptions {
 }
 
 /** White space that a model may write in another way than the template does. */
-const anySpace = repeat(oneOf(" \\n"), 0, 4);
+const anySpace = repeat(oneOf(" \\n"), 0, 2);
 
 /** How a model's calls begin: the first word of what comes before a name. */
 function triggerOf({ begin }: ToolSyntax): string {

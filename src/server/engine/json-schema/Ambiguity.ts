@@ -3,6 +3,9 @@ import { unsupported } from "../../errors.js";
 /** Ways to read a beginning of an answer that are followed at once; each costs time with every token. */
 const maxReadings = 1000;
 
+/** A schema that this often is not enough for has no bound. */
+const maxRounds = 100;
+
 type Node = {
     readonly kind: "value" | "union";
     /** First characters that tell values apart. */
@@ -36,13 +39,14 @@ export class Ambiguity {
     /** @throws {ApiError} for a schema that would take too long */
     check(param: string): void {
         this.refuseEmptyCycles(param);
-        for (let changed = true; changed; ) {
+        let round = 0;
+        for (let changed = true; changed; round++) {
             changed = false;
             for (const node of this.nodes) {
                 const { readings } = node;
                 const { size } = node.starts;
                 this.update(node);
-                if (node.readings > maxReadings)
+                if (node.readings > maxReadings || round > maxRounds)
                     throw unsupported(
                         param,
                         `the alternatives in \`${param}\` begin too much alike to tell them apart`

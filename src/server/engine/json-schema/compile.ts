@@ -1,9 +1,9 @@
 import { stringify } from "lossless-json";
-import { ApiError, unsupported } from "../../errors.js";
+import { unsupported } from "../../errors.js";
 import { Ambiguity } from "./Ambiguity.js";
 import { areDisjoint } from "./disjoint.js";
 import { formats } from "./formats.js";
-import { choice, empty, literal, type Part, Rules, repeat, sequence } from "./gbnf.js";
+import { choice, empty, GrammarSizeError, literal, type Part, Rules, repeat, sequence } from "./gbnf.js";
 import { JsonParts } from "./json-parts.js";
 import {
     assertionsOf,
@@ -22,7 +22,7 @@ const maxDepth = 32;
 const maxSchemas = 2000;
 const maxRepetitions = 1000;
 const maxAllRepetitions = 10_000;
-const maxGrammarSize = 200_000;
+const maxSchemaSize = 2 ** 20;
 
 /** A schema's part of the grammar, and what {@link Ambiguity} knows of it. */
 type Compiled = { readonly part: Part; readonly node: number };
@@ -50,7 +50,14 @@ export interface SchemaGrammar {
  * @throws {ApiError}
  */
 export function compileSchema(schema: unknown, options: CompileOptions, rules = new Rules()): SchemaGrammar {
-    return new SchemaCompiler(checkSchema(schema, options.param), rules, options).compile();
+    const { param } = options;
+    if (sizeOf(schema) > maxSchemaSize) throw unsupported(param, `\`${param}\` is larger than ${maxSchemaSize} bytes`);
+    try {
+        return new SchemaCompiler(checkSchema(schema, param), rules, options).compile();
+    } catch (error) {
+        if (!(error instanceof GrammarSizeError)) throw error;
+        throw unsupported(param, `\`${param}\` is too large for a grammar`);
+    }
 }
 
 class SchemaCompiler {
@@ -59,6 +66,8 @@ class SchemaCompiler {
     private readonly references = new Map<string, Compiled>();
     private schemas = 0;
     private repetitions = 0;
+    /** For `oneOf`. */
+    comparisons = 0;
 
     constructor(
         private readonly root: Schema,
@@ -93,7 +102,6 @@ class SchemaCompiler {
         this.schemas++;
         if (depth > maxDepth || this.schemas > maxSchemas)
             throw unsupported(param, `the schema is larger than ${maxDepth} levels or ${maxSchemas} parts`);
-        if (this.rules.size > maxGrammarSize) throw unsupported(param, "the schema is too large for a grammar");
         if (schema === false) throw unsupported(param, `\`${param}\` is false, which no value is valid for`);
         const own = schema === true ? {} : assertionsOf(schema);
         if (Object.keys(own).length === 0) return this.anything();
@@ -156,7 +164,7 @@ class SchemaCompiler {
         if (key === "oneOf")
             for (const [i, a] of schemas.entries())
                 for (const [j, b] of schemas.slice(0, i).entries())
-                    if (!areDisjoint(this.root, a, b))
+                    if (!areDisjoint(this.root, a, b, this))
                         throw unsupported(
                             param,
                             `\`${param}\` has two schemas, ${j} and ${i}, that one value may be valid for; use \`anyOf\``
@@ -303,10 +311,25 @@ class SchemaCompiler {
             const pair = sequence(literal(JSON.stringify(name)), space, literal(":"), space, compiled.part, space);
             members.push({ pair: this.rules.add(pair), isRequired });
         }
-        const key = this.keyOf(propertyNames, [...names, ...required], place);
         const [min = 0, max] = this.counts(about, place, "minProperties", "maxProperties");
+        if (extra === undefined && propertyNames !== undefined && propertyNames !== true)
+            throw unsupported(
+                `${param}.propertyNames`,
+                "`propertyNames` is supported beside `additionalProperties` only"
+            );
         const { space } = this.json;
-        const more = extra && this.rules.add(sequence(key, space, literal(":"), space, extra.part, space));
+        const more =
+            extra &&
+            this.rules.add(
+                sequence(
+                    this.keyOf(propertyNames, [...names, ...required], place),
+                    space,
+                    literal(":"),
+                    space,
+                    extra.part,
+                    space
+                )
+            );
         const content = new Members(this.rules, space, members, more).print(min, max);
         if (content === undefined)
             throw unsupported(
@@ -425,8 +448,18 @@ function inner({ param, depth }: Place, name: string): Place {
     return { param: `${param}.${name}`, depth: depth + 1 };
 }
 
-/** The same failure where a grammar is refused in the end. */
-export function grammarFailure(param: string, error: unknown): ApiError {
-    const reason = error instanceof Error ? error.message : String(error);
-    return new ApiError(400, `\`${param}\` cannot be made into a grammar: ${reason}`, { param });
+/** Characters of a JSON value, as far as they matter: counting stops beyond the limit. */
+function sizeOf(value: unknown): number {
+    let size = 0;
+    const add = (item: unknown): void => {
+        if (size > maxSchemaSize) return;
+        size += typeof item === "string" ? item.length : 1;
+        if (typeof item !== "object" || item === null) return;
+        for (const [key, inside] of Object.entries(item)) {
+            size += key.length;
+            add(inside);
+        }
+    };
+    add(value);
+    return size;
 }

@@ -1,19 +1,24 @@
 import { stringify } from "lossless-json";
 import { assertionsOf, isObject, type Kind, kindOf, kinds, resolveReference, type Schema } from "./Schema.js";
 
-/** References that are followed one after the other. */
-const maxSteps = 16;
+/** Comparisons for all `oneOf` of a schema. */
+const maxComparisons = 5000;
+
+/** Counts the comparisons of a schema. */
+export interface ComparisonCount {
+    comparisons: number;
+}
 
 /**
  * Whether no value that the grammar of one schema lets through is valid for the other. This is what `oneOf` asks of each pair, since two matches make a value
- * invalid. Where it cannot be seen, the answer is no.
+ * invalid. Where that cannot be seen, or only with too much work, the answer is no.
  */
-export function areDisjoint(root: Schema, a: Schema, b: Schema, steps = 0): boolean {
-    if (steps > maxSteps) return false;
+export function areDisjoint(root: Schema, a: Schema, b: Schema, count: ComparisonCount): boolean {
+    if (++count.comparisons > maxComparisons) return false;
     if (a === false || b === false) return true;
     if (a === true || b === true) return false;
     const [left, right] = [assertionsOf(a), assertionsOf(b)];
-    const next = (x: Schema, y: Schema) => areDisjoint(root, x, y, steps + 1);
+    const next = (x: Schema, y: Schema) => areDisjoint(root, x, y, count);
     if (left.$ref !== undefined) return next(resolveReference(root, left.$ref, "oneOf").schema, b);
     if (right.$ref !== undefined) return next(a, resolveReference(root, right.$ref, "oneOf").schema);
     for (const key of ["anyOf", "oneOf"] as const) {

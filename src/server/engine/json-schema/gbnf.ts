@@ -39,16 +39,26 @@ export function repeat(part: Part, min: number, max?: number): Part {
     return `${one}{${min},${max}}` as Part;
 }
 
+/** Characters that the rules of a grammar may have. llama.cpp reads a grammar of this size within some 50 ms. */
+const maxSize = 100_000;
+
+/** The grammar has become too large. */
+export class GrammarSizeError extends Error {
+    override name = "GrammarSizeError";
+}
+
 /** The rules of a grammar. Equal rules are one. */
 export class Rules {
     private readonly bodies = new Map<string, Part>();
     private readonly names = new Map<Part, Part>();
     private next = 0;
 
-    /** Characters of all rules, as a measure of the grammar's size. */
-    size = 0;
+    private size = 0;
 
-    /** A part that stands for a longer one. */
+    /**
+     * A part that stands for a longer one.
+     * @throws {GrammarSizeError}
+     */
     add(body: Part): Part {
         if (/^[\w-]+$/.test(body)) return body;
         const known = this.names.get(body);
@@ -67,6 +77,7 @@ export class Rules {
     set(name: Part, body: Part): void {
         this.bodies.set(name, body);
         this.size += name.length + body.length;
+        if (this.size > maxSize) throw new GrammarSizeError();
     }
 
     /** The grammar's text. */

@@ -10,7 +10,7 @@ const notPlain = '\\x00-\\x1F"\\\\\\x7F\\uD800-\\uDFFF\\U00110000-\\U001FFFFF';
 
 /** The parts that all JSON is made of, in one grammar. */
 export class JsonParts {
-    /** What may stand between two parts: little, since some models would write it without end. */
+    /** What may stand between two parts: hardly anything, since some models would write white space up to their limit. */
     readonly space: Part;
     /** One character of a string. An escaped one counts as one, too, so halves of surrogate pairs are left out. */
     readonly character: Part;
@@ -28,9 +28,7 @@ export class JsonParts {
             sequence(oneOf("dD"), oneOf("0-7"), hex, hex)
         );
         const escaped = sequence(literal("\\"), choice(oneOf('"\\\\/bfnrt'), sequence(literal("u"), unit)));
-        this.space = rules.add(
-            choice(empty, literal(" "), sequence(repeat(literal("\n"), 1, 2), repeat(oneOf(" \\t"), 0, 20)))
-        );
+        this.space = rules.add(repeat(literal(" "), 0, 1));
         this.character = rules.add(choice(oneOf(plain), escaped));
         this.string = rules.add(this.stringOf(0));
         const digits = choice(literal("0"), sequence(oneOf("1-9"), repeat(oneOf("0-9"), 0, maxDigits - 1)));
@@ -101,19 +99,30 @@ export class JsonParts {
     keyExcept(names: readonly string[]): Part {
         // the others cannot be written without an escape
         const writable = names.filter((name) => /^[ !#-[\]-~\u0080-\ud7ff\ue000-\u{10ffff}]*$/u.test(name));
-        return this.rules.add(sequence(literal('"'), this.restOfKey(writable, 0)));
+        return this.rules.add(
+            sequence(
+                literal('"'),
+                this.restOfKey(
+                    writable.map((name) => [...name]),
+                    0
+                )
+            )
+        );
     }
 
-    /** @param names those that are `depth` characters long so far */
-    private restOfKey(names: readonly string[], depth: number): Part {
+    /** @param names those that are alike in their first `depth` characters */
+    private restOfKey(names: readonly (readonly string[])[], depth: number): Part {
         const quote = literal('"');
         const rest = sequence(repeat(oneOf(`^${notPlain}`), 0), quote);
-        const next = new Map<string, string[]>();
+        const next = new Map<string, (readonly string[])[]>();
+        let isName = false;
         for (const name of names) {
-            const character = [...name][depth];
-            if (character !== undefined) next.set(character, [...(next.get(character) ?? []), name]);
+            const character = name[depth];
+            const alike = character === undefined ? undefined : next.get(character);
+            if (character === undefined) isName = true;
+            else if (alike === undefined) next.set(character, [name]);
+            else alike.push(name);
         }
-        const isName = names.some((name) => [...name].length === depth);
         const others = [...next.keys()].map(toClass).join("");
         return this.rules.add(
             choice(
