@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { type Logger, pino } from "pino";
 import type { ArmtMemoryStore, LlamaContext } from "../../plugin/index.js";
 import { BodyBudget } from "./BodyBudget.js";
@@ -34,6 +35,9 @@ export function createServer({
     log = pino({ enabled: false }),
     ...given
 }: ServerOptions): Server {
+    const ending = new AbortController();
+    // every request listens to it
+    setMaxListeners(0, ending.signal);
     const limits = { ...serverDefaults, ...given };
     const engine = new Engine(modelId, context, store, limits.maxQueue);
     const registry = new MemoryRegistry(limits.maxMemoriesBytes);
@@ -51,6 +55,6 @@ export function createServer({
         log,
         apiKeys,
         loopback,
-        ending: new AbortController()
+        ending
     };
 }
