@@ -14,7 +14,8 @@
                 "native/addon/ArmtState.cpp",
                 "native/addon/ArmtTrace.cpp",
                 "native/addon/ArmtWorker.cpp",
-                "native/addon/SharedLibrary.cpp"
+                "native/addon/SharedLibrary.cpp",
+                "native/addon/WeightBuffers.cpp"
             ],
             "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
             "include_dirs": [

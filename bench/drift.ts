@@ -15,7 +15,7 @@ import {
     type LlamaModel,
     type Token
 } from "../plugin/index.js";
-import { stateTypes } from "../plugin/options.js";
+import { stateTypes } from "../plugin/native/enums.js";
 import { describeMachine } from "../src/bench/machine.js";
 import { convertCheckpoint } from "../src/convert/convert.js";
 import { makeHaystack } from "../src/eval/recall/haystack.js";

@@ -14,7 +14,7 @@ import {
     LlamaLogLevel,
     type Token
 } from "../plugin/index.js";
-import { availableCores } from "../plugin/threads.js";
+import { availableCores } from "../plugin/native/threads.js";
 import { describeMachine } from "../src/bench/machine.js";
 import { writePlainGguf } from "../src/bench/plain-gguf.js";
 import { summarize } from "../src/bench/statistics.js";

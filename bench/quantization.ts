@@ -7,7 +7,7 @@ import path from "node:path";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
 import { getLlama, type Llama, type LlamaContextSequence, LlamaLogLevel, type Token } from "../plugin/index.js";
-import { availableCores } from "../plugin/threads.js";
+import { availableCores } from "../plugin/native/threads.js";
 import { describeMachine } from "../src/bench/machine.js";
 import { resolveShape, type ShapeName, shapeNames } from "../src/bench/shapes.js";
 import { summarize } from "../src/bench/statistics.js";

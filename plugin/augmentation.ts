@@ -1,16 +1,16 @@
 import type { LlamaContextOptions } from "node-llama-cpp";
-import type { ArmtContext } from "./ArmtContext.js";
-import type { ArmtSequence } from "./ArmtSequence.js";
-import type { ArmtModelFacts } from "./facts.js";
+import type { ArmtContext } from "./context/ArmtContext.js";
 import type { ArmtContextOptions } from "./options.js";
+import type { ArmtSequence } from "./sequence/ArmtSequence.js";
+import type { ArmtModelInfo } from "./types.js";
 
 declare module "node-llama-cpp" {
     interface LlamaModel {
-        /** What the file says about its associative memory; undefined for a plain model. */
-        readonly armt: ArmtModelFacts | undefined;
+        /** What the model file says about its associative memory; undefined for a plain model. */
+        readonly armt: ArmtModelInfo | undefined;
 
         /**
-         * Makes a context. For an ARMT model `contextSize` is unbounded by default.
+         * Creates a context. For an ARMT model `contextSize` is unbounded by default.
          * @throws {ArmtUnsupportedError} for the option `armt` on a plain model
          */
         createContext(

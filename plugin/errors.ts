@@ -7,13 +7,13 @@ export class ArmtUnsupportedError extends ArmtError {
     override name = "ArmtUnsupportedError";
 }
 
-/** A model file that says it is an ARMT model but cannot be used as one. */
+/** An ARMT model file with wrong keys or tensors. */
 export class ArmtModelError extends ArmtError {
     override name = "ArmtModelError";
 
     constructor(
         message: string,
-        /** The GGUF key that is wrong, where it is one. */
+        /** The GGUF key at fault; undefined if the fault is not in a key. */
         readonly key?: string,
         options?: ErrorOptions
     ) {
@@ -21,7 +21,7 @@ export class ArmtModelError extends ArmtError {
     }
 }
 
-/** The engine (the patched libllama) or the addon is missing, is of another version, or was not the one that got loaded. */
+/** The engine (the patched libllama) or the addon is missing, has the wrong version, or was not the one loaded. */
 export class ArmtNativeError extends ArmtError {
     override name = "ArmtNativeError";
 }

@@ -1,15 +1,7 @@
-import type { NativeContextOptions } from "./addon.js";
 import type { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
-import type { ArmtProgress } from "./progress.js";
-
-/** The order in which the cells (layer, segment) of a prompt are computed. */
-export type ArmtSchedule = "auto" | "sequential" | "diagonal";
-
-/** What happens when the open segment is full. */
-export type ArmtSegmentOverflow = "close" | "extend";
-
-/** Number type in which a context keeps its memory. */
-export type ArmtStateType = "f32" | "f16" | "bf16";
+import type { NativeContextOptions } from "./native/addon.js";
+import { schedules, segmentOverflows, stateTypes } from "./native/enums.js";
+import type { ArmtProgress, ArmtSchedule, ArmtSegmentOverflow, ArmtStateType } from "./types.js";
 
 /** Default of `schedule`. */
 export const defaultSchedule: ArmtSchedule = "auto";
@@ -23,73 +15,74 @@ export const defaultStateType: ArmtStateType = "f32";
 /** Options of `model.createContext({armt: …})`. */
 export interface ArmtContextOptions {
     /**
-     * Order in which the cells (layer, segment) of a prompt are computed: `"sequential"` segment after segment, `"diagonal"` all cells with
-     * layer + segment = const in one graph, `"auto"` the one that pays on the device. Default: `"auto"`. Results agree, speed and working
-     * memory differ. Source: Diagonal Batching, arXiv 2506.05229.
+     * Order in which the cells (layer, segment) of a prompt are computed. `"sequential"`: one segment after another.
+     * `"diagonal"`: all cells with the same layer + segment in one graph. `"auto"`: the diagonal on a GPU, else the
+     * sequential schedule. Default: `"auto"`. The results agree; speed and working memory differ. Throws `TypeError`
+     * for any other value. Source: Diagonal Batching, arXiv 2506.05229.
      */
     schedule?: ArmtSchedule;
 
     /**
-     * Text tokens in a segment; the model's memory tokens come on top. Unit: tokens, from 1. Default: the size that the model was trained with (GGUF
-     * key `armt.segment_size`). Other sizes work, but recall may suffer. Throws `RangeError` outside the range. Source: arXiv 2407.04841.
+     * Number of text tokens in a segment; the model's memory tokens come on top. Unit: tokens, from 1. Default: the
+     * size that the model was trained with (GGUF key `armt.segment_size`). Other sizes work, but recall may suffer.
+     * Throws `RangeError` outside the range. Source: arXiv 2407.04841.
      */
     segmentSize?: number;
 
     /**
-     * What happens when the open segment is full while tokens go on coming: `"close"` writes it to memory and opens the next, so that there is no
-     * end; `"extend"` lets it grow up to `openSegmentLimit`, as the authors' code does while it generates. Default: `"close"`.
+     * What happens when the open segment is full and more tokens come. `"close"`: it is written to memory, and the next
+     * one is opened; the text can go on forever. `"extend"`: it grows up to `openSegmentLimit`, as in the authors' code
+     * during generation. Default: `"close"`. Throws `TypeError` for any other value.
      */
     segmentOverflow?: ArmtSegmentOverflow;
 
     /**
-     * Tokens that an open segment can hold with `segmentOverflow: "extend"`. Unit: tokens, from the segment size. Default: segment size + 2048. Its K/V
-     * cache is allocated with the context, so memory grows with it. Throws `TypeError` with another `segmentOverflow`.
+     * Number of tokens that an open segment can hold with `segmentOverflow: "extend"`. Unit: tokens, from the segment
+     * size. Default: segment size + 2048. The context allocates the K/V cache for it, so memory use grows with it.
+     * Throws `RangeError` outside the range, and `TypeError` with another `segmentOverflow`.
      */
     openSegmentLimit?: number;
 
     /**
-     * Cells that the diagonal schedule computes in one product: bounds its working memory. Unit: cells, from 1. Default: chosen by the engine.
+     * Number of cells that the diagonal schedule computes in one product; limits its working memory. Unit: cells, from
+     * 1. Default: chosen by the engine. Throws `RangeError` outside the range.
      */
     maxCells?: number;
 
     /**
-     * Number type in which A and z are kept from one segment to the next: `"f32"`, or `"f16"` or `"bf16"` in half the memory. What is computed is computed in
-     * float32 all the same, so each segment rounds once, and the errors add up over a text. `f16` holds numbers up to 65,504; a memory that leaves them ends
-     * the evaluation with an `ArmtEvalError`, and trained models do, so `bf16` is the one to try. Default: `"f32"`.
-     * States and snapshots go into contexts of the same type only. Measured: docs/performance.md.
+     * Number type in which A and z are kept from one segment to the next; `"f16"` and `"bf16"` halve the memory. The
+     * computation itself is in float32, so each segment rounds once, and the errors add up over a text. `f16` holds
+     * numbers up to 65,504. If a memory exceeds that, the evaluation fails with an `ArmtEvalError`; this happens with
+     * trained models, so prefer `bf16`. Default: `"f32"`. States and snapshots only fit contexts of the same type.
+     * Throws `TypeError` for any other value. Measurements: docs/performance.md.
      */
     stateType?: ArmtStateType;
 
-    /** Called while a prompt is read, a few times a second, and once at its end. An error that it throws is printed and ignored. */
+    /**
+     * Called a few times a second while a prompt is read, and once at its end. If it throws, the error is printed and
+     * otherwise ignored. Default: none.
+     */
     onProgress?: (progress: ArmtProgress) => void;
 
     /**
-     * Where what the context reads is kept, and looked up before anything is read: a prompt that begins as an earlier one starts from there, and going
-     * back to an earlier turn of a chat restores the nearest checkpoint. Several contexts may share one. Default: none.
+     * Store that keeps what the context reads. A prompt that starts like an earlier one continues from the stored
+     * memory, and returning to an earlier turn of a chat restores the nearest checkpoint. Several contexts may share
+     * one store. Default: none. Throws `TypeError` for anything but an `ArmtMemoryStore`.
      */
     memoryStore?: ArmtMemoryStore;
 }
 
-/** The order is that of `enum armt_schedule`. */
-export const schedules: readonly ArmtSchedule[] = ["auto", "sequential", "diagonal"];
-
-/** The order is that of `enum armt_segment_overflow`. */
-export const segmentOverflows: readonly ArmtSegmentOverflow[] = ["close", "extend"];
-
-/** The order is that of `enum armt_state_type`. */
-export const stateTypes: readonly ArmtStateType[] = ["f32", "f16", "bf16"];
-
-/** Largest value of a field that the engine holds in 32 bits. */
+/** Largest value of a field that has 32 bits in the engine. */
 const maxUint32 = 2 ** 32 - 1;
 
 /**
- * Checks every option and gives what the engine takes.
- * @throws {TypeError} for a wrong kind of value, with the option's name
- * @throws {RangeError} for a number outside its range, with the option's name
+ * Checks every option and translates it for the engine. Errors name the option.
+ * @throws {TypeError} for a value of the wrong type
+ * @throws {RangeError} for a number outside its range
  */
 export function resolveContextOptions(options: ArmtContextOptions = {}): NativeContextOptions {
     if (typeof options !== "object" || options === null)
-        throw new TypeError(`\`armt\` has to be an object, got ${describe(options)}`);
+        throw new TypeError(`\`armt\` must be an object, got ${describe(options)}`);
     const {
         schedule = defaultSchedule,
         segmentSize,
@@ -98,13 +91,13 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         maxCells,
         stateType = defaultStateType,
         onProgress,
-        // checked where it is used: this file is also for those who load nothing
+        // checked by createContext: this file must not load the store
         memoryStore: _,
         ...unknown
     } = options;
     for (const name of Object.keys(unknown)) throw new TypeError(`\`armt.${name}\` is not an option`);
     if (onProgress !== undefined && typeof onProgress !== "function")
-        throw new TypeError(`\`armt.onProgress\` has to be a function, got ${describe(onProgress)}`);
+        throw new TypeError(`\`armt.onProgress\` must be a function, got ${describe(onProgress)}`);
     const native = {
         schedule: indexOf(schedules, "schedule", schedule),
         segmentOverflow: indexOf(segmentOverflows, "segmentOverflow", segmentOverflow),
@@ -114,10 +107,11 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         stateType: indexOf(stateTypes, "stateType", stateType)
     };
     if (openSegmentLimit !== undefined && segmentOverflow !== "extend")
-        throw new TypeError('`armt.openSegmentLimit` is for `armt.segmentOverflow: "extend"` only');
+        throw new TypeError('`armt.openSegmentLimit` requires `armt.segmentOverflow: "extend"`');
     if (native.openSegmentLimit !== 0 && native.openSegmentLimit < native.segmentSize)
         throw new RangeError(
-            `\`armt.openSegmentLimit\` (${native.openSegmentLimit}) has to be at least \`armt.segmentSize\` (${native.segmentSize})`
+            `\`armt.openSegmentLimit\` (${native.openSegmentLimit}) must be at least \`armt.segmentSize\` ` +
+                `(${native.segmentSize})`
         );
     return native;
 }
@@ -126,17 +120,17 @@ function indexOf<T extends string>(values: readonly T[], name: string, value: T)
     const index = values.indexOf(value);
     if (index < 0)
         throw new TypeError(
-            `\`armt.${name}\` has to be one of ${values.map((item) => `"${item}"`).join(", ")}, got ${describe(value)}`
+            `\`armt.${name}\` must be one of ${values.map((item) => `"${item}"`).join(", ")}, got ${describe(value)}`
         );
     return index;
 }
 
-/** 0 stands for the engine's own choice, so users leave the option out instead. */
+/** To the engine, 0 means its own choice; users leave out the option instead. */
 function count(name: string, value: number | undefined): number {
     if (value === undefined) return 0;
-    if (typeof value !== "number") throw new TypeError(`\`armt.${name}\` has to be a number, got ${describe(value)}`);
+    if (typeof value !== "number") throw new TypeError(`\`armt.${name}\` must be a number, got ${describe(value)}`);
     if (!Number.isInteger(value) || value < 1 || value > maxUint32)
-        throw new RangeError(`\`armt.${name}\` has to be an integer from 1 to ${maxUint32}, got ${value}`);
+        throw new RangeError(`\`armt.${name}\` must be an integer from 1 to ${maxUint32}, got ${value}`);
     return value;
 }
 

@@ -1,5 +1,5 @@
 import process from "node:process";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 import { createApp } from "../../src/server/app.js";
 import { createServer } from "../../src/server/create-server.js";
 import { fairBatching } from "../../src/server/engine/batching.js";

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-// Reading of arguments and giving of numbers. Ids and counts travel as JavaScript numbers, which are exact up to 2^53.
+// Reads arguments and makes numbers. Ids and counts are JavaScript numbers, which are exact up to 2^53.
 
 double armt_integer(const Napi::Value & value, const char * name, double min, double max);
 
@@ -30,7 +30,7 @@ template <typename T> Napi::Number armt_number(Napi::Env env, T value) {
     return Napi::Number::New(env, static_cast<double>(value));
 }
 
-// Runs a call, and turns C++ exceptions into JavaScript ones
+// Runs a call and turns C++ exceptions into JavaScript exceptions
 template <typename F> auto armt_call(Napi::Env env, F && call) -> decltype(call()) {
     try {
         return call();

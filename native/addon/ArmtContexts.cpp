@@ -5,7 +5,8 @@
 
 namespace {
 
-// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType} | null): null resets to the defaults
+// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType} | null): null restores the
+// defaults
 void set_context_options(const Napi::CallbackInfo & info) {
     armt_call(info.Env(), [&] {
         const ArmtLibrary & library = ArmtLibrary::get();
@@ -27,43 +28,43 @@ void set_context_options(const Napi::CallbackInfo & info) {
     });
 }
 
-// lastContextId(): 0 where there is no ARMT context
+// lastContextId(): 0 if there is no ARMT context
 Napi::Value last_context_id(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] { return armt_number(info.Env(), ArmtLibrary::get().api().last_context_id()); });
 }
 
-// contextInfo(id): undefined where the context is gone
+// contextInfo(id): undefined if the context is gone
 Napi::Value context_info(const Napi::CallbackInfo & info) {
     const Napi::Env env = info.Env();
     return armt_call(env, [&]() -> Napi::Value {
-        armt_context_info facts{};
-        if (!ArmtLibrary::get().api().context_info(armt_id(info[0]), &facts)) {
+        armt_context_info context{};
+        if (!ArmtLibrary::get().api().context_info(armt_id(info[0]), &context)) {
             return env.Undefined();
         }
         Napi::Object result = Napi::Object::New(env);
-        result.Set("schedule", facts.schedule);
-        result.Set("segmentOverflow", facts.segment_overflow);
-        result.Set("segmentSize", facts.segment_size);
-        result.Set("openSegmentLimit", facts.open_segment_limit);
-        result.Set("maxCells", facts.max_cells);
-        result.Set("layers", facts.n_layer);
-        result.Set("memoryTokens", facts.n_mem);
-        result.Set("sequences", facts.n_seq_max);
-        result.Set("memoryHeads", facts.n_head);
-        result.Set("keyLength", facts.d_key);
-        result.Set("valueLength", facts.d_value);
-        result.Set("useDenom", facts.use_denom != 0);
-        result.Set("stateType", facts.state_type);
-        result.Set("memoryBytes", armt_number(env, facts.memory_bytes));
-        result.Set("totalBytes", armt_number(env, facts.total_bytes));
-        result.Set("graphs", armt_number(env, facts.n_graphs));
-        result.Set("graphsReused", armt_number(env, facts.n_graphs_reused));
-        result.Set("graphsReplayed", armt_number(env, facts.n_graphs_replayed));
+        result.Set("schedule", context.schedule);
+        result.Set("segmentOverflow", context.segment_overflow);
+        result.Set("segmentSize", context.segment_size);
+        result.Set("openSegmentLimit", context.open_segment_limit);
+        result.Set("maxCells", context.max_cells);
+        result.Set("layers", context.n_layer);
+        result.Set("memoryTokens", context.n_mem);
+        result.Set("sequences", context.n_seq_max);
+        result.Set("memoryHeads", context.n_head);
+        result.Set("keyLength", context.d_key);
+        result.Set("valueLength", context.d_value);
+        result.Set("useDenom", context.use_denom != 0);
+        result.Set("stateType", context.state_type);
+        result.Set("memoryBytes", armt_number(env, context.memory_bytes));
+        result.Set("totalBytes", armt_number(env, context.total_bytes));
+        result.Set("graphs", armt_number(env, context.n_graphs));
+        result.Set("graphsReused", armt_number(env, context.n_graphs_reused));
+        result.Set("graphsReplayed", armt_number(env, context.n_graphs_replayed));
         return result;
     });
 }
 
-// sequenceStats(id, sequenceId): undefined where the context is gone
+// sequenceStats(id, sequenceId): undefined if the context is gone
 Napi::Value sequence_stats(const Napi::CallbackInfo & info) {
     const Napi::Env env = info.Env();
     return armt_call(env, [&]() -> Napi::Value {
@@ -98,7 +99,7 @@ void plan_segments(const Napi::CallbackInfo & info) {
     });
 }
 
-// lastError(id): the engine's message since the last call, once; empty where it has none
+// lastError(id): the engine's message since the last call; empty if there is none
 Napi::Value last_error(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
         const char * message = ArmtLibrary::get().api().last_error(armt_id(info[0]));

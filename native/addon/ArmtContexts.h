@@ -2,5 +2,5 @@
 
 #include <napi.h>
 
-// Options of the contexts to come, and what the engine tells about the contexts that are there
+// Options of future contexts, and information about existing ones
 void armt_register_contexts(Napi::Env env, Napi::Object exports);

@@ -9,7 +9,7 @@
 
 namespace {
 
-// A llama_batch that is given back in any case
+// Owns a llama_batch
 class Batch {
   public:
     Batch(const ArmtLibrary::Llama & llama, int32_t n_tokens) : llama(llama), batch(llama.batch_init(n_tokens, 0, 1)) {}
@@ -49,7 +49,7 @@ class DecodeWorker : public ArmtWorker {
         const int32_t n_tokens = static_cast<int32_t>(tokens.size());
         const int32_t n_vocab  = llama.vocab_n_tokens(llama.model_get_vocab(llama.get_model(context)));
         if (n_tokens == 0 || uint32_t(n_tokens) > llama.n_batch(context)) {
-            throw std::runtime_error("a batch of " + std::to_string(n_tokens) + " tokens; this context takes 1 to " +
+            throw std::runtime_error("the batch has " + std::to_string(n_tokens) + " tokens; this context takes 1 to " +
                                      std::to_string(llama.n_batch(context)));
         }
         Batch batch(llama, n_tokens);
@@ -70,7 +70,7 @@ class DecodeWorker : public ArmtWorker {
         for (int32_t i = all_logits ? 0 : n_tokens - 1; i < n_tokens; ++i, row += n_vocab) {
             const float * values = llama.get_logits_ith(context, i);
             if (values == nullptr) {
-                throw std::runtime_error("the model gave no logits for position " + std::to_string(start + i));
+                throw std::runtime_error("the model produced no logits for position " + std::to_string(start + i));
             }
             std::copy(values, values + n_vocab, row);
         }

@@ -14,7 +14,7 @@ using get_api_t = decltype(&armt_get_api);
 std::mutex library_mutex; // worker threads of Node share the process
 std::unique_ptr<ArmtLibrary> library;
 
-// what libllama depends on: dlsym searches it with libllama, GetProcAddress does not
+// libraries that libllama depends on: dlsym searches them with libllama, GetProcAddress does not
 std::vector<void *> dependencies;
 
 template <typename T> void find_symbol(void * handle, const char * name, T & symbol) {
@@ -116,6 +116,7 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     find_symbol(handle, "ggml_backend_dev_supports_op", backend_functions.dev_supports_op);
     find_symbol(handle, "ggml_backend_reg_get_proc_address", backend_functions.reg_get_proc_address);
     find_symbol(handle, "ggml_backend_buft_name", backend_functions.buft_name);
+    find_symbol(handle, "ggml_backend_buft_alloc_buffer", backend_functions.buft_alloc_buffer);
     find_symbol(handle, "ggml_backend_alloc_ctx_tensors_from_buft", backend_functions.alloc_ctx_tensors_from_buft);
     find_symbol(handle, "ggml_backend_buffer_free", backend_functions.buffer_free);
     find_symbol(handle, "ggml_backend_tensor_set", backend_functions.tensor_set);

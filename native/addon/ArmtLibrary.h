@@ -1,19 +1,18 @@
 #pragma once
 
+#include "GgmlBackend.h"
 #include "armt-api.h"
-#include "ggml-alloc.h"
-#include "ggml-backend.h"
-#include "ggml.h"
 #include "llama.h"
 
 #include <napi.h>
 
 #include <string>
 
-// The libllama with the ARMT engine: loaded by absolute path before node-llama-cpp's own addon, whose need for a library of that name (SONAME) is then met by it.
+// The libllama with the ARMT engine. It is loaded by its absolute path before node-llama-cpp's addon, so that the addon gets it when
+// it asks for a library of that name (SONAME).
 class ArmtLibrary {
   public:
-    // The functions of libllama that the addon calls. They are looked up in our own library, so that the addon links to none.
+    // The functions of libllama that the addon calls. They are looked up in our library, so that the addon links to none.
     struct Llama {
         decltype(&llama_decode)          decode;
         decltype(&llama_get_logits_ith)  get_logits_ith;
@@ -41,40 +40,14 @@ class ArmtLibrary {
         decltype(&ggml_validate_row_data)         validate_row_data;
     };
 
-    // The functions of ggml that compute a graph on a backend
-    struct GgmlBackend {
-        decltype(&ggml_init)                 init;
-        decltype(&ggml_free)                 free;
-        decltype(&ggml_tensor_overhead)      tensor_overhead;
-        decltype(&ggml_graph_overhead)       graph_overhead;
-        decltype(&ggml_new_tensor_3d)        new_tensor_3d;
-        decltype(&ggml_mul_mat)              mul_mat;
-        decltype(&ggml_new_graph)            new_graph;
-        decltype(&ggml_build_forward_expand) build_forward_expand;
-        decltype(&ggml_nbytes)               nbytes;
-        decltype(&ggml_backend_dev_by_type)       dev_by_type;
-        decltype(&ggml_backend_dev_init)          dev_init;
-        decltype(&ggml_backend_dev_description)   dev_description;
-        decltype(&ggml_backend_dev_buffer_type)   dev_buffer_type;
-        decltype(&ggml_backend_dev_backend_reg)   dev_backend_reg;
-        decltype(&ggml_backend_dev_supports_op)   dev_supports_op;
-        decltype(&ggml_backend_reg_get_proc_address) reg_get_proc_address;
-        decltype(&ggml_backend_buft_name)         buft_name;
-        decltype(&ggml_backend_alloc_ctx_tensors_from_buft) alloc_ctx_tensors_from_buft;
-        decltype(&ggml_backend_buffer_free)       buffer_free;
-        decltype(&ggml_backend_tensor_set)        tensor_set;
-        decltype(&ggml_backend_graph_compute)     graph_compute;
-        decltype(&ggml_backend_synchronize)       synchronize;
-        decltype(&ggml_backend_free)              backend_free;
-    };
-
-    // The one library of the process. Throws std::runtime_error where it is not loaded.
+    // The library of this process. Throws std::runtime_error if it is not loaded.
     static const ArmtLibrary & get();
 
-    // Loads the libraries by their absolute paths; a second call with the same library does nothing. Throws std::runtime_error with a text for users.
+    // Loads the libraries by their absolute paths. A second call with the same library does nothing. Throws std::runtime_error with
+    // a text for users.
     static void load(const std::string & ggml_base, const std::string & ggml, const std::string & llama, const std::string & backends);
 
-    // Path of the library that answers to our library's name in this process; throws std::runtime_error where that is not ours.
+    // The path of the library that is loaded under our library's name. Throws std::runtime_error if that is another library.
     std::string verify() const;
 
     const armt_api & api() const { return *table; }
@@ -82,7 +55,7 @@ class ArmtLibrary {
     const Ggml & ggml() const { return ggml_functions; }
     const GgmlBackend & ggml_backend() const { return backend_functions; }
 
-    // The engine's message of the last failure, or a text of last resort
+    // The engine's message about the last failure, or a general text
     std::string last_error(uint64_t context_id) const;
 
   private:

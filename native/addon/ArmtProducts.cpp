@@ -3,6 +3,7 @@
 #include "ArmtArguments.h"
 #include "ArmtLibrary.h"
 #include "ArmtWorker.h"
+#include "WeightBuffers.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,21 +13,16 @@
 
 namespace {
 
-// A product of n_copies weights {k, n, batch} with {k, rows, batch}, computed several times
-struct Product {
-    ggml_type type;
-    int64_t   k;
-    int64_t   n;
-    int64_t   rows;
-    int64_t   batch;
-    int32_t   n_copies;
-    int32_t   n_repeats;
-    int32_t   n_threads;
-    bool      gpu;
+// A product that is computed n_repeats times, with n_copies weights one after the other, so that they do not stay in a cache
+struct Product : WeightProduct {
+    int32_t n_copies;
+    int32_t n_repeats;
+    int32_t n_threads;
+    bool    gpu;
 };
 
 struct Measured {
-    std::string         buffer; // name of the buffer type that the weights lay in
+    std::string         buffer; // name of the buffer type that held the weights
     std::vector<double> seconds;
 };
 
@@ -40,7 +36,7 @@ class MeasureProductsWorker : public ArmtWorker {
 
   protected:
     void work() override {
-        const ArmtLibrary::GgmlBackend & ggml = ArmtLibrary::get().ggml_backend();
+        const GgmlBackend & ggml = ArmtLibrary::get().ggml_backend();
         const ggml_backend_dev_t device = ggml.dev_by_type(product.gpu ? GGML_BACKEND_DEVICE_TYPE_GPU : GGML_BACKEND_DEVICE_TYPE_CPU);
         if (device == nullptr) {
             throw std::runtime_error(product.gpu ? "no GPU backend is loaded" : "no CPU backend is loaded");
@@ -55,14 +51,12 @@ class MeasureProductsWorker : public ArmtWorker {
         if (set_threads != nullptr) {
             set_threads(backend.get(), product.n_threads);
         }
-        measure(ggml, device, backend.get(), ggml.dev_buffer_type(device));
-        // the CPU backend has others, with weights in the order in which its kernels want them; models get those where they help
-        const auto get_extra = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml.reg_get_proc_address(reg, "ggml_backend_dev_get_extra_bufts"));
-        for (ggml_backend_buffer_type_t * buft = get_extra != nullptr ? get_extra(device) : nullptr; buft != nullptr && *buft != nullptr; ++buft) {
-            measure(ggml, device, backend.get(), *buft);
+        // the CPU backend has extra buffer types, whose weights are in the order that its kernels want; models use them too
+        for (const ggml_backend_buffer_type_t buft : armt_weight_buffers(ggml, device, product)) {
+            measure(ggml, device, backend.get(), buft);
         }
         if (measured.empty()) {
-            throw std::runtime_error(device_name + " does not multiply weights of this type and size");
+            throw std::runtime_error(device_name + " cannot multiply weights of this type and size");
         }
     }
 
@@ -90,24 +84,19 @@ class MeasureProductsWorker : public ArmtWorker {
     std::string           device_name;
     std::vector<Measured> measured;
 
-    void measure(const ArmtLibrary::GgmlBackend & ggml, ggml_backend_dev_t device, ggml_backend_t backend, ggml_backend_buffer_type_t buft) {
+    void measure(const GgmlBackend & ggml, ggml_backend_dev_t device, ggml_backend_t backend, ggml_backend_buffer_type_t buft) {
         const context_ptr weights(ggml.init({ggml.tensor_overhead() * (product.n_copies + 1), nullptr, true}), ggml.free);
         const context_ptr values(ggml.init({ggml.tensor_overhead() * (product.n_copies + 2) + ggml.graph_overhead(), nullptr, true}), ggml.free);
         ggml_tensor * x = ggml.new_tensor_3d(values.get(), GGML_TYPE_F32, product.k, product.rows, product.batch);
         ggml_cgraph * graph = ggml.new_graph(values.get());
         std::vector<ggml_tensor *> matrices;
-        ggml_tensor * node = nullptr;
         for (int32_t i = 0; i < product.n_copies; ++i) {
             matrices.push_back(ggml.new_tensor_3d(weights.get(), product.type, product.k, product.n, product.batch));
-            node = ggml.mul_mat(values.get(), matrices.back(), x);
-            ggml.build_forward_expand(graph, node);
+            ggml.build_forward_expand(graph, ggml.mul_mat(values.get(), matrices.back(), x));
         }
         const buffer_ptr weight_buffer(ggml.alloc_ctx_tensors_from_buft(weights.get(), buft), ggml.buffer_free);
         if (weight_buffer == nullptr) {
             throw std::runtime_error("not enough memory on " + device_name + " to measure its matrix products");
-        }
-        if (!ggml.dev_supports_op(device, node)) {
-            return;
         }
         const buffer_ptr value_buffer(ggml.alloc_ctx_tensors_from_buft(values.get(), ggml.dev_buffer_type(device)), ggml.buffer_free);
         if (value_buffer == nullptr) {
@@ -122,7 +111,7 @@ class MeasureProductsWorker : public ArmtWorker {
         ggml.tensor_set(x, input.data(), 0, input.size() * sizeof(float));
 
         Measured result = {ggml.buft_name(buft), {}};
-        // the first one makes kernels and buffers ready
+        // the first one only prepares kernels and buffers
         for (int32_t i = 0; i <= product.n_repeats; ++i) {
             const auto start = std::chrono::steady_clock::now();
             const ggml_status status = ggml.graph_compute(backend, graph);
@@ -138,7 +127,7 @@ class MeasureProductsWorker : public ArmtWorker {
         measured.push_back(std::move(result));
     }
 
-    // Of the size of weights that do not change the values' scale. A power of random bits is what products of weights draw.
+    // At a scale that keeps the values' scale, as weights have. Random bits, because a product's power depends on them.
     void fill(std::vector<float> & row) const {
         uint32_t state = 1;
         for (float & value : row) {
@@ -147,7 +136,7 @@ class MeasureProductsWorker : public ArmtWorker {
         }
     }
 
-    // Some random rows, again and again
+    // Some random rows, repeated
     std::vector<uint8_t> encode(size_t n_bytes) const {
         const ArmtLibrary::Ggml & ggml = ArmtLibrary::get().ggml();
         const size_t  row_bytes = ggml.row_size(product.type, product.k);
@@ -180,7 +169,7 @@ Napi::Value measure_products(const Napi::CallbackInfo & info) {
         Product product = {};
         const int32_t type = armt_int32(options.Get("type"), "type");
         if (type >= GGML_TYPE_COUNT || ggml.blck_size(ggml_type(type)) == 0 || ggml.quantize_requires_imatrix(ggml_type(type))) {
-            throw std::runtime_error("`type` is no type of weights");
+            throw std::runtime_error("`type` is not a type of weights");
         }
         product.type      = ggml_type(type);
         product.k         = count("k", 1 << 24);

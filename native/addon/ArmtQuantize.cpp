@@ -21,7 +21,7 @@ class QuantizeWorker : public ArmtWorker {
     void work() override {
         const ArmtLibrary::Ggml & ggml = ArmtLibrary::get().ggml();
         data = std::make_unique<std::vector<uint8_t>>(n_rows * ggml.row_size(type, n_per_row));
-        // no importance matrix: the plain rounding of llama-quantize
+        // without an importance matrix, as llama-quantize by default
         const size_t size = ggml.quantize_chunk(type, values, data->data(), 0, n_rows, n_per_row, nullptr);
         if (size != data->size() || !ggml.validate_row_data(type, data->data(), size)) {
             throw std::runtime_error("the weights cannot be quantized: some are not finite or too large");
@@ -54,7 +54,7 @@ Napi::Value quantize(const Napi::CallbackInfo & info) {
         const auto values = info[1].As<Napi::Float32Array>();
         const ArmtLibrary::Ggml & ggml = ArmtLibrary::get().ggml();
         if (type < 0 || type >= GGML_TYPE_COUNT || !ggml.is_quantized(ggml_type(type)) || ggml.quantize_requires_imatrix(ggml_type(type))) {
-            throw std::runtime_error("`type` is no type to quantize to");
+            throw std::runtime_error("`type` is not a type to quantize to");
         }
         if (n_per_row <= 0 || n_per_row % ggml.blck_size(ggml_type(type)) != 0 || values.ElementLength() % n_per_row != 0) {
             throw std::runtime_error("`rowLength` has to be a whole number of blocks, and `values` whole rows");

@@ -2,5 +2,5 @@
 
 #include <napi.h>
 
-// Rounding of weights to ggml's quantized types, by ggml itself
+// Quantizes weights with ggml's own functions
 void armt_register_quantize(Napi::Env env, Napi::Object exports);

@@ -26,7 +26,7 @@ class SaveStateWorker : public ArmtWorker {
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
         llama_context * context = find_context(id);
-        // the size comes from a save into nowhere, which empties the pipeline
+        // finding the size completes the segments in flight, as saving does
         const size_t size = library.llama().state_seq_get_size(context, seq_id, flags);
         state = std::make_unique<std::vector<uint8_t>>(size);
         if (size == 0 || library.llama().state_seq_get_data(context, state->data(), size, seq_id, flags) != size) {

@@ -16,7 +16,7 @@ void set_trace(const Napi::CallbackInfo & info) {
     });
 }
 
-// takeTrace(id): an array of steps; they are forgotten
+// takeTrace(id): an array of the recorded steps, which are removed
 Napi::Value take_trace(const Napi::CallbackInfo & info) {
     const Napi::Env env = info.Env();
     return armt_call(env, [&]() -> Napi::Value {

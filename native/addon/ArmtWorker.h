@@ -2,16 +2,16 @@
 
 #include <napi.h>
 
-// Work on a thread of Node's pool behind a promise. The caller keeps the context alive until the promise is settled.
+// Work on a thread of Node's pool, with a promise for its result. The caller keeps the context alive until the promise is settled.
 class ArmtWorker : public Napi::AsyncWorker {
   public:
     ArmtWorker(Napi::Env env, const char * name);
 
-    // Hands the work to the pool, which deletes the worker when it is done
+    // Queues the work. The pool deletes the worker when it is done.
     static Napi::Promise start(ArmtWorker * worker);
 
   protected:
-    // The work. Runs beside JavaScript, so it touches no value of it; throws std::exception where it fails.
+    // The work. Runs in parallel to JavaScript, so it must not use JavaScript values. Throws std::exception if it fails.
     virtual void work() = 0;
 
     // What the promise resolves to

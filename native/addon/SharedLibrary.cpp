@@ -25,12 +25,12 @@ static std::string narrow(const std::wstring & wide) {
 }
 
 void * armt_open_library(const std::string & path) {
-    // the folder of the library is searched for what it needs, and the usual ones, but not the current one
+    // searches the library's folder and the usual ones for its dependencies, but not the current folder
     const HMODULE handle = LoadLibraryExW(widen(path).c_str(), nullptr, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
     if (handle == nullptr) {
         throw std::runtime_error("cannot load " + path + ": Windows error " + std::to_string(GetLastError()));
     }
-    // stays for good
+    // keeps the library loaded for good
     HMODULE pinned = nullptr;
     GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, reinterpret_cast<LPCWSTR>(handle), &pinned);
     return handle;
@@ -70,7 +70,8 @@ static std::string dl_message() {
     return message == nullptr ? "unknown error" : message;
 }
 
-// RTLD_LOCAL: our llama_* symbols must not take over those of node-llama-cpp's other variants (CUDA, Vulkan), which have other library names
+// RTLD_LOCAL: our llama_* symbols must not replace those of node-llama-cpp's other variants (CUDA, Vulkan), whose libraries have
+// other names
 void * armt_open_library(const std::string & path) {
     void * handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (handle == nullptr) {
@@ -79,7 +80,7 @@ void * armt_open_library(const std::string & path) {
     return handle;
 }
 
-// The handle counts as a reference that is never given back: the library stays for good anyway.
+// The handle is never closed, because the library stays loaded for good.
 void * armt_loaded_library(const std::string & file_name) {
 #ifdef __APPLE__
     const std::string name = "@rpath/" + file_name;
@@ -91,7 +92,7 @@ void * armt_loaded_library(const std::string & file_name) {
 
 std::string armt_path_of_library(void * handle) {
 #ifdef __APPLE__
-    // dyld names no path of a handle, but opening a loaded image again gives the same one
+    // dyld cannot tell the path of a handle, but opening a loaded image again returns the same handle
     for (uint32_t i = 0; i < _dyld_image_count(); ++i) {
         const char * name = _dyld_get_image_name(i);
         void * other = name == nullptr ? nullptr : dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);

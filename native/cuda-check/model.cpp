@@ -105,13 +105,13 @@ void write_random_model(const random_model & m, bool base, const std::string & p
     }
     uint64_t   n_made = uint64_t(m.seed) << 12;
     const auto add    = [&](const std::string & name, ggml_type type, std::vector<int64_t> ne, float deviation, float mean = 0.0f) {
-        ggml_tensor * t = ggml_new_tensor(ctx, m.wide ? GGML_TYPE_F32 : type, int(ne.size()), ne.data());
+        ggml_tensor * t = ggml_new_tensor(ctx, m.as_f32 ? GGML_TYPE_F32 : type, int(ne.size()), ne.data());
         ggml_set_name(t, name.c_str());
         fill(t, type, ++n_made, deviation, mean);
         gguf_add_tensor(gguf, t);
     };
     const ggml_type narrow  = ggml_is_quantized(m.type) ? GGML_TYPE_F16 : m.type; // of the memory's weights
-    const ggml_type memory  = m.uniform ? m.type : narrow;                        // of its projections
+    const ggml_type memory  = m.quantized_memory ? m.type : narrow;                        // of its projections
     const int64_t   n_embd  = m.n_embd;
     const int64_t   n_q     = int64_t(m.n_head) * m.head_size;
     const int64_t   n_kv    = int64_t(m.n_head_kv) * m.head_size;
@@ -143,7 +143,7 @@ void write_random_model(const random_model & m, bool base, const std::string & p
         add("blk.0.ffn_up.weight", m.type, {n_embd, 2 * int64_t(m.n_ff), n_layer}, in);
         add("blk.0.ffn_down.weight", m.type, {m.n_ff, n_embd, n_layer}, 1.0f / sqrtf(float(m.n_ff)));
         // scales at which rounding does not grow over segments, see src/tiny/weights.ts
-        add("blk.0.memory_q.weight", memory, {n_embd, m.d_mem, n_layer}, (m.loud ? 1e5f : 0.5f) * in);
+        add("blk.0.memory_q.weight", memory, {n_embd, m.d_mem, n_layer}, (m.large_queries ? 1e5f : 0.5f) * in);
         add("blk.0.memory_k.weight", memory, {n_embd, m.d_mem, n_layer}, 0.5f * in);
         add("blk.0.memory_v.weight", memory, {n_embd, n_embd, n_layer}, 0.5f * in);
         add("blk.0.memory_b.weight", narrow, {n_embd, 1, n_layer}, 0.5f * in);

@@ -19,10 +19,11 @@ struct random_model {
     uint32_t  d_mem     = 64;
     bool      normalize = false; // normalize_keys
     ggml_type type      = GGML_TYPE_BF16;
-    bool      wide      = false; // the same numbers in F32
-    bool      loud      = false; // the memory's queries are beyond the range of F16
-    bool      uniform   = false; // the memory's projections are of that type where it is quantized, too, as `armt quantize` makes them
+    bool      as_f32    = false; // the same numbers, written as F32
     uint32_t  seed      = 1;
+
+    bool large_queries    = false; // the memory's queries are beyond the range of F16
+    bool quantized_memory = false; // a quantized type is the memory's projections' too, as in files of `armt quantize`
 };
 
 // Writes the ARMT model (docs/model-file.md), or with `base` its base model alone as a plain llama file.

@@ -1,8 +1,9 @@
-// The same attention as armt-attention.cu with Hopper's matrix instructions (wgmma, sm_90a), which read K and V from shared memory themselves, in the order of
-// FlashAttention-3 (arXiv 2407.08608, sec. 3.2): the scores of the next tile of K are computed while this one's exponentials are.
+// The attention of armt-attention.cu with Hopper's matrix instructions (wgmma, sm_90a), which read K and V from shared memory, in
+// the order of FlashAttention-3 (arXiv 2407.08608, sec. 3.2): the scores of the next tile of K are computed at the same time as
+// the exponentials of this one.
 //
-// One thread copies (TMA) Q and tiles of K and V through STAGES places in shared memory; each of two groups of four warps has 64 rows. Blocks stay for many
-// pieces of work, so that copies for the next one go on while results are written.
+// One thread copies (TMA) Q and tiles of K and V to a ring of STAGES stages in shared memory. Each of two groups of four warps
+// computes 64 rows. A block handles several pieces of work, so that copies for the next one overlap with the writing of results.
 
 #include "armt-hopper.cuh"
 #include "armt-kernels.cuh"
@@ -25,10 +26,10 @@ template <int D> struct attention_tile {
 };
 
 struct attention_work {
-    float scale; // of scores, before powers of 2
+    float scale; // of the scores, for powers of 2
     int   n_rows;
     int   n_head;
-    int   n_queries; // heads of Q for each of K and V
+    int   n_queries; // heads of Q for each head of K and V
     int   n_tiles;   // of rows
     int   n_all;
 };
@@ -60,7 +61,7 @@ static __device__ __forceinline__ void store_pair(float * p, float a, float b) {
 static __device__ __forceinline__ void store_pair(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
 static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
 
-// D: numbers in a head
+// D: size of a head
 template <int D, typename TO>
 static __global__ void __launch_bounds__(THREADS, 1)
     attention_kernel(const __grid_constant__ CUtensorMap map_q, const __grid_constant__ CUtensorMap map_k, const __grid_constant__ CUtensorMap map_v, TO * output,
@@ -94,7 +95,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
     }
     __syncthreads();
 
-    // batch after batch, in each the longest rows first
+    // one batch after the other, in each the rows with the most columns first
     struct place {
         int row, head, batch;
         int n_tiles; // of K and V
@@ -146,7 +147,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
     const int g = threadIdx.x % 32 / 4;
     const int t = threadIdx.x % 4;
 
-    // stages of K and of V that come next
+    // the next stages of K and of V
     int stage_k = 0, parity_k = 0, stage_v = 0, parity_v = 0, parity_q = 0;
     const auto release = [&](uint32_t barrier) {
         if (threadIdx.x % 128 == 0) {
@@ -169,7 +170,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
         float    score[16][4];
         uint32_t weights[TILE_KV / 16][4]; // of V's rows
         float    out[PARTS][8][4];
-        float    top[2] = {-1e30f, -1e30f}; // the greatest score so far, of rows g and g + 8
+        float    top[2] = {-1e30f, -1e30f}; // the largest score so far, of rows g and g + 8
         float    sum[2] = {};               // this lane's part
 
         const auto begin_scores = [&] {
@@ -200,7 +201,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
             }
             wgmma_commit();
         };
-        // scores become weights, not yet packed; shrink: what the sums before are worth now
+        // turns scores into weights, not packed yet; shrink: factor of the sums before
         const auto weigh = [&](int tile, float (&shrink)[2]) {
             if (tile == n_tiles - 1) {
                 const int r0 = warp_row + g - tile * TILE_KV;
@@ -292,10 +293,10 @@ static __global__ void __launch_bounds__(THREADS, 1)
             release(empty_v + stage_v * 8);
             next_stage(stage_v, parity_v);
         } else {
-            group_sync(1 + group); // all have seen it, as products would make sure of; a phase that is missed is waited for in vain
+            group_sync(1 + group); // all warps must have seen this phase before the next one starts
             release(empty_q);
         }
-        for (int tile = n_tiles; tile < at.n_tiles; ++tile) { // that only the other group sees
+        for (int tile = n_tiles; tile < at.n_tiles; ++tile) { // tiles that only the other group uses
             barrier_wait(full_k + stage_k * 8, parity_k);
             barrier_wait(full_v + stage_v * 8, parity_v);
             group_sync(1 + group);
@@ -334,7 +335,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
 template <int D, typename TO> static void launch(const armt_attention_args & args, cudaStream_t stream) {
     using tile_t = attention_tile<D>;
     const int64_t q_row = int64_t(args.n_head) * D;
-    // rows of the caches beyond n_rows read as zeros
+    // rows of the caches beyond n_rows are read as zeros
     const CUtensorMap map_q = armt_tensor_map({args.q, GGML_TYPE_F16, D, args.n_rows, q_row, args.n_head, D, args.n_batch, q_row * args.n_rows, 64});
     const CUtensorMap map_k = armt_tensor_map({args.k, GGML_TYPE_F16, D, args.n_rows, args.k_row, args.n_head_kv, D, args.n_batch, args.k_batch, TILE_KV});
     const CUtensorMap map_v = armt_tensor_map({args.v, GGML_TYPE_F16, D, args.n_rows, args.v_row, args.n_head_kv, D, args.n_batch, args.v_batch, TILE_KV});

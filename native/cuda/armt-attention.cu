@@ -1,5 +1,5 @@
-// Causal attention of whole segments, after FlashAttention-2 (arXiv 2307.08691): one block computes some rows of one head, its warps 16*MT rows each, against
-// tiles of K and V that are on their way into shared memory while the one before is computed with.
+// Causal attention of whole segments, after FlashAttention-2 (arXiv 2307.08691). A block computes some rows of one head, each of
+// its warps 16*MT of them. It goes through tiles of K and V, and copies the next tile to shared memory while it computes on one.
 
 #include "armt-kernels.cuh"
 
@@ -43,14 +43,15 @@ static __device__ __forceinline__ void store_pair(float * p, float a, float b) {
 static __device__ __forceinline__ void store_pair(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
 static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
 
-// D: numbers in a head; MT: tiles of 16 rows that a warp has
+// D: size of a head; MT: tiles of 16 rows of a warp
 template <int D, int MT, typename TQ, typename TO>
 static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_attention_args args) {
 #if __CUDA_ARCH__ >= 800
     constexpr int ROWS   = WARPS * MT * 16;
     constexpr int CHUNKS = D / 8;                 // of 16 bytes in a row of K or V
-    constexpr int TILE   = TILE_KV * D;           // numbers in a tile of K or V
-    extern __shared__ __align__(128) half tiles[]; // [2 stages][K, V][TILE_KV][D], the chunks of a row swapped about so that no two lanes meet in a bank
+    constexpr int TILE   = TILE_KV * D;           // elements in a tile of K or V
+    // [2 stages][K, V][TILE_KV][D], with the chunks of a row permuted to avoid bank conflicts
+    extern __shared__ __align__(128) half tiles[];
 
     const int lane = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
@@ -59,7 +60,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
     const int head = blockIdx.y;
     const int ib   = blockIdx.z;
 
-    // the longest rows first
+    // blocks with the most columns first
     const int row0     = (gridDim.x - 1 - blockIdx.x) * ROWS;
     const int warp_row = row0 + warp * MT * 16;
     const int n_tiles  = (min(row0 + ROWS, args.n_rows) + TILE_KV - 1) / TILE_KV;
@@ -82,13 +83,13 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
     };
     fetch(0);
 
-    // Q as the a of products with 16 of its columns
+    // Q as the left operand of products, 16 of its columns each
     uint32_t     q[MT][D / 16][4];
     const TQ *   q_from   = (const TQ *) args.q + (int64_t(ib) * args.n_rows * args.n_head + head) * D;
     const int64_t q_stride = int64_t(args.n_head) * D;
 #pragma unroll
     for (int m = 0; m < MT; ++m) {
-        // rows beyond the last are computed from it, and not stored
+        // rows beyond the last one use its values and are not stored
         const TQ * lo = q_from + min(warp_row + m * 16 + g,     args.n_rows - 1) * q_stride + 2 * t;
         const TQ * hi = q_from + min(warp_row + m * 16 + g + 8, args.n_rows - 1) * q_stride + 2 * t;
 #pragma unroll
@@ -101,7 +102,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
     }
 
     float out[MT][D / 8][4] = {};
-    float top[MT][2]; // the greatest score so far, of rows g and g + 8
+    float top[MT][2]; // the largest score so far, of rows g and g + 8
     float sum[MT][2] = {}; // this lane's part
 #pragma unroll
     for (int m = 0; m < MT; ++m) {
@@ -119,7 +120,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
         __syncthreads();
 
         const int col0 = tile * TILE_KV;
-        if (col0 <= warp_row + MT * 16 - 1) { // this warp's rows see some of it
+        if (col0 <= warp_row + MT * 16 - 1) { // some of this warp's rows see the tile
             const half * tile_k = tiles + (tile % 2) * 2 * TILE;
             const half * tile_v = tile_k + TILE;
 
@@ -207,7 +208,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
                 }
             }
         }
-        __syncthreads(); // before the next tile but one takes this one's place
+        __syncthreads(); // before the tile after the next one overwrites this one
     }
 
     TO * to = (TO *) args.output + (int64_t(ib) * args.n_rows * args.n_head + head) * D;

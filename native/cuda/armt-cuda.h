@@ -1,36 +1,38 @@
 #pragma once
 
-// What patches/ggml-cuda calls inside ggml's CUDA backend: kernels that compute several nodes of a graph at once. They are found from the nodes alone,
-// so the same graph runs unfused as well.
+// What patches/ggml-cuda calls inside ggml's CUDA backend: kernels that compute several nodes of a graph at once. Nodes are
+// recognized by themselves, so the same graph also runs unfused.
 //
-// The environment variable ARMT_CUDA_FUSION says which of them are on: "all" (the default, from compute capability 8.0 on), "none", or names
-// separated by commas (others are warned of, once), out of
+// The environment variable ARMT_CUDA_FUSION selects fusions: "all" (the default, from compute capability 8.0 on), "none", or
+// a list separated by commas (an unknown name causes one warning). The names are
 //   norm       RMS norm, weight, conversion to 16 bits
-//   glu        SwiGLU, conversion to 16 bits; its input is 16 bits wide too
-//   gate       SwiGLU in the product before it, where native/cuda is built for compute capability 9.0
+//   glu        SwiGLU, conversion to 16 bits; its input is in 16 bits too
+//   gate       SwiGLU in the product before it; needs native/cuda to be built for compute capability 9.0
 //   read       the memory's division and addition, and the norm after them
 //   dpfp       the feature map of the associative memory, and the product before it
-//   write      all of the memory's write
-//   rope       RoPE of Q and K, K and V into the cache; the product before it is written in 16 bits
+//   write      the whole write to the memory
+//   rope       RoPE of Q and K, and the K/V store; the product before it is written in 16 bits
 //   attention  causal attention of whole segments
 //   residual   addition of the residual in the product before it
 // It is read again for each graph that is not replayed.
 //
-// With ARMT_CUDA_PROFILE=FILE and GGML_CUDA_DISABLE_GRAPHS=1, the times of all nodes are written to the file when the context is freed.
+// With ARMT_CUDA_PROFILE=FILE and GGML_CUDA_DISABLE_GRAPHS=1, the times of all nodes are written to FILE when the context is
+// freed.
 
+#include "armt-names.h"
 #include "common.cuh"
 
 // Before the first node of a graph that is evaluated or captured
 void armt_cuda_begin(ggml_backend_cuda_context & ctx);
 
-// Computes node i, and maybe some after it. Returns how many after it, or -1 where it leaves node i to ggml.
+// Computes node i, and maybe some of the nodes after it. Returns how many of those, or -1 if node i is left to ggml.
 int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i);
 
 // Before each node, and with nullptr after the last
 void armt_cuda_profile(ggml_backend_cuda_context & ctx, const ggml_tensor * node);
 
 // Before the context is freed
-void armt_cuda_forget(ggml_backend_cuda_context & ctx);
+void armt_cuda_release(ggml_backend_cuda_context & ctx);
 
 // CUDA graphs replayed in this process
 void     armt_cuda_count_replay();

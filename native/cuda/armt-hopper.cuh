@@ -1,7 +1,7 @@
 #pragma once
 
-// What the kernels for Hopper (sm_90a) share: barriers in shared memory, TMA copies, and what is around products. In the PTX ISA: mbarrier, cp.async.bulk.tensor and
-// wgmma.
+// What the kernels for Hopper (sm_90a) share: barriers in shared memory, TMA copies and the synchronization of products. In the
+// PTX ISA: mbarrier, cp.async.bulk.tensor and wgmma.
 
 #include "common.cuh"
 
@@ -9,9 +9,9 @@
 
 #include <cuda.h>
 
-// A tensor in device memory for TMA: columns (one behind the other), rows, and two more dimensions; strides in elements of 16 bits.
-// A box is box_rows rows of 64 columns, 128 bytes each, which lie swizzled in shared memory as wgmma reads them. What lies beyond the tensor reads as zeros
-// and is not written.
+// A tensor in device memory for TMA: contiguous columns, rows, and two more dimensions; strides in elements of 16 bits. A box is
+// box_rows rows of 64 columns (128 bytes), which are swizzled in shared memory as wgmma reads them. Elements beyond the tensor
+// are read as zeros and not written.
 struct armt_tensor_map_args {
     const void * data;
     ggml_type    type; // F16 or BF16
@@ -49,7 +49,7 @@ static __device__ __forceinline__ void barrier_init(uint32_t barrier, int n_arri
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(n_arrivals) : "memory");
 }
 
-// Behind the inits, before anything arrives
+// After the inits, before the first arrival
 static __device__ __forceinline__ void barrier_init_fence() {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -62,7 +62,7 @@ static __device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
-// At the same place in block `rank` of the cluster
+// Arrives at the barrier at the same address in block `rank` of the cluster
 static __device__ __forceinline__ void barrier_arrive(uint32_t barrier, int rank) {
     asm volatile("{\n"
                  ".reg .b32 remote;\n"
@@ -72,7 +72,7 @@ static __device__ __forceinline__ void barrier_arrive(uint32_t barrier, int rank
                  : "memory");
 }
 
-// Until the phase of this parity is over
+// Waits until the phase of this parity is complete
 static __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
     asm volatile("{\n"
                  ".reg .pred done;\n"
@@ -93,7 +93,7 @@ static __device__ __forceinline__ void cluster_sync() {
     asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 
-// Of the 128 threads of a warpgroup; id: 1 to 15
+// Synchronizes the 128 threads of a warpgroup. id: 1 to 15
 static __device__ __forceinline__ void group_sync(int id) {
     asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory");
 }
@@ -108,7 +108,7 @@ static __device__ __forceinline__ void tma_load(uint32_t to, const CUtensorMap *
                  : "memory");
 }
 
-// To the same place in both blocks of a cluster of 2; each one's barrier gets the bytes
+// Copies to the same address in both blocks of a cluster of 2. The bytes count at the barrier of each
 static __device__ __forceinline__ void tma_load_both(uint32_t to, const CUtensorMap * map, uint32_t barrier, int col, int row, int i2, int i3) {
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(to),
                  "l"(map), "r"(barrier), "r"(col), "r"(row), "r"(i2), "r"(i3), "h"(uint16_t(3))
@@ -120,7 +120,7 @@ static __device__ __forceinline__ void tma_store(const CUtensorMap * map, uint32
                  : "memory");
 }
 
-// Writes to shared memory by this thread before copies from there
+// Orders writes to shared memory by this thread before copies from there
 static __device__ __forceinline__ void tma_store_fence() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
@@ -129,7 +129,7 @@ static __device__ __forceinline__ void tma_store_commit() {
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
 
-// Until this thread's stores have read what they write
+// Waits until this thread's stores have read their source
 static __device__ __forceinline__ void tma_store_wait() {
     asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 }
@@ -138,7 +138,7 @@ static __device__ __forceinline__ void tma_store_wait() {
 // products
 //
 
-// Of rows of 128 bytes: 8 of them are a pattern, 1024 bytes from one to the next
+// The descriptor of rows of 128 bytes, whose swizzling repeats every 8 rows (1024 bytes)
 static __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address) {
     return uint64_t((address & 0x3ffff) >> 4) | uint64_t(1) << 16 | uint64_t(1024 >> 4) << 32 | uint64_t(1) << 62;
 }
@@ -151,12 +151,12 @@ static __device__ __forceinline__ void wgmma_commit() {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
-// Until at most N groups are left
+// Waits until at most N groups are pending
 template <int N> static __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
-// Keeps the compiler from moving reads and writes of registers that products are still using across this place
+// Keeps the compiler from moving accesses to registers that products still use across this place
 template <int N> static __device__ __forceinline__ void settle(float (&r)[N][4]) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
@@ -170,7 +170,7 @@ template <int N> static __device__ __forceinline__ void settle(uint32_t (&r)[N][
     }
 }
 
-// The number of registers of a thread, for those of this warpgroup
+// Sets the number of registers of each thread of this warpgroup
 template <int N> static __device__ __forceinline__ void take_registers() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
 }

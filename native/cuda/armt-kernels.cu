@@ -18,7 +18,7 @@ static constexpr int NORM_THREADS = 256;
 
 template <typename T>
 static __global__ void __launch_bounds__(NORM_THREADS) norm_kernel(const armt_norm_args args) {
-    extern __shared__ float row[]; // the row that is normed
+    extern __shared__ float row[]; // the row to be normalized
     __shared__ float        sums[NORM_THREADS / 32];
 
     const int     n  = args.n;
@@ -63,7 +63,7 @@ static __global__ void __launch_bounds__(NORM_THREADS) norm_kernel(const armt_no
     const float   scale  = rsqrtf(sum / n + args.eps);
     const float * weight = args.weight + ib * args.weight_batch;
     T *           normed = (T *) args.normed + to;
-    for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) { // what this thread wrote
+    for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) { // the elements that this thread wrote
         const float4 a = *(const float4 *) (row + i);
         const float4 w = *(const float4 *) (weight + i);
         store2(normed + i + 0, a.x * scale * w.x, a.y * scale * w.y);
@@ -116,7 +116,7 @@ static __global__ void __launch_bounds__(GLU_THREADS) swiglu_kernel(const TI * i
 }
 
 template <typename TI, typename T> static void swiglu(const void * input, void * output, int n, int64_t n_rows, cudaStream_t stream) {
-    // rows in y, the second half of which are in z where they are more than a grid can hold
+    // rows are in y; if a grid cannot hold as many, the second half is in z
     int64_t nz = 1;
     while (n_rows / nz > 65535 || n_rows % nz != 0) {
         ++nz;
@@ -164,7 +164,7 @@ void armt_dpfp(const float * input, float * output, int n_roll, int order, int64
 }
 
 //
-// the read of one row
+// read of one row
 //
 
 static constexpr int ROW_READ_WARPS = 8;
@@ -179,7 +179,7 @@ static __device__ __forceinline__ float dot4(const float * a, const float * b, i
     return warp_reduce_sum(sum);
 }
 
-// A warp a column of the memory; every block has the features and the denominator for itself
+// Each warp computes a column of the memory. Each block computes the features and the denominator for itself.
 static __global__ void __launch_bounds__(32 * ROW_READ_WARPS) row_read_kernel(const armt_row_read_args args) {
     extern __shared__ __align__(16) float row_features[]; // {n_roll, order}, then the query
 
@@ -194,10 +194,10 @@ static __global__ void __launch_bounds__(32 * ROW_READ_WARPS) row_read_kernel(co
     __syncthreads();
     for (int i = threadIdx.x; i < n_key; i += blockDim.x) {
         const int at   = i % args.n_roll;
-        int       turn = at + i / args.n_roll - args.order; // rolls by order, .., 1
-        turn += turn < 0 ? args.n_roll : 0;
+        int       from = at + i / args.n_roll - args.order; // rolls by order, .., 1
+        from += from < 0 ? args.n_roll : 0;
         const float a = at < n_half ? query[at] : -query[at - n_half];
-        const float b = turn < n_half ? query[turn] : -query[turn - n_half];
+        const float b = from < n_half ? query[from] : -query[from - n_half];
         row_features[i] = fmaxf(a, 0.0f) * fmaxf(b, 0.0f);
     }
     __syncthreads();
@@ -218,7 +218,7 @@ void armt_row_read(const armt_row_read_args & args, cudaStream_t stream) {
 }
 
 //
-// products with few columns, and the feature map of them
+// products with few columns, and their feature map
 //
 
 static constexpr int FEATURE_COLS    = 64;
@@ -245,10 +245,11 @@ static __device__ __forceinline__ void mma16(float (&c)[4], const uint32_t (&a)[
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// A block has ROWS rows; a warp 16 of them and 32 numbers of each in a tile. x goes through shared memory as it is and becomes 16 bits wide in registers.
+// A block computes ROWS rows, a warp 16 of them, with 32 elements of each row in a tile. x goes through shared memory in F32 and is
+// converted to 16 bits in registers.
 template <int ROWS> struct feature_tile {
     static constexpr int GROUPS = FEATURE_WARPS / (ROWS / 16); // of warps with the same rows
-    static constexpr int DEPTH  = 32 * GROUPS;                 // numbers of a row
+    static constexpr int DEPTH  = 32 * GROUPS;                 // elements of a row
     static constexpr int X      = ROWS * DEPTH * int(sizeof(float));
     static constexpr int BYTES  = X + FEATURE_COLS * DEPTH * int(sizeof(half));
 };
@@ -275,7 +276,7 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
     const int      n_tiles = args.n / DEPTH;
     const uint32_t shared  = uint32_t(__cvta_generic_to_shared(feature_tiles));
 
-    // chunks of 16 bytes, those of a row swapped about so that no two lanes meet in a bank
+    // chunks of 16 bytes, permuted within a row to avoid bank conflicts
     constexpr int X_CHUNKS = ROWS * DEPTH / 4 / FEATURE_THREADS;
     constexpr int W_CHUNKS = FEATURE_COLS * DEPTH / 8 / FEATURE_THREADS;
     const float * from_x[X_CHUNKS];
@@ -308,7 +309,7 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
                 asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + to_w[i]), "l"(from_w[i] + tile * DEPTH) : "memory");
             }
         }
-        asm volatile("cp.async.commit_group;" ::: "memory"); // maybe of nothing, so that the number of groups is the number of tiles
+        asm volatile("cp.async.commit_group;" ::: "memory"); // may be empty, so that there is one group for each tile
     };
 #pragma unroll
     for (int i = 0; i < FEATURE_STAGES - 1; ++i) {
@@ -318,7 +319,7 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
     for (int tile = 0; tile < n_tiles; ++tile) {
         asm volatile("cp.async.wait_group %0;" ::"n"(FEATURE_STAGES - 2) : "memory");
         __syncthreads();
-        fetch(tile + FEATURE_STAGES - 1); // in the place of the tile before this one
+        fetch(tile + FEATURE_STAGES - 1); // overwrites the tile before this one
 
         const char *   tile_x = feature_tiles + tile % FEATURE_STAGES * tile_t::BYTES;
         const uint32_t tile_w = shared + tile % FEATURE_STAGES * tile_t::BYTES + tile_t::X;
@@ -376,11 +377,11 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
     for (int r = warp; r < n_rows; r += FEATURE_WARPS) {
         for (int i = lane; i < n_out; i += 32) {
             const int at   = i % args.n_roll;
-            int       turn = at + i / args.n_roll % args.order - args.order; // rolls by order, .., 1
-            turn += turn < 0 ? args.n_roll : 0;
+            int       from = at + i / args.n_roll % args.order - args.order; // rolls by order, .., 1
+            from += from < 0 ? args.n_roll : 0;
             const float * head = result + r * ROW + i / (args.n_roll * args.order) * n_half;
             const float   a    = at < n_half ? head[at] : -head[at - n_half];
-            const float   b    = turn < n_half ? head[turn] : -head[turn - n_half];
+            const float   b    = from < n_half ? head[from] : -head[from - n_half];
             to[int64_t(r) * n_out + i] = fmaxf(a, 0.0f) * fmaxf(b, 0.0f);
         }
     }
@@ -402,7 +403,7 @@ size_t armt_features_shared() {
 }
 
 void armt_features(const armt_features_args & args, cudaStream_t stream) {
-    // many rows: less of the weights is read; few: more blocks
+    // large blocks read the weights less often; with few rows, small ones use more of the device
     const bool many = int64_t(args.n_rows) * args.n_batch >= 128 * 64;
     if (args.type == GGML_TYPE_BF16) {
         (many ? features<nv_bfloat16, 64> : features<nv_bfloat16, 16>)(args, stream);
@@ -412,7 +413,7 @@ void armt_features(const armt_features_args & args, cudaStream_t stream) {
 }
 
 //
-// what a write adds to the memory
+// the update that a write adds to the memory
 //
 
 static constexpr int UPDATE_THREADS = 256;
@@ -463,12 +464,12 @@ static __global__ void __launch_bounds__(UPDATE_THREADS) update_kernel(const arm
         *(float4 *) (output + i) = make_float4(much * (v.x - r.x * f), much * (v.y - r.y * f), much * (v.z - r.z * f), much * (v.w - r.w * f));
     }
     if (threadIdx.x == 0) {
-        float novelty = fminf(fmaxf(1.0f - denom / norm, 0.0f), 1.0f);
-        if (args.later != nullptr) {
-            const float later = args.later[ib * args.later_batch];
-            novelty = novelty * later + (1.0f - later);
+        float gamma = fminf(fmaxf(1.0f - denom / norm, 0.0f), 1.0f);
+        if (args.not_first != nullptr) {
+            const float not_first = args.not_first[ib * args.not_first_batch];
+            gamma = gamma * not_first + (1.0f - not_first);
         }
-        output[args.n] = novelty;
+        output[args.n] = gamma;
         for (int i = args.n + 1; i < args.output_row; ++i) {
             output[i] = 0.0f;
         }
@@ -512,12 +513,12 @@ static __global__ void __launch_bounds__(ROPE_THREADS) rope_store_kernel(const a
     const int64_t ir     = blockIdx.x;
     const int     n_half = args.n_dims / 2;
     for (int i = threadIdx.x; i < n_half; i += ROPE_THREADS) {
-        // as ggml: the base to the power first, then the factor and the scale
+        // in ggml's order: first the power of the base, then the factor and the scale
         float theta = args.pos[ir] * powf(args.theta_scale, float(i)) * args.freq_scale;
         if (args.factors != nullptr) {
             theta /= args.factors[i];
         }
-        // with fast math, sine and cosine of large angles are of little use
+        // fast math is inaccurate for sine and cosine of large angles
         const float turns = theta * 0.159154943f;
         theta -= rintf(turns) * 6.28125f;
         theta -= rintf(turns) * 0.00193530717958f;

@@ -2,7 +2,8 @@
 
 #include "common.cuh"
 
-// Kernels behind armt-fusion.cu. T: half or nv_bfloat16. Strides and lengths are in elements, and lengths of rows are multiples of 4 (16-bit rows: of 8).
+// Kernels that the fusions launch. Strides and lengths are in elements. Lengths of rows are multiples of 4, of 16-bit rows
+// multiples of 8.
 
 struct armt_norm_args {
     const float * x;           // [n_batch][n_rows][n]
@@ -10,7 +11,7 @@ struct armt_norm_args {
     const float * recall;      // [n_batch][n_rows][recall_row], n values and then their denominator; or nullptr
     int64_t       recall_row;
     float         recall_eps;  // added to the denominator
-    float *       sum;         // [n_batch][n_rows][n]: x + recall, where that is given; can be x
+    float *       sum;         // [n_batch][n_rows][n]: x + recall, if recall is given; can be x
     int64_t       sum_batch;
     const float * weight;      // [n_batch][n]
     int64_t       weight_batch;
@@ -23,13 +24,13 @@ struct armt_norm_args {
 };
 void armt_norm(const armt_norm_args & args, cudaStream_t stream);
 
-// silu(gate)*up; input: [n_rows][2*n] gate, then up; F32 or as the output
+// silu(gate)*up; input: [n_rows][2*n], gate, then up, in F32 or the type of the output
 void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type type_out, int n, int64_t n_rows, cudaStream_t stream);
 
 // [n_vectors][n_roll/2] -> [n_vectors][order][n_roll]
 void armt_dpfp(const float * input, float * output, int n_roll, int order, int64_t n_vectors, cudaStream_t stream);
 
-// x + recalled of one row of each batch
+// x + what it recalls, for one row of each batch
 struct armt_row_read_args {
     const float * x;       // [n_batch][n]
     int64_t       x_batch;
@@ -47,7 +48,7 @@ struct armt_row_read_args {
 };
 void armt_row_read(const armt_row_read_args & args, cudaStream_t stream);
 
-// A product with few columns, and the feature map of it
+// A product with few columns, and its feature map
 struct armt_features_args {
     const float * x;       // [n_batch][n_rows][n], rows x_row apart
     int64_t       x_row;
@@ -66,14 +67,15 @@ struct armt_features_args {
 };
 void armt_features(const armt_features_args & args, cudaStream_t stream);
 
-// Hidden states that no norm bounds can be beyond F16's range; what it loses at the other end is nothing beside them.
+// Hidden states that no norm bounds can exceed F16's range, so they are divided by this. What F16 loses at the other end is
+// negligible beside them.
 static constexpr __host__ __device__ float armt_narrow_unit(ggml_type type) {
     return type == GGML_TYPE_F16 ? 16.0f : 1.0f;
 }
-// bytes of shared memory that a block may need for it
+// Bytes of shared memory that a block of armt_features may need
 size_t armt_features_shared();
 
-// What a write adds to the memory for each key: beta*(value - recalled), and how much of the key is new
+// What a write adds to the memory for each key: beta*(value - recalled) to A, gamma to z
 struct armt_update_args {
     const void *  x;         // [n_batch][n_rows][n], 16 bits, in units of armt_narrow_unit(type)
     ggml_type     type;      // of it, and of beta's weights
@@ -88,9 +90,9 @@ struct armt_update_args {
     const float * key;       // [n_batch][n_rows][n_key]
     int           n_key;
     float         key_eps;   // added to |key|^2
-    const float * later;     // [n_batch]: 0 where all keys are new; or nullptr
-    int64_t       later_batch;
-    float *       output;    // [n_batch][n_rows][output_row]: n values, how new the key is, zeros
+    const float * not_first; // [n_batch]: 0 in the first segment, where gamma is 1; or nullptr
+    int64_t       not_first_batch;
+    float *       output;    // [n_batch][n_rows][output_row]: n values, gamma, zeros
     int           output_row;
     int           n;
     int           n_rows;
@@ -144,10 +146,11 @@ struct armt_attention_args {
 // Row r sees the rows 0 .. r. K/V rows are read up to the next multiple of 64.
 void armt_attention(const armt_attention_args & args, cudaStream_t stream);
 
-// The same on a Hopper card (compute capability 9.0), where this backend is built for sm_90a; else false, and nothing is done
+// The same on a Hopper card (compute capability 9.0). Does nothing and returns false unless this backend is built for sm_90a and
+// runs on such a card.
 bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream);
 
-// silu(x*gate)*(x*up) on a Hopper card (compute capability 9.0). All of it F16, or BF16, with sums in F32.
+// silu(x*gate)*(x*up) on a Hopper card (compute capability 9.0). Everything is F16, or BF16; sums are F32.
 struct armt_swiglu_product_args {
     const void * x;          // [n_batch][n_rows][n]
     const void * weight;     // [n_batch][2*n_cols][n], gate and then up; rows weight_row apart
@@ -162,5 +165,5 @@ struct armt_swiglu_product_args {
 };
 void armt_swiglu_product(const armt_swiglu_product_args & args, cudaStream_t stream);
 
-// Whether this backend is built for sm_90a, and the lengths and strides suit
+// Whether this backend is built for sm_90a, and the kernel supports these lengths and strides
 bool armt_has_swiglu_product(const armt_swiglu_product_args & args);

@@ -1,9 +1,10 @@
-// A product whose result SwiGLU reads, and SwiGLU, for Hopper (sm_90a): gate and up meet in registers and never cross memory.
+// A product and the SwiGLU of its result for Hopper (sm_90a). Gate and up meet in registers, so they never go through memory.
 //
-// A block computes tiles of 128 rows by 128 columns of the result, from 128 rows of the gate's weights and 128 of up's. One thread copies (TMA) through STAGES
-// places in shared memory, each of two groups of four warps multiplies 64 rows (wgmma). Two blocks are a cluster: they share the weights of two tiles of rows,
-// and where a last tile of rows is left, its rows for two tiles of columns; each fetches half of what they share, so that less crosses the L2 cache. Blocks
-// stay for many tiles, so that copies go on while results are written.
+// A block computes tiles of 128 rows by 128 columns of the result, from 128 rows of the gate's weights and 128 of up's. One thread
+// copies (TMA) to a ring of STAGES stages in shared memory, and each of two groups of four warps multiplies 64 rows (wgmma). Two
+// blocks form a cluster. They share the weights for two tiles of rows; for a single last tile of rows, they share its rows for two
+// tiles of columns. Each fetches half of what they share, which reduces the traffic through the L2 cache. A block handles several
+// tiles, so that copies overlap with the writing of results.
 
 #include "armt-hopper.cuh"
 #include "armt-kernels.cuh"
@@ -85,10 +86,10 @@ static __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)
     }
     cluster_sync();
 
-    // Two tiles of columns at a time, all rows of them, so that weights are read once from device memory
+    // Two tiles of columns at a time with all their rows, so that weights are read from device memory once
     struct place {
         int  row, col, batch;
-        bool alone; // the last tile of rows
+        bool alone; // a single last tile of rows
     };
     const auto place_of = [&](int i) {
         const int  n     = args.n_row_tiles;
@@ -155,7 +156,7 @@ static __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)
                     multiply<T>(c, wgmma_descriptor(x + s * 32), wgmma_descriptor(w + s * 32), k > 0 || s > 0);
                 }
                 wgmma_commit();
-                wgmma_wait<1>(); // of the stage before
+                wgmma_wait<1>(); // for the stage before
                 if (before >= 0) {
                     release(before);
                 }
@@ -197,7 +198,7 @@ static __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)
         }
     }
     __syncwarp();
-    cluster_sync(); // the other block may still write here
+    cluster_sync(); // the other block may still write to this one's memory
 #else
     GGML_UNUSED_VARS(map_x, map_w, map_out, args);
     NO_DEVICE_CODE;
@@ -214,7 +215,7 @@ static swiglu_args make_args(const armt_swiglu_product_args & args) {
     return kernel_args;
 }
 
-// a cluster is on two multiprocessors
+// a cluster takes two multiprocessors
 static int n_clusters_at_once() {
     return ggml_cuda_info().devices[ggml_cuda_get_device()].nsm / 2;
 }
@@ -239,8 +240,8 @@ bool armt_has_swiglu_product(const armt_swiglu_product_args & args) {
         args.weight_row % 8 != 0 || args.weight_batch % 8 != 0) {
         return false;
     }
-    // Tiles are large. Where more than a tenth of the clusters' time is spent on waiting for the last ones, cuBLAS and a kernel for SwiGLU may be faster: on an H100, this
-    // one had 0.85 to 1.14 × their speed there, and 1.06 to 1.37 × elsewhere.
+    // Tiles are large. If clusters spend more than a tenth of the time waiting for the last ones, cuBLAS and a kernel for SwiGLU may
+    // be faster: on an H100, this kernel had 0.85 to 1.14 × their speed then, and 1.06 to 1.37 × otherwise.
     const int n_all   = make_args(args).n_all;
     const int n_waves = (n_all + n_clusters_at_once() - 1) / n_clusters_at_once();
     return n_all * 10 >= n_waves * n_clusters_at_once() * 9;

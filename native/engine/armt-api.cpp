@@ -5,6 +5,8 @@
 #include "armt-options.h"
 #include "armt-registry.h"
 
+#include "llama-context.h"
+
 #include <exception>
 #include <stdexcept>
 
@@ -19,14 +21,14 @@ template <typename F> static bool guard(uint64_t id, F fn) {
     }
 }
 
-// Calls that compute may take long, so they do not hold the registry: the caller keeps the context alive (armt_api.get_context).
+// Calls that compute may take long, so they do not lock the registry. The caller keeps the context alive (armt_api.get_context).
 static llama_memory_armt & find_sequence(uint64_t id, int32_t seq_id) {
     llama_memory_armt * memory = armt_find(id);
     if (memory == nullptr) {
         throw std::runtime_error("the context is disposed");
     }
     if (!memory->has_sequence(seq_id)) {
-        throw std::runtime_error("there is no sequence " + std::to_string(seq_id) + " in this context");
+        throw std::runtime_error("this context has no sequence " + std::to_string(seq_id));
     }
     return *memory;
 }
@@ -62,7 +64,7 @@ static bool plan_segments(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_
         armt_sequence     & seq    = memory.sequence(seq_id);
         const uint32_t      size   = memory.get_config().n_segment;
         if (!seq.empty()) {
-            throw std::runtime_error("segments can be planned for an empty sequence only; clear it first");
+            throw std::runtime_error("segments can only be planned for an empty sequence; clear it first");
         }
         if (n_first < 1 || n_first > size || n_each < 1 || n_each > size) {
             throw std::runtime_error("planned segments have to be 1 to " + std::to_string(size) + " tokens long");
@@ -72,7 +74,7 @@ static bool plan_segments(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_
 }
 
 static bool close_segment(uint64_t id, int32_t seq_id) {
-    return guard(id, [&] { find_sequence(id, seq_id).run_all(seq_id, true); });
+    return guard(id, [&] { find_sequence(id, seq_id).get_context()->close_armt(seq_id); });
 }
 
 static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z) {
@@ -80,13 +82,13 @@ static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, siz
         llama_memory_armt & memory = find_sequence(id, seq_id);
         const armt_context_info info = memory.get_info();
         if (il >= info.n_layer) {
-            throw std::runtime_error("there is no layer " + std::to_string(il) + "; the model has " + std::to_string(info.n_layer));
+            throw std::runtime_error("layer " + std::to_string(il) + " is out of range; the model has " + std::to_string(info.n_layer) + " layers");
         }
         const size_t n_keys = size_t(info.n_head) * info.d_key;
         if (n_a < n_keys * info.d_value || (z != nullptr && info.use_denom != 0 && n_z < n_keys)) {
             throw std::runtime_error("the buffers are too small for a layer's memory");
         }
-        memory.run_flight(seq_id);
+        memory.get_context()->drain_armt(seq_id);
         memory.read_memory(seq_id, il, a, z);
     });
 }

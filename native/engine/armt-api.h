@@ -1,7 +1,7 @@
 #pragma once
 
-// The exported interface of the ARMT engine inside libllama: one table of functions behind one symbol, so that an addon
-// compiled apart can find it with dlsym and check its version. All functions are thread-safe unless said otherwise.
+// The exported interface of the ARMT engine in libllama: a table of functions behind one symbol, so that a separately compiled
+// addon can find it with dlsym and check its version. All functions are thread-safe unless stated otherwise.
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@ extern "C" {
 struct llama_context;
 
 enum armt_schedule {
-    ARMT_SCHEDULE_AUTO       = 0, // diagonal on a GPU where there is more than one segment, sequential on the CPU
+    ARMT_SCHEDULE_AUTO       = 0, // diagonal on a GPU if there is more than one segment, sequential on the CPU
     ARMT_SCHEDULE_SEQUENTIAL = 1, // segment after segment
     ARMT_SCHEDULE_DIAGONAL   = 2, // all cells with layer + segment = const in one graph (arXiv 2506.05229)
 };
@@ -26,7 +26,7 @@ enum armt_segment_overflow {
     ARMT_SEGMENT_OVERFLOW_EXTEND = 1, // the open segment grows while decoding, up to open_segment_limit
 };
 
-// Number type in which A and z are kept between graph evaluations; all is computed in float32
+// The number type in which A and z are stored between graph evaluations, which compute in float32
 enum armt_state_type {
     ARMT_STATE_TYPE_F32  = 0,
     ARMT_STATE_TYPE_F16  = 1,
@@ -59,90 +59,94 @@ struct armt_context_info {
     uint64_t memory_bytes;       // A and z of one sequence
     uint64_t total_bytes;        // all buffers that the context's memory holds: A, z, K/V, pipeline
     uint64_t n_graphs;           // graph evaluations
-    uint64_t n_graphs_reused;    // of these, evaluations that reused the graph of the one before, so that nothing was built
-    uint64_t n_graphs_replayed;  // of these, evaluations that the backend replayed as one graph (CUDA graphs; counted by the tuned backend alone)
+    uint64_t n_graphs_reused;    // of these, those that reused the graph of the evaluation before
+    uint64_t n_graphs_replayed;  // of these, those that the backend replayed as a CUDA graph; only the tuned backend counts them
 };
 
 struct armt_sequence_stats {
-    int64_t n_tokens;          // tokens taken in, computed or not
+    int64_t n_tokens;          // tokens, computed or pending
     int64_t segment_start;     // position of the open segment's first token
-    int64_t n_open;            // tokens in the open segment, n_pending included
-    int64_t n_pending;         // tokens that were taken in and wait for their segment to fill
-    int64_t n_segments;        // segments closed (on their way through the layers included)
+    int64_t n_open;            // tokens in the open segment, including n_pending
+    int64_t n_pending;         // tokens that wait for their segment to fill
+    int64_t n_segments;        // closed segments, including those in flight
     int64_t n_in_flight;       // closed segments that have not passed all layers
     int64_t n_graphs;          // graph evaluations that worked on this sequence
-    int64_t n_graphs_reused;   // of these, evaluations that reused the graph of the one before, so that nothing was built
-    int64_t n_graphs_replayed; // of these, evaluations that the backend replayed as one graph (CUDA graphs; counted by the tuned backend alone)
-    int64_t n_cells;           // cells (layer, segment) computed, those of the open segment not counted
+    int64_t n_graphs_reused;   // of these, those that reused the graph of the evaluation before
+    int64_t n_graphs_replayed; // of these, those that the backend replayed as a CUDA graph; only the tuned backend counts them
+    int64_t n_cells;           // computed cells (layer, segment), without those of the open segment
 };
 
 enum armt_trace_type {
     ARMT_TRACE_OPEN     = 0, // rows of open segments, through all layers
-    ARMT_TRACE_DIAGONAL = 1, // cells of one diagonal; the youngest may be the open segment's
+    ARMT_TRACE_DIAGONAL = 1, // cells of one diagonal; the youngest may belong to the open segment
 };
 
-// One graph evaluation, recorded while a context is traced
+// One graph evaluation of a traced context
 struct armt_trace_step {
-    uint64_t start_us;  // since the trace was started
-    uint64_t build_us;  // of the time, what passed before the graph had its inputs: building and allocating it where it was not reused
-    uint64_t time_us;   // until the result was there
-    int64_t  segment;   // of the sequence's segments from 0: that of layer0's cell; layer0 + i has segment - i
+    uint64_t start_us;  // since the start of the trace
+    uint64_t build_us;  // part of time_us: until the inputs were set, which includes building a graph that was not reused
+    uint64_t time_us;   // until the result was available
+    int64_t  segment;   // index, from 0, of the segment of layer0's cell; layer0 + i has segment - i
     int32_t  type;      // enum armt_trace_type
     int32_t  seq_id;    // first sequence
-    uint32_t n_seqs;    // neighbouring sequences in the step
-    uint32_t n_text;    // text rows of each sequence or cell; an open segment's cell has as many as the others, whatever its number of tokens
-    uint32_t n_mem;     // memory rows that follow
+    uint32_t n_seqs;    // consecutive sequences in the step
+    uint32_t n_text;    // text rows of each sequence or cell, padding of an open segment's cell included
+    uint32_t n_mem;     // memory rows after the text
     uint32_t layer0;    // cells are in the layers layer0 .. layer1 - 1
     uint32_t layer1;
     uint32_t n_outputs; // rows whose logits were computed
-    uint32_t reused;    // 1: the graph of the step before was used again
-    uint32_t replayed;  // 1: the backend replayed it as one graph
+    uint32_t reused;    // 1: reused the graph of the step before
+    uint32_t replayed;  // 1: the backend replayed it as a CUDA graph
 };
 
-// Flag of llama_state_seq_get_size_ext and llama_state_seq_get_data_ext: the closed segments alone, so that who loads the state starts on an empty
-// segment. Beyond the flags that llama.h defines.
+// Flag of llama_state_seq_get_size_ext and llama_state_seq_get_data_ext: saves the closed segments only, so that a sequence that
+// loads the state starts with an empty segment. Not among the flags that llama.h defines.
 #define ARMT_STATE_CLOSED_ONLY (1u << 16)
 
 struct armt_api {
     uint32_t version; // ARMT_API_VERSION
     uint32_t size;    // sizeof(struct armt_api)
 
-    // Options of all contexts created from here on for ARMT models; NULL: the defaults. Returns false, with a text in last_error,
-    // when a field is out of range. What depends on the model is checked when the context is made (which then fails with a text in last_error).
+    // Sets the options of all contexts that are created for ARMT models from now on; NULL: the defaults. Returns false, with a text
+    // in last_error, if a field is out of range. What depends on the model is checked when a context is created, which then fails
+    // with a text in last_error.
     bool (*set_context_options)(const struct armt_context_options * options);
 
-    // Id of the ARMT context that was created last and still exists, 0 if there is none. Ids are never used twice.
+    // Id of the newest ARMT context that still exists; 0 if there is none. Ids are never reused.
     uint64_t (*last_context_id)(void);
 
-    // The live context of an id; NULL when it is gone. Not safe against a concurrent llama_free of it.
+    // The context of an id; NULL if it is gone. Not safe against a concurrent llama_free of it.
     struct llama_context * (*get_context)(uint64_t id);
 
-    // false: no such context (or sequence)
+    // false: the context (or sequence) does not exist
     bool (*context_info)  (uint64_t id, struct armt_context_info * info);
     bool (*sequence_stats)(uint64_t id, int32_t seq_id, struct armt_sequence_stats * stats);
 
-    // Segment sizes of the next prompt of a sequence that holds no tokens: n_first tokens in the first segment, then n_each in the others, until
-    // n_total tokens were taken in; then the segment size again. For `right` and `center` alignment. 1 <= n_first, n_each <= segment size.
-    // A clear of the sequence forgets it. false: last_error says why.
+    // Sets the segment sizes of the next prompt of an empty sequence: n_first tokens in the first segment, n_each in the others,
+    // until n_total tokens have arrived; then the segment size again. For `right` and `center` alignment.
+    // 1 <= n_first, n_each <= segment size. Clearing the sequence drops the plan. false: last_error says why.
     bool (*plan_segments)(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_t n_each, uint64_t n_total);
 
-    // Runs what is pending, closes the open segment whatever its length (no-op if it is empty) and waits for the result.
-    // Computes: call it on a worker thread, never beside a llama_decode of the same context. false: last_error says why.
+    // Computes what is pending, closes the open segment whatever its length (if it is not empty) and waits for the result. Call it
+    // on a worker thread, never during a llama_decode of the same context. false: last_error says why.
     bool (*close_segment)(uint64_t id, int32_t seq_id);
 
-    // Copies layer il's memory: A as [h][d_key][d_value] (row-major, as the papers' [K, D]), z as [h][d_key] (z may be NULL), feature order as the papers'.
-    // n_a and n_z are the numbers of floats that fit. Drains the pipeline first, so the same rule as close_segment holds. false: last_error says why.
+    // Copies layer il's memory: A as [h][d_key][d_value] (row-major, the papers' [K, D]), z as [h][d_key] (z may be NULL), with the
+    // papers' order of features. n_a and n_z: floats that fit into the buffers. Computes the segments in flight first, so call it as
+    // close_segment. false: last_error says why.
     bool (*read_memory)(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z);
 
-    // Records each graph evaluation of a context from now on, or stops that; what was recorded before is forgotten. While it records, each evaluation
-    // waits for its result, so that times are those of the step. At most 2^20 steps are kept. false: no such context.
+    // Records each graph evaluation of a context from now on, or stops; drops what was recorded before. While recording, each
+    // evaluation waits for its result, so that times are those of the step. At most 2^20 steps are kept. false: the context does not
+    // exist.
     bool (*set_trace)(uint64_t id, bool enabled);
 
-    // Moves the oldest recorded steps, at most n, to the buffer and gives their number. n = 0: the number of recorded steps. 0: no such context.
+    // Moves the oldest recorded steps, at most n, to the buffer and returns their number. n = 0: returns the number of recorded
+    // steps. 0 if the context does not exist.
     size_t (*take_trace)(uint64_t id, struct armt_trace_step * steps, size_t n);
 
-    // Gives the last message of the engine once: of this context (id != 0), or of the calls without a context (id 0); "" where there is none since the
-    // last call. Valid until the next call from this thread.
+    // Returns the engine's last message once: of this context (id != 0), or of the calls without a context (id 0); "" if there is
+    // none since the last call. Valid until the next call from this thread.
     const char * (*last_error)(uint64_t id);
 };
 

@@ -1,4 +1,4 @@
-// The members of llama_context that run ARMT models: what the ubatch loop of llama_context::decode is for others.
+// The members of llama_context that run graphs of ARMT models. They replace the ubatch loop of llama_context::decode.
 
 #include "armt-error.h"
 #include "armt-memory.h"
@@ -15,11 +15,11 @@ struct armt_aborted : std::runtime_error {
     armt_aborted() : std::runtime_error("the evaluation was aborted") {}
 };
 
-// Computes a step and puts its logits into their rows of the output buffer. Throws where that fails, with the step's sequences cleared.
+// Computes a step and puts its logits into their rows of the output buffer. If that fails, clears the step's sequences and throws.
 void llama_context::run_armt(armt_step & step) {
     auto & mem = static_cast<llama_memory_armt &>(*memory);
 
-    // what allow_reuse and graph_compute look at; the graph's inputs come from the step
+    // what allow_reuse and graph_compute read; the graph's inputs come from the step
     llama_ubatch ubatch = {};
     ubatch.n_tokens     = step.n_rows() * step.n_seqs;
     ubatch.n_seq_tokens = step.n_rows();
@@ -35,12 +35,12 @@ void llama_context::run_armt(armt_step & step) {
     if (traced) {
         mem.trace.begin();
     }
-    const llama_memory_armt_context mctx(mem, step);
+    llama_memory_armt_context mctx(mem, step);
     ggml_status status = GGML_STATUS_FAILED;
     const llm_graph_result * res = nullptr;
     std::string reason = "the computation failed";
     try {
-        res = process_ubatch(ubatch, LLM_GRAPH_TYPE_DEFAULT, const_cast<llama_memory_armt_context *>(&mctx), status);
+        res = process_ubatch(ubatch, LLM_GRAPH_TYPE_DEFAULT, &mctx, status);
     } catch (const std::exception & error) {
         reason = error.what();
     }
@@ -49,7 +49,7 @@ void llama_context::run_armt(armt_step & step) {
         ggml_backend_sched_synchronize(sched.get());
         const int32_t il = mem.find_overflow(step);
         if (il >= 0) {
-            reason = "the memory of layer " + std::to_string(il) + " has left the range of f16; make the context with the stateType bf16 or f32";
+            reason = "the memory of layer " + std::to_string(il) + " has left the range of f16; create the context with the stateType bf16 or f32";
             res    = nullptr;
         }
     }
@@ -70,7 +70,7 @@ void llama_context::run_armt(armt_step & step) {
         const size_t   n_vocab = model.vocab.n_tokens();
         ggml_backend_t backend = ggml_backend_sched_get_tensor_backend(sched.get(), res->get_logits());
         for (size_t i = 0; i < step.outs.size();) {
-            size_t n = 1; // rows that stay neighbours
+            size_t n = 1; // rows that are adjacent in both buffers
             while (i + n < step.outs.size() && step.outs[i + n] == step.outs[i] + int32_t(n)) {
                 ++n;
             }
@@ -84,7 +84,7 @@ void llama_context::run_armt(armt_step & step) {
     const bool replayed = mem.n_replays() > n_replays_old;
     mem.count_graph(reused, replayed);
     if (traced) {
-        // without it, a GPU would still be at work
+        // otherwise a GPU would still be working
         ggml_backend_sched_synchronize(sched.get());
         armt_step all = step;
         if (step.type == ARMT_STEP_OPEN) {
@@ -103,15 +103,38 @@ void llama_context::run_armt(armt_step & step) {
     }
 }
 
-// Takes the batch's tokens in, per sequence in the order of their positions. Throws before anything is changed.
+void llama_context::close_armt(llama_seq_id seq_id) {
+    auto & mem = static_cast<llama_memory_armt &>(*memory);
+    armt_step step;
+    while (mem.sequence(seq_id).next_step(mem.get_config(), step, true)) {
+        step.seq_id = seq_id;
+        mem.prepare(seq_id);
+        run_armt(step);
+    }
+    synchronize();
+}
+
+void llama_context::drain_armt(llama_seq_id seq_id) {
+    auto & mem = static_cast<llama_memory_armt &>(*memory);
+    armt_step step;
+    for (uint32_t s = 0; s < mem.n_seq_max(); ++s) {
+        while ((seq_id < 0 || seq_id == llama_seq_id(s)) && mem.sequence(s).next_flight_step(mem.get_config(), step)) {
+            step.seq_id = llama_seq_id(s);
+            run_armt(step);
+        }
+    }
+    synchronize();
+}
+
+// Appends the batch's tokens to their sequences, in the order of their positions. If it throws, nothing has changed.
 static std::vector<llama_seq_id> take_batch(llama_memory_armt & mem, const llama_batch & batch, std::vector<int32_t> & output_ids) {
     std::map<llama_seq_id, std::vector<int32_t>> tokens_of;
     for (int32_t i = 0; i < batch.n_tokens; ++i) {
         if (batch.n_seq_id[i] != 1) {
-            throw std::runtime_error("a token of several sequences is not supported with ARMT models; decode it for each, or copy the sequence");
+            throw std::runtime_error("ARMT models do not support a token that belongs to several sequences; decode it for each of them, or copy the sequence");
         }
         if (!mem.has_sequence(batch.seq_id[i][0])) {
-            throw std::runtime_error("there is no sequence " + std::to_string(batch.seq_id[i][0]) + " in this context");
+            throw std::runtime_error("this context has no sequence " + std::to_string(batch.seq_id[i][0]));
         }
         tokens_of[batch.seq_id[i][0]].push_back(i);
     }
@@ -121,15 +144,15 @@ static std::vector<llama_seq_id> take_batch(llama_memory_armt & mem, const llama
         std::vector<bool> outputs;
         for (const int32_t i : tokens) {
             if (batch.pos[i] != pos) {
-                throw std::runtime_error("position " + std::to_string(batch.pos[i]) + " in the batch, where " + std::to_string(pos) +
-                                         " comes next in sequence " + std::to_string(seq_id));
+                throw std::runtime_error("the batch has position " + std::to_string(batch.pos[i]) + " for sequence " +
+                                         std::to_string(seq_id) + ", whose next position is " + std::to_string(pos));
             }
             ++pos;
             outputs.push_back(batch.logits[i] != 0);
         }
         if (!seq.fits(mem.get_config(), outputs)) {
             throw std::length_error("the open segment is full: it can grow to " + std::to_string(mem.get_config().n_segment_max) +
-                                    " tokens (openSegmentLimit); raise the limit, or take segmentOverflow \"close\"");
+                                    " tokens (openSegmentLimit); raise the limit, or use segmentOverflow \"close\"");
         }
     }
 
@@ -148,7 +171,7 @@ static std::vector<llama_seq_id> take_batch(llama_memory_armt & mem, const llama
     return seq_ids;
 }
 
-// The next step of the sequences from seq_ids[i] on: that of the first, and of those after it that need the same and can share its graph.
+// The next step of sequence seq_ids[i], shared with the sequences after it that need the same step. False if there is none.
 static bool next_shared_step(llama_memory_armt & mem, const std::vector<llama_seq_id> & seq_ids, size_t i, armt_step & step) {
     const armt_config & config = mem.get_config();
     if (!mem.sequence(seq_ids[i]).next_step(config, step, false)) {
@@ -156,7 +179,7 @@ static bool next_shared_step(llama_memory_armt & mem, const std::vector<llama_se
     }
     step.seq_id = seq_ids[i];
     const uint32_t n_rows_max = config.n_sink + config.n_rows_max + config.n_mem;
-    if (step.n_mem > 0 && config.n_prev_max > 0) { // K/V of each sequence's segment has to be kept
+    if (step.n_mem > 0 && config.n_prev_max > 0) { // build_keep_text handles one sequence
         return true;
     }
     for (size_t j = i + 1; j < seq_ids.size() && step.type == ARMT_STEP_OPEN && (step.n_seqs + 1) * step.n_rows() <= n_rows_max; ++j) {
@@ -186,10 +209,10 @@ int llama_context::decode_armt() {
     };
     try {
         if (batch.token == nullptr) {
-            throw std::runtime_error("ARMT models take tokens, not embeddings");
+            throw std::runtime_error("ARMT models take tokens, not embeddings, as input");
         }
         if (cparams.embeddings || !sampling.samplers.empty()) {
-            throw std::runtime_error("ARMT models give logits only, neither embeddings nor samples of backend samplers");
+            throw std::runtime_error("ARMT models produce logits only; embeddings and backend samplers are not supported");
         }
         const uint32_t n_outputs_all = balloc->get_n_outputs();
         if (output_reserve(n_outputs_all) < n_outputs_all) {

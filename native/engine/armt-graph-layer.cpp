@@ -41,7 +41,7 @@ ggml_tensor * armt_graph::build_projection(const armt_weight & weight, const arm
 
 ggml_tensor * armt_graph::build_scaled_norm(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
     ggml_tensor * w = view_vector(weight, c);
-    ggml_build_forward_expand(gf, w); // so that the norm and its product are neighbours, which backends fuse
+    ggml_build_forward_expand(gf, w); // the norm and its product become adjacent nodes, which backends fuse
     ggml_tensor * cur = model.armt.base.layer_norm ? ggml_norm(ctx0, x, norm_eps) : ggml_rms_norm(ctx0, x, norm_rms_eps);
     cur = ggml_mul(ctx0, cur, w);
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
@@ -77,7 +77,7 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
     if (end_of_run(c.il) == c.il + c.n) {
         return rope(x, pos, base.is_local(c.il), false);
     }
-    // an operation has one base: the rows of neighbouring layers with the same one, in place
+    // an operation has one base, so rotate the rows of consecutive layers with the same base at once, in place
     const int64_t n_rows = x->ne[2] / c.n;
     x = ggml_is_contiguous(x) ? x : ggml_cont(ctx0, x);
     for (uint32_t il = c.il, end = 0; il < c.il + c.n; il = end) {
@@ -90,7 +90,7 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
     return x;
 }
 
-// For one row, backends fuse the products of gate and up with the activation if they are two.
+// For a single row, backends fuse the activation with the products of gate and up if those are two.
 ggml_tensor * armt_graph::build_gated_row(cells c, ggml_tensor * x) {
     ggml_tensor * w    = view_weight(model.ffn_up, c);
     const int64_t n    = w->ne[1] / 2;
@@ -108,7 +108,7 @@ ggml_tensor * armt_graph::build_activation(ggml_tensor * x) {
         case ARMT_ACTIVATION_GELU: return base.gated ? ggml_geglu_erf(ctx0, x) : ggml_gelu_erf(ctx0, x);
         case ARMT_ACTIVATION_GELU_TANH: break;
     }
-    // ggml_gelu and ggml_geglu look it up in a table of 16-bit floats on a CPU. 0.5*(1 + tanh(y)) is sigmoid(2*y).
+    // On a CPU ggml_gelu and ggml_geglu use a table of 16-bit floats, so compose it: 0.5*(1 + tanh(y)) is sigmoid(2*y).
     constexpr float sqrt_8_over_pi = 1.59576912160573071f;
 
     const int64_t n    = base.gated ? x->ne[0] / 2 : x->ne[0];
@@ -142,7 +142,7 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
         cb(q, "Qcur_normed", c.il);
         cb(k, "Kcur_normed", c.il);
     }
-    // everything that the stores need comes before them, so that each follows its RoPE at once: a backend can fuse them then
+    // Whatever the stores need comes before them, so that each directly follows its RoPE and backends can fuse the two.
     ggml_tensor * flat_k = view_kv_flat(step, c, memory.get_k(c.il));
     ggml_tensor * flat_v = view_kv_flat(step, c, memory.get_v(c.il));
     for (ggml_tensor * t : {q, k, v, flat_k, flat_v, info.pos, info.kv_idxs}) {
@@ -160,7 +160,7 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
                               : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
     cur = build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
     if (step.n_mem > 0 && model.armt.sees_previous) {
-        ggml_build_forward_expand(gf, cur); // it sees what is overwritten
+        ggml_build_forward_expand(gf, cur); // reads what is overwritten next
         build_keep_text(step, closed_cells(step, c));
     }
     return cur;
@@ -171,7 +171,7 @@ void armt_graph::build_keep_text(const armt_step & step, cells c) {
     GGML_ASSERT(step.n_seqs == 1); // see next_shared_step
     for (uint32_t il = c.il; il < c.il + c.n; ++il) {
         for (ggml_tensor * cache : {memory.get_k(il), memory.get_v(il)}) {
-            // all rows that a segment can have, so that the graph fits any length; neighbours, so that any type can be copied
+            // all rows that a segment can have, so that the graph fits any length; one range, so that any type can be copied
             const int64_t n    = cache->ne[0] * config.n_segment;
             const size_t  to   = memory.kv_offset(cache, il, step.seq_id);
             const size_t  from = to + (config.n_prev_max + config.n_sink) * cache->nb[1];
@@ -180,7 +180,7 @@ void armt_graph::build_keep_text(const armt_step & step, cells c) {
     }
 }
 
-// A diagonal's cells have their segments' K/V in the cache as well: nothing else is there while segments are in flight.
+// A diagonal's cells use the cache for their segments' K/V too. It holds nothing else while segments are in flight.
 ggml_tensor * armt_graph::view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache) {
     const bool    open    = step.type == ARMT_STEP_OPEN;
     const int64_t n_batch = open ? step.n_seqs : c.n;
@@ -229,10 +229,10 @@ ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml
     return cur;
 }
 
-// a + b where the view is. ggml has this as ggml_add_inplace only, whose place is a's.
+// a + b, written to the view. ggml only has ggml_add_inplace, which writes to a.
 static ggml_tensor * add_into(ggml_tensor * view, ggml_tensor * a, ggml_tensor * b) {
     GGML_ASSERT(ggml_are_same_shape(view, a) && ggml_are_same_shape(a, b));
-    memset(view->op_params, 0, sizeof(view->op_params)); // an offset, which the operation would take for its own
+    memset(view->op_params, 0, sizeof(view->op_params)); // the view's offset, which GGML_OP_ADD would misread
     view->op     = GGML_OP_ADD;
     view->src[0] = a;
     view->src[1] = b;

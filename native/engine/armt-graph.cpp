@@ -6,13 +6,13 @@
 
 static const llama_memory_armt_context & check_context(const llama_memory_context_i * mctx) {
     if (mctx == nullptr) {
-        throw std::runtime_error("ARMT models cannot be used without their memory");
+        throw std::runtime_error("the context of an ARMT model has no memory");
     }
     return *static_cast<const llama_memory_armt_context *>(mctx);
 }
 
 armt_graph::armt_graph(const llama_model_armt & model, const llm_graph_params & params)
-    : llm_graph_context(params), model(model), memory(check_context(params.mctx).memory) {
+    : llm_graph_context(params), model(model), memory(check_context(params.mctx).memory), trace(check_context(params.mctx).trace) {
     const armt_step & step = check_context(params.mctx).step;
     switch (step.type) {
         case ARMT_STEP_OPEN:     build_open(step);     break;
@@ -21,7 +21,7 @@ armt_graph::armt_graph(const llama_model_armt & model, const llm_graph_params & 
     }
 }
 
-// Both graphs in one, so that the compute buffers fit either and never grow.
+// Both graphs in one, so that the compute buffers fit either graph and never grow.
 void armt_graph::build_reserve() {
     const armt_config & config = memory.get_config();
     const uint32_t      n_out  = std::min<uint32_t>(n_outputs, config.n_rows_max);
@@ -41,7 +41,7 @@ void armt_graph::build_reserve() {
         step.n_text = config.n_segment;
         step.layer1 = config.n_layer;
         step.inject = true;
-        step.lone_oldest = config.n_prev_max > 0;
+        step.oldest_has_own_mask = config.n_prev_max > 0;
         step.n_kv   = config.n_kv(step.n_rows());
         step.first_in_layer.resize(config.n_layer);
         step.out_rows.resize(std::min(n_out, config.n_segment));
@@ -50,10 +50,10 @@ void armt_graph::build_reserve() {
 }
 
 void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool trim) {
-    auto input = std::make_unique<llm_graph_input_armt>(step, memory.trace);
+    auto input = std::make_unique<llm_graph_input_armt>(step, trace);
 
-    // The allocator puts one tensor behind the other. On a CPU whose vectors fill a cache line, activations that start within one cost 15 % of
-    // the speed, so inputs fill whole lines; the graph sees the part that is in use.
+    // The allocator places tensors one after the other. On a CPU whose vectors fill a cache line, activations that do not start at
+    // a line cost 15 % of the speed. So inputs fill whole lines, and the graph uses a view.
     const auto make = [&](const char * name, ggml_type type, std::array<int64_t, 4> ne) {
         const int64_t n     = ne[0] * ne[1] * ne[2] * ne[3];
         ggml_tensor * lines = ggml_new_tensor_1d(ctx0, type, GGML_PAD(n, 64 / ggml_type_size(type)));
@@ -76,8 +76,8 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
         }
     }
     if (!step.whole) {
-        input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * (n_batch + (step.lone_oldest ? 1 : 0)), 1, 1, 1});
-        input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.lone_oldest ? 2 : int64_t(step.n_seqs)});
+        input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * (n_batch + (step.oldest_has_own_mask ? 1 : 0)), 1, 1, 1});
+        input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.oldest_has_own_mask ? 2 : int64_t(step.n_seqs)});
         input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
         input->splits_memory = model.armt.base.splits_memory;
         input->n_sink_all  = memory.get_config().n_sink;
@@ -85,7 +85,7 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
         input->n_kv_stride = memory.n_kv_stride(open);
     }
     if (!open && model.armt.use_denom && model.armt.correction) {
-        input->later = make("inp_later", GGML_TYPE_F32, {1, 1, 1, int64_t(step.layer1 - step.layer0)});
+        input->not_first = make("inp_not_first", GGML_TYPE_F32, {1, 1, 1, int64_t(step.layer1 - step.layer0)});
     }
     if (trim) {
         input->last_ids = make("inp_last_ids", GGML_TYPE_I32, {n_out + int64_t(step.n_mem) * step.n_seqs, 1, 1, 1});
@@ -96,13 +96,13 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
 }
 
 armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c, int64_t n_total) {
-    // an input that is whole stays one tensor: a scheduler copies every view of its own to a GPU
+    // no view of all of an input, because the scheduler copies each view to the GPU separately
     const auto of_rows = [&](ggml_tensor * t) { return ggml_nelements(t) == n_total ? t : ggml_view_1d(ctx0, t, n_total, 0); };
     if (step.whole) {
         const auto & constants = memory.get_constants(c.il);
         return {of_rows(constants.pos), of_rows(constants.kv_idxs), constants.kq_mask};
     }
-    if (!step.lone_oldest) {
+    if (!step.oldest_has_own_mask) {
         return {of_rows(inp->pos), of_rows(inp->kv_idxs), inp->kq_mask};
     }
     const bool          oldest = c.il + c.n == step.layer1;
@@ -114,7 +114,7 @@ armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c
 
 ggml_tensor * armt_graph::build_text_embeddings() {
     if (model.output_is_tied) {
-        // The embeddings are on the CPU, but tied ones are on the GPU too, as the output's weights: then the whole step can be one graph there.
+        // The embeddings are on the CPU. Tied ones are on the GPU too, as the output's weights, so that the step can be one graph.
         ggml_tensor *            rows = ggml_get_rows(ctx0, model.output, inp->tokens);
         const ggml_backend_dev_t dev  = model.dev_output();
         if (dev != nullptr && ggml_backend_dev_supports_op(dev, rows)) {
@@ -133,7 +133,7 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
         }
         cb(text, "inp_embd", -1);
     }
-    // learned rows of all sequences
+    // the learned rows from first on, for all sequences
     const auto learned = [&](int64_t first, int64_t n, const char * name) {
         ggml_tensor * rows = ggml_view_2d(ctx0, model.memory_embd, n_embd, n, model.memory_embd->nb[1], first * model.memory_embd->nb[1]);
         rows = ggml_cast(ctx0, rows, GGML_TYPE_F32);
@@ -184,7 +184,7 @@ void armt_graph::build_open(const armt_step & step) {
         }
         ggml_tensor * attn = build_attn(step, c, cur);
         if (il + 1 == n_layer) {
-            if (n_out + n_mem == 0) { // a piece of a segment, of which only K/V are wanted
+            if (n_out + n_mem == 0) { // a part of a segment that only leaves its K/V
                 break;
             }
             attn = build_last_rows(attn);
@@ -207,13 +207,13 @@ armt_graph::cells armt_graph::closed_cells(const armt_step & step, cells c) cons
 }
 
 void armt_graph::build_diagonal(const armt_step & step) {
-    // products of a diagonal as wide as the stacks allow, the last layers first: a cell's output takes the place of the next layer's input,
-    // which that layer's cell must have read before
+    // Batches are as wide as the stacks allow. The last layers come first, because a cell's output overwrites the next layer's
+    // input, which that layer's cell must have read.
     std::vector<cells> batches;
     uint32_t n_widest = 0;
     for (uint32_t il = step.layer0; il < step.layer1;) {
-        // a lone oldest cell is a batch of its own
-        const uint32_t end = step.lone_oldest && il + 1 < step.layer1 ? step.layer1 - 1 : step.layer1;
+        // the oldest cell is a batch of its own if it has its own mask
+        const uint32_t end = step.oldest_has_own_mask && il + 1 < step.layer1 ? step.layer1 - 1 : step.layer1;
         const uint32_t n   = memory.n_batched(il, end - il);
         batches.push_back({il, n});
         n_widest = std::max(n_widest, n);
@@ -223,7 +223,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
 
     const int64_t n_rows = step.n_rows();
     const int64_t n_out  = step.out_rows.size();
-    // a batched product computes all rows of all its cells
+    // a batched product computes all rows of all its cells, so only a single last cell can be trimmed
     const bool trim = batches.front().il + 1 == n_layer;
     build_inputs(step, n_widest, trim);
 
@@ -246,7 +246,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
             continue;
         }
 
-        // the outputs take the places of the next layers' inputs, which those have read by now
+        // the outputs overwrite the next layers' inputs, which those have read by now
         cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
         ggml_build_forward_expand(gf, cur);
         build_next_device(step, c);
@@ -269,13 +269,13 @@ void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor
         return skip == 0 ? t : ggml_view_4d(ctx0, t, t->ne[0], t->ne[1], t->ne[2], w.n, t->nb[1], t->nb[2], t->nb[3], skip * t->nb[3]);
     };
     ggml_tensor * rows  = ggml_view_3d(ctx0, x, n_embd, step.n_mem, w.n, x->nb[1], x->nb[2], skip * x->nb[2] + first_row * x->nb[1]);
-    ggml_tensor * all   = inp->later;
-    ggml_tensor * later = all == nullptr ? nullptr : ggml_view_4d(ctx0, all, 1, 1, 1, w.n, all->nb[1], all->nb[2], all->nb[3], (w.il - step.layer0) * all->nb[3]);
+    ggml_tensor * all   = inp->not_first;
+    ggml_tensor * not_first = all == nullptr ? nullptr : ggml_view_4d(ctx0, all, 1, 1, 1, w.n, all->nb[1], all->nb[2], all->nb[3], (w.il - step.layer0) * all->nb[3]);
     ggml_tensor * from  = of_closed(az);
-    build_write(w, rows, from, az == store ? from : of_closed(store), false, later);
+    build_write(w, rows, from, az == store ? from : of_closed(store), false, not_first);
 }
 
-// Where the next layer is on another device, its input is another tensor than the output.
+// If the next layer is on another device, its input is a tensor of its own.
 void armt_graph::build_next_device(const armt_step & step, cells c) {
     const uint32_t il = c.il + c.n;
     if (il < n_layer && memory.n_same_device(il - 1, 2) == 1) {

@@ -14,7 +14,7 @@ static int64_t find_key(const gguf_context * metadata, const std::string & key, 
         throw std::runtime_error("the model file lacks the key " + key + "; convert the checkpoint again");
     }
     if (gguf_get_kv_type(metadata, id) != type) {
-        throw std::runtime_error("the key " + key + " of the model file has a wrong type; convert the checkpoint again");
+        throw std::runtime_error("the key " + key + " of the model file has the wrong type; convert the checkpoint again");
     }
     return id;
 }
@@ -97,17 +97,17 @@ void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t
     n_feature = get_u32(metadata, "armt.memory.key_length", 1, MAX_ROWS);
     n_head    = get_u32(metadata, "armt.memory.head_count", 1, n_embd);
     if (n_feature % n_head != 0 || n_embd % n_head != 0) {
-        throw std::runtime_error("armt.memory.head_count = " + std::to_string(n_head) + " divides not both of armt.memory.key_length = " +
+        throw std::runtime_error("armt.memory.head_count = " + std::to_string(n_head) + " does not divide both armt.memory.key_length = " +
                                  std::to_string(n_feature) + " and armt.embedding_length = " + std::to_string(n_embd));
     }
 
     n_sink        = has_key(metadata, "armt.sink_count") ? get_u32(metadata, "armt.sink_count", 0, 1) : 0;
     sees_previous = has_key(metadata, "armt.attention.previous_segment") && get_bool(metadata, "armt.attention.previous_segment");
     if (n_sink != 0 && (base.wrap_positions || base.splits_memory)) {
-        throw std::runtime_error("armt.sink_count is not defined with armt.position_wrap, nor where memory rows do not attend to the text");
+        throw std::runtime_error("armt.sink_count cannot be combined with armt.position_wrap, nor with armt.memory.attends_to_text = false");
     }
     if (sees_previous && (base.n_position != 0 || base.splits_memory)) {
-        throw std::runtime_error("armt.attention.previous_segment is defined for models with RoPE whose memory rows attend to the text");
+        throw std::runtime_error("armt.attention.previous_segment cannot be combined with armt.position_count, nor with armt.memory.attends_to_text = false");
     }
 
     if (base.n_rows_max() != 0 && n_segment > n_text_max()) {

@@ -8,7 +8,7 @@
 // tensor: a view of an input from its start
 template <typename T> static void set_values(ggml_tensor * tensor, const std::vector<T> & values) {
     GGML_ASSERT(ggml_nbytes(tensor) == values.size() * sizeof(T));
-    if (tensor->view_src->buffer == nullptr) { // nothing in this graph looks at it, so it has no place
+    if (tensor->view_src->buffer == nullptr) { // nothing in this graph reads it, so it was not allocated
         return;
     }
     ggml_backend_tensor_set(tensor->view_src, values.data(), 0, ggml_nbytes(tensor));
@@ -30,12 +30,12 @@ void llm_graph_input_armt::set_input(const llama_ubatch *) {
     if (tokens != nullptr) {
         set_values(tokens, step->tokens);
     }
-    if (later != nullptr) {
+    if (not_first != nullptr) {
         std::vector<float> values;
         for (const uint8_t first : step->first_in_layer) {
             values.push_back(first != 0 ? 0.0f : 1.0f);
         }
-        set_values(later, values);
+        set_values(not_first, values);
     }
     if (table_pos != nullptr) {
         set_table_pos();
@@ -66,7 +66,7 @@ void llm_graph_input_armt::set_pos() const {
     std::vector<int32_t> values(pos->ne[0]);
     const bool open = step->type == ARMT_STEP_OPEN;
     for (size_t i = 0; i < values.size(); ++i) {
-        const bool oldest = step->lone_oldest && i + n_rows >= values.size();
+        const bool oldest = step->oldest_has_own_mask && i + n_rows >= values.size();
         values[i] = int32_t(open ? n_prev(i / n_rows) + n_past(i / n_rows) + i % n_rows : n_prev(oldest ? 1 : 0) + i % n_rows);
     }
     set_values(pos, values);
@@ -82,7 +82,7 @@ void armt_mask::fill_row(ggml_fp16_t * row, uint32_t ir) const {
     const ggml_fp16_t shown   = ggml_fp32_to_fp16(0.0f);
     const bool        is_sink = ir < n_sink;
     const bool        is_mem  = ir >= n_text_end;
-    if (n_prev_max > 0 && !is_sink) { // a memory row sees all of the text before, a text row what begins where it stands itself
+    if (n_prev_max > 0 && !is_sink) { // a memory row sees all of the text before, a text row the part from its own position on
         std::fill(row + std::min(is_mem ? 0 : ir - n_sink, n_prev), row + n_prev, shown);
     }
     const uint32_t first = splits_memory && is_mem ? n_text_end : 0;

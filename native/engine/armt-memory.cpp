@@ -3,6 +3,7 @@
 #include "armt-error.h"
 #include "armt-hooks.h"
 #include "armt-inputs.h"
+#include "armt-names.h"
 #include "armt-options.h"
 #include "armt-registry.h"
 
@@ -18,10 +19,10 @@
 
 static const llama_model_armt & check_params(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams) {
     if (cparams.embeddings) {
-        throw std::runtime_error("ARMT models have no embeddings; make a context without them");
+        throw std::runtime_error("ARMT models produce no embeddings; create the context without them");
     }
     if (params.mem_other != nullptr || params.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT) {
-        throw std::runtime_error("contexts of ARMT models cannot be coupled with others");
+        throw std::runtime_error("the context of an ARMT model cannot share its memory with another context");
     }
     return model;
 }
@@ -43,10 +44,10 @@ void llama_memory_armt::attach(llama_context * context) {
 
     const ggml_backend_dev_t dev = model.dev_layer(0);
     if (dev != nullptr) {
-        // a function of patches/ggml-cuda
-        backend_replays = reinterpret_cast<uint64_t (*)()>(ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(dev), "ggml_backend_cuda_graph_replays"));
+        // patches/ggml-cuda adds this function
+        backend_replays = reinterpret_cast<uint64_t (*)()>(ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(dev), ARMT_NAME_GRAPH_REPLAYS));
     }
-    // contexts that only estimate sizes are nobody's
+    // contexts that only estimate sizes are not registered
     if (!model.hparams.no_alloc) {
         id = armt_register(this);
     }
@@ -96,7 +97,7 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
         group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
         group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
         if (!model.armt.base.splits_memory && !model.armt.sees_previous) {
-            ggml_set_name(group.whole.kq_mask, "armt_causal_mask"); // native/cuda knows by the name what is in it
+            ggml_set_name(group.whole.kq_mask, ARMT_NAME_CAUSAL_MASK);
         }
         group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
@@ -118,9 +119,9 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
             buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft));
         }
         if (!buffer) {
-            throw std::runtime_error("failed to allocate the memory of the context; take a smaller segmentSize, openSegmentLimit or number of sequences");
+            throw std::runtime_error("failed to allocate the memory of the context; use a smaller segmentSize, a smaller openSegmentLimit or fewer sequences");
         }
-        // K/V rows that the mask hides are multiplied by 0 all the same, so they must be finite
+        // masked K/V rows are multiplied by 0, so they must be finite
         ggml_backend_buffer_clear(buffer.get(), 0);
         LLAMA_LOG_INFO("%s: %10s ARMT memory size = %8.2f MiB\n", __func__, ggml_backend_buffer_name(buffer.get()),
                        ggml_backend_buffer_get_size(buffer.get()) / 1024.0 / 1024.0);
@@ -227,7 +228,7 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
             }
         }
         for (uint32_t ik = 0; ik < n_key; ++ik) {
-            // the graph makes the rolls in the order 3, 2, 1 (armt_graph::build_dpfp)
+            // features are in the order of rolls 3, 2, 1 (armt_graph::build_dpfp)
             const uint32_t from = (ARMT_DPFP_ORDER - 1 - ik / n_roll) * n_roll + ik % n_roll;
             for (uint32_t iv = 0; iv < n_value; ++iv) {
                 a[(size_t(ih) * n_key + ik) * n_value + iv] = rows[size_t(iv) * n_key + from];
@@ -304,25 +305,6 @@ llama_memory_context_ptr llama_memory_armt::init_update(llama_context *, bool) {
 // sequences
 //
 
-void llama_memory_armt::run_all(llama_seq_id seq_id, bool close) {
-    armt_step step;
-    while (sequences[seq_id].next_step(config, step, close)) {
-        step.seq_id = seq_id;
-        prepare(seq_id);
-        lctx->run_armt(step);
-    }
-    lctx->synchronize();
-}
-
-void llama_memory_armt::run_flight(llama_seq_id seq_id) {
-    armt_step step;
-    while (sequences[seq_id].next_flight_step(config, step)) {
-        step.seq_id = seq_id;
-        lctx->run_armt(step);
-    }
-    lctx->synchronize();
-}
-
 void llama_memory_armt::clear_sequence(llama_seq_id seq_id) {
     sequences[seq_id].clear();
     publish_stats(seq_id);
@@ -350,7 +332,7 @@ bool llama_memory_armt::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) 
 
     armt_sequence & seq = sequences[seq_id];
     if (p1 <= p0 || p0 > seq.pos_last()) {
-        // nothing there; but who removes all of an empty sequence starts anew, which ends a plan
+        // nothing to remove; but removing everything from an empty sequence also drops its plan
         if (p0 == 0 && seq.empty()) {
             clear_sequence(seq_id);
         }
@@ -368,8 +350,8 @@ bool llama_memory_armt::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) 
     return ok;
 }
 
-void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) const {
-    // views of one tensor cannot be copied onto each other by ggml_backend_tensor_copy without a context of their own
+void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) {
+    // ggml_backend_tensor_copy needs tensors, so the ranges become views
     ggml_context_ptr ctx { ggml_init({ggml_tensor_overhead() * 8, nullptr, true}) };
     const auto copy = [&](ggml_tensor * t, size_t offset, int dim, int64_t n_rows) {
         if (t == nullptr || n_rows == 0) {
@@ -403,7 +385,7 @@ void llama_memory_armt::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst,
     const armt_sequence & src = sequences[seq_id_src];
     const llama_pos       end = p1 < 0 ? std::numeric_limits<llama_pos>::max() : p1;
     if (!src.empty() && (p0 > src.pos_first || end < src.pos_open)) {
-        LLAMA_LOG_ERROR("%s: a part of sequence %d without its closed segments cannot be copied; sequence %d is cleared\n", __func__, seq_id_src,
+        LLAMA_LOG_ERROR("%s: sequence %d can only be copied together with its closed segments; sequence %d is cleared\n", __func__, seq_id_src,
                         seq_id_dst);
         clear_sequence(seq_id_dst);
         return;
@@ -425,11 +407,11 @@ void llama_memory_armt::seq_keep(llama_seq_id seq_id) {
 }
 
 void llama_memory_armt::seq_add(llama_seq_id seq_id, llama_pos, llama_pos, llama_pos) {
-    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be shifted: ARMT models have none to shift\n", __func__, seq_id);
+    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be shifted: its closed segments are in the memory\n", __func__, seq_id);
 }
 
 void llama_memory_armt::seq_div(llama_seq_id seq_id, llama_pos, llama_pos, int) {
-    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be divided: ARMT models have none to divide\n", __func__, seq_id);
+    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be divided: its closed segments are in the memory\n", __func__, seq_id);
 }
 
 llama_pos llama_memory_armt::seq_pos_min(llama_seq_id seq_id) const {
@@ -441,7 +423,7 @@ llama_pos llama_memory_armt::seq_pos_max(llama_seq_id seq_id) const {
 }
 
 //
-// facts
+// info
 //
 
 armt_context_info llama_memory_armt::get_info() const {

@@ -12,12 +12,16 @@
 #include <utility>
 #include <vector>
 
-// The memory of a context for ARMT models. For each sequence it holds, in tensors,
-//   - the associative memory of each layer, in float32 or as the option stateType says, A and z side by side: row j < D/h of a head is column j of A, row D/h is z, and rows of
-//     zeros follow up to a multiple of 4, so that the rows of products with it start where wide loads and stores can;
-//   - K and V of the open segment, and before them of the text of the last closed one where the model's attention goes back to it;
-//   - with the diagonal schedule, the inputs of the layers that in-flight segments wait for;
-// and, in an armt_sequence, the rest. None of it grows with the number of tokens.
+// The memory of a context for ARMT models. It stores state; armt-decode.cpp runs the graphs that change it.
+//
+// For each sequence it holds in tensors
+//   - the associative memory of each layer, in float32 or the type of the option stateType. A and z lie side by side: row j < D/h
+//     of a head is column j of A, row D/h is z. Rows of zeros pad them to a multiple of 4, so that the rows of products with them
+//     are aligned for wide loads and stores;
+//   - K and V of the open segment; before them, if the model's attention goes back that far, those of the last closed segment's
+//     text;
+//   - with the diagonal schedule, the inputs of the layers that segments in flight wait for;
+// and the rest in an armt_sequence. None of it grows with the number of tokens.
 class llama_memory_armt : public llama_memory_i {
 public:
     llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams);
@@ -27,7 +31,7 @@ public:
     // llama_memory_i
     //
 
-    // decode_armt takes the place of the ubatch loop, so this is never to be called
+    // never called, because decode_armt replaces the ubatch loop
     llama_memory_context_ptr init_batch(llama_batch_allocr & balloc, uint32_t n_ubatch, bool embd_all) override;
     llama_memory_context_ptr init_full() override;
     llama_memory_context_ptr init_update(llama_context * lctx, bool optimize) override;
@@ -36,22 +40,23 @@ public:
 
     void clear(bool data) override;
 
-    // Within the open segment, or the whole sequence. Anything else: false, and nothing changed.
+    // Removes the end of the open segment, or the whole sequence. Anything else changes nothing and returns false.
     bool seq_rm  (llama_seq_id seq_id, llama_pos p0, llama_pos p1) override;
-    // Only from the sequence's start; a p1 within the open segment cuts the copy.
+    // Copies from the sequence's start only. A p1 within the open segment cuts the copy.
     void seq_cp  (llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) override;
     void seq_keep(llama_seq_id seq_id) override;
-    // Positions of closed segments are part of the memory, so these two are refused with an error in the log.
+    // The next two change nothing and log an error, because closed segments are in the memory with their positions.
     void seq_add (llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) override;
     void seq_div (llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) override;
 
-    // The start of the open segment: nothing before it can be removed.
+    // The start of the open segment, before which nothing can be removed
     llama_pos seq_pos_min(llama_seq_id seq_id) const override;
     llama_pos seq_pos_max(llama_seq_id seq_id) const override;
 
     std::map<ggml_backend_buffer_type_t, size_t> memory_breakdown() const override;
 
-    // Empties the pipeline first. Flags are ignored but for ARMT_STATE_CLOSED_ONLY: without K/V of the open segment, its tokens would be lost.
+    // For sequences with nothing in flight; throws std::runtime_error otherwise (llama_context drains them first). Flags other
+    // than ARMT_STATE_CLOSED_ONLY are ignored: without the open segment's K/V, its tokens would be lost.
     void state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const override;
     void state_read (llama_io_read_i  & io, llama_seq_id seq_id, llama_state_seq_flags flags) override;
 
@@ -70,32 +75,27 @@ public:
     bool     has_sequence(llama_seq_id seq_id) const { return seq_id >= 0 && size_t(seq_id) < sequences.size(); }
     armt_sequence & sequence(llama_seq_id seq_id) { return sequences.at(seq_id); }
 
-    // Runs steps of a sequence until nothing is left to do; throws std::runtime_error where one fails.
-    void run_all(llama_seq_id seq_id, bool close);
-
-    // Empties the pipeline of a sequence; the open segment stays as it is.
-    void run_flight(llama_seq_id seq_id);
-
     // Zeroes A and z of a sequence that was cleared. To be called before each step of it.
     void prepare(llama_seq_id seq_id);
 
-    // For readers on other threads, which must not look at the sequences themselves.
+    // For other threads, which must not access the sequences themselves
     armt_sequence_stats get_stats(llama_seq_id seq_id) const;
     void publish_stats(llama_seq_id seq_id);
 
     // Counts a graph evaluation of the context.
     void count_graph(bool reused, bool replayed);
 
-    // CUDA graphs that the layers' backend replayed in this process so far; 0 where it does not count them
+    // CUDA graphs that the layers' backend has replayed in this process; 0 if it does not count them
     uint64_t n_replays() const;
 
-    // Off unless somebody asked for it. The graph's inputs mark the time, and they see the memory as const.
-    mutable armt_trace trace;
+    // The record of the context's graph evaluations; off unless asked for
+    armt_trace trace;
 
-    // Copies layer il's memory; buffers as in armt_api.read_memory.
+    // Copies layer il's memory into buffers of armt_api.read_memory's shapes.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
-    // The first layer whose A or z a step has written beyond the range of its type; -1: none. Only f16 has a range that models reach, so only that is looked at.
+    // The first layer in which a step has written A or z beyond the range of their type, or -1. Checks f16 only, because models
+    // stay within the range of the other types.
     int32_t find_overflow(const armt_step & step) const;
 
     //
@@ -118,36 +118,37 @@ public:
 
     // bytes from the start of such a tensor to a sequence in a layer
     size_t kv_offset(const ggml_tensor * cache, uint32_t il, llama_seq_id seq_id) const;
-    // rows from one sequence to the next, or from one layer to the next
+    // rows from one sequence to the next (sequences), or from one layer to the next
     uint32_t n_kv_stride(bool sequences) const { return sequences ? config.n_kv_max : config.n_kv_max * n_seq_max(); }
 
-    // What a whole segment's rows need to know, for one sequence in one or more consecutive layers
+    // Positions and mask of a whole segment's rows, for one sequence in one or more consecutive layers
     struct constants {
-        ggml_tensor * pos;     // I32 [(n_sink + S + M)*n_layers]: positions in the segment
-        ggml_tensor * kv_idxs; // I64 [(n_sink + S + M)*n_layers]: rows of the flat K/V cache from the first layer on
-        ggml_tensor * kq_mask; // F16 {n_kv, n_sink + S + M}, with a whole segment before; see armt_mask
+        ggml_tensor * pos;     // I32 {(n_sink + S + M)*n_layers}: positions in the segment
+        ggml_tensor * kv_idxs; // I64 {(n_sink + S + M)*n_layers}: rows of the flat K/V cache, from the first layer's on
+        ggml_tensor * kq_mask; // F16 {n_kv, n_sink + S + M}, where the segment before is whole too; see armt_mask
     };
     const constants & get_constants(uint32_t il) const { return group_of(il).whole; }
 
-    // {D, n_rows, n_cells}: the inputs of n_cells layers, il the first, or their outputs, which are the next layers' inputs
+    // {D, n_rows, n_cells}: the inputs of the layers il .. il + n_cells - 1, or their outputs, which are the next layers' inputs
     ggml_tensor * view_inputs (ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
     ggml_tensor * view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
 
-    // consecutive layers from il on, at most n_max, that are on one device
+    // how many consecutive layers from il on, at most n_max, are on one device
     uint32_t n_same_device(uint32_t il, uint32_t n_max) const;
 
-    // of these, those that one batched product can serve
+    // how many of these one batched product can serve
     uint32_t n_batched(uint32_t il, uint32_t n_max) const;
 
 private:
-    // The tensors of layers that are on one device
+    // The tensors of consecutive layers on one device
     struct layer_group {
         uint32_t layer0;
         uint32_t layer1;
         ggml_tensor * k;
         ggml_tensor * v;
         ggml_tensor * az; // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
-        ggml_tensor * x;  // F32 {D, n_sink + S + M, layer1 - layer0 + 1, n_seq_max}: inputs and the last layer's output; diagonal schedule only
+        // F32 {D, n_sink + S + M, layer1 - layer0 + 1, n_seq_max}: inputs, then the last layer's output; diagonal schedule only
+        ggml_tensor * x;
         constants     whole;
 
         uint32_t n_layers() const { return layer1 - layer0; }
@@ -173,7 +174,8 @@ private:
     uint64_t n_graphs_replayed = 0;
     std::vector<armt_sequence_stats> published_stats;
 
-    uint32_t n_value_rows() const; // D/h, and one more for z, without the rows of zeros
+    // rows of A and z, without the padding: D/h, and one more for z
+    uint32_t n_value_rows() const;
     const layer_group & group_of(uint32_t il) const;
 
     ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const;
@@ -181,25 +183,27 @@ private:
     void create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload);
     void set_constants();
     void clear_sequence(llama_seq_id seq_id);
-    void copy_tensors(llama_seq_id src, llama_seq_id dst) const;
+    void copy_tensors(llama_seq_id src, llama_seq_id dst);
 
     void write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const;
     void read_sequence (llama_io_read_i  & io, llama_seq_id seq_id);
 
     std::vector<uint32_t> state_sizes() const;
 
-    // calls fn(tensor, offset, size) for each stretch of K/V that goes on to be seen
+    // Calls fn(tensor, offset, size) for each range of K/V that later steps see.
     template <typename F> void each_kv(const armt_sequence & seq, llama_seq_id seq_id, F fn) const;
 
-    // calls fn(tensor, offset, size) for each stretch of a sequence's A and z, without the rows of zeros
+    // Calls fn(tensor, offset, size) for each range of a sequence's A and z, without the padding.
     template <typename F> void each_memory(llama_seq_id seq_id, F fn) const;
 };
 
 // Carries a step to the graph builder.
 class llama_memory_armt_context : public llama_memory_context_i {
 public:
-    llama_memory_armt_context(const llama_memory_armt & memory, const armt_step & step) : memory(memory), step(step) {}
-    explicit llama_memory_armt_context(const llama_memory_armt & memory, llama_memory_status status) : memory(memory), step(reserve), status(status) {}
+    llama_memory_armt_context(llama_memory_armt & memory, const armt_step & step)
+        : memory(memory), step(step), trace(memory.trace) {}
+    llama_memory_armt_context(llama_memory_armt & memory, llama_memory_status status)
+        : memory(memory), step(reserve), trace(memory.trace), status(status) {}
 
     bool next()  override { return false; }
     bool apply() override { return true; }
@@ -208,6 +212,7 @@ public:
 
     const llama_memory_armt & memory;
     const armt_step         & step;
+    armt_trace              & trace; // the graph's inputs mark the time in it
 
 private:
     armt_step           reserve;

@@ -76,7 +76,7 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
     create_stacks(memory_b_b,    LLM_TENSOR_MEMORY_B,       "bias",   {n_beta});
 
     if (bool(attn_q_norm) != bool(attn_k_norm)) {
-        throw std::runtime_error("blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight have to be there both or neither");
+        throw std::runtime_error("the model has only one of blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight; convert the checkpoint again");
     }
 }
 
@@ -87,7 +87,7 @@ void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, cons
     const bool     optional   = (is_bias && kind != LLM_TENSOR_MEMORY_B) || extra_norm;
 
     for (uint32_t il = 0; il < n_layer; ++il) {
-        // sizes can be estimated from metadata alone; then only that knows the tensors
+        // when sizes are estimated from metadata alone, only the metadata lists the tensors
         const std::string name = tn(kind, suffix, il);
         if (ml->get_tensor_meta(name.c_str()) != nullptr || gguf_find_tensor(ml->metadata, name.c_str()) >= 0) {
             weight.first.push_back(il);
@@ -134,6 +134,6 @@ llama_model * armt_create_model(const llama_model_params & params) {
 }
 
 uint32_t armt_graph_max_nodes(const llama_model & model) {
-    // the reserved graph holds an open segment's step and a whole diagonal, each 100 to 130 nodes a layer
+    // the reserved graph holds an open segment's step and a whole diagonal, each with 100 to 130 nodes a layer
     return 1024 + 320 * model.hparams.n_layer();
 }

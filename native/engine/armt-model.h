@@ -7,8 +7,8 @@
 
 #include <vector>
 
-// One kind of weight of all layers. The file holds it as stacks over consecutive layers, so that the layers of a diagonal can be
-// multiplied at once: stack i holds the layers first[i] .. first[i + 1] - 1 in its slowest dimension.
+// One kind of weight of all layers. The file holds it as stacks of consecutive layers, so that the layers of a diagonal can be
+// multiplied at once. Stack i holds the layers first[i] .. first[i + 1] - 1 in its slowest dimension.
 struct armt_weight {
     std::vector<uint32_t>      first;
     std::vector<ggml_tensor *> stack;
@@ -52,7 +52,7 @@ struct llama_model_armt : public llama_model_base {
     armt_weight memory_b;      // {n_embd, n_head, n}; with gating {n_embd, n_embd, n}
     armt_weight memory_b_b;    // {n_head, n}; with gating {n_embd, n}
 
-    // number of layers from il on, at most n_max, that lie in one stack of every kind
+    // how many layers from il on, at most n_max, are in one stack of each kind
     uint32_t n_stacked(uint32_t il, uint32_t n_max) const;
 
     void load_arch_hparams(llama_model_loader & ml) override;
@@ -63,6 +63,6 @@ struct llama_model_armt : public llama_model_base {
 private:
     std::vector<const armt_weight *> weights() const;
 
-    // ne: shape of one layer. Biases and the norms that not all families have may be absent.
+    // ne: shape of one layer. Biases may be absent, and norms that not all families have.
     void create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne);
 };

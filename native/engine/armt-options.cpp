@@ -8,18 +8,19 @@
 #include <mutex>
 #include <stdexcept>
 
-// what an open segment may grow by where no limit is given
+// How much an open segment may grow if no limit is given
 static constexpr uint32_t DEFAULT_EXTENSION = 2048;
 
-// bounds what a context allocates for one sequence's open segment
+// Bounds what a context allocates for one sequence's open segment
 static constexpr uint32_t MAX_SEGMENT = 1u << 20;
 
-// a step of an open segment takes at least this many rows at once, however small the batches are
+// A step of an open segment takes at least this many rows at once, however small the batches are.
 static constexpr uint32_t MIN_STEP_ROWS = 512;
 
-// What a prompt leaves for the open segment goes through the layers beside the segments before it where its cells, which have to be as long as theirs,
-// compute no more rows in vain than this. On an H100, LLaMA-3.2-1B's shape in bf16 gains with up to 256 of them (bench/results/h100-engine-2026-11-27.json, "rest with
-// the rule off"); a larger model, whose rows take longer, with fewer: by the times of its schedules, 16 layers of LLaMA-3.1-8B's shape with some 60.
+// The rest of a prompt, which stays in the open segment, joins the diagonals of the segments before it if its cells need no more
+// padding rows than this to be as long as theirs. On an H100, LLaMA-3.2-1B's shape in bf16 gains with up to 256 padding rows
+// (bench/results/h100-engine-2026-11-27.json, "rest with the rule off"). A larger model, whose rows take longer, gains with fewer:
+// judging by the times of its schedules, 16 layers of LLaMA-3.1-8B's shape gain with up to about 60.
 static constexpr uint32_t MAX_PADDING_ROWS = 128;
 
 static std::mutex           options_mutex;
@@ -57,8 +58,8 @@ static bool is_gpu(const llama_model_armt & model) {
     return dev != nullptr && ggml_backend_dev_type(dev) != GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
-// On a CPU a diagonal's batched products do no more at once than one layer's product already keeps busy, and their working set leaves the
-// caches, so the plain order is as fast and needs no pipeline. On a GPU one cell fills a fraction of the device (arXiv 2506.05229, fig. 1).
+// One layer's product keeps a CPU busy, and the working set of a diagonal's batched products exceeds its caches. So the sequential
+// schedule is as fast there and needs no pipeline. On a GPU one cell fills a fraction of the device (arXiv 2506.05229, fig. 1).
 static bool pays_off(const llama_model_armt & model) {
     return is_gpu(model);
 }
@@ -73,7 +74,7 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     config.n_sink    = model.armt.n_sink;
     config.n_segment = options.segment_size != 0 ? options.segment_size : model.armt.n_segment;
 
-    // text rows that the base model's positions or attention window leave room for
+    // text rows for which the base model's positions or attention window have room
     const uint32_t n_rows_max = model.armt.base.n_rows_max();
     const uint32_t n_text_max = model.armt.n_text_max();
 
@@ -94,10 +95,11 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
               " tokens; " + (model.armt.base.n_position != 0 ? "the base model's position table" : "the base model's attention window") + " has " +
               std::to_string(n_rows_max) + " rows, which leaves " + std::to_string(n_text_max) + " with the memory tokens");
     config.n_rows_max = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
-    // elsewhere CUDA's attention neither skips hidden tiles nor shares K/V among grouped heads; a CPU computes what is hidden
+    // At other lengths CUDA's attention neither skips masked tiles nor shares K/V among grouped heads. A CPU computes all masked
+    // rows, so there the multiple is small.
     config.n_kv_multiple = is_gpu(model) ? 256 : 32;
     config.n_prev_max    = model.armt.sees_previous ? GGML_PAD(config.n_segment, config.n_kv_multiple) : 0;
-    // cells that are multiplied one by one gain nothing beside one another
+    // cells gain nothing from running together if they are multiplied one by one
     config.n_padding_max = armt_resolve_max_cells(options, model) > 1 ? MAX_PADDING_ROWS : 0;
     config.n_kv_max      = config.n_prev_max + GGML_PAD(config.n_sink + config.n_segment_max + config.n_mem, 256);
     return config;
@@ -108,7 +110,7 @@ uint32_t armt_resolve_max_cells(const armt_context_options & options, const llam
     if (options.max_cells != 0) {
         return std::min(options.max_cells, n_layer);
     }
-    // a CPU gains nothing from wide products, and the activations of few cells stay in its caches
+    // a CPU gains nothing from wide products, and keeps the activations of few cells in its caches
     return pays_off(model) ? n_layer : 1;
 }
 

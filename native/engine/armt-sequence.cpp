@@ -29,7 +29,7 @@ void armt_sequence::push(llama_token token, llama_pos pos, int32_t out) {
 uint32_t armt_sequence::segment_size(const armt_config & config) const {
     const uint64_t start = pos_open - pos_first;
     const uint64_t size  = start == 0 ? plan.n_first : plan.n_each;
-    // the plan's last segment is the open one, which may be filled up
+    // the plan's last segment stays open and may be filled up
     return plan.n_total > 0 && start + size < plan.n_total ? uint32_t(size) : config.n_segment;
 }
 
@@ -81,8 +81,13 @@ bool armt_sequence::flight_wants_output() const {
     return std::any_of(flight_outputs.begin(), flight_outputs.end(), [](const auto & outputs) { return !outputs.empty(); });
 }
 
+bool armt_sequence::can_enter(uint32_t n_text) const {
+    // steps without a new segment, for an output of one in flight, leave layers between layer 0 and the youngest
+    return n_in_flight() == 0 || (n_flight == n_text && layer0 == 1);
+}
+
 bool armt_sequence::joins_flight(const armt_config & config) const {
-    return n_in_flight() > 0 && n_open == 0 && wants_output() && pending.size() <= n_flight &&
+    return n_in_flight() > 0 && can_enter(n_flight) && n_open == 0 && wants_output() && pending.size() <= n_flight &&
            n_flight - pending.size() + config.n_mem <= config.n_padding_max;
 }
 
@@ -90,11 +95,13 @@ bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool
     const uint32_t room      = capacity(config) - n_open;
     const bool     in_flight = n_in_flight() > 0;
 
-    // a segment is closed only once a token beyond it is there: until then it may still be removed from, or read for its logits
+    // A segment closes only when a token beyond it arrives. Until then tokens may be removed from it, or its logits requested.
     if (pending.size() > room) {
-        // with nothing behind it, a lone segment's diagonals are of one cell each: as many graphs as layers, where the plain order needs one
-        const bool lone = config.automatic && !in_flight && pending.size() <= 2 * size_t(room) && room <= config.n_rows_max && (close || wants_output());
-        if (config.diagonal && n_open == 0 && (!in_flight || n_flight == room) && !lone) {
+        // The diagonals of a single segment have one cell each: one graph for each layer, where the sequential schedule needs one
+        // graph in all.
+        const bool is_single = !in_flight && pending.size() <= 2 * size_t(room) && (close || wants_output());
+        const bool is_faster_sequential = config.automatic && is_single && room <= config.n_rows_max;
+        if (config.diagonal && n_open == 0 && can_enter(room) && !is_faster_sequential) {
             make_diagonal(config, step, room);
         } else if (in_flight) {
             make_diagonal(config, step, 0);
@@ -146,11 +153,11 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     step.layer1 = in_flight ? layer1 : 1;
     step.n_kv   = config.n_kv(step.n_rows());
     step.n_prev = {step.n_text, in_flight ? n_prev_oldest : n_prev};
-    step.lone_oldest = config.n_prev_max > 0 && step.n_prev[1] != step.n_text;
-    step.whole  = step.n_text == config.n_segment && !step.lone_oldest;
+    step.oldest_has_own_mask = config.n_prev_max > 0 && step.n_prev[1] != step.n_text;
+    step.whole  = step.n_text == config.n_segment && !step.oldest_has_own_mask;
     if (inject) {
         take_pending(n_inject, step);
-        step.tokens.resize(step.n_text, step.tokens.back()); // rows that no row of an open cell sees, since attention is causal
+        step.tokens.resize(step.n_text, step.tokens.back()); // padding, which causal attention hides
     }
     const uint64_t youngest = inject || step.open_cell ? n_segments : n_segments - 1;
     for (uint32_t il = step.layer0; il < step.layer1; ++il) {
@@ -184,7 +191,7 @@ void armt_sequence::make_open(const armt_config & config, armt_step & step, uint
     step.n_past = {n_cached(config)};
     step.n_prev = {n_prev};
     step.whole  = n_open == 0 && n_text == config.n_segment && step.n_mem > 0 && (config.n_prev_max == 0 || n_prev == config.n_segment);
-    // few rows: a step like the next one, so that its graph can be reused; many rows: nothing computed in vain
+    // With few rows, n_kv grows in large steps, so that the next step can reuse the graph. With many, it is as small as possible.
     const uint32_t n_seen = step.n_past[0] + step.n_rows();
     step.n_kv   = step.n_rows() <= 8 && !step.whole ? std::min(config.n_prev_max + pad(n_seen, 256), config.n_kv_max) : config.n_kv(n_seen);
     take_pending(n_text, step);
@@ -246,7 +253,7 @@ void armt_sequence::finish_open(const armt_config & config, const armt_step & st
     }
 }
 
-// moves pending tokens into the open segment, whose K/V they have now or get in flight
+// Moves pending tokens into the open segment. Their K/V is in the cache now, or will be when their cell has run.
 void armt_sequence::take_into_open(uint32_t n_text) {
     if (first_output == UINT32_MAX) {
         first_output = find_first_output(n_open + n_text);
@@ -255,7 +262,7 @@ void armt_sequence::take_into_open(uint32_t n_text) {
     n_open += n_text;
 }
 
-// closes a segment of n_text tokens and opens the next
+// Closes a segment of n_text tokens and opens the next.
 void armt_sequence::open_segment(uint32_t n_text) {
     pos_open += llama_pos(n_text);
     n_prev       = n_text;

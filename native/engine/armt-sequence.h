@@ -1,6 +1,6 @@
 #pragma once
 
-// What the engine knows of one sequence besides its tensors, and which step comes next for it. Nothing here touches ggml.
+// What the engine knows about one sequence besides its tensors, and which step comes next for it. Nothing here uses ggml.
 
 #include "armt-api.h"
 #include "armt-step.h"
@@ -11,24 +11,24 @@
 // What the steps of all sequences of a context have in common
 struct armt_config {
     bool     diagonal  = false;
-    bool     automatic = false; // the schedule was not asked for
-    bool     extend    = false; // the open segment grows once an output of it was asked for
+    bool     automatic = false; // the engine chose the schedule
+    bool     extend    = false; // the open segment grows once one of its outputs has been requested
     uint32_t n_layer        = 0;
     uint32_t n_mem          = 0; // memory tokens, M
     uint32_t n_sink         = 0; // rows before the text
     uint32_t n_segment      = 0; // text tokens in a segment, S
     uint32_t n_segment_max  = 0; // text tokens in an extended segment
     uint32_t n_rows_max     = 0; // text rows of one step of an open segment
-    uint32_t n_prev_max     = 0; // rows at the start of a sequence's K/V cache that hold the text of the segment before; 0: attention does not go back
+    uint32_t n_prev_max     = 0; // first rows of a sequence's K/V cache, for the text of the segment before; 0: not kept
     uint32_t n_kv_max       = 0; // rows of the K/V cache of a sequence
-    uint32_t n_kv_multiple  = 0; // what the attention sees of it is a multiple of this
-    uint32_t n_padding_max  = 0; // rows that an open segment's cells may compute in vain, to be as long as those of a diagonal
+    uint32_t n_kv_multiple  = 0; // attention sees a multiple of this many of them
+    uint32_t n_padding_max  = 0; // padding rows that are worthwhile to run an open segment's cells in a diagonal
 
-    // what the attention of a segment's first n_rows rows sees
+    // rows of the K/V cache that the attention of a segment's first n_rows rows sees
     uint32_t n_kv(uint32_t n_rows) const;
 };
 
-// Segment sizes of a prompt that is known whole (segment_alignment)
+// Segment sizes of a prompt whose length is known (segment_alignment)
 struct armt_plan {
     uint64_t n_first = 0;
     uint64_t n_each  = 0;
@@ -42,7 +42,7 @@ struct armt_pending {
 
 class armt_sequence {
 public:
-    // Positions: the first token's, the open segment's first, the last taken in (-1: empty)
+    // Positions of the first token, of the open segment's first token, and of the last token (-1: empty)
     llama_pos pos_first = 0;
     llama_pos pos_open  = 0;
     llama_pos pos_last() const;
@@ -51,8 +51,8 @@ public:
     uint64_t n_segments = 0; // segments closed, those in flight included
     uint32_t n_prev     = 0; // text tokens of the segment that was closed last
 
-    // Tokens that were taken in and not computed. They wait until their segment is known to be closed, so that it can go
-    // through the layers as a whole, or until an output of the open segment is asked for.
+    // Tokens that are not computed yet. They wait until their segment is known to close, so that it can go through the layers
+    // as a whole, or until an output of the open segment is requested.
     std::deque<armt_pending> pending;
 
     // The open segment's first computed token with an output; UINT32_MAX: none
@@ -73,36 +73,37 @@ public:
 
     void clear();
 
-    // Takes in a token at pos_last() + 1; pos counts for an empty sequence only.
+    // Appends a token at pos_last() + 1. pos is used only if the sequence is empty.
     void push(llama_token token, llama_pos pos, int32_t out);
 
-    // Text tokens that the open segment holds before it closes.
+    // Text tokens that the open segment holds before it closes
     uint32_t capacity(const armt_config & config) const;
 
-    // Whether n_tokens more fit, those at which outputs[i] is set asking for one. False only where an extended segment would pass its limit.
+    // Whether one more token for each element of outputs fits, with an output where that is set. False only if an extended segment
+    // would exceed its limit.
     bool fits(const armt_config & config, const std::vector<bool> & outputs) const;
 
-    // The next step, if there is anything to do. close: computes all, and closes the open segment whatever its length.
+    // The next step, if there is anything to do. close: computes everything and closes the open segment, whatever its length.
     bool next_step(const armt_config & config, armt_step & step, bool close) const;
 
-    // The next step that brings the in-flight segments on and lets no other in.
+    // The next step that advances the segments in flight and lets no other in.
     bool next_flight_step(const armt_config & config, armt_step & step) const;
 
-    // Books a step of next_step that was computed.
+    // Records that a step of next_step has been computed.
     void finish_step(const armt_config & config, const armt_step & step);
 
-    // Drops the tokens from position p0 on. False, and nothing changed, where p0 lies before the open segment.
+    // Removes the tokens from position p0 on. Changes nothing and returns false if p0 lies before the open segment.
     bool truncate(llama_pos p0);
 
-    // What is left without the open segment. For a sequence with nothing in flight.
+    // A copy without the open segment. For a sequence with nothing in flight.
     armt_sequence closed_part() const;
 
-    // Forgets all outputs that were not computed.
+    // Drops all outputs that are not computed yet.
     void forget_outputs();
 
 private:
-    // In-flight segments wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text tokens; the open one, which may be the
-    // youngest, counts as such.
+    // The segments in flight wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text tokens;
+    // the open segment, which may be the youngest, is padded to that.
     uint32_t layer0   = 0;
     uint32_t layer1   = 0;
     uint32_t n_flight = 0;
@@ -114,10 +115,14 @@ private:
     uint32_t find_first_output(uint32_t n_max) const;
     bool     wants_output() const;
     bool     flight_wants_output() const;
-    // Whether the open segment's first tokens, all that is pending, go through the layers behind the segments in flight rather than in a step of their own
+    // Whether a segment of n_text tokens can enter layer 0: the pipeline is empty, or its youngest segment has just left that layer
+    // and has this length
+    bool can_enter(uint32_t n_text) const;
+    // Whether the open segment's first tokens (all that is pending) follow the segments in flight through the layers, rather than
+    // having a step of their own
     bool     joins_flight(const armt_config & config) const;
 
-    // n_inject: text tokens of the segment that enters, 0: none
+    // n_inject: text tokens of the segment that enters; 0: none
     void make_diagonal(const armt_config & config, armt_step & step, uint32_t n_inject) const;
     void make_open    (const armt_config & config, armt_step & step, uint32_t n_text, bool close) const;
     void take_pending(uint32_t n, armt_step & step) const;

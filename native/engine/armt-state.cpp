@@ -1,4 +1,5 @@
-// Saving and loading of sequences. The layout of a sequence: header (since version 2 with the type of A and z, and n_prev), counts, pending tokens, memory, K/V rows of the open segment (and of the one before it), end mark.
+// Saving and loading of sequences. A sequence is stored as header (since version 2 with the type of A and z, and n_prev), counts,
+// pending tokens, memory, K/V rows of the open segment (before them those of the segment before), end mark.
 
 #include "armt-error.h"
 #include "armt-memory.h"
@@ -10,7 +11,7 @@
 
 static constexpr uint32_t STATE_MAGIC   = 0x746d7261; // "armt"
 static constexpr uint32_t STATE_VERSION = 2;
-// llama_file gives nothing at the end of a file, and no error; only what comes last tells whether all was there
+// At the end of a file llama_file returns nothing and reports no error, so only an end mark shows that the state is complete.
 static constexpr uint32_t STATE_END     = 0x21646e65; // "end!"
 
 template <typename T> static void write_value(llama_io_write_i & io, T value) {
@@ -23,7 +24,7 @@ template <typename T> static T read_value(llama_io_read_i & io) {
     return value;
 }
 
-// What decides whether a state of one context makes sense in another
+// What two contexts need to have in common to exchange states
 std::vector<uint32_t> llama_memory_armt::state_sizes() const {
     return {config.n_layer, config.n_segment, config.n_mem, config.extend ? 1u : 0u, config.n_segment_max, uint32_t(type_k()), uint32_t(type_v())};
 }
@@ -32,7 +33,7 @@ void llama_memory_armt::state_write(llama_io_write_i & io, llama_seq_id seq_id, 
     const bool closed_only = (flags & ARMT_STATE_CLOSED_ONLY) != 0;
     if (seq_id >= 0) {
         if (!has_sequence(seq_id)) {
-            throw std::runtime_error("there is no sequence " + std::to_string(seq_id));
+            throw std::runtime_error("this context has no sequence " + std::to_string(seq_id));
         }
         write_sequence(io, seq_id, closed_only);
         return;
@@ -47,14 +48,14 @@ void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, ll
     try {
         if (seq_id >= 0) {
             if (!has_sequence(seq_id)) {
-                throw std::runtime_error("there is no sequence " + std::to_string(seq_id));
+                throw std::runtime_error("this context has no sequence " + std::to_string(seq_id));
             }
             read_sequence(io, seq_id);
             return;
         }
         const uint32_t n_seqs = read_value<uint32_t>(io);
         if (n_seqs != n_seq_max()) {
-            throw std::runtime_error("the state holds " + std::to_string(n_seqs) + " sequences and this context " + std::to_string(n_seq_max()));
+            throw std::runtime_error("the state holds " + std::to_string(n_seqs) + " sequences, but this context has " + std::to_string(n_seq_max()));
         }
         for (uint32_t s = 0; s < n_seqs; ++s) {
             read_sequence(io, s);
@@ -104,7 +105,7 @@ static void write_counts(llama_io_write_i & io, const armt_sequence & seq) {
     }
 }
 
-// Throws where the counts contradict each other, so that no later step can be led astray.
+// Throws if the counts contradict each other, so that later steps can rely on them.
 static armt_sequence read_counts(llama_io_read_i & io, const armt_config & config, uint32_t n_vocab) {
     armt_sequence seq;
     seq.pos_first    = read_value<int32_t>(io);
@@ -136,9 +137,10 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
 }
 
 void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const {
-    // a state holds no in-flight segments: their activations would be most of it
-    const_cast<llama_memory_armt *>(this)->run_flight(seq_id);
-
+    // a state holds no in-flight segments, because their activations would be most of it
+    if (sequences[seq_id].n_in_flight() > 0) {
+        throw std::runtime_error("sequence " + std::to_string(seq_id) + " still has segments in flight");
+    }
     const armt_sequence seq = closed_only ? sequences[seq_id].closed_part() : sequences[seq_id];
     write_value(io, STATE_MAGIC);
     write_value(io, STATE_VERSION);
@@ -158,28 +160,28 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
 
 void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id) {
     if (read_value<uint32_t>(io) != STATE_MAGIC) {
-        throw std::runtime_error("this is no state of an ARMT model");
+        throw std::runtime_error("this is not a state of an ARMT model");
     }
     const uint32_t version = read_value<uint32_t>(io);
     if (version < 1 || version > STATE_VERSION) {
-        throw std::runtime_error("the state is of format " + std::to_string(version) + " and this version reads formats 1 to " + std::to_string(STATE_VERSION));
+        throw std::runtime_error("the state has format " + std::to_string(version) + ", but this version reads formats 1 to " + std::to_string(STATE_VERSION));
     }
     std::string fingerprint;
     io.read_string(fingerprint);
     if (fingerprint != model.armt.fingerprint) {
-        throw std::runtime_error("the state is of another model; load it with the model file that it was saved with");
+        throw std::runtime_error("the state belongs to another model; load it with the model file that it was saved with");
     }
     const std::vector<uint32_t> sizes = state_sizes();
     for (const uint32_t size : sizes) {
         if (read_value<uint32_t>(io) != size) {
-            throw std::runtime_error("the state is of a context with another segment size, segment overflow or K/V type; make the context with the same options");
+            throw std::runtime_error("the state belongs to a context with another segment size, segment overflow or K/V type; create the context with the same options");
         }
     }
     const uint32_t type = version == 1 ? uint32_t(GGML_TYPE_F32) : read_value<uint32_t>(io);
     if (type != uint32_t(type_state())) {
         const char * name = type < GGML_TYPE_COUNT ? ggml_type_name(ggml_type(type)) : "unknown";
-        throw std::runtime_error(std::string("the state is of a context whose stateType is ") + name + ", and this context's is " + ggml_type_name(type_state()) +
-                                 "; make the context with the same options");
+        throw std::runtime_error(std::string("the state belongs to a context whose stateType is ") + name + ", and this context's is " + ggml_type_name(type_state()) +
+                                 "; create the context with the same options");
     }
     const uint32_t n_prev = version == 1 ? 0 : read_value<uint32_t>(io);
     armt_sequence seq = read_counts(io, config, model.vocab.n_tokens());
@@ -188,7 +190,7 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
     }
     seq.n_prev = n_prev;
 
-    // tensors are written when io is done, also after an error: until then the sequence counts as cleared
+    // io writes the tensors when it is done, even after an error, so the sequence counts as cleared until then
     clear_sequence(seq_id);
     if (!seq.stale) {
         each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.read_tensor(az, offset, size); });

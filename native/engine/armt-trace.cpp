@@ -38,7 +38,7 @@ void armt_trace::end(const armt_step & step, int64_t n_segments, bool reused, bo
     record.start_us  = uint64_t(std::max<int64_t>(0, t_begin_us - t_origin_us));
     record.build_us  = uint64_t(t_inputs_us - t_begin_us);
     record.time_us   = uint64_t(t_end_us - t_begin_us);
-    // the segment that enters has not been counted yet, nor is the open one
+    // n_segments counts neither the segment that enters nor the open one
     record.segment   = diagonal && !step.inject && !step.open_cell ? n_segments - 1 : n_segments;
     record.type      = diagonal ? ARMT_TRACE_DIAGONAL : ARMT_TRACE_OPEN;
     record.seq_id    = step.seq_id;

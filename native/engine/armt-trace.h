@@ -1,6 +1,6 @@
 #pragma once
 
-// The record of a context's graph evaluations. Nothing here touches ggml's graphs.
+// The record of a context's graph evaluations
 
 #include "armt-api.h"
 #include "armt-step.h"
@@ -12,20 +12,20 @@
 
 class armt_trace {
 public:
-    // Steps that are kept until somebody takes them
+    // The most steps that are kept until they are taken
     static constexpr size_t n_max = 1u << 20;
 
     bool enabled() const { return on.load(std::memory_order_relaxed); }
 
-    // Starts a new record, or stops
+    // Starts a new record, or stops recording
     void set(bool enabled);
 
-    // Moves the oldest n steps out; n = 0: the number of steps that are there
+    // Moves the oldest n steps to the array and returns their number. n = 0: returns the number of recorded steps
     size_t take(armt_trace_step * steps, size_t n);
 
-    // Around one step. Only where enabled.
+    // Around one step. Call them only if enabled.
     void begin();
-    void mark_inputs(); // the graph is there
+    void mark_inputs(); // the graph is built
     void end(const armt_step & step, int64_t n_segments, bool reused, bool replayed);
 
 private:
@@ -34,6 +34,6 @@ private:
     std::deque<armt_trace_step> steps;
 
     std::atomic<int64_t> t_origin_us = 0;
-    int64_t t_begin_us  = 0; // of the thread that decodes alone
+    int64_t t_begin_us  = 0; // used by the decoding thread only
     int64_t t_inputs_us = 0;
 };

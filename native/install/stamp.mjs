@@ -49,7 +49,11 @@ export function computeStamp(layout, compiler) {
  */
 export function backendStamp(layout, nvcc, arch) {
     const { nativeDir } = layout;
-    const files = [...filesOf(path.join(nativeDir, "cuda")), path.join(nativeDir, "install", "backend.mjs")];
+    const files = [
+        ...filesOf(path.join(nativeDir, "cuda")),
+        path.join(nativeDir, "engine", "armt-names.h"),
+        path.join(nativeDir, "install", "backend.mjs")
+    ];
     return hashOf([...allPatches(layout), ...files], [layout.release, layout.prebuiltDir, nvcc, arch]);
 }
 

@@ -1,71 +1,78 @@
 import { DisposedError, type LlamaContextSequence, type Token } from "node-llama-cpp";
 import { ArmtUnsupportedError } from "../errors.js";
+import type { ArmtPrefill, ArmtSnapshotOrigin } from "../types.js";
 import type { ArmtSnapshot } from "./ArmtSnapshot.js";
 import type { SegmentKey } from "./segment-keys.js";
 import { SnapshotCache } from "./snapshot-cache.js";
-import type { ArmtSnapshotOrigin } from "./snapshot-facts.js";
 import { SnapshotFolder } from "./snapshot-folder.js";
 
 /** Options of {@link ArmtMemoryStore.open}. */
 export interface ArmtMemoryStoreOptions {
-    /** Folder that keeps the memories over the end of the process; it is made where there is none. Default: memory only. */
+    /**
+     * Folder that keeps the memories after the process ends. It is created if it does not exist, readable for its owner
+     * only. Several processes may share it. Default: none; memories are lost with the process.
+     */
     folder?: string;
 
-    /** Bound of the folder, all processes together. Unit: bytes, from 0. Default: 2 GiB. */
+    /**
+     * Limit for the size of the folder, for all processes together. The least recently used files are removed. Unit:
+     * bytes, from 0. Default: 2 GiB. Throws `RangeError` outside the range.
+     */
     maxBytes?: number;
 
-    /** Bound of what is held in memory in front of the folder. Unit: bytes, from 0. Default: 256 MiB. */
+    /**
+     * Limit for what is held in memory in front of the folder. Unit: bytes, from 0. Default: 256 MiB. Throws
+     * `RangeError` outside the range.
+     */
     maxMemoryBytes?: number;
 
     /**
-     * Smallest distance of two checkpoints of a prompt, since taking one costs a copy of the memory. Unit: tokens, from 1. Default: 512.
+     * Smallest distance between two checkpoints of a prompt; each costs one copy of the memory. Unit: tokens, from 1.
+     * Default: 512. Throws `RangeError` outside the range.
      */
     checkpointInterval?: number;
 
-    /** Called where a memory could not be written, e.g. for want of disk space; the evaluation goes on without it. Default: nothing. */
+    /**
+     * Called if a memory cannot be written, for example because the disk is full. The evaluation goes on without it.
+     * Default: nothing is reported.
+     */
     onWarning?: (error: Error) => void;
 }
 
 /** Defaults of {@link ArmtMemoryStoreOptions}. */
 export const storeDefaults = { maxBytes: 2 * 2 ** 30, maxMemoryBytes: 256 * 2 ** 20, checkpointInterval: 512 } as const;
 
-/** What a store has done so far in this process. */
+/** What a store has done since it was opened. Work of other stores on the same folder is not counted. */
 export interface ArmtMemoryStoreStats {
-    /** Prompts that began with a stored memory. */
+    /** Prompts that started from a stored memory. */
     readonly hits: number;
-    /** Prompts longer than a segment that did not. */
+    /** Prompts longer than one segment that found no stored memory. Shorter prompts are not counted. */
     readonly misses: number;
-    /** Tokens that were not read thanks to hits. */
+    /** Tokens that did not have to be read because of hits. */
     readonly cachedTokens: number;
-    /** Memories that were taken. */
+    /** Memories that were taken, including those that could not be written later. */
     readonly checkpoints: number;
-    /** Memories that could not be written to the folder. */
+    /** Memories that could not be written to the folder; `onWarning` got the reasons. */
     readonly failedWrites: number;
-    /** Memories held in memory now, and their size. */
+    /** Memories that are held in memory now. */
     readonly memoryEntries: number;
+    /** Size of the memories that are held in memory now, at most `maxMemoryBytes`. Unit: bytes. */
     readonly memoryBytes: number;
-}
-
-/** What came of {@link ArmtMemoryStore.prefill}. */
-export interface ArmtPrefill {
-    /** Tokens of the prompt that were not read: the sequence held them already, or they came from the store. */
-    readonly cachedTokens: number;
-    /** Tokens that were read. */
-    readonly readTokens: number;
 }
 
 /** Options of {@link ArmtMemoryStore.prefill}. */
 export interface ArmtPrefillOptions {
-    /** Stops between graph evaluations; the call then rejects with the signal's reason, and what was read stays. */
+    /** Stops after the current batch. The call then rejects with the signal's reason, and what was read stays. */
     signal?: AbortSignal;
-    /** Called after each piece that was read, with the tokens of the prompt that the sequence holds. */
+    /** Called while tokens are read, with the number of the prompt's tokens that the sequence holds. Default: none. */
     onProgress?: (progress: { readonly tokensDone: number; readonly tokensTotal: number }) => void;
 }
 
 /**
- * Memories of what was read before, by the tokens that were read: a prompt that shares its first segments with any earlier one starts from there, whichever
- * sequence, context or (with a folder) process read that. Give it to `createContext({armt: {memoryStore}})`, and all that a context evaluates uses it, chat
- * sessions included; or call {@link prefill} for one sequence.
+ * Memories of earlier prompts, found by their tokens. A prompt that shares its first segments with an earlier one
+ * starts from there, whichever sequence, context or (with a folder) process read the earlier one. Pass the store to
+ * `createContext({armt: {memoryStore}})` to use it for everything that the context evaluates, including chat sessions;
+ * or call {@link prefill} for a single sequence.
  */
 export class ArmtMemoryStore {
     private readonly cache: SnapshotCache;
@@ -85,9 +92,9 @@ export class ArmtMemoryStore {
     }
 
     /**
-     * Opens a store. Several processes may open one folder.
+     * Opens a store. Several processes may open the same folder.
      * @throws {RangeError} for a number outside its range
-     * @throws {ArmtError} where the folder can neither be used nor made
+     * @throws {ArmtError} if the folder can be neither used nor created
      */
     static async open(options: ArmtMemoryStoreOptions = {}): Promise<ArmtMemoryStore> {
         const {
@@ -105,9 +112,12 @@ export class ArmtMemoryStore {
     }
 
     /**
-     * Brings a sequence to hold exactly these tokens, with as little reading as possible: it goes on from what the sequence holds or from the longest stored
-     * prefix, and leaves checkpoints. To generate, hand in all tokens but the last and evaluate that one.
+     * Makes a sequence hold exactly these tokens, with as little reading as possible. It starts from what the sequence
+     * holds or from the longest stored prefix, and leaves checkpoints. To generate, pass all tokens but the last, and
+     * evaluate the last one.
      * @throws {ArmtUnsupportedError} for a sequence of a plain model
+     * @throws {ArmtError} if the context has no room for the tokens
+     * @throws {DisposedError} after the store or the sequence is disposed
      */
     async prefill(
         sequence: LlamaContextSequence,
@@ -116,26 +126,31 @@ export class ArmtMemoryStore {
     ): Promise<ArmtPrefill> {
         this.ensureOpen();
         const { armt } = sequence;
-        if (armt === undefined) throw new ArmtUnsupportedError("a memory store is for sequences of ARMT models");
+        if (armt === undefined)
+            throw new ArmtUnsupportedError("a memory store works with sequences of ARMT models only");
         signal?.throwIfAborted();
         return await armt.prefill(this, tokens, { signal, onProgress });
     }
 
+    /** Counts since the store was opened. They can still be read after it is disposed. */
     get stats(): ArmtMemoryStoreStats {
         return { ...this.counts, memoryEntries: this.cache.entries, memoryBytes: this.cache.bytes };
     }
 
-    /** Size of the folder, other processes' memories included. */
+    /** Size of the folder, including the memories of other processes. Unit: bytes. Without a folder both are 0. */
     async measureFolder(): Promise<{ bytes: number; entries: number }> {
         return (await this.folder?.measure()) ?? { bytes: 0, entries: 0 };
     }
 
-    /** Waits until all memories taken so far are on the device. */
+    /** Waits until all memories taken so far are written to the folder. */
     async flush(): Promise<void> {
         await this.writing;
     }
 
-    /** Forgets everything, in the folder too. */
+    /**
+     * Forgets everything, in the folder too.
+     * @throws {DisposedError} after the store is disposed
+     */
     async clear(): Promise<void> {
         this.ensureOpen();
         await this.flush();
@@ -143,11 +158,12 @@ export class ArmtMemoryStore {
         await this.folder?.clear();
     }
 
+    /** Whether the store is disposed. */
     get disposed(): boolean {
         return this.isDisposed;
     }
 
-    /** Writes what is left to write and gives the memory back. Contexts that have the store go on without it. */
+    /** Finishes all writes and frees the memory. Contexts with this store go on without it. May be called twice. */
     async dispose(): Promise<void> {
         this.isDisposed = true;
         await this.flush();
@@ -159,7 +175,7 @@ export class ArmtMemoryStore {
     }
 
     /**
-     * The longest stored prefix.
+     * Finds the longest stored prefix.
      * @param keys in ascending order
      * @internal
      */
@@ -179,21 +195,24 @@ export class ArmtMemoryStore {
         return undefined;
     }
 
-    /** @internal */
+    /**
+     * The keys that are not stored yet.
+     * @internal
+     */
     async missing(keys: readonly SegmentKey[]): Promise<SegmentKey[]> {
         const stored = await this.folder?.list();
         return keys.filter(({ key }) => (stored === undefined ? !this.cache.has(key) : !stored.has(key)));
     }
 
     /**
-     * Takes a snapshot in; the folder gets it later.
+     * Stores a snapshot. It is written to the folder in the background.
      * @internal
      */
     async put(key: string, snapshot: ArmtSnapshot): Promise<void> {
         this.counts.checkpoints++;
         this.cache.put(key, snapshot);
         if (this.folder === undefined) return;
-        // a slow disk must not pile up what it is behind with
+        // with a slow disk, snapshots must not pile up in memory
         if (this.writingBytes > this.maxMemoryBytes) await this.writing;
         const { bytes } = snapshot;
         this.writingBytes += bytes;
@@ -209,7 +228,10 @@ export class ArmtMemoryStore {
         });
     }
 
-    /** @internal */
+    /**
+     * Counts a prompt as a hit or a miss.
+     * @internal
+     */
     count(cachedTokens: number): void {
         if (cachedTokens > 0) this.counts.hits++;
         else this.counts.misses++;
@@ -220,7 +242,7 @@ export class ArmtMemoryStore {
         try {
             this.onWarning(error instanceof Error ? error : new Error(String(error)));
         } catch (broken) {
-            // as with node-llama-cpp's callbacks
+            // as with node-llama-cpp's callbacks, a faulty one must not end the evaluation
             console.error(broken);
         }
     }
@@ -232,5 +254,5 @@ export class ArmtMemoryStore {
 
 function checkCount(name: string, value: unknown, min: number): void {
     if (typeof value !== "number" || !(value >= min))
-        throw new RangeError(`\`${name}\` has to be a number of at least ${min}, got ${String(value)}`);
+        throw new RangeError(`\`${name}\` must be a number of at least ${min}, got ${String(value)}`);
 }

@@ -1,110 +1,135 @@
 import { DisposedError } from "node-llama-cpp";
-import type { ArmtSegmentOverflow, ArmtStateType } from "../options.js";
-import type { ArmtSnapshotFacts } from "./snapshot-facts.js";
+import type {
+    ArmtSegmentOverflow,
+    ArmtSnapshotHeader,
+    ArmtSnapshotInfo,
+    ArmtSnapshotSource,
+    ArmtStateType
+} from "../types.js";
 import { readSnapshotFile, readSnapshotHeader, type SnapshotParts, writeSnapshotFile } from "./snapshot-file.js";
-import type { ArmtSnapshotSource, SnapshotHeader } from "./snapshot-header.js";
 
-/** Options of {@link ArmtSnapshot.save}. */
+/** Options of {@link ArmtSnapshot.save}, {@link ArmtSnapshot.load} and `sequence.armt.load`. */
 export interface ArmtSaveOptions {
-    /** Stops the saving, which then rejects with the signal's reason; the file stays as it was. */
+    /**
+     * Stops saving or loading, which then rejects with the signal's reason. The file stays as it was. Default: none.
+     */
     signal?: AbortSignal;
 }
 
 /**
- * All that a sequence has read, in memory: the associative memory of every layer and the open segment. Its size does not depend on the number of tokens, but
- * for their ids (4 bytes each). It can be restored any number of times, into any sequence of the same model whose context has the same options.
+ * A copy of all that a sequence has read: the associative memory of every layer, and the open segment. Apart from the
+ * token ids (4 bytes each), its size does not depend on the number of tokens. It can be restored any number of times,
+ * into any sequence of the same model whose context has the same options: `sequence.armt.restore`.
+ *
+ * Every property throws `DisposedError` after {@link dispose}.
+ *
+ * Example: `const snapshot = await sequence.armt.snapshot(); await other.armt.restore(snapshot); snapshot.dispose();`
  */
-export class ArmtSnapshot implements ArmtSnapshotFacts {
-    private parts: SnapshotParts | undefined;
+export class ArmtSnapshot implements ArmtSnapshotInfo {
+    private contents: SnapshotParts | undefined;
 
     /** @internal */
     constructor(parts: SnapshotParts) {
-        this.parts = parts;
+        this.contents = parts;
     }
 
     /**
-     * Reads a snapshot from a file, and checks all of it.
-     * @throws {ArmtError} where it cannot be read, is damaged or of another version
+     * Reads a snapshot from a file, and checks all of it. It fits no context until `restore` accepts it.
+     * @throws {ArmtError} if the file cannot be read, is damaged, or has another format version
      */
     static async load(path: string, { signal }: ArmtSaveOptions = {}): Promise<ArmtSnapshot> {
         return new ArmtSnapshot(await readSnapshotFile(path, { signal }));
     }
 
     /**
-     * What a snapshot file says about itself, without reading its contents.
-     * @throws {ArmtError} where it cannot be read, is damaged or of another version
+     * Reads the header of a snapshot file, a few hundred bytes, and checks it. The contents are neither read nor
+     * checked.
+     * @throws {ArmtError} if the file cannot be read, its header is damaged, or it has another format version
      */
-    static async inspect(path: string): Promise<SnapshotHeader> {
+    static async inspect(path: string): Promise<ArmtSnapshotHeader> {
         return await readSnapshotHeader(path);
     }
 
     /**
-     * Writes a file that appears under its name only when it is whole and on the device.
-     * @returns bytes of the file
-     * @throws {ArmtError} where it cannot be written
+     * Writes the snapshot to a file. It gets its name only when it is complete and flushed; an existing file is
+     * replaced.
+     * @returns size of the file in bytes
+     * @throws {ArmtError} if the file cannot be written; nothing is left behind then
+     * @throws {DisposedError} after the snapshot is disposed
      */
     async save(path: string, { signal }: ArmtSaveOptions = {}): Promise<number> {
-        return await writeSnapshotFile(path, this.held, { signal });
+        return await writeSnapshotFile(path, this.parts, { signal });
     }
 
-    /** Size in memory. Unit: bytes. */
+    /** Size in memory: the engine's state, and 4 bytes for each token id that the snapshot holds. Unit: bytes. */
     get bytes(): number {
-        const { state, tokens } = this.held;
+        const { state, tokens } = this.parts;
         return state.length + (tokens?.byteLength ?? 0);
     }
 
+    /** `armt.fingerprint` of the model file, 64 hexadecimal digits. The snapshot only fits this model. */
     get fingerprint(): string {
-        return this.held.header.fingerprint;
+        return this.parts.header.fingerprint;
     }
 
+    /** Text tokens in a segment of the original context. Unit: tokens. */
     get segmentSize(): number {
-        return this.held.header.segmentSize;
+        return this.parts.header.segmentSize;
     }
 
+    /** What happened in the original context when the open segment was full. */
     get segmentOverflow(): ArmtSegmentOverflow {
-        return this.held.header.segmentOverflow;
+        return this.parts.header.segmentOverflow;
     }
 
+    /** Tokens that fit into an open segment of the original context. Unit: tokens. */
     get openSegmentLimit(): number {
-        return this.held.header.openSegmentLimit;
+        return this.parts.header.openSegmentLimit;
     }
 
+    /** Number types of the open segment's K/V cache, by their ggml names, for example `["F16", "F16"]`. */
     get kvTypes(): readonly [string, string] {
-        return this.held.header.kvTypes;
+        return this.parts.header.kvTypes;
     }
 
+    /** Number type of A and z. */
     get stateType(): ArmtStateType {
-        return this.held.header.stateType;
+        return this.parts.header.stateType;
     }
 
+    /** Tokens that the sequence had read; without the open segment if only closed segments were copied. */
     get tokensRead(): number {
-        return this.held.header.tokensRead;
+        return this.parts.header.tokensRead;
     }
 
+    /** Tokens of the open segment that the snapshot holds; 0 if only closed segments were copied. */
     get openTokens(): number {
-        return this.held.header.openTokens;
+        return this.parts.header.openTokens;
     }
 
+    /** Segments that the sequence had closed. */
     get segmentsClosed(): number {
-        return this.held.header.segmentsClosed;
+        return this.parts.header.segmentsClosed;
     }
 
+    /** Whether the snapshot holds the token ids. Without them, a chat session reads its history from the start. */
     get hasTokenIds(): boolean {
-        return this.held.header.hasTokenIds;
+        return this.parts.header.hasTokenIds;
     }
 
-    /** What was read, where it was `armt read` that made the snapshot. */
+    /** The text that was read, if the snapshot was created with `source`, as `armt read` does; otherwise undefined. */
     get source(): ArmtSnapshotSource | undefined {
-        return this.held.header.source;
+        return this.parts.header.source;
     }
 
+    /** Whether the snapshot is disposed. */
     get disposed(): boolean {
-        return this.parts === undefined;
+        return this.contents === undefined;
     }
 
-    /** Gives the memory back. May be called twice; any other use afterwards throws `DisposedError`. */
+    /** Frees the memory. May be called twice; any other use afterwards throws `DisposedError`. */
     dispose(): void {
-        this.parts = undefined;
+        this.contents = undefined;
     }
 
     [Symbol.dispose](): void {
@@ -112,8 +137,8 @@ export class ArmtSnapshot implements ArmtSnapshotFacts {
     }
 
     /** @internal */
-    get held(): SnapshotParts {
-        if (this.parts === undefined) throw new DisposedError();
-        return this.parts;
+    get parts(): SnapshotParts {
+        if (this.contents === undefined) throw new DisposedError();
+        return this.contents;
     }
 }

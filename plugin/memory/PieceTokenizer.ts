@@ -8,29 +8,31 @@ export interface TokenizedPiece {
 }
 
 export interface PieceTokenizerOptions {
-    /** Text that is tokenized at once, at least. Unit: UTF-16 code units. Default: 16384. */
+    /** Least amount of text to tokenize at once. Unit: UTF-16 code units. Default: 16384. */
     pieceLength?: number;
-    /** Text after a cut that has to be there before it is made. Unit: UTF-16 code units. Default: 1024. */
+    /** Text that has to follow a cut before it is made. Unit: UTF-16 code units. Default: 1024. */
     guard?: number;
-    /** Text without a place to cut that is still held. Unit: UTF-16 code units. Default: 64 Mi. */
+    /** Longest text without a place to cut. Unit: UTF-16 code units. Default: 64 Mi. */
     maxLength?: number;
-    /** The character before the text, where it is a part of one. Default: none. */
+    /** The character before the text, if the text continues another. Default: none. */
     context?: string;
 }
 
-/** Places to cut that are tried of each kind. */
+/** Candidates to try for each rule. */
 const maxTries = 16;
 
 /**
- * Tokenizes a text of any length as it comes, with the ids that the whole would have. A cut is made where the tokens of the text from there on, with one character
- * before it, are the last tokens of all the text that is there: then nothing to the left of the cut has a say in what is to the right. What is to the right
- * has one in what is to the left only over the length of a word, which `guard` is far beyond. Whatever the kind of tokenizer, this is tried rather than known.
+ * Tokenizes a text of any length piece by piece, with the ids that the whole text would have. A cut is made if the
+ * tokens of the text after it, tokenized with one character before it, are also the last tokens of all text so far:
+ * then nothing before the cut affects the tokens after it. Text after the cut affects tokens before it only over the
+ * length of a word, and `guard` is far longer. Each cut is tested in this way, so nothing is assumed about the kind of
+ * tokenizer.
  */
 export class PieceTokenizer {
     private readonly pieceLength: number;
     private readonly guard: number;
     private readonly maxLength: number;
-    /** The character before the text that is left: what stands at a text's start may get other tokens. */
+    /** The character before the remaining text: the same text may get other tokens at the start of a text. */
     private context: string;
     private text = "";
     private wanted: number;
@@ -47,28 +49,28 @@ export class PieceTokenizer {
     }
 
     /**
-     * Takes in text and gives what is sure by now.
-     * @throws {ArmtError} where there is no place to cut in a very long text
+     * Adds text, and returns the pieces whose tokens can no longer change.
+     * @throws {ArmtError} for a very long text without a place to cut
      */
     push(text: string): TokenizedPiece[] {
         const pieces: TokenizedPiece[] = [];
-        // in steps, so that one long string costs no more than many short ones
+        // step by step, so that one long string costs no more than many short ones
         for (let start = 0; start < text.length; start += this.pieceLength) {
             this.text += text.slice(start, start + this.pieceLength);
             if (this.text.length < this.wanted) continue;
             const piece = this.cut();
             if (piece !== undefined) pieces.push(piece);
-            // twice as much, so that a text without a place to cut is not tokenized over and over
+            // doubled, so that a text without a place to cut is not tokenized again and again
             this.wanted = piece === undefined ? 2 * this.text.length : this.text.length + this.pieceLength;
             if (this.text.length > this.maxLength)
                 throw new ArmtError(
-                    `the text has no place to cut it within ${this.text.length} characters; is it text at all?`
+                    `the text cannot be cut into pieces within ${this.text.length} characters; check that it is text`
                 );
         }
         return pieces;
     }
 
-    /** Gives the rest, and starts anew. */
+    /** Returns the last piece, and starts over. */
     end(): TokenizedPiece {
         const piece = { ids: this.tokenizeAfter(this.context, this.text) ?? this.fail(), text: this.text };
         this.text = "";
@@ -79,7 +81,7 @@ export class PieceTokenizer {
 
     private cut(): TokenizedPiece | undefined {
         const all = this.tokenizeAfter(this.context, this.text) ?? this.fail();
-        for (const at of this.placesToCut()) {
+        for (const at of this.cutCandidates()) {
             const context = characterBefore(this.text, at);
             const rest = this.tokenizeAfter(context, this.text.slice(at));
             if (rest === undefined || !endsWith(all, rest)) continue;
@@ -94,11 +96,11 @@ export class PieceTokenizer {
     }
 
     /**
-     * Whether the tokens before a cut stay the same however the text goes on, as far as other ends of it tell. They don't within a long run of one character, for
-     * tokenizers that weigh a whole word.
+     * Whether the tokens before a cut stay the same however the text continues, judged by cutting off its end. For
+     * tokenizers that weigh a whole word, they do not stay the same within a long run of one character.
      */
     private isSettled(at: number, ids: readonly Token[]): boolean {
-        // between words they do
+        // between words, they do
         if (isSpace(this.text[at - 1]!) || isSpace(this.text[at]!)) return true;
         return [1, 2, 3, 5].every((cut) => {
             const shorter = this.tokenizeAfter(this.context, this.text.slice(0, -cut));
@@ -107,21 +109,21 @@ export class PieceTokenizer {
         });
     }
 
-    /** From the best kind of place to the worst, the last of each kind first. */
-    private *placesToCut(): Generator<number> {
+    /** Offsets at which to try a cut: the best rule first, and the last offset of each rule first. */
+    private *cutCandidates(): Generator<number> {
         const { text } = this;
         const end = text.length - this.guard;
-        for (const isPlace of kindsOfPlaces) {
+        for (const allowsCut of cutRules) {
             let tries = 0;
             for (let at = end; at > end / 2 && tries < maxTries; at--) {
-                if (!isPlace(text[at - 1]!, text[at]!)) continue;
+                if (!allowsCut(text[at - 1]!, text[at]!)) continue;
                 tries++;
                 yield at;
             }
         }
     }
 
-    /** @returns undefined where the text has a say in the context's tokens, so that the two cannot be told apart */
+    /** @returns undefined if the text changes the tokens of its context, so that the two cannot be separated */
     private tokenizeAfter(context: string, text: string): Token[] | undefined {
         const before = context === "" ? [] : this.tokenize(context);
         const tokens = this.tokenize(context + text);
@@ -131,30 +133,31 @@ export class PieceTokenizer {
 
     private fail(): never {
         throw new ArmtError(
-            "this model's tokenizer gives other tokens to a text's start when more text follows; hand in token ids instead"
+            "this model's tokenizer changes the tokens at the start of a text when more text follows; " +
+                "pass token ids instead of text"
         );
     }
 }
 
 /**
- * A tokenizer of pieces for a model.
+ * Creates a piece tokenizer for a model.
  * @throws {ArmtError} for a model without a tokenizer
  */
 export function pieceTokenizerOf(model: LlamaModel, options?: PieceTokenizerOptions): PieceTokenizer {
     if (model.vocabularyType === LlamaVocabularyType.none)
-        throw new ArmtError("this model has no tokenizer; hand in token ids instead of text");
+        throw new ArmtError("this model has no tokenizer; pass token ids instead of text");
     return new PieceTokenizer((text) => model.tokenize(text), options);
 }
 
 const isSpace = (character: string) => /\s/.test(character);
 
-/** Whether the text may be cut between two characters. */
-const kindsOfPlaces: readonly ((left: string, right: string) => boolean)[] = [
-    // a line that begins with a letter
+/** Rules by which a text may be cut between two characters, the best first. */
+const cutRules: readonly ((left: string, right: string) => boolean)[] = [
+    // at the start of a line, unless it is indented
     (left, right) => left === "\n" && !isSpace(right),
-    // a word, which takes the space before it along in most vocabularies
+    // before a space: most vocabularies join it with the word after it
     (left, right) => right === " " && !isSpace(left),
-    // text without spaces
+    // any other border of white space
     (left, right) => isSpace(left) !== isSpace(right),
     (left, right) =>
         /[^\p{L}\p{N}\p{M}]/u.test(left) && /[\p{L}\p{N}]/u.test(right) && !isSurrogate(left) && !isSurrogate(right),
@@ -165,7 +168,7 @@ function isSurrogate(character: string): boolean {
     return /[\ud800-\udfff]/.test(character);
 }
 
-/** The character that ends before an offset, both halves of it. */
+/** The character before an offset; both halves of a surrogate pair. */
 export function characterBefore(text: string, at: number): string {
     const isPair = at >= 2 && /^[\ud800-\udbff][\udc00-\udfff]$/.test(text.slice(at - 2, at));
     return text.slice(at - (isPair ? 2 : 1), at);

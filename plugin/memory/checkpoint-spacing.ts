@@ -1,8 +1,8 @@
 /**
- * Which of a prompt's segment ends are worth a checkpoint: the 1st, 2nd, 4th, 8th … from the start, for prompts that begin alike, and from the end, for those
- * that go back a little. So a prompt of n segments leaves about 2·log2(n).
+ * Chooses the segment ends of a prompt that get a checkpoint: the 1st, 2nd, 4th, 8th … from the start, for prompts that
+ * start alike, and from the end, for prompts that go back a little. A prompt of n segments gets about 2·log2(n).
  * @param ends in ascending order
- * @param interval smallest distance of two. Unit: tokens
+ * @param interval smallest distance between two checkpoints. Unit: tokens
  */
 export function chooseCheckpoints(ends: readonly number[], interval: number): number[] {
     const chosen: number[] = [];

@@ -1,14 +1,15 @@
 import { stat } from "node:fs/promises";
 import { quote } from "../../src/util/errors.js";
+import type { ArmtSnapshotHeader } from "../types.js";
 import { readSnapshotHeader } from "./snapshot-file.js";
-import { type SnapshotHeader, snapshotVersion } from "./snapshot-header.js";
+import { snapshotVersion } from "./snapshot-header.js";
 
-/** What a snapshot file holds, for people and as JSON. */
+/** The contents of a snapshot file, as text and as JSON. */
 export class SnapshotDescription {
     constructor(
         private readonly path: string,
         private readonly size: number,
-        private readonly header: SnapshotHeader
+        private readonly header: ArmtSnapshotHeader
     ) {}
 
     toJson(): string {
@@ -24,13 +25,14 @@ export class SnapshotDescription {
         const { source } = header;
         const rows: [string, string][] = [
             ["file", quote(this.path)],
-            ["size", `${this.size} bytes, snapshot version ${snapshotVersion}, of ${header.created}`],
-            ["tokens", `${header.tokensRead} read, their ids ${header.hasTokenIds ? "held" : "not held"}`],
+            ["size", `${this.size} bytes, snapshot version ${snapshotVersion}, created ${header.created}`],
+            ["tokens", `${header.tokensRead} read, ids ${header.hasTokenIds ? "included" : "not included"}`],
             ["segments", `${header.segmentsClosed} closed, ${header.openTokens} tokens in the open one`],
             ["state", `${header.stateBytes} bytes`],
             [
                 "made with",
-                `segment size ${header.segmentSize}, overflow ${header.segmentOverflow}, limit ${header.openSegmentLimit}, K/V ${header.kvTypes.join(" and ")}, memory ${header.stateType}`
+                `segment size ${header.segmentSize}, overflow ${header.segmentOverflow}, ` +
+                    `limit ${header.openSegmentLimit}, K/V ${header.kvTypes.join(" and ")}, memory ${header.stateType}`
             ],
             ["model", quote(header.modelPath)],
             ["fingerprint", header.fingerprint]
@@ -38,7 +40,7 @@ export class SnapshotDescription {
         if (source !== undefined)
             rows.push([
                 "text",
-                `${source.characters} characters of ${quote(source.name)}${source.complete ? "" : ", not all of it"}`
+                `${source.characters} characters of ${quote(source.name)}${source.complete ? "" : ", incomplete"}`
             ]);
         const width = Math.max(...rows.map(([label]) => label.length));
         return rows.map(([label, value]) => `    ${label.padEnd(width)}  ${value}\n`).join("");
@@ -46,8 +48,8 @@ export class SnapshotDescription {
 }
 
 /**
- * Reads a snapshot's head.
- * @throws {ArmtError} that names the file and what is wrong in it
+ * Reads the header of a snapshot file.
+ * @throws {ArmtError} that names the file and what is wrong with it
  */
 export async function describeSnapshot(path: string): Promise<SnapshotDescription> {
     return new SnapshotDescription(path, (await stat(path)).size, await readSnapshotHeader(path));

@@ -1,54 +1,48 @@
 import type { LlamaContextSequence, LlamaModel, Token } from "node-llama-cpp";
-import { ArmtError } from "../errors.js";
+import type { ArmtFeedProgress, ArmtFeedSource } from "../types.js";
 import { type PieceTokenizer, pieceTokenizerOf, type TokenizedPiece } from "./PieceTokenizer.js";
 
-/** Text, or the ids of tokens, piece after piece. */
-export type ArmtFeedSource = AsyncIterable<string | readonly Token[]> | Iterable<string | readonly Token[]>;
-
 type ArmtFeedPieces = AsyncGenerator<string | readonly Token[], void, void>;
-
-/** How far a feed has come. */
-export interface ArmtFeedProgress {
-    /** Tokens that this feed has read. */
-    readonly tokens: number;
-    /** UTF-16 code units of text whose tokens were read. */
-    readonly characters: number;
-}
 
 /** Options of `sequence.armt.feed`. */
 export interface ArmtFeedOptions {
     /**
-     * Stops between graph evaluations; the feed then rejects with the signal's reason. What was read stays: the sequence goes on from `sequence.armt.tokens`.
+     * Stops after the current batch. The feed then rejects with the signal's reason. What was read stays, and the
+     * sequence continues from `sequence.armt.tokens`. Default: none.
      */
     signal?: AbortSignal;
 
-    /** Called after each piece that was read. */
+    /** Called after each piece. If it throws, the error is printed and otherwise ignored. Default: none. */
     onProgress?: (progress: ArmtFeedProgress) => void;
 
     /**
-     * Tokens whose ids are kept, for chat sessions and snapshots (16 bytes each); beyond that, their number is all that is known of them, and the memory of
-     * the process does not grow. Unit: tokens, from 0. Default: 4,194,304.
+     * Number of tokens whose ids are kept for chat sessions and snapshots, 16 bytes each. If the sequence holds more,
+     * its ids are dropped and only their number is kept, so that the memory use of the process stops growing. Unit:
+     * tokens, from 0. Default: 4,194,304. Throws `RangeError` outside the range.
      */
     keepTokens?: number;
 }
 
-/** Default of `keepTokens`: 64 MiB of ids. */
+/** Default of `keepTokens`, 64 MiB of ids. */
 export const defaultKeepTokens = 2 ** 22;
 
-/** Tokens handed to the engine at once: rare enough to cost nothing, often enough for other sequences to have their turn. */
+/** Tokens in a piece: enough to make the cost of a piece negligible, few enough to let other sequences take turns. */
 export const feedTokens = 2 ** 13;
 
-/** A piece of a source, as tokens. */
+/** A piece of a source after tokenizing. */
 export interface FeedPiece {
     readonly ids: readonly Token[];
-    /** UTF-16 code units of text that they stand for; 0 where they came as ids, or where more tokens of the same text follow. */
+    /**
+     * Length of their text; 0 if the source gave ids, and if more tokens of the same text follow. Unit: UTF-16 code
+     * units.
+     */
     readonly characters: number;
 }
 
 /**
- * Turns a source into tokens, piece by piece, in pieces of at most {@link feedTokens}.
- * @param begins whether the text is the first that a sequence reads, so that the model may want its begin token in front
- * @throws {ArmtError} for a text where the model has no tokenizer
+ * Turns a source into tokens, in pieces of at most {@link feedTokens}.
+ * @param begins whether this is the first text of a sequence, which some models want after a begin token
+ * @throws {ArmtError} for text if the model has no tokenizer
  */
 export async function* tokenizeSource(
     model: LlamaModel,
@@ -84,7 +78,7 @@ export async function* tokenizeSource(
     if (tokenizer !== undefined) yield* ofText(tokenizer.end());
 }
 
-/** What a model wants in front of a text that tokenizes to `ids`. */
+/** The begin token, if the model wants one before a text and `ids` does not start with it. */
 export function beginTokens({ tokens: { bos, shouldPrependBosToken } }: LlamaModel, ids: readonly Token[]): Token[] {
     return shouldPrependBosToken && bos !== null && ids[0] !== bos ? [bos] : [];
 }
@@ -92,7 +86,7 @@ export function beginTokens({ tokens: { bos, shouldPrependBosToken } }: LlamaMod
 /**
  * Reads a source to its end.
  * @param read evaluates tokens in the sequence
- * @throws {ArmtError} for a text where the model has no tokenizer
+ * @throws {ArmtError} for text if the model has no tokenizer
  */
 export async function feed(
     sequence: LlamaContextSequence,
@@ -112,7 +106,7 @@ export async function feed(
     return { tokens, characters };
 }
 
-/** A source that nothing comes from any more must not keep whoever has had enough of it. */
+/** Ends a source at an abort, even if it never yields again. */
 async function* untilAborted(source: ArmtFeedSource, signal: AbortSignal | undefined): ArmtFeedPieces {
     if (signal === undefined) return yield* source;
     let stop = () => {};
@@ -133,7 +127,7 @@ async function* untilAborted(source: ArmtFeedSource, signal: AbortSignal | undef
         }
     } finally {
         signal.removeEventListener("abort", stop);
-        // not awaited: it may wait for the very piece that does not come
+        // not awaited: the source may be waiting for data that never comes
         if (!isDone) void Promise.resolve(iterator.return?.()).catch(() => {});
     }
 }
@@ -142,22 +136,12 @@ function report(onProgress: ArmtFeedOptions["onProgress"], progress: ArmtFeedPro
     try {
         onProgress?.(progress);
     } catch (error) {
-        // as with the other callbacks: a broken report must not end the evaluation
+        // as with node-llama-cpp's callbacks, a faulty one must not end the evaluation
         console.error(error);
     }
 }
 
-/** @throws {RangeError | TypeError} for a number that is none */
+/** @throws {RangeError} for anything but a number from 0 */
 export function checkKeepTokens(value: number): void {
-    if (!(value >= 0)) throw new RangeError(`\`keepTokens\` has to be a number of at least 0, got ${value}`);
-}
-
-/** @throws {ArmtError} where a context has no room for so many tokens */
-export function checkRoom(sequence: LlamaContextSequence, held: number, count: number): void {
-    // node-llama-cpp begins to shift at this point, which an ARMT model cannot
-    const room = sequence.contextSize - 1 - held;
-    if (count > room)
-        throw new ArmtError(
-            `the context holds ${sequence.contextSize} tokens and ${held + count} are wanted; make it with a larger \`contextSize\``
-        );
+    if (!(value >= 0)) throw new RangeError(`\`keepTokens\` must be a number of at least 0, got ${value}`);
 }

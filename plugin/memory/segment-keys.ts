@@ -1,30 +1,32 @@
 import { createHash } from "node:crypto";
-import type { ArmtSnapshotOrigin } from "./snapshot-facts.js";
+import type { ArmtSnapshotOrigin } from "../types.js";
 
-/** The end of a closed segment, and the name of what all segments up to it leave in memory. */
+/** The end of a closed segment, and the name of what all segments up to there leave in memory. */
 export interface SegmentKey {
-    /** Tokens up to there. */
+    /** Tokens up to the end of the segment. */
     readonly end: number;
     /** SHA-256 over the origin and all tokens, segment by segment, hexadecimal. */
     readonly key: string;
 }
 
-/** How a sequence's tokens are cut: the first segment, and all after it. Unit: tokens. */
+/** Sizes of the segments of a sequence. Unit: tokens. */
 export interface SegmentCut {
+    /** Size of the first segment. */
     readonly first: number;
+    /** Size of all others. */
     readonly each: number;
-    /** Tokens after which a prompt's own segment size ends; 0 where there is no such. */
+    /** Tokens for which these sizes hold, if a prompt has sizes of its own; otherwise 0. */
     readonly until: number;
 }
 
-/** Ends of the segments that are closed once all tokens are read: a last, full segment stays open. */
+/** Ends of the segments that are closed once all tokens are read. A full last segment stays open. */
 export function segmentEnds(tokens: number, { first, each }: SegmentCut): number[] {
     const ends: number[] = [];
     for (let end = first; end < tokens; end += each) ends.push(end);
     return ends;
 }
 
-/** Keys of all ends, each from the one before, so that prompts that begin alike share keys for as long as they are alike. */
+/** Keys of all ends. Each is derived from the one before, so prompts share keys for as long as they are the same. */
 export function segmentKeys(
     origin: ArmtSnapshotOrigin,
     cut: SegmentCut,
@@ -32,9 +34,9 @@ export function segmentKeys(
     ends: readonly number[]
 ): SegmentKey[] {
     const { fingerprint, segmentSize, segmentOverflow, openSegmentLimit, kvTypes, stateType } = origin;
-    // other sizes until a planned prompt's end: only a prompt of that very length goes on alike
+    // the sizes depend on the length of the prompt, so only a prompt of the same length can share them
     const plan = cut.until === 0 ? [] : [cut.each, cut.until];
-    // keys of version 0.1 stay what they were
+    // version 0.1 had no state type; its keys stay valid
     const type = stateType === "f32" ? [] : [stateType];
     const named = [
         "armt-memory-1",

@@ -1,13 +1,13 @@
 import { LRUCache } from "lru-cache";
 import type { ArmtSnapshot } from "./ArmtSnapshot.js";
 
-/** Snapshots in memory, the least recently used of which give way. None is disposed then: somebody may be restoring it. */
+/** Snapshots in memory. The least recently used are dropped, but not disposed: they may be in use. */
 export class SnapshotCache {
     private readonly snapshots: LRUCache<string, ArmtSnapshot> | undefined;
 
-    /** @param maxBytes 0 holds nothing */
+    /** @param maxBytes 0 keeps nothing */
     constructor(maxBytes: number) {
-        // the library takes 0 for no bound
+        // the library takes 0 to mean no limit
         if (maxBytes < 1) return;
         const maxSize = Math.min(Math.floor(maxBytes), Number.MAX_SAFE_INTEGER);
         this.snapshots = new LRUCache({ maxSize, sizeCalculation: ({ bytes }) => bytes });

@@ -2,28 +2,21 @@ import { crc32 } from "node:zlib";
 import { type AtomicFileOptions, writeAtomically } from "../../src/util/atomic-file.js";
 import { ArmtError, quote } from "../../src/util/errors.js";
 import { RandomAccessFile } from "../../src/util/random-access-file.js";
-import {
-    align,
-    decodeHeader,
-    encodeHeader,
-    fixedBytes,
-    type HeaderLayout,
-    readFixedPart,
-    type SnapshotHeader
-} from "./snapshot-header.js";
+import type { ArmtSnapshotHeader } from "../types.js";
+import { align, decodeHeader, encodeHeader, fixedBytes, type HeaderLayout, readFixedPart } from "./snapshot-header.js";
 
-/** A snapshot's parts, as they lie in a file. */
+/** The parts of a snapshot, in the order of a file. */
 export type SnapshotParts = {
-    readonly header: Omit<SnapshotHeader, "stateBytes" | "bodyChecksum">;
+    readonly header: Omit<ArmtSnapshotHeader, "stateBytes" | "bodyChecksum">;
     /** Little-endian ids, or undefined without them. */
     readonly tokens: Uint32Array | undefined;
     readonly state: Buffer;
 };
 
-/** Bytes read, checked or written between two looks at an abort signal. */
+/** Bytes to read, check or write before the abort signal is checked again. */
 const pieceBytes = 8 * 2 ** 20;
 
-/** Whether a file begins as a snapshot does. */
+/** Whether a file starts like a snapshot. */
 export async function isSnapshotFile(path: string): Promise<boolean> {
     const file = await RandomAccessFile.open(path);
     try {
@@ -35,8 +28,8 @@ export async function isSnapshotFile(path: string): Promise<boolean> {
 }
 
 /**
- * Writes a snapshot under a temporary name, flushes and renames it.
- * @returns bytes of the file
+ * Writes a snapshot under a temporary name, flushes it and renames it.
+ * @returns size of the file in bytes
  */
 export async function writeSnapshotFile(
     path: string,
@@ -63,20 +56,21 @@ export async function writeSnapshotFile(
 }
 
 /**
- * Reads only what a snapshot says about itself.
+ * Reads only the header of a snapshot file.
  * @throws {ArmtError} that names the file and the reason
  */
-export async function readSnapshotHeader(path: string): Promise<SnapshotHeader> {
+export async function readSnapshotHeader(path: string): Promise<ArmtSnapshotHeader> {
     return await withFile(path, async (file) => (await readLayout(file)).header);
 }
 
 /**
- * Reads and checks a whole snapshot. `accept` sees the header first.
+ * Reads and checks a whole snapshot file.
+ * @param options `accept` gets the header before the rest is read, and may throw
  * @throws {ArmtError} that names the file and the reason
  */
 export async function readSnapshotFile(
     path: string,
-    { accept, signal }: { accept?: (header: SnapshotHeader) => void; signal?: AbortSignal } = {}
+    { accept, signal }: { accept?: (header: ArmtSnapshotHeader) => void; signal?: AbortSignal } = {}
 ): Promise<SnapshotParts> {
     return await withFile(path, async (file) => {
         const { header, tokensStart, stateStart } = await readLayout(file);
@@ -88,7 +82,7 @@ export async function readSnapshotFile(
         const padding = await file.read(tokensStart + ids.length, stateStart - tokensStart - ids.length);
         checksum = await readChecked(file, state, stateStart, checksum, signal);
         if (checksum !== header.bodyChecksum || padding.some((byte) => byte !== 0))
-            throw new ArmtError("it is damaged: the checksum of its contents is wrong");
+            throw new ArmtError("it is damaged: its contents have a wrong checksum");
         return { header, tokens, state };
     });
 }
@@ -97,11 +91,13 @@ async function readLayout(file: RandomAccessFile): Promise<HeaderLayout> {
     const length = readFixedPart(await file.read(0, Math.min(fixedBytes, file.size)));
     const layout = decodeHeader(await file.read(0, Math.min(align(fixedBytes + length), file.size)), file.path);
     if (layout.end !== file.size)
-        throw new ArmtError(`it is damaged: it has ${file.size} bytes and should have ${layout.end}`);
+        throw new ArmtError(`it is damaged: it has ${file.size} bytes instead of ${layout.end}`);
     return layout;
 }
 
-/** Fills a buffer from the file; the checksum goes along while the bytes are still in the processor's caches. */
+/**
+ * Fills a buffer from the file. The checksum is computed piece by piece, while the bytes are still in the CPU cache.
+ */
 async function readChecked(
     file: RandomAccessFile,
     into: Buffer,

@@ -1,29 +1,30 @@
 import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import path from "node:path";
 import { ArmtError, quote, systemErrorText } from "../../src/util/errors.js";
+import type { ArmtSnapshotOrigin } from "../types.js";
 import { ArmtSnapshot } from "./ArmtSnapshot.js";
-import { type ArmtSnapshotOrigin, findMismatch } from "./snapshot-facts.js";
 import { readSnapshotFile, writeSnapshotFile } from "./snapshot-file.js";
+import { findMismatch } from "./snapshot-origin.js";
 
 const namePattern = /^([0-9a-f]{64})\.armt$/;
 
-/** What a process that died while it wrote left behind; a living one is done long before. Unit: milliseconds. */
+/** Age at which a temporary file must be left over from a process that died. Unit: milliseconds. */
 const staleAfter = 3_600_000;
 
-/** Other processes write too, so the folder is looked at anew after so many files of our own. */
+/** Own writes before the folder is scanned again: other processes write too. */
 const writesBetweenScans = 32;
 
-/** Room that an eviction makes beyond what is needed, so that not every file evicts another. */
+/** Share of the limits that an eviction leaves in use, so that not every write evicts. */
 const keptShare = 0.9;
 
-/** More are slow to list. */
+/** Largest number of files: longer folders are slow to list. */
 const maxEntries = 4096;
 
 type Entry = { readonly file: string; readonly bytes: number; readonly used: number };
 
 /**
- * Snapshots in a folder that several processes may share: files appear whole and never change, a hit renews a file's time, and whoever needs room removes
- * the oldest. A file that vanishes or is damaged is as if it had never been there.
+ * Snapshots in a folder that several processes may share. Files appear complete and never change; a hit renews the time
+ * of a file, and whoever needs room removes the oldest. A file that is missing or damaged counts as not stored.
  */
 export class SnapshotFolder {
     private known = 0;
@@ -34,10 +35,10 @@ export class SnapshotFolder {
         private readonly maxBytes: number
     ) {}
 
-    /** @throws {ArmtError} where there is no such folder and none can be made */
+    /** @throws {ArmtError} if the folder can be neither used nor created */
     static async open(folder: string, maxBytes: number): Promise<SnapshotFolder> {
         try {
-            // what is in it tells what was read, so it is for this user alone
+            // the files reveal what was read, so only their owner gets access
             await mkdir(folder, { recursive: true, mode: 0o700 });
             const opened = new SnapshotFolder(path.resolve(folder), maxBytes);
             await opened.makeRoom(0);
@@ -49,7 +50,7 @@ export class SnapshotFolder {
         }
     }
 
-    /** Keys of the files that are there now. */
+    /** Keys of the current files. */
     async list(): Promise<Set<string>> {
         const keys = new Set<string>();
         for (const name of await readdir(this.folder).catch(() => [])) {
@@ -59,7 +60,7 @@ export class SnapshotFolder {
         return keys;
     }
 
-    /** @returns undefined where there is no such snapshot, or a damaged one, which is removed */
+    /** @returns undefined if there is no such snapshot, and for a damaged one, which is removed */
     async read(key: string, origin: ArmtSnapshotOrigin): Promise<ArmtSnapshot | undefined> {
         const file = this.fileOf(key);
         try {
@@ -75,10 +76,10 @@ export class SnapshotFolder {
         }
     }
 
-    /** @throws {ArmtError} where it cannot be written */
+    /** @throws {ArmtError} if the file cannot be written */
     async write(key: string, snapshot: ArmtSnapshot): Promise<void> {
         await this.makeRoom(snapshot.bytes);
-        this.known += await writeSnapshotFile(this.fileOf(key), snapshot.held, { mode: 0o600 });
+        this.known += await writeSnapshotFile(this.fileOf(key), snapshot.parts, { mode: 0o600 });
     }
 
     async clear(): Promise<void> {
@@ -86,7 +87,7 @@ export class SnapshotFolder {
         this.known = 0;
     }
 
-    /** Bytes and number of files, other processes' included. */
+    /** Size and number of all files, including those of other processes. */
     async measure(): Promise<{ bytes: number; entries: number }> {
         const entries = await this.scan();
         return { bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0), entries: entries.length };

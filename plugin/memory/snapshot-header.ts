@@ -2,52 +2,25 @@ import { crc32 } from "node:zlib";
 import { ArmtError } from "../../src/util/errors.js";
 import { JsonFile } from "../../src/util/json-file.js";
 import { decodeUtf8, parseStrictJsonObject } from "../../src/util/strict-json.js";
-import { type ArmtSegmentOverflow, type ArmtStateType, segmentOverflows, stateTypes } from "../options.js";
-import type { ArmtSnapshotFacts } from "./snapshot-facts.js";
-
-/** What a snapshot came from, so that the reading of it can go on. */
-export interface ArmtSnapshotSource {
-    /** Where the text came from: a file's name, or `-` for standard input. */
-    readonly name: string;
-    /** UTF-16 code units of text whose tokens were read. */
-    readonly characters: number;
-    /** SHA-256 of that text in UTF-8, hexadecimal. */
-    readonly sha256: string;
-    /** Whether that is all of it. */
-    readonly complete: boolean;
-}
-
-/** The head of a snapshot file. */
-export interface SnapshotHeader extends ArmtSnapshotFacts {
-    /** Whether all closed segments are of the size that the options and the prompt's alignment give, so that prefixes can be found again. */
-    readonly regular: boolean;
-    /** Absolute path of the model file, for commands that are given none; empty where unknown. */
-    readonly modelPath: string;
-    /** Time of the snapshot, ISO 8601. */
-    readonly created: string;
-    readonly source?: ArmtSnapshotSource;
-    /** Bytes of the engine's state. */
-    readonly stateBytes: number;
-    /** CRC-32 of the token ids and the state behind each other. */
-    readonly bodyChecksum: number;
-}
+import { segmentOverflows, stateTypes } from "../native/enums.js";
+import type { ArmtSegmentOverflow, ArmtSnapshotHeader, ArmtSnapshotSource, ArmtStateType } from "../types.js";
 
 const magic = Buffer.from("ARMTSNAP", "latin1");
 
 /** Version of the format (docs/memories.md). */
 export const snapshotVersion = 1;
 
-/** magic, version, length and checksum of the facts */
+/** Size of magic, version, length and checksum. Unit: bytes. */
 export const fixedBytes = 20;
 
-/** The facts are a few hundred bytes and a path; more is no snapshot. */
-const maxFactsBytes = 2 ** 16;
+/** Limit for the JSON, which is a few hundred bytes and a path. Unit: bytes. */
+const maxJsonBytes = 2 ** 16;
 
-/** Token ids and state begin at multiples of it. */
+/** Token ids and state start at multiples of this. Unit: bytes. */
 const alignment = 64;
 
 export type HeaderLayout = {
-    readonly header: SnapshotHeader;
+    readonly header: ArmtSnapshotHeader;
     /** Offset of the token ids. */
     readonly tokensStart: number;
     /** Offset of the state. */
@@ -56,52 +29,52 @@ export type HeaderLayout = {
     readonly end: number;
 };
 
-export function encodeHeader(header: SnapshotHeader): Buffer {
-    const facts = Buffer.from(JSON.stringify(header), "utf8");
-    const bytes = Buffer.alloc(align(fixedBytes + facts.length));
+export function encodeHeader(header: ArmtSnapshotHeader): Buffer {
+    const json = Buffer.from(JSON.stringify(header), "utf8");
+    const bytes = Buffer.alloc(align(fixedBytes + json.length));
     magic.copy(bytes);
     bytes.writeUInt32LE(snapshotVersion, 8);
-    bytes.writeUInt32LE(facts.length, 12);
-    facts.copy(bytes, fixedBytes);
-    bytes.writeUInt32LE(headChecksum(bytes, facts.length), 16);
+    bytes.writeUInt32LE(json.length, 12);
+    json.copy(bytes, fixedBytes);
+    bytes.writeUInt32LE(headChecksum(bytes, json.length), 16);
     return bytes;
 }
 
 /**
- * Length of the facts, from the fixed part.
- * @throws {ArmtError} where it is no snapshot, or one of another version
+ * Reads the length of the JSON from the fixed part of a file.
+ * @throws {ArmtError} if it is not a snapshot, or has another format version
  */
 export function readFixedPart(bytes: Buffer): number {
-    if (bytes.length < fixedBytes || !bytes.subarray(0, 8).equals(magic)) throw new ArmtError("it is no snapshot");
+    if (bytes.length < fixedBytes || !bytes.subarray(0, 8).equals(magic)) throw new ArmtError("it is not a snapshot");
     const version = bytes.readUInt32LE(8);
     if (version !== snapshotVersion)
-        throw new ArmtError(`it is of format ${version} and this version reads format ${snapshotVersion}`);
+        throw new ArmtError(`it has format version ${version}, and this package reads version ${snapshotVersion}`);
     const length = bytes.readUInt32LE(12);
-    if (length > maxFactsBytes)
-        throw new ArmtError(`it is damaged: ${length} bytes of facts (at most ${maxFactsBytes})`);
+    if (length > maxJsonBytes)
+        throw new ArmtError(`it is damaged: its header has ${length} bytes of JSON (at most ${maxJsonBytes})`);
     return length;
 }
 
 /**
- * The header from a file's first bytes.
- * @throws {ArmtError} where they are damaged
+ * Reads the header from the first bytes of a file.
+ * @throws {ArmtError} if they are damaged
  */
 export function decodeHeader(bytes: Buffer, path: string): HeaderLayout {
     const length = readFixedPart(bytes);
     const tokensStart = align(fixedBytes + length);
     if (bytes.length < tokensStart) throw new ArmtError("it is damaged: it ends within its header");
     if (bytes.readUInt32LE(16) !== headChecksum(bytes, length))
-        throw new ArmtError("it is damaged: the checksum of its header is wrong");
+        throw new ArmtError("it is damaged: its header has a wrong checksum");
     if (bytes.subarray(fixedBytes + length, tokensStart).some((byte) => byte !== 0))
         throw new ArmtError("it is damaged: its header is not padded with zeros");
-    const header = readFacts(
+    const header = readJson(
         new JsonFile(path, parseStrictJsonObject(decodeUtf8(bytes.subarray(fixedBytes, fixedBytes + length))))
     );
     const stateStart = align(tokensStart + (header.hasTokenIds ? 4 * header.tokensRead : 0));
     return { header, tokensStart, stateStart, end: stateStart + header.stateBytes };
 }
 
-function readFacts(json: JsonFile): SnapshotHeader {
+function readJson(json: JsonFile): ArmtSnapshotHeader {
     const max = Number.MAX_SAFE_INTEGER;
     const text = (key: string) => json.require(key, json.string(key));
     const count = (key: string) => json.require(key, json.integer(key, { max }));
@@ -110,7 +83,7 @@ function readFacts(json: JsonFile): SnapshotHeader {
     if (!isOverflow(overflow)) throw json.error("segmentOverflow", overflow, segmentOverflows.join(" or "));
     const kvTypes = json.get("kvTypes");
     if (!Array.isArray(kvTypes) || kvTypes.length !== 2) throw json.error("kvTypes", kvTypes ?? null, "two types");
-    // files of version 0.1 have none
+    // version 0.1 did not write it
     const stateType = json.string("stateType") ?? "f32";
     if (!isStateType(stateType)) throw json.error("stateType", stateType, stateTypes.join(", "));
     const source = json.object("source");
@@ -152,7 +125,7 @@ function isStateType(text: string): text is ArmtStateType {
     return (stateTypes as readonly string[]).includes(text);
 }
 
-/** Of the fixed part, without the checksum itself, and the facts. */
+/** Checksum of the fixed part, without the checksum itself, and of the JSON. */
 function headChecksum(bytes: Buffer, length: number): number {
     return crc32(bytes.subarray(fixedBytes, fixedBytes + length), crc32(bytes.subarray(0, 16)));
 }

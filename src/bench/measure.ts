@@ -1,4 +1,4 @@
-import type { NativeProduct } from "../../plugin/addon.js";
+import type { NativeProduct } from "../../plugin/native/addon.js";
 import type { ArmtModelFacts } from "../formats/gguf/armt-keys.js";
 import { type GgmlType, ggmlType } from "../formats/gguf/types.js";
 import { countOperations } from "./operations.js";

@@ -1,4 +1,4 @@
-import { loadAnyEngine } from "../../plugin/engine.js";
+import { loadAnyEngine } from "../../plugin/native/library.js";
 import type { ArmtConfig } from "../convert/armt-config.js";
 import type { BaseConfig } from "../convert/base-config.js";
 import { encodeFloats } from "../convert/float-encode.js";

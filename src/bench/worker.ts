@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { Llama, LlamaContext, LlamaContextSequence, Token } from "node-llama-cpp";
-import type { NativeProduct, NativeProductTimes } from "../../plugin/addon.js";
 import type { ArmtSchedule } from "../../plugin/index.js";
+import type { NativeProduct, NativeProductTimes } from "../../plugin/native/addon.js";
 import { seededRandom } from "../util/random.js";
 
 /** What a worker process is started with, as JSON in its first argument. */
@@ -100,7 +100,7 @@ async function start(): Promise<WorkerReply> {
 
 async function answer(request: WorkerRequest): Promise<WorkerReply> {
     if (request.kind === "products") {
-        const { loadEngine } = await import("../../plugin/engine.js");
+        const { loadEngine } = await import("../../plugin/native/library.js");
         const { addon } = await loadEngine(options.gpu);
         return { kind: "products", times: await addon.measureProducts(request.product) };
     }

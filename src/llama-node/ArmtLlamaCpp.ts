@@ -8,7 +8,7 @@ import {
     type Token
 } from "../../plugin/index.js";
 import { beginTokens } from "../../plugin/memory/feed.js";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 import { AnswerText } from "../generation/AnswerText.js";
 import { checkModelFile } from "../model/check-model-file.js";
 import { NativeLog } from "../model/NativeLog.js";

@@ -1,4 +1,4 @@
-import { armtArchitecture } from "../../plugin/facts.js";
+import { armtArchitecture } from "../../plugin/model/model-info.js";
 import { validateArmtFile } from "../formats/gguf/armt-model.js";
 import { openGguf } from "../formats/gguf/reader.js";
 

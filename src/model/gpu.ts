@@ -1,7 +1,7 @@
 import process from "node:process";
 import type { Llama, LlamaOptions } from "node-llama-cpp";
-import { cudaState, type Machine } from "../../plugin/cuda-state.js";
 import { ArmtUnsupportedError } from "../../plugin/errors.js";
+import { cudaState, type Machine } from "../../plugin/native/cuda-state.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { UsageError } from "../util/failure.js";
 

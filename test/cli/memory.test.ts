@@ -2,7 +2,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { ArmtSnapshot } from "../../plugin/index.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
@@ -11,6 +10,7 @@ import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt as runCommand } from "../helpers/armt-command.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { until } from "../helpers/until.js";
 
 const book = Array.from({ length: 60 }, (_, i) => `Line ${i}: the lamp is in room ${(i * 7) % 31} — naïve.`).join("\n");
 
@@ -97,7 +97,7 @@ test.serial("inspect shows what a memory holds, and verifies it", async (t) => {
     await runArmt(["read", text, "-m", model, "-o", memory]);
     const { stdout, code } = await runArmt(["inspect", memory, "--verify"]);
     t.is(code, 0);
-    t.regex(stdout, /tokens +\d+ read, their ids held\n +segments +\d+ closed, \d+ tokens in the open one\n/);
+    t.regex(stdout, /tokens +\d+ read, ids included\n +segments +\d+ closed, \d+ tokens in the open one\n/);
     t.regex(stdout, /made with +segment size 16, overflow close, limit 16, K\/V F16 and F16, memory f32\n/);
     const json = JSON.parse((await runArmt(["inspect", memory, "--json"])).stdout);
     t.like(json, { version: 1, segmentSize: 16, modelPath: model, hasTokenIds: true });
@@ -107,7 +107,7 @@ test.serial("inspect shows what a memory holds, and verifies it", async (t) => {
     t.is((await runArmt(["inspect", memory])).code, 0);
     const damaged = await runArmt(["inspect", memory, "--verify"]);
     t.is(damaged.code, 1);
-    t.regex(damaged.stderr, /^armt: cannot load "[^\n]+": it is damaged: the checksum of its contents is wrong\n$/);
+    t.regex(damaged.stderr, /^armt: cannot load "[^\n]+": it is damaged: its contents have a wrong checksum\n$/);
     const asked = await runArmt(["ask", memory, "Where?"]);
     t.is(asked.code, 1);
     t.regex(asked.stderr, /it is damaged/);
@@ -133,7 +133,7 @@ async function startAndStop(
         stderr += data;
     });
     const closed = once(child, "close");
-    while (!existsSync(part) && child.exitCode === null) await delay(2);
+    await until(() => existsSync(part) || child.exitCode !== null, "there is a checkpoint");
     child.kill(signal);
     const [code] = await closed;
     return { code, stderr };
@@ -162,8 +162,8 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
             t.is(JSON.parse(resumed.stdout).resumedTokens, tokensRead);
             t.false(existsSync(`${memory}.part`));
             const [a, b] = await Promise.all([ArmtSnapshot.load(whole), ArmtSnapshot.load(memory)]);
-            t.deepEqual(b.held.tokens, a.held.tokens);
-            t.deepEqual(b.held.state, a.held.state);
+            t.deepEqual(b.parts.tokens, a.parts.tokens);
+            t.deepEqual(b.parts.state, a.parts.state);
             t.like(b.source, { ...a.source });
         }
     );
@@ -278,5 +278,5 @@ test.serial(
 );
 test.serial(refused, ["read", "{}/book.txt", "-m", "{}/tiny.gguf"], 2, /out/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?"], 1, /no\.armt": no such file/);
-test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is no snapshot/);
+test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is not a snapshot/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format has to have \{\}/);

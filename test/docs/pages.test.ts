@@ -53,6 +53,21 @@ function headingsOf(text: string): string[] {
     );
 }
 
+/** Folders of the repository whose files pages name; what a build makes in them is not there in every clone. */
+const namedPath = /^(?:src|plugin|native|test|bench|docs|patches|train|assets|\.github)\/[^\s<>*…:]*$/;
+const madePath = /^(native\/build|docs\/api-reference\/html|train\/(data|runs))\//;
+
+test("every path that a page names is there", (t) => {
+    let paths = 0;
+    for (const page of [...listPages(), "CHANGELOG.md", "SECURITY.md", "NOTICE.md"])
+        for (const [, text = ""] of readPage(page).matchAll(/`([^`\n]+)`/g)) {
+            if (!namedPath.test(text) || madePath.test(text)) continue;
+            paths++;
+            t.true(existsSync(path.join(repositoryRoot, text)), `${page}: ${text}`);
+        }
+    t.true(paths > 100);
+});
+
 test("every page of docs is linked from the README or from another page", (t) => {
     const all = [...listPages()].map((page) => readPage(page).replaceAll("](docs/", "](")).join("\n");
     for (const page of listPages().filter((name) => name.startsWith("docs/")))

@@ -14,6 +14,7 @@ import {
     workingBytes
 } from "../helpers/docs/sizes.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { until } from "../helpers/until.js";
 
 const log: string[] = [];
 let llama: Promise<Llama> | undefined;
@@ -44,11 +45,11 @@ async function measure(
     });
     const { memoryBytes, totalBytes, openSegmentLimit } = context.armt!;
     // the log comes in a later turn
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    const [, mebibytes] = /CPU compute buffer size = +([\d.]+) MiB/.exec(log.join("\n")) ?? [];
+    const logged = () => /CPU compute buffer size = +([\d.]+) MiB/.exec(log.join("\n"));
+    await until(() => logged() !== null, "the size of the compute buffer is logged");
     await context.dispose();
     await model.dispose();
-    return { memoryBytes, totalBytes, openSegmentLimit, working: Number(mebibytes) * 2 ** 20 };
+    return { memoryBytes, totalBytes, openSegmentLimit, working: Number(logged()![1]) * 2 ** 20 };
 }
 
 const shapeOf = ({
@@ -110,16 +111,12 @@ test.serial(bounded, "a growing segment", {}, "sequential", 300, true);
 test.serial(bounded, "memory heads", { nHeads: 4, dMem: 32 }, "diagonal", 128);
 test.serial(bounded, "no normalizer", { useDenom: false, kvHeads: 8 }, "sequential", 128);
 
+/** The context that the page's tables are for. */
+const context = { segmentSize: 1024, openSegmentLimit: 1024, schedule: "diagonal", kvBytes: 2, sequences: 1 } as const;
+
 test.serial("the page's bound of the working memory holds, and is close", async (t) => {
     for (const change of [{ layers: 4 }, { hidden: 512, layers: 6 }, { layers: 4, ffn: 2048 }]) {
         const tiny = { ...base, ...change } as Required<TinyOptions>;
-        const context = {
-            segmentSize: 1024,
-            openSegmentLimit: 1024,
-            schedule: "diagonal",
-            kvBytes: 2,
-            sequences: 1
-        } as const;
         const { working } = await measure(t, tiny, "diagonal", 1024);
         near(t, working, workingBytes(shapeOf(tiny), context, tiny.layers), 0.7);
     }
@@ -149,13 +146,6 @@ test("the tables of the page are what its formulas give", (t) => {
     for (const [name, model] of Object.entries(models)) {
         const { layers, width, keyLength } = model;
         const weights = 2 * (model.parameters + layers * (width * width + 2 * width * keyLength + width));
-        const context = {
-            segmentSize: 1024,
-            openSegmentLimit: 1024,
-            schedule: "diagonal",
-            kvBytes: 2,
-            sequences: 1
-        } as const;
         const sequence = sequenceBytes(model, context);
         const working = workingBytes(model, context, layers);
         const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);

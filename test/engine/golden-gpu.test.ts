@@ -1,5 +1,5 @@
 import { appendFileSync } from "node:fs";
-import test, { type ExecutionContext } from "ava";
+import type { ExecutionContext } from "ava";
 import { relativeDifference } from "../helpers/compare.js";
 import {
     generateGreedy,
@@ -9,39 +9,28 @@ import {
     testGpu,
     withSequence
 } from "../helpers/contexts.js";
-import {
-    authorsGoldenNames,
-    type Golden,
-    madeGoldenNames,
-    readAuthorsGolden,
-    readMadeGolden
-} from "../helpers/golden.js";
+import { authorsGoldenNames, goldenCases, readAuthorsGolden } from "../helpers/golden.js";
+import { testWith } from "../helpers/needs.js";
 
 /**
- * Share of logits and memories (root of the sum of squares) by which a GPU's may differ from the authors' code in F32. A backend's products of F32 have
- * inputs of 10 bits (TF32), its attention of 16 bits, and the memory's correction 1 - k.z/|k|^2 of a known key is a difference of equals.
+ * Largest relative difference (root of the sum of squares) of a GPU's logits and memories from the golden outputs. The
+ * backend rounds the inputs of F32 products to 10 bits (TF32) and those of attention to 16 bits, and the correction
+ * 1 - k.z/|k|^2 of a known key subtracts nearly equal numbers.
  */
 const limits = { f32: 0.01, f16: 0.006, bf16: 0.04 } as const;
 
-const gpuTest = testGpu === undefined ? test.skip : test.serial;
+const gpuTest = testWith({ needs: "an NVIDIA GPU and ARMT_TEST_GPU=cuda", available: testGpu !== undefined });
 
-/** One line of JSON for each comparison, in the file that `ARMT_TEST_RESULTS` names. */
+/** Writes one line of JSON for each comparison to the file that `ARMT_TEST_RESULTS` names. */
 function report(t: ExecutionContext, result: Record<string, unknown>): void {
     t.log(JSON.stringify(result));
     if (process.env.ARMT_TEST_RESULTS !== undefined)
         appendFileSync(process.env.ARMT_TEST_RESULTS, `${JSON.stringify(result)}\n`);
 }
 
-type Case = { name: string; read: () => Promise<Golden> };
-
-const cases: Case[] = [
-    ...authorsGoldenNames.map((name) => ({ name, read: () => readAuthorsGolden(name) })),
-    ...madeGoldenNames.map((name) => ({ name: `${name} of transformers' layers`, read: () => readMadeGolden(name) }))
-];
-
-for (const { name, read } of cases) {
+for (const { name, source, read } of goldenCases) {
     for (const type of ["f32", "f16", "bf16"] as const) {
-        gpuTest(`a GPU gives the logits and memories of the golden cases, ${name}, ${type}`, async (t) => {
+        gpuTest(`a GPU gives the logits and memories of ${source}, ${name}, ${type}`, async (t) => {
             const golden = await read();
             const { model, reference } = await loadCheckpoint(t, golden.folder, type);
             const size = reference.segmentSize;
@@ -64,7 +53,7 @@ for (const { name, read } of cases) {
 }
 
 for (const name of authorsGoldenNames) {
-    gpuTest(`a GPU generates the tokens of the golden cases, ${name}`, async (t) => {
+    gpuTest(`a GPU generates the tokens of the authors' code, ${name}`, async (t) => {
         const golden = await readAuthorsGolden(name);
         const { model } = await loadCheckpoint(t, golden.folder);
         for (const schedule of ["sequential", "diagonal"] as const) {
@@ -75,12 +64,12 @@ for (const name of authorsGoldenNames) {
     });
 }
 
-/** The same with the memory kept in 16 bits: on a CPU, that alone moves the logits by 0.0004 and 0.0027. */
+/** The same with a memory of 16 bits, which alone moves the logits by 0.0004 and 0.0027 on a CPU. */
 const stateLimits = { f16: limits.f32 + 0.001, bf16: limits.f32 + 0.005 } as const;
 
 for (const name of ["llama-gqa", "v1-heads-gating"] as const) {
     for (const stateType of ["f16", "bf16"] as const) {
-        gpuTest(`a GPU gives the logits of the golden cases with a memory of ${stateType}, ${name}`, async (t) => {
+        gpuTest(`a GPU gives the logits of the authors' code with a memory of ${stateType}, ${name}`, async (t) => {
             const golden = await readAuthorsGolden(name);
             const { model } = await loadCheckpoint(t, golden.folder);
             for (const schedule of ["sequential", "diagonal"] as const) {

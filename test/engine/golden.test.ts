@@ -2,41 +2,16 @@ import test from "ava";
 import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose } from "../helpers/compare.js";
 import { generateGreedy, loadCheckpoint, readLogits, readMemories, withSequence } from "../helpers/contexts.js";
-import { authorsGoldenNames, madeGoldenNames, readAuthorsGolden, readMadeGolden } from "../helpers/golden.js";
+import { authorsGoldenNames, goldenCases, readAuthorsGolden } from "../helpers/golden.js";
 
 const LOGIT_TOLERANCE = 5e-4;
 
-for (const name of authorsGoldenNames) {
-    for (const schedule of ["sequential", "diagonal"] as const) {
-        test(`engine gives the logits and memories of the authors' code, ${name}, ${schedule}`, async (t) => {
-            const golden = await readAuthorsGolden(name);
-            const { model, reference } = await loadCheckpoint(t, golden.folder);
-            const size = reference.segmentSize;
-            for (const batchSize of [1, 7, size, size + 3, golden.ids.length]) {
-                await withSequence(model, { schedule, batchSize }, async (sequence) => {
-                    const what = `batch size ${batchSize}:`;
-                    const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: `${what} logits` };
-                    assertClose(t, await readLogits(sequence, golden.ids), golden.logits, close);
-                    await sequence.armt!.closeSegment();
-                    assertMemories(t, await readMemories(sequence), golden.memories, reference, what);
-                });
-            }
-        });
+const schedules = ["sequential", "diagonal"] as const;
 
-        test(`engine generates the tokens of the authors' code, ${name}, ${schedule}`, async (t) => {
-            const golden = await readAuthorsGolden(name);
-            const { model } = await loadCheckpoint(t, golden.folder);
-            await withSequence(model, { schedule, segmentOverflow: "extend" }, async (sequence) => {
-                t.deepEqual(await generateGreedy(sequence, golden.ids, 24), golden.generated);
-            });
-        });
-    }
-}
-
-for (const name of madeGoldenNames) {
-    for (const schedule of ["sequential", "diagonal"] as const) {
-        test(`engine gives the logits and memories of transformers' layers, ${name}, ${schedule}`, async (t) => {
-            const golden = await readMadeGolden(name);
+for (const { name, source, read } of goldenCases) {
+    for (const schedule of schedules) {
+        test(`engine gives the logits and memories of ${source}, ${name}, ${schedule}`, async (t) => {
+            const golden = await read();
             const { model, reference } = await loadCheckpoint(t, golden.folder);
             const size = reference.segmentSize;
             for (const batchSize of [1, 7, size, size + 3, golden.ids.length]) {
@@ -46,9 +21,21 @@ for (const name of madeGoldenNames) {
                     const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: `${what} logits` };
                     assertClose(t, await readLogits(sequence, golden.ids), golden.logits, close);
                     await sequence.armt!.closeSegment();
-                    assertMemories(t, await readMemories(sequence), golden.memories, reference, what);
+                    assertMemories(t, await readMemories(sequence), golden.memories, reference, { what });
                 });
             }
+        });
+    }
+}
+
+for (const name of authorsGoldenNames) {
+    for (const schedule of schedules) {
+        test(`engine generates the tokens of the authors' code, ${name}, ${schedule}`, async (t) => {
+            const golden = await readAuthorsGolden(name);
+            const { model } = await loadCheckpoint(t, golden.folder);
+            await withSequence(model, { schedule, segmentOverflow: "extend" }, async (sequence) => {
+                t.deepEqual(await generateGreedy(sequence, golden.ids, 24), golden.generated);
+            });
         });
     }
 }

@@ -84,7 +84,7 @@ for (const [name, options] of Object.entries(variants)) {
                             assertClose(t, await readLogits(sequence, [token]), row, { ...close, what });
                         }
                         await sequence.armt!.closeSegment();
-                        assertMemories(t, await readMemories(sequence), memories, reference, what);
+                        assertMemories(t, await readMemories(sequence), memories, reference, { what });
                         assertClose(t, await readLogits(sequence, rest), after, { ...close, what: `${what} rest` });
                     });
                 }
@@ -112,7 +112,7 @@ test("an open segment goes beside closed ones where few of its cell's rows are i
         t.false(joined((await run({ ...wide, maxCells: 1 }, ids)).steps), `${tail} tokens, one cell at a time`);
         const close = { within: 1e-4, rowLength: 96, what: `${tail} tokens:` };
         assertClose(t, diagonal.logits, sequential.logits, close);
-        assertMemories(t, diagonal.memories, sequential.memories, reference, `${tail} tokens:`);
+        assertMemories(t, diagonal.memories, sequential.memories, reference, { what: `${tail} tokens:` });
     }
 });
 

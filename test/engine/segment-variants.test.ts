@@ -67,7 +67,7 @@ for (const [name, options] of Object.entries(variants)) {
                     const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: `${what}: logits` };
                     assertClose(t, await readLogits(sequence, ids), expected.logits, close);
                     await sequence.armt!.closeSegment();
-                    assertMemories(t, await readMemories(sequence), expected.sequence.memories, reference, what);
+                    assertMemories(t, await readMemories(sequence), expected.sequence.memories, reference, { what });
                 });
             }
             await withSequence(model, { schedule, batchSize: 17 }, async (sequence) => {

@@ -161,7 +161,7 @@ test("a memory beyond the range of f16 ends with an error that says so, and is k
             };
             await t.throwsAsync(reading(), {
                 message:
-                    /the memory of layer 1 has left the range of f16; make the context with the stateType bf16 or f32; the sequence was cleared/
+                    /the memory of layer 1 has left the range of f16; create the context with the stateType bf16 or f32; the sequence was cleared/
             });
         });
         await withSequence(model, { schedule, stateType: "bf16" }, async (sequence) => {
@@ -217,7 +217,9 @@ test("a state goes on in its own type, and is refused by name in another", async
         const other = stateType === "f32" ? "bf16" : "f32";
         await withSequence(model, { stateType: other }, async (sequence) => {
             await t.throwsAsync(sequence.loadStateFromFile(file, { acceptRisk: true }), {
-                message: new RegExp(`stateType is ${stateType}, and this context's is ${other}; make the context with`)
+                message: new RegExp(
+                    `stateType is ${stateType}, and this context's is ${other}; create the context with`
+                )
             });
             await t.throwsAsync(sequence.armt!.load(snapshotFile), {
                 message: new RegExp(`its \`armt\\.stateType\` is ${stateType} and this context's is ${other}`)

@@ -97,7 +97,7 @@ test("a state of another model or other sizes is refused and changes nothing", a
         withSequence(other, options, async (sequence) => {
             await t.throwsAsync(
                 load(sequence, file),
-                { message: /^cannot load .*: the state is of a(nother model| context)/ },
+                { message: /^cannot load .*: the state belongs to a(nother model| context)/ },
                 what
             );
             const fresh = await withSequence(other, options, (untouched) => readLogits(untouched, rest));
@@ -119,12 +119,12 @@ test("a damaged state is refused", async (t) => {
         ["truncated", bytes.subarray(0, Math.floor(bytes.length / 2)), /damaged: it ends too early$/],
         ["its last byte missing", bytes.subarray(0, -1), /damaged: it ends too early$/],
         ["cut within its tokens", bytes.subarray(0, 100), /damaged: it ends within its list of tokens$/],
-        ["empty", bytes.subarray(0, 0), /is no saved state of a sequence$/],
-        ["another file", Buffer.alloc(200, 7), /is no saved state of a sequence$/],
+        ["empty", bytes.subarray(0, 0), /is not a saved state of a sequence$/],
+        ["another file", Buffer.alloc(200, 7), /is not a saved state of a sequence$/],
         [
             "no ARMT state",
             Buffer.concat([bytes.subarray(0, 12), Buffer.alloc(bytes.length, 0xff)]),
-            /no state of an ARMT model$/
+            /not a state of an ARMT model$/
         ]
     ];
     for (const [what, content, message] of damaged) {

@@ -52,7 +52,9 @@ for (const [name, options] of Object.entries(variants)) {
                 const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: `${schedule}: logits` };
                 assertClose(t, await readLogits(sequence, ids), expected.logits, close);
                 await sequence.armt!.closeSegment();
-                assertMemories(t, await readMemories(sequence), expected.sequence.memories, reference, schedule);
+                assertMemories(t, await readMemories(sequence), expected.sequence.memories, reference, {
+                    what: schedule
+                });
             });
             for (const segmentOverflow of ["extend", "close"] as const) {
                 const tokens = generated[segmentOverflow];

@@ -1,10 +1,8 @@
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { type ProcessResult, runProcess } from "./process.js";
 import { repositoryRoot } from "./repository.js";
-
-export type CommandResult = { code: number | null; stdout: string; stderr: string };
 
 export type CommandOptions = {
     /** Standard input. Default: empty. */
@@ -26,24 +24,14 @@ function cacheFolder(): string {
 }
 
 /** Runs `armt` as a user does. */
-export function runArmt(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+export function runArmt(args: readonly string[], options: CommandOptions = {}): Promise<ProcessResult> {
     return runNode([path.join(repositoryRoot, "dist", "src", "cli", "main.js"), ...args], options);
 }
 
 /** Runs a script in a process of its own. */
-export function runNode(args: readonly string[], { input = "", env }: CommandOptions = {}): Promise<CommandResult> {
-    return new Promise((resolve, reject) => {
-        const child = spawn(process.execPath, args, { env: { ...process.env, XDG_CACHE_HOME: cacheFolder(), ...env } });
-        let stdout = "";
-        let stderr = "";
-        child.stdout.setEncoding("utf8").on("data", (text: string) => {
-            stdout += text;
-        });
-        child.stderr.setEncoding("utf8").on("data", (text: string) => {
-            stderr += text;
-        });
-        child.on("error", reject);
-        child.on("close", (code) => resolve({ code, stdout, stderr }));
-        child.stdin.end(input);
+export function runNode(args: readonly string[], { input, env }: CommandOptions = {}): Promise<ProcessResult> {
+    return runProcess(process.execPath, args, {
+        input,
+        env: { ...process.env, XDG_CACHE_HOME: cacheFolder(), ...env }
     });
 }

@@ -13,10 +13,10 @@ export function assertMemories(
     actual: readonly Memory[],
     expected: readonly Memory[],
     { hidden, nHeads, useDenom }: Pick<ReferenceModel, "hidden" | "nHeads" | "useDenom">,
-    what = ""
+    { what = "", within = MEMORY_TOLERANCE }: { what?: string; within?: number } = {}
 ): void {
     t.is(actual.length, expected.length);
-    const close = { within: MEMORY_TOLERANCE, relative: true };
+    const close = { within, relative: true };
     for (const [il, { a, z }] of expected.entries()) {
         const memory = actual[il]!;
         assertClose(t, memory.a, a, { ...close, rowLength: hidden / nHeads, what: `${what} A of layer ${il}` });

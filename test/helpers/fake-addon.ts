@@ -1,7 +1,13 @@
-import type { ArmtAddon, NativeContextOptions, NativeProductTimes, NativeSequenceStats } from "../../plugin/addon.js";
-import type { ArmtTraceStep } from "../../plugin/trace.js";
+import type {
+    ArmtAddon,
+    NativeContextOptions,
+    NativeProductTimes,
+    NativeSequenceStats
+} from "../../plugin/native/addon.js";
+import type { ArmtTraceStep } from "../../plugin/types.js";
 
-const noStats: NativeSequenceStats = {
+/** Counters of a sequence that has read nothing. */
+export const noStats: NativeSequenceStats = {
     tokens: 0,
     segmentStart: 0,
     openTokens: 0,

@@ -1,28 +1,36 @@
-import { spawnSync } from "node:child_process";
-import { appendFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { appendFileSync, mkdtempSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import type { ExecutionContext } from "ava";
+import { testWith } from "./needs.js";
 import { temporaryFolder } from "./temporary.js";
 
-/** Runs `work` with a file system of so many bytes. Where none may be mounted the test passes with a message. */
+const mountArguments = (folder: string, bytes: number) => ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", folder];
+
+function canMount(): boolean {
+    const folder = mkdtempSync(path.join(tmpdir(), "armt-test-mount-"));
+    const mounted = spawnSync("mount", mountArguments(folder, 4096)).status === 0;
+    if (mounted) execFileSync("umount", [folder]);
+    rmdirSync(folder);
+    return mounted;
+}
+
+/** A test that uses {@link withFullDisk}. A container without the capability SYS_ADMIN skips it. */
+export const fullDiskTest = testWith({ needs: "the right to mount a file system", available: canMount() });
+
+/** Runs `work` with a file system of so many bytes. */
 export async function withFullDisk(
     t: ExecutionContext,
     bytes: number,
     work: (folder: string) => Promise<void>
 ): Promise<void> {
     const folder = temporaryFolder(t);
-    const { status, stderr } = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", folder], {
-        encoding: "utf8"
-    });
-    if (status !== 0) {
-        t.log(`skipped: no file system can be mounted here (${stderr?.trim() ?? "no mount command"})`);
-        t.pass();
-        return;
-    }
+    execFileSync("mount", mountArguments(folder, bytes));
     try {
         await work(folder);
     } finally {
-        spawnSync("umount", [folder]);
+        execFileSync("umount", [folder]);
     }
 }
 

@@ -49,6 +49,12 @@ export function readMadeGolden(name: (typeof madeGoldenNames)[number]): Promise<
     return readGolden(path.join(goldenRoot, name));
 }
 
+/** All golden folders, each with what computed its outputs, in words for a title. */
+export const goldenCases: readonly { name: string; source: string; read: () => Promise<Golden> }[] = [
+    ...authorsGoldenNames.map((name) => ({ name, source: "the authors' code", read: () => readAuthorsGolden(name) })),
+    ...madeGoldenNames.map((name) => ({ name, source: "transformers' layers", read: () => readMadeGolden(name) }))
+];
+
 async function readGolden(folder: string): Promise<Golden> {
     const file = await openSafetensors(path.join(folder, "golden.safetensors"));
     const read = async (name: string) => decodeNumbers(file.tensors.get(name)!.dtype, await file.read(name));

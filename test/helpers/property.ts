@@ -1,22 +1,31 @@
 import fc from "fast-check";
 
+/** Seed of the cases that properties are checked with: the same each time, unless `ARMT_TEST_SEED` names another. */
+export const propertySeed = Number(process.env.ARMT_TEST_SEED ?? 20_250_506);
+
 /**
- * Checks a property of models: each run makes one, so runs are few, and time rather than their number ends the check. The
- * cases are the same each time; ARMT_TEST_SEED draws others.
- * @param seconds time after which no further case is begun
+ * Checks a property of models. Each case makes a model, so time rather than their number ends the check, but never before the least number of cases.
+ * @param options.most number of cases on a fast machine
+ * @param options.least number of cases that are checked however long they take
+ * @param options.seconds time after which no case beyond the least number begins
+ * @returns the number of cases that were checked
  */
 export async function checkModels<T>(
     cases: fc.Arbitrary<T>,
-    { runs, seconds }: { runs: number; seconds: number },
+    { most, least, seconds }: { most: number; least: number; seconds: number },
     check: (value: T) => Promise<void>
-): Promise<void> {
-    await fc.assert(fc.asyncProperty(cases, check), {
-        seed: Number(process.env.ARMT_TEST_SEED ?? 20_250_506),
-        numRuns: runs,
-        interruptAfterTimeLimit: 1000 * seconds,
-        // making a failing case smaller would take as many models again
-        endOnFailure: true
+): Promise<number> {
+    const end = performance.now() + 1000 * seconds;
+    let checked = 0;
+    const property = fc.asyncProperty(cases, async (value) => {
+        if (checked >= least && performance.now() > end) return;
+        await check(value);
+        checked++;
     });
+    // making a failing case smaller would take as many models again
+    await fc.assert(property, { seed: propertySeed, numRuns: most, endOnFailure: true });
+    if (checked < least) throw new Error(`only ${checked} of at least ${least} cases were checked`);
+    return checked;
 }
 
 /**

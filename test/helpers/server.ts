@@ -2,7 +2,13 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import path from "node:path";
 import type { ExecutionContext } from "ava";
 import OpenAI from "openai";
-import { ArmtMemoryStore, getLlama, LlamaLogLevel, type LlamaModel } from "../../plugin/index.js";
+import {
+    ArmtMemoryStore,
+    getLlama,
+    type LlamaContextSequence,
+    LlamaLogLevel,
+    type LlamaModel
+} from "../../plugin/index.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
 import { createApp } from "../../src/server/app.js";
 import { createServer, type ServerOptions } from "../../src/server/create-server.js";
@@ -120,11 +126,10 @@ export function readEvents(text: string): { events: JsonAnswer[]; done: boolean 
     };
 }
 
-/** Waits until something is so. */
-export async function until(condition: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
-    const end = Date.now() + timeoutMs;
-    while (!condition()) {
-        if (Date.now() > end) throw new Error(`still not: ${what}`);
-        await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+/** Tokens that the sequences in use hold. */
+export function tokensInUse({ engine }: Server): number {
+    const { sequences, idle } = engine.pool as unknown as Record<"sequences" | "idle", LlamaContextSequence[]>;
+    return sequences
+        .filter((sequence) => !idle.includes(sequence))
+        .reduce((sum, { armt, nextTokenIndex }) => sum + (armt?.tokens ?? nextTokenIndex), 0);
 }

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { importBuildModule } from "../../plugin/engine.js";
+import { importBuildModule } from "../../plugin/native/library.js";
 import { FakePackage } from "../helpers/fake-package.js";
 
 const { BuildError, build } = await importBuildModule();

@@ -1,17 +1,15 @@
 import { lstatSync, rmSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { importBuildModule } from "../../plugin/engine.js";
+import { importBuildModule } from "../../plugin/native/library.js";
 import { FakePackage } from "../helpers/fake-package.js";
 import { makeTools } from "../helpers/fake-tools.js";
+import { cudaVariantTest } from "../helpers/needs.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
 const { BuildError, build, findCudaGpu, installedVariant, prebuiltRunsOn } = await importBuildModule();
 
-// the only platform with a CUDA variant
-const cudaTest = process.arch === "x64" ? test : test.skip;
-
-cudaTest("the CUDA variant is built beside the CPU variant", async (t) => {
+cudaVariantTest("the CUDA variant is built beside the CPU variant", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     const { root, env } = fake;
@@ -25,7 +23,7 @@ cudaTest("the CUDA variant is built beside the CPU variant", async (t) => {
     t.false((await build({ root, env })).built);
 });
 
-cudaTest("the tuned backend is built with its patches, and the CPU backends are put beside it", async (t) => {
+cudaVariantTest("the tuned backend is built with its patches, and the CPU backends are put beside it", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     const { root, env } = fake;
@@ -39,7 +37,7 @@ cudaTest("the tuned backend is built with its patches, and the CPU backends are 
     t.true((await build(options)).built);
 });
 
-cudaTest("what the CUDA build lacks is named", async (t) => {
+cudaVariantTest("what the CUDA build lacks is named", async (t) => {
     const fake = new FakePackage(t);
     const { root, env } = fake;
     const message = async (options: Parameters<typeof build>[0]) =>
@@ -62,7 +60,7 @@ test("a card's driver decides whether the prebuilt backend runs on it", (t) => {
     t.is(findCudaGpu({ PATH: "" }), null);
 });
 
-cudaTest("the CUDA variant is what gets built where it alone is installed", async (t) => {
+cudaVariantTest("the CUDA variant is what gets built where it alone is installed", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     const { root, env } = fake;

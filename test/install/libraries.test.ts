@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { importBuildModule } from "../../plugin/engine.js";
+import { importBuildModule } from "../../plugin/native/library.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
 const { BuildError, findLibraries } = await importBuildModule();

@@ -1,6 +1,6 @@
 import path from "node:path";
 import test from "ava";
-import { importBuildModule } from "../../plugin/engine.js";
+import { importBuildModule } from "../../plugin/native/library.js";
 import { completeTools, makeTools } from "../helpers/fake-tools.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 

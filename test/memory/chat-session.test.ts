@@ -34,7 +34,7 @@ async function openModel(t: ExecutionContext): Promise<LlamaModel> {
     return (await loadTiny(t, { vocab: 288, layers: 3 })).model;
 }
 
-test("a turn that is appended reads only what is new", async (t) => {
+test("an appended turn reads only what is new", async (t) => {
     const model = await openModel(t);
     await withSession(model, {}, async (session) => {
         await session.prompt(`${book}\nWhere is the lamp?`, answer);
@@ -43,7 +43,7 @@ test("a turn that is appended reads only what is new", async (t) => {
         await session.prompt("And the key?", answer);
         const read = sequence.tokenMeter.usedInputTokens - usedInputTokens;
         const written = sequence.tokenMeter.usedOutputTokens - usedOutputTokens;
-        // all that was evaluated is what the sequence holds more, but for what the chat's format takes back
+        // only the growth of the sequence was evaluated, apart from what the chat format removes again
         t.true(sequence.armt!.tokens > tokens);
         t.true(
             read + written <= sequence.armt!.tokens - tokens + sequence.armt!.segmentSize,
@@ -53,7 +53,7 @@ test("a turn that is appended reads only what is new", async (t) => {
     });
 });
 
-test("going back to an earlier turn restores the nearest checkpoint, and answers as from the start", async (t) => {
+test("going back to an earlier turn restores the nearest checkpoint, and the answer is the same as from the start", async (t) => {
     const model = await openModel(t);
     const ask = async (session: LlamaChatSession, question: string) => {
         const before = session.sequence.tokenMeter.usedInputTokens;
@@ -74,7 +74,7 @@ test("going back to an earlier turn restores the nearest checkpoint, and answers
             return await ask(session, "And where is it today?");
         });
     const store = await ArmtMemoryStore.open({ checkpointInterval: 1 });
-    // node-llama-cpp's own checkpoints, one a turn; too few of them; and a store to make up for it
+    // node-llama-cpp's own checkpoints, one for each turn; too few of them; and too few with a store
     const results = [await goBack({}), await goBack({ max: 1 }), await goBack({ max: 1, memoryStore: store })];
     for (const { text } of results) t.is(text, expected);
     const [own, few, stored] = results.map(({ read }) => read) as [number, number, number];
@@ -85,7 +85,7 @@ test("going back to an earlier turn restores the nearest checkpoint, and answers
     await store.dispose();
 });
 
-test("another process's session starts from what the folder holds", async (t) => {
+test("a session of another process starts from what the folder holds", async (t) => {
     const model = await openModel(t);
     const folder = path.join(temporaryFolder(t), "store");
     const texts: string[] = [];

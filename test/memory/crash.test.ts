@@ -33,7 +33,7 @@ async function runProcess(
     return { rounds, code, stderr };
 }
 
-/** The tokens that each prompt of the process must give. */
+/** The tokens that each prompt of the process must produce. */
 async function expectedTokens(t: ExecutionContext): Promise<{ file: string; tokens: number[][] }> {
     const { model, file } = await loadTiny(t, { layers: 3, seed: 4 });
     const tokens = [];
@@ -53,7 +53,7 @@ test("kill -9 at any moment leaves a store and a snapshot that can be read", asy
     const rounds: Round[] = [];
     const runs = 8;
     for (let run = 0; run < runs; run++) {
-        // somewhere within the work of a round: at other places each time
+        // The moment within a round's work is the test's input, another one each time; nothing is asserted about it.
         let killed = false;
         const result = await runProcess([file, stored, saved, run, 1000, 2 ** 20], (kill) => {
             if (!killed) setTimeout(kill, 3 + 7 * run);
@@ -78,13 +78,13 @@ test("kill -9 at any moment leaves a store and a snapshot that can be read", asy
     );
 });
 
-test("two processes share a store, while each makes room for its own", async (t) => {
+test("two processes share a store while each evicts to make room", async (t) => {
     t.timeout(120_000);
     const { file, tokens } = await expectedTokens(t);
     const folder = temporaryFolder(t);
     const stored = path.join(folder, "store");
     const one = await checkpointBytes(t);
-    // room for about one prompt's checkpoints, so that both evict what the other has written or is reading
+    // room for the checkpoints of about one prompt, so that each evicts what the other wrote or reads
     const maxBytes = 10 * one;
     const run = (name: string, seed: number) => runProcess([file, stored, path.join(folder, name), seed, 25, maxBytes]);
     const results = await Promise.all([run("a", 0), run("b", 2)]);
@@ -96,10 +96,10 @@ test("two processes share a store, while each makes room for its own", async (t)
     }
     t.true(results.some(({ rounds }) => rounds.some(({ cachedTokens }) => cachedTokens > 0)));
     const sizes = readdirSync(stored).map((name) => statSync(path.join(stored, name)).size);
-    // each may be over by what the other wrote since it looked
+    // each may exceed the limit by what the other wrote since the last scan
     t.true(sizes.reduce((sum, size) => sum + size, 0) <= 3 * maxBytes);
     for (const name of readdirSync(stored)) t.true(await isSnapshotFile(path.join(stored, name)), name);
-    // what is there serves a third
+    // the folder serves a third process
     const store = await ArmtMemoryStore.open({ folder: stored, maxBytes });
     t.true((await store.measureFolder()).bytes <= maxBytes);
     await store.dispose();

@@ -6,11 +6,12 @@ import { assertClose } from "../helpers/compare.js";
 import { loadTiny, readLogits, withContext, withSequence } from "../helpers/contexts.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { textIds } from "../helpers/tokens.js";
+import { until } from "../helpers/until.js";
 
 const probe = textIds(11, 96, 5);
 const paragraph = "It was the best of times, it was the worst of times.\nIt was the age of wisdom — 1789, naïve.\n\n";
 
-test("a fed text has the tokens of the whole, however it comes", async (t) => {
+test("a fed text gets the tokens of the whole text, however it arrives", async (t) => {
     const { model } = await loadTiny(t, { vocab: 288 });
     const text = paragraph.repeat(200);
     const whole = model.tokenize(text);
@@ -36,7 +37,7 @@ test("a fed text has the tokens of the whole, however it comes", async (t) => {
     }
 });
 
-test("a feed goes on behind what is there, and pieces of ids and text may alternate", async (t) => {
+test("a feed continues after what the sequence holds, and ids and text may alternate", async (t) => {
     const { model } = await loadTiny(t, { vocab: 288 });
     await withSequence(model, {}, async (sequence) => {
         await sequence.armt!.feed(["Hello ", "wor", "ld"]);
@@ -54,7 +55,7 @@ test("a feed goes on behind what is there, and pieces of ids and text may altern
 
 const goesOn = (sequence: LlamaContextSequence) => readLogits(sequence, probe);
 
-test("an abort stops a feed at a known token, from which the sequence goes on", async (t) => {
+test("an abort stops a feed at a known token, and the sequence continues from there", async (t) => {
     const { model } = await loadTiny(t);
     const ids = textIds(60_000, 96) as Token[];
     for (const schedule of ["sequential", "diagonal"] as const) {
@@ -62,7 +63,8 @@ test("an abort stops a feed at a known token, from which the sequence goes on", 
             const sequence = context.getSequence();
             const controller = new AbortController();
             const feeding = sequence.armt!.feed([ids], { signal: controller.signal });
-            setTimeout(() => controller.abort(new Error("enough")), 50);
+            await until(() => sequence.armt!.tokens > 100, "some tokens are read");
+            controller.abort(new Error("enough"));
             await t.throwsAsync(feeding, { message: "enough" });
             const { tokens } = sequence.armt!;
             t.true(tokens > 0 && tokens < ids.length);
@@ -75,7 +77,7 @@ test("an abort stops a feed at a known token, from which the sequence goes on", 
     }
 });
 
-test("an abort ends a feed from which nothing comes any more, and one that is aborted before never begins", async (t) => {
+test("an abort ends a feed whose source is stuck, and a feed that is already aborted never starts", async (t) => {
     const { model } = await loadTiny(t);
     const stalled = async function* () {
         yield textIds(20, 96) as Token[];
@@ -95,7 +97,7 @@ test("an abort ends a feed from which nothing comes any more, and one that is ab
     });
 });
 
-test("a source that fails, and a token outside the vocabulary, leave what was read", async (t) => {
+test("after a failing source or a token outside the vocabulary, what was read stays", async (t) => {
     const { model } = await loadTiny(t);
     const failing = async function* () {
         yield textIds(20, 96) as Token[];
@@ -109,7 +111,7 @@ test("a source that fails, and a token outside the vocabulary, leave what was re
         await goesOn(sequence);
         await t.throwsAsync(sequence.armt!.feed(["text"]), {
             instanceOf: ArmtError,
-            message: /no tokenizer; hand in token ids/
+            message: /no tokenizer; pass token ids/
         });
         await t.throwsAsync(sequence.armt!.feed([], { keepTokens: -1 }), {
             instanceOf: RangeError,
@@ -118,7 +120,7 @@ test("a source that fails, and a token outside the vocabulary, leave what was re
     });
 });
 
-test("what is fed is cut from the left, since its length is not known", async (t) => {
+test("a feed is cut from the left, since its length is unknown", async (t) => {
     for (const alignment of ["right", "center"] as const) {
         const { model } = await loadTiny(t, { segmentSize: 8, alignment });
         await withContext(model, { sequences: 2 }, async (context) => {
@@ -131,7 +133,7 @@ test("what is fed is cut from the left, since its length is not known", async (t
     }
 });
 
-test("ids beyond keepTokens are counted only", async (t) => {
+test("ids beyond keepTokens are only counted", async (t) => {
     const { model } = await loadTiny(t);
     const ids = textIds(10_000, 96) as Token[];
     await withContext(model, { sequences: 2 }, async (context) => {
@@ -146,7 +148,7 @@ test("ids beyond keepTokens are counted only", async (t) => {
         t.is(sequence.nextTokenIndex, 10_000 + probe.length);
         await t.throwsAsync(sequence.eraseContextTokenRanges([{ start: 5, end: 10 }]), {
             instanceOf: ArmtError,
-            message: /the ids of the tokens before it were not kept/
+            message: /because their ids were not kept/
         });
         t.is(sequence.nextTokenIndex, 0);
         t.is(sequence.armt!.tokens, 0);
@@ -163,31 +165,31 @@ test("memory does not grow with tokens whose ids are not kept", async (t) => {
     t.is(stderr, "");
     const { before, after, tokens } = JSON.parse(stdout);
     t.is(tokens, 160 * 8192);
-    // a number for each of them would be 7.5 MiB
+    // one number for each token would be 7.5 MiB
     t.true(after - before < 2 ** 20, `${((after - before) / 2 ** 20).toFixed(1)} MiB more`);
 });
 
-test("a full context is told before anything is read", async (t) => {
+test("a full context is reported before anything is read", async (t) => {
     const { model } = await loadTiny(t);
     const context = await model.createContext({ contextSize: 256, threads: 1 });
     const sequence = context.getSequence();
     await sequence.armt!.feed([textIds(200, 96) as Token[]]);
     await t.throwsAsync(sequence.armt!.feed([textIds(100, 96) as Token[]]), {
         instanceOf: ArmtError,
-        message: /the context holds 256 tokens and 300 are wanted; make it with a larger `contextSize`/
+        message: /the context holds 256 tokens, and 300 are needed; create it with a larger `contextSize`/
     });
     t.is(sequence.armt!.tokens, 200);
     await context.dispose();
     await t.throwsAsync(sequence.armt!.feed([[1] as Token[]]));
 });
 
-test("a prompt that a context has no room for is an error, and no token is dropped in silence", async (t) => {
+test("a prompt that does not fit into the context is an error, and no token is silently dropped", async (t) => {
     const { model } = await loadTiny(t);
     const context = await model.createContext({ contextSize: 256, threads: 1 });
     const sequence = context.getSequence();
     await t.throwsAsync(sequence.evaluateWithoutGeneratingNewTokens(textIds(600, 96) as Token[]), {
         instanceOf: ArmtError,
-        message: /the context is full: it holds 256 tokens, and context shift is not supported/
+        message: /the context is full: it holds 256 tokens, and ARMT models do not support context shift/
     });
     t.is(sequence.nextTokenIndex, sequence.armt!.tokens);
     await sequence.clearHistory();

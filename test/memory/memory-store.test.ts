@@ -12,9 +12,10 @@ import {
     withContext,
     withSequence
 } from "../helpers/contexts.js";
-import { fillDisk, withFullDisk } from "../helpers/full-disk.js";
+import { fillDisk, fullDiskTest, withFullDisk } from "../helpers/full-disk.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
+import { until } from "../helpers/until.js";
 
 const vocab = 96;
 const segmentSize = 8;
@@ -30,7 +31,7 @@ async function openStore(
     return store;
 }
 
-/** Logits after a prompt that was read without a store. */
+/** Logits after a prompt, read without a store. */
 function truth(model: LlamaModel, options: TestContextOptions, prompt: Token[]): Promise<Float32Array> {
     return withSequence(model, options, async (sequence) => {
         await sequence.evaluateWithoutGeneratingNewTokens(prompt);
@@ -44,12 +45,12 @@ const variants: [what: string, tiny: Parameters<typeof loadTiny>[1], options: Te
     ["growing segments", {}, { schedule: "sequential", segmentOverflow: "extend" }]
 ];
 for (const [what, tiny, options] of variants) {
-    test(`a prompt starts from the longest prefix that any other shared, ${what}`, async (t) => {
+    test(`a prompt starts from the longest prefix shared with another, ${what}`, async (t) => {
         const { model } = await loadTiny(t, { segmentSize, vocab, layers: 3, ...tiny });
         const store = await openStore(t);
         const prompts: [tokens: Token[], cached: number][] = [
             [book, 0],
-            // the last token has to be evaluated, and its segment stays open
+            // the last token must be evaluated, and its segment stays open
             [book, 20 * segmentSize],
             [book.slice(0, 20 * segmentSize), 19 * segmentSize],
             [[...book, ...book], 20 * segmentSize],
@@ -73,7 +74,7 @@ for (const [what, tiny, options] of variants) {
 }
 
 for (const alignment of ["right", "center"] as const) {
-    test(`a prompt that is cut otherwise shares nothing, ${alignment} alignment`, async (t) => {
+    test(`a prompt that is cut differently shares nothing, ${alignment} alignment`, async (t) => {
         const { model } = await loadTiny(t, { segmentSize, vocab, alignment });
         const store = await openStore(t);
         const cached = async (prompt: Token[]) =>
@@ -93,7 +94,7 @@ for (const alignment of ["right", "center"] as const) {
     });
 }
 
-test("what other models or options read is not found", async (t) => {
+test("memories of other models or options are not found", async (t) => {
     const store = await openStore(t, { folder: temporaryFolder(t) });
     const first = await loadTiny(t, { segmentSize, vocab });
     const second = await loadTiny(t, { segmentSize, vocab, seed: 2 });
@@ -112,7 +113,7 @@ test("what other models or options read is not found", async (t) => {
     t.true((await cached(first.model, { schedule: "diagonal" })) > 0);
 });
 
-test("generation after a stored prefix gives the same tokens, and goes on", async (t) => {
+test("generation after a stored prefix gives the same tokens, and continues", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab, seed: 3 });
     const expected = await withSequence(model, {}, (sequence) => generateGreedy(sequence, book, 30));
     const store = await openStore(t, { folder: temporaryFolder(t) });
@@ -146,7 +147,7 @@ test("a folder serves the next store, private to its user", async (t) => {
     t.deepEqual(readdirSync(folder), files);
 });
 
-test("damaged, vanished and foreign files are as if they had never been there", async (t) => {
+test("damaged, missing and foreign files count as not stored", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const folder = temporaryFolder(t);
     const cached = async () => {
@@ -163,7 +164,7 @@ test("damaged, vanished and foreign files are as if they had never been there", 
         const bytes = readFileSync(file);
         if (i % 3 === 0) writeFileSync(file, bytes.subarray(0, bytes.length / 2));
         else if (i % 3 === 1) writeFileSync(file, "");
-        // another one's name
+        // the name of another memory
         else writeFileSync(file, readFileSync(path.join(folder, names[(i + 1) % names.length]!)));
     }
     t.is(await cached(), 0);
@@ -171,7 +172,7 @@ test("damaged, vanished and foreign files are as if they had never been there", 
     t.true(readdirSync(folder).includes("notes.txt"));
 });
 
-test("what a killed process left half written goes after a while, and not before", async (t) => {
+test("temporary files of a killed process are removed after a while, and not before", async (t) => {
     const folder = temporaryFolder(t);
     for (const name of [".old.armt.1-ab.tmp", ".new.armt.2-cd.tmp"]) writeFileSync(path.join(folder, name), "half");
     utimesSync(path.join(folder, ".old.armt.1-ab.tmp"), 1000, 1000);
@@ -179,7 +180,7 @@ test("what a killed process left half written goes after a while, and not before
     t.deepEqual(readdirSync(folder), [".new.armt.2-cd.tmp"]);
 });
 
-test("the folder keeps within its bound, and what was used last stays", async (t) => {
+test("the folder stays within its limit, and what was used last stays", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const folder = temporaryFolder(t);
     const one = await withSequence(model, {}, async (sequence) => {
@@ -208,7 +209,7 @@ test("the folder keeps within its bound, and what was used last stays", async (t
     t.is(store.stats.failedWrites, 0);
 });
 
-test("memory keeps within its bound", async (t) => {
+test("memory stays within its limit", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const roomy = await openStore(t);
     await withSequence(model, {}, (sequence) => roomy.prefill(sequence, book));
@@ -223,7 +224,7 @@ test("memory keeps within its bound", async (t) => {
     t.is(roomy.stats.memoryEntries, 0);
 });
 
-test("a store that cannot write says so, and the evaluation goes on", async (t) => {
+fullDiskTest("a store that cannot write reports it, and the evaluation goes on", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     await withFullDisk(t, 256 * 1024, async (disk) => {
         const warnings: string[] = [];
@@ -239,7 +240,7 @@ test("a store that cannot write says so, and the evaluation goes on", async (t) 
             t.is(warnings.length, store.stats.failedWrites);
             t.regex(warnings[0]!, /^cannot write .*: no space left on the device$/);
             t.is(sequence.armt!.tokens, book.length);
-            // what is in memory serves all the same
+            // what is in memory is still used
             await sequence.clearHistory();
             t.is((await store.prefill(sequence, book)).cachedTokens, 20 * segmentSize);
         });
@@ -250,7 +251,7 @@ test("a store that cannot write says so, and the evaluation goes on", async (t) 
     });
 });
 
-test("a folder that cannot be made is refused", async (t) => {
+test("a folder that cannot be created is refused", async (t) => {
     const file = path.join(temporaryFolder(t), "file");
     writeFileSync(file, "");
     chmodSync(file, 0o400);
@@ -265,7 +266,7 @@ test("a folder that cannot be made is refused", async (t) => {
         });
 });
 
-test("checkpoints lie close together at both ends, and a million tokens leave about 20", (t) => {
+test("checkpoints are dense at both ends, and a million tokens leave about 20", (t) => {
     const ends = (segments: number, size: number) => Array.from({ length: segments }, (_, i) => (i + 1) * size);
     t.deepEqual(chooseCheckpoints(ends(20, 1), 1), [1, 2, 4, 5, 8, 13, 16, 17, 19, 20]);
     t.deepEqual(chooseCheckpoints([], 1), []);
@@ -280,7 +281,7 @@ test("checkpoints lie close together at both ends, and a million tokens leave ab
     });
 });
 
-test("prefill goes on from what the sequence holds, and a rewound sequence from the store", async (t) => {
+test("prefill continues from what the sequence holds, and after a rewind from the store", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const store = await openStore(t);
     await withSequence(model, {}, async (sequence) => {
@@ -295,7 +296,7 @@ test("prefill goes on from what the sequence holds, and a rewound sequence from 
     });
 });
 
-test("an aborted prefill leaves the sequence at a known token, and the next one goes on", async (t) => {
+test("an aborted prefill leaves the sequence at a known token, and the next one continues", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const store = await openStore(t);
     const long = textIds(400 * segmentSize, vocab) as Token[];
@@ -303,7 +304,8 @@ test("an aborted prefill leaves the sequence at a known token, and the next one 
         const controller = new AbortController();
         const { signal } = controller;
         const reading = store.prefill(sequence, long, { signal });
-        setTimeout(() => controller.abort(new Error("enough")), 30);
+        await until(() => sequence.armt!.tokens > 0, "some tokens are read");
+        controller.abort(new Error("enough"));
         await t.throwsAsync(reading, { message: "enough" });
         const { tokens } = sequence.armt!;
         t.is(sequence.nextTokenIndex, tokens);
@@ -315,7 +317,7 @@ test("an aborted prefill leaves the sequence at a known token, and the next one 
     });
 });
 
-test("an abort counts at once, whatever it meets", async (t) => {
+test("an abort takes effect at once, at any moment", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const store = await openStore(t);
     const long = textIds(400 * segmentSize, vocab) as Token[];
@@ -339,7 +341,7 @@ test("an abort counts at once, whatever it meets", async (t) => {
     });
 });
 
-test("sequences that read side by side share what they find", async (t) => {
+test("sequences that read at the same time share what they find", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const store = await openStore(t, { folder: temporaryFolder(t) });
     await withContext(model, { sequences: 3, memoryStore: store, batchSize: 20 }, async (context) => {
@@ -361,7 +363,7 @@ test("sequences that read side by side share what they find", async (t) => {
     });
 });
 
-test("a disposed store refuses to be used, and contexts go on without it", async (t) => {
+test("a disposed store refuses every call, and contexts go on without it", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const store = await ArmtMemoryStore.open();
     await store.dispose();

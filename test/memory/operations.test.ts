@@ -10,6 +10,7 @@ import {
 } from "../../plugin/index.js";
 import { assertClose } from "../helpers/compare.js";
 import { generateGreedy, loadTiny, readLogits, withContext } from "../helpers/contexts.js";
+import { propertySeed } from "../helpers/property.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
 
@@ -17,7 +18,7 @@ const vocab = 40;
 const segmentSize = 4;
 const slots = 3;
 
-/** What happens to a sequence. Numbers are taken modulo what is there. */
+/** An operation on a sequence. Numbers are taken modulo the number of tokens or slots. */
 type Operation =
     | { type: "feed" | "prefill"; count: number; seed: number }
     | { type: "decode" | "remove" | "erase"; count: number }
@@ -58,7 +59,7 @@ const sequencesOfOperations = fc.array(fc.tuple(fc.nat({ max: slots - 1 }), oper
     maxLength: 14
 });
 
-/** What a sequence must hold: its tokens, and the places where a segment was closed before it was full. */
+/** What a sequence must hold: its tokens, and the offsets at which a segment was closed early. */
 type Model = {
     tokens: number[];
     closedAt: number[];
@@ -66,7 +67,7 @@ type Model = {
     checkpoints: { length: number; closedAt: number[] }[];
 };
 
-/** Start of the open segment, which a full one still is. */
+/** Start of the open segment; a full segment is still open. */
 function openStart({ tokens, closedAt }: Pick<Model, "tokens" | "closedAt">): number {
     let start = 0;
     for (const end of [...closedAt, Number.POSITIVE_INFINITY]) {
@@ -85,7 +86,7 @@ const copyOf = ({ tokens, closedAt }: Model): Model => ({
 /** The same without the open segment. */
 function closedPart(model: Model): Model {
     const start = openStart(model);
-    // what is left ends with a closed segment, even where that was full
+    // the rest ends with a closed segment, even if that segment was full
     return {
         tokens: model.tokens.slice(0, start),
         closedAt: [...model.closedAt.filter((end) => end < start), start].filter((end) => end > 0),
@@ -93,7 +94,7 @@ function closedPart(model: Model): Model {
     };
 }
 
-test("1,000 random sequences of operations leave what a simple model says", async (t) => {
+test("1,000 random sequences of operations leave what a simple model predicts", async (t) => {
     t.timeout(240_000);
     const { model } = await loadTiny(t, {
         vocab,
@@ -112,7 +113,7 @@ test("1,000 random sequences of operations leave what a simple model says", asyn
 
     await withContext(model, { sequences: slots + 1, schedule: "sequential" }, async (context) => {
         const truth = context.getSequence();
-        /** Logits after what a model holds, read from the start. */
+        /** Logits after the tokens of a model, read from the start. */
         const logitsOf = async ({ tokens, closedAt }: Model): Promise<Float32Array> => {
             const key = JSON.stringify([tokens, closedAt]);
             const known = truths.get(key);
@@ -145,7 +146,7 @@ test("1,000 random sequences of operations leave what a simple model says", asyn
                     await world.dispose();
                 }
             }),
-            { seed: Number(process.env.ARMT_TEST_SEED ?? 20_250_506), numRuns: 1000, endOnFailure: true }
+            { seed: propertySeed, numRuns: 1000, endOnFailure: true }
         );
     });
     t.true(checks > 1000, `${checks} sequences were compared`);
@@ -174,11 +175,11 @@ class World {
                 break;
             }
             case "prefill": {
-                // a prefix of what is there, and more: what a server does for each request
+                // a prefix of what the sequence holds, and more, as a server does for each request
                 const kept = expected.tokens.slice(0, expected.tokens.length - (operation.count % 5));
                 const ids = [...kept, ...textIds(operation.count, vocab, operation.seed + 1)];
                 await this.store.prefill(sequence, ids as Token[]);
-                // the new tokens may begin as the old ones went on
+                // the new tokens may start like the old ones continued
                 const { tokens } = expected;
                 let common = kept.length;
                 while (common < tokens.length && tokens[common] === ids[common]) common++;
@@ -188,7 +189,7 @@ class World {
             }
             case "decode":
                 if (expected.tokens.length === 0) break;
-                // the last token of the text is handed in, so that its successors are written
+                // the last token of the text is passed, so that the tokens after it are generated
                 expected.tokens.push(7, ...(await generateGreedy(sequence, [7], operation.count)).slice(0, -1));
                 break;
             case "remove": {
@@ -244,7 +245,7 @@ class World {
         }
     }
 
-    /** @throws where a sequence says something else than its model */
+    /** @throws if a sequence differs from its model */
     check(): void {
         for (const { sequence, expected } of this.slots.values()) {
             const { tokens, openTokens } = sequence.armt!;
@@ -275,8 +276,8 @@ class World {
     }
 
     /**
-     * Tokens are taken away: within the open segment they just go. Else node-llama-cpp goes back to its own last checkpoint before that, or to the start, and reads
-     * what is left again; it takes a checkpoint then.
+     * Removes tokens. Within the open segment they are just removed. Otherwise node-llama-cpp returns to its own last
+     * checkpoint before them, or to the start, reads the rest again, and takes a checkpoint.
      */
     private rewind(slot: number, length: number, takesCheckpoint = false): void {
         const { expected } = this.at(slot);

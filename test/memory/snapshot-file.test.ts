@@ -4,11 +4,11 @@ import test, { type ExecutionContext } from "ava";
 import { ArmtError, ArmtSnapshot, type Token } from "../../plugin/index.js";
 import { fixedBytes } from "../../plugin/memory/snapshot-header.js";
 import { loadTiny, withSequence } from "../helpers/contexts.js";
-import { fillDisk, withFullDisk } from "../helpers/full-disk.js";
+import { fillDisk, fullDiskTest, withFullDisk } from "../helpers/full-disk.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
 
-/** A small snapshot file, its bytes, and where its body begins. */
+/** A small snapshot file, its bytes, and the offset of its body. */
 async function savedSnapshot(
     t: ExecutionContext
 ): Promise<{ folder: string; file: string; bytes: Buffer; body: number }> {
@@ -29,12 +29,12 @@ async function refuses(t: ExecutionContext, file: string, content: Uint8Array, w
     t.regex(error?.message ?? "", /^cannot load "[^\n]*": it is [^\n]+$/, what);
 }
 
-test("a flipped bit is told, in every byte of the file", async (t) => {
+test("a flipped bit is detected in every byte of the file", async (t) => {
     const { folder, file, bytes, body } = await savedSnapshot(t);
     await t.notThrowsAsync(ArmtSnapshot.load(file));
     const bad = path.join(folder, "bad");
     for (let at = 0; at < bytes.length; at++) {
-        // each bit of the header's bytes, one of the others
+        // every bit of the header, and one bit of each other byte
         for (const bit of at < body ? [0, 1, 2, 3, 4, 5, 6, 7] : [at % 8]) {
             const flipped = Buffer.from(bytes);
             flipped[at]! ^= 1 << bit;
@@ -43,7 +43,7 @@ test("a flipped bit is told, in every byte of the file", async (t) => {
     }
 });
 
-test("a file that was cut off is told, wherever", async (t) => {
+test("a truncated file is detected at every length", async (t) => {
     const { folder, bytes } = await savedSnapshot(t);
     const bad = path.join(folder, "bad");
     for (let length = 0; length < bytes.length; length += length < 1024 ? 1 : 61) {
@@ -53,7 +53,7 @@ test("a file that was cut off is told, wherever", async (t) => {
     await refuses(t, bad, Buffer.concat([bytes, Buffer.alloc(1)]), "one byte more");
 });
 
-test("what is no snapshot is told", async (t) => {
+test("a file that is not a snapshot is refused", async (t) => {
     const { folder, file, bytes } = await savedSnapshot(t);
     const bad = path.join(folder, "bad");
     await refuses(t, bad, Buffer.alloc(5000, 7), "bytes");
@@ -61,7 +61,9 @@ test("what is no snapshot is told", async (t) => {
     const newer = Buffer.from(bytes);
     newer.writeUInt32LE(2, 8);
     writeFileSync(bad, newer);
-    await t.throwsAsync(ArmtSnapshot.load(bad), { message: /it is of format 2 and this version reads format 1$/ });
+    await t.throwsAsync(ArmtSnapshot.load(bad), {
+        message: /it has format version 2, and this package reads version 1$/
+    });
     await t.throwsAsync(ArmtSnapshot.load(folder), { message: /^cannot read .*: not a regular file$/ });
     await t.throwsAsync(ArmtSnapshot.load(path.join(folder, "none")), { message: /^cannot read .*: no such file/ });
     const header = await ArmtSnapshot.inspect(file);
@@ -80,9 +82,9 @@ test("a damaged file changes nothing in the sequence that loads it", async (t) =
         writeFileSync(file, bytes);
         await sequence.evaluateWithoutGeneratingNewTokens(textIds(9, 96, 2) as Token[]);
         const before = await sequence.armt!.snapshot();
-        await t.throwsAsync(sequence.armt!.load(file), { message: /the checksum of its contents is wrong/ });
+        await t.throwsAsync(sequence.armt!.load(file), { message: /its contents have a wrong checksum/ });
         t.is(sequence.nextTokenIndex, 30);
-        t.deepEqual((await sequence.armt!.snapshot()).held.state, before.held.state);
+        t.deepEqual((await sequence.armt!.snapshot()).parts.state, before.parts.state);
     });
 });
 
@@ -91,13 +93,15 @@ test("a snapshot that contradicts itself leaves an empty sequence, not a wrong o
     await withSequence(model, {}, async (sequence) => {
         const ids = textIds(21, 96) as Token[];
         await sequence.evaluateWithoutGeneratingNewTokens(ids);
-        const { header, state } = (await sequence.armt!.snapshot()).held;
+        const { header, state } = (await sequence.armt!.snapshot()).parts;
         const forged = new ArmtSnapshot({
             header: { ...header, tokensRead: 5, hasTokenIds: false },
             tokens: undefined,
             state
         });
-        await t.throwsAsync(sequence.armt!.restore(forged), { message: /contradicts itself about the tokens read/ });
+        await t.throwsAsync(sequence.armt!.restore(forged), {
+            message: /contradicts itself about the number of tokens/
+        });
         t.is(sequence.nextTokenIndex, 0);
         t.is(sequence.armt!.tokens, 0);
         await sequence.evaluateWithoutGeneratingNewTokens(ids);
@@ -105,7 +109,7 @@ test("a snapshot that contradicts itself leaves an empty sequence, not a wrong o
     });
 });
 
-test("a full disk fails the save, and leaves what was there", async (t) => {
+fullDiskTest("a full disk fails the save, and the old file stays", async (t) => {
     const { file, bytes } = await savedSnapshot(t);
     const snapshot = await ArmtSnapshot.load(file);
     await withFullDisk(t, 64 * 1024, async (disk) => {

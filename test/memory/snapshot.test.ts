@@ -21,7 +21,7 @@ const rest = textIds(21, vocab, 2);
 const read = (sequence: LlamaContextSequence, count: number) =>
     sequence.evaluateWithoutGeneratingNewTokens(textIds(count, vocab) as Token[]);
 
-/** Every kind of place that a sequence can be at. */
+/** Every kind of position that a sequence can be in. */
 const boundaries: Record<string, (sequence: LlamaContextSequence) => Promise<unknown>> = {
     "nothing read": async () => {},
     "inside the first segment": (sequence) => read(sequence, 3),
@@ -57,7 +57,7 @@ const cases: TestContextOptions[] = [
 ];
 
 for (const options of cases) {
-    test(`a copy goes on as the original does, at every kind of boundary, ${JSON.stringify(options)}`, async (t) => {
+    test(`a copy continues like the original at every kind of boundary, ${JSON.stringify(options)}`, async (t) => {
         const { model } = await loadTiny(t, { segmentSize, vocab, layers: 3 });
         const file = path.join(temporaryFolder(t), "memory.armt");
         for (const [what, bring] of Object.entries(boundaries)) {
@@ -91,7 +91,7 @@ for (const options of cases) {
     });
 }
 
-test("a snapshot of the closed segments starts on an empty one", async (t) => {
+test("a snapshot of the closed segments continues with an empty one", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab, layers: 3 });
     for (const schedule of ["sequential", "diagonal"] as const) {
         await withContext(model, { schedule, sequences: 3 }, async (context) => {
@@ -105,7 +105,7 @@ test("a snapshot of the closed segments starts on an empty one", async (t) => {
             await read(truth, 3 * segmentSize);
             const close = { within: 1e-5, rowLength: vocab, what: schedule };
             assertClose(t, await readLogits(copy, rest), await readLogits(truth, rest), close);
-            // the original is as it was
+            // the original is unchanged
             t.is(original.armt!.openTokens, 5);
         });
     }
@@ -133,7 +133,7 @@ test("a snapshot can be restored again and again, and into another context and s
     });
 });
 
-test("the size of a snapshot does not depend on what was read, but for the ids", async (t) => {
+test("apart from the ids, the size of a snapshot does not depend on what was read", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     await withContext(model, { sequences: 2 }, async (context) => {
         const [short, long] = [context.getSequence(), context.getSequence()];
@@ -150,7 +150,7 @@ test("the size of a snapshot does not depend on what was read, but for the ids",
     });
 });
 
-test("a snapshot without ids goes on, and its number of tokens is known", async (t) => {
+test("a snapshot without ids continues, and its number of tokens is known", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const file = path.join(temporaryFolder(t), "memory.armt");
     await withContext(model, { sequences: 3 }, async (context) => {
@@ -166,7 +166,7 @@ test("a snapshot without ids goes on, and its number of tokens is known", async 
     });
 });
 
-test("a snapshot that does not fit is refused with a reason, and changes nothing", async (t) => {
+test("a snapshot that does not fit is refused with a reason, and nothing changes", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const other = await loadTiny(t, { segmentSize, vocab, seed: 2 });
     const file = path.join(temporaryFolder(t), "memory.armt");
@@ -179,19 +179,23 @@ test("a snapshot that does not fit is refused with a reason, and changes nothing
         {
             of: other.model,
             options: {},
-            message: /of another model \(fingerprint \w{12}, this one has \w{12}\); load the model file/
+            message: /belongs to another model \(fingerprint \w{12}; this model has \w{12}\); load the model file/
         },
         {
             of: model,
             options: { segmentSize: 6 },
-            message: /its `armt\.segmentSize` is 8 and this context's is 6; make the context alike/
+            message: /its `armt\.segmentSize` is 8, and that of this context is 6; use the same options/
         },
         {
             of: model,
             options: { segmentOverflow: "extend" },
-            message: /its `armt\.segmentOverflow` is close and this context's is extend/
+            message: /its `armt\.segmentOverflow` is close, and that of this context is extend/
         },
-        { of: model, options: { kvType: "F16" }, message: /its K\/V type is F32,F32 and this context's is F16,F16/ }
+        {
+            of: model,
+            options: { kvType: "F16" },
+            message: /its K\/V type is F32,F32, and that of this context is F16,F16/
+        }
     ] as const;
     for (const { of, options, message } of refused) {
         await withContext(of, options, async (context) => {
@@ -202,12 +206,12 @@ test("a snapshot that does not fit is refused with a reason, and changes nothing
             const snapshot = await ArmtSnapshot.load(file);
             await t.throwsAsync(sequence.armt!.restore(snapshot), { instanceOf: ArmtError, message });
             t.is(sequence.nextTokenIndex, 19);
-            t.deepEqual((await sequence.armt!.snapshot()).held.state, before.held.state);
+            t.deepEqual((await sequence.armt!.snapshot()).parts.state, before.parts.state);
         });
     }
 });
 
-test("a fork needs a sequence that is free", async (t) => {
+test("a fork needs a free sequence", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     await withContext(model, { sequences: 2 }, async (context) => {
         const sequence = context.getSequence();
@@ -215,7 +219,7 @@ test("a fork needs a sequence that is free", async (t) => {
         const fork = await sequence.armt!.fork();
         await t.throwsAsync(sequence.armt!.fork(), {
             instanceOf: ArmtError,
-            message: /all 2 sequences of the context are in use; make it with a larger `sequences`/
+            message: /all 2 sequences of the context are in use; create it with a larger `sequences`/
         });
         await fork.dispose();
         t.is((await sequence.armt!.fork()).nextTokenIndex, 5);

@@ -1,17 +1,15 @@
 import { rmSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { cudaState } from "../../plugin/cuda-state.js";
-import { importBuildModule } from "../../plugin/engine.js";
+import { cudaState } from "../../plugin/native/cuda-state.js";
+import { importBuildModule } from "../../plugin/native/library.js";
 import { gpuForArmt, wantedGpu } from "../../src/model/gpu.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { FakePackage } from "../helpers/fake-package.js";
 import { makeTools } from "../helpers/fake-tools.js";
+import { cudaVariantTest } from "../helpers/needs.js";
 import { writePlainModel } from "../helpers/plain-model.js";
 import { temporaryFolder } from "../helpers/temporary.js";
-
-// the only platform with a CUDA variant
-const cudaTest = process.arch === "x64" ? test : test.skip;
 
 const { build } = await importBuildModule();
 
@@ -88,7 +86,7 @@ test("a plain model says so too where its GPU is not there, and runs without", a
     for (const off of [["--gpu", "off"], ["--no-gpu"]]) t.is((await runArmt([...args, ...off])).code, 0);
 });
 
-cudaTest("what cuda lacks is said step by step", async (t) => {
+cudaVariantTest("what cuda lacks is said step by step", async (t) => {
     const { root } = new FakePackage(t);
     const wish = wantedGpu("cuda");
     const message = async (environment: NodeJS.ProcessEnv) =>
@@ -110,7 +108,7 @@ cudaTest("what cuda lacks is said step by step", async (t) => {
     t.regex(String((await cudaState(machine)).problem), /not built for CUDA/);
 });
 
-cudaTest("the CUDA variant is enough for cuda", async (t) => {
+cudaVariantTest("the CUDA variant is enough for cuda", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     fake.removeCpu();
@@ -120,7 +118,7 @@ cudaTest("the CUDA variant is enough for cuda", async (t) => {
     t.is(await gpuForArmt(wantedGpu("auto"), machine), "cuda");
 });
 
-cudaTest("auto is a card that the engine is built for, or the CPU", async (t) => {
+cudaVariantTest("auto is a card that the engine is built for, or the CPU", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     const wish = wantedGpu("auto");

@@ -1,7 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs";
-import path from "node:path";
 import test from "ava";
-import { repositoryRoot } from "../helpers/repository.js";
+import { circlesOf, folderSizes, importsOf, sourceFiles } from "../../bench/tree.js";
 
 /** Rooms of `src/` that others may import, below which everybody stands who imports them. */
 const library = ["util", "formats", "plugin", "convert", "tiny", "generation", "model", "verify", "eval", "trace"];
@@ -29,7 +27,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 const circleFree = ["src", "bench", "test"];
 
 test("no file imports itself through others, types counted", (t) => {
-    const graph = new Map(circleFree.flatMap(sourceFiles).map((file) => [file, importsOf(file)]));
+    const graph = new Map(circleFree.flatMap((folder) => sourceFiles(folder)).map((file) => [file, importsOf(file)]));
     t.true(graph.size > 300);
     t.deepEqual(circlesOf(graph), []);
 });
@@ -44,16 +42,33 @@ test("a circle is found, and each of its files is named", (t) => {
     t.deepEqual(circlesOf(graph), [["a", "b", "c"]]);
 });
 
+test("a folder's size counts the folders within it, and its median lies between the middle two files", (t) => {
+    const lines = new Map([
+        ["src/util/a.ts", 10],
+        ["src/util/b.ts", 20],
+        ["src/cli/run/c.ts", 40],
+        ["src/main.ts", 1]
+    ]);
+    const largest = { file: "src/cli/run/c.ts", lines: 40 };
+    t.deepEqual(folderSizes(lines), [
+        { folder: "src", files: 4, median: 15, largest },
+        { folder: "src/cli", files: 1, median: 40, largest },
+        { folder: "src/util", files: 2, median: 15, largest: { file: "src/util/b.ts", lines: 20 } }
+    ]);
+});
+
 test("imports point down: each room imports only what stands below it", (t) => {
-    const wrong = ["plugin", "src", "bench"].flatMap(sourceFiles).flatMap((file) => {
-        const room = roomOf(file);
-        if (mayImport[room] === undefined) return [`${file} is in no known room`];
-        return importsOf(file)
-            .filter((target) => roomOf(target) !== "native")
-            .filter((target) => roomOf(target) !== room && !mayImport[room]!.includes(roomOf(target)))
-            .filter((target) => !(file.startsWith("src/cli/serve/") && roomOf(target) === "server"))
-            .map((target) => `${file} imports ${target}`);
-    });
+    const wrong = ["plugin", "src", "bench"]
+        .flatMap((folder) => sourceFiles(folder))
+        .flatMap((file) => {
+            const room = roomOf(file);
+            if (mayImport[room] === undefined) return [`${file} is in no known room`];
+            return importsOf(file)
+                .filter((target) => roomOf(target) !== "native")
+                .filter((target) => roomOf(target) !== room && !mayImport[room]!.includes(roomOf(target)))
+                .filter((target) => !(file.startsWith("src/cli/serve/") && roomOf(target) === "server"))
+                .map((target) => `${file} imports ${target}`);
+        });
     t.deepEqual(wrong, []);
 });
 
@@ -62,42 +77,4 @@ function roomOf(file: string): string {
     const [top = "", second = ""] = file.split("/");
     if (top === "src") return second;
     return top === "bench" ? "bench at the top level" : top;
-}
-
-function sourceFiles(folder: string): string[] {
-    return readdirSync(path.join(repositoryRoot, folder), { recursive: true, encoding: "utf8" })
-        .map((file) => path.posix.join(folder, file))
-        .filter((file) => file.endsWith(".ts"));
-}
-
-/** The files of this repository that a file imports, `import type`, `export from` and `import()` counted. */
-function importsOf(file: string): string[] {
-    const text = readFileSync(path.join(repositoryRoot, file), "utf8");
-    const code = text.replaceAll(/^\s*(\/\/|\/?\*).*$/gm, "");
-    return [...code.matchAll(/(?:^|[\s;(])(?:from |import |import\()"(\.[^"\n]+)"/g)].map(([, specifier = ""]) =>
-        path.posix.join(path.posix.dirname(file), specifier).replace(/\.js$/, ".ts")
-    );
-}
-
-/** The strongly connected components of more than one node, by Tarjan's algorithm. */
-function circlesOf(graph: ReadonlyMap<string, readonly string[]>): string[][] {
-    const index = new Map<string, number>();
-    const low = new Map<string, number>();
-    const stack: string[] = [];
-    const circles: string[][] = [];
-    const visit = (node: string) => {
-        index.set(node, index.size);
-        low.set(node, index.get(node)!);
-        stack.push(node);
-        for (const next of graph.get(node) ?? []) {
-            if (!graph.has(next)) continue;
-            if (!index.has(next)) visit(next);
-            if (stack.includes(next)) low.set(node, Math.min(low.get(node)!, low.get(next)!));
-        }
-        if (low.get(node) !== index.get(node)) return;
-        const component = stack.splice(stack.indexOf(node));
-        if (component.length > 1) circles.push(component.sort());
-    };
-    for (const node of graph.keys()) if (!index.has(node)) visit(node);
-    return circles;
 }

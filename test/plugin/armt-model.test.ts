@@ -14,7 +14,7 @@ import { textIds } from "../helpers/tokens.js";
 
 const ids = textIds(40, 96) as Token[];
 
-test("the model's facts are those of the checkpoint", async (t) => {
+test("the model's info matches the checkpoint", async (t) => {
     const { model } = await loadTiny(t, { layers: 3, segmentSize: 12, memTokens: 5, dMem: 8, alignment: "right" });
     t.like(model.armt, {
         baseArchitecture: "llama",
@@ -51,7 +51,7 @@ test("the context size of an ARMT model is unbounded by default", async (t) => {
     });
 });
 
-test("no state is saved while a prompt is read, unless an interval is asked for", async (t) => {
+test("no state is saved while a prompt is read, unless an interval is given", async (t) => {
     const { model } = await loadTiny(t, { layers: 3 });
     const prompt = textIds(16 * 40 + 3, 96) as Token[];
     await withContext(model, { schedule: "diagonal", batchSize: 64, sequences: 2 }, async (context) => {
@@ -62,7 +62,7 @@ test("no state is saved while a prompt is read, unless an interval is asked for"
         }
         t.is(plain.checkpointsMemoryUsage, 0);
         t.true(asked.checkpointsMemoryUsage > 0);
-        // 40 segments take one diagonal each, and two more to leave the pipeline; the open segment takes one graph
+        // 40 segments take one diagonal each, plus two to drain the pipeline; the open segment takes one graph
         t.is(plain.armt!.graphs, 40 + 2 + 1);
         t.true(asked.armt!.graphs > plain.armt!.graphs);
     });
@@ -76,12 +76,12 @@ test("progress grows to the whole prompt and counts its segments", async (t) => 
         await generateGreedy(sequence, ids, 3);
         t.deepEqual(reports.at(-1), { tokensDone: 40, tokensTotal: 40, segments: 2, cells: 6 });
         for (const [i, { tokensDone }] of reports.entries()) t.true(i === 0 || tokensDone > reports[i - 1]!.tokensDone);
-        // a generated token is no prompt
+        // a generated token is not a prompt
         t.is(reports.filter(({ tokensTotal }) => tokensTotal !== 40).length, 0);
     });
 });
 
-test("a full open segment with extend is an error that says so, and the sequence goes on after it is cleared", async (t) => {
+test("a full open segment with extend is an error, and the sequence works again after it is cleared", async (t) => {
     const { model } = await loadTiny(t);
     await withSequence(model, { segmentOverflow: "extend", openSegmentLimit: 20 }, async (sequence) => {
         const expected = await generateGreedy(sequence, ids, 4);
@@ -96,7 +96,7 @@ test("a full open segment with extend is an error that says so, and the sequence
     });
 });
 
-test("a token that is not in the vocabulary is an error, and nothing is lost", async (t) => {
+test("a token outside the vocabulary is an error, and nothing is lost", async (t) => {
     const { model } = await loadTiny(t);
     await withSequence(model, {}, async (sequence) => {
         await readLogits(sequence, ids.slice(0, 20));
@@ -112,7 +112,7 @@ test("a token that is not in the vocabulary is an error, and nothing is lost", a
     });
 });
 
-test("options that do not fit the model are an error that gives the engine's reason", async (t) => {
+test("options that do not fit the model are an error with the engine's reason", async (t) => {
     const { model } = await loadTiny(t);
     await t.throwsAsync(model.createContext({ armt: { segmentOverflow: "extend", openSegmentLimit: 3 } }), {
         message: /open.?segment.?limit/i
@@ -145,7 +145,7 @@ test("a chat session and a completion run over several segments", async (t) => {
     });
 });
 
-test("a saved sequence goes on in another context as if it had never been away", async (t) => {
+test("a saved sequence continues in another context as if it had never left", async (t) => {
     const { model, file } = await loadTiny(t);
     const state = path.join(path.dirname(file), "state.bin");
     const last = ids.slice(-1);

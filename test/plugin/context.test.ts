@@ -10,11 +10,12 @@ import {
     type Token
 } from "node-llama-cpp";
 import { ArmtEvalError, ArmtNativeError, ArmtUnsupportedError } from "../../plugin/errors.js";
-import type {} from "../../plugin/index.js";
-import { decorateModel } from "../../plugin/model.js";
+import type { ArmtModelInfo } from "../../plugin/index.js";
+import { decorateModel } from "../../plugin/model/decorate-model.js";
 import { FakeAddon } from "../helpers/fake-addon.js";
 import { writePlainModel } from "../helpers/plain-model.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { until } from "../helpers/until.js";
 
 let llama: Llama;
 test.before(async () => {
@@ -22,7 +23,27 @@ test.before(async () => {
 });
 test.after.always(() => llama?.dispose());
 
-/** A plain model that says it is an ARMT model, before an engine that only keeps a record. */
+const fakeInfo: ArmtModelInfo = {
+    baseArchitecture: "llama",
+    segmentSize: 8,
+    segmentAlignment: "left",
+    memoryTokens: 2,
+    keyLength: 1,
+    dpfpOrder: 3,
+    memoryHeads: 1,
+    normalizeKeys: true,
+    useDenom: true,
+    correction: true,
+    gating: false,
+    sinkTokens: 0,
+    seesPreviousSegment: false,
+    layers: 1,
+    embeddingLength: 32,
+    vocabSize: 260,
+    fingerprint: ""
+};
+
+/** A plain model, decorated as an ARMT model, with an engine that only records its calls. */
 async function fakeModel(
     t: ExecutionContext,
     alignment: "left" | "right" | "center" = "left",
@@ -32,36 +53,13 @@ async function fakeModel(
     await writePlainModel(file);
     const model = await llama.loadModel({ modelPath: file });
     t.teardown(() => model.dispose());
-    const memory = {
-        token_count: 2,
-        key_length: 1,
-        dpfp_order: 3,
-        head_count: 1,
-        normalize_keys: true,
-        use_denom: true,
-        correction: true,
-        gating: false
-    };
-    const armt = {
-        format_version: 1,
-        base_architecture: "llama",
-        fingerprint: "",
-        vocab_size: vocabSize,
-        embedding_length: 32,
-        block_count: 1,
-        segment_size: 8,
-        segment_alignment: alignment,
-        memory
-    };
-    Object.assign(model.fileInfo.metadata, { armt });
-    Object.assign(model.fileInfo.metadata.general, { architecture: "armt" });
     const addon = new FakeAddon();
-    return { model: decorateModel(model, addon), addon };
+    return { model: decorateModel(model, addon, { ...fakeInfo, segmentAlignment: alignment, vocabSize }), addon };
 }
 
 const ids = (...values: number[]) => values as Token[];
 
-test("options reach the engine before the context is made, and are reset after it", async (t) => {
+test("options reach the engine before the context is created, and are reset afterwards", async (t) => {
     const { model, addon } = await fakeModel(t);
     await model.createContext({ contextSize: 64, armt: { schedule: "diagonal", maxCells: 3 } });
     const expected = {
@@ -78,20 +76,20 @@ test("options reach the engine before the context is made, and are reset after i
     ]);
 });
 
-test("contexts that are made at the same time do not mix up their options", async (t) => {
+test("contexts created at the same time do not mix up their options", async (t) => {
     const { model, addon } = await fakeModel(t);
     await Promise.all([1, 2, 3].map((maxCells) => model.createContext({ contextSize: 64, armt: { maxCells } })));
     const cells = addon.calls.map(([, options]) => (options as { maxCells: number } | null)?.maxCells);
     t.deepEqual(cells, [1, undefined, 2, undefined, 3, undefined]);
 });
 
-test("a bad option is refused before anything native", async (t) => {
+test("a bad option is refused before any native call", async (t) => {
     const { model, addon } = await fakeModel(t);
     await t.throwsAsync(model.createContext({ armt: { segmentSize: 0 } }), { instanceOf: RangeError });
     t.deepEqual(addon.calls, []);
 });
 
-test("a context that another library made is an error", async (t) => {
+test("a context created by another library is an error", async (t) => {
     const { model, addon } = await fakeModel(t);
     addon.knowsContexts = false;
     await t.throwsAsync(model.createContext({ contextSize: 64 }), {
@@ -100,7 +98,7 @@ test("a context that another library made is an error", async (t) => {
     });
 });
 
-test("what a context and its sequence say comes from the engine", async (t) => {
+test("the numbers of a context and its sequence come from the engine", async (t) => {
     const { model, addon } = await fakeModel(t);
     const context = await model.createContext({ contextSize: 64 });
     const { armt } = context.getSequence();
@@ -119,7 +117,7 @@ test("what a context and its sequence say comes from the engine", async (t) => {
     t.like(context.armt, { graphs: 9, graphsReused: 7, graphsReplayed: 6 });
 });
 
-test("right alignment tells the engine the size of the first segment, for the first prompt only", async (t) => {
+test("with right alignment the engine gets the size of the first segment, for the first prompt only", async (t) => {
     const { model, addon } = await fakeModel(t, "right");
     const sequence = (await model.createContext({ contextSize: 64 })).getSequence();
     addon.calls.length = 0;
@@ -137,7 +135,7 @@ test("left alignment needs no plan", async (t) => {
 });
 
 test("a failed evaluation gives the engine's reason, and the sequence counts what the engine holds", async (t) => {
-    // node-llama-cpp's library knows 260 tokens and fails for others
+    // node-llama-cpp's library has 260 tokens and fails for others
     const { model, addon } = await fakeModel(t, "left", 100_000);
     const sequence = (await model.createContext({ contextSize: 64, batchSize: 2 })).getSequence();
     addon.message = "armt: the engine's reason";
@@ -153,10 +151,12 @@ test("a failed evaluation gives the engine's reason, and the sequence counts wha
 
 test("a cancelled evaluation rejects with its reason", async (t) => {
     const { model } = await fakeModel(t);
-    const sequence = (await model.createContext({ contextSize: 256, batchSize: 1 })).getSequence();
+    const sequence = (await model.createContext({ contextSize: 4096, batchSize: 1 })).getSequence();
     const reason = new Error("enough");
-    const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 200 }, () => 5)));
-    setTimeout(() => sequence.armt!.cancelEvaluation(reason), 5);
+    const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 4000 }, () => 5)));
+    const { _queuedDecodes: queue } = sequence.context as unknown as { _queuedDecodes: unknown[] };
+    await until(() => queue.length > 0, "the tokens are queued");
+    sequence.armt!.cancelEvaluation(reason);
     t.is(await t.throwsAsync(evaluation), reason);
 });
 
@@ -171,11 +171,11 @@ test("token predictors are refused", async (t) => {
 
 test("contexts for embeddings and ranking are refused", async (t) => {
     const { model } = await fakeModel(t);
-    await t.throwsAsync(model.createEmbeddingContext(), { message: /has no createEmbeddingContext/ });
-    await t.throwsAsync(model.createRankingContext(), { message: /has no createRankingContext/ });
+    await t.throwsAsync(model.createEmbeddingContext(), { message: /do not support createEmbeddingContext/ });
+    await t.throwsAsync(model.createRankingContext(), { message: /do not support createRankingContext/ });
 });
 
-test("logits come in pieces of the batch size, and the sequence counts their tokens", async (t) => {
+test("logits come in batches, and the sequence counts their tokens", async (t) => {
     const { model, addon } = await fakeModel(t);
     const sequence = (await model.createContext({ contextSize: 64, batchSize: 2 })).getSequence();
     addon.calls.length = 0;
@@ -189,7 +189,7 @@ test("logits come in pieces of the batch size, and the sequence counts their tok
     t.deepEqual(sequence.contextTokens, ids(1, 5, 6));
 });
 
-test("an error of the engine reaches the caller as it is worded", async (t) => {
+test("an error of the engine reaches the caller unchanged", async (t) => {
     const { model } = await fakeModel(t);
     const { armt } = (await model.createContext({ contextSize: 64 })).getSequence();
     await t.throwsAsync(armt!.readMemory(9), { instanceOf: ArmtEvalError, message: "layer 9 does not exist" });

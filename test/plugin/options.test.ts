@@ -1,7 +1,7 @@
 import test from "ava";
 import { resolveContextOptions } from "../../plugin/options.js";
 
-test("options that are left out are the engine's choice, and schedule and overflow have defaults", (t) => {
+test("the engine chooses options that are left out, and schedule and overflow have defaults", (t) => {
     const expected = {
         schedule: 0,
         segmentOverflow: 0,
@@ -14,7 +14,7 @@ test("options that are left out are the engine's choice, and schedule and overfl
     t.deepEqual(resolveContextOptions({ schedule: undefined, segmentSize: undefined }), expected);
 });
 
-test("options that are given reach the engine as its numbers", (t) => {
+test("given options reach the engine as numbers", (t) => {
     t.deepEqual(
         resolveContextOptions({
             schedule: "diagonal",
@@ -39,7 +39,7 @@ const refused = test.macro({
 test(refused, { segmentSize: 0 }, RangeError, /`armt\.segmentSize`.*from 1 to 4294967295, got 0/);
 test(refused, { segmentSize: -5 }, RangeError, /`armt\.segmentSize`/);
 test(refused, { segmentSize: 1.5 }, RangeError, /`armt\.segmentSize`/);
-test(refused, { segmentSize: "8" }, TypeError, /`armt\.segmentSize` has to be a number, got "8"/);
+test(refused, { segmentSize: "8" }, TypeError, /`armt\.segmentSize` must be a number, got "8"/);
 test(refused, { openSegmentLimit: 2 ** 32 }, RangeError, /`armt\.openSegmentLimit`/);
 test(
     refused,
@@ -47,7 +47,12 @@ test(
     RangeError,
     /openSegmentLimit` \(7\).*segmentSize` \(8\)/
 );
-test(refused, { openSegmentLimit: 70 }, TypeError, /`armt\.openSegmentLimit` is for `armt\.segmentOverflow: "extend"`/);
+test(
+    refused,
+    { openSegmentLimit: 70 },
+    TypeError,
+    /`armt\.openSegmentLimit` requires `armt\.segmentOverflow: "extend"`/
+);
 test(refused, { maxCells: 0 }, RangeError, /`armt\.maxCells`/);
 test(
     refused,
@@ -56,11 +61,11 @@ test(
     /`armt\.schedule`.*"auto", "sequential", "diagonal", got "diagonall"/
 );
 test(refused, { segmentOverflow: true }, TypeError, /`armt\.segmentOverflow`/);
-test(refused, { stateType: "q8_0" }, TypeError, /`armt\.stateType` has to be one of "f32", "f16", "bf16", got "q8_0"/);
+test(refused, { stateType: "q8_0" }, TypeError, /`armt\.stateType` must be one of "f32", "f16", "bf16", got "q8_0"/);
 test(refused, { onProgress: 1 }, TypeError, /`armt\.onProgress`/);
 test(refused, { sgementSize: 8 }, TypeError, /`armt\.sgementSize` is not an option/);
-test(refused, "diagonal", TypeError, /`armt` has to be an object/);
+test(refused, "diagonal", TypeError, /`armt` must be an object/);
 
-test("a segment size that is no number at all is refused by name", (t) => {
+test("a segment size that is not a number is refused by name", (t) => {
     t.throws(() => resolveContextOptions({ segmentSize: Number.NaN }), { instanceOf: RangeError, message: /NaN/ });
 });

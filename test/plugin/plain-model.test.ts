@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { ArmtUnsupportedError, getLlama, type Llama, type Token } from "../../plugin/index.js";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 import { runNode } from "../helpers/armt-command.js";
 import { writePlainModel } from "../helpers/plain-model.js";
 import { repositoryRoot } from "../helpers/repository.js";
@@ -30,14 +30,16 @@ const generate = (specifier: string, file: string) => `
 
 const plugin = path.join(repositoryRoot, "dist", "plugin", "index.js");
 
-/** Runs code from a file: node-llama-cpp starts processes with the same arguments, which must not run the code again. */
+/**
+ * Runs code from a file: node-llama-cpp starts processes with the same arguments, which must not run the code again.
+ */
 function runScript(t: ExecutionContext, code: string) {
     const script = path.join(temporaryFolder(t), "script.mjs");
     writeFileSync(script, code);
     return runNode([script]);
 }
 
-test("a plain model generates what it does with node-llama-cpp alone", async (t) => {
+test("a plain model generates the same as with node-llama-cpp alone", async (t) => {
     const file = path.join(temporaryFolder(t), "plain.gguf");
     await writePlainModel(file);
     const alone = await runScript(t, generate(import.meta.resolve("node-llama-cpp"), file));
@@ -47,7 +49,7 @@ test("a plain model generates what it does with node-llama-cpp alone", async (t)
     t.deepEqual(ours, alone);
 });
 
-test("a plain model has no ARMT facts, and takes no armt options", async (t) => {
+test("a plain model has no ARMT info, and refuses armt options", async (t) => {
     const file = path.join(temporaryFolder(t), "plain.gguf");
     await writePlainModel(file);
     const model = await llama.loadModel({ modelPath: file });
@@ -65,8 +67,8 @@ test("a plain model has no ARMT facts, and takes no armt options", async (t) => 
     await model.dispose();
 });
 
-test("the library in use is the one with the engine", async (t) => {
-    const { importBuildModule, loadEngine } = await import("../../plugin/engine.js");
+test("the loaded library is the one with the engine", async (t) => {
+    const { importBuildModule, loadEngine } = await import("../../plugin/native/library.js");
     const { packageRoot, resolveLayout } = await importBuildModule();
     const { addon, library } = await loadEngine();
     t.is(library, resolveLayout(packageRoot).library);
@@ -74,7 +76,7 @@ test("the library in use is the one with the engine", async (t) => {
     t.true(existsSync(library));
 });
 
-test("threads default to the cores that are there, and can be given", async (t) => {
+test("threads default to the available cores, and can be set", async (t) => {
     t.is(llama.maxThreads, availableCores());
     const other = await getLlama({ maxThreads: 3 });
     t.is(other.maxThreads, 3);

@@ -1,32 +1,22 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
-import type { NativeSequenceStats } from "../../plugin/addon.js";
-import { type ArmtProgress, ProgressReporter } from "../../plugin/progress.js";
+import { ProgressReporter } from "../../plugin/context/progress.js";
+import type { ArmtProgress } from "../../plugin/index.js";
+import { noStats } from "../helpers/fake-addon.js";
+import { until } from "../helpers/until.js";
 
-const zero: NativeSequenceStats = {
-    tokens: 0,
-    segmentStart: 0,
-    openTokens: 0,
-    pendingTokens: 0,
-    segmentsClosed: 0,
-    segmentsInFlight: 0,
-    graphs: 0,
-    graphsReused: 0,
-    graphsReplayed: 0,
-    cells: 0
-};
-
-test("reports count from the prompt's start, never go back, and end with all tokens", async (t) => {
-    let stats = { ...zero, tokens: 100, segmentsClosed: 10, cells: 40 };
+test("reports count from the start of the prompt, never go back, and end with all tokens", async (t) => {
+    let stats = { ...noStats, tokens: 100, segmentsClosed: 10, cells: 40 };
     const reports: ArmtProgress[] = [];
-    const reporter = new ProgressReporter(
-        (report) => reports.push(report),
-        () => stats,
-        64
-    );
+    let looks = 0;
+    const readStats = () => {
+        looks++;
+        return stats;
+    };
+    const reporter = new ProgressReporter((report) => reports.push(report), readStats, 64);
     for (const tokens of [116, 116, 132, 120]) {
         stats = { ...stats, tokens, segmentsClosed: 11, cells: 44 };
-        await sleep(120);
+        const before = looks;
+        await until(() => looks > before, `the reporter looks while ${tokens} tokens are read`);
     }
     stats = { ...stats, tokens: 164, segmentsClosed: 14, cells: 56 };
     reporter.end(true);
@@ -39,11 +29,12 @@ test("reports count from the prompt's start, never go back, and end with all tok
 });
 
 test("a prompt that failed gets no last report", (t) => {
+    const reports: ArmtProgress[] = [];
     const reporter = new ProgressReporter(
-        () => t.fail(),
-        () => zero,
+        (report) => reports.push(report),
+        () => noStats,
         8
     );
     reporter.end(false);
-    t.pass();
+    t.deepEqual(reports, []);
 });

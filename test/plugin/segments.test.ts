@@ -1,10 +1,10 @@
 import test from "ava";
 import fc from "fast-check";
-import { planSegments } from "../../plugin/segments.js";
+import { planSegments } from "../../plugin/context/segments.js";
 
 const prompts = [fc.integer({ min: 1, max: 10_000 }), fc.integer({ min: 1, max: 300 })] as const;
 
-/** Sizes of all segments that a plan makes. */
+/** Sizes of all segments of a plan. */
 function sizes({ first, each }: { first: number; each: number }, tokens: number): number[] {
     const result = [Math.min(first, tokens)];
     for (let left = tokens - first; left > 0; left -= each) result.push(Math.min(each, left));

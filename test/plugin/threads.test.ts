@@ -1,6 +1,6 @@
 import os from "node:os";
 import test from "ava";
-import { availableCores } from "../../plugin/threads.js";
+import { availableCores } from "../../plugin/native/threads.js";
 
 const cores = os.availableParallelism();
 
@@ -12,7 +12,7 @@ function withFiles(files: Record<string, string>): number {
     });
 }
 
-test("a container's quota bounds the cores", (t) => {
+test("a container's quota limits the cores", (t) => {
     t.is(withFiles({ "/sys/fs/cgroup/cpu.max": "100000 100000\n" }), 1);
     t.is(
         withFiles({
@@ -27,7 +27,7 @@ test("a quota below one core still gives one", (t) => {
     t.is(withFiles({ "/sys/fs/cgroup/cpu.max": "50000 100000\n" }), 1);
 });
 
-test("no quota, or one above the machine, gives the machine's cores", (t) => {
+test("without a quota, or with one above the machine, all cores count", (t) => {
     t.is(withFiles({}), cores);
     t.is(withFiles({ "/sys/fs/cgroup/cpu.max": "max 100000\n" }), cores);
     t.is(withFiles({ "/sys/fs/cgroup/cpu.max": `${(cores + 1) * 100_000} 100000\n` }), cores);

@@ -1,7 +1,8 @@
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import test from "ava";
-import { type Answer, post, send, startServer, type TestServer, until } from "../helpers/server.js";
+import { type Answer, post, send, startServer, type TestServer } from "../helpers/server.js";
+import { until } from "../helpers/until.js";
 
 const message = { role: "user", content: "Hi" };
 const json = { "content-type": "application/json" };

@@ -1,18 +1,23 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
-import test, { type ExecutionContext } from "ava";
+import type { ExecutionContext } from "ava";
 import { type Browser, chromium, type Page } from "playwright-core";
+import { testWith } from "../helpers/needs.js";
 import { repositoryRoot } from "../helpers/repository.js";
-import { startServer, type TestServerOptions, until } from "../helpers/server.js";
+import { startServer, type TestServerOptions } from "../helpers/server.js";
 import { temporaryFolder } from "../helpers/temporary.js";
+import { until } from "../helpers/until.js";
 
 const executablePath = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"].find(
     (file) => file !== undefined && existsSync(file)
 );
 
-// without a browser these show as skipped; where it is required, as in .ci/run, its absence is a failure
-const inBrowser = executablePath === undefined && process.env.ARMT_TEST_BROWSER !== "required" ? test.skip : test;
+const inBrowser = testWith({
+    needs: "Chromium in /usr/bin, or its path in CHROMIUM",
+    available: executablePath !== undefined,
+    inCi: true
+});
 
 /** Where screenshots are left for people to look at. */
 const screenshots = path.join(repositoryRoot, "coverage", "page");

@@ -2,7 +2,8 @@ import { request as httpRequest } from "node:http";
 import autocannon from "autocannon";
 import test from "ava";
 import { fairBatching } from "../../src/server/engine/batching.js";
-import { post, readEvents, send, startServer, until } from "../helpers/server.js";
+import { post, readEvents, send, startServer } from "../helpers/server.js";
+import { until } from "../helpers/until.js";
 
 const long = (tokens: number) => Array.from({ length: tokens }, (_, i) => (i * 31 + (i >> 5)) % 250);
 const short = { prompt: "Hi", max_tokens: 4, temperature: 0 };
@@ -125,7 +126,7 @@ test("a deadline is a 504, in a stream an event, and frees the sequence", async 
 });
 
 test("a stream says something while nothing else is to be said, and tells how far the prompt is", async (t) => {
-    const { url } = await startServer(t, { pingIntervalMs: 20 });
+    const { url } = await startServer(t, { pingIntervalMs: 1 });
     const body = { prompt: long(8_000), max_tokens: 1, stream: true };
     const silent = await post(`${url}/v1/completions`, body);
     t.regex(silent.text, /^: ping$/m);

@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import type { Writable } from "node:stream";
-import { availableCores } from "../../../plugin/threads.js";
+import { availableCores } from "../../../plugin/native/threads.js";
 import { describeMachine } from "../../bench/machine.js";
 import {
     type BenchModel,

@@ -1,6 +1,6 @@
 import process from "node:process";
 import type { CommandModule } from "yargs";
-import { importBuildModule } from "../../../plugin/engine.js";
+import { importBuildModule } from "../../../plugin/native/library.js";
 import { createProgressBar } from "../../util/progress.js";
 import { typedOptions } from "../shared/typed-options.js";
 

@@ -4,10 +4,10 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import type { Layout } from "../../../native/build.mjs";
-import { cudaState, type Machine } from "../../../plugin/cuda-state.js";
-import { importBuildModule, loadEngine } from "../../../plugin/engine.js";
 import { getLlama } from "../../../plugin/index.js";
-import { availableCores } from "../../../plugin/threads.js";
+import { cudaState, type Machine } from "../../../plugin/native/cuda-state.js";
+import { importBuildModule, loadEngine } from "../../../plugin/native/library.js";
+import { availableCores } from "../../../plugin/native/threads.js";
 
 /** One line of `armt doctor`. */
 export interface Check {

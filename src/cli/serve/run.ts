@@ -2,7 +2,7 @@ import path from "node:path";
 import process from "node:process";
 import { pino } from "pino";
 import { ArmtMemoryStore } from "../../../plugin/index.js";
-import { availableCores } from "../../../plugin/threads.js";
+import { availableCores } from "../../../plugin/native/threads.js";
 import { openModel } from "../../model/open-model.js";
 import { createApp } from "../../server/app.js";
 import { createServer } from "../../server/create-server.js";

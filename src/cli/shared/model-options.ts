@@ -1,5 +1,5 @@
 import type { Argv } from "yargs";
-import { schedules, segmentOverflows, stateTypes } from "../../../plugin/options.js";
+import { schedules, segmentOverflows, stateTypes } from "../../../plugin/native/enums.js";
 import { type KvType, kvTypes, type ModelOptions } from "../../model/options.js";
 import { addGpuOption } from "./gpu-option.js";
 import { checkNumber } from "./numbers.js";

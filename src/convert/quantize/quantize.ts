@@ -1,4 +1,4 @@
-import { loadAnyEngine } from "../../../plugin/engine.js";
+import { loadAnyEngine } from "../../../plugin/native/library.js";
 import { validateArmtFile } from "../../formats/gguf/armt-model.js";
 import { FINGERPRINT_KEY, verifyFingerprint } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";

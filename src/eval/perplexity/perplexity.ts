@@ -1,5 +1,5 @@
+import { planSegments } from "../../../plugin/context/segments.js";
 import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
-import { planSegments } from "../../../plugin/segments.js";
 import { ArmtError } from "../../util/errors.js";
 import { type ChartLine, colours, logChart, svg } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
@@ -74,7 +74,7 @@ export async function measurePerplexity(
     await sequence.clearHistory();
     await read(ids, 0, withMemory);
     // the model's own cuts, which alignment may have moved
-    for (const { start, end } of segmentsOf(ids.length, segmentSize, armt.segmentAlignment)) {
+    for (const { start, end } of segmentsOf(ids.length, segmentSize, sequence.model.armt!.segmentAlignment)) {
         await sequence.clearHistory();
         await read(ids.slice(start, end), start, withoutMemory);
     }

@@ -79,6 +79,17 @@ export type ArmtModelFacts = {
     };
 };
 
+/** A key of a model file that is missing or wrong. */
+export class ArmtKeyError extends ArmtError {
+    constructor(
+        /** The key at fault. */
+        readonly key: string,
+        message: string
+    ) {
+        super(message);
+    }
+}
+
 const SUPPORTED_FORMAT_VERSIONS = [1, 2];
 const MAX_LAYERS = 9999;
 /** Families that the engine computes. */
@@ -109,13 +120,13 @@ class KeyReader {
         this.asked.add(key);
         const entry = this.file.metadata.get(key);
         if (entry === undefined) return undefined;
-        if (entry.type !== type) throw new ArmtError(`key ${quote(key)} is ${entry.type}, expected ${type}`);
+        if (entry.type !== type) throw new ArmtKeyError(key, `key ${quote(key)} is ${entry.type}, expected ${type}`);
         return entry.value as ScalarValues[T];
     }
 
     required<T extends keyof ScalarValues>(key: string, type: T): ScalarValues[T] {
         const value = this.optional(key, type);
-        if (value === undefined) throw new ArmtError(`key ${quote(key)} is missing`);
+        if (value === undefined) throw new ArmtKeyError(key, `key ${quote(key)} is missing`);
         return value;
     }
 
@@ -129,7 +140,7 @@ class KeyReader {
         const entry = this.file.metadata.get(key);
         if (entry === undefined) return undefined;
         if (entry.type !== "ARRAY" || entry.elementType !== type)
-            throw new ArmtError(`key ${quote(key)} is no array of ${type}`);
+            throw new ArmtKeyError(key, `key ${quote(key)} is no array of ${type}`);
         return entry.count;
     }
 
@@ -147,7 +158,8 @@ class KeyReader {
 
     refuseOthers(prefix: string): void {
         for (const key of this.file.metadata.keys()) {
-            if (key.startsWith(prefix) && !this.asked.has(key)) throw new ArmtError(`unknown key ${quote(key)}`);
+            if (key.startsWith(prefix) && !this.asked.has(key))
+                throw new ArmtKeyError(key, `unknown key ${quote(key)}`);
         }
     }
 }
@@ -159,7 +171,11 @@ export function readArmtKeys(file: GgufFile): ArmtModelFacts {
     if (architecture !== "armt") throw new ArmtError(`it is a ${quote(architecture)} model, not an ARMT model`);
     const version = keys.required("armt.format_version", "UINT32");
     if (!SUPPORTED_FORMAT_VERSIONS.includes(version))
-        throw invalid("armt.format_version", version, SUPPORTED_FORMAT_VERSIONS.join(" or "));
+        throw invalid(
+            "armt.format_version",
+            version,
+            `${SUPPORTED_FORMAT_VERSIONS.join(" or ")}; update node-llama-cpp-armt, or convert the checkpoint again`
+        );
     const facts = readFacts(keys);
     if (version === 1 && (facts.sinkCount > 0 || facts.seesPreviousSegment))
         throw invalid("armt.format_version", version, "2, with a sink or attention to the previous segment");
@@ -243,7 +259,10 @@ function readLocalBase(keys: KeyReader): number | undefined {
     if (layers === undefined) return undefined;
     const layerCount = keys.count("armt.block_count", MAX_LAYERS);
     if (layers !== layerCount)
-        throw new ArmtError(`key "armt.rope.local_layers" has ${layers} entries, expected ${layerCount}`);
+        throw new ArmtKeyError(
+            "armt.rope.local_layers",
+            `key "armt.rope.local_layers" has ${layers} entries, expected ${layerCount}`
+        );
     return keys.positive("armt.rope.local_freq_base");
 }
 
@@ -301,8 +320,9 @@ function checkFacts(facts: ArmtModelFacts): void {
         );
 }
 
-function invalid(key: string, value: string | number, expected: string): ArmtError {
-    return new ArmtError(
+function invalid(key: string, value: string | number, expected: string): ArmtKeyError {
+    return new ArmtKeyError(
+        key,
         `key ${quote(key)} is ${typeof value === "string" ? quote(value) : value}, expected ${expected}`
     );
 }

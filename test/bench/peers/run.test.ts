@@ -1,8 +1,8 @@
-import { spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import type { PeersResults } from "../../../bench/peers/results.js";
+import { runProcess } from "../../helpers/process.js";
 import { repositoryRoot } from "../../helpers/repository.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
@@ -61,18 +61,7 @@ class Place {
     }
 }
 
-function runScript(args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    return new Promise((resolve, reject) => {
-        const child = spawn("bash", [script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-        const texts = { stdout: "", stderr: "" };
-        for (const name of ["stdout", "stderr"] as const)
-            child[name].setEncoding("utf8").on("data", (text: string) => {
-                texts[name] += text;
-            });
-        child.on("error", reject);
-        child.on("close", (code) => resolve({ code, ...texts }));
-    });
-}
+const runScript = (args: readonly string[]) => runProcess("bash", [script, ...args]);
 
 test("the authors' code runs, then the engine, and both are merged", async (t) => {
     const place = new Place(t);

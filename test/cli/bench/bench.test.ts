@@ -6,6 +6,7 @@ import test from "ava";
 import { runArmt } from "../../helpers/armt-command.js";
 import { repositoryRoot } from "../../helpers/repository.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
+import { until } from "../../helpers/until.js";
 
 const common = ["bench", "--synthetic", "tiny", "--threads", "1", "--segments", "32"];
 
@@ -79,8 +80,8 @@ test.serial("an interrupted bench leaves a file that is gone on from", async (t)
     });
     const ended = once(child, "exit");
     // until the first group is there, and the second, which would take minutes, under way
-    while (!existsSync(json) || JSON.parse(readFileSync(json, "utf8")).groups.length === 0)
-        await new Promise((resolve) => setTimeout(resolve, 100));
+    const groups = () => (existsSync(json) ? JSON.parse(readFileSync(json, "utf8")).groups.length : 0);
+    await until(() => groups() > 0, "the first group is measured");
     child.kill("SIGINT");
     const [code] = await ended;
     t.is(code, 1);

@@ -1,11 +1,12 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import { importBuildModule } from "../../../plugin/engine.js";
+import { importBuildModule } from "../../../plugin/native/library.js";
 import { checkInstallation } from "../../../src/cli/doctor/run.js";
 import { runArmt } from "../../helpers/armt-command.js";
 import { FakePackage } from "../../helpers/fake-package.js";
 import { completeTools, makeTools } from "../../helpers/fake-tools.js";
+import { cudaVariantTest } from "../../helpers/needs.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
 const { build } = await importBuildModule();
@@ -58,9 +59,7 @@ test("doctor asks for no build where a prebuilt package is all there is", async 
     t.false(after.has("build tools"));
 });
 
-const cudaTest = process.arch === "x64" ? test : test.skip;
-
-cudaTest(
+cudaVariantTest(
     "doctor takes the CUDA variant alone where it is whole, built and has a card, and says what is missing else",
     async (t) => {
         const fake = new FakePackage(t);

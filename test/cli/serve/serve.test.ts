@@ -4,22 +4,22 @@ import test, { type ExecutionContext } from "ava";
 import { runArmt } from "../../helpers/armt-command.js";
 import { writePlainModel } from "../../helpers/plain-model.js";
 import { repositoryRoot } from "../../helpers/repository.js";
-import { post } from "../../helpers/server.js";
+import { post, readEvents } from "../../helpers/server.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
 test("serve answers until SIGTERM, finishes what is there and logs no prompt", async (t) => {
     const model = path.join(temporaryFolder(t), "small.gguf");
     await writePlainModel(model);
     const { child, url, log } = await startServer(t, ["-m", model, "--log-level", "debug"]);
-    const answer = post(`${url}/v1/completions`, {
-        prompt: "secret words",
-        max_tokens: 100,
-        logit_bias: { "2": -100 }
-    });
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const body = { prompt: "secret words", max_tokens: 100, logit_bias: { "2": -100 }, stream: true };
+    const request = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+    // comes with the first event, so that the answer is under way
+    const answer = await fetch(`${url}/v1/completions`, request);
     const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
     child.kill("SIGTERM");
-    t.is((await answer).status, 200);
+    const { events, done } = readEvents(await answer.text());
+    t.true(done);
+    t.like(events.at(-1), { choices: [{ finish_reason: "length" }] });
     t.is(await ended, 0);
     t.regex(log(), /"path":"\/v1\/completions"/);
     t.notRegex(log(), /secret|Bearer/);

@@ -2,6 +2,7 @@ import test from "ava";
 import fc from "fast-check";
 import { type Haystack, type HaystackOptions, makeHaystack } from "../../../src/eval/recall/haystack.js";
 import { readRecallTexts, type Split } from "../../../src/eval/recall/task.js";
+import { propertySeed } from "../../helpers/property.js";
 
 const texts = await readRecallTexts();
 /** About as many as a tokenizer makes of English. */
@@ -22,7 +23,7 @@ function check(
             const haystack = makeHaystack(texts, { ...options, countTokens });
             property(haystack, [...haystack.sentences()], options);
         }),
-        { seed: Number(process.env.ARMT_TEST_SEED ?? 20_250_506), numRuns: 200 }
+        { seed: propertySeed, numRuns: 200 }
     );
 }
 

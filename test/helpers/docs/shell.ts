@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import yargs, { type CommandModule } from "yargs";
+import { runProcess } from "../process.js";
 import { repositoryRoot } from "../repository.js";
 import { namedAddress, ServeProcess } from "./server.js";
 
@@ -112,7 +112,11 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
             .replaceAll(amounts, "")
             .replaceAll(namedAddress, this.server?.address ?? namedAddress)
             .replaceAll("mem_…", this.memory);
-        const { code, output } = await this.bash(text);
+        const { code, output } = await runProcess("bash", ["-o", "pipefail", "-c", text], {
+            cwd: this.folder,
+            env: this.env,
+            timeout: 60_000
+        });
         if (code !== 0) throw new Error(`\`${command}\` ended with exit code ${code}: ${output}`);
         if (/"error":/.test(output)) throw new Error(`\`${command}\` was answered with ${output}`);
         this.memory = /mem_[0-9a-f]+/.exec(output)?.[0] ?? this.memory;
@@ -133,24 +137,5 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         }
         const code = await server.stop();
         if (code !== 0) throw new Error(`armt serve ended with exit code ${code} after SIGTERM`);
-    }
-
-    private bash(command: string): Promise<{ code: number | null; output: string }> {
-        return new Promise((resolve, reject) => {
-            const child = spawn("bash", ["-o", "pipefail", "-c", command], {
-                cwd: this.folder,
-                env: this.env,
-                timeout: 60_000
-            });
-            let output = "";
-            const collect = (data: Buffer) => {
-                output += String(data);
-            };
-            child.stdout.on("data", collect);
-            child.stderr.on("data", collect);
-            child.on("error", reject);
-            child.on("close", (code) => resolve({ code, output }));
-            child.stdin.end();
-        });
     }
 }

@@ -1,5 +1,5 @@
 import type { Argv, CommandModule } from "yargs";
-import { stateTypes } from "../../../../plugin/options.js";
+import { stateTypes } from "../../../../plugin/native/enums.js";
 import { withInterrupt } from "../../shared/interrupt.js";
 import { addComputingOptions, checkModelOptions } from "../../shared/model-options.js";
 import { checkNumber } from "../../shared/numbers.js";

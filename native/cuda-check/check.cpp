@@ -1,0 +1,217 @@
+// cuda-check check
+
+#include "armt-limits.h"
+#include "commands.h"
+#include "harness.h"
+#include "model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+struct shape {
+    const char * name;
+    random_model model;
+    uint32_t     n_tokens;
+};
+
+// What one run leaves: logits of the last token, and the memories of all layers
+struct outcome {
+    std::string        name;
+    std::vector<float> logits;
+    std::vector<float> memory;
+};
+
+// The first three runs, which fusions are measured by
+static constexpr size_t EXACT   = 0; // F32 on the CPU
+static constexpr size_t CPU     = 1;
+static constexpr size_t UNFUSED = 2;
+
+static std::vector<shape> make_shapes() {
+    std::vector<shape> shapes;
+    for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
+        const bool is_quantized = ggml_is_quantized(type);
+        random_model m;
+        m.type      = type;
+        m.n_layer   = 2; // with more layers or segments, rounding errors grow too much to tell anything
+        m.n_embd    = 512;
+        m.n_head    = 8;
+        m.n_head_kv = 2;
+        m.n_ff      = is_quantized ? 1536 : 8192; // enough tiles for the product with SwiGLU, see armt-swiglu-hopper.cu
+        m.n_vocab   = 1000;
+        m.n_mem     = 32;
+        m.n_segment = 224;
+        shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment runs beside the closed ones
+        m.n_segment = 203;                                   // rows that fill no tile
+        m.n_mem     = 16;
+        m.normalize = true;
+        m.n_ff      = 1056;
+        m.seed      = 2;
+        shapes.push_back({"heads of 64, 219 rows, normalized keys", m, 203 * 4 + 11});
+        m.n_segment = 316; // an odd number of tiles
+        m.n_ff      = is_quantized ? 1056 : 8096;
+        m.n_head    = 4;
+        m.n_head_kv = 4;
+        m.head_size = 128;
+        m.normalize = false;
+        m.seed      = 3;
+        shapes.push_back({"heads of 128, none shared, 332 rows", m, 316 * 3 + 11});
+        m.n_segment     = 203;
+        m.n_ff          = 1056;
+        m.large_queries = true;
+        m.seed          = 4;
+        shapes.push_back({"queries beyond F16", m, 203 * 4 + 11});
+    }
+    // More weights than are converted to F16 at once: ffn_down of both layers, ffn_up even of one layer. The last part is smaller.
+    random_model m = shapes.back().model;
+    m.type          = GGML_TYPE_Q8_0;
+    m.n_ff          = uint32_t(ARMT_CONVERTED_BYTES / 2 / (m.n_layer * m.n_embd)) + 1056;
+    m.n_segment     = 224;
+    m.large_queries = false;
+    m.seed          = 5;
+    shapes.push_back({"weights converted in parts", m, 224 * 2 + 40});
+    m.n_ff             = 1536;
+    m.quantized_memory = true;
+    m.seed             = 6;
+    shapes.push_back({"quantized memory", m, 224 * 4 + 40});
+    return shapes;
+}
+
+static outcome run(const std::string & name, const shape & s, const model_ptr & model, const settings & with) {
+    const std::vector<llama_token> tokens = random_tokens(s.n_tokens, s.model.n_vocab);
+    // most of them in large batches, the last ones token by token, as in generation
+    const std::vector<llama_token> most(tokens.begin(), tokens.end() - 4);
+    context_ptr ctx(model, with);
+    ctx.read(most, 2048);
+    ctx.read(tokens, 1, most.size());
+    outcome result = {name, ctx.logits(s.model.n_vocab), {}};
+    for (uint32_t il = 0; il < s.model.n_layer; ++il) {
+        const std::vector<float> a = ctx.memory(il);
+        result.memory.insert(result.memory.end(), a.begin(), a.end());
+    }
+    return result;
+}
+
+static std::vector<outcome> run_all(const shape & s, const std::string & path, const std::string & path_f32) {
+    settings with;
+    with.n_segment = s.model.n_segment;
+    with.n_ctx     = 1 << 16;
+
+    settings on_cpu = with;
+    on_cpu.schedule  = ARMT_SCHEDULE_SEQUENTIAL;
+    on_cpu.n_threads = std::max(1, std::min(8, int(std::thread::hardware_concurrency()) - 1));
+
+    std::vector<outcome> results;
+    results.push_back(run("F32 on the CPU", s, model_ptr(path_f32, false), on_cpu));
+    results.push_back(run("CPU", s, model_ptr(path, false), on_cpu));
+
+    const model_ptr gpu(path, true);
+    with.n_threads = 1;
+    const auto run_fused = [&](const std::string & fusions) {
+        with.fusion = fusions.c_str();
+        results.push_back(run(fusions, s, gpu, with));
+    };
+    with.fusion = "none";
+    results.push_back(run("unfused", s, gpu, with));
+    for (const std::string & name : all_fusions()) {
+        // some are of products with 16-bit input only, which other fusions make
+        if (name == "gate") {
+            run_fused("norm,gate");
+        } else if (name == "residual") {
+            run_fused("glu,attention");
+            run_fused("glu,attention,residual");
+        } else {
+            run_fused(name);
+        }
+    }
+    run_fused("all");
+    with.schedule = ARMT_SCHEDULE_SEQUENTIAL;
+    results.push_back(run("all, sequential", s, gpu, with));
+    return results;
+}
+
+// The run that shows what a fusion changes: the same one without it
+static const outcome & run_without(const std::vector<outcome> & results, const std::string & name) {
+    const std::string without = name == "norm,gate" ? "norm" : name == "glu,attention,residual" ? "glu,attention" : "unfused";
+    return *std::find_if(results.begin(), results.end(), [&](const outcome & other) { return other.name == without; });
+}
+
+// Prints and writes the results of a shape. Returns how many are wrong; counts in n_changed which fusions change a result.
+static int judge(const shape & s, const std::vector<outcome> & results, FILE * json, bool is_first,
+                 std::map<std::string, int> & n_changed) {
+    const outcome & exact   = results[EXACT];
+    const outcome & unfused = results[UNFUSED];
+
+    // How much rounding to 16 bits matters depends on the model, and ggml's own ways differ too. A fusion may be off by three
+    // times as much as the worse of them.
+    const double logits_limit =
+        3.0 * std::max(difference(results[CPU].logits, exact.logits), difference(unfused.logits, exact.logits));
+    const double memory_limit =
+        3.0 * std::max(difference(results[CPU].memory, exact.memory), difference(unfused.memory, exact.memory));
+
+    // With quantized weights ggml rounds the input of products to 8 bits, the fusions to 16. So all fusions together have to be
+    // much nearer, or they did not run.
+    const bool has_fusions = difference(results[results.size() - 2].memory, unfused.memory) > 0.0; // there is a GPU, and it is new enough
+    const bool is_converted = has_fusions && ggml_is_quantized(s.model.type) && !s.model.quantized_memory &&
+                              s.model.n_segment + s.model.n_mem >= ARMT_CONVERTED_MIN_ROWS;
+    int n_bad = 0;
+    for (size_t i = CPU; i < results.size(); ++i) {
+        const outcome & result    = results[i];
+        const bool      is_all    = i + 2 >= results.size();
+        const bool      is_fused  = i > UNFUSED;
+        const double    of_logits = difference(result.logits, exact.logits);
+        const double    of_memory = difference(result.memory, exact.memory);
+        const double    limit     = is_converted && is_all ? difference(unfused.memory, exact.memory) / 2.0 : memory_limit;
+        const bool      ok        = of_logits < logits_limit && of_memory < limit && of_logits < 0.1; // false for NaN
+        n_bad += ok ? 0 : 1;
+
+        bool changed = false;
+        if (is_fused) {
+            const outcome & other = run_without(results, result.name);
+            changed = result.logits != other.logits || result.memory != other.memory;
+            n_changed[result.name] += changed ? 1 : 0;
+        }
+        const char * type = ggml_type_name(s.model.type);
+        printf("%-4s %-40s %-22s logits off by %.2e of %.2e, memories by %.2e of %.2e  %s\n", type, s.name, result.name.c_str(),
+               of_logits, logits_limit, of_memory, limit, !ok ? "WRONG" : changed || !is_fused ? "ok" : "ok, changes nothing");
+        fprintf(json,
+                "%s\n{\"type\": \"%s\", \"model\": \"%s\", \"run\": \"%s\", \"logits\": %.3e, \"logitsLimit\": %.3e, "
+                "\"memories\": %.3e, \"memoriesLimit\": %.3e, \"changed\": %s, \"ok\": %s}",
+                is_first && i == CPU ? "" : ",", type, s.name, result.name.c_str(), std::isfinite(of_logits) ? of_logits : -1.0,
+                logits_limit, std::isfinite(of_memory) ? of_memory : -1.0, limit, changed ? "true" : "false",
+                ok ? "true" : "false");
+    }
+    fflush(stdout);
+    return n_bad;
+}
+
+int run_check(const std::string & folder, FILE * json) {
+    const std::string path     = folder + "/check.gguf";
+    const std::string path_f32 = folder + "/check-f32.gguf";
+
+    int  n_bad    = 0;
+    bool is_first = true;
+    std::map<std::string, int> n_changed; // models whose results a run changes, so that its fusion certainly ran
+    fprintf(json, "{\"checks\": [");
+    for (const shape & s : make_shapes()) {
+        random_model in_f32 = s.model;
+        in_f32.as_f32 = true;
+        write_random_model(s.model, false, path);
+        write_random_model(in_f32, false, path_f32);
+        const std::vector<outcome> results = run_all(s, path, path_f32);
+        unlink(path.c_str());
+        unlink(path_f32.c_str());
+        n_bad += judge(s, results, json, is_first, n_changed);
+        is_first = false;
+    }
+    for (const auto & [name, n] : n_changed) {
+        if (n == 0) {
+            printf("%s changes no result, so it was not checked: this card or this build does not have it\n", name.c_str());
+        }
+    }
+    fprintf(json, "\n]}\n");
+    return n_bad;
+}

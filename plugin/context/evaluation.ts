@@ -1,0 +1,254 @@
+import { DisposedError, type Token } from "node-llama-cpp";
+import { ArmtError, ArmtEvalError } from "../errors.js";
+import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
+import { ArmtSnapshot } from "../memory/ArmtSnapshot.js";
+import { chooseCheckpoints } from "../memory/checkpoint-spacing.js";
+import { type SegmentKey, segmentEnds, segmentKeys } from "../memory/segment-keys.js";
+import { type Decoded, type DecodeRequest, type DecodeTokens, rejectQueuedDecodes } from "../node-llama-cpp/decode.js";
+import { withContextLock } from "../node-llama-cpp/locks.js";
+import { hasIds } from "../node-llama-cpp/token-record.js";
+import type { ArmtProgress } from "../types.js";
+import type { ArmtContext } from "./ArmtContext.js";
+import { ProgressReporter } from "./progress.js";
+import type { SequenceHandle } from "./SequenceHandle.js";
+import { findCut } from "./segment-cut.js";
+import { planSegments } from "./segments.js";
+import { copyState, loadState } from "./sequence-state.js";
+
+/** A read of tokens into one sequence, whose lock the caller holds. */
+export interface ReadRequest extends DecodeRequest {
+    /** The store to use instead of the context's; null for none. */
+    readonly memoryStore?: ArmtMemoryStore | null;
+    /** Whether more of the prompt follows. It is then cut from the left, whatever the model's alignment. */
+    readonly isPart?: boolean;
+}
+
+/** A part of a read that goes to the engine at once. Between two pieces the context's lock is free. */
+interface Piece {
+    /** Index of the sequence at which the piece ends. */
+    readonly end: number;
+    /** Checkpoint to take after the piece. */
+    readonly checkpoint?: SegmentKey;
+}
+
+/** What the store can contribute to a read. */
+interface StoredPrefix {
+    readonly snapshot: ArmtSnapshot | undefined;
+    /** Tokens of the request that the snapshot replaces. */
+    readonly cachedTokens: number;
+    /** Checkpoints that the store wants, in ascending order. */
+    readonly checkpoints: readonly SegmentKey[];
+}
+
+/** A read that is running, one for each sequence at most. */
+interface RunningRead {
+    cancelled?: { readonly reason: unknown };
+}
+
+/** How node-llama-cpp reports a failed native evaluation, whatever the reason. */
+const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
+
+/**
+ * All reading of tokens in a context. Each read is cut into pieces here; the store is asked, reads are cancelled, and
+ * the counts of node-llama-cpp and the engine are brought together here and nowhere else. Reads of several sequences
+ * may run at the same time. How a piece gets to the engine is up to `decode`.
+ */
+export class Evaluation {
+    private readonly sequences = new Map<number, WeakRef<SequenceHandle>>();
+    private readonly running = new Map<number, RunningRead>();
+
+    /**
+     * @param decode reads one piece: node-llama-cpp's own `_decodeTokens`, which queues it for the next batches
+     * @param onProgress is called while a prompt is read
+     */
+    constructor(
+        private readonly armt: ArmtContext,
+        private readonly decode: DecodeTokens,
+        private readonly onProgress?: (progress: ArmtProgress) => void
+    ) {}
+
+    /** Makes a new sequence known. */
+    register(handle: SequenceHandle): void {
+        this.sequences.set(handle.id, new WeakRef(handle));
+    }
+
+    /**
+     * Reads tokens, from the longest prefix that the store holds.
+     * @param mapper is called with each token whose logits are wanted
+     * @returns what `mapper` returned, with each token's index in the sequence
+     * @throws {ArmtEvalError} for a token outside the vocabulary, and if the engine fails
+     */
+    async read(request: ReadRequest, mapper: unknown = () => undefined): Promise<Decoded> {
+        const { sequenceId, firstTokenSequenceIndex: start, tokens, isPart } = request;
+        this.checkTokens(tokens);
+        if (start === 0 && isPart !== true) this.planPrompt(sequenceId, tokens.length);
+        const handle = this.sequences.get(sequenceId)?.deref();
+        if (handle === undefined) return await this.decode(request, mapper).catch((error) => this.fail(error));
+
+        const isPrompt = tokens.length !== 1;
+        if (start === 0) handle.isRegular = true;
+        if (tokens.length > 1) handle.cachedTokens = 0;
+        const progress =
+            this.onProgress === undefined || !isPrompt
+                ? undefined
+                : new ProgressReporter(this.onProgress, () => handle.readStats(), tokens.length);
+        const read: RunningRead = {};
+        this.running.set(sequenceId, read);
+        try {
+            const store = isPrompt ? this.storeOf(request) : undefined;
+            const decoded = await this.readPieces(request, mapper, handle, read, store);
+            progress?.end(true);
+            return decoded;
+        } catch (error) {
+            progress?.end(false);
+            await this.reconcileAfterFailure(handle, tokens);
+            return this.fail(error);
+        } finally {
+            this.running.delete(sequenceId);
+        }
+    }
+
+    /**
+     * Ends the running read of a sequence after the current batch. The read rejects with `reason`; what was read stays.
+     */
+    cancel(handle: SequenceHandle, reason: unknown): void {
+        const read = this.running.get(handle.id);
+        if (read !== undefined) read.cancelled = { reason };
+        rejectQueuedDecodes(handle.sequence, reason);
+    }
+
+    /** Tells the engine how to cut a prompt of known length, if the model's alignment requires it. */
+    planPrompt(sequenceId: number, tokens: number): void {
+        const { engine, model } = this.armt.parts;
+        if (model.segmentAlignment === "left") return;
+        const { first, each } = planSegments(model.segmentAlignment, tokens, this.armt.segmentSize);
+        engine.addon.planSegments(engine.id, sequenceId, first, each, tokens);
+    }
+
+    private async readPieces(
+        request: ReadRequest,
+        mapper: unknown,
+        handle: SequenceHandle,
+        read: RunningRead,
+        store: ArmtMemoryStore | undefined
+    ): Promise<Decoded> {
+        const { firstTokenSequenceIndex: start, tokens } = request;
+        const stored = store === undefined ? undefined : await this.lookUp(store, request, handle);
+        if (store !== undefined && stored !== undefined) {
+            if (stored.snapshot !== undefined) await this.startFrom(stored.snapshot, handle, stored.cachedTokens);
+            store.count(stored.cachedTokens);
+        }
+        const decoded: Decoded = [];
+        let at = start + (stored?.cachedTokens ?? 0);
+        for (const { end, checkpoint } of cutIntoPieces(start + tokens.length, stored?.checkpoints ?? [])) {
+            if (end > at || tokens.length === 0) {
+                if (read.cancelled !== undefined) throw read.cancelled.reason;
+                decoded.push(...(await this.decode(pieceOf(request, at, end), mapper)));
+                at = end;
+            }
+            if (store !== undefined && checkpoint !== undefined) await this.takeCheckpoint(store, handle, checkpoint);
+        }
+        return decoded;
+    }
+
+    private storeOf({ memoryStore = this.armt.memoryStore }: ReadRequest): ArmtMemoryStore | undefined {
+        return memoryStore == null || memoryStore.disposed ? undefined : memoryStore;
+    }
+
+    /**
+     * @returns undefined if the store cannot help: no segment ends in the read, or its tokens or segments are not known
+     */
+    private async lookUp(
+        store: ArmtMemoryStore,
+        request: ReadRequest,
+        handle: SequenceHandle
+    ): Promise<StoredPrefix | undefined> {
+        const { firstTokenSequenceIndex: start, tokens, logits } = request;
+        const total = start + tokens.length;
+        const cut = findCut(request, handle, this.armt.parts.model.segmentAlignment, this.armt.segmentSize);
+        const ends = cut === undefined ? [] : segmentEnds(total, cut);
+        // checked before the ids are copied, since short turns of a long chat are frequent
+        if (cut === undefined || (ends.at(-1) ?? 0) <= start) return undefined;
+        const ids = handle.record.idsWith(tokens);
+        if (ids === undefined) return undefined;
+
+        const { origin } = this.armt;
+        const keys = segmentKeys(origin, cut, ids, ends);
+        const firstOutput = logits.indexOf(true);
+        const lastStart = firstOutput < 0 ? total : start + firstOutput;
+        const found = await store.find(
+            keys.filter(({ end }) => end > start && end <= lastStart),
+            origin
+        );
+        const cachedTokens = found === undefined ? 0 : found.end - start;
+        const chosen = new Set(chooseCheckpoints(ends, store.checkpointInterval));
+        const checkpoints = await store.missing(
+            keys.filter(({ end }) => end > start + cachedTokens && chosen.has(end))
+        );
+        return { snapshot: found?.snapshot, cachedTokens, checkpoints };
+    }
+
+    private async startFrom(snapshot: ArmtSnapshot, handle: SequenceHandle, cachedTokens: number): Promise<void> {
+        await handle.betweenBatches((native) => loadState(native, handle, snapshot));
+        handle.cachedTokens = cachedTokens;
+    }
+
+    /** Stores what the tokens up to the end of a segment left in memory. */
+    private async takeCheckpoint(
+        store: ArmtMemoryStore,
+        handle: SequenceHandle,
+        { end, key }: SegmentKey
+    ): Promise<void> {
+        if (handle.readStats()?.segmentStart !== end) return;
+        const parts = await handle.betweenBatches((native) =>
+            copyState(native, handle, this.armt, { closedOnly: true, tokenIds: false })
+        );
+        await store.put(key, new ArmtSnapshot(parts));
+    }
+
+    private async reconcileAfterFailure(handle: SequenceHandle, tokens: readonly Token[]): Promise<void> {
+        try {
+            await withContextLock(handle.sequence.context, async () => handle.reconcile(tokens));
+        } catch (error) {
+            // a disposed context has no counts
+            if (!(error instanceof DisposedError)) throw error;
+        }
+    }
+
+    private checkTokens(tokens: readonly Token[]): void {
+        // holes in place of ids that were not kept would be read as token 0
+        if (tokens.length > 0 && !hasIds(tokens))
+            throw new ArmtError(
+                "the tokens before the removed ones cannot be read again, because their ids were not kept; " +
+                    "the sequence is empty now"
+            );
+        const { vocabSize } = this.armt.parts.model;
+        const wrong = tokens.findIndex((id) => id < 0 || id >= vocabSize);
+        if (wrong >= 0)
+            throw new ArmtEvalError(
+                `token id ${tokens[wrong]} is out of range; the vocabulary has ${vocabSize} tokens`
+            );
+    }
+
+    /** Rethrows an error, with the engine's reason in place of node-llama-cpp's general one. */
+    private fail(error: unknown): never {
+        if (!(error instanceof Error) || !nativeFailure.test(error.message)) throw error;
+        throw new ArmtEvalError(this.armt.parts.engine.lastError || error.message, { cause: error });
+    }
+}
+
+/** Ends of the pieces of a read: one for each checkpoint, and the rest. A segment is closed by the token after it. */
+function cutIntoPieces(total: number, checkpoints: readonly SegmentKey[]): Piece[] {
+    return [...checkpoints.map((checkpoint) => ({ end: checkpoint.end + 1, checkpoint })), { end: total }];
+}
+
+function pieceOf(request: ReadRequest, at: number, end: number): ReadRequest {
+    const { firstTokenSequenceIndex: start, tokens, logits } = request;
+    if (at === start && end === start + tokens.length) return request;
+    return {
+        ...request,
+        firstTokenSequenceIndex: at,
+        tokens: tokens.slice(at - start, end - start),
+        logits: logits.slice(at - start, end - start)
+    };
+}

@@ -1,0 +1,28 @@
+import type { ArmtSnapshotOrigin } from "../types.js";
+
+/** @returns why a snapshot does not fit a context, and what to do; undefined if it fits */
+export function findMismatch(snapshot: ArmtSnapshotOrigin, context: ArmtSnapshotOrigin): string | undefined {
+    if (snapshot.fingerprint !== context.fingerprint)
+        return (
+            `it belongs to another model (fingerprint ${short(snapshot.fingerprint)}; this model has ` +
+            `${short(context.fingerprint)}); load the model file that it was made with`
+        );
+    for (const [option, key] of contextOptions) {
+        const [held, wanted] = [String(snapshot[key]), String(context[key])];
+        if (held !== wanted)
+            return `its ${option} is ${held}, and that of this context is ${wanted}; use the same options`;
+    }
+    return undefined;
+}
+
+const contextOptions = [
+    ["`armt.segmentSize`", "segmentSize"],
+    ["`armt.segmentOverflow`", "segmentOverflow"],
+    ["`armt.openSegmentLimit`", "openSegmentLimit"],
+    ["K/V type", "kvTypes"],
+    ["`armt.stateType`", "stateType"]
+] as const;
+
+function short(fingerprint: string): string {
+    return fingerprint.slice(0, 12) || "none";
+}

@@ -1,0 +1,22 @@
+import { DisposedError } from "node-llama-cpp";
+import type { ArmtAddon, NativeContextInfo } from "./addon.js";
+
+/** One context as the engine sees it: the addon, and the id under which the engine registered the context. */
+export class EngineContext {
+    constructor(
+        readonly addon: ArmtAddon,
+        readonly id: number
+    ) {}
+
+    /** @throws {DisposedError} after the context is disposed */
+    get info(): NativeContextInfo {
+        const info = this.addon.contextInfo(this.id);
+        if (info === undefined) throw new DisposedError();
+        return info;
+    }
+
+    /** The engine's last message about this context; empty if there is none. */
+    get lastError(): string {
+        return this.addon.lastError(this.id);
+    }
+}

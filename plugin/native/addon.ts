@@ -1,0 +1,103 @@
+import type { ArmtTraceStep } from "../types.js";
+
+/** What the engine reports about a context. */
+export interface NativeContextInfo {
+    readonly schedule: number;
+    readonly segmentOverflow: number;
+    readonly segmentSize: number;
+    readonly openSegmentLimit: number;
+    readonly maxCells: number;
+    readonly layers: number;
+    readonly memoryTokens: number;
+    readonly sequences: number;
+    readonly memoryHeads: number;
+    readonly keyLength: number;
+    readonly valueLength: number;
+    readonly useDenom: boolean;
+    readonly stateType: number;
+    readonly memoryBytes: number;
+    readonly totalBytes: number;
+    readonly graphs: number;
+    readonly graphsReused: number;
+    readonly graphsReplayed: number;
+}
+
+/** What the engine counts for a sequence. */
+export interface NativeSequenceStats {
+    readonly tokens: number;
+    readonly segmentStart: number;
+    readonly openTokens: number;
+    readonly pendingTokens: number;
+    readonly segmentsClosed: number;
+    readonly segmentsInFlight: number;
+    readonly graphs: number;
+    readonly graphsReused: number;
+    readonly graphsReplayed: number;
+    readonly cells: number;
+}
+
+/** The options of `armt-api.h` as numbers; 0 leaves the choice to the engine. */
+export interface NativeContextOptions {
+    readonly schedule: number;
+    readonly segmentOverflow: number;
+    readonly segmentSize: number;
+    readonly openSegmentLimit: number;
+    readonly maxCells: number;
+    readonly stateType: number;
+}
+
+/** A matrix product to measure: `copies` times {k, n, batch} with {k, rows, batch}. */
+export interface NativeProduct {
+    /** Type of the weights, as ggml's number. */
+    readonly type: number;
+    readonly k: number;
+    readonly n: number;
+    readonly rows: number;
+    readonly batch: number;
+    readonly copies: number;
+    readonly repeats: number;
+    readonly threads: number;
+    readonly gpu: boolean;
+}
+
+/** Times of a product, for each type of buffer that can hold weights. */
+export interface NativeProductTimes {
+    readonly device: string;
+    /** Multiplications and additions of one evaluation. */
+    readonly operations: number;
+    readonly buffers: readonly { readonly buffer: string; readonly seconds: readonly number[] }[];
+}
+
+/**
+ * The addon (`native/addon`). Calls with a context id work until that context is disposed. Calls that return a promise
+ * compute, and must not run during another evaluation of the same context.
+ */
+export interface ArmtAddon {
+    readonly apiVersion: number;
+    /** `backends`: folder of ggml backends to load at once, so that node-llama-cpp loads none of its own. */
+    load(paths: { ggmlBase: string; ggml: string; llama: string; backends?: string }): void;
+    verify(): string;
+    setContextOptions(options: NativeContextOptions | null): void;
+    lastContextId(): number;
+    contextInfo(contextId: number): NativeContextInfo | undefined;
+    sequenceStats(contextId: number, sequenceId: number): NativeSequenceStats | undefined;
+    planSegments(contextId: number, sequenceId: number, first: number, each: number, total: number): void;
+    closeSegment(contextId: number, sequenceId: number): Promise<void>;
+    readMemory(contextId: number, sequenceId: number, layer: number): Promise<{ a: Float32Array; z?: Float32Array }>;
+    decode(
+        contextId: number,
+        sequenceId: number,
+        tokens: Int32Array,
+        start: number,
+        allLogits: boolean
+    ): Promise<Float32Array>;
+    saveState(contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer>;
+    loadState(contextId: number, sequenceId: number, state: Buffer): Promise<void>;
+    copySequence(contextId: number, from: number, to: number): Promise<void>;
+    /** Rounds float32 rows to a quantized type, given as ggml's number. `values` must not change meanwhile. */
+    quantize(type: number, values: Float32Array, rowLength: number): Promise<Buffer>;
+    setTrace(contextId: number, enabled: boolean): void;
+    takeTrace(contextId: number): ArmtTraceStep[];
+    measureProducts(product: NativeProduct): Promise<NativeProductTimes>;
+    lastError(contextId: number): string;
+}

@@ -1,0 +1,104 @@
+import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token, TokenMeter } from "node-llama-cpp";
+import { ArmtNativeError } from "../errors.js";
+
+// Every private member of node-llama-cpp that this package uses. Its classes come from factories that know no
+// subclasses, so their instances are decorated. The version is pinned, and each member is checked before its use.
+
+/** One evaluation on its way to the native context. All evaluations of a context pass `_decodeTokens` in this form. */
+export interface DecodeRequest {
+    readonly sequenceId: number;
+    readonly firstTokenSequenceIndex: number;
+    readonly tokens: Token[];
+    /** Whether the logits of a token are wanted; a hole means no. */
+    readonly logits: readonly (true | undefined)[];
+    readonly evaluationPriority?: number;
+    readonly tokenMeter?: TokenMeter;
+}
+
+/** What the mapper made of each token's logits, with the token's index in the sequence. */
+export type Decoded = [index: number, value: unknown][];
+
+export type DecodeTokens = (request: DecodeRequest, logitDataMapper: unknown) => Promise<Decoded>;
+
+/** A native sampler. */
+export interface NativeSampler {
+    applyConfig(config: object): unknown;
+    dispose(): void;
+}
+
+/** The native context. */
+export interface NativeContext {
+    loadSequenceStateFromFile(file: string, sequenceId: number, maxTokens: number): Promise<Uint32Array>;
+    disposeSequence(sequenceId: number): void;
+    sampleToken(logitIndex: number, sampler: NativeSampler, ...options: unknown[]): Promise<unknown[]>;
+}
+
+export interface ContextInternals {
+    readonly _ctx: NativeContext;
+    readonly _decodeTokens: DecodeTokens;
+    readonly _queuedDecodes: DecodeRequest[];
+    _dispatchErrorForQueuedDecodesAndDequeue(requests: ReadonlySet<DecodeRequest>, error: unknown): void;
+    readonly _backendContextDisposeGuard: { createPreventDisposalHandle(): { dispose(): void } };
+}
+
+export interface SequenceInternals {
+    readonly _sequenceId: number;
+    readonly _lock: object;
+    _contextTokens: Token[];
+    _nextTokenIndex: number;
+    readonly _loadedTokenPredictions: unknown[];
+    readonly _checkpoints: { clearAllCheckpoints(): void };
+    readonly _freeUpSpaceForTokens: () => Promise<void>;
+}
+
+interface LlamaInternals {
+    readonly _bindings: {
+        getIsArchSupported(architecture: string): boolean;
+        readonly AddonSampler: new (model: object) => NativeSampler;
+    };
+}
+
+interface ModelInternals {
+    readonly _model: object;
+    readonly _llama: Llama;
+}
+
+export function contextInternals(context: LlamaContext): ContextInternals {
+    return internals<ContextInternals>(context, [
+        "_ctx",
+        "_decodeTokens",
+        "_queuedDecodes",
+        "_dispatchErrorForQueuedDecodesAndDequeue",
+        "_backendContextDisposeGuard"
+    ]);
+}
+
+export function sequenceInternals(sequence: LlamaContextSequence): SequenceInternals {
+    return internals<SequenceInternals>(sequence, [
+        "_sequenceId",
+        "_lock",
+        "_contextTokens",
+        "_nextTokenIndex",
+        "_loadedTokenPredictions",
+        "_checkpoints",
+        "_freeUpSpaceForTokens"
+    ]);
+}
+
+export function llamaInternals(llama: Llama): LlamaInternals {
+    return internals<LlamaInternals>(llama, ["_bindings"]);
+}
+
+export function modelInternals(model: LlamaModel): ModelInternals {
+    return internals<ModelInternals>(model, ["_model", "_llama"]);
+}
+
+function internals<T>(owner: object, members: readonly (keyof T & string)[]): T {
+    for (const member of members)
+        if (!(member in owner))
+            throw new ArmtNativeError(
+                `this node-llama-cpp has no ${owner.constructor.name}.${member}; ` +
+                    "install the version that node-llama-cpp-armt requires"
+            );
+    return owner as T;
+}

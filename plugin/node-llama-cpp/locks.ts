@@ -1,0 +1,34 @@
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+import type { LlamaContext, LlamaContextSequence } from "node-llama-cpp";
+import { contextInternals, sequenceInternals } from "./internals.js";
+
+type WithLock = <T>(scope: readonly [object, string], callback: () => Promise<T>) => Promise<T>;
+
+/** Holds a sequence's `evaluate` lock: no other evaluation of this sequence runs. `work` itself may evaluate. */
+export async function withSequenceLock<T>(sequence: LlamaContextSequence, work: () => Promise<T>): Promise<T> {
+    const { withLock } = await importLocks();
+    return await withLock([sequenceInternals(sequence)._lock, "evaluate"], work);
+}
+
+/**
+ * Holds a context's `context` lock: no batch of the context runs. Nobody can dispose the context until `work` is done.
+ * @throws {DisposedError} if the context is disposed
+ */
+export async function withContextLock<T>(context: LlamaContext, work: () => Promise<T>): Promise<T> {
+    const { withLock } = await importLocks();
+    return await withLock([context, "context"], async () => {
+        const handle = contextInternals(context)._backendContextDisposeGuard.createPreventDisposalHandle();
+        try {
+            return await work();
+        } finally {
+            handle.dispose();
+        }
+    });
+}
+
+/** The locks live in a table of the module, so this has to be node-llama-cpp's own copy of it. */
+async function importLocks(): Promise<{ withLock: WithLock }> {
+    const require = createRequire(import.meta.resolve("node-llama-cpp"));
+    return await import(pathToFileURL(require.resolve("lifecycle-utils")).href);
+}

@@ -1,0 +1,22 @@
+import type { LlamaContext, LlamaContextSequence } from "node-llama-cpp";
+import { contextInternals, type NativeContext, sequenceInternals } from "./internals.js";
+
+/** Wraps the native method behind `sequence.loadStateFromFile`. */
+export function wrapStateLoading(
+    context: LlamaContext,
+    wrap: (load: NativeContext["loadSequenceStateFromFile"]) => NativeContext["loadSequenceStateFromFile"]
+): void {
+    const native = contextInternals(context)._ctx;
+    const load = native.loadSequenceStateFromFile.bind(native);
+    Object.defineProperty(native, "loadSequenceStateFromFile", { value: wrap(load) });
+}
+
+/** Empties a sequence of the native context. node-llama-cpp's list of its tokens stays as it is. */
+export function clearNativeSequence(context: LlamaContext, sequenceId: number): void {
+    contextInternals(context)._ctx.disposeSequence(sequenceId);
+}
+
+/** Replaces the method that makes room in a full context by removing the oldest tokens. */
+export function replaceContextShift(sequence: LlamaContextSequence, shift: () => Promise<void>): void {
+    Object.defineProperty(sequenceInternals(sequence), "_freeUpSpaceForTokens", { value: shift });
+}

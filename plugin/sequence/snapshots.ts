@@ -1,0 +1,93 @@
+import { quote } from "../../src/util/errors.js";
+import type { ArmtContext } from "../context/ArmtContext.js";
+import type { SequenceHandle } from "../context/SequenceHandle.js";
+import { type CopyOptions, copyState, loadState } from "../context/sequence-state.js";
+import { ArmtError } from "../errors.js";
+import { type ArmtSaveOptions, ArmtSnapshot } from "../memory/ArmtSnapshot.js";
+import { readSnapshotFile } from "../memory/snapshot-file.js";
+import { findMismatch } from "../memory/snapshot-origin.js";
+import type { ArmtSnapshotOrigin, ArmtSnapshotSource } from "../types.js";
+
+/** Options of `sequence.armt.snapshot` and `save`. */
+export interface ArmtSnapshotOptions {
+    /** Leave out the open segment, so that whatever follows the snapshot starts a new segment. Default: `false`. */
+    closedOnly?: boolean;
+    /** Rejects with the signal's reason. Nothing is changed or written then. Default: none. */
+    signal?: AbortSignal;
+}
+
+/** Options of `sequence.armt.save`. */
+export interface ArmtSequenceSaveOptions extends ArmtSnapshotOptions {
+    /** Save the token ids too, 4 bytes each, so that chat sessions can see what has been read. Default: `true`. */
+    tokenIds?: boolean;
+    /** Where the text came from, so that reading can continue. Default: not recorded. */
+    source?: ArmtSnapshotSource;
+}
+
+/** Copies all that a sequence has read. */
+export async function takeSnapshot(
+    handle: SequenceHandle,
+    armt: ArmtContext,
+    { closedOnly = false, signal }: ArmtSnapshotOptions = {}
+): Promise<ArmtSnapshot> {
+    return await copySequence(handle, armt, { closedOnly, tokenIds: true }, signal);
+}
+
+/** Replaces what a sequence holds with a snapshot. */
+export async function restoreSnapshot(
+    handle: SequenceHandle,
+    armt: ArmtContext,
+    snapshot: ArmtSnapshot
+): Promise<void> {
+    checkFit(snapshot, armt, "the snapshot cannot be restored");
+    const { header, tokens } = snapshot.parts;
+    await handle.exclusively(async (native) => {
+        await loadState(native, handle, snapshot);
+        handle.record.replace(tokens, header.tokensRead);
+    });
+}
+
+/** Saves all that a sequence has read to a file. */
+export async function saveSequence(
+    handle: SequenceHandle,
+    armt: ArmtContext,
+    path: string,
+    { closedOnly = false, tokenIds = true, signal, source }: ArmtSequenceSaveOptions = {}
+): Promise<{ bytes: number; tokensRead: number }> {
+    const snapshot = await copySequence(handle, armt, { closedOnly, tokenIds, source }, signal);
+    const bytes = await snapshot.save(path, { signal });
+    const { tokensRead } = snapshot;
+    snapshot.dispose();
+    return { bytes, tokensRead };
+}
+
+/** Replaces what a sequence holds with the contents of a file. */
+export async function loadSequence(
+    handle: SequenceHandle,
+    armt: ArmtContext,
+    path: string,
+    { signal }: ArmtSaveOptions = {}
+): Promise<void> {
+    const accept = (header: ArmtSnapshotOrigin) => checkFit(header, armt, `cannot load ${quote(path)}`);
+    const snapshot = new ArmtSnapshot(await readSnapshotFile(path, { accept, signal }));
+    signal?.throwIfAborted();
+    await restoreSnapshot(handle, armt, snapshot);
+    snapshot.dispose();
+}
+
+async function copySequence(
+    handle: SequenceHandle,
+    armt: ArmtContext,
+    options: CopyOptions,
+    signal: AbortSignal | undefined
+): Promise<ArmtSnapshot> {
+    signal?.throwIfAborted();
+    const parts = await handle.exclusively((native) => copyState(native, handle, armt, options));
+    signal?.throwIfAborted();
+    return new ArmtSnapshot(parts);
+}
+
+function checkFit(snapshot: ArmtSnapshotOrigin, { origin }: ArmtContext, what: string): void {
+    const mismatch = findMismatch(snapshot, origin);
+    if (mismatch !== undefined) throw new ArmtError(`${what}: ${mismatch}`);
+}
