@@ -13,7 +13,11 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
 }
 
 /** BPE vocabularies that write a space as SentencePiece does. */
-const preTokenizersWithSentencePieceSpaces = new Set(["gemma4", "granite-embed-multi-311m", "sarvam-moe"]);
+const sentencePieceSpaces: ReadonlySet<string | undefined> = new Set([
+    "gemma4",
+    "granite-embed-multi-311m",
+    "sarvam-moe"
+]);
 
 /**
  * The bytes that each token of a vocabulary stands for, as llama.cpp's `token_to_piece` gives them. node-llama-cpp only gives strings, in which the bytes of an
@@ -44,7 +48,8 @@ export class TokenBytes {
         const facts = model.fileInfo.metadata.tokenizer?.ggml;
         this.texts = facts?.tokens ?? [];
         this.addsSpace = facts?.add_space_prefix ?? (vocabularyType === spm || vocabularyType === ugm);
-        const isByteLevel = vocabularyType === bpe && !preTokenizersWithSentencePieceSpaces.has(facts?.pre ?? "");
+        const schemes: (string | undefined)[] = [facts?.model, facts?.pre];
+        const isByteLevel = vocabularyType === bpe && !schemes.some((name) => sentencePieceSpaces.has(name));
         this.decode = isByteLevel ? decodeByteLevel : decodeSentencePiece;
     }
 

@@ -19,6 +19,13 @@ const defaultTemplate =
 /** Time that one rendering may take. Unit: milliseconds. */
 const defaultTimeoutMs = 5000;
 
+export interface ChatTemplateOptions {
+    /** The template. Default: that of the model file. */
+    source?: string;
+    /** Time that one rendering may take. Unit: milliseconds. Default: 5000. */
+    timeoutMs?: number;
+}
+
 /** What a chat is rendered with besides its messages. */
 export interface RenderOptions {
     tools?: readonly Tool[];
@@ -50,9 +57,9 @@ export class ChatTemplate {
 
     constructor(
         private readonly model: LlamaModel,
-        { timeoutMs = defaultTimeoutMs }: { timeoutMs?: number } = {}
+        { source, timeoutMs = defaultTimeoutMs }: ChatTemplateOptions = {}
     ) {
-        this.source = model.fileInfo.metadata.tokenizer?.chat_template ?? defaultTemplate;
+        this.source = source ?? model.fileInfo.metadata.tokenizer?.chat_template ?? defaultTemplate;
         this.renderer = new TemplateRenderer(timeoutMs);
         this.bytes = TokenBytes.of(model);
     }
