@@ -36,9 +36,6 @@ export interface AnswerTextOptions {
 /** A token that may be part of a stop string. `match` has a character for each byte, or one for a whole special token, so that it can be searched. */
 type Held = { readonly token: Token; readonly shown: Buffer; readonly match: string };
 
-/** Stands for special tokens that are part of no stop string. */
-const otherSpecialToken = "\uffff";
-
 /** Turns the tokens of an answer into text, up to a stop string. What may still become one is held back. */
 export class AnswerText {
     private readonly bytes: TokenBytes;
@@ -91,7 +88,7 @@ export class AnswerText {
 
     private matchOf(token: Token): string {
         if (!this.bytes.isSpecial(token) || this.special) return this.bytes.get(token, true).toString("latin1");
-        return this.letters.get(token) ?? otherSpecialToken;
+        return this.letters.get(token) ?? "";
     }
 
     /** Shows the tokens that end within the first `length` characters of what is held. */

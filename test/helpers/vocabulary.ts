@@ -30,7 +30,7 @@ export function fakeVocabulary(pieces: readonly Uint8Array[] = [], special: read
 }
 
 /** Byte-level BPE's letters, from the definition in GPT-2's `bytes_to_unicode`. */
-function toLetters(bytes: Uint8Array): string {
+export function toLetters(bytes: Uint8Array): string {
     const printable = [...range(0x21, 0x7e), ...range(0xa1, 0xac), ...range(0xae, 0xff)];
     const others = range(0, 0xff).filter((byte) => !printable.includes(byte));
     return [...bytes]
