@@ -113,6 +113,7 @@ export const chatTemplates = {
 {{- bos_token }}
 {%- for message in loop_messages %}
     {%- if message["role"] == "user" %}
+        {%- if loop.last and tools is defined and tools is not none %}{{- "[AVAILABLE_TOOLS] " + tools|tojson + "[/AVAILABLE_TOOLS]" }}{%- endif %}
         {%- if loop.last and system_message is defined %}{{- "[INST] " + system_message + "\\n\\n" + message["content"] + "[/INST]" }}
         {%- else %}{{- "[INST] " + message["content"] + "[/INST]" }}{%- endif %}
     {%- elif message.tool_calls is defined and message.tool_calls is not none %}

@@ -175,7 +175,12 @@ test("how a model writes calls is read from its template", async (t) => {
     });
     // its template has no word on tools
     t.is((await syntax("phi")).begin, "||call: ");
-    t.is((await syntax("mistral")).begin, "||call: ");
+    t.deepEqual(await syntax("mistral"), {
+        begin: '[TOOL_CALLS] [{"name": "',
+        middle: '", "arguments": ',
+        next: ', "id": "\u0000"}, {"name": "',
+        end: ', "id": "\u0000"}]'
+    });
 });
 
 test("what a template has no form for becomes text", async (t) => {

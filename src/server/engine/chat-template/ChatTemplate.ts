@@ -75,8 +75,18 @@ export class ChatTemplate {
         const given = isNative && hasTools ? { tools: tools.map(toTemplateTool) } : {};
         const all = { ...variables, ...given, add_generation_prompt: true };
         const form = isNative ? capabilities.calls : undefined;
-        const chat = toTemplate(messages, { form, sign, describe: isNative ? [] : tools });
-        const { text, mark } = await this.renderMarked(capabilities.system ? chat : withoutSystem(chat), all, sign);
+        const render = async (chat: readonly Message[]) => {
+            const given = toTemplate(chat, { form, sign, describe: isNative ? [] : tools });
+            return await this.renderMarked(capabilities.system ? given : withoutSystem(given), all, sign);
+        };
+        const { text, mark } = await render(messages).catch(async (error) => {
+            const short = withShortIds(messages);
+            if (short === undefined || !(error instanceof ApiError)) throw error;
+            // some templates take no other ids; what is wrong with the chat itself is said of the ids that it came with
+            return await render(short).catch(() => {
+                throw error;
+            });
+        });
         return {
             tokens: await this.tokenize(text + (answer?.(syntax) ?? ""), mark),
             syntax,
@@ -242,6 +252,22 @@ function assistantMessage(
             function: { name, arguments: form === "text" ? json : parseKeepingNumbers(json, sign) }
         }))
     };
+}
+
+/** The chat with ids of nine letters and digits for its calls; undefined where it has none. */
+function withShortIds(messages: readonly Message[]): Message[] | undefined {
+    const ids = new Map<string, string>();
+    const shorten = (id: string) => {
+        const short = ids.get(id) ?? `call${String(ids.size).padStart(5, "0")}`;
+        ids.set(id, short);
+        return short;
+    };
+    const chat = messages.map((message): Message => {
+        if (message.role === "tool") return { ...message, callId: shorten(message.callId) };
+        if (message.role !== "assistant") return message;
+        return { ...message, calls: message.calls.map((call) => ({ ...call, id: shorten(call.id) })) };
+    });
+    return ids.size === 0 ? undefined : chat;
 }
 
 function writeCall({ name, arguments: json }: ToolCall): string {
