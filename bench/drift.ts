@@ -40,7 +40,9 @@ const args = await yargs(hideBin(process.argv))
     .strict()
     .parse();
 
-/** Beside the trained model: weights of scales at which rounding does not grow, and numbers that f16 can hold. */
+/**
+ * Compared with the trained model: weights of scales at which rounding does not grow, and numbers that f16 can hold.
+ */
 const randomModel: TinyOptions = {
     layers: 8,
     hidden: 128,
@@ -74,7 +76,7 @@ interface Row {
     changedChoices: number;
 }
 
-/** A context that the engine refused to go on with. */
+/** A context that the engine refused to continue with. */
 interface Failure {
     stateType: ArmtStateType;
     schedule: "sequential" | "diagonal";

@@ -1,4 +1,5 @@
-// `npm run bench:memory`: what a memory of a long text costs to keep and gains, beside llama.cpp's state of the same base model after the same text.
+// `npm run bench:memory`: what a memory of a long text costs to keep and gains, compared with llama.cpp's state of the
+// same base model after the same text.
 
 import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import os from "node:os";
@@ -49,7 +50,10 @@ const readModel = resolveTinyOptions({
     dtype: "F16"
 });
 
-/** The memory of Llama-3.2-1B's published checkpoints (16 layers of 2048, keys of 64), in a model that is thin everywhere else. */
+/**
+ * The memory of Llama-3.2-1B's published checkpoints (16 layers of 2048, keys of 64), in a model that is thin
+ * everywhere else.
+ */
 const wideModel = resolveTinyOptions({
     layers: 16,
     hidden: 2048,
@@ -141,7 +145,7 @@ async function measureArmt(llama: Llama, modelPath: string, folder: string) {
     const fillingStoreMs = await readWithStore({ memoryStore: store });
     await store.dispose();
     const folderSize = await store.measureFolder();
-    // opened anew, so that memories come from the folder
+    // opened again, so that memories come from the folder
     const next = await ArmtMemoryStore.open({ folder: storeFolder });
     const storedPrefixMs = await readWithStore({ memoryStore: next });
     const { cachedTokens } = next.stats;

@@ -1,4 +1,5 @@
-// `npm run bench:quantization`: what each type of weights costs. Recall and perplexity of the package's model, size and speed of a random model of a well-known shape.
+// `npm run bench:quantization`: what each type of weights costs. Recall and perplexity of the package's model, size and
+// speed of a random model of a well-known shape.
 
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";

@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 /** The repository, from `dist/bench/`. */
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..", "..");
 
-/** TypeScript files below a folder, as paths in the repository. */
+/** Files below a folder, as paths in the repository. Default: TypeScript files. */
 export function sourceFiles(folder: string, extensions = /\.ts$/): string[] {
     return readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })
         .map((file) => path.posix.join(folder, file))
@@ -79,15 +79,13 @@ function main(): void {
     const circles = circlesOf(graph);
     console.log(`Import circles: ${circles.length} (${circles.flat().length} of ${graph.size} TypeScript files)`);
     for (const circle of circles) console.log(`- ${circle.join(", ")}`);
-    const files = ["plugin", "src", "native", "bench", "test", "train"]
-        .flatMap((folder) => sourceFiles(folder, /\.(ts|mjs|cpp|cu|h|cuh|py)$/))
+    const files = ["plugin", "src", "bench", "native", "test", "train"]
+        .flatMap((folder) => sourceFiles(folder, folder === "train" ? /\.py$/ : /\.(ts|mjs|cpp|h|cu|cuh)$/))
         .filter((file) => !file.startsWith("native/build/"));
     const countLines = (file: string) => readFileSync(path.join(root, file), "utf8").split("\n").length - 1;
-    console.log("\n| folder | files | median lines | largest file | its lines |\n| --- | --- | --- | --- | --- |");
+    console.log("\n| folder | files | median lines | largest | |\n| --- | --- | --- | --- | --- |");
     for (const { folder, files: count, median, largest } of folderSizes(new Map(files.map((f) => [f, countLines(f)]))))
-        console.log(
-            `| ${folder} | ${count} | ${median} | ${largest.file.slice(folder.length + 1)} | ${largest.lines} |`
-        );
+        console.log(`| \`${folder}/\` | ${count} | ${Math.round(median)} | ${largest.lines} | \`${largest.file}\` |`);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) main();

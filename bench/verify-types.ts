@@ -1,4 +1,5 @@
-// `npm run bench:verify`: how far a model file is from its checkpoint by the type of its weights, which the tolerances of `armt verify` stand on.
+// `npm run bench:verify`: how far a model file is from its checkpoint by the type of its weights, which the tolerances
+// of `armt verify` stand on.
 
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";

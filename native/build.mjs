@@ -37,7 +37,7 @@ export { findLibraries } from "./install/libraries.mjs";
  */
 
 /**
- * Brings libllama and the addon up to date. Throws a `BuildError` that says what is missing or what failed.
+ * Brings libllama and the addon up to date. Throws a `BuildError` that names the missing part or the failed step.
  * @param {BuildOptions} [options]
  * @returns {Promise<{built: boolean, library: string, addon: string}>} built: whether anything had to be done
  */
@@ -51,7 +51,7 @@ export async function build({
     onStep = () => {},
     onProgress = () => {}
 } = {}) {
-    // an hour of compilation has to be asked for
+    // an hour of compilation needs an explicit request
     if (gpu == null && cudaArch == null) tuned ??= false;
     const layout = resolveLayout(root, {}, gpu ?? installedVariant(root));
     const results = { library: layout.library, addon: layout.addon };
@@ -109,7 +109,7 @@ export async function build({
  * @param {import("./install/layout.mjs").Layout} layout
  * @param {NodeJS.ProcessEnv} env
  * @param {Pick<BuildOptions, "tuned" | "cudaArch">} options
- * @returns what the tuned CUDA backend is built with; null where none is to be built
+ * @returns what the tuned CUDA backend is built with; null if none is to be built
  */
 function planBackend(layout, env, { tuned, cudaArch }) {
     if (layout.gpu !== "cuda") {

@@ -9,7 +9,7 @@ export * from "node-llama-cpp";
 export type { ArmtContext } from "./context/ArmtContext.js";
 export type { ArmtTrace } from "./context/trace.js";
 export { ArmtError, ArmtEvalError, ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
-// in place of node-llama-cpp's
+// replaces node-llama-cpp's
 export { getLlama } from "./getLlama.js";
 export {
     ArmtMemoryStore,

@@ -31,8 +31,8 @@ export interface ArmtContextOptions {
 
     /**
      * What happens when the open segment is full and more tokens come. `"close"`: it is written to memory, and the next
-     * one is opened; the text can go on forever. `"extend"`: it grows up to `openSegmentLimit`, as in the authors' code
-     * during generation. Default: `"close"`. Throws `TypeError` for any other value.
+     * one is opened. The text has no length limit. `"extend"`: it grows up to `openSegmentLimit`, as in the authors'
+     * code during generation. Default: `"close"`. Throws `TypeError` for any other value.
      */
     segmentOverflow?: ArmtSegmentOverflow;
 

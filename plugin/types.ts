@@ -1,6 +1,6 @@
-import type { LlamaContextSequence, Token } from "node-llama-cpp";
+import type { LlamaContext, Token } from "node-llama-cpp";
 
-// Types that several rooms share. Nothing here runs, and nothing is imported but types of node-llama-cpp.
+// Types that several folders share. This file has no code, and imports only types of node-llama-cpp.
 
 /** Order in which the cells (layer, segment) of a prompt are computed. */
 export type ArmtSchedule = "auto" | "sequential" | "diagonal";
@@ -185,4 +185,4 @@ export interface ArmtPrefill {
 }
 
 /** Options of `context.getSequence`. */
-export type SequenceOptions = NonNullable<Parameters<LlamaContextSequence["context"]["getSequence"]>[0]>;
+export type SequenceOptions = NonNullable<Parameters<LlamaContext["getSequence"]>[0]>;

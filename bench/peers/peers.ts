@@ -1,4 +1,5 @@
-// `npm run bench:peers`: merges what `bench/peers/authors.py` and `cuda-check speed` measured; prints the table and draws the plot.
+// `npm run bench:peers`: merges what `bench/peers/authors.py` and `cuda-check speed` measured; prints the table and
+// draws the plot.
 
 import path from "node:path";
 import yargs from "yargs";
@@ -22,7 +23,7 @@ const args = await yargs(hideBin(process.argv))
         note: { type: "string", array: true, nargs: 1, default: [], describe: "NAME=TEXT: what else to know of it" },
         date: { type: "string", default: new Date().toISOString().slice(0, 10), describe: "Day of the measurement" },
         model: { type: "string", default: model, describe: "What was measured" },
-        plot: { type: "string", describe: "SVG file [default: beside the JSON file]" }
+        plot: { type: "string", describe: "SVG file [default: next to the JSON file]" }
     })
     .strict()
     .parse();

@@ -61,8 +61,9 @@ export interface Comparison {
 }
 
 /**
- * The runs that stand beside each other: those of the first run's length and shape, the authors' before others. Runs of other names take no part.
- * @throws {ArmtError} where two runs would stand in one place
+ * The runs to compare: those of the first run's length and shape, the authors' before others. Runs of other names take
+ * no part.
+ * @throws {ArmtError} if two runs would share one place
  */
 export function compare({ parts }: PeersResults): Comparison | undefined {
     const runs = parts.flatMap((part) => part.runs.map((run) => ({ part, run })));
@@ -139,7 +140,7 @@ function tablesOf(comparison: Comparison): string[] {
     return parts;
 }
 
-/** Time by segment size, full attention as lines across; nothing where no run has segments. */
+/** Time by segment size, full attention as lines across; nothing if no run has segments. */
 export function peersPlot(results: PeersResults): string | undefined {
     const comparison = compare(results);
     if (comparison === undefined || comparison.rows.length === 0) return undefined;

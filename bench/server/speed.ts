@@ -37,7 +37,7 @@ const args = await yargs(hideBin(process.argv))
         "long-prompt": {
             type: "number",
             default: 100_000,
-            describe: "Tokens of the prompt that short ones run beside"
+            describe: "Tokens of the long prompt that short ones run with"
         },
         out: { type: "string", default: "bench/results", describe: "Folder for the JSON file" }
     })

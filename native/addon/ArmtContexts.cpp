@@ -5,16 +5,16 @@
 
 namespace {
 
-// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType} | null): null restores the
-// defaults
+// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType} | null): null
+// restores the defaults
 void set_context_options(const Napi::CallbackInfo & info) {
     armt_call(info.Env(), [&] {
-        const ArmtLibrary & library = ArmtLibrary::get();
+        const ArmtLibrary &  library = ArmtLibrary::get();
         armt_context_options options{};
-        const bool reset = info[0].IsNull() || info[0].IsUndefined();
+        const bool           reset = info[0].IsNull() || info[0].IsUndefined();
         if (!reset) {
-            const Napi::Object object = info[0].As<Napi::Object>();
-            const auto field = [&](const char * key) { return armt_uint32(object.Get(key), key); };
+            const Napi::Object object  = info[0].As<Napi::Object>();
+            const auto         field   = [&](const char * key) { return armt_uint32(object.Get(key), key); };
             options.schedule           = static_cast<int32_t>(field("schedule"));
             options.segment_overflow   = static_cast<int32_t>(field("segmentOverflow"));
             options.segment_size       = field("segmentSize");
@@ -91,9 +91,9 @@ Napi::Value sequence_stats(const Napi::CallbackInfo & info) {
 void plan_segments(const Napi::CallbackInfo & info) {
     armt_call(info.Env(), [&] {
         const ArmtLibrary & library = ArmtLibrary::get();
-        const uint64_t id = armt_id(info[0]);
-        if (!library.api().plan_segments(id, armt_int32(info[1], "sequenceId"), armt_uint64(info[2], "first"), armt_uint64(info[3], "each"),
-                                         armt_uint64(info[4], "total"))) {
+        const uint64_t      id      = armt_id(info[0]);
+        if (!library.api().plan_segments(id, armt_int32(info[1], "sequenceId"), armt_uint64(info[2], "first"),
+                                         armt_uint64(info[3], "each"), armt_uint64(info[4], "total"))) {
             throw std::runtime_error(library.last_error(id));
         }
     });

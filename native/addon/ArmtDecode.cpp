@@ -11,14 +11,14 @@ namespace {
 
 // Owns a llama_batch
 class Batch {
-  public:
+public:
     Batch(const ArmtLibrary::Llama & llama, int32_t n_tokens) : llama(llama), batch(llama.batch_init(n_tokens, 0, 1)) {}
     ~Batch() { llama.batch_free(batch); }
-    Batch(const Batch &) = delete;
+    Batch(const Batch &)             = delete;
     Batch & operator=(const Batch &) = delete;
 
     void add(llama_token token, llama_pos pos, llama_seq_id seq_id, bool logits) {
-        const int32_t i = batch.n_tokens++;
+        const int32_t i    = batch.n_tokens++;
         batch.token[i]     = token;
         batch.pos[i]       = pos;
         batch.n_seq_id[i]  = 1;
@@ -28,21 +28,23 @@ class Batch {
 
     const llama_batch & get() const { return batch; }
 
-  private:
+private:
     const ArmtLibrary::Llama & llama;
     llama_batch                batch;
 };
 
 class DecodeWorker : public ArmtWorker {
-  public:
-    DecodeWorker(Napi::Env env, uint64_t id, int32_t seq_id, std::vector<llama_token> tokens, llama_pos start, bool all_logits)
-        : ArmtWorker(env, "armtDecode"), id(id), seq_id(seq_id), tokens(std::move(tokens)), start(start), all_logits(all_logits) {}
+public:
+    DecodeWorker(Napi::Env env, uint64_t id, int32_t seq_id, std::vector<llama_token> tokens, llama_pos start,
+                 bool all_logits)
+        : ArmtWorker(env, "armtDecode"), id(id), seq_id(seq_id), tokens(std::move(tokens)), start(start),
+          all_logits(all_logits) {}
 
-  protected:
+protected:
     void work() override {
-        const ArmtLibrary & library = ArmtLibrary::get();
-        const ArmtLibrary::Llama & llama = library.llama();
-        llama_context * context = library.api().get_context(id);
+        const ArmtLibrary &        library = ArmtLibrary::get();
+        const ArmtLibrary::Llama & llama   = library.llama();
+        llama_context *            context = library.api().get_context(id);
         if (context == nullptr) {
             throw std::runtime_error("the context is disposed");
         }
@@ -55,8 +57,9 @@ class DecodeWorker : public ArmtWorker {
         Batch batch(llama, n_tokens);
         for (int32_t i = 0; i < n_tokens; ++i) {
             if (tokens[i] < 0 || tokens[i] >= n_vocab) {
-                throw std::runtime_error("token id " + std::to_string(tokens[i]) + " at position " + std::to_string(start + i) +
-                                         " is out of range; the vocabulary has " + std::to_string(n_vocab) + " tokens");
+                throw std::runtime_error("token id " + std::to_string(tokens[i]) + " at position " +
+                                         std::to_string(start + i) + " is out of range; the vocabulary has " +
+                                         std::to_string(n_vocab) + " tokens");
             }
             batch.add(tokens[i], start + i, seq_id, all_logits || i == n_tokens - 1);
         }
@@ -82,7 +85,7 @@ class DecodeWorker : public ArmtWorker {
         return array;
     }
 
-  private:
+private:
     uint64_t                 id;
     int32_t                  seq_id;
     std::vector<llama_token> tokens;
@@ -97,10 +100,11 @@ Napi::Value decode(const Napi::CallbackInfo & info) {
         if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
             throw std::runtime_error("`tokens` has to be an Int32Array");
         }
-        const Napi::Int32Array array = info[2].As<Napi::Int32Array>();
+        const Napi::Int32Array   array = info[2].As<Napi::Int32Array>();
         std::vector<llama_token> tokens(array.Data(), array.Data() + array.ElementLength());
-        return ArmtWorker::start(new DecodeWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"), std::move(tokens),
-                                                  armt_int32(info[3], "start"), info[4].ToBoolean().Value()));
+        return ArmtWorker::start(new DecodeWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"),
+                                                  std::move(tokens), armt_int32(info[3], "start"),
+                                                  info[4].ToBoolean().Value()));
     });
 }
 

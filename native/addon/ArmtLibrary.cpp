@@ -11,7 +11,7 @@ namespace {
 
 using get_api_t = decltype(&armt_get_api);
 
-std::mutex library_mutex; // worker threads of Node share the process
+std::mutex                   library_mutex; // worker threads of Node share the process
 std::unique_ptr<ArmtLibrary> library;
 
 // libraries that libllama depends on: dlsym searches them with libllama, GetProcAddress does not
@@ -43,7 +43,8 @@ const ArmtLibrary & ArmtLibrary::get() {
     return *library;
 }
 
-void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, const std::string & llama, const std::string & backends) {
+void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, const std::string & llama,
+                       const std::string & backends) {
     const std::lock_guard<std::mutex> lock(library_mutex);
     if (library != nullptr) {
         if (library->path != llama) {
@@ -60,14 +61,15 @@ void ArmtLibrary::load(const std::string & ggml_base, const std::string & ggml, 
 }
 
 void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, const std::string & llama) {
-    path   = llama;
-    soname = armt_file_name(llama);
+    path          = llama;
+    soname        = armt_file_name(llama);
     void * handle = armt_loaded_library(soname);
     if (handle == nullptr) {
-        dependencies = { armt_open_library(ggml_base), armt_open_library(ggml) };
-        handle = armt_open_library(llama);
+        dependencies = {armt_open_library(ggml_base), armt_open_library(ggml)};
+        handle       = armt_open_library(llama);
     } else if (armt_path_of_library(handle) != llama) {
-        throw std::runtime_error("the plain " + armt_path_of_library(handle) + " is already loaded in this process, so ARMT models cannot run; call getLlama() of "
+        throw std::runtime_error("the plain " + armt_path_of_library(handle) +
+                                 " is already loaded in this process, so ARMT models cannot run; call getLlama() of "
                                  "node-llama-cpp-armt before any getLlama() of node-llama-cpp");
     }
 
@@ -132,7 +134,8 @@ std::string ArmtLibrary::verify() const {
     }
     get_api_t get_api = reinterpret_cast<get_api_t>(armt_find_symbol(handle, "armt_get_api"));
     if (get_api == nullptr || get_api() != table) {
-        throw std::runtime_error("node-llama-cpp uses " + armt_path_of_library(handle) + " instead of " + path + ", so ARMT models cannot run");
+        throw std::runtime_error("node-llama-cpp uses " + armt_path_of_library(handle) + " instead of " + path +
+                                 ", so ARMT models cannot run");
     }
     return armt_path_of_library(handle);
 }
@@ -145,7 +148,9 @@ std::string ArmtLibrary::last_error(uint64_t context_id) const {
 // load({ggmlBase, ggml, llama, backends?})
 static void load(const Napi::CallbackInfo & info) {
     const Napi::Object paths = info[0].As<Napi::Object>();
-    const auto path = [&](const char * key) { return paths.Get(key).IsString() ? paths.Get(key).As<Napi::String>().Utf8Value() : std::string(); };
+    const auto         path  = [&](const char * key) {
+        return paths.Get(key).IsString() ? paths.Get(key).As<Napi::String>().Utf8Value() : std::string();
+    };
     try {
         ArmtLibrary::load(path("ggmlBase"), path("ggml"), path("llama"), path("backends"));
     } catch (const std::exception & error) {

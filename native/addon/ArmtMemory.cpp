@@ -9,10 +9,11 @@
 namespace {
 
 class CloseSegmentWorker : public ArmtWorker {
-  public:
-    CloseSegmentWorker(Napi::Env env, uint64_t id, int32_t seq_id) : ArmtWorker(env, "armtCloseSegment"), id(id), seq_id(seq_id) {}
+public:
+    CloseSegmentWorker(Napi::Env env, uint64_t id, int32_t seq_id)
+        : ArmtWorker(env, "armtCloseSegment"), id(id), seq_id(seq_id) {}
 
-  protected:
+protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
         if (!library.api().close_segment(id, seq_id)) {
@@ -22,20 +23,20 @@ class CloseSegmentWorker : public ArmtWorker {
 
     Napi::Value result(Napi::Env env) override { return env.Undefined(); }
 
-  private:
+private:
     uint64_t id;
     int32_t  seq_id;
 };
 
 class ReadMemoryWorker : public ArmtWorker {
-  public:
+public:
     ReadMemoryWorker(Napi::Env env, uint64_t id, int32_t seq_id, uint32_t il)
         : ArmtWorker(env, "armtReadMemory"), id(id), seq_id(seq_id), il(il) {}
 
-  protected:
+protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
-        armt_context_info info{};
+        armt_context_info   info{};
         if (!library.api().context_info(id, &info)) {
             throw std::runtime_error("the context is disposed");
         }
@@ -54,7 +55,7 @@ class ReadMemoryWorker : public ArmtWorker {
         return memory;
     }
 
-  private:
+private:
     uint64_t           id;
     int32_t            seq_id;
     uint32_t           il;
@@ -71,15 +72,16 @@ class ReadMemoryWorker : public ArmtWorker {
 // closeSegment(id, sequenceId): Promise<void>
 Napi::Value close_segment(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
-        return ArmtWorker::start(new CloseSegmentWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId")));
+        return ArmtWorker::start(
+            new CloseSegmentWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId")));
     });
 }
 
 // readMemory(id, sequenceId, layer): Promise<{a: Float32Array, z?: Float32Array}>
 Napi::Value read_memory(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
-        return ArmtWorker::start(
-            new ReadMemoryWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"), armt_uint32(info[2], "layer")));
+        return ArmtWorker::start(new ReadMemoryWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"),
+                                                      armt_uint32(info[2], "layer")));
     });
 }
 

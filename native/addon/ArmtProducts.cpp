@@ -13,7 +13,8 @@
 
 namespace {
 
-// A product that is computed n_repeats times, with n_copies weights one after the other, so that they do not stay in a cache
+// A product that is computed n_repeats times, with n_copies weights one after the other, so that they do not stay in a
+// cache
 struct Product : WeightProduct {
     int32_t n_copies;
     int32_t n_repeats;
@@ -31,27 +32,31 @@ using buffer_ptr  = std::unique_ptr<ggml_backend_buffer, decltype(&ggml_backend_
 using backend_ptr = std::unique_ptr<ggml_backend, decltype(&ggml_backend_free)>;
 
 class MeasureProductsWorker : public ArmtWorker {
-  public:
-    MeasureProductsWorker(Napi::Env env, const Product & product) : ArmtWorker(env, "armtMeasureProducts"), product(product) {}
+public:
+    MeasureProductsWorker(Napi::Env env, const Product & product)
+        : ArmtWorker(env, "armtMeasureProducts"), product(product) {}
 
-  protected:
+protected:
     void work() override {
-        const GgmlBackend & ggml = ArmtLibrary::get().ggml_backend();
-        const ggml_backend_dev_t device = ggml.dev_by_type(product.gpu ? GGML_BACKEND_DEVICE_TYPE_GPU : GGML_BACKEND_DEVICE_TYPE_CPU);
+        const GgmlBackend &      ggml = ArmtLibrary::get().ggml_backend();
+        const ggml_backend_dev_t device =
+            ggml.dev_by_type(product.gpu ? GGML_BACKEND_DEVICE_TYPE_GPU : GGML_BACKEND_DEVICE_TYPE_CPU);
         if (device == nullptr) {
             throw std::runtime_error(product.gpu ? "no GPU backend is loaded" : "no CPU backend is loaded");
         }
-        device_name = ggml.dev_description(device);
+        device_name                  = ggml.dev_description(device);
         const ggml_backend_reg_t reg = ggml.dev_backend_reg(device);
-        const backend_ptr backend(ggml.dev_init(device, nullptr), ggml.backend_free);
+        const backend_ptr        backend(ggml.dev_init(device, nullptr), ggml.backend_free);
         if (backend == nullptr) {
             throw std::runtime_error("the backend of " + device_name + " cannot be started");
         }
-        const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(ggml.reg_get_proc_address(reg, "ggml_backend_set_n_threads"));
+        const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
+            ggml.reg_get_proc_address(reg, "ggml_backend_set_n_threads"));
         if (set_threads != nullptr) {
             set_threads(backend.get(), product.n_threads);
         }
-        // the CPU backend has extra buffer types, whose weights are in the order that its kernels want; models use them too
+        // the CPU backend has extra buffer types, whose weights are in the order that its kernels want; models use them
+        // too
         for (const ggml_backend_buffer_type_t buft : armt_weight_buffers(ggml, device, product)) {
             measure(ggml, device, backend.get(), buft);
         }
@@ -79,15 +84,19 @@ class MeasureProductsWorker : public ArmtWorker {
         return object;
     }
 
-  private:
+private:
     Product               product;
     std::string           device_name;
     std::vector<Measured> measured;
 
-    void measure(const GgmlBackend & ggml, ggml_backend_dev_t device, ggml_backend_t backend, ggml_backend_buffer_type_t buft) {
-        const context_ptr weights(ggml.init({ggml.tensor_overhead() * (product.n_copies + 1), nullptr, true}), ggml.free);
-        const context_ptr values(ggml.init({ggml.tensor_overhead() * (product.n_copies + 2) + ggml.graph_overhead(), nullptr, true}), ggml.free);
-        ggml_tensor * x = ggml.new_tensor_3d(values.get(), GGML_TYPE_F32, product.k, product.rows, product.batch);
+    void measure(const GgmlBackend & ggml, ggml_backend_dev_t device, ggml_backend_t backend,
+                 ggml_backend_buffer_type_t buft) {
+        const context_ptr weights(ggml.init({ggml.tensor_overhead() * (product.n_copies + 1), nullptr, true}),
+                                  ggml.free);
+        const context_ptr values(
+            ggml.init({ggml.tensor_overhead() * (product.n_copies + 2) + ggml.graph_overhead(), nullptr, true}),
+            ggml.free);
+        ggml_tensor * x     = ggml.new_tensor_3d(values.get(), GGML_TYPE_F32, product.k, product.rows, product.batch);
         ggml_cgraph * graph = ggml.new_graph(values.get());
         std::vector<ggml_tensor *> matrices;
         for (int32_t i = 0; i < product.n_copies; ++i) {
@@ -98,7 +107,8 @@ class MeasureProductsWorker : public ArmtWorker {
         if (weight_buffer == nullptr) {
             throw std::runtime_error("not enough memory on " + device_name + " to measure its matrix products");
         }
-        const buffer_ptr value_buffer(ggml.alloc_ctx_tensors_from_buft(values.get(), ggml.dev_buffer_type(device)), ggml.buffer_free);
+        const buffer_ptr value_buffer(ggml.alloc_ctx_tensors_from_buft(values.get(), ggml.dev_buffer_type(device)),
+                                      ggml.buffer_free);
         if (value_buffer == nullptr) {
             throw std::runtime_error("not enough memory on " + device_name + " to measure its matrix products");
         }
@@ -113,7 +123,7 @@ class MeasureProductsWorker : public ArmtWorker {
         Measured result = {ggml.buft_name(buft), {}};
         // the first one only prepares kernels and buffers
         for (int32_t i = 0; i <= product.n_repeats; ++i) {
-            const auto start = std::chrono::steady_clock::now();
+            const auto        start  = std::chrono::steady_clock::now();
             const ggml_status status = ggml.graph_compute(backend, graph);
             ggml.synchronize(backend);
             const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
@@ -138,10 +148,10 @@ class MeasureProductsWorker : public ArmtWorker {
 
     // Some random rows, repeated
     std::vector<uint8_t> encode(size_t n_bytes) const {
-        const ArmtLibrary::Ggml & ggml = ArmtLibrary::get().ggml();
-        const size_t  row_bytes = ggml.row_size(product.type, product.k);
-        const int64_t n_rows    = std::min<int64_t>(64, product.n);
-        std::vector<float> random(size_t(product.k) * n_rows);
+        const ArmtLibrary::Ggml & ggml      = ArmtLibrary::get().ggml();
+        const size_t              row_bytes = ggml.row_size(product.type, product.k);
+        const int64_t             n_rows    = std::min<int64_t>(64, product.n);
+        std::vector<float>        random(size_t(product.k) * n_rows);
         fill(random);
         std::vector<uint8_t> pattern(row_bytes * n_rows);
         if (product.type == GGML_TYPE_F32) {
@@ -157,18 +167,20 @@ class MeasureProductsWorker : public ArmtWorker {
     }
 };
 
-// measureProducts({type, k, n, rows, batch, copies, repeats, threads, gpu}): Promise<{device, operations, buffers: {buffer, seconds: number[]}[]}>
+// measureProducts({type, k, n, rows, batch, copies, repeats, threads, gpu}): Promise<{device, operations, buffers:
+// {buffer, seconds: number[]}[]}>
 Napi::Value measure_products(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
         const Napi::Object options = info[0].As<Napi::Object>();
-        const auto count = [&](const char * key, int32_t max) {
+        const auto         count   = [&](const char * key, int32_t max) {
             const double value = armt_integer(options.Get(key), key, 1, max);
             return int32_t(value);
         };
-        const ArmtLibrary::Ggml & ggml = ArmtLibrary::get().ggml();
-        Product product = {};
-        const int32_t type = armt_int32(options.Get("type"), "type");
-        if (type >= GGML_TYPE_COUNT || ggml.blck_size(ggml_type(type)) == 0 || ggml.quantize_requires_imatrix(ggml_type(type))) {
+        const ArmtLibrary::Ggml & ggml    = ArmtLibrary::get().ggml();
+        Product                   product = {};
+        const int32_t             type    = armt_int32(options.Get("type"), "type");
+        if (type >= GGML_TYPE_COUNT || ggml.blck_size(ggml_type(type)) == 0 ||
+            ggml.quantize_requires_imatrix(ggml_type(type))) {
             throw std::runtime_error("`type` is not a type of weights");
         }
         product.type      = ggml_type(type);

@@ -12,12 +12,13 @@
 namespace {
 
 class QuantizeWorker : public ArmtWorker {
-  public:
+public:
     QuantizeWorker(Napi::Env env, ggml_type type, const Napi::Float32Array & values, int64_t n_per_row)
-        : ArmtWorker(env, "armtQuantize"), type(type), values(values.Data()), n_rows(values.ElementLength() / n_per_row), n_per_row(n_per_row),
+        : ArmtWorker(env, "armtQuantize"), type(type), values(values.Data()),
+          n_rows(values.ElementLength() / n_per_row), n_per_row(n_per_row),
           reference(Napi::Persistent(values.As<Napi::Object>())) {}
 
-  protected:
+protected:
     void work() override {
         const ArmtLibrary::Ggml & ggml = ArmtLibrary::get().ggml();
         data = std::make_unique<std::vector<uint8_t>>(n_rows * ggml.row_size(type, n_per_row));
@@ -31,14 +32,15 @@ class QuantizeWorker : public ArmtWorker {
     Napi::Value result(Napi::Env env) override {
         std::vector<uint8_t> * owned = data.release();
         return Napi::Buffer<uint8_t>::NewOrCopy(
-            env, owned->data(), owned->size(), [](Napi::Env, uint8_t *, std::vector<uint8_t> * hint) { delete hint; }, owned);
+            env, owned->data(), owned->size(), [](Napi::Env, uint8_t *, std::vector<uint8_t> * hint) { delete hint; },
+            owned);
     }
 
-  private:
-    ggml_type     type;
-    const float * values;
-    int64_t       n_rows;
-    int64_t       n_per_row;
+private:
+    ggml_type                             type;
+    const float *                         values;
+    int64_t                               n_rows;
+    int64_t                               n_per_row;
     Napi::ObjectReference                 reference; // keeps the values alive
     std::unique_ptr<std::vector<uint8_t>> data;
 };
@@ -51,12 +53,14 @@ Napi::Value quantize(const Napi::CallbackInfo & info) {
         if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
             throw std::runtime_error("`values` has to be a Float32Array");
         }
-        const auto values = info[1].As<Napi::Float32Array>();
-        const ArmtLibrary::Ggml & ggml = ArmtLibrary::get().ggml();
-        if (type < 0 || type >= GGML_TYPE_COUNT || !ggml.is_quantized(ggml_type(type)) || ggml.quantize_requires_imatrix(ggml_type(type))) {
+        const auto                values = info[1].As<Napi::Float32Array>();
+        const ArmtLibrary::Ggml & ggml   = ArmtLibrary::get().ggml();
+        if (type < 0 || type >= GGML_TYPE_COUNT || !ggml.is_quantized(ggml_type(type)) ||
+            ggml.quantize_requires_imatrix(ggml_type(type))) {
             throw std::runtime_error("`type` is not a type to quantize to");
         }
-        if (n_per_row <= 0 || n_per_row % ggml.blck_size(ggml_type(type)) != 0 || values.ElementLength() % n_per_row != 0) {
+        if (n_per_row <= 0 || n_per_row % ggml.blck_size(ggml_type(type)) != 0 ||
+            values.ElementLength() % n_per_row != 0) {
             throw std::runtime_error("`rowLength` has to be a whole number of blocks, and `values` whole rows");
         }
         return ArmtWorker::start(new QuantizeWorker(info.Env(), ggml_type(type), values, n_per_row));

@@ -18,17 +18,17 @@ llama_context * find_context(uint64_t id) {
 }
 
 class SaveStateWorker : public ArmtWorker {
-  public:
+public:
     SaveStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, bool closed_only)
         : ArmtWorker(env, "armtSaveState"), id(id), seq_id(seq_id), flags(closed_only ? ARMT_STATE_CLOSED_ONLY : 0) {}
 
-  protected:
+protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
-        llama_context * context = find_context(id);
+        llama_context *     context = find_context(id);
         // finding the size completes the segments in flight, as saving does
         const size_t size = library.llama().state_seq_get_size(context, seq_id, flags);
-        state = std::make_unique<std::vector<uint8_t>>(size);
+        state             = std::make_unique<std::vector<uint8_t>>(size);
         if (size == 0 || library.llama().state_seq_get_data(context, state->data(), size, seq_id, flags) != size) {
             throw std::runtime_error(library.last_error(id));
         }
@@ -37,23 +37,24 @@ class SaveStateWorker : public ArmtWorker {
     Napi::Value result(Napi::Env env) override {
         std::vector<uint8_t> * owned = state.release();
         return Napi::Buffer<uint8_t>::NewOrCopy(
-            env, owned->data(), owned->size(), [](Napi::Env, uint8_t *, std::vector<uint8_t> * hint) { delete hint; }, owned);
+            env, owned->data(), owned->size(), [](Napi::Env, uint8_t *, std::vector<uint8_t> * hint) { delete hint; },
+            owned);
     }
 
-  private:
-    uint64_t id;
-    int32_t  seq_id;
-    uint32_t flags;
+private:
+    uint64_t                              id;
+    int32_t                               seq_id;
+    uint32_t                              flags;
     std::unique_ptr<std::vector<uint8_t>> state;
 };
 
 class LoadStateWorker : public ArmtWorker {
-  public:
+public:
     LoadStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, const Napi::Buffer<uint8_t> & buffer)
         : ArmtWorker(env, "armtLoadState"), id(id), seq_id(seq_id), state(buffer.Data()), size(buffer.Length()),
           reference(Napi::Persistent(buffer)) {}
 
-  protected:
+protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
         if (library.llama().state_seq_set_data(find_context(id), state, size, seq_id, 0) != size) {
@@ -63,19 +64,20 @@ class LoadStateWorker : public ArmtWorker {
 
     Napi::Value result(Napi::Env env) override { return env.Undefined(); }
 
-  private:
-    uint64_t        id;
-    int32_t         seq_id;
-    const uint8_t * state;
-    size_t          size;
+private:
+    uint64_t                               id;
+    int32_t                                seq_id;
+    const uint8_t *                        state;
+    size_t                                 size;
     Napi::Reference<Napi::Buffer<uint8_t>> reference; // keeps the bytes alive
 };
 
 class CopySequenceWorker : public ArmtWorker {
-  public:
-    CopySequenceWorker(Napi::Env env, uint64_t id, int32_t from, int32_t to) : ArmtWorker(env, "armtCopySequence"), id(id), from(from), to(to) {}
+public:
+    CopySequenceWorker(Napi::Env env, uint64_t id, int32_t from, int32_t to)
+        : ArmtWorker(env, "armtCopySequence"), id(id), from(from), to(to) {}
 
-  protected:
+protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
         library.llama().memory_seq_cp(library.llama().get_memory(find_context(id)), from, to, -1, -1);
@@ -83,7 +85,7 @@ class CopySequenceWorker : public ArmtWorker {
 
     Napi::Value result(Napi::Env env) override { return env.Undefined(); }
 
-  private:
+private:
     uint64_t id;
     int32_t  from;
     int32_t  to;
@@ -92,8 +94,8 @@ class CopySequenceWorker : public ArmtWorker {
 // saveState(id, sequenceId, closedOnly): Promise<Buffer>
 Napi::Value save_state(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
-        return ArmtWorker::start(
-            new SaveStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"), info[2].ToBoolean().Value()));
+        return ArmtWorker::start(new SaveStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"),
+                                                     info[2].ToBoolean().Value()));
     });
 }
 
@@ -103,15 +105,16 @@ Napi::Value load_state(const Napi::CallbackInfo & info) {
         if (!info[2].IsBuffer()) {
             throw std::runtime_error("`state` has to be a Buffer");
         }
-        return ArmtWorker::start(
-            new LoadStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"), info[2].As<Napi::Buffer<uint8_t>>()));
+        return ArmtWorker::start(new LoadStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"),
+                                                     info[2].As<Napi::Buffer<uint8_t>>()));
     });
 }
 
 // copySequence(id, from, to): Promise<void>
 Napi::Value copy_sequence(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
-        return ArmtWorker::start(new CopySequenceWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "from"), armt_int32(info[2], "to")));
+        return ArmtWorker::start(new CopySequenceWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "from"),
+                                                        armt_int32(info[2], "to")));
     });
 }
 

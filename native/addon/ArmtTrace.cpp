@@ -20,8 +20,8 @@ void set_trace(const Napi::CallbackInfo & info) {
 Napi::Value take_trace(const Napi::CallbackInfo & info) {
     const Napi::Env env = info.Env();
     return armt_call(env, [&]() -> Napi::Value {
-        const armt_api & api = ArmtLibrary::get().api();
-        const uint64_t id = armt_id(info[0]);
+        const armt_api &             api = ArmtLibrary::get().api();
+        const uint64_t               id  = armt_id(info[0]);
         std::vector<armt_trace_step> steps(api.take_trace(id, nullptr, 0));
         if (!steps.empty()) {
             steps.resize(api.take_trace(id, steps.data(), steps.size()));
@@ -29,8 +29,8 @@ Napi::Value take_trace(const Napi::CallbackInfo & info) {
         Napi::Array result = Napi::Array::New(env, steps.size());
         for (size_t i = 0; i < steps.size(); ++i) {
             const Napi::HandleScope scope(env);
-            const armt_trace_step & step = steps[i];
-            Napi::Object object = Napi::Object::New(env);
+            const armt_trace_step & step   = steps[i];
+            Napi::Object            object = Napi::Object::New(env);
             object.Set("type", step.type == ARMT_TRACE_DIAGONAL ? "diagonal" : "open");
             object.Set("startMs", step.start_us / 1e3);
             object.Set("buildMs", step.build_us / 1e3);

@@ -2,7 +2,8 @@
 
 #include <exception>
 
-ArmtWorker::ArmtWorker(Napi::Env env, const char * name) : Napi::AsyncWorker(env, name), deferred(Napi::Promise::Deferred::New(env)) {}
+ArmtWorker::ArmtWorker(Napi::Env env, const char * name)
+    : Napi::AsyncWorker(env, name), deferred(Napi::Promise::Deferred::New(env)) {}
 
 Napi::Promise ArmtWorker::start(ArmtWorker * worker) {
     const Napi::Promise promise = worker->deferred.Promise();

@@ -4,7 +4,8 @@
 #include "ggml-backend.h"
 #include "ggml.h"
 
-// The functions of ggml that compute a graph on a backend. ArmtLibrary looks them up, so that the addon links to no ggml.
+// The functions of ggml that compute a graph on a backend. ArmtLibrary looks them up, so that the addon links to no
+// ggml.
 struct GgmlBackend {
     decltype(&ggml_init)                 init;
     decltype(&ggml_free)                 free;

@@ -33,7 +33,7 @@ static constexpr size_t UNFUSED = 2;
 static std::vector<shape> make_shapes() {
     std::vector<shape> shapes;
     for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
-        const bool is_quantized = ggml_is_quantized(type);
+        const bool   is_quantized = ggml_is_quantized(type);
         random_model m;
         m.type      = type;
         m.n_layer   = 2; // with more layers or segments, rounding errors grow too much to tell anything
@@ -44,7 +44,7 @@ static std::vector<shape> make_shapes() {
         m.n_vocab   = 1000;
         m.n_mem     = 32;
         m.n_segment = 224;
-        shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment runs beside the closed ones
+        shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment runs with the closed ones
         m.n_segment = 203;                                   // rows that fill no tile
         m.n_mem     = 16;
         m.normalize = true;
@@ -65,8 +65,9 @@ static std::vector<shape> make_shapes() {
         m.seed          = 4;
         shapes.push_back({"queries beyond F16", m, 203 * 4 + 11});
     }
-    // More weights than are converted to F16 at once: ffn_down of both layers, ffn_up even of one layer. The last part is smaller.
-    random_model m = shapes.back().model;
+    // More weights than are converted to F16 at once: ffn_down of both layers, ffn_up even of one layer. The last part
+    // is smaller.
+    random_model m  = shapes.back().model;
     m.type          = GGML_TYPE_Q8_0;
     m.n_ff          = uint32_t(ARMT_CONVERTED_BYTES / 2 / (m.n_layer * m.n_embd)) + 1056;
     m.n_segment     = 224;
@@ -84,7 +85,7 @@ static outcome run(const std::string & name, const shape & s, const model_ptr & 
     const std::vector<llama_token> tokens = random_tokens(s.n_tokens, s.model.n_vocab);
     // most of them in large batches, the last ones token by token, as in generation
     const std::vector<llama_token> most(tokens.begin(), tokens.end() - 4);
-    context_ptr ctx(model, with);
+    context_ptr                    ctx(model, with);
     ctx.read(most, 2048);
     ctx.read(tokens, 1, most.size());
     outcome result = {name, ctx.logits(s.model.n_vocab), {}};
@@ -100,7 +101,7 @@ static std::vector<outcome> run_all(const shape & s, const std::string & path, c
     with.n_segment = s.model.n_segment;
     with.n_ctx     = 1 << 16;
 
-    settings on_cpu = with;
+    settings on_cpu  = with;
     on_cpu.schedule  = ARMT_SCHEDULE_SEQUENTIAL;
     on_cpu.n_threads = std::max(1, std::min(8, int(std::thread::hardware_concurrency()) - 1));
 
@@ -109,7 +110,7 @@ static std::vector<outcome> run_all(const shape & s, const std::string & path, c
     results.push_back(run("CPU", s, model_ptr(path, false), on_cpu));
 
     const model_ptr gpu(path, true);
-    with.n_threads = 1;
+    with.n_threads       = 1;
     const auto run_fused = [&](const std::string & fusions) {
         with.fusion = fusions.c_str();
         results.push_back(run(fusions, s, gpu, with));
@@ -135,26 +136,30 @@ static std::vector<outcome> run_all(const shape & s, const std::string & path, c
 
 // The run that shows what a fusion changes: the same one without it
 static const outcome & run_without(const std::vector<outcome> & results, const std::string & name) {
-    const std::string without = name == "norm,gate" ? "norm" : name == "glu,attention,residual" ? "glu,attention" : "unfused";
+    const std::string without = name == "norm,gate"                ? "norm"
+                                : name == "glu,attention,residual" ? "glu,attention"
+                                                                   : "unfused";
     return *std::find_if(results.begin(), results.end(), [&](const outcome & other) { return other.name == without; });
 }
 
-// Prints and writes the results of a shape. Returns how many are wrong; counts in n_changed which fusions change a result.
+// Prints and writes the results of a shape. Returns how many are wrong; counts in n_changed which fusions change a
+// result.
 static int judge(const shape & s, const std::vector<outcome> & results, FILE * json, bool is_first,
                  std::map<std::string, int> & n_changed) {
     const outcome & exact   = results[EXACT];
     const outcome & unfused = results[UNFUSED];
 
-    // How much rounding to 16 bits matters depends on the model, and ggml's own ways differ too. A fusion may be off by three
-    // times as much as the worse of them.
+    // How much rounding to 16 bits matters depends on the model, and ggml's own ways differ too. A fusion may be off by
+    // three times as much as the worse of them.
     const double logits_limit =
         3.0 * std::max(difference(results[CPU].logits, exact.logits), difference(unfused.logits, exact.logits));
     const double memory_limit =
         3.0 * std::max(difference(results[CPU].memory, exact.memory), difference(unfused.memory, exact.memory));
 
-    // With quantized weights ggml rounds the input of products to 8 bits, the fusions to 16. So all fusions together have to be
-    // much nearer, or they did not run.
-    const bool has_fusions = difference(results[results.size() - 2].memory, unfused.memory) > 0.0; // there is a GPU, and it is new enough
+    // With quantized weights ggml rounds the input of products to 8 bits, the fusions to 16. So all fusions together
+    // have to be much nearer, or they did not run.
+    // whether there is a GPU that is new enough
+    const bool has_fusions  = difference(results[results.size() - 2].memory, unfused.memory) > 0.0;
     const bool is_converted = has_fusions && ggml_is_quantized(s.model.type) && !s.model.quantized_memory &&
                               s.model.n_segment + s.model.n_mem >= ARMT_CONVERTED_MIN_ROWS;
     int n_bad = 0;
@@ -164,25 +169,28 @@ static int judge(const shape & s, const std::vector<outcome> & results, FILE * j
         const bool      is_fused  = i > UNFUSED;
         const double    of_logits = difference(result.logits, exact.logits);
         const double    of_memory = difference(result.memory, exact.memory);
-        const double    limit     = is_converted && is_all ? difference(unfused.memory, exact.memory) / 2.0 : memory_limit;
-        const bool      ok        = of_logits < logits_limit && of_memory < limit && of_logits < 0.1; // false for NaN
+        const double    limit = is_converted && is_all ? difference(unfused.memory, exact.memory) / 2.0 : memory_limit;
+        const bool      ok    = of_logits < logits_limit && of_memory < limit && of_logits < 0.1; // false for NaN
         n_bad += ok ? 0 : 1;
 
         bool changed = false;
         if (is_fused) {
             const outcome & other = run_without(results, result.name);
-            changed = result.logits != other.logits || result.memory != other.memory;
+            changed               = result.logits != other.logits || result.memory != other.memory;
             n_changed[result.name] += changed ? 1 : 0;
         }
         const char * type = ggml_type_name(s.model.type);
-        printf("%-4s %-40s %-22s logits off by %.2e of %.2e, memories by %.2e of %.2e  %s\n", type, s.name, result.name.c_str(),
-               of_logits, logits_limit, of_memory, limit, !ok ? "WRONG" : changed || !is_fused ? "ok" : "ok, changes nothing");
+        printf("%-4s %-40s %-22s logits off by %.2e of %.2e, memories by %.2e of %.2e  %s\n", type, s.name,
+               result.name.c_str(), of_logits, logits_limit, of_memory, limit,
+               !ok                    ? "WRONG"
+               : changed || !is_fused ? "ok"
+                                      : "ok, changes nothing");
         fprintf(json,
                 "%s\n{\"type\": \"%s\", \"model\": \"%s\", \"run\": \"%s\", \"logits\": %.3e, \"logitsLimit\": %.3e, "
                 "\"memories\": %.3e, \"memoriesLimit\": %.3e, \"changed\": %s, \"ok\": %s}",
-                is_first && i == CPU ? "" : ",", type, s.name, result.name.c_str(), std::isfinite(of_logits) ? of_logits : -1.0,
-                logits_limit, std::isfinite(of_memory) ? of_memory : -1.0, limit, changed ? "true" : "false",
-                ok ? "true" : "false");
+                is_first && i == CPU ? "" : ",", type, s.name, result.name.c_str(),
+                std::isfinite(of_logits) ? of_logits : -1.0, logits_limit, std::isfinite(of_memory) ? of_memory : -1.0,
+                limit, changed ? "true" : "false", ok ? "true" : "false");
     }
     fflush(stdout);
     return n_bad;
@@ -192,13 +200,13 @@ int run_check(const std::string & folder, FILE * json) {
     const std::string path     = folder + "/check.gguf";
     const std::string path_f32 = folder + "/check-f32.gguf";
 
-    int  n_bad    = 0;
-    bool is_first = true;
+    int                        n_bad    = 0;
+    bool                       is_first = true;
     std::map<std::string, int> n_changed; // models whose results a run changes, so that its fusion certainly ran
     fprintf(json, "{\"checks\": [");
     for (const shape & s : make_shapes()) {
         random_model in_f32 = s.model;
-        in_f32.as_f32 = true;
+        in_f32.as_f32       = true;
         write_random_model(s.model, false, path);
         write_random_model(in_f32, false, path_f32);
         const std::vector<outcome> results = run_all(s, path, path_f32);
@@ -209,7 +217,8 @@ int run_check(const std::string & folder, FILE * json) {
     }
     for (const auto & [name, n] : n_changed) {
         if (n == 0) {
-            printf("%s changes no result, so it was not checked: this card or this build does not have it\n", name.c_str());
+            printf("%s changes no result, so it was not checked: this card or this build does not have it\n",
+                   name.c_str());
         }
     }
     fprintf(json, "\n]}\n");

@@ -8,7 +8,7 @@
 int run_check(const std::string & folder, FILE * json);
 
 // speed.cpp: reading times. parts: a list of the names below, separated by commas.
-void run_speed(const std::string & folder, FILE * json, const std::string & parts);
+void                     run_speed(const std::string & folder, FILE * json, const std::string & parts);
 extern const std::string speed_parts;
 
 // Throws std::runtime_error that names the first unknown part.

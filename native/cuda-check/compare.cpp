@@ -21,11 +21,11 @@ struct node_result {
 };
 
 void run_compare(const std::string & path, size_t n_tokens, uint32_t n_batch) {
-    const model_ptr cpu(path, false);
-    const model_ptr gpu(path, true);
-    const uint32_t  n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(cpu.model));
-    const std::vector<llama_token> tokens = random_tokens(n_tokens, n_vocab);
-    settings s;
+    const model_ptr                cpu(path, false);
+    const model_ptr                gpu(path, true);
+    const uint32_t                 n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(cpu.model));
+    const std::vector<llama_token> tokens  = random_tokens(n_tokens, n_vocab);
+    settings                       s;
     s.n_segment = 0; // the model's
     s.n_batch   = n_batch;
     s.n_ctx     = 1 << 16;
@@ -37,7 +37,8 @@ void run_compare(const std::string & path, size_t n_tokens, uint32_t n_batch) {
         if (!ask && t->type == GGML_TYPE_F32 && ggml_is_contiguous(t)) {
             std::vector<float> data(ggml_nelements(t));
             ggml_backend_tensor_get(t, data.data(), 0, ggml_nbytes(t));
-            const std::string label = std::string(ggml_op_name(t->op)) + " " + t->name + " [" + std::to_string(t->ne[0]) + "," + std::to_string(t->ne[1]) + "," +
+            const std::string label = std::string(ggml_op_name(t->op)) + " " + t->name + " [" +
+                                      std::to_string(t->ne[0]) + "," + std::to_string(t->ne[1]) + "," +
                                       std::to_string(t->ne[2]) + "," + std::to_string(t->ne[3]) + "]";
             static_cast<std::vector<node_result> *>(results)->push_back({label, std::move(data)});
         }
@@ -51,7 +52,8 @@ void run_compare(const std::string & path, size_t n_tokens, uint32_t n_batch) {
         ctx.read(tokens, n_batch);
         logits[i] = ctx.logits(n_vocab);
     }
-    printf("%s, batches of %u: %zu and %zu nodes; logits node by node off by %.2e\n", path.c_str(), n_batch, results[0].size(), results[1].size(), difference(logits[1], logits[0]));
+    printf("%s, batches of %u: %zu and %zu nodes; logits node by node off by %.2e\n", path.c_str(), n_batch,
+           results[0].size(), results[1].size(), difference(logits[1], logits[0]));
     double worst = 0.0;
     int    n     = 0;
     for (size_t i = 0; i < std::min(results[0].size(), results[1].size()) && n < 40; ++i) {
@@ -69,7 +71,7 @@ void run_compare(const std::string & path, size_t n_tokens, uint32_t n_batch) {
             n++;
         }
     }
-    s.cb_eval = nullptr;
+    s.cb_eval                      = nullptr;
     std::vector<std::string> names = all_fusions();
     names.insert(names.end(), {"none", "all"});
     for (const armt_schedule schedule : {ARMT_SCHEDULE_SEQUENTIAL, ARMT_SCHEDULE_DIAGONAL}) {
@@ -78,7 +80,8 @@ void run_compare(const std::string & path, size_t n_tokens, uint32_t n_batch) {
             s.schedule = schedule;
             context_ptr ctx(gpu, s);
             ctx.read(tokens, n_batch);
-            printf("%-10s %-10s %.2e\n", schedule == ARMT_SCHEDULE_SEQUENTIAL ? "sequential" : "diagonal", name.c_str(), difference(ctx.logits(n_vocab), logits[0]));
+            printf("%-10s %-10s %.2e\n", schedule == ARMT_SCHEDULE_SEQUENTIAL ? "sequential" : "diagonal", name.c_str(),
+                   difference(ctx.logits(n_vocab), logits[0]));
         }
     }
 }

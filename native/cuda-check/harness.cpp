@@ -18,7 +18,7 @@ void check(bool ok, const std::string & what) {
 
 model_ptr::model_ptr(const std::string & path, bool gpu) {
     llama_model_params params = llama_model_default_params();
-    params.n_gpu_layers = gpu ? 999 : 0;
+    params.n_gpu_layers       = gpu ? 999 : 0;
     ggml_backend_dev_t none[] = {nullptr};
     if (!gpu) {
         params.devices = none;
@@ -34,19 +34,19 @@ model_ptr::~model_ptr() {
 context_ptr::context_ptr(const model_ptr & model, const settings & s) {
     setenv("ARMT_CUDA_FUSION", s.fusion, 1);
     armt_context_options options = {};
-    options.schedule     = s.schedule;
-    options.segment_size = s.n_segment;
+    options.schedule             = s.schedule;
+    options.segment_size         = s.n_segment;
     check(armt_get_api()->set_context_options(&options), armt_get_api()->last_error(0));
 
     llama_context_params params = llama_context_default_params();
-    params.n_ctx             = s.n_ctx;
-    params.n_batch           = s.n_batch;
-    params.n_ubatch          = s.n_batch;
-    params.n_seq_max         = s.n_seq;
-    params.kv_unified        = false;
-    params.flash_attn_type   = LLAMA_FLASH_ATTN_TYPE_ENABLED;
-    params.cb_eval           = s.cb_eval;
-    params.cb_eval_user_data = s.user_data;
+    params.n_ctx                = s.n_ctx;
+    params.n_batch              = s.n_batch;
+    params.n_ubatch             = s.n_batch;
+    params.n_seq_max            = s.n_seq;
+    params.kv_unified           = false;
+    params.flash_attn_type      = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.cb_eval              = s.cb_eval;
+    params.cb_eval_user_data    = s.user_data;
     if (s.n_threads > 0) {
         params.n_threads = params.n_threads_batch = s.n_threads;
     }
@@ -62,7 +62,7 @@ context_ptr::~context_ptr() {
 double context_ptr::read(const std::vector<llama_token> & tokens, uint32_t n_batch, size_t from, bool separate_open) {
     const double start = now();
     const size_t end   = tokens.size() - (separate_open ? 1 : 0);
-    llama_batch batch = llama_batch_init(int32_t(n_batch), 0, 1);
+    llama_batch  batch = llama_batch_init(int32_t(n_batch), 0, 1);
     for (size_t at = from; at < end; at += n_batch) {
         batch.n_tokens = int32_t(std::min<size_t>(n_batch, end - at));
         for (int32_t i = 0; i < batch.n_tokens; ++i) {
@@ -85,7 +85,7 @@ double context_ptr::read(const std::vector<llama_token> & tokens, uint32_t n_bat
 
 void context_ptr::step(uint32_t n_seq, llama_pos pos, const std::vector<llama_token> & tokens) {
     llama_batch batch = llama_batch_init(int32_t(n_seq), 0, 1);
-    batch.n_tokens = int32_t(n_seq);
+    batch.n_tokens    = int32_t(n_seq);
     for (uint32_t i = 0; i < n_seq; ++i) {
         batch.token[i]     = tokens[(pos * n_seq + i) % tokens.size()];
         batch.pos[i]       = pos;
@@ -108,7 +108,7 @@ std::vector<float> context_ptr::memory(uint32_t il) {
     check(armt_get_api()->context_info(id, &info), "the context is gone");
     std::vector<float> a(size_t(info.n_head) * info.d_key * info.d_value);
     std::vector<float> z(size_t(info.n_head) * info.d_key);
-    const bool ok = armt_get_api()->read_memory(id, 0, il, a.data(), a.size(), z.data(), z.size());
+    const bool         ok = armt_get_api()->read_memory(id, 0, il, a.data(), a.size(), z.data(), z.size());
     check(ok, armt_get_api()->last_error(id));
     a.insert(a.end(), z.begin(), z.end());
     return a;
@@ -126,9 +126,9 @@ void context_ptr::clear() {
 
 std::vector<llama_token> random_tokens(size_t n, uint32_t n_vocab) {
     std::vector<llama_token> tokens(n);
-    uint32_t x = 12345;
+    uint32_t                 x = 12345;
     for (llama_token & token : tokens) {
-        x = x * 1664525u + 1013904223u;
+        x     = x * 1664525u + 1013904223u;
         token = llama_token((x >> 8) % n_vocab);
     }
     return tokens;
@@ -145,7 +145,7 @@ double difference(const std::vector<float> & a, const std::vector<float> & b) {
 }
 
 const std::vector<std::string> & all_fusions() {
-    static const std::vector<std::string> names = {"norm", "glu",  "gate",      "read",     "dpfp",
+    static const std::vector<std::string> names = {"norm", "glu",       "gate",     "read", "dpfp",
                                                    "rope", "attention", "residual", "write"};
     return names;
 }

@@ -6,7 +6,7 @@
 //   cuda-check profile FOLDER FILE [decode] times of the nodes of diagonals, and of a token's step
 //   cuda-check compare MODEL TOKENS BATCH   a model's nodes, one by one, on the GPU and on the CPU: where they first
 //                                           differ; and its logits with each fusion
-// FOLDER takes the model files. The backends have to lie beside this program.
+// FOLDER takes the model files. The backends must be in this program's folder.
 
 #include "commands.h"
 #include "harness.h"
@@ -16,8 +16,9 @@
 #include <cstring>
 #include <stdexcept>
 
-static const char * const USAGE = "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
-                                  "profile FOLDER FILE [decode] | compare MODEL TOKENS BATCH\n";
+static const char * const USAGE =
+    "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
+    "profile FOLDER FILE [decode] | compare MODEL TOKENS BATCH\n";
 
 static void load_backends(const std::string & program, bool needs_gpu) {
     ggml_backend_load_all_from_path(program.substr(0, program.find_last_of('/') + 1).c_str());
@@ -70,8 +71,8 @@ static int run(const std::string & command, int argc, char ** argv) {
 
 int main(int argc, char ** argv) {
     const std::string command = argc > 1 ? argv[1] : "";
-    const bool is_known = command == "check" || command == "speed" || command == "model" || command == "profile" ||
-                          command == "compare";
+    const bool        is_known =
+        command == "check" || command == "speed" || command == "model" || command == "profile" || command == "compare";
     const int n_args = command == "check" ? 1 : command == "compare" ? 3 : 2;
     if (!is_known || argc < 2 + n_args) {
         fputs(USAGE, stderr);

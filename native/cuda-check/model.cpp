@@ -50,7 +50,7 @@ static void fill(ggml_tensor * t, ggml_type rounded, uint64_t seed, float deviat
             }
         }
     };
-    const int64_t n_threads = std::max(1u, std::thread::hardware_concurrency());
+    const int64_t            n_threads = std::max(1u, std::thread::hardware_concurrency());
     std::vector<std::thread> threads;
     for (int64_t i = 0; i < n_threads; ++i) {
         threads.emplace_back(work, n_rows * i / n_threads, n_rows * (i + 1) / n_threads);
@@ -61,11 +61,17 @@ static void fill(ggml_tensor * t, ggml_type rounded, uint64_t seed, float deviat
 }
 
 void write_random_model(const random_model & m, bool base, const std::string & path) {
-    gguf_context * gguf = gguf_init_empty();
+    gguf_context *    gguf = gguf_init_empty();
     const std::string arch = base ? "llama" : "armt";
-    const auto u32  = [&](const std::string & key, uint32_t value) { gguf_set_val_u32(gguf, (arch + "." + key).c_str(), value); };
-    const auto text = [&](const std::string & key, const std::string & value) { gguf_set_val_str(gguf, key.c_str(), value.c_str()); };
-    const auto flag = [&](const std::string & key, bool value) { gguf_set_val_bool(gguf, (arch + "." + key).c_str(), value); };
+    const auto        u32  = [&](const std::string & key, uint32_t value) {
+        gguf_set_val_u32(gguf, (arch + "." + key).c_str(), value);
+    };
+    const auto text = [&](const std::string & key, const std::string & value) {
+        gguf_set_val_str(gguf, key.c_str(), value.c_str());
+    };
+    const auto flag = [&](const std::string & key, bool value) {
+        gguf_set_val_bool(gguf, (arch + "." + key).c_str(), value);
+    };
 
     text("general.architecture", arch);
     text("tokenizer.ggml.model", "no_vocab");
@@ -97,21 +103,23 @@ void write_random_model(const random_model & m, bool base, const std::string & p
         flag("memory.gating", false);
     }
 
-    ggml_context * ctx = ggml_init({ggml_tensor_overhead() * (16 * m.n_layer + 32) + size_t(8) * m.n_vocab * m.n_embd +
-                                        size_t(m.n_layer) * 4 * (size_t(m.n_embd) * (3 * m.n_ff + 6 * m.n_embd + 2 * m.d_mem + 64)),
-                                    nullptr, false});
+    ggml_context * ctx =
+        ggml_init({ggml_tensor_overhead() * (16 * m.n_layer + 32) + size_t(8) * m.n_vocab * m.n_embd +
+                       size_t(m.n_layer) * 4 * (size_t(m.n_embd) * (3 * m.n_ff + 6 * m.n_embd + 2 * m.d_mem + 64)),
+                   nullptr, false});
     if (ctx == nullptr) {
         throw std::runtime_error("not enough memory for a random model");
     }
     uint64_t   n_made = uint64_t(m.seed) << 12;
-    const auto add    = [&](const std::string & name, ggml_type type, std::vector<int64_t> ne, float deviation, float mean = 0.0f) {
+    const auto add    = [&](const std::string & name, ggml_type type, std::vector<int64_t> ne, float deviation,
+                         float mean = 0.0f) {
         ggml_tensor * t = ggml_new_tensor(ctx, m.as_f32 ? GGML_TYPE_F32 : type, int(ne.size()), ne.data());
         ggml_set_name(t, name.c_str());
         fill(t, type, ++n_made, deviation, mean);
         gguf_add_tensor(gguf, t);
     };
     const ggml_type narrow  = ggml_is_quantized(m.type) ? GGML_TYPE_F16 : m.type; // of the memory's weights
-    const ggml_type memory  = m.quantized_memory ? m.type : narrow;                        // of its projections
+    const ggml_type memory  = m.quantized_memory ? m.type : narrow;               // of its projections
     const int64_t   n_embd  = m.n_embd;
     const int64_t   n_q     = int64_t(m.n_head) * m.head_size;
     const int64_t   n_kv    = int64_t(m.n_head_kv) * m.head_size;

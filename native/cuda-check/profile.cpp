@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 void profile_diagonals(const std::string & folder, const std::string & file) {
-    random_model m;
+    random_model      m;
     const std::string path = folder + "/profile.gguf";
     write_random_model(m, false, path);
     const model_ptr model(path, true);

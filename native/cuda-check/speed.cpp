@@ -25,9 +25,9 @@ void check_speed_parts(const std::string & parts) {
 }
 
 static size_t free_memory() {
-    size_t free  = 0;
-    size_t total = 0;
-    ggml_backend_dev_t dev = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
+    size_t             free  = 0;
+    size_t             total = 0;
+    ggml_backend_dev_t dev   = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
     if (dev != nullptr) {
         ggml_backend_dev_memory(dev, &free, &total);
     }
@@ -45,7 +45,7 @@ static model_ptr load_random_model(const random_model & sizes, bool base, const 
 }
 
 class speed_run {
-  public:
+public:
     speed_run(const std::string & folder, FILE * json)
         : path(folder + "/speed.gguf"), json(json), tokens(random_tokens(131072, random_model().n_vocab)) {}
 
@@ -62,7 +62,7 @@ class speed_run {
 
     const std::string path;
 
-  private:
+private:
     FILE *                         json;
     const std::vector<llama_token> tokens;
     bool                           is_first = true;
@@ -86,24 +86,27 @@ class speed_run {
     }
 };
 
-void speed_run::report(const std::string & what, const random_model & sizes, size_t n_tokens, std::vector<double> seconds,
-                       size_t used, const armt_context_info & info) {
+void speed_run::report(const std::string & what, const random_model & sizes, size_t n_tokens,
+                       std::vector<double> seconds, size_t used, const armt_context_info & info) {
     std::sort(seconds.begin(), seconds.end());
-    const double       median   = seconds[seconds.size() / 2];
-    const double       mib      = used / 1048576.0;
-    const char *       type     = ggml_type_name(sizes.type);
-    const auto         graphs   = (unsigned long long) info.n_graphs;
-    const auto         reused   = (unsigned long long) info.n_graphs_reused;
-    const auto         replayed = (unsigned long long) info.n_graphs_replayed;
-    printf("%-44s %-5s %2u layers %8zu tokens  %.4f s (%.4f .. %.4f), %.0f MiB, graphs %llu reused %llu replayed %llu\n",
-           what.c_str(), type, sizes.n_layer, n_tokens, median, seconds.front(), seconds.back(), mib, graphs, reused, replayed);
+    const double median   = seconds[seconds.size() / 2];
+    const double mib      = used / 1048576.0;
+    const char * type     = ggml_type_name(sizes.type);
+    const auto   graphs   = (unsigned long long) info.n_graphs;
+    const auto   reused   = (unsigned long long) info.n_graphs_reused;
+    const auto   replayed = (unsigned long long) info.n_graphs_replayed;
+    printf(
+        "%-44s %-5s %2u layers %8zu tokens  %.4f s (%.4f .. %.4f), %.0f MiB, graphs %llu reused %llu replayed %llu\n",
+        what.c_str(), type, sizes.n_layer, n_tokens, median, seconds.front(), seconds.back(), mib, graphs, reused,
+        replayed);
     fflush(stdout);
-    fprintf(json,
-            "%s\n{\"what\": \"%s\", \"type\": \"%s\", \"layers\": %u, \"hidden\": %u, \"tokens\": %zu, \"median\": %.4f, "
-            "\"least\": %.4f, \"most\": %.4f, \"contextMiB\": %.0f, \"graphs\": %llu, \"graphsReused\": %llu, "
-            "\"graphsReplayed\": %llu}",
-            is_first ? "" : ",", what.c_str(), type, sizes.n_layer, sizes.n_embd, n_tokens, median, seconds.front(),
-            seconds.back(), mib, graphs, reused, replayed);
+    fprintf(
+        json,
+        "%s\n{\"what\": \"%s\", \"type\": \"%s\", \"layers\": %u, \"hidden\": %u, \"tokens\": %zu, \"median\": %.4f, "
+        "\"least\": %.4f, \"most\": %.4f, \"contextMiB\": %.0f, \"graphs\": %llu, \"graphsReused\": %llu, "
+        "\"graphsReplayed\": %llu}",
+        is_first ? "" : ",", what.c_str(), type, sizes.n_layer, sizes.n_embd, n_tokens, median, seconds.front(),
+        seconds.back(), mib, graphs, reused, replayed);
     fflush(json);
     is_first = false;
 }
@@ -111,9 +114,10 @@ void speed_run::report(const std::string & what, const random_model & sizes, siz
 void speed_run::measure(const std::string & what, const model_ptr & model, const random_model & sizes,
                         const std::vector<llama_token> & input, const settings & s, int n_times) {
     try {
-        const size_t before = free_memory();
-        context_ptr  ctx(model, s);
-        const std::vector<llama_token> few(input.begin(), input.begin() + std::min<size_t>(input.size(), 24 * s.n_segment));
+        const size_t                   before = free_memory();
+        context_ptr                    ctx(model, s);
+        const std::vector<llama_token> few(input.begin(),
+                                           input.begin() + std::min<size_t>(input.size(), 24 * s.n_segment));
         ctx.read(few, s.n_batch); // warms up
         std::vector<double> seconds;
         for (int i = 0; i < n_times; ++i) {
@@ -152,13 +156,14 @@ void speed_run::measure_decode(const std::string & what, const model_ptr & model
             }
             seconds.push_back(now() - start);
         }
-        report(what + " " + std::to_string(n_seq) + " sequences, 64 steps", random_model(), 64 * n_seq, seconds, 0, ctx.info());
+        report(what + " " + std::to_string(n_seq) + " sequences, 64 steps", random_model(), 64 * n_seq, seconds, 0,
+               ctx.info());
     }
 }
 
 void speed_run::targets(const model_ptr & model) {
     const random_model sizes;
-    settings s;
+    settings           s;
     for (const uint32_t n : SEGMENTS) {
         s.n_segment = n;
         measure_both("segment " + std::to_string(n), model, sizes, tokens, s, 5);
@@ -168,7 +173,7 @@ void speed_run::targets(const model_ptr & model) {
 
 void speed_run::fusions(const model_ptr & model) {
     const random_model sizes;
-    settings s;
+    settings           s;
     measure("all fusions, segment 1024 diagonal", model, sizes, tokens, s, 3);
     s.fusion = "none";
     measure("no fusions, segment 1024 diagonal", model, sizes, tokens, s, 3);
@@ -204,12 +209,12 @@ void speed_run::decode(const model_ptr & model) {
     measure_decode("decode", model, settings());
 }
 
-// What a prompt leaves for the open segment: beside the closed ones if the engine takes it, and in a step of its own
+// What a prompt leaves for the open segment: with the closed ones if the engine allows it, and in a separate step
 void speed_run::rest() {
     random_model sizes;
-    sizes.n_mem = 16; // as published models have, so that less is computed in vain
+    sizes.n_mem           = 16; // as published models have, so that fewer rows are wasted
     const model_ptr model = load_random_model(sizes, false, path);
-    settings s;
+    settings        s;
     for (const uint32_t n : {256u, 512u, 1024u}) {
         s.n_segment = n;
         for (const uint32_t n_segments : {2u, 4u, 16u}) {
@@ -228,7 +233,7 @@ void speed_run::rest() {
 
 void speed_run::stock(bool reads, bool decodes) {
     const model_ptr model = load_random_model(random_model(), true, path);
-    settings s;
+    settings        s;
     s.armt = false;
     if (decodes) {
         measure_decode("decode llama.cpp", model, s);
@@ -243,7 +248,7 @@ void speed_run::stock(bool reads, bool decodes) {
 void speed_run::types() {
     for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
         random_model sizes;
-        sizes.type = type;
+        sizes.type            = type;
         const model_ptr model = load_random_model(sizes, false, path);
         measure_both(std::string("segment 1024 ") + ggml_type_name(type), model, sizes, tokens, settings(), 3);
         if (ggml_is_quantized(type)) {
@@ -260,7 +265,8 @@ void speed_run::types_by_rows(const model_ptr & model, const random_model & size
             s.n_segment = n;
             s.schedule  = ARMT_SCHEDULE_SEQUENTIAL;
             s.fusion    = fusion;
-            measure(std::to_string(n + sizes.n_mem) + " rows, fusions: " + fusion, model, sizes, first_tokens(32768), s, 3);
+            measure(std::to_string(n + sizes.n_mem) + " rows, fusions: " + fusion, model, sizes, first_tokens(32768), s,
+                    3);
         }
     }
 }
@@ -273,12 +279,12 @@ void speed_run::models() {
     for (const sizes_of & z : {sizes_of{"160M", 12, 768, 12, 12, 64, 2048}, sizes_of{"3B", 28, 3072, 24, 8, 128, 8192},
                                sizes_of{"8B, 16 of its 32 layers", 16, 4096, 32, 8, 128, 14336}}) {
         random_model sizes;
-        sizes.n_layer   = z.n_layer;
-        sizes.n_embd    = z.n_embd;
-        sizes.n_head    = z.n_head;
-        sizes.n_head_kv = z.n_head_kv;
-        sizes.head_size = z.head_size;
-        sizes.n_ff      = z.n_ff;
+        sizes.n_layer         = z.n_layer;
+        sizes.n_embd          = z.n_embd;
+        sizes.n_head          = z.n_head;
+        sizes.n_head_kv       = z.n_head_kv;
+        sizes.head_size       = z.head_size;
+        sizes.n_ff            = z.n_ff;
         const model_ptr model = load_random_model(sizes, false, path);
         measure_both(std::string("segment 1024 ") + z.name, model, sizes, tokens, settings(), 3);
     }

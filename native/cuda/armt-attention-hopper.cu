@@ -1,9 +1,10 @@
-// The attention of armt-attention.cu with Hopper's matrix instructions (wgmma, sm_90a), which read K and V from shared memory, in
-// the order of FlashAttention-3 (arXiv 2407.08608, sec. 3.2): the scores of the next tile of K are computed at the same time as
-// the exponentials of this one.
+// The attention of armt-attention.cu with Hopper's matrix instructions (wgmma, sm_90a), which read K and V from shared
+// memory, in the order of FlashAttention-3 (arXiv 2407.08608, sec. 3.2): the scores of the next tile of K are computed
+// at the same time as the exponentials of this one.
 //
-// One thread copies (TMA) Q and tiles of K and V to a ring of STAGES stages in shared memory. Each of two groups of four warps
-// computes 64 rows. A block handles several pieces of work, so that copies for the next one overlap with the writing of results.
+// One thread copies (TMA) Q and tiles of K and V to a ring of STAGES stages in shared memory. Each of two groups of
+// four warps computes 64 rows. A block handles several pieces of work, so that copies for the next one overlap with the
+// writing of results.
 
 #include "armt-hopper.cuh"
 #include "armt-kernels.cuh"
@@ -17,8 +18,8 @@ static constexpr int ROWS    = 64 * GROUPS;
 static constexpr int THREADS = 128 * (GROUPS + 1);
 
 template <int D> struct attention_tile {
-    static constexpr int PARTS   = D / 64;         // 64 columns wide
-    static constexpr int PART_Q  = 64 * 64 * 2;    // bytes
+    static constexpr int PARTS   = D / 64;      // 64 columns wide
+    static constexpr int PART_Q  = 64 * 64 * 2; // bytes
     static constexpr int PART_KV = TILE_KV * 64 * 2;
     static constexpr int Q       = GROUPS * PARTS * PART_Q;
     static constexpr int KV      = PARTS * PART_KV;
@@ -38,16 +39,20 @@ struct attention_work {
 
 // c = a*b, or c += a*b, 64x16 by 16x128; a: 64 rows, b: 128 rows (K)
 static __device__ __forceinline__ void multiply_qk(float (&c)[16][4], uint64_t a, uint64_t b, int add) {
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" ARMT_D64 "}, %64, %65, p, 1, 1, 0, 0;\n}\n"
-                 : ARMT_R32(c, 0), ARMT_R32(c, 8)
-                 : "l"(a), "l"(b), "r"(add));
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" ARMT_D64
+        "}, %64, %65, p, 1, 1, 0, 0;\n}\n"
+        : ARMT_R32(c, 0), ARMT_R32(c, 8)
+        : "l"(a), "l"(b), "r"(add));
 }
 
 // c = a*b, or c += a*b, 64x16 by 16x64; b: 16 rows (V)
 static __device__ __forceinline__ void multiply_pv(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b, int add) {
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" ARMT_D32 "}, {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}\n"
-                 : ARMT_R32(c, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" ARMT_D32
+        "}, {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}\n"
+        : ARMT_R32(c, 0)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
 static __device__ __forceinline__ uint32_t pack(float a, float b) {
@@ -57,24 +62,30 @@ static __device__ __forceinline__ uint32_t pack(float a, float b) {
 
 #endif
 
-static __device__ __forceinline__ void store_pair(float * p, float a, float b) { *(float2 *) p = make_float2(a, b); }
-static __device__ __forceinline__ void store_pair(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
-static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
+static __device__ __forceinline__ void store_pair(float * p, float a, float b) {
+    *(float2 *) p = make_float2(a, b);
+}
+static __device__ __forceinline__ void store_pair(half * p, float a, float b) {
+    *(half2 *) p = __floats2half2_rn(a, b);
+}
+static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, float b) {
+    *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b);
+}
 
 // D: size of a head
 template <int D, typename TO>
 static __global__ void __launch_bounds__(THREADS, 1)
-    attention_kernel(const __grid_constant__ CUtensorMap map_q, const __grid_constant__ CUtensorMap map_k, const __grid_constant__ CUtensorMap map_v, TO * output,
-                     const attention_work work) {
+    attention_kernel(const __grid_constant__ CUtensorMap map_q, const __grid_constant__ CUtensorMap map_k,
+                     const __grid_constant__ CUtensorMap map_v, TO * output, const attention_work work) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    using tile_t        = attention_tile<D>;
-    constexpr int PARTS = tile_t::PARTS;
+    using tile_t                 = attention_tile<D>;
+    constexpr int          PARTS = tile_t::PARTS;
     extern __shared__ char memory[];
 
-    const uint32_t tile_q = (shared_address(memory) + 1023) / 1024 * 1024; // [GROUPS][PARTS][64][64]
-    const uint32_t tile_k = tile_q + tile_t::Q;                            // [STAGES][PARTS][TILE_KV][64]
-    const uint32_t tile_v = tile_k + STAGES * tile_t::KV;
-    const uint32_t full_q = tile_v + STAGES * tile_t::KV; // barriers
+    const uint32_t tile_q  = (shared_address(memory) + 1023) / 1024 * 1024; // [GROUPS][PARTS][64][64]
+    const uint32_t tile_k  = tile_q + tile_t::Q;                            // [STAGES][PARTS][TILE_KV][64]
+    const uint32_t tile_v  = tile_k + STAGES * tile_t::KV;
+    const uint32_t full_q  = tile_v + STAGES * tile_t::KV; // barriers
     const uint32_t empty_q = full_q + 8;
     const uint32_t full_k  = empty_q + 8; // [STAGES]
     const uint32_t empty_k = full_k + STAGES * 8;
@@ -112,13 +123,14 @@ static __global__ void __launch_bounds__(THREADS, 1)
         if (threadIdx.x == GROUPS * 128) {
             int stage = 0, parity = 1, parity_q = 1;
             for (int i = blockIdx.x; i < work.n_all; i += gridDim.x) {
-                const place at = place_of(i);
+                const place at      = place_of(i);
                 const int   kv_head = at.head / work.n_queries;
                 barrier_wait(empty_q, parity_q);
                 barrier_expect(full_q, tile_t::Q);
                 for (int g = 0; g < GROUPS; ++g) {
                     for (int p = 0; p < PARTS; ++p) {
-                        tma_load(tile_q + (g * PARTS + p) * tile_t::PART_Q, &map_q, full_q, p * 64, at.row + g * 64, at.head, at.batch);
+                        tma_load(tile_q + (g * PARTS + p) * tile_t::PART_Q, &map_q, full_q, p * 64, at.row + g * 64,
+                                 at.head, at.batch);
                     }
                 }
                 parity_q ^= 1;
@@ -126,12 +138,14 @@ static __global__ void __launch_bounds__(THREADS, 1)
                     barrier_wait(empty_k + stage * 8, parity);
                     barrier_expect(full_k + stage * 8, tile_t::KV);
                     for (int p = 0; p < PARTS; ++p) {
-                        tma_load(tile_k + stage * tile_t::KV + p * tile_t::PART_KV, &map_k, full_k + stage * 8, p * 64, tile * TILE_KV, kv_head, at.batch);
+                        tma_load(tile_k + stage * tile_t::KV + p * tile_t::PART_KV, &map_k, full_k + stage * 8, p * 64,
+                                 tile * TILE_KV, kv_head, at.batch);
                     }
                     barrier_wait(empty_v + stage * 8, parity);
                     barrier_expect(full_v + stage * 8, tile_t::KV);
                     for (int p = 0; p < PARTS; ++p) {
-                        tma_load(tile_v + stage * tile_t::KV + p * tile_t::PART_KV, &map_v, full_v + stage * 8, p * 64, tile * TILE_KV, kv_head, at.batch);
+                        tma_load(tile_v + stage * tile_t::KV + p * tile_t::PART_KV, &map_v, full_v + stage * 8, p * 64,
+                                 tile * TILE_KV, kv_head, at.batch);
                     }
                     if (++stage == STAGES) {
                         stage = 0;
@@ -148,7 +162,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
     const int t = threadIdx.x % 4;
 
     // the next stages of K and of V
-    int stage_k = 0, parity_k = 0, stage_v = 0, parity_v = 0, parity_q = 0;
+    int        stage_k = 0, parity_k = 0, stage_v = 0, parity_v = 0, parity_q = 0;
     const auto release = [&](uint32_t barrier) {
         if (threadIdx.x % 128 == 0) {
             barrier_arrive(barrier);
@@ -180,7 +194,8 @@ static __global__ void __launch_bounds__(THREADS, 1)
 #pragma unroll
             for (int s = 0; s < D / 16; ++s) {
                 multiply_qk(score, wgmma_descriptor(tile_q + (group * PARTS + s / 4) * tile_t::PART_Q + s % 4 * 32),
-                            wgmma_descriptor(tile_k + stage_k * tile_t::KV + s / 4 * tile_t::PART_KV + s % 4 * 32), s > 0);
+                            wgmma_descriptor(tile_k + stage_k * tile_t::KV + s / 4 * tile_t::PART_KV + s % 4 * 32),
+                            s > 0);
             }
             wgmma_commit();
         };
@@ -196,13 +211,15 @@ static __global__ void __launch_bounds__(THREADS, 1)
             for (int p = 0; p < PARTS; ++p) {
 #pragma unroll
                 for (int s = 0; s < TILE_KV / 16; ++s) {
-                    multiply_pv(out[p], weights[s], wgmma_descriptor(tile_v + stage_v * tile_t::KV + p * tile_t::PART_KV + s * 16 * 128), add || s > 0);
+                    multiply_pv(out[p], weights[s],
+                                wgmma_descriptor(tile_v + stage_v * tile_t::KV + p * tile_t::PART_KV + s * 16 * 128),
+                                add || s > 0);
                 }
             }
             wgmma_commit();
         };
         // turns scores into weights, not packed yet; shrink: factor of the sums before
-        const auto weigh = [&](int tile, float (&shrink)[2]) {
+        const auto weigh = [&](int tile, float(&shrink)[2]) {
             if (tile == n_tiles - 1) {
                 const int r0 = warp_row + g - tile * TILE_KV;
 #pragma unroll
@@ -222,8 +239,8 @@ static __global__ void __launch_bounds__(THREADS, 1)
                 for (int j = 0; j < 16; ++j) {
                     most = fmaxf(most, fmaxf(score[j][2 * h], score[j][2 * h + 1]));
                 }
-                most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
-                most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
+                most      = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
+                most      = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
                 shrink[h] = exp2f((top[h] - most) * work.scale);
                 top[h]    = most;
                 sum[h] *= shrink[h];
@@ -241,8 +258,8 @@ static __global__ void __launch_bounds__(THREADS, 1)
         const auto pack_weights = [&] {
 #pragma unroll
             for (int s = 0; s < TILE_KV / 16; ++s) {
-                weights[s][0] = pack(score[2 * s][0],     score[2 * s][1]);
-                weights[s][1] = pack(score[2 * s][2],     score[2 * s][3]);
+                weights[s][0] = pack(score[2 * s][0], score[2 * s][1]);
+                weights[s][1] = pack(score[2 * s][2], score[2 * s][3]);
                 weights[s][2] = pack(score[2 * s + 1][0], score[2 * s + 1][1]);
                 weights[s][3] = pack(score[2 * s + 1][2], score[2 * s + 1][3]);
             }
@@ -320,7 +337,8 @@ static __global__ void __launch_bounds__(THREADS, 1)
                 for (int p = 0; p < PARTS; ++p) {
 #pragma unroll
                     for (int j = 0; j < 8; ++j) {
-                        store_pair(to + r * stride + p * 64 + j * 8 + 2 * t, out[p][j][2 * h] * factor, out[p][j][2 * h + 1] * factor);
+                        store_pair(to + r * stride + p * 64 + j * 8 + 2 * t, out[p][j][2 * h] * factor,
+                                   out[p][j][2 * h + 1] * factor);
                     }
                 }
             }
@@ -333,20 +351,23 @@ static __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <int D, typename TO> static void launch(const armt_attention_args & args, cudaStream_t stream) {
-    using tile_t = attention_tile<D>;
+    using tile_t        = attention_tile<D>;
     const int64_t q_row = int64_t(args.n_head) * D;
     // rows of the caches beyond n_rows are read as zeros
-    const CUtensorMap map_q = armt_tensor_map({args.q, GGML_TYPE_F16, D, args.n_rows, q_row, args.n_head, D, args.n_batch, q_row * args.n_rows, 64});
-    const CUtensorMap map_k = armt_tensor_map({args.k, GGML_TYPE_F16, D, args.n_rows, args.k_row, args.n_head_kv, D, args.n_batch, args.k_batch, TILE_KV});
-    const CUtensorMap map_v = armt_tensor_map({args.v, GGML_TYPE_F16, D, args.n_rows, args.v_row, args.n_head_kv, D, args.n_batch, args.v_batch, TILE_KV});
+    const CUtensorMap map_q = armt_tensor_map(
+        {args.q, GGML_TYPE_F16, D, args.n_rows, q_row, args.n_head, D, args.n_batch, q_row * args.n_rows, 64});
+    const CUtensorMap map_k = armt_tensor_map(
+        {args.k, GGML_TYPE_F16, D, args.n_rows, args.k_row, args.n_head_kv, D, args.n_batch, args.k_batch, TILE_KV});
+    const CUtensorMap map_v = armt_tensor_map(
+        {args.v, GGML_TYPE_F16, D, args.n_rows, args.v_row, args.n_head_kv, D, args.n_batch, args.v_batch, TILE_KV});
 
     attention_work work = {};
-    work.scale     = args.scale * 1.4426950408889634f;
-    work.n_rows    = args.n_rows;
-    work.n_head    = args.n_head;
-    work.n_queries = args.n_head / args.n_head_kv;
-    work.n_tiles   = (args.n_rows + ROWS - 1) / ROWS;
-    work.n_all     = work.n_tiles * args.n_head * args.n_batch;
+    work.scale          = args.scale * 1.4426950408889634f;
+    work.n_rows         = args.n_rows;
+    work.n_head         = args.n_head;
+    work.n_queries      = args.n_head / args.n_head_kv;
+    work.n_tiles        = (args.n_rows + ROWS - 1) / ROWS;
+    work.n_all          = work.n_tiles * args.n_head * args.n_batch;
 
     const auto kernel = attention_kernel<D, TO>;
     CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, tile_t::BYTES));
@@ -364,14 +385,17 @@ template <typename TO> static void launch_to(const armt_attention_args & args, c
 }
 
 bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream) {
-    const auto is_aligned = [](const void * data, int64_t row, int64_t batch) { return (uintptr_t) data % 16 == 0 && row % 8 == 0 && batch % 8 == 0; };
-    if (args.q_type != GGML_TYPE_F16 || !is_aligned(args.q, 0, 0) || !is_aligned(args.k, args.k_row, args.k_batch) || !is_aligned(args.v, args.v_row, args.v_batch)) {
+    const auto is_aligned = [](const void * data, int64_t row, int64_t batch) {
+        return (uintptr_t) data % 16 == 0 && row % 8 == 0 && batch % 8 == 0;
+    };
+    if (args.q_type != GGML_TYPE_F16 || !is_aligned(args.q, 0, 0) || !is_aligned(args.k, args.k_row, args.k_batch) ||
+        !is_aligned(args.v, args.v_row, args.v_batch)) {
         return false;
     }
     switch (args.type) {
-        case GGML_TYPE_F16:  launch_to<half>(args, stream);        break;
+        case GGML_TYPE_F16: launch_to<half>(args, stream); break;
         case GGML_TYPE_BF16: launch_to<nv_bfloat16>(args, stream); break;
-        default:             launch_to<float>(args, stream);       break;
+        default: launch_to<float>(args, stream); break;
     }
     return true;
 }

@@ -1,5 +1,6 @@
-// Causal attention of whole segments, after FlashAttention-2 (arXiv 2307.08691). A block computes some rows of one head, each of
-// its warps 16*MT of them. It goes through tiles of K and V, and copies the next tile to shared memory while it computes on one.
+// Causal attention of whole segments, after FlashAttention-2 (arXiv 2307.08691). A block computes some rows of one
+// head, each of its warps 16*MT of them. It goes through tiles of K and V, and copies the next tile to shared memory
+// while it computes on one.
 
 #include "armt-kernels.cuh"
 
@@ -7,23 +8,32 @@ static constexpr int WARPS   = 4;
 static constexpr int THREADS = 32 * WARPS;
 static constexpr int TILE_KV = 64;
 
-static __device__ __forceinline__ uint32_t shared_address(const void * p) { return uint32_t(__cvta_generic_to_shared(p)); }
+static __device__ __forceinline__ uint32_t shared_address(const void * p) {
+    return uint32_t(__cvta_generic_to_shared(p));
+}
 
 static __device__ __forceinline__ void copy16_async(uint32_t to, const void * from) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
 
 static __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t from) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from)
+                 : "memory");
 }
 
 static __device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], uint32_t from) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from)
+                 : "memory");
 }
 
 // c += a*b; a: 16x16, b: 16x8
 static __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, "
+                 "%1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -33,23 +43,31 @@ static __device__ __forceinline__ uint32_t pack(float a, float b) {
     return *(const uint32_t *) &h;
 }
 
-static __device__ __forceinline__ uint32_t load_pair(const half * p) { return *(const uint32_t *) p; }
+static __device__ __forceinline__ uint32_t load_pair(const half * p) {
+    return *(const uint32_t *) p;
+}
 static __device__ __forceinline__ uint32_t load_pair(const float * p) {
     const float2 a = *(const float2 *) p;
     return pack(a.x, a.y);
 }
 
-static __device__ __forceinline__ void store_pair(float * p, float a, float b) { *(float2 *) p = make_float2(a, b); }
-static __device__ __forceinline__ void store_pair(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
-static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
+static __device__ __forceinline__ void store_pair(float * p, float a, float b) {
+    *(float2 *) p = make_float2(a, b);
+}
+static __device__ __forceinline__ void store_pair(half * p, float a, float b) {
+    *(half2 *) p = __floats2half2_rn(a, b);
+}
+static __device__ __forceinline__ void store_pair(nv_bfloat16 * p, float a, float b) {
+    *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b);
+}
 
 // D: size of a head; MT: tiles of 16 rows of a warp
 template <int D, int MT, typename TQ, typename TO>
 static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_attention_args args) {
 #if __CUDA_ARCH__ >= 800
     constexpr int ROWS   = WARPS * MT * 16;
-    constexpr int CHUNKS = D / 8;                 // of 16 bytes in a row of K or V
-    constexpr int TILE   = TILE_KV * D;           // elements in a tile of K or V
+    constexpr int CHUNKS = D / 8;       // of 16 bytes in a row of K or V
+    constexpr int TILE   = TILE_KV * D; // elements in a tile of K or V
     // [2 stages][K, V][TILE_KV][D], with the chunks of a row permuted to avoid bank conflicts
     extern __shared__ __align__(128) half tiles[];
 
@@ -84,13 +102,13 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
     fetch(0);
 
     // Q as the left operand of products, 16 of its columns each
-    uint32_t     q[MT][D / 16][4];
-    const TQ *   q_from   = (const TQ *) args.q + (int64_t(ib) * args.n_rows * args.n_head + head) * D;
+    uint32_t      q[MT][D / 16][4];
+    const TQ *    q_from   = (const TQ *) args.q + (int64_t(ib) * args.n_rows * args.n_head + head) * D;
     const int64_t q_stride = int64_t(args.n_head) * D;
 #pragma unroll
     for (int m = 0; m < MT; ++m) {
         // rows beyond the last one use its values and are not stored
-        const TQ * lo = q_from + min(warp_row + m * 16 + g,     args.n_rows - 1) * q_stride + 2 * t;
+        const TQ * lo = q_from + min(warp_row + m * 16 + g, args.n_rows - 1) * q_stride + 2 * t;
         const TQ * hi = q_from + min(warp_row + m * 16 + g + 8, args.n_rows - 1) * q_stride + 2 * t;
 #pragma unroll
         for (int s = 0; s < D / 16; ++s) {
@@ -102,7 +120,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
     }
 
     float out[MT][D / 8][4] = {};
-    float top[MT][2]; // the largest score so far, of rows g and g + 8
+    float top[MT][2];      // the largest score so far, of rows g and g + 8
     float sum[MT][2] = {}; // this lane's part
 #pragma unroll
     for (int m = 0; m < MT; ++m) {
@@ -136,7 +154,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
                     load_matrices(b, shared_address(tile_k + r * D + (c ^ (r % 8)) * 8));
 #pragma unroll
                     for (int m = 0; m < MT; ++m) {
-                        mma(score[m][j], q[m][s],     b[0], b[1]);
+                        mma(score[m][j], q[m][s], b[0], b[1]);
                         mma(score[m][j], q[m][s + 1], b[2], b[3]);
                     }
                 }
@@ -162,14 +180,14 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
                     for (int j = 0; j < TILE_KV / 8; ++j) {
                         most = fmaxf(most, fmaxf(score[m][j][2 * h], score[m][j][2 * h + 1]));
                     }
-                    most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
-                    most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
+                    most               = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
+                    most               = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
                     const float shrink = exp2f((top[m][h] - most) * scale);
-                    top[m][h] = most;
+                    top[m][h]          = most;
                     sum[m][h] *= shrink;
 #pragma unroll
                     for (int j = 0; j < D / 8; ++j) {
-                        out[m][j][2 * h]     *= shrink;
+                        out[m][j][2 * h] *= shrink;
                         out[m][j][2 * h + 1] *= shrink;
                     }
                     const float offset = most * scale;
@@ -188,8 +206,8 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
                 uint32_t p[MT][4];
 #pragma unroll
                 for (int m = 0; m < MT; ++m) {
-                    p[m][0] = pack(score[m][2 * s][0],     score[m][2 * s][1]);
-                    p[m][1] = pack(score[m][2 * s][2],     score[m][2 * s][3]);
+                    p[m][0] = pack(score[m][2 * s][0], score[m][2 * s][1]);
+                    p[m][1] = pack(score[m][2 * s][2], score[m][2 * s][3]);
                     p[m][2] = pack(score[m][2 * s + 1][0], score[m][2 * s + 1][1]);
                     p[m][3] = pack(score[m][2 * s + 1][2], score[m][2 * s + 1][3]);
                 }
@@ -202,7 +220,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
                     load_matrices_transposed(b, shared_address(tile_v + r * D + (c ^ (r % 8)) * 8));
 #pragma unroll
                     for (int m = 0; m < MT; ++m) {
-                        mma(out[m][j],     p[m], b[0], b[1]);
+                        mma(out[m][j], p[m], b[0], b[1]);
                         mma(out[m][j + 1], p[m], b[2], b[3]);
                     }
                 }
@@ -224,7 +242,8 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
             if (r < args.n_rows) {
 #pragma unroll
                 for (int j = 0; j < D / 8; ++j) {
-                    store_pair(to + r * q_stride + j * 8 + 2 * t, out[m][j][2 * h] * factor, out[m][j][2 * h + 1] * factor);
+                    store_pair(to + r * q_stride + j * 8 + 2 * t, out[m][j][2 * h] * factor,
+                               out[m][j][2 * h + 1] * factor);
                 }
             }
         }
@@ -235,10 +254,12 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(const armt_at
 #endif
 }
 
-template <int D, int MT, typename TQ, typename TO> static void launch(const armt_attention_args & args, cudaStream_t stream) {
+template <int D, int MT, typename TQ, typename TO>
+static void launch(const armt_attention_args & args, cudaStream_t stream) {
     constexpr int    rows   = WARPS * MT * 16;
     constexpr size_t shared = 2 * 2 * TILE_KV * D * sizeof(half);
-    CUDA_CHECK(cudaFuncSetAttribute(attention_kernel<D, MT, TQ, TO>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)));
+    CUDA_CHECK(cudaFuncSetAttribute(attention_kernel<D, MT, TQ, TO>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    int(shared)));
     const dim3 grid((args.n_rows + rows - 1) / rows, args.n_head, args.n_batch);
     attention_kernel<D, MT, TQ, TO><<<grid, THREADS, shared, stream>>>(args);
     CUDA_CHECK(cudaGetLastError());
@@ -246,9 +267,9 @@ template <int D, int MT, typename TQ, typename TO> static void launch(const armt
 
 template <int D, int MT, typename TQ> static void launch_to(const armt_attention_args & args, cudaStream_t stream) {
     switch (args.type) {
-        case GGML_TYPE_F16:  launch<D, MT, TQ, half>(args, stream);        break;
+        case GGML_TYPE_F16: launch<D, MT, TQ, half>(args, stream); break;
         case GGML_TYPE_BF16: launch<D, MT, TQ, nv_bfloat16>(args, stream); break;
-        default:             launch<D, MT, TQ, float>(args, stream);       break;
+        default: launch<D, MT, TQ, float>(args, stream); break;
     }
 }
 
@@ -258,8 +279,8 @@ void armt_attention(const armt_attention_args & args, cudaStream_t stream) {
     }
     const bool narrow = args.q_type == GGML_TYPE_F16;
     if (args.n_dims == 64) {
-        (narrow ? launch_to<64, 2, half> : launch_to<64, 2, float>)(args, stream);
+        (narrow ? launch_to<64, 2, half> : launch_to<64, 2, float>) (args, stream);
     } else {
-        (narrow ? launch_to<128, 1, half> : launch_to<128, 1, float>)(args, stream);
+        (narrow ? launch_to<128, 1, half> : launch_to<128, 1, float>) (args, stream);
     }
 }

@@ -1,10 +1,10 @@
 #pragma once
 
-// What patches/ggml-cuda calls inside ggml's CUDA backend: kernels that compute several nodes of a graph at once. Nodes are
-// recognized by themselves, so the same graph also runs unfused.
+// What patches/ggml-cuda calls inside ggml's CUDA backend: kernels that compute several nodes of a graph at once. Nodes
+// are recognized by their operations alone, so the same graph also runs unfused.
 //
-// The environment variable ARMT_CUDA_FUSION selects fusions: "all" (the default, from compute capability 8.0 on), "none", or
-// a list separated by commas (an unknown name causes one warning). The names are
+// The environment variable ARMT_CUDA_FUSION selects fusions: "all" (the default, from compute capability 8.0 on),
+// "none", or a list separated by commas (an unknown name causes one warning). The names are
 //   norm       RMS norm, weight, conversion to 16 bits
 //   glu        SwiGLU, conversion to 16 bits; its input is in 16 bits too
 //   gate       SwiGLU in the product before it; needs native/cuda to be built for compute capability 9.0
@@ -16,8 +16,8 @@
 //   residual   addition of the residual in the product before it
 // It is read again for each graph that is not replayed.
 //
-// With ARMT_CUDA_PROFILE=FILE and GGML_CUDA_DISABLE_GRAPHS=1, the times of all nodes are written to FILE when the context is
-// freed.
+// With ARMT_CUDA_PROFILE=FILE and GGML_CUDA_DISABLE_GRAPHS=1, the times of all nodes are written to FILE when the
+// context is freed.
 
 #include "armt-names.h"
 #include "common.cuh"

@@ -25,17 +25,19 @@ static bool is_attention(const ggml_tensor * t) {
     const float softcap  = float_param(t, 2);
 
     const auto is_cache = [&](const ggml_tensor * kv) {
-        const bool has_strides = kv->nb[0] == 2 && kv->nb[2] == size_t(kv->ne[0]) * 2 && kv->nb[1] % 16 == 0 && kv->nb[3] % 16 == 0;
-        const bool has_size    = kv->ne[0] == q->ne[0] && kv->ne[3] == q->ne[3] && kv->ne[1] >= GGML_PAD(q->ne[1], 64);
+        const bool has_strides =
+            kv->nb[0] == 2 && kv->nb[2] == size_t(kv->ne[0]) * 2 && kv->nb[1] % 16 == 0 && kv->nb[3] % 16 == 0;
+        const bool has_size = kv->ne[0] == q->ne[0] && kv->ne[3] == q->ne[3] && kv->ne[1] >= GGML_PAD(q->ne[1], 64);
         return kv->type == GGML_TYPE_F16 && has_strides && has_size;
     };
     const bool head_fits  = q->ne[0] == 64 || q->ne[0] == 128;
     const bool heads_fit  = q->ne[2] % k->ne[2] == 0 && k->ne[2] == v->ne[2];
     const bool q_is_dense = q->type == GGML_TYPE_F32 && q->nb[0] == 4 && q->nb[2] == size_t(q->ne[0]) * 4 &&
                             q->nb[1] == size_t(q->ne[2]) * q->nb[2] && q->nb[3] == size_t(q->ne[1]) * q->nb[1];
-    const bool is_plain   = max_bias == 0.0f && softcap == 0.0f;
-    const bool grid_fits  = q->ne[2] <= MAX_GRID_YZ && q->ne[3] <= MAX_GRID_YZ;
-    return head_fits && q_is_dense && is_cache(k) && is_cache(v) && heads_fit && is_plain && ggml_is_contiguous(t) && grid_fits;
+    const bool is_plain  = max_bias == 0.0f && softcap == 0.0f;
+    const bool grid_fits = q->ne[2] <= MAX_GRID_YZ && q->ne[3] <= MAX_GRID_YZ;
+    return head_fits && q_is_dense && is_cache(k) && is_cache(v) && heads_fit && is_plain && ggml_is_contiguous(t) &&
+           grid_fits;
 }
 
 int fuse_attention(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
@@ -43,33 +45,33 @@ int fuse_attention(ggml_backend_cuda_context & ctx, context_state & state, const
     if (!state.on.attention || !is_attention(fa)) {
         return NOT_FUSED;
     }
-    const ggml_tensor * q  = fa->src[0];
-    const ggml_tensor * k  = fa->src[1];
-    const ggml_tensor * v  = fa->src[2];
-    const auto narrow_q    = state.narrow.find(root_of(q));
-    const bool is_narrow_q = narrow_q != state.narrow.end();
-    int last = i;
-    ggml_type type = narrow_type(cgraph, i, fa, last);
+    const ggml_tensor * q           = fa->src[0];
+    const ggml_tensor * k           = fa->src[1];
+    const ggml_tensor * v           = fa->src[2];
+    const auto          narrow_q    = state.narrow.find(root_of(q));
+    const bool          is_narrow_q = narrow_q != state.narrow.end();
+    int                 last        = i;
+    ggml_type           type        = narrow_type(cgraph, i, fa, last);
     if (type == GGML_TYPE_COUNT) {
         type = GGML_TYPE_F32;
     }
     armt_attention_args args = {};
-    args.q         = is_narrow_q ? narrow_q->second.data : q->data;
-    args.q_type    = is_narrow_q ? GGML_TYPE_F16 : GGML_TYPE_F32;
-    args.k         = (const half *) k->data;
-    args.v         = (const half *) v->data;
-    args.k_row     = k->nb[1] / 2;
-    args.k_batch   = k->nb[3] / 2;
-    args.v_row     = v->nb[1] / 2;
-    args.v_batch   = v->nb[3] / 2;
-    args.output    = fa->data;
-    args.type      = type;
-    args.scale     = float_param(fa, 0);
-    args.n_dims    = q->ne[0];
-    args.n_head    = q->ne[2];
-    args.n_head_kv = k->ne[2];
-    args.n_rows    = q->ne[1];
-    args.n_batch   = q->ne[3];
+    args.q                   = is_narrow_q ? narrow_q->second.data : q->data;
+    args.q_type              = is_narrow_q ? GGML_TYPE_F16 : GGML_TYPE_F32;
+    args.k                   = (const half *) k->data;
+    args.v                   = (const half *) v->data;
+    args.k_row               = k->nb[1] / 2;
+    args.k_batch             = k->nb[3] / 2;
+    args.v_row               = v->nb[1] / 2;
+    args.v_batch             = v->nb[3] / 2;
+    args.output              = fa->data;
+    args.type                = type;
+    args.scale               = float_param(fa, 0);
+    args.n_dims              = q->ne[0];
+    args.n_head              = q->ne[2];
+    args.n_head_kv           = k->ne[2];
+    args.n_rows              = q->ne[1];
+    args.n_batch             = q->ne[3];
     armt_attention(args, ctx.stream());
     if (type != GGML_TYPE_F32) {
         state.narrow[fa] = {fa->data, type};
@@ -82,13 +84,21 @@ int fuse_attention(ggml_backend_cuda_context & ctx, context_state & state, const
 //
 
 // ggml_rope's op_params
-enum rope_param { ROPE_N_DIMS = 1, ROPE_MODE = 2, ROPE_FREQ_BASE = 5, ROPE_FREQ_SCALE = 6, ROPE_EXT_FACTOR = 7, ROPE_ATTN_FACTOR = 8 };
+enum rope_param {
+    ROPE_N_DIMS      = 1,
+    ROPE_MODE        = 2,
+    ROPE_FREQ_BASE   = 5,
+    ROPE_FREQ_SCALE  = 6,
+    ROPE_EXT_FACTOR  = 7,
+    ROPE_ATTN_FACTOR = 8
+};
 
 // From node i on: RoPE of K into the cache, V into the cache, RoPE of Q, whose index is i_q
-static bool match_rope(const context_state & state, const ggml_cgraph * cgraph, int i, armt_rope_args & args, int & i_q) {
+static bool match_rope(const context_state & state, const ggml_cgraph * cgraph, int i, armt_rope_args & args,
+                       int & i_q) {
     const int i_k = next_node(cgraph, i);
     const int i_v = next_node(cgraph, i_k);
-    i_q = next_node(cgraph, i_v);
+    i_q           = next_node(cgraph, i_v);
     if (!state.on.rope || i_q >= cgraph->n_nodes) {
         return false;
     }
@@ -97,8 +107,8 @@ static bool match_rope(const context_state & state, const ggml_cgraph * cgraph, 
     const ggml_tensor * store_v = cgraph->nodes[i_v];
     const ggml_tensor * rope_q  = cgraph->nodes[i_q];
 
-    const bool ops_fit = rope_k->op == GGML_OP_ROPE && store_k->op == GGML_OP_SET_ROWS && store_v->op == GGML_OP_SET_ROWS &&
-                         rope_q->op == GGML_OP_ROPE;
+    const bool ops_fit = rope_k->op == GGML_OP_ROPE && store_k->op == GGML_OP_SET_ROWS &&
+                         store_v->op == GGML_OP_SET_ROWS && rope_q->op == GGML_OP_ROPE;
     if (!ops_fit || root_of(store_k->src[0]) != rope_k || n_uses(cgraph, rope_k) != 1) {
         return false;
     }
@@ -115,28 +125,32 @@ static bool match_rope(const context_state & state, const ggml_cgraph * cgraph, 
     const int n_dims = rope_k->op_params[ROPE_N_DIMS];
 
     const auto is_heads = [&](const ggml_tensor * t) {
-        return t->type == GGML_TYPE_F32 && t->ne[0] == n_dims && t->nb[0] == 4 && t->nb[1] == size_t(n_dims) * 4 && t->ne[3] == 1;
+        return t->type == GGML_TYPE_F32 && t->ne[0] == n_dims && t->nb[0] == 4 && t->nb[1] == size_t(n_dims) * 4 &&
+               t->ne[3] == 1;
     };
     const auto is_store = [&](const ggml_tensor * t) {
         return t->type == GGML_TYPE_F16 && t->nb[0] == 2 && t->nb[1] % 4 == 0 && t->src[1]->type == GGML_TYPE_I64;
     };
     const auto is_aligned = [](const ggml_tensor * t) { return (uintptr_t) t->data % 8 == 0; };
 
-    const bool rope_fits = rope_k->op_params[ROPE_MODE] == GGML_ROPE_TYPE_NEOX && float_param(rope_k, ROPE_EXT_FACTOR) == 0.0f &&
-                           n_dims % 4 == 0 && n_dims <= 512;
-    const bool v_fits    = v->type == GGML_TYPE_F32 && v->nb[0] == 4 && v->ne[0] == k->ne[1] * n_dims && v->ne[1] == k->ne[2];
+    const bool rope_fits = rope_k->op_params[ROPE_MODE] == GGML_ROPE_TYPE_NEOX &&
+                           float_param(rope_k, ROPE_EXT_FACTOR) == 0.0f && n_dims % 4 == 0 && n_dims <= 512;
+    const bool v_fits =
+        v->type == GGML_TYPE_F32 && v->nb[0] == 4 && v->ne[0] == k->ne[1] * n_dims && v->ne[1] == k->ne[2];
     const bool same_row_stride = q->nb[2] == k->nb[2] && v->nb[1] == k->nb[2] && k->nb[2] % 8 == 0;
     const bool are_aligned     = is_aligned(q) && is_aligned(k) && is_aligned(v);
-    const bool results_fit = is_store(store_k) && is_store(store_v) && ggml_is_contiguous(rope_q) && ggml_is_contiguous(rope_k);
-    const bool q_is_apart  = !overlap(rope_q, q) && !overlap(rope_q, k) && !overlap(rope_q, v);
-    if (!rope_fits || !is_heads(q) || !is_heads(k) || !v_fits || !same_row_stride || !are_aligned || !results_fit || !q_is_apart) {
+    const bool results_fit =
+        is_store(store_k) && is_store(store_v) && ggml_is_contiguous(rope_q) && ggml_is_contiguous(rope_k);
+    const bool q_is_apart = !overlap(rope_q, q) && !overlap(rope_q, k) && !overlap(rope_q, v);
+    if (!rope_fits || !is_heads(q) || !is_heads(k) || !v_fits || !same_row_stride || !are_aligned || !results_fit ||
+        !q_is_apart) {
         return false;
     }
 
     std::vector<const ggml_tensor *> readers;
-    int last = i_q;
-    const bool narrow_q = state.on.attention && find_readers(cgraph, i_q, rope_q, readers, last) && readers.size() == 1 &&
-                          is_attention(readers[0]) && root_of(readers[0]->src[0]) == rope_q;
+    int                              last = i_q;
+    const bool narrow_q                   = state.on.attention && find_readers(cgraph, i_q, rope_q, readers, last) &&
+                          readers.size() == 1 && is_attention(readers[0]) && root_of(readers[0]->src[0]) == rope_q;
 
     args.q           = q->data;
     args.k           = k->data;
@@ -174,7 +188,7 @@ bool is_read_by_rope(const context_state & state, const ggml_cgraph * cgraph, in
         return false;
     }
     std::vector<const ggml_tensor *> readers;
-    int last = i;
+    int                              last = i;
     return find_readers(cgraph, i, mm, readers, last) && last <= i_q &&
            cgraph->nodes[i_q]->src[0]->view_src == mm; // q; k and v come from the same rows
 }

@@ -24,8 +24,8 @@ struct dpfp_nodes {
 // From node i on: relu(x), -x, relu(-x), y = both concatenated, y with its end put before it, windows of that times y
 static bool match_dpfp(const ggml_cgraph * cgraph, int i, dpfp_nodes & nodes) {
     const ggml_tensor * node[6];
-    int at      = i;
-    int at_last = i;
+    int                 at      = i;
+    int                 at_last = i;
     for (const ggml_tensor *& n : node) {
         if (at >= cgraph->n_nodes) {
             return false;
@@ -44,7 +44,7 @@ static bool match_dpfp(const ggml_cgraph * cgraph, int i, dpfp_nodes & nodes) {
 
     const bool halves_fit = is_unary(relu, GGML_UNARY_OP_RELU) && is_unary(neg, GGML_UNARY_OP_NEG) &&
                             is_unary(relu_n, GGML_UNARY_OP_RELU) && neg->src[0] == x && relu_n->src[0] == neg;
-    const bool y_fits      = y->op == GGML_OP_CONCAT && y->src[0] == relu && y->src[1] == relu_n && y->op_params[0] == 0;
+    const bool y_fits = y->op == GGML_OP_CONCAT && y->src[0] == relu && y->src[1] == relu_n && y->op_params[0] == 0;
     const bool cyclic_fits = cyclic->op == GGML_OP_CONCAT && cyclic->src[1] == y && cyclic->op_params[0] == 0;
     if (!halves_fit || !y_fits || !cyclic_fits || mul->op != GGML_OP_MUL) {
         return false;
@@ -58,15 +58,15 @@ static bool match_dpfp(const ggml_cgraph * cgraph, int i, dpfp_nodes & nodes) {
                           end->view_offs == size_t(n_roll - order) * 4;
     const bool windows_fit = windows->op == GGML_OP_VIEW && windows->src[0] == cyclic && windows->nb[1] == 4 &&
                              windows->nb[2] == cyclic->nb[1] && windows->ne[0] == n_roll && windows->view_offs == 0;
-    const bool product_fits = root_of(mul->src[1]) == y && mul->src[1]->ne[0] == n_roll && mul->ne[0] == n_roll &&
-                              y->ne[1] == mul->ne[2];
-    const bool kernel_fits  = n_roll <= 1024 && n_roll % 2 == 0 && ggml_is_contiguous(x) && x->type == GGML_TYPE_F32 &&
+    const bool product_fits =
+        root_of(mul->src[1]) == y && mul->src[1]->ne[0] == n_roll && mul->ne[0] == n_roll && y->ne[1] == mul->ne[2];
+    const bool kernel_fits = n_roll <= 1024 && n_roll % 2 == 0 && ggml_is_contiguous(x) && x->type == GGML_TYPE_F32 &&
                              ggml_is_contiguous(mul);
     if (!end_fits || !windows_fit || !product_fits || !kernel_fits) {
         return false;
     }
     std::vector<const ggml_tensor *> readers;
-    int last = i;
+    int                              last = i;
     // of y: its end, the concatenation and the product
     if (!find_readers(cgraph, i, cyclic, readers, last) || readers.size() != 1 || n_uses(cgraph, y) != 3) {
         return false;
@@ -91,8 +91,8 @@ int fuse_dpfp(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     return nodes.last - i;
 }
 
-// The product (node i) and the feature map after it, if the product has few columns. x: its input, {n, n_rows, n_batch}, whose
-// rows may be apart.
+// The product (node i) and the feature map after it, if the product has few columns. x: its input, {n, n_rows,
+// n_batch}, whose rows may be apart.
 static bool match_features(const ggml_cgraph * cgraph, int i, const ggml_tensor * x, armt_features_args & args,
                            dpfp_nodes & nodes) {
     const ggml_tensor * mm = cgraph->nodes[i];
@@ -101,11 +101,13 @@ static bool match_features(const ggml_cgraph * cgraph, int i, const ggml_tensor 
     }
     const ggml_tensor * w = mm->src[0];
 
-    const bool weight_is_dense   = is_16_bit(w->type) && w->nb[0] == 2 && w->nb[1] == size_t(w->ne[0]) * 2 && w->nb[2] % 16 == 0;
-    const bool weight_has_size   = w->ne[0] % FEATURE_MULTIPLE == 0 && w->ne[1] <= FEATURE_MAX_COLS && w->ne[3] == 1;
-    const bool input_has_strides = x->type == GGML_TYPE_F32 && x->nb[0] == 4 && x->nb[1] % 16 == 0 && x->nb[2] % 16 == 0;
-    const bool input_has_size    = x->ne[0] == w->ne[0] && x->ne[3] == 1 && x->ne[2] <= MAX_GRID_YZ;
-    const bool batches_fit       = w->ne[2] == 1 || w->ne[2] == x->ne[2];
+    const bool weight_is_dense =
+        is_16_bit(w->type) && w->nb[0] == 2 && w->nb[1] == size_t(w->ne[0]) * 2 && w->nb[2] % 16 == 0;
+    const bool weight_has_size = w->ne[0] % FEATURE_MULTIPLE == 0 && w->ne[1] <= FEATURE_MAX_COLS && w->ne[3] == 1;
+    const bool input_has_strides =
+        x->type == GGML_TYPE_F32 && x->nb[0] == 4 && x->nb[1] % 16 == 0 && x->nb[2] % 16 == 0;
+    const bool input_has_size = x->ne[0] == w->ne[0] && x->ne[3] == 1 && x->ne[2] <= MAX_GRID_YZ;
+    const bool batches_fit    = w->ne[2] == 1 || w->ne[2] == x->ne[2];
     if (!weight_is_dense || !weight_has_size || !input_has_strides || !input_has_size || !batches_fit) {
         return false;
     }
@@ -160,37 +162,39 @@ int fuse_row_read(ggml_backend_cuda_context & ctx, context_state & state, const 
     const int64_t       n_batch = read.x->ne[2];
     const int64_t       n_key   = dpfp.n_roll * dpfp.order;
 
-    const bool is_one_row  = read.x->ne[1] == 1 && dpfp.mul->ne[2] == n_batch;
-    const bool is_recalled = read.values->src[0] == mm && read.values->view_offs == 0 && root_of(mm->src[1]) == dpfp.mul;
+    const bool is_one_row = read.x->ne[1] == 1 && dpfp.mul->ne[2] == n_batch;
+    const bool is_recalled =
+        read.values->src[0] == mm && read.values->view_offs == 0 && root_of(mm->src[1]) == dpfp.mul;
     if (!is_one_row || !is_recalled || !is_read_by_one(cgraph, dpfp.last, dpfp.mul, mm)) {
         return NOT_FUSED;
     }
     std::vector<const ggml_tensor *> readers; // of what is recalled: values and denominators
-    int last = i;
+    int                              last = i;
     if (!find_readers(cgraph, i_mm, mm, readers, last) || readers.size() != 2 || last > read.i_add) {
         return NOT_FUSED;
     }
-    const bool memory_has_size    = az->ne[0] == n_key && az->ne[1] > n && az->ne[2] == 1 && az->ne[3] == n_batch;
-    const bool memory_has_strides = az->type == GGML_TYPE_F32 && az->nb[0] == 4 && az->nb[1] % 16 == 0 && az->nb[3] % 16 == 0;
-    const bool key_fits           = n_key % 4 == 0 && n_key <= ROW_READ_MAX_KEY;
-    const bool result_is_apart    = !overlap(read.add, az) && !overlap(read.add, dpfp.x);
+    const bool memory_has_size = az->ne[0] == n_key && az->ne[1] > n && az->ne[2] == 1 && az->ne[3] == n_batch;
+    const bool memory_has_strides =
+        az->type == GGML_TYPE_F32 && az->nb[0] == 4 && az->nb[1] % 16 == 0 && az->nb[3] % 16 == 0;
+    const bool key_fits        = n_key % 4 == 0 && n_key <= ROW_READ_MAX_KEY;
+    const bool result_is_apart = !overlap(read.add, az) && !overlap(read.add, dpfp.x);
     if (!memory_has_size || !memory_has_strides || !key_fits || !result_is_apart) {
         return NOT_FUSED;
     }
     armt_row_read_args args = {};
-    args.x         = (const float *) read.x->data;
-    args.x_batch   = read.x->nb[2] / 4;
-    args.query     = (const float *) dpfp.x->data;
-    args.az        = (const float *) az->data;
-    args.az_row    = az->nb[1] / 4;
-    args.az_batch  = az->nb[3] / 4;
-    args.eps       = read.eps;
-    args.sum       = (float *) read.add->data;
-    args.sum_batch = read.add->nb[2] / 4;
-    args.n         = n;
-    args.n_roll    = dpfp.n_roll;
-    args.order     = dpfp.order;
-    args.n_batch   = n_batch;
+    args.x                  = (const float *) read.x->data;
+    args.x_batch            = read.x->nb[2] / 4;
+    args.query              = (const float *) dpfp.x->data;
+    args.az                 = (const float *) az->data;
+    args.az_row             = az->nb[1] / 4;
+    args.az_batch           = az->nb[3] / 4;
+    args.eps                = read.eps;
+    args.sum                = (float *) read.add->data;
+    args.sum_batch          = read.add->nb[2] / 4;
+    args.n                  = n;
+    args.n_roll             = dpfp.n_roll;
+    args.order              = dpfp.order;
+    args.n_batch            = n_batch;
     armt_row_read(args, ctx.stream());
     return read.i_add - i;
 }
@@ -200,12 +204,12 @@ int fuse_row_read(ggml_backend_cuda_context & ctx, context_state & state, const 
 //
 
 struct write_nodes {
-    const ggml_tensor * x;         // {n, n_rows, n_batch}: the layer's output for the memory tokens
-    const ggml_tensor * rows;      // its copy
-    dpfp_nodes          key;       // keys: the feature map of W_mk x
-    const ggml_tensor * value;     // W_mv x
-    const ggml_tensor * beta;      // W_mb x
-    const ggml_tensor * biased;    // with its bias
+    const ggml_tensor * x;      // {n, n_rows, n_batch}: the layer's output for the memory tokens
+    const ggml_tensor * rows;   // its copy
+    dpfp_nodes          key;    // keys: the feature map of W_mk x
+    const ggml_tensor * value;  // W_mv x
+    const ggml_tensor * beta;   // W_mb x
+    const ggml_tensor * biased; // with its bias
     const ggml_tensor * sigmoid;
     const ggml_tensor * recall;    // product of the keys with A and z
     const ggml_tensor * values;    // view of what was recalled from A
@@ -218,7 +222,7 @@ struct write_nodes {
     const ggml_tensor * gamma;     // clamp of that
     const ggml_tensor * not_first; // 0 where gamma is 1 in any case, or nullptr
     const ggml_tensor * az;
-    const ggml_tensor * sum;       // az + keys^T update
+    const ggml_tensor * sum; // az + keys^T update
     int                 last;
 };
 
@@ -255,13 +259,14 @@ static bool match_write(const ggml_cgraph * cgraph, int i, armt_features_args & 
     if (w.last < 0) {
         return false;
     }
-    w.sum = cgraph->nodes[w.last];
-    w.az  = w.sum->src[0];
+    w.sum                                 = cgraph->nodes[w.last];
+    w.az                                  = w.sum->src[0];
     const ggml_tensor * delta             = w.sum->src[1];
     const ggml_tensor * keys_transposed   = delta->src[0];
     const ggml_tensor * update_transposed = delta->src[1];
 
-    std::vector<const ggml_tensor *> found = {w.rows, cgraph->nodes[i_key], w.sum, delta, keys_transposed, update_transposed};
+    std::vector<const ggml_tensor *> found = {w.rows, cgraph->nodes[i_key], w.sum,
+                                              delta,  keys_transposed,      update_transposed};
     for (int j = i_key; j <= w.key.last; ++j) {
         found.push_back(cgraph->nodes[j]);
     }
@@ -283,19 +288,19 @@ static bool match_write(const ggml_cgraph * cgraph, int i, armt_features_args & 
     const ggml_tensor * update    = follow(update_transposed->src[0], GGML_OP_CONCAT);
     const ggml_tensor * scaled    = follow(src(update, 0), GGML_OP_MUL);
     const ggml_tensor * new_value = follow(src(scaled, 0), GGML_OP_SUB);
-    w.sigmoid = follow(src(scaled, 1), GGML_OP_UNARY);
-    w.biased  = follow(src(w.sigmoid, 0), GGML_OP_ADD);
-    w.beta    = follow(src(w.biased, 0), GGML_OP_MUL_MAT);
-    w.value   = follow(src(new_value, 0), GGML_OP_MUL_MAT);
+    w.sigmoid                     = follow(src(scaled, 1), GGML_OP_UNARY);
+    w.biased                      = follow(src(w.sigmoid, 0), GGML_OP_ADD);
+    w.beta                        = follow(src(w.biased, 0), GGML_OP_MUL_MAT);
+    w.value                       = follow(src(new_value, 0), GGML_OP_MUL_MAT);
 
     const ggml_tensor * recalled = follow(src(new_value, 1), GGML_OP_DIV);
-    w.values = src(recalled, 0);
-    w.recall = follow(w.values, GGML_OP_MUL_MAT);
-    w.denom  = follow(src(recalled, 1), GGML_OP_SCALE);
-    w.sums   = follow(src(w.denom, 0), GGML_OP_CONT);
+    w.values                     = src(recalled, 0);
+    w.recall                     = follow(w.values, GGML_OP_MUL_MAT);
+    w.denom                      = follow(src(recalled, 1), GGML_OP_SCALE);
+    w.sums                       = follow(src(w.denom, 0), GGML_OP_CONT);
 
     const ggml_tensor * gamma = update == nullptr ? nullptr : without_views(update->src[1]);
-    w.not_first = nullptr;
+    w.not_first               = nullptr;
     if (gamma != nullptr && gamma->op == GGML_OP_ADD) { // gamma*not_first + (1 - not_first)
         found.push_back(gamma);
         const ggml_tensor * product = follow(gamma->src[0], GGML_OP_MUL);
@@ -341,31 +346,34 @@ static bool fits_write(const write_nodes & w, const armt_features_args & feature
 
     const bool inputs_fit = without_views(w.beta->src[1]) == w.rows && without_views(w.value->src[1]) == w.rows &&
                             without_views(w.recall->src[1]) == w.key.mul && without_views(w.sqr->src[0]) == w.key.mul;
-    const bool value_fits = is_product(w.value) && w.value->src[0]->type == features.type && w.value->src[0]->ne[1] == n;
-    const bool beta_weight_fits = beta_weight->type == features.type && beta_weight->ne[1] == 1 && beta_weight->nb[0] == 2 &&
-                                  beta_weight->nb[2] % 4 == 0 && is_of_layers(beta_weight);
-    const bool beta_bias_fits = beta_bias->type == GGML_TYPE_F32 && beta_bias->ne[0] == 1 && beta_bias->ne[1] == 1 &&
-                                is_of_layers(beta_bias);
+    const bool value_fits =
+        is_product(w.value) && w.value->src[0]->type == features.type && w.value->src[0]->ne[1] == n;
+    const bool beta_weight_fits = beta_weight->type == features.type && beta_weight->ne[1] == 1 &&
+                                  beta_weight->nb[0] == 2 && beta_weight->nb[2] % 4 == 0 && is_of_layers(beta_weight);
+    const bool beta_bias_fits =
+        beta_bias->type == GGML_TYPE_F32 && beta_bias->ne[0] == 1 && beta_bias->ne[1] == 1 && is_of_layers(beta_bias);
     const bool beta_fits = ggml_get_unary_op(w.sigmoid) == GGML_UNARY_OP_SIGMOID && beta_weight_fits && beta_bias_fits;
     const bool has_one_head = features.n_cols * 2 == w.key.n_roll;
 
-    const bool values_come_first = w.values->op == GGML_OP_VIEW && w.values->src[0] == w.recall && w.values->view_offs == 0;
-    const ggml_tensor * sums     = w.sums->src[0];
-    const bool sums_follow = sums->op == GGML_OP_VIEW && sums->src[0] == w.recall && sums->view_offs == size_t(n) * 4;
-    const bool scales_fit  = float_param(w.denom, 0) == 1.0f && float_param(w.norm, 0) == 1.0f &&
+    const bool values_come_first =
+        w.values->op == GGML_OP_VIEW && w.values->src[0] == w.recall && w.values->view_offs == 0;
+    const ggml_tensor * sums = w.sums->src[0];
+    const bool sums_follow   = sums->op == GGML_OP_VIEW && sums->src[0] == w.recall && sums->view_offs == size_t(n) * 4;
+    const bool scales_fit    = float_param(w.denom, 0) == 1.0f && float_param(w.norm, 0) == 1.0f &&
                             float_param(w.one_minus, 0) == -1.0f && float_param(w.one_minus, 1) == 1.0f &&
                             float_param(w.gamma, 0) == 0.0f && float_param(w.gamma, 1) == 1.0f;
-    const bool not_first_fits = w.not_first == nullptr || (w.not_first->type == GGML_TYPE_F32 && w.not_first->ne[0] == 1 &&
-                                                           ggml_nelements(w.not_first) == n_batch);
+    const bool not_first_fits =
+        w.not_first == nullptr ||
+        (w.not_first->type == GGML_TYPE_F32 && w.not_first->ne[0] == 1 && ggml_nelements(w.not_first) == n_batch);
 
-    const ggml_tensor * recall     = w.recall;
+    const ggml_tensor * recall      = w.recall;
     const bool          recall_fits = ggml_is_contiguous(recall) && recall->ne[0] >= n + 1 && recall->ne[0] % 4 == 0 &&
                              recall->ne[1] == n_rows && recall->ne[2] == 1 && recall->ne[3] == n_batch;
 
-    const ggml_tensor * az      = w.az;
-    const ggml_tensor * read_az = recall->src[0];
-    const bool memory_has_size  = az->type == GGML_TYPE_F32 && az->ne[0] == n_key && az->ne[1] == n + 1 && az->ne[2] == 1 &&
-                                 az->ne[3] == n_batch && az->nb[1] % 16 == 0 && n % 8 == 0;
+    const ggml_tensor * az              = w.az;
+    const ggml_tensor * read_az         = recall->src[0];
+    const bool          memory_has_size = az->type == GGML_TYPE_F32 && az->ne[0] == n_key && az->ne[1] == n + 1 &&
+                                 az->ne[2] == 1 && az->ne[3] == n_batch && az->nb[1] % 16 == 0 && n % 8 == 0;
     const bool is_in_place = w.sum->data == az->data && read_az->data == az->data && read_az->nb[1] == az->nb[1] &&
                              read_az->nb[3] == az->nb[3];
 
@@ -388,9 +396,9 @@ static void run_write(ggml_backend_cuda_context & ctx, context_state & state, co
     // the rows in 16 bits, the keys and the update, one after the other
     const size_t x_size   = GGML_PAD(size_t(n_batch) * n_rows * n * 2, 256);
     const size_t key_size = GGML_PAD(size_t(n_batch) * n_rows * n_key * 4, 256);
-    char *       narrow   = (char *) reserve(state, state.write, x_size + key_size + size_t(n_batch) * n_rows * n_out * 4);
-    float *      keys     = (float *) (narrow + x_size);
-    float *      update   = (float *) (narrow + x_size + key_size);
+    char *  narrow = (char *) reserve(state, state.write, x_size + key_size + size_t(n_batch) * n_rows * n_out * 4);
+    float * keys   = (float *) (narrow + x_size);
+    float * update = (float *) (narrow + x_size + key_size);
 
     cublasHandle_t handle = ctx.cublas_handle();
     const float    one    = 1.0f;
@@ -400,30 +408,30 @@ static void run_write(ggml_backend_cuda_context & ctx, context_state & state, co
     features.narrow = narrow;
     armt_features(features, ctx.stream());
     multiply(ctx, state, w.value, narrow, w.value->data, GGML_TYPE_F32, armt_narrow_unit(features.type));
-    CUBLAS_CHECK(cublasSgemmStridedBatched(handle, CUBLAS_OP_T, CUBLAS_OP_N, n_out, n_rows, n_key, &one,
-                                           (const float *) az->data, az->nb[1] / 4, az->nb[3] / 4, keys, n_key, n_key * n_rows,
-                                           &zero, (float *) w.recall->data, n_out, n_out * n_rows, n_batch));
+    CUBLAS_CHECK(cublasSgemmStridedBatched(
+        handle, CUBLAS_OP_T, CUBLAS_OP_N, n_out, n_rows, n_key, &one, (const float *) az->data, az->nb[1] / 4,
+        az->nb[3] / 4, keys, n_key, n_key * n_rows, &zero, (float *) w.recall->data, n_out, n_out * n_rows, n_batch));
     armt_update_args args = {};
-    args.x               = narrow;
-    args.type            = features.type;
-    args.beta            = beta_weight->data;
-    args.beta_batch      = beta_weight->ne[2] == 1 ? 0 : beta_weight->nb[2] / 2;
-    args.beta_bias       = (const float *) beta_bias->data;
-    args.beta_bias_batch = beta_bias->ne[2] == 1 ? 0 : beta_bias->nb[2] / 4;
-    args.value           = (const float *) w.value->data;
-    args.recall          = (const float *) w.recall->data;
-    args.recall_row      = n_out;
-    args.recall_eps      = float_param(w.denom, 1);
-    args.key             = keys;
-    args.n_key           = n_key;
-    args.key_eps         = float_param(w.norm, 1);
-    args.not_first       = w.not_first == nullptr ? nullptr : (const float *) w.not_first->data;
-    args.not_first_batch = w.not_first == nullptr ? 0 : w.not_first->nb[3] / 4;
-    args.output          = update;
-    args.output_row      = n_out;
-    args.n               = n;
-    args.n_rows          = n_rows;
-    args.n_batch         = n_batch;
+    args.x                = narrow;
+    args.type             = features.type;
+    args.beta             = beta_weight->data;
+    args.beta_batch       = beta_weight->ne[2] == 1 ? 0 : beta_weight->nb[2] / 2;
+    args.beta_bias        = (const float *) beta_bias->data;
+    args.beta_bias_batch  = beta_bias->ne[2] == 1 ? 0 : beta_bias->nb[2] / 4;
+    args.value            = (const float *) w.value->data;
+    args.recall           = (const float *) w.recall->data;
+    args.recall_row       = n_out;
+    args.recall_eps       = float_param(w.denom, 1);
+    args.key              = keys;
+    args.n_key            = n_key;
+    args.key_eps          = float_param(w.norm, 1);
+    args.not_first        = w.not_first == nullptr ? nullptr : (const float *) w.not_first->data;
+    args.not_first_batch  = w.not_first == nullptr ? 0 : w.not_first->nb[3] / 4;
+    args.output           = update;
+    args.output_row       = n_out;
+    args.n                = n;
+    args.n_rows           = n_rows;
+    args.n_batch          = n_batch;
     armt_update(args, ctx.stream());
     // the rows of zeros after z stay zero
     CUBLAS_CHECK(cublasSgemmStridedBatched(handle, CUBLAS_OP_N, CUBLAS_OP_T, n_key, n_out, n_rows, &one, keys, n_key,

@@ -54,11 +54,11 @@ bool find_readers(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, std:
     if (t->view_src != nullptr || (t->flags & GGML_TENSOR_FLAG_OUTPUT) != 0) {
         return false;
     }
-    std::vector<const ggml_tensor *> names = {t}; // t and its views
-    int64_t n_left = n_uses(cgraph, t);
+    std::vector<const ggml_tensor *> names  = {t}; // t and its views
+    int64_t                          n_left = n_uses(cgraph, t);
     for (int j = i + 1; j < cgraph->n_nodes && j <= i + WINDOW && n_left > 0; ++j) {
-        const ggml_tensor * node = cgraph->nodes[j];
-        bool reads = false;
+        const ggml_tensor * node  = cgraph->nodes[j];
+        bool                reads = false;
         for (const ggml_tensor * src : node->src) {
             if (src != nullptr && std::find(names.begin(), names.end(), src) != names.end()) {
                 n_left--;
@@ -78,7 +78,7 @@ bool find_readers(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, std:
 
 bool is_read_by_one(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, const ggml_tensor * reader) {
     std::vector<const ggml_tensor *> readers;
-    int last = i;
+    int                              last = i;
     return find_readers(cgraph, i, t, readers, last) && readers.size() == 1 && readers[0] == reader;
 }
 
@@ -137,11 +137,12 @@ bool is_product(const ggml_tensor * mm) {
     if (product_type(w) == GGML_TYPE_COUNT) {
         return false;
     }
-    // Products that ask for F32 have inputs that no norm bounds. With quantized weights those are left to ggml: its kernels
-    // scale the input by blocks, where F16 would overflow. With F16 weights fuse_write computes them, in units in which they fit.
-    const bool weight_fits =
-        ggml_is_quantized(w->type) ? x->ne[1] >= ARMT_CONVERTED_MIN_ROWS && mm->op_params[0] != GGML_PREC_F32
-                                   : x->ne[1] >= MIN_ROWS && w->nb[0] == 2 && w->nb[1] % 16 == 0;
+    // Products that ask for F32 have inputs that no norm bounds. With quantized weights those are left to ggml: its
+    // kernels scale the input by blocks, where F16 would overflow. With F16 weights fuse_write computes them, in units
+    // in which they fit.
+    const bool weight_fits = ggml_is_quantized(w->type)
+                                 ? x->ne[1] >= ARMT_CONVERTED_MIN_ROWS && mm->op_params[0] != GGML_PREC_F32
+                                 : x->ne[1] >= MIN_ROWS && w->nb[0] == 2 && w->nb[1] % 16 == 0;
     const bool lengths_fit = w->ne[0] % 8 == 0 && w->ne[1] % 8 == 0;
     const bool batches_fit = w->ne[3] == 1 && x->ne[3] == 1 && w->ne[2] == x->ne[2];
     const bool types_fit   = x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32;

@@ -42,9 +42,9 @@ struct weights {
 };
 
 // The weights of a part of w, valid until the next call.
-// Where ggml leaves quantized weights to cuBLAS (ggml_cuda_mul_mat_cublas), it converts them and the input with the same
-// functions, but adds in F16. On cards with int8 tensor cores it multiplies them itself, with inputs rounded to 8 bits
-// (ggml_cuda_should_use_mmq), which is less exact than F16 and slower with many rows.
+// Where ggml leaves quantized weights to cuBLAS (ggml_cuda_mul_mat_cublas), it converts them and the input with the
+// same functions, but adds in F16. On cards with int8 tensor cores it multiplies them itself, with inputs rounded to 8
+// bits (ggml_cuda_should_use_mmq), which is less exact than F16 and slower with many rows.
 static weights get_weights(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * w, int64_t layer,
                            int64_t row, weight_part part) {
     const char * data = (const char *) w->data + layer * w->nb[2] + row * w->nb[1];
@@ -53,7 +53,8 @@ static weights get_weights(ggml_backend_cuda_context & ctx, context_state & stat
     }
     const int64_t n    = part.n_layers * part.n_rows * w->ne[0];
     const size_t  need = n * sizeof(half);
-    // a fraction of the limit suffices for small weights; steps of 16, because buffers that were too small stay allocated
+    // a fraction of the limit suffices for small weights; steps of 16, because buffers that were too small stay
+    // allocated
     size_t size = ARMT_CONVERTED_BYTES;
     while (size / 16 >= need) {
         size /= 16;
@@ -63,8 +64,8 @@ static weights get_weights(ggml_backend_cuda_context & ctx, context_state & stat
     return {converted, w->ne[0], w->ne[0] * part.n_rows};
 }
 
-void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x, void * out,
-              ggml_type type_out, float factor) {
+void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x,
+              void * out, ggml_type type_out, float factor) {
     const ggml_tensor *  w     = mm->src[0];
     const float          zero  = 0.0f;
     const cudaDataType_t type  = cuda_type(product_type(w));
@@ -77,19 +78,20 @@ void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml
             const weights     a    = get_weights(ctx, state, w, layer, row, part);
             const char *      b    = (const char *) x + layer * n_x * 2;
             char *            c    = (char *) out + (layer * n_out + row) * ggml_type_size(type_out);
-            CUBLAS_CHECK(cublasGemmStridedBatchedEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, part.n_rows, mm->ne[1],
-                                                    w->ne[0], &factor, a.data, type, a.row, a.layer, b, type, w->ne[0], n_x,
-                                                    &zero, c, cuda_type(type_out), mm->ne[0], n_out, part.n_layers,
-                                                    CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
+            CUBLAS_CHECK(cublasGemmStridedBatchedEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, part.n_rows,
+                                                    mm->ne[1], w->ne[0], &factor, a.data, type, a.row, a.layer, b, type,
+                                                    w->ne[0], n_x, &zero, c, cuda_type(type_out), mm->ne[0], n_out,
+                                                    part.n_layers, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
         }
     }
 }
 
-static cublasLtMatrixLayout_t make_layout(cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld, int32_t n_batch,
-                                          int64_t batch_stride) {
+static cublasLtMatrixLayout_t make_layout(cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld,
+                                          int32_t n_batch, int64_t batch_stride) {
     cublasLtMatrixLayout_t layout;
     CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&layout, type, rows, cols, ld));
-    CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &n_batch, sizeof(n_batch)));
+    CUBLAS_CHECK(
+        cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &n_batch, sizeof(n_batch)));
     CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &batch_stride,
                                                   sizeof(batch_stride)));
     return layout;
@@ -103,7 +105,8 @@ static void set_alignment(cublasLtMatmulPreference_t preference, cublasLtMatmulP
     CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &alignment, sizeof(alignment)));
 }
 
-// sum = w*x + residual. Does nothing and returns false if cuBLASLt has no algorithm for it, or if one layer is too large.
+// sum = w*x + residual. Does nothing and returns false if cuBLASLt has no algorithm for it, or if one layer is too
+// large.
 static bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x,
                          const ggml_tensor * residual, const ggml_tensor * sum) {
     const ggml_tensor * w    = mm->src[0];
@@ -141,16 +144,17 @@ static bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state,
 
     cublasLtMatmulPreference_t preference;
     CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
-    CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_size,
-                                                      sizeof(workspace_size)));
+    CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                                      &workspace_size, sizeof(workspace_size)));
     if (part.n_layers < w->ne[2]) { // one algorithm serves all parts, which begin where the strides put them
         set_alignment(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, x, part.n_layers * n_x * 2);
-        set_alignment(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, residual->data, part.n_layers * residual->nb[2]);
+        set_alignment(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, residual->data,
+                      part.n_layers * residual->nb[2]);
         set_alignment(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, sum->data, part.n_layers * sum->nb[2]);
     }
-    cublasLtMatmulHeuristicResult_t found = {};
-    int n_found = 0;
-    const cublasStatus_t status =
+    cublasLtMatmulHeuristicResult_t found   = {};
+    int                             n_found = 0;
+    const cublasStatus_t            status =
         cublasLtMatmulAlgoGetHeuristic(state.lt, desc, a, b, c, d, preference, 1, &found, &n_found);
     const bool has_algorithm = status == CUBLAS_STATUS_SUCCESS && n_found > 0;
     for (int64_t layer = 0; has_algorithm && layer < w->ne[2]; layer += part.n_layers) {
@@ -170,21 +174,21 @@ static bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state,
     return has_algorithm;
 }
 
-// out = silu(gate)*up, where w*x is both. Does nothing and returns false if there is no kernel for it, or if one layer is too
-// large.
-static bool multiply_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x,
-                            void * out) {
-    const ggml_tensor * w      = mm->src[0];
-    const weight_part   part   = largest_part(w);
-    const bool          is_f16 = is_16_bit(w->type);
-    armt_swiglu_product_args args = {};
-    args.type         = product_type(w);
-    args.weight_row   = is_f16 ? w->nb[1] / 2 : w->ne[0];
-    args.weight_batch = is_f16 ? w->nb[2] / 2 : w->ne[0] * w->ne[1];
-    args.n            = w->ne[0];
-    args.n_cols       = w->ne[1] / 2;
-    args.n_rows       = mm->ne[1];
-    args.n_batch      = part.n_layers;
+// out = silu(gate)*up, where w*x is both. Does nothing and returns false if there is no kernel for it, or if one layer
+// is too large.
+static bool multiply_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
+                            const void * x, void * out) {
+    const ggml_tensor *      w      = mm->src[0];
+    const weight_part        part   = largest_part(w);
+    const bool               is_f16 = is_16_bit(w->type);
+    armt_swiglu_product_args args   = {};
+    args.type                       = product_type(w);
+    args.weight_row                 = is_f16 ? w->nb[1] / 2 : w->ne[0];
+    args.weight_batch               = is_f16 ? w->nb[2] / 2 : w->ne[0] * w->ne[1];
+    args.n                          = w->ne[0];
+    args.n_cols                     = w->ne[1] / 2;
+    args.n_rows                     = mm->ne[1];
+    args.n_batch                    = part.n_layers;
     if (part.n_rows < w->ne[1] || !armt_has_swiglu_product(args)) {
         return false;
     }
@@ -197,7 +201,8 @@ static bool multiply_swiglu(ggml_backend_cuda_context & ctx, context_state & sta
     return true;
 }
 
-// Whether add is the sum of mm and a residual, which can be computed in the product. size: bytes of the product's input at x
+// Whether add is the sum of mm and a residual, which can be computed in the product. size: bytes of the product's input
+// at x
 static bool match_residual(const ggml_tensor * mm, const ggml_tensor * add, const void * x, size_t size,
                            const ggml_tensor *& residual) {
     if (add->op != GGML_OP_ADD) {
@@ -205,7 +210,7 @@ static bool match_residual(const ggml_tensor * mm, const ggml_tensor * add, cons
     }
     const bool          is_first = root_of(add->src[0]) == mm;
     const ggml_tensor * product  = add->src[is_first ? 0 : 1];
-    residual = add->src[is_first ? 1 : 0];
+    residual                     = add->src[is_first ? 1 : 0];
 
     const bool same_shapes =
         ggml_are_same_shape(product, residual) && ggml_are_same_shape(product, add) && ggml_are_same_shape(product, mm);
@@ -227,7 +232,7 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
     const size_t      input_size = ggml_nelements(mm->src[1]) * 2;
 
     std::vector<const ggml_tensor *> readers;
-    int last = i;
+    int                              last = i;
     if (find_readers(cgraph, i, mm, readers, last) && readers.size() == 1) {
         const ggml_tensor * reader  = readers[0];
         const int           j       = next_node(cgraph, i);
@@ -261,8 +266,8 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
 }
 
 int fuse_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
-    const ggml_tensor * glu = cgraph->nodes[i];
-    int last = i;
+    const ggml_tensor * glu  = cgraph->nodes[i];
+    int                 last = i;
     if (!state.on.glu || !is_swiglu(glu)) {
         return NOT_FUSED;
     }

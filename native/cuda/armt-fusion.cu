@@ -39,17 +39,24 @@ struct named_fusion {
     fusion_flag  on;
 };
 
+// clang-format off
 static constexpr named_fusion FUSIONS[] = {
-    {"norm", &fusions::norm},           {"glu", &fusions::glu},   {"gate", &fusions::gate},
-    {"read", &fusions::read},           {"dpfp", &fusions::dpfp}, {"rope", &fusions::rope},
-    {"write", &fusions::write},         {"attention", &fusions::attention},
-    {"residual", &fusions::residual},
+    {"norm",      &fusions::norm},
+    {"glu",       &fusions::glu},
+    {"gate",      &fusions::gate},
+    {"read",      &fusions::read},
+    {"dpfp",      &fusions::dpfp},
+    {"rope",      &fusions::rope},
+    {"write",     &fusions::write},
+    {"attention", &fusions::attention},
+    {"residual",  &fusions::residual},
 };
+// clang-format on
 
 // Once for each name, because the variable is read for each graph
 static void warn_unknown(const std::string & name) {
-    static std::mutex            mutex;
-    static std::set<std::string> warned;
+    static std::mutex                 mutex;
+    static std::set<std::string>      warned;
     const std::lock_guard<std::mutex> lock(mutex);
     if (!warned.insert(name).second) {
         return;
@@ -67,8 +74,8 @@ static fusions read_fusions() {
     if (device.cc < GGML_CUDA_CC_AMPERE || !GGML_CUDA_CC_IS_NVIDIA(device.cc)) {
         return {};
     }
-    const char * value = getenv("ARMT_CUDA_FUSION");
-    fusions on = {};
+    const char *      value = getenv("ARMT_CUDA_FUSION");
+    fusions           on    = {};
     std::stringstream names(value == nullptr ? "all" : value);
     for (std::string name; std::getline(names, name, ',');) {
         bool known = name.empty() || name == "none";
@@ -83,8 +90,8 @@ static fusions read_fusions() {
         }
     }
     const bool has_shared_memory = device.smpbo >= armt_features_shared();
-    on.features = on.dpfp && has_shared_memory;
-    on.write    = on.write && has_shared_memory;
+    on.features                  = on.dpfp && has_shared_memory;
+    on.write                     = on.write && has_shared_memory;
     return on;
 }
 
@@ -94,8 +101,8 @@ static fusions read_fusions() {
 
 void armt_cuda_begin(ggml_backend_cuda_context & ctx) {
     context_state & state = state_of(ctx);
-    state.on           = read_fusions();
-    state.scratch_last = -1;
+    state.on              = read_fusions();
+    state.scratch_last    = -1;
     state.narrow.clear();
 }
 
@@ -108,6 +115,7 @@ static int fuse_either(fuse_fn * first, fuse_fn * second, ggml_backend_cuda_cont
 
 int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i) {
     context_state & state = state_of(ctx);
+    // clang-format off
     switch (cgraph->nodes[i]->op) {
         case GGML_OP_MUL_MAT:        return fuse_either(fuse_features, fuse_product, ctx, state, cgraph, i);
         case GGML_OP_RMS_NORM:       return fuse_norm(ctx, state, cgraph, i);
@@ -118,6 +126,7 @@ int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgra
         case GGML_OP_ROPE:           return fuse_rope(ctx, state, cgraph, i);
         default:                     return NOT_FUSED;
     }
+    // clang-format on
 }
 
 // Nodes of all layers share a label.
@@ -150,7 +159,7 @@ void armt_cuda_profile(ggml_backend_cuda_context & ctx, const ggml_tensor * node
         return;
     }
     context_state & state = state_of(ctx);
-    cudaEvent_t event;
+    cudaEvent_t     event;
     CUDA_CHECK(cudaEventCreate(&event));
     CUDA_CHECK(cudaEventRecord(event, ctx.stream()));
     state.marks.emplace_back(node == nullptr ? "" : profile_label(node), event);
@@ -171,8 +180,8 @@ static void write_times(const context_state & state, const char * file) {
 
 void armt_cuda_release(ggml_backend_cuda_context & ctx) {
     const std::lock_guard<std::mutex> lock(states_mutex);
-    context_state & state = states[&ctx];
-    const char *    file  = getenv("ARMT_CUDA_PROFILE");
+    context_state &                   state = states[&ctx];
+    const char *                      file  = getenv("ARMT_CUDA_PROFILE");
     if (file != nullptr && !state.times.empty()) {
         write_times(state, file);
     }

@@ -1,10 +1,11 @@
 #pragma once
 
-// What the armt-fusion-*.cu files share: the state of a backend context, the matching of nodes, and products in 16 bits.
+// What the armt-fusion-*.cu files share: the state of a backend context, the matching of nodes, and products in 16
+// bits.
 //
-// A result that only 16-bit products read is written in 16 bits. Those are products with 16-bit weights, and with quantized
-// weights, which are converted to F16 first. The 16-bit result takes the start of its tensor's memory, or a buffer of the
-// context; `narrow` tells the nodes that read it, all of which are computed here too.
+// A result that only 16-bit products read is written in 16 bits. Those are products with 16-bit weights, and with
+// quantized weights, which are converted to F16 first. The 16-bit result takes the start of its tensor's memory, or a
+// buffer of the context; `narrow` tells the nodes that read it, all of which are computed here too.
 
 #include "armt-cuda.h"
 #include "armt-kernels.cuh"
@@ -61,12 +62,12 @@ struct context_state {
     // results of this graph that were written in 16 bits
     std::unordered_map<const ggml_tensor *, narrow_data> narrow;
 
-    // Captured graphs hold these addresses, so nothing is freed before the context. None of the buffers grows in a capture,
-    // because ggml evaluates the same graph before it captures it.
+    // Captured graphs hold these addresses, so nothing is freed before the context. None of the buffers grows in a
+    // capture, because ggml evaluates the same graph before it captures it.
     buffer              scratch;           // a 16-bit result whose own tensor's memory is still read when it is written
     int                 scratch_last = -1; // the last node that reads scratch
     buffer              write;             // intermediate results of a write to the memory
-    buffer              converted;         // part of a quantized weight as F16; all products share it, being in one stream
+    buffer              converted; // part of a quantized weight as F16; all products share it, being in one stream
     std::vector<void *> allocated;
 
     cublasLtHandle_t lt = nullptr;
@@ -82,7 +83,7 @@ void * reserve(context_state & state, buffer & buf, size_t size);
 // matching (armt-fusion-match.cu)
 //
 
-// Reshapes, views and the like, which compute nothing
+// Reshapes, views and similar nodes, which compute nothing
 bool is_noop(const ggml_tensor * t);
 
 // Index of the next node after i that computes something, or cgraph->n_nodes
@@ -96,8 +97,8 @@ const ggml_tensor * without_views(const ggml_tensor * t);
 
 int32_t n_uses(const ggml_cgraph * cgraph, const ggml_tensor * t);
 
-// Finds all nodes that read t (node i) or a view of it; last is the index of the last one. False if there are none, or if some
-// are too far away.
+// Finds all nodes that read t (node i) or a view of it; last is the index of the last one. False if there are none, or
+// if some are too far away.
 bool find_readers(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, std::vector<const ggml_tensor *> & readers,
                   int & last);
 
@@ -123,7 +124,8 @@ ggml_type product_type(const ggml_tensor * w);
 // Whether armt-fusion-products.cu can compute this node, in 16 bits
 bool is_product(const ggml_tensor * mm);
 
-// The 16-bit type for a result (node i) that only such products read, or GGML_TYPE_COUNT. last: index of the last of them.
+// The 16-bit type for a result (node i) that only such products read, or GGML_TYPE_COUNT. last: index of the last of
+// them.
 ggml_type narrow_type(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, int & last);
 
 // Whether only the nodes of fuse_rope read a product's result (node i). They take 16 bits too.
@@ -134,8 +136,8 @@ bool is_read_by_rope(const context_state & state, const ggml_cgraph * cgraph, in
 //
 
 // out = factor * w*x for the product mm; x: 16 bits
-void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x, void * out,
-              ggml_type type_out, float factor = 1.0f);
+void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x,
+              void * out, ggml_type type_out, float factor = 1.0f);
 
 //
 // fusions: each computes node i and some that follow, and returns how many follow; or NOT_FUSED
@@ -143,6 +145,7 @@ void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml
 
 using fuse_fn = int(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i);
 
+// clang-format off
 fuse_fn fuse_product;   // armt-fusion-products.cu: a product in 16 bits, with the SwiGLU or the residual after it
 fuse_fn fuse_swiglu;
 fuse_fn fuse_norm;      // armt-fusion-norm.cu: norm and weight
@@ -153,6 +156,7 @@ fuse_fn fuse_row_read;  //   feature map, product with the memory and read of on
 fuse_fn fuse_write;     //   the memory's write
 fuse_fn fuse_rope;      // armt-fusion-attention.cu: RoPE of Q and K, and the K/V store
 fuse_fn fuse_attention; //   causal attention of whole segments
+// clang-format on
 
 //
 // shared between norm + read and DPFP + write

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the kernels for Hopper (sm_90a) share: barriers in shared memory, TMA copies and the synchronization of products. In the
-// PTX ISA: mbarrier, cp.async.bulk.tensor and wgmma.
+// What the kernels for Hopper (sm_90a) share: barriers in shared memory, TMA copies and the synchronization of
+// products. In the PTX ISA: mbarrier, cp.async.bulk.tensor and wgmma.
 
 #include "common.cuh"
 
@@ -9,9 +9,9 @@
 
 #include <cuda.h>
 
-// A tensor in device memory for TMA: contiguous columns, rows, and two more dimensions; strides in elements of 16 bits. A box is
-// box_rows rows of 64 columns (128 bytes), which are swizzled in shared memory as wgmma reads them. Elements beyond the tensor
-// are read as zeros and not written.
+// A tensor in device memory for TMA: contiguous columns, rows, and two more dimensions; strides in elements of 16 bits.
+// A box is box_rows rows of 64 columns (128 bytes), which are swizzled in shared memory as wgmma reads them. Elements
+// beyond the tensor are read as zeros and not written.
 struct armt_tensor_map_args {
     const void * data;
     ggml_type    type; // F16 or BF16
@@ -24,14 +24,18 @@ struct armt_tensor_map_args {
 };
 
 static inline CUtensorMap armt_tensor_map(const armt_tensor_map_args & args) {
-    CUtensorMap          map;
-    const cuuint64_t     sizes[]   = {cuuint64_t(args.n_cols), cuuint64_t(args.n_rows), cuuint64_t(args.ne2), cuuint64_t(args.ne3)};
-    const cuuint64_t     strides[] = {cuuint64_t(args.row_stride) * 2, cuuint64_t(args.stride2) * 2, cuuint64_t(args.stride3) * 2};
-    const cuuint32_t     box[]     = {64, cuuint32_t(args.box_rows), 1, 1};
-    const cuuint32_t     steps[]   = {1, 1, 1, 1};
-    const CUtensorMapDataType type = args.type == GGML_TYPE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    CU_CHECK(cuTensorMapEncodeTiled(&map, type, 4, const_cast<void *>(args.data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                    CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+    CUtensorMap               map;
+    const cuuint64_t          sizes[]   = {cuuint64_t(args.n_cols), cuuint64_t(args.n_rows), cuuint64_t(args.ne2),
+                                           cuuint64_t(args.ne3)};
+    const cuuint64_t          strides[] = {cuuint64_t(args.row_stride) * 2, cuuint64_t(args.stride2) * 2,
+                                           cuuint64_t(args.stride3) * 2};
+    const cuuint32_t          box[]     = {64, cuuint32_t(args.box_rows), 1, 1};
+    const cuuint32_t          steps[]   = {1, 1, 1, 1};
+    const CUtensorMapDataType type =
+        args.type == GGML_TYPE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    CU_CHECK(cuTensorMapEncodeTiled(&map, type, 4, const_cast<void *>(args.data), sizes, strides, box, steps,
+                                    CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                    CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
     return map;
 }
 
@@ -68,7 +72,8 @@ static __device__ __forceinline__ void barrier_arrive(uint32_t barrier, int rank
                  ".reg .b32 remote;\n"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n"
                  "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
-                 "}\n" ::"r"(barrier), "r"(rank)
+                 "}\n" ::"r"(barrier),
+                 "r"(rank)
                  : "memory");
 }
 
@@ -79,7 +84,8 @@ static __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t p
                  "again:\n"
                  "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
                  "@!done bra again;\n"
-                 "}\n" ::"r"(barrier), "r"(parity)
+                 "}\n" ::"r"(barrier),
+                 "r"(parity)
                  : "memory");
 }
 
@@ -102,21 +108,27 @@ static __device__ __forceinline__ void group_sync(int id) {
 // copies
 //
 
-static __device__ __forceinline__ void tma_load(uint32_t to, const CUtensorMap * map, uint32_t barrier, int col, int row, int i2, int i3) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to), "l"(map),
-                 "r"(barrier), "r"(col), "r"(row), "r"(i2), "r"(i3)
+static __device__ __forceinline__ void tma_load(uint32_t to, const CUtensorMap * map, uint32_t barrier, int col,
+                                                int row, int i2, int i3) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, "
+                 "%6}], [%2];" ::"r"(to),
+                 "l"(map), "r"(barrier), "r"(col), "r"(row), "r"(i2), "r"(i3)
                  : "memory");
 }
 
 // Copies to the same address in both blocks of a cluster of 2. The bytes count at the barrier of each
-static __device__ __forceinline__ void tma_load_both(uint32_t to, const CUtensorMap * map, uint32_t barrier, int col, int row, int i2, int i3) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(to),
+static __device__ __forceinline__ void tma_load_both(uint32_t to, const CUtensorMap * map, uint32_t barrier, int col,
+                                                     int row, int i2, int i3) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+                 "[%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(to),
                  "l"(map), "r"(barrier), "r"(col), "r"(row), "r"(i2), "r"(i3), "h"(uint16_t(3))
                  : "memory");
 }
 
-static __device__ __forceinline__ void tma_store(const CUtensorMap * map, uint32_t from, int col, int row, int i2, int i3) {
-    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(map), "r"(from), "r"(col), "r"(row), "r"(i2), "r"(i3)
+static __device__ __forceinline__ void tma_store(const CUtensorMap * map, uint32_t from, int col, int row, int i2,
+                                                 int i3) {
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(map),
+                 "r"(from), "r"(col), "r"(row), "r"(i2), "r"(i3)
                  : "memory");
 }
 
@@ -179,15 +191,21 @@ template <int N> static __device__ __forceinline__ void give_registers() {
 }
 
 #define ARMT_R4(c, i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
-#define ARMT_R32(c, i)                                                                                                                            \
-    ARMT_R4(c, i), ARMT_R4(c, i + 1), ARMT_R4(c, i + 2), ARMT_R4(c, i + 3), ARMT_R4(c, i + 4), ARMT_R4(c, i + 5), ARMT_R4(c, i + 6), ARMT_R4(c, i + 7)
-#define ARMT_D32 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define ARMT_D64                                                                                                                                                 \
-    ARMT_D32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, " \
+#define ARMT_R32(c, i)                                                                                                 \
+    ARMT_R4(c, i), ARMT_R4(c, i + 1), ARMT_R4(c, i + 2), ARMT_R4(c, i + 3), ARMT_R4(c, i + 4), ARMT_R4(c, i + 5),      \
+        ARMT_R4(c, i + 6), ARMT_R4(c, i + 7)
+#define ARMT_D32                                                                                                       \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "   \
+    "%24, %25, %26, %27, %28, %29, %30, %31"
+#define ARMT_D64                                                                                                       \
+    ARMT_D32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, "  \
+             "%52, %53, %54, %55, %56, %57, %58, %59, %60, "                                                           \
              "%61, %62, %63"
-#define ARMT_D128                                                                                                                                              \
-    ARMT_D64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, " \
-             "%92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, " \
+#define ARMT_D128                                                                                                      \
+    ARMT_D64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, "  \
+             "%84, %85, %86, %87, %88, %89, %90, %91, "                                                                \
+             "%92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, "    \
+             "%110, %111, %112, %113, %114, %115, %116, "                                                              \
              "%117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
 #endif // sm_90a

@@ -2,13 +2,25 @@
 
 #include <algorithm>
 
-static __device__ __forceinline__ void store2(float * p, float a, float b) { *(float2 *) p = make_float2(a, b); }
-static __device__ __forceinline__ void store2(half * p, float a, float b) { *(half2 *) p = __floats2half2_rn(a, b); }
-static __device__ __forceinline__ void store2(nv_bfloat16 * p, float a, float b) { *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b); }
+static __device__ __forceinline__ void store2(float * p, float a, float b) {
+    *(float2 *) p = make_float2(a, b);
+}
+static __device__ __forceinline__ void store2(half * p, float a, float b) {
+    *(half2 *) p = __floats2half2_rn(a, b);
+}
+static __device__ __forceinline__ void store2(nv_bfloat16 * p, float a, float b) {
+    *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b);
+}
 
-static __device__ __forceinline__ float2 load2(const float * p) { return *(const float2 *) p; }
-static __device__ __forceinline__ float2 load2(const half * p) { return __half22float2(*(const half2 *) p); }
-static __device__ __forceinline__ float2 load2(const nv_bfloat16 * p) { return __bfloat1622float2(*(const nv_bfloat162 *) p); }
+static __device__ __forceinline__ float2 load2(const float * p) {
+    return *(const float2 *) p;
+}
+static __device__ __forceinline__ float2 load2(const half * p) {
+    return __half22float2(*(const half2 *) p);
+}
+static __device__ __forceinline__ float2 load2(const nv_bfloat16 * p) {
+    return __bfloat1622float2(*(const nv_bfloat162 *) p);
+}
 
 //
 // norm
@@ -16,8 +28,7 @@ static __device__ __forceinline__ float2 load2(const nv_bfloat16 * p) { return _
 
 static constexpr int NORM_THREADS = 256;
 
-template <typename T>
-static __global__ void __launch_bounds__(NORM_THREADS) norm_kernel(const armt_norm_args args) {
+template <typename T> static __global__ void __launch_bounds__(NORM_THREADS) norm_kernel(const armt_norm_args args) {
     extern __shared__ float row[]; // the row to be normalized
     __shared__ float        sums[NORM_THREADS / 32];
 
@@ -76,8 +87,8 @@ void armt_norm(const armt_norm_args & args, cudaStream_t stream) {
     const size_t shared = args.n * sizeof(float);
     switch (args.type) {
         case GGML_TYPE_BF16: norm_kernel<nv_bfloat16><<<grid, NORM_THREADS, shared, stream>>>(args); break;
-        case GGML_TYPE_F16:  norm_kernel<half><<<grid, NORM_THREADS, shared, stream>>>(args);        break;
-        default:             norm_kernel<float><<<grid, NORM_THREADS, shared, stream>>>(args);       break;
+        case GGML_TYPE_F16: norm_kernel<half><<<grid, NORM_THREADS, shared, stream>>>(args); break;
+        default: norm_kernel<float><<<grid, NORM_THREADS, shared, stream>>>(args); break;
     }
     CUDA_CHECK(cudaGetLastError());
 }
@@ -115,7 +126,8 @@ static __global__ void __launch_bounds__(GLU_THREADS) swiglu_kernel(const TI * i
     *(uint4 *) (output + ir * n + i) = *(const uint4 *) out;
 }
 
-template <typename TI, typename T> static void swiglu(const void * input, void * output, int n, int64_t n_rows, cudaStream_t stream) {
+template <typename TI, typename T>
+static void swiglu(const void * input, void * output, int n, int64_t n_rows, cudaStream_t stream) {
     // rows are in y; if a grid cannot hold as many, the second half is in z
     int64_t nz = 1;
     while (n_rows / nz > 65535 || n_rows % nz != 0) {
@@ -126,13 +138,14 @@ template <typename TI, typename T> static void swiglu(const void * input, void *
     CUDA_CHECK(cudaGetLastError());
 }
 
-void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type type_out, int n, int64_t n_rows, cudaStream_t stream) {
+void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type type_out, int n, int64_t n_rows,
+                 cudaStream_t stream) {
     const bool wide = type_in == GGML_TYPE_F32;
     GGML_ASSERT(wide || type_in == type_out);
     if (type_out == GGML_TYPE_BF16) {
-        (wide ? swiglu<float, nv_bfloat16> : swiglu<nv_bfloat16, nv_bfloat16>)(input, output, n, n_rows, stream);
+        (wide ? swiglu<float, nv_bfloat16> : swiglu<nv_bfloat16, nv_bfloat16>) (input, output, n, n_rows, stream);
     } else {
-        (wide ? swiglu<float, half> : swiglu<half, half>)(input, output, n, n_rows, stream);
+        (wide ? swiglu<float, half> : swiglu<half, half>) (input, output, n, n_rows, stream);
     }
 }
 
@@ -146,7 +159,7 @@ static __global__ void dpfp_kernel(const float * input, float * output, int n_ro
     const int     i  = threadIdx.x;
     const int64_t iv = blockIdx.x;
     if (i < n_roll / 2) {
-        const float x = input[iv * (n_roll / 2) + i];
+        const float x     = input[iv * (n_roll / 2) + i];
         y[i]              = fmaxf(x, 0.0f);
         y[i + n_roll / 2] = fmaxf(-x, 0.0f);
     }
@@ -196,8 +209,8 @@ static __global__ void __launch_bounds__(32 * ROW_READ_WARPS) row_read_kernel(co
         const int at   = i % args.n_roll;
         int       from = at + i / args.n_roll - args.order; // rolls by order, .., 1
         from += from < 0 ? args.n_roll : 0;
-        const float a = at < n_half ? query[at] : -query[at - n_half];
-        const float b = from < n_half ? query[from] : -query[from - n_half];
+        const float a   = at < n_half ? query[at] : -query[at - n_half];
+        const float b   = from < n_half ? query[from] : -query[from - n_half];
         row_features[i] = fmaxf(a, 0.0f) * fmaxf(b, 0.0f);
     }
     __syncthreads();
@@ -235,18 +248,21 @@ static __device__ __forceinline__ uint32_t pack2(float2 a, nv_bfloat16) {
     return *(const uint32_t *) &h;
 }
 static __device__ __forceinline__ void mma16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, half) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, "
+                 "%1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-static __device__ __forceinline__ void mma16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, nv_bfloat16) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+static __device__ __forceinline__ void mma16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                                             nv_bfloat16) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// A block computes ROWS rows, a warp 16 of them, with 32 elements of each row in a tile. x goes through shared memory in F32 and is
-// converted to 16 bits in registers.
+// A block computes ROWS rows, a warp 16 of them, with 32 elements of each row in a tile. x goes through shared memory
+// in F32 and is converted to 16 bits in registers.
 template <int ROWS> struct feature_tile {
     static constexpr int GROUPS = FEATURE_WARPS / (ROWS / 16); // of warps with the same rows
     static constexpr int DEPTH  = 32 * GROUPS;                 // elements of a row
@@ -257,19 +273,19 @@ template <int ROWS> struct feature_tile {
 template <typename T, int ROWS>
 static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const armt_features_args args) {
 #if __CUDA_ARCH__ >= 800
-    using tile_t = feature_tile<ROWS>;
-    constexpr int   DEPTH = tile_t::DEPTH;
-    constexpr float UNIT  = armt_narrow_unit(std::is_same_v<T, half> ? GGML_TYPE_F16 : GGML_TYPE_BF16);
+    using tile_t            = feature_tile<ROWS>;
+    constexpr int     DEPTH = tile_t::DEPTH;
+    constexpr float   UNIT  = armt_narrow_unit(std::is_same_v<T, half> ? GGML_TYPE_F16 : GGML_TYPE_BF16);
     extern __shared__ __align__(128) char feature_tiles[];
 
-    const int lane  = threadIdx.x % 32;
-    const int warp  = threadIdx.x / 32;
-    const int part  = warp / (ROWS / 16);      // of a tile's depth
-    const int rows  = warp % (ROWS / 16) * 16; // in the block
-    const int g     = lane / 4;
-    const int t     = lane % 4;
-    const int row0  = blockIdx.x * ROWS;
-    const int ib    = blockIdx.y;
+    const int lane = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32;
+    const int part = warp / (ROWS / 16);      // of a tile's depth
+    const int rows = warp % (ROWS / 16) * 16; // in the block
+    const int g    = lane / 4;
+    const int t    = lane % 4;
+    const int row0 = blockIdx.x * ROWS;
+    const int ib   = blockIdx.y;
 
     const float *  x       = args.x + ib * args.x_batch;
     const T *      w       = (const T *) args.weight + ib * args.weight_batch;
@@ -287,26 +303,30 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
     for (int i = 0; i < X_CHUNKS; ++i) {
         const int r = (threadIdx.x + i * FEATURE_THREADS) / (DEPTH / 4);
         const int c = (threadIdx.x + i * FEATURE_THREADS) % (DEPTH / 4);
-        from_x[i] = x + min(row0 + r, args.n_rows - 1) * args.x_row + c * 4;
-        to_x[i]   = (r * (DEPTH / 4) + (c ^ (r % 8 * 2))) * 16;
+        from_x[i]   = x + min(row0 + r, args.n_rows - 1) * args.x_row + c * 4;
+        to_x[i]     = (r * (DEPTH / 4) + (c ^ (r % 8 * 2))) * 16;
     }
 #pragma unroll
     for (int i = 0; i < W_CHUNKS; ++i) {
         const int r = (threadIdx.x + i * FEATURE_THREADS) / (DEPTH / 8);
         const int c = (threadIdx.x + i * FEATURE_THREADS) % (DEPTH / 8);
-        from_w[i] = w + int64_t(min(r, args.n_cols - 1)) * args.n + c * 8;
-        to_w[i]   = tile_t::X + (r * (DEPTH / 8) + (c ^ (r % 8))) * 16;
+        from_w[i]   = w + int64_t(min(r, args.n_cols - 1)) * args.n + c * 8;
+        to_w[i]     = tile_t::X + (r * (DEPTH / 8) + (c ^ (r % 8))) * 16;
     }
     const auto fetch = [&](int tile) {
         if (tile < n_tiles) {
             const uint32_t to = shared + tile % FEATURE_STAGES * tile_t::BYTES;
 #pragma unroll
             for (int i = 0; i < X_CHUNKS; ++i) {
-                asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + to_x[i]), "l"(from_x[i] + tile * DEPTH) : "memory");
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + to_x[i]),
+                             "l"(from_x[i] + tile * DEPTH)
+                             : "memory");
             }
 #pragma unroll
             for (int i = 0; i < W_CHUNKS; ++i) {
-                asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + to_w[i]), "l"(from_w[i] + tile * DEPTH) : "memory");
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + to_w[i]),
+                             "l"(from_w[i] + tile * DEPTH)
+                             : "memory");
             }
         }
         asm volatile("cp.async.commit_group;" ::: "memory"); // may be empty, so that there is one group for each tile
@@ -323,17 +343,19 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
 
         const char *   tile_x = feature_tiles + tile % FEATURE_STAGES * tile_t::BYTES;
         const uint32_t tile_w = shared + tile % FEATURE_STAGES * tile_t::BYTES + tile_t::X;
-        uint32_t a[2][4];
+        uint32_t       a[2][4];
 #pragma unroll
         for (int s = 0; s < 2; ++s) {
 #pragma unroll
             for (int q = 0; q < 4; ++q) { // rows g, g + 8; columns 2t, 2t + 8
-                const int r = rows + g + q % 2 * 8;
-                const int c = part * 32 + s * 16 + 2 * t + q / 2 * 8;
-                const float2 two = *(const float2 *) (tile_x + (r * (DEPTH / 4) + ((c / 4) ^ (r % 8 * 2))) * 16 + c % 4 * 4);
+                const int    r = rows + g + q % 2 * 8;
+                const int    c = part * 32 + s * 16 + 2 * t + q / 2 * 8;
+                const float2 two =
+                    *(const float2 *) (tile_x + (r * (DEPTH / 4) + ((c / 4) ^ (r % 8 * 2))) * 16 + c % 4 * 4);
                 a[s][q] = pack2(make_float2(two.x / UNIT, two.y / UNIT), T{});
                 if (args.narrow != nullptr && row0 + r < args.n_rows) {
-                    *(uint32_t *) ((T *) args.narrow + (int64_t(ib) * args.n_rows + row0 + r) * args.n + tile * DEPTH + c) = a[s][q];
+                    *(uint32_t *) ((T *) args.narrow + (int64_t(ib) * args.n_rows + row0 + r) * args.n + tile * DEPTH +
+                                   c) = a[s][q];
                 }
             }
         }
@@ -353,12 +375,14 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
     asm volatile("cp.async.wait_group 0;" ::: "memory");
     __syncthreads();
 
-    constexpr int ROW = FEATURE_COLS + 4;
-    float * result = (float *) feature_tiles; // [GROUPS][ROWS][ROW]
+    constexpr int ROW    = FEATURE_COLS + 4;
+    float *       result = (float *) feature_tiles; // [GROUPS][ROWS][ROW]
 #pragma unroll
     for (int j = 0; j < FEATURE_COLS / 8; ++j) {
-        *(float2 *) (result + (part * ROWS + rows + g) * ROW + j * 8 + 2 * t)     = make_float2(acc[j][0] * UNIT, acc[j][1] * UNIT);
-        *(float2 *) (result + (part * ROWS + rows + g + 8) * ROW + j * 8 + 2 * t) = make_float2(acc[j][2] * UNIT, acc[j][3] * UNIT);
+        *(float2 *) (result + (part * ROWS + rows + g) * ROW + j * 8 + 2 * t) =
+            make_float2(acc[j][0] * UNIT, acc[j][1] * UNIT);
+        *(float2 *) (result + (part * ROWS + rows + g + 8) * ROW + j * 8 + 2 * t) =
+            make_float2(acc[j][2] * UNIT, acc[j][3] * UNIT);
     }
     __syncthreads();
     for (int i = threadIdx.x; i < ROWS * FEATURE_COLS; i += FEATURE_THREADS) {
@@ -379,9 +403,9 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
             const int at   = i % args.n_roll;
             int       from = at + i / args.n_roll % args.order - args.order; // rolls by order, .., 1
             from += from < 0 ? args.n_roll : 0;
-            const float * head = result + r * ROW + i / (args.n_roll * args.order) * n_half;
-            const float   a    = at < n_half ? head[at] : -head[at - n_half];
-            const float   b    = from < n_half ? head[from] : -head[from - n_half];
+            const float * head         = result + r * ROW + i / (args.n_roll * args.order) * n_half;
+            const float   a            = at < n_half ? head[at] : -head[at - n_half];
+            const float   b            = from < n_half ? head[from] : -head[from - n_half];
             to[int64_t(r) * n_out + i] = fmaxf(a, 0.0f) * fmaxf(b, 0.0f);
         }
     }
@@ -394,7 +418,8 @@ static __global__ void __launch_bounds__(FEATURE_THREADS) features_kernel(const 
 template <typename T, int ROWS> static void features(const armt_features_args & args, cudaStream_t stream) {
     constexpr int shared = FEATURE_STAGES * feature_tile<ROWS>::BYTES;
     CUDA_CHECK(cudaFuncSetAttribute(features_kernel<T, ROWS>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
-    features_kernel<T, ROWS><<<dim3((args.n_rows + ROWS - 1) / ROWS, args.n_batch), FEATURE_THREADS, shared, stream>>>(args);
+    features_kernel<T, ROWS>
+        <<<dim3((args.n_rows + ROWS - 1) / ROWS, args.n_batch), FEATURE_THREADS, shared, stream>>>(args);
     CUDA_CHECK(cudaGetLastError());
 }
 
@@ -406,9 +431,9 @@ void armt_features(const armt_features_args & args, cudaStream_t stream) {
     // large blocks read the weights less often; with few rows, small ones use more of the device
     const bool many = int64_t(args.n_rows) * args.n_batch >= 128 * 64;
     if (args.type == GGML_TYPE_BF16) {
-        (many ? features<nv_bfloat16, 64> : features<nv_bfloat16, 16>)(args, stream);
+        (many ? features<nv_bfloat16, 64> : features<nv_bfloat16, 16>) (args, stream);
     } else {
-        (many ? features<half, 64> : features<half, 16>)(args, stream);
+        (many ? features<half, 64> : features<half, 16>) (args, stream);
     }
 }
 
@@ -452,7 +477,7 @@ static __global__ void __launch_bounds__(UPDATE_THREADS) update_kernel(const arm
     norm = args.key_eps;
 #pragma unroll
     for (int i = 0; i < UPDATE_THREADS / 32; ++i) {
-        dot  += sums[0][i] * armt_narrow_unit(args.type);
+        dot += sums[0][i] * armt_narrow_unit(args.type);
         norm += sums[1][i];
     }
     const float denom = recall[args.n] + args.recall_eps;
@@ -461,13 +486,14 @@ static __global__ void __launch_bounds__(UPDATE_THREADS) update_kernel(const arm
         const float4 v = *(const float4 *) (value + i);
         const float4 r = *(const float4 *) (recall + i);
         const float  f = 1.0f / denom;
-        *(float4 *) (output + i) = make_float4(much * (v.x - r.x * f), much * (v.y - r.y * f), much * (v.z - r.z * f), much * (v.w - r.w * f));
+        *(float4 *) (output + i) =
+            make_float4(much * (v.x - r.x * f), much * (v.y - r.y * f), much * (v.z - r.z * f), much * (v.w - r.w * f));
     }
     if (threadIdx.x == 0) {
         float gamma = fminf(fmaxf(1.0f - denom / norm, 0.0f), 1.0f);
         if (args.not_first != nullptr) {
             const float not_first = args.not_first[ib * args.not_first_batch];
-            gamma = gamma * not_first + (1.0f - not_first);
+            gamma                 = gamma * not_first + (1.0f - not_first);
         }
         output[args.n] = gamma;
         for (int i = args.n + 1; i < args.output_row; ++i) {
@@ -501,7 +527,7 @@ static __device__ void rotate(const T * from, TO * to, const float2 * angles, in
         const float2 c1 = angles[i % n_half + 1];
         const float2 a  = load2(from + at);
         const float2 b  = load2(from + at + n_half);
-        store2(to + at,          a.x * c0.x - b.x * c0.y, a.y * c1.x - b.y * c1.y);
+        store2(to + at, a.x * c0.x - b.x * c0.y, a.y * c1.x - b.y * c1.y);
         store2(to + at + n_half, a.x * c0.y + b.x * c0.x, a.y * c1.y + b.y * c1.x);
     }
 }
@@ -527,7 +553,8 @@ static __global__ void __launch_bounds__(ROPE_THREADS) rope_store_kernel(const a
     __syncthreads();
 
     const int64_t row = args.idxs[ir];
-    rotate((const T *) args.q + ir * args.row_stride, (TQ *) args.q_out + ir * args.n_head * args.n_dims, angles, args.n_head, n_half);
+    rotate((const T *) args.q + ir * args.row_stride, (TQ *) args.q_out + ir * args.n_head * args.n_dims, angles,
+           args.n_head, n_half);
     rotate((const T *) args.k + ir * args.row_stride, args.k_out + row * args.k_row, angles, args.n_head_kv, n_half);
 
     const T * v  = (const T *) args.v + ir * args.row_stride;
@@ -550,8 +577,8 @@ template <typename T> static void rope_store(const armt_rope_args & args, cudaSt
 
 void armt_rope_store(const armt_rope_args & args, cudaStream_t stream) {
     switch (args.type) {
-        case GGML_TYPE_F16:  rope_store<half>(args, stream);        break;
+        case GGML_TYPE_F16: rope_store<half>(args, stream); break;
         case GGML_TYPE_BF16: rope_store<nv_bfloat16>(args, stream); break;
-        default:             rope_store<float>(args, stream);       break;
+        default: rope_store<float>(args, stream); break;
     }
 }

@@ -2,21 +2,21 @@
 
 #include "common.cuh"
 
-// Kernels that the fusions launch. Strides and lengths are in elements. Lengths of rows are multiples of 4, of 16-bit rows
-// multiples of 8.
+// Kernels that the fusions launch. Strides and lengths are in elements. Lengths of rows are multiples of 4, of 16-bit
+// rows multiples of 8.
 
 struct armt_norm_args {
-    const float * x;           // [n_batch][n_rows][n]
-    int64_t       x_batch;     // from one batch to the next
-    const float * recall;      // [n_batch][n_rows][recall_row], n values and then their denominator; or nullptr
+    const float * x;       // [n_batch][n_rows][n]
+    int64_t       x_batch; // from one batch to the next
+    const float * recall;  // [n_batch][n_rows][recall_row], n values and then their denominator; or nullptr
     int64_t       recall_row;
-    float         recall_eps;  // added to the denominator
-    float *       sum;         // [n_batch][n_rows][n]: x + recall, if recall is given; can be x
+    float         recall_eps; // added to the denominator
+    float *       sum;        // [n_batch][n_rows][n]: x + recall, if recall is given; can be x
     int64_t       sum_batch;
-    const float * weight;      // [n_batch][n]
+    const float * weight; // [n_batch][n]
     int64_t       weight_batch;
-    void *        normed;      // [n_batch][n_rows][n], or nullptr
-    ggml_type     type;        // of it: F16, BF16 or F32
+    void *        normed; // [n_batch][n_rows][n], or nullptr
+    ggml_type     type;   // of it: F16, BF16 or F32
     float         eps;
     int           n;
     int           n_rows;
@@ -25,21 +25,22 @@ struct armt_norm_args {
 void armt_norm(const armt_norm_args & args, cudaStream_t stream);
 
 // silu(gate)*up; input: [n_rows][2*n], gate, then up, in F32 or the type of the output
-void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type type_out, int n, int64_t n_rows, cudaStream_t stream);
+void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type type_out, int n, int64_t n_rows,
+                 cudaStream_t stream);
 
 // [n_vectors][n_roll/2] -> [n_vectors][order][n_roll]
 void armt_dpfp(const float * input, float * output, int n_roll, int order, int64_t n_vectors, cudaStream_t stream);
 
 // x + what it recalls, for one row of each batch
 struct armt_row_read_args {
-    const float * x;       // [n_batch][n]
+    const float * x; // [n_batch][n]
     int64_t       x_batch;
-    const float * query;   // [n_batch][n_roll/2], before the feature map
-    const float * az;      // [n_batch][n + 1][n_roll*order], rows az_row apart: values, and the denominator's
+    const float * query; // [n_batch][n_roll/2], before the feature map
+    const float * az;    // [n_batch][n + 1][n_roll*order], rows az_row apart: values, and the denominator's
     int64_t       az_row;
     int64_t       az_batch;
-    float         eps;     // added to the denominator
-    float *       sum;     // [n_batch][n]; can be x
+    float         eps; // added to the denominator
+    float *       sum; // [n_batch][n]; can be x
     int64_t       sum_batch;
     int           n;
     int           n_roll;
@@ -50,16 +51,16 @@ void armt_row_read(const armt_row_read_args & args, cudaStream_t stream);
 
 // A product with few columns, and its feature map
 struct armt_features_args {
-    const float * x;       // [n_batch][n_rows][n], rows x_row apart
+    const float * x; // [n_batch][n_rows][n], rows x_row apart
     int64_t       x_row;
     int64_t       x_batch;
-    const void *  weight;  // [n_batch][n_cols][n], 16 bits
+    const void *  weight; // [n_batch][n_cols][n], 16 bits
     int64_t       weight_batch;
-    ggml_type     type;    // of it
-    float *       output;  // [n_batch][n_rows][n_cols*2/n_roll][order][n_roll]
-    void *        narrow;  // [n_batch][n_rows][n]: x / armt_narrow_unit(type) in the weights' type; or nullptr
-    int           n;       // a multiple of 256
-    int           n_cols;  // at most 64
+    ggml_type     type;   // of it
+    float *       output; // [n_batch][n_rows][n_cols*2/n_roll][order][n_roll]
+    void *        narrow; // [n_batch][n_rows][n]: x / armt_narrow_unit(type) in the weights' type; or nullptr
+    int           n;      // a multiple of 256
+    int           n_cols; // at most 64
     int           n_roll;
     int           order;
     int           n_rows;
@@ -67,8 +68,8 @@ struct armt_features_args {
 };
 void armt_features(const armt_features_args & args, cudaStream_t stream);
 
-// Hidden states that no norm bounds can exceed F16's range, so they are divided by this. What F16 loses at the other end is
-// negligible beside them.
+// Hidden states that no norm bounds can exceed F16's range, so they are divided by this. What F16 loses at the other
+// end is negligible compared with them.
 static constexpr __host__ __device__ float armt_narrow_unit(ggml_type type) {
     return type == GGML_TYPE_F16 ? 16.0f : 1.0f;
 }
@@ -77,22 +78,22 @@ size_t armt_features_shared();
 
 // What a write adds to the memory for each key: beta*(value - recalled) to A, gamma to z
 struct armt_update_args {
-    const void *  x;         // [n_batch][n_rows][n], 16 bits, in units of armt_narrow_unit(type)
-    ggml_type     type;      // of it, and of beta's weights
-    const void *  beta;      // [n_batch][n]
+    const void *  x;    // [n_batch][n_rows][n], 16 bits, in units of armt_narrow_unit(type)
+    ggml_type     type; // of it, and of beta's weights
+    const void *  beta; // [n_batch][n]
     int64_t       beta_batch;
     const float * beta_bias; // [n_batch]; or nullptr
     int64_t       beta_bias_batch;
-    const float * value;     // [n_batch][n_rows][n]
-    const float * recall;    // [n_batch][n_rows][recall_row], n values and then their denominator
+    const float * value;  // [n_batch][n_rows][n]
+    const float * recall; // [n_batch][n_rows][recall_row], n values and then their denominator
     int64_t       recall_row;
     float         recall_eps;
-    const float * key;       // [n_batch][n_rows][n_key]
+    const float * key; // [n_batch][n_rows][n_key]
     int           n_key;
     float         key_eps;   // added to |key|^2
     const float * not_first; // [n_batch]: 0 in the first segment, where gamma is 1; or nullptr
     int64_t       not_first_batch;
-    float *       output;    // [n_batch][n_rows][output_row]: n values, gamma, zeros
+    float *       output; // [n_batch][n_rows][output_row]: n values, gamma, zeros
     int           output_row;
     int           n;
     int           n_rows;
@@ -107,7 +108,7 @@ struct armt_rope_args {
     ggml_type       type; // of them: F32, F16 or BF16
     int64_t         row_stride;
     const int32_t * pos;
-    const int64_t * idxs; // rows of the caches
+    const int64_t * idxs;    // rows of the caches
     const float *   factors; // or nullptr
     void *          q_out;   // [n_rows][n_head][n_dims], F32 or F16
     ggml_type       q_type;
@@ -117,7 +118,7 @@ struct armt_rope_args {
     int64_t         v_row;
     float           theta_scale;
     float           freq_scale;
-    float           scale; // of sine and cosine
+    float           scale;  // of sine and cosine
     int             n_dims; // of a head, all rotated
     int             n_head;
     int             n_head_kv;
@@ -146,17 +147,17 @@ struct armt_attention_args {
 // Row r sees the rows 0 .. r. K/V rows are read up to the next multiple of 64.
 void armt_attention(const armt_attention_args & args, cudaStream_t stream);
 
-// The same on a Hopper card (compute capability 9.0). Does nothing and returns false unless this backend is built for sm_90a and
-// runs on such a card.
+// The same on a Hopper card (compute capability 9.0). Does nothing and returns false unless this backend is built for
+// sm_90a and runs on such a card.
 bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream);
 
 // silu(x*gate)*(x*up) on a Hopper card (compute capability 9.0). Everything is F16, or BF16; sums are F32.
 struct armt_swiglu_product_args {
-    const void * x;          // [n_batch][n_rows][n]
-    const void * weight;     // [n_batch][2*n_cols][n], gate and then up; rows weight_row apart
+    const void * x;      // [n_batch][n_rows][n]
+    const void * weight; // [n_batch][2*n_cols][n], gate and then up; rows weight_row apart
     int64_t      weight_row;
     int64_t      weight_batch;
-    void *       output;     // [n_batch][n_rows][n_cols]
+    void *       output; // [n_batch][n_rows][n_cols]
     ggml_type    type;
     int          n;
     int          n_cols;

@@ -1,10 +1,11 @@
-// A product and the SwiGLU of its result for Hopper (sm_90a). Gate and up meet in registers, so they never go through memory.
+// A product and the SwiGLU of its result for Hopper (sm_90a). Gate and up meet in registers, so they never go through
+// memory.
 //
-// A block computes tiles of 128 rows by 128 columns of the result, from 128 rows of the gate's weights and 128 of up's. One thread
-// copies (TMA) to a ring of STAGES stages in shared memory, and each of two groups of four warps multiplies 64 rows (wgmma). Two
-// blocks form a cluster. They share the weights for two tiles of rows; for a single last tile of rows, they share its rows for two
-// tiles of columns. Each fetches half of what they share, which reduces the traffic through the L2 cache. A block handles several
-// tiles, so that copies overlap with the writing of results.
+// A block computes tiles of 128 rows by 128 columns of the result, from 128 rows of the gate's weights and 128 of up's.
+// One thread copies (TMA) to a ring of STAGES stages in shared memory, and each of two groups of four warps multiplies
+// 64 rows (wgmma). Two blocks form a cluster. They share the weights for two tiles of rows; for a single last tile of
+// rows, they share its rows for two tiles of columns. Each fetches half of what they share, which reduces the traffic
+// through the L2 cache. A block handles several tiles, so that copies overlap with the writing of results.
 
 #include "armt-hopper.cuh"
 #include "armt-kernels.cuh"
@@ -19,13 +20,13 @@ static constexpr int STAGES = 4;
 
 static constexpr int X_BYTES   = ROWS * DEPTH * 2; // of a stage
 static constexpr int W_BYTES   = 2 * COLS * DEPTH * 2;
-static constexpr int OUT_BYTES = 64 * COLS * 2;    // of a group
-static constexpr int BYTES     = STAGES * (X_BYTES + W_BYTES) + GROUPS * OUT_BYTES + STAGES * 2 * 8 + 1024 /* to align */;
-static constexpr int THREADS   = 128 * GROUPS + 32;
+static constexpr int OUT_BYTES = 64 * COLS * 2; // of a group
+static constexpr int BYTES   = STAGES * (X_BYTES + W_BYTES) + GROUPS * OUT_BYTES + STAGES * 2 * 8 + 1024 /* to align */;
+static constexpr int THREADS = 128 * GROUPS + 32;
 
 struct swiglu_args {
     int n_cols;
-    int n_steps;     // of DEPTH
+    int n_steps; // of DEPTH
     int n_row_tiles;
     int n_col_pairs; // two tiles of columns
     int n_all;       // pairs of tiles, of all batches
@@ -34,13 +35,15 @@ struct swiglu_args {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 // c = a*b, or c += a*b, 64x16 by 16x256; a: 64 rows, b: 256 rows
-#define ARMT_MULTIPLY(TYPE)                                                                                                                         \
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"                                                                                      \
-                 "wgmma.mma_async.sync.aligned.m64n256k16.f32." TYPE "." TYPE " {" ARMT_D128 "}, %128, %129, p, 1, 1, 0, 0;\n}\n"                    \
-                 : ARMT_R32(c, 0), ARMT_R32(c, 8), ARMT_R32(c, 16), ARMT_R32(c, 24)                                                                 \
+#define ARMT_MULTIPLY(TYPE)                                                                                            \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"                                                         \
+                 "wgmma.mma_async.sync.aligned.m64n256k16.f32." TYPE "." TYPE " {" ARMT_D128                           \
+                 "}, %128, %129, p, 1, 1, 0, 0;\n}\n"                                                                  \
+                 : ARMT_R32(c, 0), ARMT_R32(c, 8), ARMT_R32(c, 16), ARMT_R32(c, 24)                                    \
                  : "l"(a), "l"(b), "r"(add))
 
-template <typename T> static __device__ __forceinline__ void multiply(float (&c)[32][4], uint64_t a, uint64_t b, int add) {
+template <typename T>
+static __device__ __forceinline__ void multiply(float (&c)[32][4], uint64_t a, uint64_t b, int add) {
     if constexpr (std::is_same_v<T, half>) {
         ARMT_MULTIPLY("f16");
     } else {
@@ -65,8 +68,8 @@ static __device__ __forceinline__ uint32_t pack(float a, float b, nv_bfloat16) {
 
 template <typename T>
 static __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)
-    swiglu_kernel(const __grid_constant__ CUtensorMap map_x, const __grid_constant__ CUtensorMap map_w, const __grid_constant__ CUtensorMap map_out,
-                  const swiglu_args args) {
+    swiglu_kernel(const __grid_constant__ CUtensorMap map_x, const __grid_constant__ CUtensorMap map_w,
+                  const __grid_constant__ CUtensorMap map_out, const swiglu_args args) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     extern __shared__ char memory[];
 
@@ -116,13 +119,15 @@ static __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)
                     const uint32_t to_w    = to_x + X_BYTES;
                     barrier_expect(barrier, X_BYTES + W_BYTES);
                     if (at.alone) {
-                        tma_load_both(to_x + rank * (X_BYTES / 2), &map_x, barrier, k * DEPTH, at.row + rank * 64, at.batch, 0);
+                        tma_load_both(to_x + rank * (X_BYTES / 2), &map_x, barrier, k * DEPTH, at.row + rank * 64,
+                                      at.batch, 0);
                         tma_load(to_w, &map_w, barrier, k * DEPTH, at.col, at.batch, 0);
                         tma_load(to_w + W_BYTES / 2, &map_w, barrier, k * DEPTH, at.col + args.n_cols, at.batch, 0);
                     } else {
                         tma_load(to_x, &map_x, barrier, k * DEPTH, at.row, at.batch, 0);
                         tma_load(to_x + X_BYTES / 2, &map_x, barrier, k * DEPTH, at.row + 64, at.batch, 0);
-                        tma_load_both(to_w + rank * (W_BYTES / 2), &map_w, barrier, k * DEPTH, at.col + rank * args.n_cols, at.batch, 0);
+                        tma_load_both(to_w + rank * (W_BYTES / 2), &map_w, barrier, k * DEPTH,
+                                      at.col + rank * args.n_cols, at.batch, 0);
                     }
                     if (++stage == STAGES) {
                         stage = 0;
@@ -132,10 +137,10 @@ static __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)
             }
         }
     } else {
-        const int      lane = threadIdx.x % 32;
-        const int      warp = threadIdx.x % 128 / 32;
-        const uint32_t out  = outs + group * OUT_BYTES;
-        const auto release = [&](int stage) {
+        const int      lane    = threadIdx.x % 32;
+        const int      warp    = threadIdx.x % 128 / 32;
+        const uint32_t out     = outs + group * OUT_BYTES;
+        const auto     release = [&](int stage) {
             if (threadIdx.x % 128 < 2) {
                 barrier_arrive(empty + stage * 8, threadIdx.x % 128);
             }
@@ -179,8 +184,10 @@ static __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1)
 #pragma unroll
                 for (int h = 0; h < 2; ++h) {
                     const int      row = warp * 16 + lane / 4 + h * 8;
-                    const uint32_t at  = out + j / 8 * (64 * 128) + row * 128 + ((j % 8) ^ (row % 8)) * 16 + lane % 4 * 4;
-                    const uint32_t two = pack(swiglu(c[j][2 * h], c[j + 16][2 * h]), swiglu(c[j][2 * h + 1], c[j + 16][2 * h + 1]), T{});
+                    const uint32_t at =
+                        out + j / 8 * (64 * 128) + row * 128 + ((j % 8) ^ (row % 8)) * 16 + lane % 4 * 4;
+                    const uint32_t two =
+                        pack(swiglu(c[j][2 * h], c[j + 16][2 * h]), swiglu(c[j][2 * h + 1], c[j + 16][2 * h + 1]), T{});
                     asm volatile("st.shared.b32 [%0], %1;" ::"r"(at), "r"(two) : "memory");
                 }
             }
@@ -222,11 +229,13 @@ static int n_clusters_at_once() {
 
 template <typename T> static void launch(const armt_swiglu_product_args & args, cudaStream_t stream) {
     const auto map = [&](const void * data, int64_t n_cols, int64_t n_rows, int64_t row, int64_t batch, int box_rows) {
-        return armt_tensor_map({data, args.type, n_cols, n_rows, row, args.n_batch, batch, 1, batch * args.n_batch, box_rows});
+        return armt_tensor_map(
+            {data, args.type, n_cols, n_rows, row, args.n_batch, batch, 1, batch * args.n_batch, box_rows});
     };
-    const CUtensorMap map_x   = map(args.x, args.n, args.n_rows, args.n, int64_t(args.n_rows) * args.n, 64);
-    const CUtensorMap map_w   = map(args.weight, args.n, 2 * args.n_cols, args.weight_row, args.weight_batch, COLS);
-    const CUtensorMap map_out = map(args.output, args.n_cols, args.n_rows, args.n_cols, int64_t(args.n_rows) * args.n_cols, 64);
+    const CUtensorMap map_x = map(args.x, args.n, args.n_rows, args.n, int64_t(args.n_rows) * args.n, 64);
+    const CUtensorMap map_w = map(args.weight, args.n, 2 * args.n_cols, args.weight_row, args.weight_batch, COLS);
+    const CUtensorMap map_out =
+        map(args.output, args.n_cols, args.n_rows, args.n_cols, int64_t(args.n_rows) * args.n_cols, 64);
 
     const swiglu_args kernel_args = make_args(args);
     const int         n_clusters  = std::min(n_clusters_at_once(), kernel_args.n_all);
@@ -236,12 +245,13 @@ template <typename T> static void launch(const armt_swiglu_product_args & args, 
 }
 
 bool armt_has_swiglu_product(const armt_swiglu_product_args & args) {
-    if (ggml_cuda_info().devices[ggml_cuda_get_device()].cc != 900 || args.n_rows < ROWS || args.n_cols < COLS || args.n % DEPTH != 0 || args.n_cols % 8 != 0 ||
-        args.weight_row % 8 != 0 || args.weight_batch % 8 != 0) {
+    if (ggml_cuda_info().devices[ggml_cuda_get_device()].cc != 900 || args.n_rows < ROWS || args.n_cols < COLS ||
+        args.n % DEPTH != 0 || args.n_cols % 8 != 0 || args.weight_row % 8 != 0 || args.weight_batch % 8 != 0) {
         return false;
     }
-    // Tiles are large. If clusters spend more than a tenth of the time waiting for the last ones, cuBLAS and a kernel for SwiGLU may
-    // be faster: on an H100, this kernel had 0.85 to 1.14 × their speed then, and 1.06 to 1.37 × otherwise.
+    // Tiles are large. If clusters spend more than a tenth of the time waiting for the last ones, cuBLAS and a kernel
+    // for SwiGLU may be faster: on an H100, this kernel had 0.85 to 1.14 × their speed then, and 1.06 to 1.37 ×
+    // otherwise.
     const int n_all   = make_args(args).n_all;
     const int n_waves = (n_all + n_clusters_at_once() - 1) / n_clusters_at_once();
     return n_all * 10 >= n_waves * n_clusters_at_once() * 9;

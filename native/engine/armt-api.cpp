@@ -21,7 +21,8 @@ template <typename F> static bool guard(uint64_t id, F fn) {
     }
 }
 
-// Calls that compute may take long, so they do not lock the registry. The caller keeps the context alive (armt_api.get_context).
+// Calls that compute may take long, so they do not lock the registry. The caller keeps the context alive
+// (armt_api.get_context).
 static llama_memory_armt & find_sequence(uint64_t id, int32_t seq_id) {
     llama_memory_armt * memory = armt_find(id);
     if (memory == nullptr) {
@@ -61,7 +62,7 @@ static bool sequence_stats(uint64_t id, int32_t seq_id, armt_sequence_stats * st
 static bool plan_segments(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_t n_each, uint64_t n_total) {
     return guard(id, [&] {
         llama_memory_armt & memory = find_sequence(id, seq_id);
-        armt_sequence     & seq    = memory.sequence(seq_id);
+        armt_sequence &     seq    = memory.sequence(seq_id);
         const uint32_t      size   = memory.get_config().n_segment;
         if (!seq.empty()) {
             throw std::runtime_error("segments can only be planned for an empty sequence; clear it first");
@@ -79,10 +80,11 @@ static bool close_segment(uint64_t id, int32_t seq_id) {
 
 static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z) {
     return guard(id, [&] {
-        llama_memory_armt & memory = find_sequence(id, seq_id);
-        const armt_context_info info = memory.get_info();
+        llama_memory_armt &     memory = find_sequence(id, seq_id);
+        const armt_context_info info   = memory.get_info();
         if (il >= info.n_layer) {
-            throw std::runtime_error("layer " + std::to_string(il) + " is out of range; the model has " + std::to_string(info.n_layer) + " layers");
+            throw std::runtime_error("layer " + std::to_string(il) + " is out of range; the model has " +
+                                     std::to_string(info.n_layer) + " layers");
         }
         const size_t n_keys = size_t(info.n_head) * info.d_key;
         if (n_a < n_keys * info.d_value || (z != nullptr && info.use_denom != 0 && n_z < n_keys)) {
@@ -111,6 +113,7 @@ static const char * last_error(uint64_t id) {
 
 const armt_api * armt_get_api(void) {
     static const armt_api api = {
+        // clang-format off
         /*.version             =*/ ARMT_API_VERSION,
         /*.size                =*/ sizeof(armt_api),
         /*.set_context_options =*/ set_context_options,
@@ -124,6 +127,7 @@ const armt_api * armt_get_api(void) {
         /*.set_trace           =*/ set_trace,
         /*.take_trace          =*/ take_trace,
         /*.last_error          =*/ last_error,
+        // clang-format on
     };
     return &api;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-// The exported interface of the ARMT engine in libllama: a table of functions behind one symbol, so that a separately compiled
-// addon can find it with dlsym and check its version. All functions are thread-safe unless stated otherwise.
+// The exported interface of the ARMT engine in libllama: a table of functions behind one symbol, so that a separately
+// compiled addon can find it with dlsym and check its version. All functions are thread-safe unless stated otherwise.
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,24 +43,24 @@ struct armt_context_options {
 };
 
 struct armt_context_info {
-    int32_t  schedule;           // the schedule in use: SEQUENTIAL or DIAGONAL
+    int32_t  schedule; // the schedule in use: SEQUENTIAL or DIAGONAL
     int32_t  segment_overflow;
     uint32_t segment_size;
     uint32_t open_segment_limit; // tokens that fit into an open segment
     uint32_t max_cells;
     uint32_t n_layer;
-    uint32_t n_mem;              // memory tokens, M
+    uint32_t n_mem; // memory tokens, M
     uint32_t n_seq_max;
-    uint32_t n_head;             // heads of the memory, h
-    uint32_t d_key;              // K / h
-    uint32_t d_value;            // D / h
-    uint32_t use_denom;          // 1: z exists
-    int32_t  state_type;         // enum armt_state_type
-    uint64_t memory_bytes;       // A and z of one sequence
-    uint64_t total_bytes;        // all buffers that the context's memory holds: A, z, K/V, pipeline
-    uint64_t n_graphs;           // graph evaluations
-    uint64_t n_graphs_reused;    // of these, those that reused the graph of the evaluation before
-    uint64_t n_graphs_replayed;  // of these, those that the backend replayed as a CUDA graph; only the tuned backend counts them
+    uint32_t n_head;            // heads of the memory, h
+    uint32_t d_key;             // K / h
+    uint32_t d_value;           // D / h
+    uint32_t use_denom;         // 1: z exists
+    int32_t  state_type;        // enum armt_state_type
+    uint64_t memory_bytes;      // A and z of one sequence
+    uint64_t total_bytes;       // all buffers that the context's memory holds: A, z, K/V, pipeline
+    uint64_t n_graphs;          // graph evaluations
+    uint64_t n_graphs_reused;   // of these, those that reused the graph of the evaluation before
+    uint64_t n_graphs_replayed; // of these, those that the tuned CUDA backend replayed as a CUDA graph
 };
 
 struct armt_sequence_stats {
@@ -72,7 +72,7 @@ struct armt_sequence_stats {
     int64_t n_in_flight;       // closed segments that have not passed all layers
     int64_t n_graphs;          // graph evaluations that worked on this sequence
     int64_t n_graphs_reused;   // of these, those that reused the graph of the evaluation before
-    int64_t n_graphs_replayed; // of these, those that the backend replayed as a CUDA graph; only the tuned backend counts them
+    int64_t n_graphs_replayed; // of these, those that the tuned CUDA backend replayed as a CUDA graph
     int64_t n_cells;           // computed cells (layer, segment), without those of the open segment
 };
 
@@ -83,33 +83,33 @@ enum armt_trace_type {
 
 // One graph evaluation of a traced context
 struct armt_trace_step {
-    uint64_t start_us;  // since the start of the trace
-    uint64_t build_us;  // part of time_us: until the inputs were set, which includes building a graph that was not reused
-    uint64_t time_us;   // until the result was available
-    int64_t  segment;   // index, from 0, of the segment of layer0's cell; layer0 + i has segment - i
-    int32_t  type;      // enum armt_trace_type
-    int32_t  seq_id;    // first sequence
-    uint32_t n_seqs;    // consecutive sequences in the step
-    uint32_t n_text;    // text rows of each sequence or cell, padding of an open segment's cell included
-    uint32_t n_mem;     // memory rows after the text
-    uint32_t layer0;    // cells are in the layers layer0 .. layer1 - 1
+    uint64_t start_us; // since the start of the trace
+    uint64_t build_us; // part of time_us, until the inputs were set: building a graph that was not reused
+    uint64_t time_us;  // until the result was available
+    int64_t  segment;  // index, from 0, of the segment of layer0's cell; layer0 + i has segment - i
+    int32_t  type;     // enum armt_trace_type
+    int32_t  seq_id;   // first sequence
+    uint32_t n_seqs;   // consecutive sequences in the step
+    uint32_t n_text;   // text rows of each sequence or cell, padding of an open segment's cell included
+    uint32_t n_mem;    // memory rows after the text
+    uint32_t layer0;   // cells are in the layers layer0 .. layer1 - 1
     uint32_t layer1;
     uint32_t n_outputs; // rows whose logits were computed
     uint32_t reused;    // 1: reused the graph of the step before
-    uint32_t replayed;  // 1: the backend replayed it as a CUDA graph
+    uint32_t replayed;  // 1: replayed as a CUDA graph
 };
 
-// Flag of llama_state_seq_get_size_ext and llama_state_seq_get_data_ext: saves the closed segments only, so that a sequence that
-// loads the state starts with an empty segment. Not among the flags that llama.h defines.
+// Flag of llama_state_seq_get_size_ext and llama_state_seq_get_data_ext: saves the closed segments only, so that a
+// sequence that loads the state starts with an empty segment. Not among the flags that llama.h defines.
 #define ARMT_STATE_CLOSED_ONLY (1u << 16)
 
 struct armt_api {
     uint32_t version; // ARMT_API_VERSION
     uint32_t size;    // sizeof(struct armt_api)
 
-    // Sets the options of all contexts that are created for ARMT models from now on; NULL: the defaults. Returns false, with a text
-    // in last_error, if a field is out of range. What depends on the model is checked when a context is created, which then fails
-    // with a text in last_error.
+    // Sets the options of all contexts that are created for ARMT models from now on; NULL: the defaults. Returns false,
+    // with a text in last_error, if a field is out of range. What depends on the model is checked when a context is
+    // created, which then fails with a text in last_error.
     bool (*set_context_options)(const struct armt_context_options * options);
 
     // Id of the newest ARMT context that still exists; 0 if there is none. Ids are never reused.
@@ -119,37 +119,38 @@ struct armt_api {
     struct llama_context * (*get_context)(uint64_t id);
 
     // false: the context (or sequence) does not exist
-    bool (*context_info)  (uint64_t id, struct armt_context_info * info);
+    bool (*context_info)(uint64_t id, struct armt_context_info * info);
     bool (*sequence_stats)(uint64_t id, int32_t seq_id, struct armt_sequence_stats * stats);
 
-    // Sets the segment sizes of the next prompt of an empty sequence: n_first tokens in the first segment, n_each in the others,
-    // until n_total tokens have arrived; then the segment size again. For `right` and `center` alignment.
+    // Sets the segment sizes of the next prompt of an empty sequence: n_first tokens in the first segment, n_each in
+    // the others, until n_total tokens have arrived; then the segment size again. For `right` and `center` alignment.
     // 1 <= n_first, n_each <= segment size. Clearing the sequence drops the plan. false: last_error says why.
     bool (*plan_segments)(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_t n_each, uint64_t n_total);
 
-    // Computes what is pending, closes the open segment whatever its length (if it is not empty) and waits for the result. Call it
-    // on a worker thread, never during a llama_decode of the same context. false: last_error says why.
+    // Computes what is pending, closes the open segment whatever its length (if it is not empty) and waits for the
+    // result. Call it on a worker thread, never during a llama_decode of the same context. false: last_error says why.
     bool (*close_segment)(uint64_t id, int32_t seq_id);
 
-    // Copies layer il's memory: A as [h][d_key][d_value] (row-major, the papers' [K, D]), z as [h][d_key] (z may be NULL), with the
-    // papers' order of features. n_a and n_z: floats that fit into the buffers. Computes the segments in flight first, so call it as
-    // close_segment. false: last_error says why.
+    // Copies layer il's memory: A as [h][d_key][d_value] (row-major, the papers' [K, D]), z as [h][d_key] (z may be
+    // NULL), with the papers' order of features. n_a and n_z: floats that fit into the buffers. Computes the segments
+    // in flight first, so call it as close_segment. false: last_error says why.
     bool (*read_memory)(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z);
 
-    // Records each graph evaluation of a context from now on, or stops; drops what was recorded before. While recording, each
-    // evaluation waits for its result, so that times are those of the step. At most 2^20 steps are kept. false: the context does not
-    // exist.
+    // Records each graph evaluation of a context from now on, or stops; drops what was recorded before. While
+    // recording, each evaluation waits for its result, so that times are those of the step. At most 2^20 steps are
+    // kept. false: the context does not exist.
     bool (*set_trace)(uint64_t id, bool enabled);
 
-    // Moves the oldest recorded steps, at most n, to the buffer and returns their number. n = 0: returns the number of recorded
-    // steps. 0 if the context does not exist.
+    // Moves the oldest recorded steps, at most n, to the buffer and returns their number. n = 0: returns the number of
+    // recorded steps. 0 if the context does not exist.
     size_t (*take_trace)(uint64_t id, struct armt_trace_step * steps, size_t n);
 
-    // Returns the engine's last message once: of this context (id != 0), or of the calls without a context (id 0); "" if there is
-    // none since the last call. Valid until the next call from this thread.
+    // Returns the engine's last message once: of this context (id != 0), or of the calls without a context (id 0); ""
+    // if there is none since the last call. Valid until the next call from this thread.
     const char * (*last_error)(uint64_t id);
 };
 
+// clang-format off
 // the only exported symbol
 #if defined(_WIN32)
 __declspec(dllexport)
@@ -157,6 +158,7 @@ __declspec(dllexport)
 __attribute__((visibility("default")))
 #endif
 const struct armt_api * armt_get_api(void);
+// clang-format on
 
 #ifdef __cplusplus
 }

@@ -13,11 +13,11 @@ void armt_set_error(uint64_t id, const std::string & message) {
 
 std::string armt_take_error(uint64_t id) {
     const std::lock_guard<std::mutex> lock(error_mutex);
-    const auto it = errors.find(id);
+    const auto                        it = errors.find(id);
     if (it == errors.end()) {
         return "";
     }
-    const std::string message = it->second;
+    std::string message = it->second;
     errors.erase(it);
     return message;
 }

@@ -2,7 +2,8 @@
 
 #include <cstring>
 
-static ggml_tensor * view_layers(ggml_context * ctx, const armt_weight & weight, uint32_t il, int64_t ne0, int64_t ne1, uint32_t n, size_t stride) {
+static ggml_tensor * view_layers(ggml_context * ctx, const armt_weight & weight, uint32_t il, int64_t ne0, int64_t ne1,
+                                 uint32_t n, size_t stride) {
     const size_t  i     = weight.find(il);
     ggml_tensor * stack = weight.stack[i];
     return ggml_view_3d(ctx, stack, ne0, ne1, n, stack->nb[1], stride, (il - weight.first[i]) * stride);
@@ -18,7 +19,8 @@ ggml_tensor * armt_graph::view_vector(const armt_weight & weight, cells c) {
     return view_layers(ctx0, weight, c.il, stack->ne[0], 1, c.n, stack->nb[1]);
 }
 
-ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
+ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_weight & bias, cells c,
+                                        ggml_tensor * x) {
     ggml_tensor * w   = view_weight(weight, c);
     ggml_tensor * cur = x;
     if (c.n == 1 && x->ne[2] > 1) { // the rows of all sequences are one matrix
@@ -30,7 +32,8 @@ ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_w
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
 }
 
-ggml_tensor * armt_graph::build_projection(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
+ggml_tensor * armt_graph::build_projection(const armt_weight & weight, const armt_weight & bias, cells c,
+                                           ggml_tensor * x) {
     ggml_tensor * cur     = build_product(weight, {}, c, x);
     ggml_tensor * product = cur->op == GGML_OP_MUL_MAT ? cur : cur->src[0];
     if (product->src[0]->type != GGML_TYPE_BF16) {
@@ -39,19 +42,21 @@ ggml_tensor * armt_graph::build_projection(const armt_weight & weight, const arm
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
 }
 
-ggml_tensor * armt_graph::build_scaled_norm(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x) {
+ggml_tensor * armt_graph::build_scaled_norm(const armt_weight & weight, const armt_weight & bias, cells c,
+                                            ggml_tensor * x) {
     ggml_tensor * w = view_vector(weight, c);
     ggml_build_forward_expand(gf, w); // the norm and its product become adjacent nodes, which backends fuse
-    ggml_tensor * cur = model.armt.base.layer_norm ? ggml_norm(ctx0, x, norm_eps) : ggml_rms_norm(ctx0, x, norm_rms_eps);
+    ggml_tensor * cur =
+        model.armt.base.layer_norm ? ggml_norm(ctx0, x, norm_eps) : ggml_rms_norm(ctx0, x, norm_rms_eps);
     cur = ggml_mul(ctx0, cur, w);
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
 }
 
 ggml_tensor * armt_graph::build_head_norm(const armt_weight & weight, cells c, ggml_tensor * x) {
     const int64_t n_rows = x->ne[2] / c.n; // of one layer
-    ggml_tensor * cur = ggml_rms_norm(ctx0, x, norm_rms_eps);
-    cur = ggml_reshape_4d(ctx0, cur, x->ne[0], x->ne[1], n_rows, c.n);
-    cur = ggml_mul(ctx0, cur, ggml_permute(ctx0, view_vector(weight, c), 0, 1, 3, 2));
+    ggml_tensor * cur    = ggml_rms_norm(ctx0, x, norm_rms_eps);
+    cur                  = ggml_reshape_4d(ctx0, cur, x->ne[0], x->ne[1], n_rows, c.n);
+    cur                  = ggml_mul(ctx0, cur, ggml_permute(ctx0, view_vector(weight, c), 0, 1, 3, 2));
     return ggml_reshape_3d(ctx0, cur, x->ne[0], x->ne[1], x->ne[2]);
 }
 
@@ -64,8 +69,9 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
         const float         theta   = local ? base.local_freq_base : freq_base;
         const float         scale   = local ? 1.0f : freq_scale;
         ggml_tensor * const factors = local ? nullptr : model.rope_freqs;
-        return (in_place ? ggml_rope_ext_inplace : ggml_rope_ext)(ctx0, t, p, factors, n_rot, rope_type, n_ctx_orig, theta, scale, ext_factor, attn_factor,
-                                                                  beta_fast, beta_slow);
+        return (in_place ? ggml_rope_ext_inplace : ggml_rope_ext)(ctx0, t, p, factors, n_rot, rope_type, n_ctx_orig,
+                                                                  theta, scale, ext_factor, attn_factor, beta_fast,
+                                                                  beta_slow);
     };
     const auto end_of_run = [&](uint32_t il) {
         uint32_t end = il + 1;
@@ -79,13 +85,14 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
     }
     // an operation has one base, so rotate the rows of consecutive layers with the same base at once, in place
     const int64_t n_rows = x->ne[2] / c.n;
-    x = ggml_is_contiguous(x) ? x : ggml_cont(ctx0, x);
+    x                    = ggml_is_contiguous(x) ? x : ggml_cont(ctx0, x);
     for (uint32_t il = c.il, end = 0; il < c.il + c.n; il = end) {
-        end = end_of_run(il);
+        end                 = end_of_run(il);
         const int64_t first = (il - c.il) * n_rows;
         const int64_t n     = (end - il) * n_rows;
         ggml_tensor * rows  = ggml_view_3d(ctx0, x, x->ne[0], x->ne[1], n, x->nb[1], x->nb[2], first * x->nb[2]);
-        ggml_build_forward_expand(gf, rope(rows, ggml_view_1d(ctx0, pos, n, first * pos->nb[0]), base.is_local(il), true));
+        ggml_build_forward_expand(gf,
+                                  rope(rows, ggml_view_1d(ctx0, pos, n, first * pos->nb[0]), base.is_local(il), true));
     }
     return x;
 }
@@ -114,9 +121,11 @@ ggml_tensor * armt_graph::build_activation(ggml_tensor * x) {
     const int64_t n    = base.gated ? x->ne[0] / 2 : x->ne[0];
     ggml_tensor * gate = ggml_view_3d(ctx0, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], 0);
     ggml_tensor * cur  = ggml_scale_bias(ctx0, ggml_mul(ctx0, gate, gate), 0.044715f * sqrt_8_over_pi, sqrt_8_over_pi);
-    cur = ggml_sigmoid(ctx0, ggml_mul(ctx0, cur, gate));
-    cur = ggml_mul(ctx0, cur, gate);
-    return base.gated ? ggml_mul(ctx0, cur, ggml_view_3d(ctx0, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], n * x->nb[0])) : cur;
+    cur                = ggml_sigmoid(ctx0, ggml_mul(ctx0, cur, gate));
+    cur                = ggml_mul(ctx0, cur, gate);
+    return base.gated
+               ? ggml_mul(ctx0, cur, ggml_view_3d(ctx0, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], n * x->nb[0]))
+               : cur;
 }
 
 ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tensor * x) {
@@ -130,11 +139,11 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     ggml_tensor * qkv = build_product(model.attn_qkv, model.attn_qkv_b, c, cur);
     cb(qkv, "qkv", c.il);
 
-    const size_t    head    = ggml_row_size(qkv->type, n_embd_head_k);
-    ggml_tensor *   q       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head,    n_total, head, qkv->nb[1], 0);
-    ggml_tensor *   k       = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head_kv, n_total, head, qkv->nb[1], n_head * head);
-    ggml_tensor *   v       = ggml_view_2d(ctx0, qkv, n_embd_v_gqa, n_total, qkv->nb[1], (n_head + n_head_kv) * head);
-    const rows_info info    = view_rows_info(step, c, n_total);
+    const size_t    head = ggml_row_size(qkv->type, n_embd_head_k);
+    ggml_tensor *   q    = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head, n_total, head, qkv->nb[1], 0);
+    ggml_tensor *   k    = ggml_view_3d(ctx0, qkv, n_embd_head_k, n_head_kv, n_total, head, qkv->nb[1], n_head * head);
+    ggml_tensor *   v    = ggml_view_2d(ctx0, qkv, n_embd_v_gqa, n_total, qkv->nb[1], (n_head + n_head_kv) * head);
+    const rows_info info = view_rows_info(step, c, n_total);
 
     if (model.attn_q_norm) {
         q = build_head_norm(model.attn_q_norm, c, q);
@@ -151,14 +160,17 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
     k = build_rope(c, k, info.pos);
     cb(k, "Kcur", c.il);
     cb(v, "Vcur", c.il);
-    ggml_build_forward_expand(gf, ggml_set_rows(ctx0, flat_k, ggml_view_2d(ctx0, k, n_embd_k_gqa, n_total, k->nb[2], 0), info.kv_idxs));
+    ggml_build_forward_expand(
+        gf, ggml_set_rows(ctx0, flat_k, ggml_view_2d(ctx0, k, n_embd_k_gqa, n_total, k->nb[2], 0), info.kv_idxs));
     ggml_build_forward_expand(gf, ggml_set_rows(ctx0, flat_v, v, info.kv_idxs));
 
     q = build_rope(c, q, info.pos);
     cb(q, "Qcur", c.il);
-    q = ggml_is_contiguous(q) ? ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch)
-                              : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
-    cur = build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
+    q = ggml_is_contiguous(q)
+            ? ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch)
+            : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
+    cur =
+        build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
     if (step.n_mem > 0 && model.armt.sees_previous) {
         ggml_build_forward_expand(gf, cur); // reads what is overwritten next
         build_keep_text(step, closed_cells(step, c));
@@ -171,11 +183,13 @@ void armt_graph::build_keep_text(const armt_step & step, cells c) {
     GGML_ASSERT(step.n_seqs == 1); // see next_shared_step
     for (uint32_t il = c.il; il < c.il + c.n; ++il) {
         for (ggml_tensor * cache : {memory.get_k(il), memory.get_v(il)}) {
-            // all rows that a segment can have, so that the graph fits any length; one range, so that any type can be copied
+            // all rows that a segment can have, so that the graph fits any length; one range, so that any type can be
+            // copied
             const int64_t n    = cache->ne[0] * config.n_segment;
             const size_t  to   = memory.kv_offset(cache, il, step.seq_id);
             const size_t  from = to + (config.n_prev_max + config.n_sink) * cache->nb[1];
-            ggml_build_forward_expand(gf, ggml_cpy(ctx0, ggml_view_1d(ctx0, cache, n, from), ggml_view_1d(ctx0, cache, n, to)));
+            ggml_build_forward_expand(
+                gf, ggml_cpy(ctx0, ggml_view_1d(ctx0, cache, n, from), ggml_view_1d(ctx0, cache, n, to)));
         }
     }
 }
@@ -192,11 +206,13 @@ ggml_tensor * armt_graph::view_kv(const armt_step & step, cells c, ggml_tensor *
     const bool    open        = step.type == ARMT_STEP_OPEN;
     const int64_t n_batch     = open ? step.n_seqs : c.n;
     const int64_t n_embd_head = cache->ne[0] / n_head_kv;
-    return ggml_view_4d(ctx0, cache, n_embd_head, step.n_kv, n_head_kv, n_batch, cache->nb[1], ggml_row_size(cache->type, n_embd_head),
-                        memory.n_kv_stride(open) * cache->nb[1], memory.kv_offset(cache, c.il, step.seq_id));
+    return ggml_view_4d(ctx0, cache, n_embd_head, step.n_kv, n_head_kv, n_batch, cache->nb[1],
+                        ggml_row_size(cache->type, n_embd_head), memory.n_kv_stride(open) * cache->nb[1],
+                        memory.kv_offset(cache, c.il, step.seq_id));
 }
 
-ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * kq_mask, cells c) {
+ggml_tensor * armt_graph::build_attn_core(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * kq_mask,
+                                          cells c) {
     const int64_t n_rows  = q->ne[2];
     const int64_t n_batch = q->ne[3];
     const float   scale   = model.armt.base.attention_scale;

@@ -6,8 +6,8 @@ static constexpr float ARMT_EPS = 1e-5f;
 // The smallest norm that features are divided by (normalize_keys)
 static constexpr float ARMT_NORM_EPS = 1e-12f;
 
-// Shapes in this file: h = n_head of the memory, d = n_feature / h, n_roll = 2*d, n_key = 3*n_roll = K/h, n_value = n_embd / h,
-// n_az = n_value, and a row for z with use_denom, padded to a multiple of 4.
+// Shapes in this file: h = n_head of the memory, d = n_feature / h, n_roll = 2*d, n_key = 3*n_roll = K/h, n_value =
+// n_embd / h, n_az = n_value, and a row for z with use_denom, padded to a multiple of 4.
 
 // DPFP (arXiv 2102.11174, eq. 37): y = [relu(x), relu(-x)], features y * roll(y, j) for j = 1 .. 3
 ggml_tensor * armt_graph::build_dpfp(const armt_weight & weight, cells c, ggml_tensor * x) {
@@ -30,7 +30,7 @@ ggml_tensor * armt_graph::build_dpfp(const armt_weight & weight, cells c, ggml_t
     ggml_tensor * cyclic = ggml_concat(ctx0, end, y, 0);
     // => {n_roll, 3, n_vectors}
     ggml_tensor * windows = ggml_view_3d(ctx0, cyclic, n_roll, 1, n_vectors, cyclic->nb[0], cyclic->nb[1], 0);
-    windows->ne[1] = order; // set here, because ggml_view_3d rejects windows that overlap
+    windows->ne[1]        = order; // set here, because ggml_view_3d rejects windows that overlap
 
     // {n_roll, 3, n_vectors} * {n_roll, 1, n_vectors} => {n_roll, 3, n_vectors}
     cur = ggml_mul(ctx0, windows, ggml_reshape_3d(ctx0, y, n_roll, 1, n_vectors));
@@ -116,7 +116,7 @@ void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml
     // {n_embd, h, n_batch} @ {n_embd, n_mem, n_batch} => {h, n_mem, n_batch} => {1, n_mem, h, n_batch};
     // with gating {n_embd, n_mem, n_batch} => {n_value, n_mem, h, n_batch}
     ggml_tensor * beta = ggml_sigmoid(ctx0, build_projection(model.memory_b, model.memory_b_b, c, rows));
-    beta = split_heads(beta);
+    beta               = split_heads(beta);
 
     ggml_tensor * denom = nullptr;
     if (!first) {
@@ -159,7 +159,7 @@ ggml_tensor * armt_graph::build_gamma(ggml_tensor * keys, ggml_tensor * denom, b
     }
     // 1 - d/|k|^2
     ggml_tensor * cur = ggml_scale_bias(ctx0, ggml_div(ctx0, denom, norm), -1.0f, 1.0f);
-    cur = ggml_clamp(ctx0, cur, 0.0f, 1.0f);
+    cur               = ggml_clamp(ctx0, cur, 0.0f, 1.0f);
     if (not_first != nullptr) { // 1 in the first segment: {1, n_mem, h, n_batch} * {1, 1, 1, n_batch}
         cur = ggml_add(ctx0, ggml_mul(ctx0, cur, not_first), ggml_scale_bias(ctx0, not_first, -1.0f, 1.0f));
     }

@@ -12,13 +12,16 @@ static const llama_memory_armt_context & check_context(const llama_memory_contex
 }
 
 armt_graph::armt_graph(const llama_model_armt & model, const llm_graph_params & params)
-    : llm_graph_context(params), model(model), memory(check_context(params.mctx).memory), trace(check_context(params.mctx).trace) {
+    : llm_graph_context(params), model(model), memory(check_context(params.mctx).memory),
+      trace(check_context(params.mctx).trace) {
     const armt_step & step = check_context(params.mctx).step;
+    // clang-format off
     switch (step.type) {
         case ARMT_STEP_OPEN:     build_open(step);     break;
         case ARMT_STEP_DIAGONAL: build_diagonal(step); break;
         case ARMT_STEP_RESERVE:  build_reserve();      break;
     }
+    // clang-format on
 }
 
 // Both graphs in one, so that the compute buffers fit either graph and never grow.
@@ -37,12 +40,12 @@ void armt_graph::build_reserve() {
     build_open(step);
 
     if (config.diagonal) {
-        step.type   = ARMT_STEP_DIAGONAL;
-        step.n_text = config.n_segment;
-        step.layer1 = config.n_layer;
-        step.inject = true;
+        step.type                = ARMT_STEP_DIAGONAL;
+        step.n_text              = config.n_segment;
+        step.layer1              = config.n_layer;
+        step.inject              = true;
         step.oldest_has_own_mask = config.n_prev_max > 0;
-        step.n_kv   = config.n_kv(step.n_rows());
+        step.n_kv                = config.n_kv(step.n_rows());
         step.first_in_layer.resize(config.n_layer);
         step.out_rows.resize(std::min(n_out, config.n_segment));
         build_diagonal(step);
@@ -52,8 +55,8 @@ void armt_graph::build_reserve() {
 void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool trim) {
     auto input = std::make_unique<llm_graph_input_armt>(step, trace);
 
-    // The allocator places tensors one after the other. On a CPU whose vectors fill a cache line, activations that do not start at
-    // a line cost 15 % of the speed. So inputs fill whole lines, and the graph uses a view.
+    // The allocator places tensors one after the other. On a CPU whose vectors fill a cache line, activations that do
+    // not start at a line cost 15 % of the speed. So inputs fill whole lines, and the graph uses a view.
     const auto make = [&](const char * name, ggml_type type, std::array<int64_t, 4> ne) {
         const int64_t n     = ne[0] * ne[1] * ne[2] * ne[3];
         ggml_tensor * lines = ggml_new_tensor_1d(ctx0, type, GGML_PAD(n, 64 / ggml_type_size(type)));
@@ -76,13 +79,14 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
         }
     }
     if (!step.whole) {
-        input->pos         = make("inp_pos", GGML_TYPE_I32, {n_rows * (n_batch + (step.oldest_has_own_mask ? 1 : 0)), 1, 1, 1});
-        input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16, {step.n_kv, n_rows, 1, step.oldest_has_own_mask ? 2 : int64_t(step.n_seqs)});
-        input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
+        input->pos = make("inp_pos", GGML_TYPE_I32, {n_rows * (n_batch + (step.oldest_has_own_mask ? 1 : 0)), 1, 1, 1});
+        input->kq_mask       = make("inp_kq_mask", GGML_TYPE_F16,
+                                    {step.n_kv, n_rows, 1, step.oldest_has_own_mask ? 2 : int64_t(step.n_seqs)});
+        input->kv_idxs       = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
         input->splits_memory = model.armt.base.splits_memory;
-        input->n_sink_all  = memory.get_config().n_sink;
-        input->n_prev_max  = memory.get_config().n_prev_max;
-        input->n_kv_stride = memory.n_kv_stride(open);
+        input->n_sink_all    = memory.get_config().n_sink;
+        input->n_prev_max    = memory.get_config().n_prev_max;
+        input->n_kv_stride   = memory.n_kv_stride(open);
     }
     if (!open && model.armt.use_denom && model.armt.correction) {
         input->not_first = make("inp_not_first", GGML_TYPE_F32, {1, 1, 1, int64_t(step.layer1 - step.layer0)});
@@ -97,7 +101,9 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
 
 armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c, int64_t n_total) {
     // no view of all of an input, because the scheduler copies each view to the GPU separately
-    const auto of_rows = [&](ggml_tensor * t) { return ggml_nelements(t) == n_total ? t : ggml_view_1d(ctx0, t, n_total, 0); };
+    const auto of_rows = [&](ggml_tensor * t) {
+        return ggml_nelements(t) == n_total ? t : ggml_view_1d(ctx0, t, n_total, 0);
+    };
     if (step.whole) {
         const auto & constants = memory.get_constants(c.il);
         return {of_rows(constants.pos), of_rows(constants.kv_idxs), constants.kq_mask};
@@ -107,14 +113,17 @@ armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c
     }
     const bool          oldest = c.il + c.n == step.layer1;
     const ggml_tensor * mask   = inp->kq_mask;
-    ggml_tensor *       plane  = ggml_view_4d(ctx0, inp->kq_mask, mask->ne[0], mask->ne[1], 1, 1, mask->nb[1], mask->nb[2], mask->nb[3], oldest ? mask->nb[3] : 0);
-    ggml_tensor *       pos    = ggml_view_1d(ctx0, inp->pos, n_total, oldest ? (inp->pos->ne[0] - n_total) * inp->pos->nb[0] : 0);
+    ggml_tensor * plane = ggml_view_4d(ctx0, inp->kq_mask, mask->ne[0], mask->ne[1], 1, 1, mask->nb[1], mask->nb[2],
+                                       mask->nb[3], oldest ? mask->nb[3] : 0);
+    ggml_tensor * pos =
+        ggml_view_1d(ctx0, inp->pos, n_total, oldest ? (inp->pos->ne[0] - n_total) * inp->pos->nb[0] : 0);
     return {pos, of_rows(inp->kv_idxs), plane};
 }
 
 ggml_tensor * armt_graph::build_text_embeddings() {
     if (model.output_is_tied) {
-        // The embeddings are on the CPU. Tied ones are on the GPU too, as the output's weights, so that the step can be one graph.
+        // The embeddings are on the CPU. Tied ones are on the GPU too, as the output's weights, so that the step can be
+        // one graph.
         ggml_tensor *            rows = ggml_get_rows(ctx0, model.output, inp->tokens);
         const ggml_backend_dev_t dev  = model.dev_output();
         if (dev != nullptr && ggml_backend_dev_supports_op(dev, rows)) {
@@ -135,8 +144,9 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
     }
     // the learned rows from first on, for all sequences
     const auto learned = [&](int64_t first, int64_t n, const char * name) {
-        ggml_tensor * rows = ggml_view_2d(ctx0, model.memory_embd, n_embd, n, model.memory_embd->nb[1], first * model.memory_embd->nb[1]);
-        rows = ggml_cast(ctx0, rows, GGML_TYPE_F32);
+        ggml_tensor * rows = ggml_view_2d(ctx0, model.memory_embd, n_embd, n, model.memory_embd->nb[1],
+                                          first * model.memory_embd->nb[1]);
+        rows               = ggml_cast(ctx0, rows, GGML_TYPE_F32);
         if (step.n_seqs > 1) {
             rows = ggml_repeat_4d(ctx0, rows, n_embd, n, step.n_seqs, 1);
         }
@@ -149,7 +159,7 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
     }
     if (step.n_mem > 0) {
         ggml_tensor * mem = learned(0, step.n_mem, "memory_embd");
-        cur = cur == nullptr ? mem : ggml_concat(ctx0, cur, mem, 1);
+        cur               = cur == nullptr ? mem : ggml_concat(ctx0, cur, mem, 1);
     }
     return add_positions(cur);
 }
@@ -192,8 +202,11 @@ void armt_graph::build_open(const armt_step & step) {
         }
         cur = build_layer_end(c, attn, cur);
         if (step.n_mem > 0) {
-            ggml_tensor * rows = il + 1 == n_layer ? ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], step.n_mem * cur->nb[1], n_out * cur->nb[1])
-                                                   : ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], cur->nb[2], (step.n_sink + step.n_text) * cur->nb[1]);
+            ggml_tensor * rows = il + 1 == n_layer
+                                     ? ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1],
+                                                    step.n_mem * cur->nb[1], n_out * cur->nb[1])
+                                     : ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1], cur->nb[2],
+                                                    (step.n_sink + step.n_text) * cur->nb[1]);
             build_write(c, rows, az, store, step.first, nullptr);
         }
     }
@@ -207,10 +220,10 @@ armt_graph::cells armt_graph::closed_cells(const armt_step & step, cells c) cons
 }
 
 void armt_graph::build_diagonal(const armt_step & step) {
-    // Batches are as wide as the stacks allow. The last layers come first, because a cell's output overwrites the next layer's
-    // input, which that layer's cell must have read.
+    // Batches are as wide as the stacks allow. The last layers come first, because a cell's output overwrites the next
+    // layer's input, which that layer's cell must have read.
     std::vector<cells> batches;
-    uint32_t n_widest = 0;
+    uint32_t           n_widest = 0;
     for (uint32_t il = step.layer0; il < step.layer1;) {
         // the oldest cell is a batch of its own if it has its own mask
         const uint32_t end = step.oldest_has_own_mask && il + 1 < step.layer1 ? step.layer1 - 1 : step.layer1;
@@ -228,7 +241,8 @@ void armt_graph::build_diagonal(const armt_step & step) {
     build_inputs(step, n_widest, trim);
 
     if (step.inject) {
-        ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
+        ggml_build_forward_expand(
+            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
     }
     for (const cells & c : batches) {
         ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
@@ -259,19 +273,25 @@ void armt_graph::build_diagonal(const armt_step & step) {
     }
 }
 
-void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row, ggml_tensor * az, ggml_tensor * store) {
+void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row,
+                                    ggml_tensor * az, ggml_tensor * store) {
     const cells    w    = closed_cells(step, c);
     const uint32_t skip = w.il - c.il;
     if (w.n == 0) {
         return;
     }
     const auto of_closed = [&](ggml_tensor * t) {
-        return skip == 0 ? t : ggml_view_4d(ctx0, t, t->ne[0], t->ne[1], t->ne[2], w.n, t->nb[1], t->nb[2], t->nb[3], skip * t->nb[3]);
+        return skip == 0 ? t
+                         : ggml_view_4d(ctx0, t, t->ne[0], t->ne[1], t->ne[2], w.n, t->nb[1], t->nb[2], t->nb[3],
+                                        skip * t->nb[3]);
     };
-    ggml_tensor * rows  = ggml_view_3d(ctx0, x, n_embd, step.n_mem, w.n, x->nb[1], x->nb[2], skip * x->nb[2] + first_row * x->nb[1]);
-    ggml_tensor * all   = inp->not_first;
-    ggml_tensor * not_first = all == nullptr ? nullptr : ggml_view_4d(ctx0, all, 1, 1, 1, w.n, all->nb[1], all->nb[2], all->nb[3], (w.il - step.layer0) * all->nb[3]);
-    ggml_tensor * from  = of_closed(az);
+    ggml_tensor * rows =
+        ggml_view_3d(ctx0, x, n_embd, step.n_mem, w.n, x->nb[1], x->nb[2], skip * x->nb[2] + first_row * x->nb[1]);
+    ggml_tensor * all       = inp->not_first;
+    ggml_tensor * not_first = all == nullptr ? nullptr
+                                             : ggml_view_4d(ctx0, all, 1, 1, 1, w.n, all->nb[1], all->nb[2], all->nb[3],
+                                                            (w.il - step.layer0) * all->nb[3]);
+    ggml_tensor * from      = of_closed(az);
     build_write(w, rows, from, az == store ? from : of_closed(store), false, not_first);
 }
 
@@ -280,12 +300,14 @@ void armt_graph::build_next_device(const armt_step & step, cells c) {
     const uint32_t il = c.il + c.n;
     if (il < n_layer && memory.n_same_device(il - 1, 2) == 1) {
         ggml_tensor * from = memory.view_outputs(ctx0, il - 1, 1, step.n_rows(), step.seq_id);
-        ggml_build_forward_expand(gf, ggml_cpy(ctx0, from, memory.view_inputs(ctx0, il, 1, step.n_rows(), step.seq_id)));
+        ggml_build_forward_expand(gf,
+                                  ggml_cpy(ctx0, from, memory.view_inputs(ctx0, il, 1, step.n_rows(), step.seq_id)));
     }
 }
 
 void armt_graph::build_logits(ggml_tensor * rows) {
-    ggml_tensor * cur = build_norm(rows, model.output_norm, model.output_norm_b, model.armt.base.layer_norm ? LLM_NORM : LLM_NORM_RMS, -1);
+    ggml_tensor * cur = build_norm(rows, model.output_norm, model.output_norm_b,
+                                   model.armt.base.layer_norm ? LLM_NORM : LLM_NORM_RMS, -1);
     cb(cur, "result_norm", -1);
     res->t_embd = cur;
 

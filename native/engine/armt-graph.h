@@ -8,20 +8,21 @@
 
 // Builds the graph of a step from stock ggml ops, so that any backend of the same llama.cpp runs it.
 //
-// Activations are {n_embd, n_rows, n_batch}. In a step of open segments the batch is a range of sequences in one layer; in a
-// diagonal it is a range of layers of one sequence. The same functions serve both, because the two differ only in the weights
-// (of one layer or stacked) and in the memory (views).
+// Activations are {n_embd, n_rows, n_batch}. In a step of open segments the batch is a range of sequences in one layer;
+// in a diagonal it is a range of layers of one sequence. The same functions serve both, because the two differ only in
+// the weights (of one layer or stacked) and in the memory (views).
 //
-// Shapes are written {ne0, ne1, ..} with ggml's order, the fastest dimension first, and products as weight @ input => result.
-// The papers write row-major shapes: their A [K, D] is our {D, K} in memory order. The engine keeps A transposed, {K, D}, so
-// that a read is a plain product, and z [K] as one more column, {K, D + 1} in all; with h heads {K/h, D/h + 1, h}.
+// Shapes are written {ne0, ne1, ..} with ggml's order, the fastest dimension first, and products as weight @ input =>
+// result. The papers write row-major shapes: their A [K, D] is our {D, K} in memory order. The engine keeps A
+// transposed, {K, D}, so that a read is a plain product, and z [K] as one more column, {K, D + 1} in all; with h heads
+// {K/h, D/h + 1, h}.
 struct armt_graph : public llm_graph_context {
     armt_graph(const llama_model_armt & model, const llm_graph_params & params);
 
 private:
-    const llama_model_armt  & model;
+    const llama_model_armt &  model;
     const llama_memory_armt & memory;
-    armt_trace              & trace;
+    armt_trace &              trace;
 
     llm_graph_input_armt * inp = nullptr;
 
@@ -35,17 +36,17 @@ private:
     // armt-graph.cpp: steps
     //
 
-    void build_open        (const armt_step & step);
-    void build_diagonal    (const armt_step & step);
-    void build_next_device (const armt_step & step, cells c);
-    void build_logits      (ggml_tensor * rows);
-    void build_reserve     ();
+    void build_open(const armt_step & step);
+    void build_diagonal(const armt_step & step);
+    void build_next_device(const armt_step & step, cells c);
+    void build_logits(ggml_tensor * rows);
+    void build_reserve();
 
     // The cells of closed segments in a diagonal: all but the first of the step, if that is the open segment's
     cells closed_cells(const armt_step & step, cells c) const;
 
-    // Writes their segments to memory. x: {n_embd, .., c.n}, in which the memory rows of all cells start at first_row; az and
-    // store: of all cells, see build_write
+    // Writes their segments to memory. x: {n_embd, .., c.n}, in which the memory rows of all cells start at first_row;
+    // az and store: of all cells, see build_write
     void build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row, ggml_tensor * az,
                             ggml_tensor * store);
 
@@ -67,8 +68,8 @@ private:
     // trim: the last layer is computed for some rows only, see build_last_rows
     void build_inputs(const armt_step & step, uint32_t n_batch, bool trim);
 
-    // {ne0, n_rows, n_batch} => {ne0, n_outputs + n_mem*n_batch}: the rows that matter after the last layer, which are those with
-    // outputs, then all memory rows
+    // {ne0, n_rows, n_batch} => {ne0, n_outputs + n_mem*n_batch}: the rows that matter after the last layer, which are
+    // those with outputs, then all memory rows
     ggml_tensor * build_last_rows(ggml_tensor * x);
 
     //
@@ -81,8 +82,8 @@ private:
 
     ggml_tensor * build_product(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
 
-    // The same for hidden states that no norm bounds. Their products, and on some cards they themselves, can exceed the range of
-    // 16-bit floats, in which backends otherwise multiply.
+    // The same for hidden states that no norm bounds. Their products, and on some cards they themselves, can exceed the
+    // range of 16-bit floats, in which backends otherwise multiply.
     ggml_tensor * build_projection(const armt_weight & weight, const armt_weight & bias, cells c, ggml_tensor * x);
 
     // the base model's kind of norm
@@ -108,8 +109,8 @@ private:
     // The same part as {n_embd_kv, rows}; kv_idxs assigns its rows
     ggml_tensor * view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache);
 
-    // For models whose attention goes back into the segment before: copies K and V of the text of a segment that closes to where
-    // the next segment sees them.
+    // For models whose attention goes back into the segment before: copies K and V of the text of a segment that closes
+    // to where the next segment sees them.
     void build_keep_text(const armt_step & step, cells c);
 
     // Output projection, residual, MLP, residual. into: where the result goes, or nullptr
@@ -126,8 +127,8 @@ private:
     ggml_tensor * split_heads(ggml_tensor * x);
     ggml_tensor * merge_heads(ggml_tensor * x);
 
-    // What features recall from az: {D/h, n_rows, h, n_batch}. denom: k.z + eps, {1, n_rows, h, n_batch}; not set without
-    // use_denom
+    // What features recall from az: {D/h, n_rows, h, n_batch}. denom: k.z + eps, {1, n_rows, h, n_batch}; not set
+    // without use_denom
     ggml_tensor * build_recall(ggml_tensor * az, ggml_tensor * features, ggml_tensor ** denom);
 
     // A and z in float32, whatever type they are stored in. az: of llama_memory_armt::view_memory_of_layer(s)
@@ -136,9 +137,10 @@ private:
     // x + what x recalls; in x's place if x is a layer's input in the memory. az: of build_memory
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
 
-    // Writes memory rows {n_embd, n_mem, n_batch} to store, whose values az holds in float32. first: az is zero. not_first: the
-    // input of that name, or nullptr
-    void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml_tensor * store, bool first, ggml_tensor * not_first);
+    // Writes memory rows {n_embd, n_mem, n_batch} to store, whose values az holds in float32. first: az is zero.
+    // not_first: the input of that name, or nullptr
+    void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml_tensor * store, bool first,
+                     ggml_tensor * not_first);
 
     // gamma, the factor of each key in the sum that is added to z: {1, n_mem, h, n_batch}
     ggml_tensor * build_gamma(ggml_tensor * keys, ggml_tensor * denom, bool first, ggml_tensor * not_first);

@@ -14,7 +14,8 @@ struct llama_cparams;
 llama_model * armt_create_model(const llama_model_params & params);
 
 // Uses the options of armt_api.set_context_options. Throws std::runtime_error if one does not fit the model.
-llama_memory_i * armt_create_memory(const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams);
+llama_memory_i * armt_create_memory(const llama_model & model, const llama_memory_params & params,
+                                    const llama_cparams & cparams);
 
 // Tells the memory which context it belongs to, and registers it.
 void armt_attach_context(llama_memory_i * memory, llama_context * lctx);

@@ -14,7 +14,8 @@ static int64_t find_key(const gguf_context * metadata, const std::string & key, 
         throw std::runtime_error("the model file lacks the key " + key + "; convert the checkpoint again");
     }
     if (gguf_get_kv_type(metadata, id) != type) {
-        throw std::runtime_error("the key " + key + " of the model file has the wrong type; convert the checkpoint again");
+        throw std::runtime_error("the key " + key +
+                                 " of the model file has the wrong type; convert the checkpoint again");
     }
     return id;
 }
@@ -22,8 +23,8 @@ static int64_t find_key(const gguf_context * metadata, const std::string & key, 
 static uint32_t get_u32(const gguf_context * metadata, const std::string & key, uint32_t min, uint32_t max) {
     const uint32_t value = gguf_get_val_u32(metadata, find_key(metadata, key, GGUF_TYPE_UINT32));
     if (value < min || value > max) {
-        throw std::runtime_error("the key " + key + " of the model file is " + std::to_string(value) + "; it has to be " + std::to_string(min) + " to " +
-                                 std::to_string(max));
+        throw std::runtime_error("the key " + key + " of the model file is " + std::to_string(value) +
+                                 "; it has to be " + std::to_string(min) + " to " + std::to_string(max));
     }
     return value;
 }
@@ -39,7 +40,8 @@ static bool has_key(const gguf_context * metadata, const char * key) {
 static float get_positive(const gguf_context * metadata, const std::string & key) {
     const float value = gguf_get_val_f32(metadata, find_key(metadata, key, GGUF_TYPE_FLOAT32));
     if (!std::isfinite(value) || value <= 0.0f) {
-        throw std::runtime_error("the key " + key + " of the model file is " + std::to_string(value) + "; it has to be a positive number");
+        throw std::runtime_error("the key " + key + " of the model file is " + std::to_string(value) +
+                                 "; it has to be a positive number");
     }
     return value;
 }
@@ -55,20 +57,26 @@ static armt_activation get_activation(const gguf_context * metadata) {
     if (name == "gelu_tanh") {
         return ARMT_ACTIVATION_GELU_TANH;
     }
-    throw std::runtime_error("the key armt.activation of the model file is " + name + "; it has to be silu, gelu or gelu_tanh");
+    throw std::runtime_error("the key armt.activation of the model file is " + name +
+                             "; it has to be silu, gelu or gelu_tanh");
 }
 
 void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head, uint32_t n_layer) {
-    const auto flag = [&](const char * key, bool otherwise) { return has_key(metadata, key) ? get_bool(metadata, key) : otherwise; };
+    const auto flag = [&](const char * key, bool otherwise) {
+        return has_key(metadata, key) ? get_bool(metadata, key) : otherwise;
+    };
 
     layer_norm      = has_key(metadata, "armt.attention.layer_norm_epsilon");
     activation      = has_key(metadata, "armt.activation") ? get_activation(metadata) : ARMT_ACTIVATION_SILU;
     gated           = flag("armt.feed_forward_gated", true);
     parallel        = flag("armt.use_parallel_residual", false);
     embedding_scale = has_key(metadata, "armt.embedding_scale") ? get_positive(metadata, "armt.embedding_scale") : 1.0f;
-    attention_scale = has_key(metadata, "armt.attention.scale") ? get_positive(metadata, "armt.attention.scale") : 1.0f / sqrtf(float(n_embd_head));
+    attention_scale = has_key(metadata, "armt.attention.scale") ? get_positive(metadata, "armt.attention.scale")
+                                                                : 1.0f / sqrtf(float(n_embd_head));
     splits_memory   = !flag("armt.memory.attends_to_text", true);
-    n_window        = has_key(metadata, "armt.attention.sliding_window") ? get_u32(metadata, "armt.attention.sliding_window", 1, INT32_MAX) : 0;
+    n_window        = has_key(metadata, "armt.attention.sliding_window")
+                          ? get_u32(metadata, "armt.attention.sliding_window", 1, INT32_MAX)
+                          : 0;
 
     if (has_key(metadata, "armt.position_count")) {
         n_position     = get_u32(metadata, "armt.position_count", 1, MAX_ROWS);
@@ -77,8 +85,8 @@ void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head
     if (has_key(metadata, "armt.rope.local_layers")) {
         const int64_t id = find_key(metadata, "armt.rope.local_layers", GGUF_TYPE_ARRAY);
         if (gguf_get_arr_type(metadata, id) != GGUF_TYPE_BOOL || gguf_get_arr_n(metadata, id) != n_layer) {
-            throw std::runtime_error("the key armt.rope.local_layers of the model file has to be an array of " + std::to_string(n_layer) +
-                                     " booleans; convert the checkpoint again");
+            throw std::runtime_error("the key armt.rope.local_layers of the model file has to be an array of " +
+                                     std::to_string(n_layer) + " booleans; convert the checkpoint again");
         }
         const bool * values = static_cast<const bool *>(gguf_get_arr_data(metadata, id));
         local_layers.assign(values, values + n_layer);
@@ -97,26 +105,33 @@ void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t
     n_feature = get_u32(metadata, "armt.memory.key_length", 1, MAX_ROWS);
     n_head    = get_u32(metadata, "armt.memory.head_count", 1, n_embd);
     if (n_feature % n_head != 0 || n_embd % n_head != 0) {
-        throw std::runtime_error("armt.memory.head_count = " + std::to_string(n_head) + " does not divide both armt.memory.key_length = " +
-                                 std::to_string(n_feature) + " and armt.embedding_length = " + std::to_string(n_embd));
+        throw std::runtime_error("armt.memory.head_count = " + std::to_string(n_head) +
+                                 " does not divide both armt.memory.key_length = " + std::to_string(n_feature) +
+                                 " and armt.embedding_length = " + std::to_string(n_embd));
     }
 
-    n_sink        = has_key(metadata, "armt.sink_count") ? get_u32(metadata, "armt.sink_count", 0, 1) : 0;
-    sees_previous = has_key(metadata, "armt.attention.previous_segment") && get_bool(metadata, "armt.attention.previous_segment");
+    n_sink = has_key(metadata, "armt.sink_count") ? get_u32(metadata, "armt.sink_count", 0, 1) : 0;
+    sees_previous =
+        has_key(metadata, "armt.attention.previous_segment") && get_bool(metadata, "armt.attention.previous_segment");
     if (n_sink != 0 && (base.wrap_positions || base.splits_memory)) {
-        throw std::runtime_error("armt.sink_count cannot be combined with armt.position_wrap, nor with armt.memory.attends_to_text = false");
+        throw std::runtime_error(
+            "armt.sink_count cannot be combined with armt.position_wrap, nor with armt.memory.attends_to_text = false");
     }
     if (sees_previous && (base.n_position != 0 || base.splits_memory)) {
-        throw std::runtime_error("armt.attention.previous_segment cannot be combined with armt.position_count, nor with armt.memory.attends_to_text = false");
+        throw std::runtime_error("armt.attention.previous_segment cannot be combined with armt.position_count, nor "
+                                 "with armt.memory.attends_to_text = false");
     }
 
     if (base.n_rows_max() != 0 && n_segment > n_text_max()) {
-        throw std::runtime_error("armt.segment_size = " + std::to_string(n_segment) + " and armt.memory.token_count = " + std::to_string(n_mem) +
-                                 (n_sink != 0 || sees_previous ? ", with the sink and the segment before," : "") + " are more rows than the base model takes, " + std::to_string(base.n_rows_max()));
+        throw std::runtime_error("armt.segment_size = " + std::to_string(n_segment) +
+                                 " and armt.memory.token_count = " + std::to_string(n_mem) +
+                                 (n_sink != 0 || sees_previous ? ", with the sink and the segment before," : "") +
+                                 " are more rows than the base model takes, " + std::to_string(base.n_rows_max()));
     }
 
     if (2 * n_feature / n_head < ARMT_DPFP_ORDER) {
-        throw std::runtime_error("armt.memory.key_length = " + std::to_string(n_feature) + " is too small for " + std::to_string(n_head) + " heads");
+        throw std::runtime_error("armt.memory.key_length = " + std::to_string(n_feature) + " is too small for " +
+                                 std::to_string(n_head) + " heads");
     }
 
     normalize_keys = get_bool(metadata, "armt.memory.normalize_keys");

@@ -15,7 +15,8 @@ enum armt_activation {
     ARMT_ACTIVATION_GELU_TANH, // its approximation by tanh
 };
 
-// How the base model's layers differ from LLaMA's, which the defaults describe. Tensors tell which biases and norms there are.
+// How the base model's layers differ from LLaMA's, which the defaults describe. Tensors tell which biases and norms
+// there are.
 struct armt_base_hparams {
     bool            layer_norm = false; // LayerNorm rather than RMS norm
     armt_activation activation = ARMT_ACTIVATION_SILU;
@@ -57,8 +58,8 @@ struct armt_hparams {
     bool correction     = true;  // gamma = clip(1 - d/|k|^2, 0, 1) rather than 1
     bool gating         = false; // one beta for each channel of the value
 
-    uint32_t n_sink        = 0;     // learned rows before each segment's text: 0 or 1
-    bool     sees_previous = false; // attention also sees the text of the segment before, and memory rows see one another
+    uint32_t n_sink    = 0;     // learned rows before each segment's text: 0 or 1
+    bool sees_previous = false; // attention sees the text of the segment before too, and memory rows see one another
 
     std::string fingerprint; // of the tensor data; states are bound to it
 

@@ -64,10 +64,11 @@ void llm_graph_input_armt::set_pos() const {
     const uint32_t n_rows = step->n_rows();
 
     std::vector<int32_t> values(pos->ne[0]);
-    const bool open = step->type == ARMT_STEP_OPEN;
+    const bool           open = step->type == ARMT_STEP_OPEN;
     for (size_t i = 0; i < values.size(); ++i) {
         const bool oldest = step->oldest_has_own_mask && i + n_rows >= values.size();
-        values[i] = int32_t(open ? n_prev(i / n_rows) + n_past(i / n_rows) + i % n_rows : n_prev(oldest ? 1 : 0) + i % n_rows);
+        values[i] =
+            int32_t(open ? n_prev(i / n_rows) + n_past(i / n_rows) + i % n_rows : n_prev(oldest ? 1 : 0) + i % n_rows);
     }
     set_values(pos, values);
 
@@ -82,7 +83,8 @@ void armt_mask::fill_row(ggml_fp16_t * row, uint32_t ir) const {
     const ggml_fp16_t shown   = ggml_fp32_to_fp16(0.0f);
     const bool        is_sink = ir < n_sink;
     const bool        is_mem  = ir >= n_text_end;
-    if (n_prev_max > 0 && !is_sink) { // a memory row sees all of the text before, a text row the part from its own position on
+    if (n_prev_max > 0 &&
+        !is_sink) { // a memory row sees all of the text before, a text row the part from its own position on
         std::fill(row + std::min(is_mem ? 0 : ir - n_sink, n_prev), row + n_prev, shown);
     }
     const uint32_t first = splits_memory && is_mem ? n_text_end : 0;
@@ -91,14 +93,14 @@ void armt_mask::fill_row(ggml_fp16_t * row, uint32_t ir) const {
 }
 
 void llm_graph_input_armt::set_mask() const {
-    const int64_t  n_kv     = kq_mask->ne[0];
-    const int64_t  n_rows   = kq_mask->ne[1];
-    const int64_t  n_planes = kq_mask->ne[3];
+    const int64_t n_kv     = kq_mask->ne[0];
+    const int64_t n_rows   = kq_mask->ne[1];
+    const int64_t n_planes = kq_mask->ne[3];
 
     std::vector<ggml_fp16_t> values(n_kv * n_rows * n_planes, ggml_fp32_to_fp16(-INFINITY));
     for (int64_t ip = 0; ip < n_planes; ++ip) {
         const uint32_t past = n_past(ip);
-        armt_mask mask;
+        armt_mask      mask;
         mask.n_sink        = n_sink_all;
         mask.n_text_end    = past + step->n_sink + step->n_text;
         mask.n_rows        = past + step->n_rows();

@@ -5,8 +5,8 @@
 
 #include "llama-graph.h"
 
-// What the rows of a segment attend to: earlier rows of the segment, with the exceptions that armt_hparams defines for memory
-// rows and for the segment before
+// What the rows of a segment attend to: earlier rows of the segment, with the exceptions that armt_hparams defines for
+// memory rows and for the segment before
 struct armt_mask {
     uint32_t n_sink        = 0; // rows before the text
     uint32_t n_text_end    = 0; // the row after the last text row so far
@@ -37,7 +37,7 @@ public:
     // Of a step that is not whole. With oldest_has_own_mask, pos and kq_mask have that cell's part after the others'.
     ggml_tensor * pos     = nullptr; // I32 {n_rows*n_batch}, or {n_rows*(n_batch + 1)}: positions in the segment
     ggml_tensor * kq_mask = nullptr; // F16 {n_kv, n_rows, 1, n_seqs}, or {n_kv, n_rows, 1, 2}
-    ggml_tensor * kv_idxs = nullptr; // I64 {n_rows*n_batch}: rows of the flat K/V cache, from the first sequence's (cell's) on
+    ggml_tensor * kv_idxs = nullptr; // I64 {n_rows*n_batch}: rows of the flat K/V cache, from the batch's first on
 
     uint32_t n_wrap        = 0;     // rows of the position table, if memory rows take its last ones
     bool     splits_memory = false; // memory rows attend to memory rows only
@@ -48,11 +48,12 @@ public:
 private:
     const armt_step * step;
     const armt_step   made_for; // the step that the graph was made for
-    armt_trace      & trace;
+    armt_trace &      trace;
 
     uint32_t n_past(uint32_t i_seq) const { return step->type == ARMT_STEP_OPEN ? step->n_past[i_seq] : 0; }
 
-    // Text rows of the segment before that attention sees: of sequence i; in a diagonal of the oldest cell (1) or the others (0)
+    // Text rows of the segment before that attention sees: of sequence i; in a diagonal of the oldest cell (1) or the
+    // others (0)
     uint32_t n_prev(uint32_t i) const { return n_prev_max > 0 ? step->n_prev[i] : 0; }
 
     void set_table_pos() const;

@@ -17,7 +17,8 @@
 #include <limits>
 #include <stdexcept>
 
-static const llama_model_armt & check_params(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams) {
+static const llama_model_armt & check_params(const llama_model_armt & model, const llama_memory_params & params,
+                                             const llama_cparams & cparams) {
     if (cparams.embeddings) {
         throw std::runtime_error("ARMT models produce no embeddings; create the context without them");
     }
@@ -27,9 +28,11 @@ static const llama_model_armt & check_params(const llama_model_armt & model, con
     return model;
 }
 
-llama_memory_armt::llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams)
+llama_memory_armt::llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params,
+                                     const llama_cparams & cparams)
     : model(check_params(model, params, cparams)), config(armt_resolve_config(armt_get_options(), model, cparams)),
-      max_cells(armt_resolve_max_cells(armt_get_options(), model)), sequences(cparams.n_seq_max), published_stats(cparams.n_seq_max) {
+      max_cells(armt_resolve_max_cells(armt_get_options(), model)), sequences(cparams.n_seq_max),
+      published_stats(cparams.n_seq_max) {
     create_tensors(params.type_k, params.type_v, armt_resolve_state_type(armt_get_options()), cparams.offload_kqv);
 }
 
@@ -45,7 +48,8 @@ void llama_memory_armt::attach(llama_context * context) {
     const ggml_backend_dev_t dev = model.dev_layer(0);
     if (dev != nullptr) {
         // patches/ggml-cuda adds this function
-        backend_replays = reinterpret_cast<uint64_t (*)()>(ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(dev), ARMT_NAME_GRAPH_REPLAYS));
+        backend_replays = reinterpret_cast<uint64_t (*)()>(
+            ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(dev), ARMT_NAME_GRAPH_REPLAYS));
     }
     // contexts that only estimate sizes are not registered
     if (!model.hparams.no_alloc) {
@@ -62,11 +66,11 @@ uint32_t llama_memory_armt::n_value_rows() const {
 }
 
 void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload) {
-    const auto & hparams = model.hparams;
-    const int64_t n_seq  = sequences.size();
+    const auto &  hparams = model.hparams;
+    const int64_t n_seq   = sequences.size();
 
     std::map<ggml_backend_buffer_type_t, ggml_context_ptr> ctxs;
-    const auto ctx_of = [&](ggml_backend_buffer_type_t buft) {
+    const auto                                             ctx_of = [&](ggml_backend_buffer_type_t buft) {
         ggml_context_ptr & ctx = ctxs[buft];
         if (!ctx) {
             ctx.reset(ggml_init({ggml_tensor_overhead() * 8 * config.n_layer, nullptr, true}));
@@ -82,8 +86,8 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
             ++end;
         }
         layer_group group = {};
-        group.layer0 = il;
-        group.layer1 = end;
+        group.layer0      = il;
+        group.layer1      = end;
 
         ggml_context * ctx_kv = ctx_of(buft_of(il, offload));
         group.k = ggml_new_tensor_4d(ctx_kv, type_k, hparams.n_embd_k_gqa(il), config.n_kv_max, n_seq, end - il);
@@ -93,13 +97,14 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
 
         ggml_context * ctx    = ctx_of(buft_of(il, true));
         const int64_t  n_rows = config.n_sink + config.n_segment + config.n_mem;
-        group.whole.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
-        group.whole.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
-        group.whole.kq_mask = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
+        group.whole.pos       = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
+        group.whole.kv_idxs   = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
+        group.whole.kq_mask   = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
         if (!model.armt.base.splits_memory && !model.armt.sees_previous) {
             ggml_set_name(group.whole.kq_mask, ARMT_NAME_CAUSAL_MASK);
         }
-        group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4), model.armt.n_head * (end - il), n_seq);
+        group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4),
+                                      model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
             group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1, n_seq);
@@ -112,14 +117,16 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
         ggml_backend_buffer_ptr buffer;
         if (hparams.no_alloc) {
             buffer.reset(ggml_backend_buft_alloc_buffer(buft, 0));
-            for (ggml_tensor * t = ggml_get_first_tensor(ctx.get()); t != nullptr; t = ggml_get_next_tensor(ctx.get(), t)) {
+            for (ggml_tensor * t = ggml_get_first_tensor(ctx.get()); t != nullptr;
+                 t               = ggml_get_next_tensor(ctx.get(), t)) {
                 t->buffer = buffer.get();
             }
         } else {
             buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft));
         }
         if (!buffer) {
-            throw std::runtime_error("failed to allocate the memory of the context; use a smaller segmentSize, a smaller openSegmentLimit or fewer sequences");
+            throw std::runtime_error("failed to allocate the memory of the context; use a smaller segmentSize, a "
+                                     "smaller openSegmentLimit or fewer sequences");
         }
         // masked K/V rows are multiplied by 0, so they must be finite
         ggml_backend_buffer_clear(buffer.get(), 0);
@@ -138,7 +145,7 @@ void llama_memory_armt::set_constants() {
     const uint32_t n_prev = config.n_prev_max > 0 ? config.n_segment : 0;
 
     std::vector<ggml_fp16_t> mask(size_t(n_kv) * n_rows, ggml_fp32_to_fp16(-INFINITY));
-    armt_mask rows;
+    armt_mask                rows;
     rows.n_sink        = config.n_sink;
     rows.n_text_end    = config.n_sink + config.n_segment;
     rows.n_rows        = n_rows;
@@ -165,30 +172,37 @@ const llama_memory_armt::layer_group & llama_memory_armt::group_of(uint32_t il) 
     return *std::find_if(groups.begin(), groups.end(), [il](const layer_group & group) { return il < group.layer1; });
 }
 
-ggml_tensor * llama_memory_armt::view_memory_of_layer(ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const {
+ggml_tensor * llama_memory_armt::view_memory_of_layer(ggml_context * ctx, uint32_t il, llama_seq_id seq_id,
+                                                      uint32_t n_seqs) const {
     const layer_group & group = group_of(il);
     const ggml_tensor * az    = group.az;
     const size_t        first = (il - group.layer0) * model.armt.n_head * az->nb[2] + seq_id * az->nb[3];
-    return ggml_view_4d(ctx, group.az, az->ne[0], az->ne[1], model.armt.n_head, n_seqs, az->nb[1], az->nb[2], az->nb[3], first);
+    return ggml_view_4d(ctx, group.az, az->ne[0], az->ne[1], model.armt.n_head, n_seqs, az->nb[1], az->nb[2], az->nb[3],
+                        first);
 }
 
-ggml_tensor * llama_memory_armt::view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const {
-    const layer_group & group  = group_of(il);
-    const ggml_tensor * az     = group.az;
-    const size_t        nb3    = model.armt.n_head * az->nb[2];
-    const size_t        first  = (il - group.layer0) * nb3 + seq_id * az->nb[3];
-    return ggml_view_4d(ctx, group.az, az->ne[0], az->ne[1], model.armt.n_head, n_cells, az->nb[1], az->nb[2], nb3, first);
+ggml_tensor * llama_memory_armt::view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells,
+                                                       llama_seq_id seq_id) const {
+    const layer_group & group = group_of(il);
+    const ggml_tensor * az    = group.az;
+    const size_t        nb3   = model.armt.n_head * az->nb[2];
+    const size_t        first = (il - group.layer0) * nb3 + seq_id * az->nb[3];
+    return ggml_view_4d(ctx, group.az, az->ne[0], az->ne[1], model.armt.n_head, n_cells, az->nb[1], az->nb[2], nb3,
+                        first);
 }
 
-ggml_tensor * llama_memory_armt::view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const {
+ggml_tensor * llama_memory_armt::view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
+                                             llama_seq_id seq_id) const {
     return view_x(ctx, group_of(il), il - group_of(il).layer0, n_cells, n_rows, seq_id);
 }
 
-ggml_tensor * llama_memory_armt::view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const {
+ggml_tensor * llama_memory_armt::view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
+                                              llama_seq_id seq_id) const {
     return view_x(ctx, group_of(il), il - group_of(il).layer0 + 1, n_cells, n_rows, seq_id);
 }
 
-ggml_tensor * llama_memory_armt::view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const {
+ggml_tensor * llama_memory_armt::view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n,
+                                        uint32_t n_rows, llama_seq_id seq_id) const {
     const ggml_tensor * x = group.x;
     return ggml_view_3d(ctx, group.x, x->ne[0], n_rows, n, x->nb[1], x->nb[2], i * x->nb[2] + seq_id * x->nb[3]);
 }
@@ -206,12 +220,12 @@ uint32_t llama_memory_armt::n_batched(uint32_t il, uint32_t n_max) const {
 }
 
 void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const {
-    const layer_group & group = group_of(il);
-    const ggml_tensor * az    = group.az;
-    const uint32_t n_head  = model.armt.n_head;
-    const uint32_t n_key   = model.armt.n_key();
-    const uint32_t n_value = model.hparams.n_embd / n_head;
-    const uint32_t n_roll  = n_key / ARMT_DPFP_ORDER;
+    const layer_group & group   = group_of(il);
+    const ggml_tensor * az      = group.az;
+    const uint32_t      n_head  = model.armt.n_head;
+    const uint32_t      n_key   = model.armt.n_key();
+    const uint32_t      n_value = model.hparams.n_embd / n_head;
+    const uint32_t      n_roll  = n_key / ARMT_DPFP_ORDER;
 
     std::vector<float>   rows(n_key * n_value_rows());
     std::vector<uint8_t> bytes(rows.size() * ggml_type_size(az->type));
@@ -280,7 +294,8 @@ std::map<ggml_backend_buffer_type_t, size_t> llama_memory_armt::memory_breakdown
     std::map<ggml_backend_buffer_type_t, size_t> sizes;
     for (const auto & [ctx, buffer] : ctxs_bufs) {
         ggml_backend_buffer_type_t buft = ggml_backend_buffer_get_type(buffer.get());
-        sizes[buft] += model.hparams.no_alloc ? ggml_backend_alloc_ctx_tensors_from_buft_size(ctx.get(), buft) : ggml_backend_buffer_get_size(buffer.get());
+        sizes[buft] += model.hparams.no_alloc ? ggml_backend_alloc_ctx_tensors_from_buft_size(ctx.get(), buft)
+                                              : ggml_backend_buffer_get_size(buffer.get());
     }
     return sizes;
 }
@@ -352,13 +367,13 @@ bool llama_memory_armt::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) 
 
 void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) {
     // ggml_backend_tensor_copy needs tensors, so the ranges become views
-    ggml_context_ptr ctx { ggml_init({ggml_tensor_overhead() * 8, nullptr, true}) };
-    const auto copy = [&](ggml_tensor * t, size_t offset, int dim, int64_t n_rows) {
+    ggml_context_ptr ctx{ggml_init({ggml_tensor_overhead() * 8, nullptr, true})};
+    const auto       copy = [&](ggml_tensor * t, size_t offset, int dim, int64_t n_rows) {
         if (t == nullptr || n_rows == 0) {
             return;
         }
         ggml_reset(ctx.get());
-        const int64_t n  = n_rows * t->nb[1] / ggml_type_size(t->type) * ggml_blck_size(t->type);
+        const int64_t n    = n_rows * t->nb[1] / ggml_type_size(t->type) * ggml_blck_size(t->type);
         ggml_tensor * from = ggml_view_1d(ctx.get(), t, n, offset + src * t->nb[dim]);
         ggml_tensor * to   = ggml_view_1d(ctx.get(), t, n, offset + dst * t->nb[dim]);
         ggml_backend_view_init(from);
@@ -370,7 +385,8 @@ void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) {
     for (const layer_group & group : groups) {
         for (ggml_tensor * cache : {group.k, group.v}) {
             for (uint32_t i = 0; i < group.n_layers(); ++i) {
-                copy(cache, i * cache->nb[3], 2, seq.n_prev + seq.n_open > 0 ? config.n_prev_max + seq.n_cached(config) : 0);
+                copy(cache, i * cache->nb[3], 2,
+                     seq.n_prev + seq.n_open > 0 ? config.n_prev_max + seq.n_cached(config) : 0);
             }
         }
         copy(group.az, 0, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
@@ -385,14 +401,15 @@ void llama_memory_armt::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst,
     const armt_sequence & src = sequences[seq_id_src];
     const llama_pos       end = p1 < 0 ? std::numeric_limits<llama_pos>::max() : p1;
     if (!src.empty() && (p0 > src.pos_first || end < src.pos_open)) {
-        LLAMA_LOG_ERROR("%s: sequence %d can only be copied together with its closed segments; sequence %d is cleared\n", __func__, seq_id_src,
-                        seq_id_dst);
+        LLAMA_LOG_ERROR(
+            "%s: sequence %d can only be copied together with its closed segments; sequence %d is cleared\n", __func__,
+            seq_id_src, seq_id_dst);
         clear_sequence(seq_id_dst);
         return;
     }
     copy_tensors(seq_id_src, seq_id_dst);
-    const bool was_zero = src.stale;
-    sequences[seq_id_dst] = src;
+    const bool was_zero         = src.stale;
+    sequences[seq_id_dst]       = src;
     sequences[seq_id_dst].stale = was_zero;
     sequences[seq_id_dst].truncate(end);
     publish_stats(seq_id_dst);
@@ -407,11 +424,13 @@ void llama_memory_armt::seq_keep(llama_seq_id seq_id) {
 }
 
 void llama_memory_armt::seq_add(llama_seq_id seq_id, llama_pos, llama_pos, llama_pos) {
-    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be shifted: its closed segments are in the memory\n", __func__, seq_id);
+    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be shifted: its closed segments are in the memory\n",
+                    __func__, seq_id);
 }
 
 void llama_memory_armt::seq_div(llama_seq_id seq_id, llama_pos, llama_pos, int) {
-    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be divided: its closed segments are in the memory\n", __func__, seq_id);
+    LLAMA_LOG_ERROR("%s: the positions of sequence %d cannot be divided: its closed segments are in the memory\n",
+                    __func__, seq_id);
 }
 
 llama_pos llama_memory_armt::seq_pos_min(llama_seq_id seq_id) const {
@@ -427,7 +446,7 @@ llama_pos llama_memory_armt::seq_pos_max(llama_seq_id seq_id) const {
 //
 
 armt_context_info llama_memory_armt::get_info() const {
-    armt_context_info info = {};
+    armt_context_info info  = {};
     info.schedule           = config.diagonal ? ARMT_SCHEDULE_DIAGONAL : ARMT_SCHEDULE_SEQUENTIAL;
     info.segment_overflow   = config.extend ? ARMT_SEGMENT_OVERFLOW_EXTEND : ARMT_SEGMENT_OVERFLOW_CLOSE;
     info.segment_size       = config.n_segment;
@@ -440,8 +459,11 @@ armt_context_info llama_memory_armt::get_info() const {
     info.d_key              = model.armt.n_key();
     info.d_value            = model.hparams.n_embd / model.armt.n_head;
     info.use_denom          = model.armt.use_denom;
-    info.state_type         = type_state() == GGML_TYPE_F16 ? ARMT_STATE_TYPE_F16 : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16 : ARMT_STATE_TYPE_F32;
-    info.memory_bytes = ggml_type_size(type_state()) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
+    info.state_type         = type_state() == GGML_TYPE_F16    ? ARMT_STATE_TYPE_F16
+                              : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16
+                                                               : ARMT_STATE_TYPE_F32;
+    info.memory_bytes =
+        ggml_type_size(type_state()) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {
         info.total_bytes += size;
     }
@@ -455,7 +477,7 @@ armt_context_info llama_memory_armt::get_info() const {
 void llama_memory_armt::count_graph(bool reused, bool replayed) {
     const std::lock_guard<std::mutex> lock(stats_mutex);
     n_graphs++;
-    n_graphs_reused   += reused ? 1 : 0;
+    n_graphs_reused += reused ? 1 : 0;
     n_graphs_replayed += replayed ? 1 : 0;
 }
 
@@ -472,12 +494,12 @@ void llama_memory_armt::publish_stats(llama_seq_id seq_id) {
     const armt_sequence & seq = sequences[seq_id];
 
     armt_sequence_stats stats = seq.stats;
-    stats.n_tokens      = seq.pos_last() - seq.pos_first + 1;
-    stats.segment_start = seq.pos_open;
-    stats.n_open        = seq.n_open + seq.pending.size();
-    stats.n_pending     = seq.pending.size();
-    stats.n_segments    = seq.n_segments;
-    stats.n_in_flight   = seq.n_closed_in_flight();
+    stats.n_tokens            = seq.pos_last() - seq.pos_first + 1;
+    stats.segment_start       = seq.pos_open;
+    stats.n_open              = seq.n_open + seq.pending.size();
+    stats.n_pending           = seq.pending.size();
+    stats.n_segments          = seq.n_segments;
+    stats.n_in_flight         = seq.n_closed_in_flight();
     if (seq.empty()) {
         stats.n_tokens = 0;
     }
@@ -490,7 +512,8 @@ void llama_memory_armt::publish_stats(llama_seq_id seq_id) {
 // hooks
 //
 
-llama_memory_i * armt_create_memory(const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams) {
+llama_memory_i * armt_create_memory(const llama_model & model, const llama_memory_params & params,
+                                    const llama_cparams & cparams) {
     try {
         return new llama_memory_armt(static_cast<const llama_model_armt &>(model), params, cparams);
     } catch (const std::exception & error) {

@@ -15,16 +15,17 @@
 // The memory of a context for ARMT models. It stores state; armt-decode.cpp runs the graphs that change it.
 //
 // For each sequence it holds in tensors
-//   - the associative memory of each layer, in float32 or the type of the option stateType. A and z lie side by side: row j < D/h
-//     of a head is column j of A, row D/h is z. Rows of zeros pad them to a multiple of 4, so that the rows of products with them
-//     are aligned for wide loads and stores;
-//   - K and V of the open segment; before them, if the model's attention goes back that far, those of the last closed segment's
-//     text;
+//   - the associative memory of each layer, in float32 or the type of the option stateType. A and z lie side by side:
+//     row j < D/h of a head is column j of A, row D/h is z. Rows of zeros pad them to a multiple of 4, so that the rows
+//     of products with them are aligned for wide loads and stores;
+//   - K and V of the open segment; before them, if the model's attention goes back that far, those of the last closed
+//     segment's text;
 //   - with the diagonal schedule, the inputs of the layers that segments in flight wait for;
 // and the rest in an armt_sequence. None of it grows with the number of tokens.
 class llama_memory_armt : public llama_memory_i {
 public:
-    llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params, const llama_cparams & cparams);
+    llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params,
+                      const llama_cparams & cparams);
     ~llama_memory_armt() override;
 
     //
@@ -41,13 +42,13 @@ public:
     void clear(bool data) override;
 
     // Removes the end of the open segment, or the whole sequence. Anything else changes nothing and returns false.
-    bool seq_rm  (llama_seq_id seq_id, llama_pos p0, llama_pos p1) override;
+    bool seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) override;
     // Copies from the sequence's start only. A p1 within the open segment cuts the copy.
-    void seq_cp  (llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) override;
+    void seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) override;
     void seq_keep(llama_seq_id seq_id) override;
     // The next two change nothing and log an error, because closed segments are in the memory with their positions.
-    void seq_add (llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) override;
-    void seq_div (llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) override;
+    void seq_add(llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) override;
+    void seq_div(llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) override;
 
     // The start of the open segment, before which nothing can be removed
     llama_pos seq_pos_min(llama_seq_id seq_id) const override;
@@ -55,10 +56,10 @@ public:
 
     std::map<ggml_backend_buffer_type_t, size_t> memory_breakdown() const override;
 
-    // For sequences with nothing in flight; throws std::runtime_error otherwise (llama_context drains them first). Flags other
-    // than ARMT_STATE_CLOSED_ONLY are ignored: without the open segment's K/V, its tokens would be lost.
+    // For sequences with nothing in flight; throws std::runtime_error otherwise (llama_context drains them first).
+    // Flags other than ARMT_STATE_CLOSED_ONLY are ignored: without the open segment's K/V, its tokens would be lost.
     void state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const override;
-    void state_read (llama_io_read_i  & io, llama_seq_id seq_id, llama_state_seq_flags flags) override;
+    void state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) override;
 
     //
     // the engine
@@ -66,13 +67,13 @@ public:
 
     void attach(llama_context * lctx);
 
-    uint64_t get_id() const { return id; }
+    uint64_t            get_id() const { return id; }
     const armt_config & get_config() const { return config; }
-    armt_context_info get_info() const;
-    llama_context * get_context() const { return lctx; }
+    armt_context_info   get_info() const;
+    llama_context *     get_context() const { return lctx; }
 
-    uint32_t n_seq_max() const { return uint32_t(sequences.size()); }
-    bool     has_sequence(llama_seq_id seq_id) const { return seq_id >= 0 && size_t(seq_id) < sequences.size(); }
+    uint32_t        n_seq_max() const { return uint32_t(sequences.size()); }
+    bool            has_sequence(llama_seq_id seq_id) const { return seq_id >= 0 && size_t(seq_id) < sequences.size(); }
     armt_sequence & sequence(llama_seq_id seq_id) { return sequences.at(seq_id); }
 
     // Zeroes A and z of a sequence that was cleared. To be called before each step of it.
@@ -80,7 +81,7 @@ public:
 
     // For other threads, which must not access the sequences themselves
     armt_sequence_stats get_stats(llama_seq_id seq_id) const;
-    void publish_stats(llama_seq_id seq_id);
+    void                publish_stats(llama_seq_id seq_id);
 
     // Counts a graph evaluation of the context.
     void count_graph(bool reused, bool replayed);
@@ -94,8 +95,8 @@ public:
     // Copies layer il's memory into buffers of armt_api.read_memory's shapes.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
-    // The first layer in which a step has written A or z beyond the range of their type, or -1. Checks f16 only, because models
-    // stay within the range of the other types.
+    // The first layer in which a step has written A or z beyond the range of their type, or -1. Checks f16 only,
+    // because models stay within the range of the other types.
     int32_t find_overflow(const armt_step & step) const;
 
     //
@@ -109,7 +110,7 @@ public:
     ggml_type type_state() const { return groups[0].az->type; }
 
     // {K/h, D/h (+ 1) padded, h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
-    ggml_tensor * view_memory_of_layer (ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
+    ggml_tensor * view_memory_of_layer(ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
     ggml_tensor * view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const;
 
     // {n_embd_kv, n_kv_max, n_seq_max, n_layers}, of all layers that are on the layer's device
@@ -129,9 +130,12 @@ public:
     };
     const constants & get_constants(uint32_t il) const { return group_of(il).whole; }
 
-    // {D, n_rows, n_cells}: the inputs of the layers il .. il + n_cells - 1, or their outputs, which are the next layers' inputs
-    ggml_tensor * view_inputs (ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
-    ggml_tensor * view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, llama_seq_id seq_id) const;
+    // {D, n_rows, n_cells}: the inputs of the layers il .. il + n_cells - 1, or their outputs, which are the next
+    // layers' inputs
+    ggml_tensor * view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
+                              llama_seq_id seq_id) const;
+    ggml_tensor * view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
+                               llama_seq_id seq_id) const;
 
     // how many consecutive layers from il on, at most n_max, are on one device
     uint32_t n_same_device(uint32_t il, uint32_t n_max) const;
@@ -142,12 +146,13 @@ public:
 private:
     // The tensors of consecutive layers on one device
     struct layer_group {
-        uint32_t layer0;
-        uint32_t layer1;
+        uint32_t      layer0;
+        uint32_t      layer1;
         ggml_tensor * k;
         ggml_tensor * v;
         ggml_tensor * az; // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
-        // F32 {D, n_sink + S + M, layer1 - layer0 + 1, n_seq_max}: inputs, then the last layer's output; diagonal schedule only
+        // F32 {D, n_sink + S + M, layer1 - layer0 + 1, n_seq_max}: inputs, then the last layer's output; diagonal
+        // schedule only
         ggml_tensor * x;
         constants     whole;
 
@@ -161,7 +166,7 @@ private:
     uint64_t        id   = 0;
     llama_context * lctx = nullptr;
 
-    std::vector<layer_group> groups;
+    std::vector<layer_group>                                          groups;
     std::vector<std::pair<ggml_context_ptr, ggml_backend_buffer_ptr>> ctxs_bufs;
 
     std::vector<armt_sequence> sequences;
@@ -169,16 +174,17 @@ private:
     uint64_t (*backend_replays)(void) = nullptr;
 
     mutable std::mutex               stats_mutex;
-    uint64_t n_graphs          = 0;
-    uint64_t n_graphs_reused   = 0;
-    uint64_t n_graphs_replayed = 0;
+    uint64_t                         n_graphs          = 0;
+    uint64_t                         n_graphs_reused   = 0;
+    uint64_t                         n_graphs_replayed = 0;
     std::vector<armt_sequence_stats> published_stats;
 
     // rows of A and z, without the padding: D/h, and one more for z
-    uint32_t n_value_rows() const;
+    uint32_t            n_value_rows() const;
     const layer_group & group_of(uint32_t il) const;
 
-    ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows, llama_seq_id seq_id) const;
+    ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows,
+                         llama_seq_id seq_id) const;
 
     void create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload);
     void set_constants();
@@ -186,7 +192,7 @@ private:
     void copy_tensors(llama_seq_id src, llama_seq_id dst);
 
     void write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const;
-    void read_sequence (llama_io_read_i  & io, llama_seq_id seq_id);
+    void read_sequence(llama_io_read_i & io, llama_seq_id seq_id);
 
     std::vector<uint32_t> state_sizes() const;
 
@@ -205,14 +211,14 @@ public:
     llama_memory_armt_context(llama_memory_armt & memory, llama_memory_status status)
         : memory(memory), step(reserve), trace(memory.trace), status(status) {}
 
-    bool next()  override { return false; }
-    bool apply() override { return true; }
+    bool                 next() override { return false; }
+    bool                 apply() override { return true; }
     const llama_ubatch & get_ubatch() const override { return ubatch; }
-    llama_memory_status get_status() const override { return status; }
+    llama_memory_status  get_status() const override { return status; }
 
     const llama_memory_armt & memory;
-    const armt_step         & step;
-    armt_trace              & trace; // the graph's inputs mark the time in it
+    const armt_step &         step;
+    armt_trace &              trace; // the graph's inputs mark the time in it
 
 private:
     armt_step           reserve;

@@ -15,13 +15,15 @@ size_t armt_weight::find(uint32_t il) const {
 
 void llama_model_armt::load_arch_hparams(llama_model_loader & ml) {
     if (hparams.n_head() == 0 || hparams.n_head_kv() == 0 || hparams.n_head() % hparams.n_head_kv() != 0) {
-        throw std::runtime_error("armt.attention.head_count has to be a multiple of armt.attention.head_count_kv, and neither can be 0");
+        throw std::runtime_error(
+            "armt.attention.head_count has to be a multiple of armt.attention.head_count_kv, and neither can be 0");
     }
     if (hparams.n_embd_head_k() != hparams.n_embd_head_v()) {
         throw std::runtime_error("armt.attention.key_length and armt.attention.value_length have to be the same");
     }
     if (hparams.n_rot() == 0 || hparams.n_rot() % 2 != 0 || hparams.n_rot() > hparams.n_embd_head_k()) {
-        throw std::runtime_error("armt.rope.dimension_count has to be an even number, and at most armt.attention.key_length");
+        throw std::runtime_error(
+            "armt.rope.dimension_count has to be an even number, and at most armt.attention.key_length");
     }
     armt.load(ml.metadata, hparams.n_embd, hparams.n_embd_head_k(), hparams.n_layer());
     if (armt.base.layer_norm) {
@@ -39,11 +41,13 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
     const int64_t n_up     = armt.base.gated ? 2 * n_ff : n_ff;
     const int64_t n_beta   = armt.gating ? n_embd : armt.n_head;
 
+    // clang-format off
     tok_embd      = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD,  "weight"), {n_embd, n_vocab}, 0);
     memory_embd   = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem + armt.n_sink}, 0);
     output_norm   = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "weight"), {n_embd}, 0);
     output_norm_b = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "bias"),   {n_embd}, TENSOR_NOT_REQUIRED);
     output        = create_tensor(tn(LLM_TENSOR_OUTPUT,      "weight"), {n_embd, n_vocab}, TENSOR_NOT_REQUIRED);
+    // clang-format on
     if (armt.base.n_position != 0) {
         position_embd = create_tensor(tn(LLM_TENSOR_POS_EMBD, "weight"), {n_embd, armt.base.n_position}, 0);
     }
@@ -53,6 +57,7 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
     }
     rope_freqs = create_tensor(tn(LLM_TENSOR_ROPE_FREQS, "weight", 0), {n_rot / 2}, TENSOR_NOT_REQUIRED);
 
+    // clang-format off
     create_stacks(attn_norm,     LLM_TENSOR_ATTN_NORM,      "weight", {n_embd});
     create_stacks(attn_norm_b,   LLM_TENSOR_ATTN_NORM,      "bias",   {n_embd});
     create_stacks(attn_qkv,      LLM_TENSOR_ATTN_QKV,       "weight", {n_embd, n_qkv});
@@ -74,17 +79,21 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
     create_stacks(memory_v,      LLM_TENSOR_MEMORY_V,       "weight", {n_embd, n_embd});
     create_stacks(memory_b,      LLM_TENSOR_MEMORY_B,       "weight", {n_embd, n_beta});
     create_stacks(memory_b_b,    LLM_TENSOR_MEMORY_B,       "bias",   {n_beta});
+    // clang-format on
 
     if (bool(attn_q_norm) != bool(attn_k_norm)) {
-        throw std::runtime_error("the model has only one of blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight; convert the checkpoint again");
+        throw std::runtime_error("the model has only one of blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight; "
+                                 "convert the checkpoint again");
     }
 }
 
-void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne) {
+void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix,
+                                     std::vector<int64_t> ne) {
     const uint32_t n_layer    = hparams.n_layer();
     const bool     is_bias    = strcmp(suffix, "bias") == 0;
-    const bool     extra_norm = kind == LLM_TENSOR_ATTN_Q_NORM || kind == LLM_TENSOR_ATTN_K_NORM || kind == LLM_TENSOR_ATTN_POST_NORM || kind == LLM_TENSOR_FFN_POST_NORM;
-    const bool     optional   = (is_bias && kind != LLM_TENSOR_MEMORY_B) || extra_norm;
+    const bool     extra_norm = kind == LLM_TENSOR_ATTN_Q_NORM || kind == LLM_TENSOR_ATTN_K_NORM ||
+                            kind == LLM_TENSOR_ATTN_POST_NORM || kind == LLM_TENSOR_FFN_POST_NORM;
+    const bool optional = (is_bias && kind != LLM_TENSOR_MEMORY_B) || extra_norm;
 
     for (uint32_t il = 0; il < n_layer; ++il) {
         // when sizes are estimated from metadata alone, only the metadata lists the tensors
@@ -108,8 +117,9 @@ void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, cons
 }
 
 std::vector<const armt_weight *> llama_model_armt::weights() const {
-    return {&attn_norm, &attn_norm_b, &attn_qkv,   &attn_qkv_b, &attn_q_norm, &attn_k_norm, &attn_output, &attn_output_b, &attn_post, &ffn_norm,  &ffn_norm_b,
-            &ffn_up,    &ffn_up_b,    &ffn_down,   &ffn_down_b, &ffn_post,    &memory_q,    &memory_k,    &memory_v,      &memory_b,  &memory_b_b};
+    return {&attn_norm,     &attn_norm_b, &attn_qkv, &attn_qkv_b, &attn_q_norm, &attn_k_norm, &attn_output,
+            &attn_output_b, &attn_post,   &ffn_norm, &ffn_norm_b, &ffn_up,      &ffn_up_b,    &ffn_down,
+            &ffn_down_b,    &ffn_post,    &memory_q, &memory_k,   &memory_v,    &memory_b,    &memory_b_b};
 }
 
 uint32_t llama_model_armt::n_stacked(uint32_t il, uint32_t n_max) const {

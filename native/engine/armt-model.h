@@ -7,8 +7,8 @@
 
 #include <vector>
 
-// One kind of weight of all layers. The file holds it as stacks of consecutive layers, so that the layers of a diagonal can be
-// multiplied at once. Stack i holds the layers first[i] .. first[i + 1] - 1 in its slowest dimension.
+// One kind of weight of all layers. The file holds it as stacks of consecutive layers, so that the layers of a diagonal
+// can be multiplied at once. Stack i holds the layers first[i] .. first[i + 1] - 1 in its slowest dimension.
 struct armt_weight {
     std::vector<uint32_t>      first;
     std::vector<ggml_tensor *> stack;

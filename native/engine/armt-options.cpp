@@ -17,10 +17,11 @@ static constexpr uint32_t MAX_SEGMENT = 1u << 20;
 // A step of an open segment takes at least this many rows at once, however small the batches are.
 static constexpr uint32_t MIN_STEP_ROWS = 512;
 
-// The rest of a prompt, which stays in the open segment, joins the diagonals of the segments before it if its cells need no more
-// padding rows than this to be as long as theirs. On an H100, LLaMA-3.2-1B's shape in bf16 gains with up to 256 padding rows
-// (bench/results/h100-engine-2026-11-27.json, "rest with the rule off"). A larger model, whose rows take longer, gains with fewer:
-// judging by the times of its schedules, 16 layers of LLaMA-3.1-8B's shape gain with up to about 60.
+// The rest of a prompt, which stays in the open segment, joins the diagonals of the segments before it if its cells
+// need no more padding rows than this to be as long as theirs. On an H100, LLaMA-3.2-1B's shape in bf16 gains with up
+// to 256 padding rows (bench/results/h100-engine-2026-11-27.json, "rest with the rule off"). A larger model, whose rows
+// take longer, gains with fewer: judging by the times of its schedules, 16 layers of LLaMA-3.1-8B's shape gain with up
+// to about 60.
 static constexpr uint32_t MAX_PADDING_ROWS = 128;
 
 static std::mutex           options_mutex;
@@ -34,15 +35,18 @@ static void check(bool ok, const std::string & what) {
 
 void armt_set_options(const armt_context_options & options) {
     check(options.schedule >= ARMT_SCHEDULE_AUTO && options.schedule <= ARMT_SCHEDULE_DIAGONAL,
-          "schedule is " + std::to_string(options.schedule) + "; it has to be 0 (auto), 1 (sequential) or 2 (diagonal)");
-    check(options.segment_overflow == ARMT_SEGMENT_OVERFLOW_CLOSE || options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND,
+          "schedule is " + std::to_string(options.schedule) +
+              "; it has to be 0 (auto), 1 (sequential) or 2 (diagonal)");
+    check(options.segment_overflow == ARMT_SEGMENT_OVERFLOW_CLOSE ||
+              options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND,
           "segmentOverflow is " + std::to_string(options.segment_overflow) + "; it has to be 0 (close) or 1 (extend)");
     check(options.state_type >= ARMT_STATE_TYPE_F32 && options.state_type <= ARMT_STATE_TYPE_BF16,
           "stateType is " + std::to_string(options.state_type) + "; it has to be 0 (f32), 1 (f16) or 2 (bf16)");
-    check(options.segment_size <= MAX_SEGMENT,
-          "segmentSize is " + std::to_string(options.segment_size) + " tokens; it can be " + std::to_string(MAX_SEGMENT) + " at most");
+    check(options.segment_size <= MAX_SEGMENT, "segmentSize is " + std::to_string(options.segment_size) +
+                                                   " tokens; it can be " + std::to_string(MAX_SEGMENT) + " at most");
     check(options.open_segment_limit <= MAX_SEGMENT,
-          "openSegmentLimit is " + std::to_string(options.open_segment_limit) + " tokens; it can be " + std::to_string(MAX_SEGMENT) + " at most");
+          "openSegmentLimit is " + std::to_string(options.open_segment_limit) + " tokens; it can be " +
+              std::to_string(MAX_SEGMENT) + " at most");
 
     const std::lock_guard<std::mutex> lock(options_mutex);
     pending_options = options;
@@ -58,13 +62,15 @@ static bool is_gpu(const llama_model_armt & model) {
     return dev != nullptr && ggml_backend_dev_type(dev) != GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
-// One layer's product keeps a CPU busy, and the working set of a diagonal's batched products exceeds its caches. So the sequential
-// schedule is as fast there and needs no pipeline. On a GPU one cell fills a fraction of the device (arXiv 2506.05229, fig. 1).
+// One layer's product keeps a CPU busy, and the working set of a diagonal's batched products exceeds its caches. So the
+// sequential schedule is as fast there and needs no pipeline. On a GPU one cell fills a fraction of the device (arXiv
+// 2506.05229, fig. 1).
 static bool pays_off(const llama_model_armt & model) {
     return is_gpu(model);
 }
 
-armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model, const llama_cparams & cparams) {
+armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,
+                                const llama_cparams & cparams) {
     armt_config config;
     config.automatic = options.schedule == ARMT_SCHEDULE_AUTO;
     config.diagonal  = config.automatic ? pays_off(model) : options.schedule == ARMT_SCHEDULE_DIAGONAL;
@@ -79,24 +85,30 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     const uint32_t n_text_max = model.armt.n_text_max();
 
     check(!config.extend || !model.armt.sees_previous,
-          "segmentOverflow is \"extend\", which is not defined for a model whose attention goes back into the segment before; take \"close\"");
+          "segmentOverflow is \"extend\", which is not defined for a model whose attention goes back into the segment "
+          "before; take \"close\"");
 
     config.n_segment_max = config.n_segment;
     if (config.extend) {
-        config.n_segment_max = options.open_segment_limit != 0 ? options.open_segment_limit : config.n_segment + DEFAULT_EXTENSION;
+        config.n_segment_max =
+            options.open_segment_limit != 0 ? options.open_segment_limit : config.n_segment + DEFAULT_EXTENSION;
         if (options.open_segment_limit == 0 && n_text_max != 0) {
             config.n_segment_max = std::max(config.n_segment, std::min(config.n_segment_max, n_text_max));
         }
-        check(config.n_segment_max >= config.n_segment, "openSegmentLimit is " + std::to_string(options.open_segment_limit) +
-                                                            " tokens; it has to be at least the segment size, " + std::to_string(config.n_segment));
+        check(config.n_segment_max >= config.n_segment,
+              "openSegmentLimit is " + std::to_string(options.open_segment_limit) +
+                  " tokens; it has to be at least the segment size, " + std::to_string(config.n_segment));
     }
     check(n_rows_max == 0 || config.n_segment_max <= n_text_max,
-          std::string(config.n_segment_max == config.n_segment ? "segmentSize" : "openSegmentLimit") + " is " + std::to_string(config.n_segment_max) +
-              " tokens; " + (model.armt.base.n_position != 0 ? "the base model's position table" : "the base model's attention window") + " has " +
-              std::to_string(n_rows_max) + " rows, which leaves " + std::to_string(n_text_max) + " with the memory tokens");
+          std::string(config.n_segment_max == config.n_segment ? "segmentSize" : "openSegmentLimit") + " is " +
+              std::to_string(config.n_segment_max) + " tokens; " +
+              (model.armt.base.n_position != 0 ? "the base model's position table"
+                                               : "the base model's attention window") +
+              " has " + std::to_string(n_rows_max) + " rows, which leaves " + std::to_string(n_text_max) +
+              " with the memory tokens");
     config.n_rows_max = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
-    // At other lengths CUDA's attention neither skips masked tiles nor shares K/V among grouped heads. A CPU computes all masked
-    // rows, so there the multiple is small.
+    // At other lengths CUDA's attention neither skips masked tiles nor shares K/V among grouped heads. A CPU computes
+    // all masked rows, so there the multiple is small.
     config.n_kv_multiple = is_gpu(model) ? 256 : 32;
     config.n_prev_max    = model.armt.sees_previous ? GGML_PAD(config.n_segment, config.n_kv_multiple) : 0;
     // cells gain nothing from running together if they are multiplied one by one
@@ -115,9 +127,11 @@ uint32_t armt_resolve_max_cells(const armt_context_options & options, const llam
 }
 
 ggml_type armt_resolve_state_type(const armt_context_options & options) {
+    // clang-format off
     switch (options.state_type) {
         case ARMT_STATE_TYPE_F16:  return GGML_TYPE_F16;
         case ARMT_STATE_TYPE_BF16: return GGML_TYPE_BF16;
         default:                   return GGML_TYPE_F32;
     }
+    // clang-format on
 }

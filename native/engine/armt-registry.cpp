@@ -28,13 +28,13 @@ uint64_t armt_last_registered() {
 
 llama_memory_armt * armt_find(uint64_t id) {
     const std::lock_guard<std::mutex> lock(registry_mutex);
-    const auto it = memories.find(id);
+    const auto                        it = memories.find(id);
     return it == memories.end() ? nullptr : it->second;
 }
 
 bool armt_with(uint64_t id, const std::function<void(llama_memory_armt &)> & fn) {
     const std::lock_guard<std::mutex> lock(registry_mutex);
-    const auto it = memories.find(id);
+    const auto                        it = memories.find(id);
     if (it == memories.end()) {
         return false;
     }

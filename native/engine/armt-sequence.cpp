@@ -78,7 +78,8 @@ bool armt_sequence::wants_output() const {
 }
 
 bool armt_sequence::flight_wants_output() const {
-    return std::any_of(flight_outputs.begin(), flight_outputs.end(), [](const auto & outputs) { return !outputs.empty(); });
+    return std::any_of(flight_outputs.begin(), flight_outputs.end(),
+                       [](const auto & outputs) { return !outputs.empty(); });
 }
 
 bool armt_sequence::can_enter(uint32_t n_text) const {
@@ -95,11 +96,12 @@ bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool
     const uint32_t room      = capacity(config) - n_open;
     const bool     in_flight = n_in_flight() > 0;
 
-    // A segment closes only when a token beyond it arrives. Until then tokens may be removed from it, or its logits requested.
+    // A segment closes only when a token beyond it arrives. Until then tokens may be removed from it, or its logits
+    // requested.
     if (pending.size() > room) {
-        // The diagonals of a single segment have one cell each: one graph for each layer, where the sequential schedule needs one
-        // graph in all.
-        const bool is_single = !in_flight && pending.size() <= 2 * size_t(room) && (close || wants_output());
+        // The diagonals of a single segment have one cell each: one graph for each layer, where the sequential schedule
+        // needs one graph in all.
+        const bool is_single            = !in_flight && pending.size() <= 2 * size_t(room) && (close || wants_output());
         const bool is_faster_sequential = config.automatic && is_single && room <= config.n_rows_max;
         if (config.diagonal && n_open == 0 && can_enter(room) && !is_faster_sequential) {
             make_diagonal(config, step, room);
@@ -142,19 +144,19 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     const bool in_flight = n_in_flight() > 0;
     const bool inject    = n_inject > 0;
 
-    step        = armt_step();
-    step.type   = ARMT_STEP_DIAGONAL;
-    step.inject = inject;
-    step.open_cell = inject ? n_inject == pending.size() : open_in_flight;
-    step.n_text = inject && !step.open_cell ? n_inject : n_flight;
-    step.n_mem  = config.n_mem;
-    step.n_sink = config.n_sink;
-    step.layer0 = inject ? 0 : layer0;
-    step.layer1 = in_flight ? layer1 : 1;
-    step.n_kv   = config.n_kv(step.n_rows());
-    step.n_prev = {step.n_text, in_flight ? n_prev_oldest : n_prev};
+    step                     = armt_step();
+    step.type                = ARMT_STEP_DIAGONAL;
+    step.inject              = inject;
+    step.open_cell           = inject ? n_inject == pending.size() : open_in_flight;
+    step.n_text              = inject && !step.open_cell ? n_inject : n_flight;
+    step.n_mem               = config.n_mem;
+    step.n_sink              = config.n_sink;
+    step.layer0              = inject ? 0 : layer0;
+    step.layer1              = in_flight ? layer1 : 1;
+    step.n_kv                = config.n_kv(step.n_rows());
+    step.n_prev              = {step.n_text, in_flight ? n_prev_oldest : n_prev};
     step.oldest_has_own_mask = config.n_prev_max > 0 && step.n_prev[1] != step.n_text;
-    step.whole  = step.n_text == config.n_segment && !step.oldest_has_own_mask;
+    step.whole               = step.n_text == config.n_segment && !step.oldest_has_own_mask;
     if (inject) {
         take_pending(n_inject, step);
         step.tokens.resize(step.n_text, step.tokens.back()); // padding, which causal attention hides
@@ -190,10 +192,13 @@ void armt_sequence::make_open(const armt_config & config, armt_step & step, uint
     step.n_sink = n_open == 0 ? config.n_sink : 0;
     step.n_past = {n_cached(config)};
     step.n_prev = {n_prev};
-    step.whole  = n_open == 0 && n_text == config.n_segment && step.n_mem > 0 && (config.n_prev_max == 0 || n_prev == config.n_segment);
-    // With few rows, n_kv grows in large steps, so that the next step can reuse the graph. With many, it is as small as possible.
+    step.whole  = n_open == 0 && n_text == config.n_segment && step.n_mem > 0 &&
+                 (config.n_prev_max == 0 || n_prev == config.n_segment);
+    // With few rows, n_kv grows in large steps, so that the next step can reuse the graph. With many, it is as small as
+    // possible.
     const uint32_t n_seen = step.n_past[0] + step.n_rows();
-    step.n_kv   = step.n_rows() <= 8 && !step.whole ? std::min(config.n_prev_max + pad(n_seen, 256), config.n_kv_max) : config.n_kv(n_seen);
+    step.n_kv = step.n_rows() <= 8 && !step.whole ? std::min(config.n_prev_max + pad(n_seen, 256), config.n_kv_max)
+                                                  : config.n_kv(n_seen);
     take_pending(n_text, step);
     for (uint32_t i = 0; i < n_text; ++i) {
         if (pending[i].out >= 0) {
@@ -240,7 +245,7 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
     layer1 = std::min(step.layer1 + 1, config.n_layer);
     if (layer0 >= layer1) {
         layer0 = layer1 = 0;
-        open_in_flight = false;
+        open_in_flight  = false;
     }
     stats.n_cells += step.layer1 - step.layer0 - (step.open_cell ? 1 : 0);
 }

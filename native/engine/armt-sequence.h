@@ -1,6 +1,7 @@
 #pragma once
 
-// What the engine knows about one sequence besides its tensors, and which step comes next for it. Nothing here uses ggml.
+// What the engine knows about one sequence besides its tensors, and which step comes next for it. Nothing here uses
+// ggml.
 
 #include "armt-api.h"
 #include "armt-step.h"
@@ -10,19 +11,19 @@
 
 // What the steps of all sequences of a context have in common
 struct armt_config {
-    bool     diagonal  = false;
-    bool     automatic = false; // the engine chose the schedule
-    bool     extend    = false; // the open segment grows once one of its outputs has been requested
-    uint32_t n_layer        = 0;
-    uint32_t n_mem          = 0; // memory tokens, M
-    uint32_t n_sink         = 0; // rows before the text
-    uint32_t n_segment      = 0; // text tokens in a segment, S
-    uint32_t n_segment_max  = 0; // text tokens in an extended segment
-    uint32_t n_rows_max     = 0; // text rows of one step of an open segment
-    uint32_t n_prev_max     = 0; // first rows of a sequence's K/V cache, for the text of the segment before; 0: not kept
-    uint32_t n_kv_max       = 0; // rows of the K/V cache of a sequence
-    uint32_t n_kv_multiple  = 0; // attention sees a multiple of this many of them
-    uint32_t n_padding_max  = 0; // padding rows that are worthwhile to run an open segment's cells in a diagonal
+    bool     diagonal      = false;
+    bool     automatic     = false; // the engine chose the schedule
+    bool     extend        = false; // the open segment grows once one of its outputs has been requested
+    uint32_t n_layer       = 0;
+    uint32_t n_mem         = 0; // memory tokens, M
+    uint32_t n_sink        = 0; // rows before the text
+    uint32_t n_segment     = 0; // text tokens in a segment, S
+    uint32_t n_segment_max = 0; // text tokens in an extended segment
+    uint32_t n_rows_max    = 0; // text rows of one step of an open segment
+    uint32_t n_prev_max    = 0; // first rows of a sequence's K/V cache, for the text of the segment before; 0: not kept
+    uint32_t n_kv_max      = 0; // rows of the K/V cache of a sequence
+    uint32_t n_kv_multiple = 0; // attention sees a multiple of this many of them
+    uint32_t n_padding_max = 0; // padding rows that are worthwhile to run an open segment's cells in a diagonal
 
     // rows of the K/V cache that the attention of a segment's first n_rows rows sees
     uint32_t n_kv(uint32_t n_rows) const;
@@ -51,8 +52,8 @@ public:
     uint64_t n_segments = 0; // segments closed, those in flight included
     uint32_t n_prev     = 0; // text tokens of the segment that was closed last
 
-    // Tokens that are not computed yet. They wait until their segment is known to close, so that it can go through the layers
-    // as a whole, or until an output of the open segment is requested.
+    // Tokens that are not computed yet. They wait until their segment is known to close, so that it can go through the
+    // layers as a whole, or until an output of the open segment is requested.
     std::deque<armt_pending> pending;
 
     // The open segment's first computed token with an output; UINT32_MAX: none
@@ -65,7 +66,7 @@ public:
 
     armt_sequence_stats stats = {};
 
-    bool     empty()       const { return n_segments == 0 && n_open == 0 && pending.empty(); }
+    bool     empty() const { return n_segments == 0 && n_open == 0 && pending.empty(); }
     uint32_t n_in_flight() const { return layer1 - layer0; }
     uint32_t n_closed_in_flight() const { return n_in_flight() - (open_in_flight ? 1 : 0); }
     // rows of the open segment in the K/V cache
@@ -79,11 +80,12 @@ public:
     // Text tokens that the open segment holds before it closes
     uint32_t capacity(const armt_config & config) const;
 
-    // Whether one more token for each element of outputs fits, with an output where that is set. False only if an extended segment
-    // would exceed its limit.
+    // Whether one more token for each element of outputs fits, with an output if the element is set. False only if an
+    // extended segment would exceed its limit.
     bool fits(const armt_config & config, const std::vector<bool> & outputs) const;
 
-    // The next step, if there is anything to do. close: computes everything and closes the open segment, whatever its length.
+    // The next step, if there is anything to do. close: computes everything and closes the open segment, whatever its
+    // length.
     bool next_step(const armt_config & config, armt_step & step, bool close) const;
 
     // The next step that advances the segments in flight and lets no other in.
@@ -102,33 +104,33 @@ public:
     void forget_outputs();
 
 private:
-    // The segments in flight wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text tokens;
-    // the open segment, which may be the youngest, is padded to that.
-    uint32_t layer0   = 0;
-    uint32_t layer1   = 0;
-    uint32_t n_flight = 0;
-    bool     open_in_flight = false;
-    uint32_t n_prev_oldest = 0; // text tokens of the segment before the oldest one
-    std::deque<std::vector<armt_output>> flight_outputs; // oldest first
+    // The segments in flight wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text
+    // tokens; the open segment, which may be the youngest, is padded to that.
+    uint32_t                             layer0         = 0;
+    uint32_t                             layer1         = 0;
+    uint32_t                             n_flight       = 0;
+    bool                                 open_in_flight = false;
+    uint32_t                             n_prev_oldest  = 0; // text tokens of the segment before the oldest one
+    std::deque<std::vector<armt_output>> flight_outputs;     // oldest first
 
     uint32_t segment_size(const armt_config & config) const;
     uint32_t find_first_output(uint32_t n_max) const;
     bool     wants_output() const;
     bool     flight_wants_output() const;
-    // Whether a segment of n_text tokens can enter layer 0: the pipeline is empty, or its youngest segment has just left that layer
-    // and has this length
+    // Whether a segment of n_text tokens can enter layer 0: the pipeline is empty, or its youngest segment has just
+    // left that layer and has this length
     bool can_enter(uint32_t n_text) const;
-    // Whether the open segment's first tokens (all that is pending) follow the segments in flight through the layers, rather than
-    // having a step of their own
-    bool     joins_flight(const armt_config & config) const;
+    // Whether the open segment's first tokens (all that is pending) follow the segments in flight through the layers,
+    // rather than having a step of their own
+    bool joins_flight(const armt_config & config) const;
 
     // n_inject: text tokens of the segment that enters; 0: none
     void make_diagonal(const armt_config & config, armt_step & step, uint32_t n_inject) const;
-    void make_open    (const armt_config & config, armt_step & step, uint32_t n_text, bool close) const;
+    void make_open(const armt_config & config, armt_step & step, uint32_t n_text, bool close) const;
     void take_pending(uint32_t n, armt_step & step) const;
 
     void finish_diagonal(const armt_config & config, const armt_step & step);
-    void finish_open    (const armt_config & config, const armt_step & step);
+    void finish_open(const armt_config & config, const armt_step & step);
     void take_into_open(uint32_t n_text);
     void open_segment(uint32_t n_text);
 };

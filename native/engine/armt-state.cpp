@@ -1,5 +1,6 @@
-// Saving and loading of sequences. A sequence is stored as header (since version 2 with the type of A and z, and n_prev), counts,
-// pending tokens, memory, K/V rows of the open segment (before them those of the segment before), end mark.
+// Saving and loading of sequences. A sequence is stored as header (since version 2 with the type of A and z, and
+// n_prev), counts, pending tokens, memory, K/V rows of the open segment (before them those of the segment before), end
+// mark.
 
 #include "armt-error.h"
 #include "armt-memory.h"
@@ -11,8 +12,9 @@
 
 static constexpr uint32_t STATE_MAGIC   = 0x746d7261; // "armt"
 static constexpr uint32_t STATE_VERSION = 2;
-// At the end of a file llama_file returns nothing and reports no error, so only an end mark shows that the state is complete.
-static constexpr uint32_t STATE_END     = 0x21646e65; // "end!"
+// At the end of a file llama_file returns nothing and reports no error, so only an end mark shows that the state is
+// complete.
+static constexpr uint32_t STATE_END = 0x21646e65; // "end!"
 
 template <typename T> static void write_value(llama_io_write_i & io, T value) {
     io.write(&value, sizeof(value));
@@ -26,7 +28,8 @@ template <typename T> static T read_value(llama_io_read_i & io) {
 
 // What two contexts need to have in common to exchange states
 std::vector<uint32_t> llama_memory_armt::state_sizes() const {
-    return {config.n_layer, config.n_segment, config.n_mem, config.extend ? 1u : 0u, config.n_segment_max, uint32_t(type_k()), uint32_t(type_v())};
+    return {config.n_layer,       config.n_segment,   config.n_mem,      config.extend ? 1u : 0u,
+            config.n_segment_max, uint32_t(type_k()), uint32_t(type_v())};
 }
 
 void llama_memory_armt::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const {
@@ -55,7 +58,8 @@ void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, ll
         }
         const uint32_t n_seqs = read_value<uint32_t>(io);
         if (n_seqs != n_seq_max()) {
-            throw std::runtime_error("the state holds " + std::to_string(n_seqs) + " sequences, but this context has " + std::to_string(n_seq_max()));
+            throw std::runtime_error("the state holds " + std::to_string(n_seqs) + " sequences, but this context has " +
+                                     std::to_string(n_seq_max()));
         }
         for (uint32_t s = 0; s < n_seqs; ++s) {
             read_sequence(io, s);
@@ -121,7 +125,8 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
     const uint32_t n_pending = read_value<uint32_t>(io);
     const auto     is_size   = [&](uint64_t n) { return n >= 1 && n <= config.n_segment; };
     const bool     plan_ok   = seq.plan.n_total == 0 || (is_size(seq.plan.n_first) && is_size(seq.plan.n_each));
-    const bool     start_ok  = seq.pos_first >= 0 && seq.pos_open >= seq.pos_first && (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
+    const bool     start_ok =
+        seq.pos_first >= 0 && seq.pos_open >= seq.pos_first && (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
     if (!plan_ok || !start_ok || seq.n_open > config.n_segment_max || n_pending > config.n_segment_max ||
         seq.n_open + n_pending > seq.capacity(config)) {
         throw std::runtime_error("the state is damaged: its counts contradict each other");
@@ -154,7 +159,8 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
     if (!seq.stale) {
         each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.write_tensor(az, offset, size); });
     }
-    each_kv(seq, seq_id, [&](ggml_tensor * cache, size_t offset, size_t size) { io.write_tensor(cache, offset, size); });
+    each_kv(seq, seq_id,
+            [&](ggml_tensor * cache, size_t offset, size_t size) { io.write_tensor(cache, offset, size); });
     write_value(io, STATE_END);
 }
 
@@ -164,27 +170,31 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
     }
     const uint32_t version = read_value<uint32_t>(io);
     if (version < 1 || version > STATE_VERSION) {
-        throw std::runtime_error("the state has format " + std::to_string(version) + ", but this version reads formats 1 to " + std::to_string(STATE_VERSION));
+        throw std::runtime_error("the state has format " + std::to_string(version) +
+                                 ", but this version reads formats 1 to " + std::to_string(STATE_VERSION));
     }
     std::string fingerprint;
     io.read_string(fingerprint);
     if (fingerprint != model.armt.fingerprint) {
-        throw std::runtime_error("the state belongs to another model; load it with the model file that it was saved with");
+        throw std::runtime_error(
+            "the state belongs to another model; load it with the model file that it was saved with");
     }
     const std::vector<uint32_t> sizes = state_sizes();
     for (const uint32_t size : sizes) {
         if (read_value<uint32_t>(io) != size) {
-            throw std::runtime_error("the state belongs to a context with another segment size, segment overflow or K/V type; create the context with the same options");
+            throw std::runtime_error("the state belongs to a context with another segment size, segment overflow or "
+                                     "K/V type; create the context with the same options");
         }
     }
     const uint32_t type = version == 1 ? uint32_t(GGML_TYPE_F32) : read_value<uint32_t>(io);
     if (type != uint32_t(type_state())) {
         const char * name = type < GGML_TYPE_COUNT ? ggml_type_name(ggml_type(type)) : "unknown";
-        throw std::runtime_error(std::string("the state belongs to a context whose stateType is ") + name + ", and this context's is " + ggml_type_name(type_state()) +
+        throw std::runtime_error(std::string("the state belongs to a context whose stateType is ") + name +
+                                 ", and this context's is " + ggml_type_name(type_state()) +
                                  "; create the context with the same options");
     }
     const uint32_t n_prev = version == 1 ? 0 : read_value<uint32_t>(io);
-    armt_sequence seq = read_counts(io, config, model.vocab.n_tokens());
+    armt_sequence  seq    = read_counts(io, config, model.vocab.n_tokens());
     if (n_prev > config.n_segment_max || (config.n_prev_max > 0 && (n_prev > 0) != (seq.n_segments > 0))) {
         throw std::runtime_error("the state is damaged: its counts contradict each other");
     }

@@ -17,8 +17,8 @@ void armt_step::share(const armt_step & other) {
 
 armt_step armt_step::of_sequence(uint32_t i) const {
     armt_step own = *this;
-    own.seq_id = seq_id + llama_seq_id(i);
-    own.n_seqs = 1;
+    own.seq_id    = seq_id + llama_seq_id(i);
+    own.n_seqs    = 1;
     own.tokens.assign(tokens.begin() + i * n_text, tokens.begin() + (i + 1) * n_text);
     own.n_past = {n_past[i]};
     own.n_prev = {n_prev[i]};

@@ -27,35 +27,37 @@ struct armt_step {
 
     llama_seq_id seq_id = 0; // first sequence
     uint32_t     n_seqs = 1; // sequences seq_id .. seq_id + n_seqs - 1; 1 in a diagonal
-    uint32_t     n_sink = 0; // rows of each sequence before the text: the model's, or 0 if the segment has begun already
-    uint32_t     n_text = 0; // text rows of each sequence
-    uint32_t     n_mem  = 0; // memory rows of each sequence, after the text: the model's, or 0 if the segment stays open
-    bool         first  = false; // OPEN: all sequences are in their first segment, so there is nothing to read
-    uint32_t     n_kv   = 0;     // rows of the K/V cache that attention sees; the mask hides those that a row must not see
-    bool         whole  = false; // all S + M rows of a segment, so that positions and mask are constants of the memory
-    uint32_t     layer0 = 0;     // DIAGONAL: cells are in the layers layer0 .. layer1 - 1
-    uint32_t     layer1 = 0;
-    bool         inject = false; // DIAGONAL: a new segment enters layer 0
-    // DIAGONAL: the cell in layer0 belongs to the open segment. It is padded to the length of the others and writes no memory.
-    bool         open_cell = false;
-    // DIAGONAL: the segment before the oldest cell's (in layer1 - 1) differs in length from the segments before the other cells'
-    bool         oldest_has_own_mask = false;
+    uint32_t n_sink = 0; // rows of each sequence before the text: the model's, or 0 if the segment has begun already
+    uint32_t n_text = 0; // text rows of each sequence
+    uint32_t n_mem  = 0; // memory rows of each sequence, after the text: the model's, or 0 if the segment stays open
+    bool     first  = false; // OPEN: all sequences are in their first segment, so there is nothing to read
+    uint32_t n_kv   = 0;     // rows of the K/V cache that attention sees; the mask hides those that a row must not see
+    bool     whole  = false; // all S + M rows of a segment, so that positions and mask are constants of the memory
+    uint32_t layer0 = 0;     // DIAGONAL: cells are in the layers layer0 .. layer1 - 1
+    uint32_t layer1 = 0;
+    bool     inject = false; // DIAGONAL: a new segment enters layer 0
+    // DIAGONAL: the cell in layer0 belongs to the open segment. It is padded to the length of the others and writes no
+    // memory.
+    bool open_cell = false;
+    // DIAGONAL: the segment before the oldest cell's (in layer1 - 1) differs in length from the segments before the
+    // other cells'
+    bool oldest_has_own_mask = false;
 
     // [n_seqs][n_text], with the last token repeated in an open cell; empty in a diagonal that injects nothing
     std::vector<llama_token> tokens;
     std::vector<uint32_t>    n_past; // [n_seqs] OPEN: rows that are in the K/V cache already
     // text rows of the segment before. OPEN: [n_seqs]; DIAGONAL: [2], of all cells but the oldest, and of the oldest
-    std::vector<uint32_t>    n_prev;
-    std::vector<uint8_t>     first_in_layer; // [layer1 - layer0] DIAGONAL: 1 if the cell belongs to the first segment
-    std::vector<uint32_t>    out_rows;       // flat rows whose logits are requested; each sequence has n_rows() rows
-    std::vector<int32_t>     outs;           // the row of each of them in the context's output buffer
+    std::vector<uint32_t> n_prev;
+    std::vector<uint8_t>  first_in_layer; // [layer1 - layer0] DIAGONAL: 1 if the cell belongs to the first segment
+    std::vector<uint32_t> out_rows;       // flat rows whose logits are requested; each sequence has n_rows() rows
+    std::vector<int32_t>  outs;           // the row of each of them in the context's output buffer
 
     uint32_t n_rows() const { return n_sink + n_text + n_mem; }
 
     // Whether this and the same step of the next sequence can be one, a batch of sequences
     bool can_share(const armt_step & other) const {
-        return type == ARMT_STEP_OPEN && other.type == ARMT_STEP_OPEN && n_sink == other.n_sink && n_text == other.n_text &&
-               n_mem == other.n_mem && first == other.first;
+        return type == ARMT_STEP_OPEN && other.type == ARMT_STEP_OPEN && n_sink == other.n_sink &&
+               n_text == other.n_text && n_mem == other.n_mem && first == other.first;
     }
     // Appends the other step. The batch is not whole then, because the constants are of one sequence.
     void share(const armt_step & other);
@@ -69,7 +71,7 @@ struct armt_step {
         const bool same_layers = layer0 == other.layer0 && layer1 == other.layer1;
         const bool same_flags  = first == other.first && whole == other.whole && inject == other.inject &&
                                 open_cell == other.open_cell && oldest_has_own_mask == other.oldest_has_own_mask;
-        return type == other.type && seq_id == other.seq_id && n_seqs == other.n_seqs && n_kv == other.n_kv && same_rows &&
-               same_layers && same_flags && out_rows.size() == other.out_rows.size();
+        return type == other.type && seq_id == other.seq_id && n_seqs == other.n_seqs && n_kv == other.n_kv &&
+               same_rows && same_layers && same_flags && out_rows.size() == other.out_rows.size();
     }
 };

@@ -8,7 +8,7 @@ void armt_trace::set(bool enabled) {
     const std::lock_guard<std::mutex> lock(mutex);
     steps.clear();
     t_origin_us = ggml_time_us();
-    on = enabled;
+    on          = enabled;
 }
 
 size_t armt_trace::take(armt_trace_step * out, size_t n) {
@@ -32,12 +32,12 @@ void armt_trace::mark_inputs() {
 
 void armt_trace::end(const armt_step & step, int64_t n_segments, bool reused, bool replayed) {
     const int64_t t_end_us = ggml_time_us();
-    const bool diagonal = step.type == ARMT_STEP_DIAGONAL;
+    const bool    diagonal = step.type == ARMT_STEP_DIAGONAL;
 
     armt_trace_step record = {};
-    record.start_us  = uint64_t(std::max<int64_t>(0, t_begin_us - t_origin_us));
-    record.build_us  = uint64_t(t_inputs_us - t_begin_us);
-    record.time_us   = uint64_t(t_end_us - t_begin_us);
+    record.start_us        = uint64_t(std::max<int64_t>(0, t_begin_us - t_origin_us));
+    record.build_us        = uint64_t(t_inputs_us - t_begin_us);
+    record.time_us         = uint64_t(t_end_us - t_begin_us);
     // n_segments counts neither the segment that enters nor the open one
     record.segment   = diagonal && !step.inject && !step.open_cell ? n_segments - 1 : n_segments;
     record.type      = diagonal ? ARMT_TRACE_DIAGONAL : ARMT_TRACE_OPEN;

@@ -34,6 +34,6 @@ private:
     std::deque<armt_trace_step> steps;
 
     std::atomic<int64_t> t_origin_us = 0;
-    int64_t t_begin_us  = 0; // used by the decoding thread only
-    int64_t t_inputs_us = 0;
+    int64_t              t_begin_us  = 0; // used by the decoding thread only
+    int64_t              t_inputs_us = 0;
 };

@@ -22,7 +22,7 @@ const prebuiltDriver = 590;
 
 /**
  * @param {NodeJS.ProcessEnv} env
- * @returns {CudaGpu | null} null where there is no NVIDIA GPU or no driver
+ * @returns {CudaGpu | null} null without an NVIDIA GPU or its driver
  */
 export function findCudaGpu(env) {
     const program = findProgram("nvidia-smi", env);
@@ -47,7 +47,7 @@ export function prebuiltRunsOn({ driver, capability }) {
 
 /**
  * @param {NodeJS.ProcessEnv} env `CUDACXX`, `CUDA_PATH` and `PATH`
- * @returns {import("./tools.mjs").Tool} throws a `BuildError` where there is none
+ * @returns {import("./tools.mjs").Tool} throws a `BuildError` if there is none
  */
 export function findNvcc(env) {
     const names = [
@@ -94,7 +94,7 @@ export function resolveArchitecture(arch, gpu) {
 }
 
 /**
- * Builds the tuned CUDA backend, and puts the CPU backends beside it, so that both are loaded from one folder.
+ * Builds the tuned CUDA backend, and puts the CPU backends next to it, so that both are loaded from one folder.
  * @param {import("./layout.mjs").Layout} layout
  * @param {import("./tools.mjs").Tools} tools
  * @param {import("./tools.mjs").Tool} nvcc

@@ -34,7 +34,7 @@ const cudaPackages = Object.freeze({ "linux-x64": "@node-llama-cpp/linux-x64-cud
  * @property {string} log log of the last build
  * @property {string} prebuiltDir folder of the prebuilt ggml libraries
  * @property {string} nodeLlamaCppVersion installed version of node-llama-cpp
- * @property {boolean} sanitize whether libllama is built with AddressSanitizer, beside the plain one (`ARMT_SANITIZE=1`, see native/sanitize.mjs)
+ * @property {boolean} sanitize whether libllama is built with AddressSanitizer, next to the plain one (`ARMT_SANITIZE=1`, see native/sanitize.mjs)
  * @property {string} release llama.cpp release, e.g. `v0.5.0`
  * @property {string} suffix what the libraries' names have between `lib….` and `.so`: the release, `cuda.` before it in the CUDA variant
  * @property {"cuda" | false} gpu variant of node-llama-cpp that libllama is built for
@@ -129,7 +129,7 @@ export function resolveLayout(root, host = {}, gpu = false) {
 }
 
 /**
- * The variant that is built where none is named: the CPU variant, or the CUDA variant where that package alone is installed.
+ * The variant that is built by default: the CPU variant, or the CUDA variant if only its package is installed.
  * @param {string} root folder of this package
  * @param {{platform?: string, arch?: string}} [host] for tests: the machine to assume
  * @returns {"cuda" | false}

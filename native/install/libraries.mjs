@@ -50,7 +50,7 @@ export function findLibraries(root, host = {}) {
  * The libraries of a prebuilt package. They are of use only with the same version of this package.
  * @param {string} root
  * @param {{platform?: string, arch?: string}} [host]
- * @returns {Libraries | null} null where none is installed
+ * @returns {Libraries | null} null if none is installed
  */
 export function findPrebuilt(root, host = {}) {
     const platform = platforms[`${host.platform ?? process.platform}-${host.arch ?? process.arch}`];

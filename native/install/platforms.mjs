@@ -9,7 +9,7 @@
  * @property {string} bins its name in node-llama-cpp's packages: `@node-llama-cpp/<bins>`, folder `bins/<bins>`
  * @property {string} gpu part of the libraries' names; empty for the CPU variant
  * @property {LibraryName} library file name of a library, e.g. of `ggml-base`
- * @property {boolean} builds whether `armt build` compiles there. Elsewhere, only a prebuilt package of ours can be loaded
+ * @property {boolean} builds whether `armt build` compiles there. Elsewhere, only our prebuilt packages can be loaded
  */
 
 /** @type {LibraryName} */

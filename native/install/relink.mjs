@@ -5,7 +5,7 @@ import { findPackage } from "./layout.mjs";
 import { run } from "./run.mjs";
 
 /**
- * Links the objects of libllama once more, under the name that a GPU variant of node-llama-cpp looks for.
+ * Links the objects of libllama again, under the name that a GPU variant of node-llama-cpp looks for.
  * @param {import("./layout.mjs").Layout} layout
  * @param {import("./tools.mjs").Tools} tools
  * @param {{bins: string, gpu: string}} variant e.g. `linux-x64-cuda`, `cuda`

@@ -9,8 +9,8 @@ import { findPackage } from "./layout.mjs";
  * @property {string} source llama.cpp's source: version and patches
  * @property {string} library source, engine, build rules, prebuilt libraries
  * @property {string} addon addon sources, the engine's interface, node-addon-api
- * @property {string} compiler version of the compiler; empty where none is installed now
- * @property {string} [backend] the tuned CUDA backend, where it was built: source, kernels, build rules, nvcc, architecture
+ * @property {string} compiler version of the compiler; empty if none is installed now
+ * @property {string} [backend] the tuned CUDA backend, if it was built: source, kernels, build rules, nvcc, architecture
  */
 
 /**

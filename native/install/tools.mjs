@@ -19,9 +19,9 @@ const minCmake = "3.18";
  * @property {Tool} cmake
  * @property {Tool} git
  * @property {Tool} python for node-gyp
- * @property {Tool} make for node-gyp, and for CMake where there is no Ninja
- * @property {string | null} ninja path, used where it is there
- * @property {string | null} ccache path, used where it is there
+ * @property {Tool} make for node-gyp, and for CMake if Ninja is missing
+ * @property {string | null} ninja path, used if present
+ * @property {string | null} ccache path, used if present
  */
 
 /**

@@ -69,9 +69,9 @@ private:
         bool                  open;
     };
 
-    std::deque<flying> in_flight; // youngest first
-    uint64_t           n_entered = 0; // segments that are closed or in flight as closed ones
-    uint32_t           n_open    = 0; // tokens of the open segment that were computed or are in flight
+    std::deque<flying> in_flight;      // youngest first
+    uint64_t           n_entered  = 0; // segments that are closed or in flight as closed ones
+    uint32_t           n_open     = 0; // tokens of the open segment that were computed or are in flight
     uint32_t           next_token = 0;
 
     std::vector<uint32_t> take(const armt_step & step, uint32_t n) {
@@ -84,9 +84,9 @@ private:
     }
 
     void run_cell(uint32_t il, uint64_t segment) {
-        CHECK(il == 0 || cells_before.count({ il - 1, segment }) > 0);
-        CHECK(segment == 0 || cells_before.count({ il, segment - 1 }) > 0);
-        CHECK(cells.insert({ il, segment }).second);
+        CHECK(il == 0 || cells_before.count({il - 1, segment}) > 0);
+        CHECK(segment == 0 || cells_before.count({il, segment - 1}) > 0);
+        CHECK(cells.insert({il, segment}).second);
     }
 
     void record_outputs(const armt_step & step, uint64_t segment, const std::vector<uint32_t> & tokens) {
@@ -94,7 +94,7 @@ private:
         for (size_t i = 0; i < step.outs.size(); ++i) {
             const uint32_t row = step.out_rows[i] - step.n_sink;
             CHECK(row < tokens.size());
-            CHECK(outputs.insert({ step.outs[i], { segment, tokens[row] } }).second);
+            CHECK(outputs.insert({step.outs[i], {segment, tokens[row]}}).second);
         }
     }
 
@@ -104,7 +104,7 @@ private:
             CHECK_EQUAL(step.layer0, 0u);
             CHECK_EQUAL(step.tokens.size(), size_t(step.n_text));
             const uint32_t n_text = step.open_cell ? uint32_t(seq.pending.size()) : step.n_text;
-            in_flight.push_front({ n_entered, take(step, n_text), step.open_cell });
+            in_flight.push_front({n_entered, take(step, n_text), step.open_cell});
             for (uint32_t i = n_text; i < step.n_text; ++i) { // padding
                 CHECK_EQUAL(step.tokens[i], step.tokens[n_text - 1]);
             }
@@ -150,7 +150,7 @@ private:
         CHECK_EQUAL(step.n_mem, config.n_mem);
         for (uint32_t il = 0; il < config.n_layer; ++il) {
             run_cell(il, n_entered);
-            cells_before.insert({ il, n_entered });
+            cells_before.insert({il, n_entered});
         }
         closed.push_back(n_open);
         n_open = 0;

@@ -10,7 +10,7 @@ static size_t n_cells(uint32_t n_layer, size_t n_segments) {
 
 TEST("the sequential schedule takes one step for each segment") {
     simulation run(small_config(false));
-    run.push(8 * 5 + 3, { { 8 * 5 + 2, 0 } });
+    run.push(8 * 5 + 3, {{8 * 5 + 2, 0}});
     run.run();
     CHECK_EQUAL(run.n_steps, 6u);
     CHECK_EQUAL(run.cells.size(), n_cells(4, 5));
@@ -18,9 +18,9 @@ TEST("the sequential schedule takes one step for each segment") {
 }
 
 TEST("the diagonal schedule takes segments + layers - 1 steps, with up to one cell for each layer") {
-    for (const uint32_t n_segments : { 1u, 2u, 3u, 4u, 5u, 9u }) {
+    for (const uint32_t n_segments : {1u, 2u, 3u, 4u, 5u, 9u}) {
         simulation run(small_config(true));
-        run.push(8 * n_segments + 1, { { 8 * n_segments, 0 } });
+        run.push(8 * n_segments + 1, {{8 * n_segments, 0}});
         run.run();
         CHECK_EQUAL(run.widths.size(), size_t(n_segments + 4 - 1));
         CHECK_EQUAL(run.n_steps, run.widths.size() + 1); // the open segment's own step
@@ -33,7 +33,7 @@ TEST("an automatic schedule computes a single segment in one step") {
     armt_config config = small_config(true);
     config.automatic   = true;
     simulation run(config);
-    run.push(9, { { 8, 0 } });
+    run.push(9, {{8, 0}});
     run.run();
     CHECK_EQUAL(run.n_steps, 2u);
     CHECK(run.widths.empty());
@@ -43,7 +43,7 @@ TEST("a model of one layer has diagonals of one cell") {
     armt_config config = small_config(true);
     config.n_layer     = 1;
     simulation run(config);
-    run.push(8 * 3 + 1, { { 3, 0 }, { 8 * 3, 1 } });
+    run.push(8 * 3 + 1, {{3, 0}, {8 * 3, 1}});
     run.run();
     CHECK_EQUAL(run.widths.size(), 3u);
     CHECK_EQUAL(run.outputs.size(), 2u);
@@ -69,22 +69,22 @@ TEST("without an output, full segments enter the pipeline and stay in flight") {
 
 TEST("segments that were advanced for an output of an older one leave the pipeline before another enters") {
     simulation run(small_config(true));
-    run.push(8 * 2 + 1, { { 3, 0 } });
+    run.push(8 * 2 + 1, {{3, 0}});
     run.run();
     CHECK_EQUAL(run.outputs.size(), 1u);
     CHECK_EQUAL(run.seq.n_in_flight(), 1u);
-    run.push(8, { { 8 * 3, 1 } });
+    run.push(8, {{8 * 3, 1}});
     run.run();
     CHECK_EQUAL(run.outputs.size(), 2u);
     CHECK_EQUAL(run.cells.size(), n_cells(4, 3));
 }
 
 TEST("the rest of a prompt joins the diagonals if it needs little padding, else it has a step of its own") {
-    for (const uint32_t n_padding_max : { 0u, 5u }) {
+    for (const uint32_t n_padding_max : {0u, 5u}) {
         armt_config config   = small_config(true);
         config.n_padding_max = n_padding_max;
         simulation run(config);
-        run.push(8 * 3 + 5, { { 8 * 3 + 4, 0 } }); // 3 rows of padding, and 2 memory rows
+        run.push(8 * 3 + 5, {{8 * 3 + 4, 0}}); // 3 rows of padding, and 2 memory rows
         run.run();
         CHECK_EQUAL(run.n_steps, run.widths.size() + (n_padding_max == 0 ? 1 : 0));
         CHECK_EQUAL(run.widths.size(), size_t(n_padding_max == 0 ? 6 : 7));
@@ -99,7 +99,7 @@ TEST("a segment after one of another length has a mask of its own, if attention 
     armt_config config = small_config(true);
     config.n_prev_max  = 8;
     simulation run(config);
-    run.seq.plan = { 3, 8, 3 + 8 * 3 + 1 };
+    run.seq.plan = {3, 8, 3 + 8 * 3 + 1};
     run.push(3 + 8 * 3 + 1);
     armt_step step;
     size_t    n_masked = 0;
@@ -142,12 +142,12 @@ TEST("both schedules compute the same cells and outputs, whatever the batches") 
                 }
             }
             const bool close = up_to(5) == 0;
-            for (simulation * run : { &one, &other }) {
+            for (simulation * run : {&one, &other}) {
                 run->push(n, outs);
                 run->run(close);
             }
         }
-        for (simulation * run : { &one, &other }) {
+        for (simulation * run : {&one, &other}) {
             run->run(true);
             CHECK_EQUAL(run->outputs.size(), size_t(n_outputs));
             CHECK_EQUAL(run->seq.n_in_flight(), 0u);

@@ -30,7 +30,7 @@ TEST("tokens wait until their segment is full or an output is requested") {
     run.run();
     CHECK_EQUAL(run.n_steps, 1u);
     CHECK_EQUAL(run.seq.pos_open, 8);
-    run.push(1, { { 9, 0 } });
+    run.push(1, {{9, 0}});
     run.run();
     CHECK_EQUAL(run.n_steps, 2u);
     CHECK_EQUAL(run.seq.n_open, 2u);
@@ -59,7 +59,7 @@ TEST("a segment that exceeds a step's rows takes several steps") {
 
 TEST("tokens of the open segment can be removed, earlier ones cannot") {
     simulation run(small_config(false));
-    run.push(8 + 5, { { 10, 0 } });
+    run.push(8 + 5, {{10, 0}});
     run.run();
     CHECK(!run.seq.truncate(7));
     CHECK_EQUAL(run.seq.pos_last(), 12);
@@ -75,7 +75,7 @@ TEST("tokens of the open segment can be removed, earlier ones cannot") {
 
 TEST("the closed part has no open segment, and the sequence keeps its own") {
     simulation run(small_config(false));
-    run.push(8 + 5, { { 12, 0 } });
+    run.push(8 + 5, {{12, 0}});
     run.run();
     const armt_sequence part = run.seq.closed_part();
     CHECK_EQUAL(part.n_open, 0u);
@@ -86,7 +86,7 @@ TEST("the closed part has no open segment, and the sequence keeps its own") {
 
 TEST("dropped outputs are not computed") {
     simulation run(small_config(true));
-    run.push(8 + 5, { { 2, 0 }, { 12, 1 } });
+    run.push(8 + 5, {{2, 0}, {12, 1}});
     run.seq.forget_outputs();
     run.run();
     CHECK(run.outputs.empty());
@@ -94,19 +94,19 @@ TEST("dropped outputs are not computed") {
 }
 
 TEST("a plan sets the segments' sizes until its tokens have arrived") {
-    for (const bool diagonal : { false, true }) {
+    for (const bool diagonal : {false, true}) {
         simulation run(small_config(diagonal));
-        run.seq.plan = { 2, 6, 2 + 6 * 2 };
+        run.seq.plan = {2, 6, 2 + 6 * 2};
         run.push(2 + 6 * 2 + 2 + 8 + 1);
         run.run(true);
-        const std::vector<uint32_t> sizes = { 2, 6, 8, 8, 1 }; // the last planned segment is filled up
+        const std::vector<uint32_t> sizes = {2, 6, 8, 8, 1}; // the last planned segment is filled up
         CHECK(run.closed == sizes);
     }
 }
 
 TEST("a cleared sequence has no plan, and its memory has to be zeroed") {
     armt_sequence seq;
-    seq.plan = { 1, 2, 3 };
+    seq.plan = {1, 2, 3};
     seq.push(1, 0, -1);
     seq.clear();
     CHECK(seq.empty());
@@ -120,13 +120,13 @@ TEST("an open segment extends from its first output on, up to its limit") {
     config.n_segment_max = 12;
     simulation run(config);
     CHECK_EQUAL(run.seq.capacity(config), 8u);
-    run.push(5, { { 4, 0 } });
+    run.push(5, {{4, 0}});
     run.run();
     CHECK_EQUAL(run.seq.capacity(config), 12u);
 
     CHECK(run.seq.fits(config, std::vector<bool>(7, true)));
     CHECK(!run.seq.fits(config, std::vector<bool>(8, true)));
-    run.push(7, { { 11, 1 } });
+    run.push(7, {{11, 1}});
     run.run();
     CHECK_EQUAL(run.seq.n_open, 12u);
     CHECK_EQUAL(run.seq.n_segments, 0u);

@@ -10,11 +10,11 @@ static armt_step open_step(llama_seq_id seq_id, uint32_t n_past) {
     step.n_text   = 2;
     step.n_kv     = 32 * (1 + n_past / 32);
     step.whole    = true;
-    step.tokens   = { 10 * seq_id, 10 * seq_id + 1 };
-    step.n_past   = { n_past };
-    step.n_prev   = { 5 + uint32_t(seq_id) };
-    step.out_rows = { 1 };
-    step.outs     = { seq_id };
+    step.tokens   = {10 * seq_id, 10 * seq_id + 1};
+    step.n_past   = {n_past};
+    step.n_prev   = {5 + uint32_t(seq_id)};
+    step.out_rows = {1};
+    step.outs     = {seq_id};
     return step;
 }
 
@@ -25,11 +25,11 @@ TEST("a shared step holds the rows of both, with the larger view of the cache") 
     CHECK_EQUAL(step.n_seqs, 2u);
     CHECK_EQUAL(step.n_kv, 64u);
     CHECK(!step.whole);
-    CHECK((step.tokens == std::vector<llama_token>{ 0, 1, 10, 11 }));
-    CHECK((step.n_past == std::vector<uint32_t>{ 3, 40 }));
-    CHECK((step.n_prev == std::vector<uint32_t>{ 5, 6 }));
-    CHECK((step.out_rows == std::vector<uint32_t>{ 1, 3 }));
-    CHECK((step.outs == std::vector<int32_t>{ 0, 1 }));
+    CHECK((step.tokens == std::vector<llama_token>{0, 1, 10, 11}));
+    CHECK((step.n_past == std::vector<uint32_t>{3, 40}));
+    CHECK((step.n_prev == std::vector<uint32_t>{5, 6}));
+    CHECK((step.out_rows == std::vector<uint32_t>{1, 3}));
+    CHECK((step.outs == std::vector<int32_t>{0, 1}));
 }
 
 TEST("the part of a sequence has its tokens and counts, and no outputs") {
@@ -39,9 +39,9 @@ TEST("the part of a sequence has its tokens and counts, and no outputs") {
     const armt_step own = step.of_sequence(2);
     CHECK_EQUAL(own.seq_id, 2);
     CHECK_EQUAL(own.n_seqs, 1u);
-    CHECK((own.tokens == std::vector<llama_token>{ 20, 21 }));
-    CHECK((own.n_past == std::vector<uint32_t>{ 7 }));
-    CHECK((own.n_prev == std::vector<uint32_t>{ 7 }));
+    CHECK((own.tokens == std::vector<llama_token>{20, 21}));
+    CHECK((own.n_past == std::vector<uint32_t>{7}));
+    CHECK((own.n_prev == std::vector<uint32_t>{7}));
     CHECK(own.outs.empty());
 }
 
@@ -63,7 +63,7 @@ TEST("steps with other rows, and diagonals, are not shared") {
 TEST("a graph is reused for other data, not for another topology") {
     const armt_step step = open_step(0, 3);
     armt_step       other;
-    other = open_step(0, 4), other.tokens = { 7, 8 }, other.outs = { 5 };
+    other = open_step(0, 4), other.tokens = {7, 8}, other.outs = {5};
     CHECK(step.same_topology(other));
 
     const auto differs = [&](auto change) {

@@ -1,8 +1,8 @@
-// Which buffer types get weights, on a device that answers as ggml's CPU backend does on processors with AMX: its extra buffer
-// type accepts any weights of a type that it knows, three-dimensional ones as well.
+// Which buffer types get weights, on a device that answers as ggml's CPU backend does on processors with AMX: its extra
+// buffer type accepts any weights of a type that it knows, three-dimensional ones as well.
 
-#include "WeightBuffers.h"
 #include "test.h"
+#include "WeightBuffers.h"
 
 #include <cstring>
 
@@ -24,7 +24,7 @@ static ggml_backend_buffer_type_t as_buft(char & place) {
 }
 
 static ggml_backend_buffer_type_t * get_extra_bufts(ggml_backend_dev_t) {
-    static ggml_backend_buffer_type_t types[] = { as_buft(amx_type), nullptr };
+    static ggml_backend_buffer_type_t types[] = {as_buft(amx_type), nullptr};
     return types;
 }
 
@@ -33,7 +33,7 @@ static GgmlBackend fake_ggml() {
     own_supports = true;
 
     GgmlBackend ggml = {};
-    ggml.init = [](ggml_init_params params) {
+    ggml.init        = [](ggml_init_params params) {
         CHECK(params.no_alloc);
         n_tensors = 0;
         return reinterpret_cast<ggml_context *>(&context);
@@ -83,8 +83,8 @@ static GgmlBackend fake_ggml() {
 }
 
 static std::vector<ggml_backend_buffer_type_t> choose(const GgmlBackend & ggml, ggml_type type, int64_t batch) {
-    const WeightProduct product = { type, 512, 256, 8, batch };
-    const auto          bufts   = armt_weight_buffers(ggml, reinterpret_cast<ggml_backend_dev_t>(&device), product);
+    const WeightProduct product = {type, 512, 256, 8, batch};
+    auto                bufts   = armt_weight_buffers(ggml, reinterpret_cast<ggml_backend_dev_t>(&device), product);
     CHECK_EQUAL(n_buffers, 0);
     CHECK(!is_allocating); // nothing is put into a buffer before the device has accepted it
     return bufts;
@@ -93,21 +93,21 @@ static std::vector<ggml_backend_buffer_type_t> choose(const GgmlBackend & ggml, 
 using bufts = std::vector<ggml_backend_buffer_type_t>;
 
 TEST("two-dimensional weights get the device's own buffer type and the extra one that takes them") {
-    CHECK((choose(fake_ggml(), GGML_TYPE_Q4_0, 1) == bufts{ as_buft(own_type), as_buft(amx_type) }));
+    CHECK((choose(fake_ggml(), GGML_TYPE_Q4_0, 1) == bufts{as_buft(own_type), as_buft(amx_type)}));
 }
 
 TEST("three-dimensional weights get no extra buffer type, even if it accepts them") {
-    CHECK((choose(fake_ggml(), GGML_TYPE_Q4_0, 2) == bufts{ as_buft(own_type) }));
+    CHECK((choose(fake_ggml(), GGML_TYPE_Q4_0, 2) == bufts{as_buft(own_type)}));
 }
 
 TEST("weights that the extra buffer type refuses stay out of it") {
-    CHECK((choose(fake_ggml(), GGML_TYPE_F32, 1) == bufts{ as_buft(own_type) }));
+    CHECK((choose(fake_ggml(), GGML_TYPE_F32, 1) == bufts{as_buft(own_type)}));
 }
 
 TEST("a device without extra buffer types has its own") {
     const GgmlBackend ggml = fake_ggml();
     has_extra              = false;
-    CHECK((choose(ggml, GGML_TYPE_Q4_0, 1) == bufts{ as_buft(own_type) }));
+    CHECK((choose(ggml, GGML_TYPE_Q4_0, 1) == bufts{as_buft(own_type)}));
 }
 
 TEST("a device that cannot multiply such weights gets none") {

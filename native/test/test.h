@@ -1,6 +1,7 @@
 #pragma once
 
-// TEST("what holds") { .. CHECK(condition); CHECK_EQUAL(value, expected); .. } in any number, and one run_tests() in main.
+// TEST("what holds") { .. CHECK(condition); CHECK_EQUAL(value, expected); .. } in any number, and one run_tests() in
+// main.
 
 #include <cstdio>
 #include <exception>
@@ -22,14 +23,14 @@ inline std::vector<test_case> & all_tests() {
 }
 
 struct test_registration {
-    test_registration(const char * name, void (*run)()) { all_tests().push_back({ name, run }); }
+    test_registration(const char * name, void (*run)()) { all_tests().push_back({name, run}); }
 };
 
 #define ARMT_JOIN_2(a, b) a##b
 #define ARMT_JOIN(a, b)   ARMT_JOIN_2(a, b)
-#define TEST(name)                                                                                       \
-    static void                    ARMT_JOIN(test_at_, __LINE__)();                                      \
-    static const test_registration ARMT_JOIN(registration_at_, __LINE__)(name, ARMT_JOIN(test_at_, __LINE__)); \
+#define TEST(name)                                                                                                     \
+    static void                    ARMT_JOIN(test_at_, __LINE__)();                                                    \
+    static const test_registration ARMT_JOIN(registration_at_, __LINE__)(name, ARMT_JOIN(test_at_, __LINE__));         \
     static void                    ARMT_JOIN(test_at_, __LINE__)()
 
 [[noreturn]] inline void fail(const char * file, int line, const std::string & what) {
@@ -45,9 +46,10 @@ void check_equal(const char * file, int line, const char * text, const A & actua
     }
 }
 
-#define CHECK(condition)                                        \
-    do {                                                        \
-        if (!(condition)) fail(__FILE__, __LINE__, #condition); \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            fail(__FILE__, __LINE__, #condition);                                                                      \
     } while (false)
 
 #define CHECK_EQUAL(actual, expected) check_equal(__FILE__, __LINE__, #actual, actual, expected)

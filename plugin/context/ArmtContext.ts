@@ -6,7 +6,7 @@ import { schedules, segmentOverflows, stateTypes } from "../native/enums.js";
 import type { ArmtModelInfo, ArmtSegmentOverflow, ArmtSnapshotOrigin, ArmtStateType } from "../types.js";
 import { ArmtTrace } from "./trace.js";
 
-/** What an {@link ArmtContext} is made of. */
+/** Parts of an {@link ArmtContext}. */
 export interface ContextParts {
     readonly context: LlamaContext;
     readonly engine: EngineContext;

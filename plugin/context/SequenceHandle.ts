@@ -54,7 +54,7 @@ export class SequenceHandle {
     }
 
     /**
-     * Runs `work` while nobody evaluates in this sequence and no batch of the context runs.
+     * Runs `work` while no evaluation of this sequence and no batch of the context runs.
      * @throws {DisposedError} after the sequence is disposed
      * @throws {ArmtEvalError} if `work` throws
      */

@@ -31,7 +31,7 @@ interface Piece {
     readonly checkpoint?: SegmentKey;
 }
 
-/** What the store can contribute to a read. */
+/** What the store has for a read, and what it wants from it. */
 interface StoredPrefix {
     readonly snapshot: ArmtSnapshot | undefined;
     /** Tokens of the request that the snapshot replaces. */
@@ -40,7 +40,7 @@ interface StoredPrefix {
     readonly checkpoints: readonly SegmentKey[];
 }
 
-/** A read that is running, one for each sequence at most. */
+/** A running read. A sequence has one at most, since its lock is held. */
 interface RunningRead {
     cancelled?: { readonly reason: unknown };
 }
@@ -49,13 +49,13 @@ interface RunningRead {
 const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
 
 /**
- * All reading of tokens in a context. Each read is cut into pieces here; the store is asked, reads are cancelled, and
- * the counts of node-llama-cpp and the engine are brought together here and nowhere else. Reads of several sequences
- * may run at the same time. How a piece gets to the engine is up to `decode`.
+ * Reads all tokens of a context. This is the only place that cuts a read into pieces, asks the store, cancels reads,
+ * and reconciles the counts of node-llama-cpp and the engine. Reads of several sequences may run at the same time.
+ * `decode` decides how a piece gets to the engine.
  */
 export class Evaluation {
     private readonly sequences = new Map<number, WeakRef<SequenceHandle>>();
-    private readonly running = new Map<number, RunningRead>();
+    private readonly running = new WeakMap<SequenceHandle, RunningRead>();
 
     /**
      * @param decode reads one piece: node-llama-cpp's own `_decodeTokens`, which queues it for the next batches
@@ -93,7 +93,7 @@ export class Evaluation {
                 ? undefined
                 : new ProgressReporter(this.onProgress, () => handle.readStats(), tokens.length);
         const read: RunningRead = {};
-        this.running.set(sequenceId, read);
+        this.running.set(handle, read);
         try {
             const store = isPrompt ? this.storeOf(request) : undefined;
             const decoded = await this.readPieces(request, mapper, handle, read, store);
@@ -104,7 +104,7 @@ export class Evaluation {
             await this.reconcileAfterFailure(handle, tokens);
             return this.fail(error);
         } finally {
-            this.running.delete(sequenceId);
+            this.running.delete(handle);
         }
     }
 
@@ -112,7 +112,7 @@ export class Evaluation {
      * Ends the running read of a sequence after the current batch. The read rejects with `reason`; what was read stays.
      */
     cancel(handle: SequenceHandle, reason: unknown): void {
-        const read = this.running.get(handle.id);
+        const read = this.running.get(handle);
         if (read !== undefined) read.cancelled = { reason };
         rejectQueuedDecodes(handle.sequence, reason);
     }
@@ -216,7 +216,7 @@ export class Evaluation {
     }
 
     private checkTokens(tokens: readonly Token[]): void {
-        // holes in place of ids that were not kept would be read as token 0
+        // the engine would read the holes of ids that were not kept as token 0
         if (tokens.length > 0 && !hasIds(tokens))
             throw new ArmtError(
                 "the tokens before the removed ones cannot be read again, because their ids were not kept; " +
@@ -230,7 +230,7 @@ export class Evaluation {
             );
     }
 
-    /** Rethrows an error, with the engine's reason in place of node-llama-cpp's general one. */
+    /** Rethrows an error, with the engine's reason instead of node-llama-cpp's general message. */
     private fail(error: unknown): never {
         if (!(error instanceof Error) || !nativeFailure.test(error.message)) throw error;
         throw new ArmtEvalError(this.armt.parts.engine.lastError || error.message, { cause: error });

@@ -42,8 +42,8 @@ export async function copyState(
 }
 
 /**
- * Replaces the engine's state of a sequence. node-llama-cpp's record of its tokens stays as it is. The caller holds the
- * locks of sequence and context.
+ * Replaces the engine's state of a sequence. node-llama-cpp's record of its tokens does not change. The caller holds
+ * the locks of sequence and context.
  */
 export async function loadState(
     { addon, contextId, sequenceId }: NativeSequence,

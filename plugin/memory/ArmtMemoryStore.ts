@@ -21,7 +21,7 @@ export interface ArmtMemoryStoreOptions {
     maxBytes?: number;
 
     /**
-     * Limit for what is held in memory in front of the folder. Unit: bytes, from 0. Default: 256 MiB. Throws
+     * Limit for the memories held in RAM; a folder may hold more. Unit: bytes, from 0. Default: 256 MiB. Throws
      * `RangeError` outside the range.
      */
     maxMemoryBytes?: number;
@@ -33,7 +33,7 @@ export interface ArmtMemoryStoreOptions {
     checkpointInterval?: number;
 
     /**
-     * Called if a memory cannot be written, for example because the disk is full. The evaluation goes on without it.
+     * Called if a memory cannot be written, for example because the disk is full. The evaluation continues.
      * Default: nothing is reported.
      */
     onWarning?: (error: Error) => void;
@@ -163,7 +163,9 @@ export class ArmtMemoryStore {
         return this.isDisposed;
     }
 
-    /** Finishes all writes and frees the memory. Contexts with this store go on without it. May be called twice. */
+    /**
+     * Finishes all writes and frees the memory. Contexts that use the store continue without it. May be called twice.
+     */
     async dispose(): Promise<void> {
         this.isDisposed = true;
         await this.flush();

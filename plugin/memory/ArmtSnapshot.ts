@@ -11,7 +11,7 @@ import { readSnapshotFile, readSnapshotHeader, type SnapshotParts, writeSnapshot
 /** Options of {@link ArmtSnapshot.save}, {@link ArmtSnapshot.load} and `sequence.armt.load`. */
 export interface ArmtSaveOptions {
     /**
-     * Stops saving or loading, which then rejects with the signal's reason. The file stays as it was. Default: none.
+     * Stops saving or loading, which then rejects with the signal's reason. The file does not change. Default: none.
      */
     signal?: AbortSignal;
 }

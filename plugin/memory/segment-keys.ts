@@ -15,7 +15,7 @@ export interface SegmentCut {
     readonly first: number;
     /** Size of all others. */
     readonly each: number;
-    /** Tokens for which these sizes hold, if a prompt has sizes of its own; otherwise 0. */
+    /** Tokens for which these sizes hold, if a prompt has its own sizes; otherwise 0. */
     readonly until: number;
 }
 

@@ -24,7 +24,7 @@ type Entry = { readonly file: string; readonly bytes: number; readonly used: num
 
 /**
  * Snapshots in a folder that several processes may share. Files appear complete and never change; a hit renews the time
- * of a file, and whoever needs room removes the oldest. A file that is missing or damaged counts as not stored.
+ * of a file, and a process that needs room removes the oldest. A file that is missing or damaged counts as not stored.
  */
 export class SnapshotFolder {
     private known = 0;

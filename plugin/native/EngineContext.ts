@@ -15,7 +15,7 @@ export class EngineContext {
         return info;
     }
 
-    /** The engine's last message about this context; empty if there is none. */
+    /** The engine's last message about this context; empty without one. */
     get lastError(): string {
         return this.addon.lastError(this.id);
     }

@@ -74,7 +74,7 @@ export interface NativeProductTimes {
  */
 export interface ArmtAddon {
     readonly apiVersion: number;
-    /** `backends`: folder of ggml backends to load at once, so that node-llama-cpp loads none of its own. */
+    /** `backends`: folder of ggml backends to load at once, so that node-llama-cpp does not load its own. */
     load(paths: { ggmlBase: string; ggml: string; llama: string; backends?: string }): void;
     verify(): string;
     setContextOptions(options: NativeContextOptions | null): void;

@@ -4,7 +4,7 @@ import type { ArmtAddon, NativeContextOptions } from "./addon.js";
 import { EngineContext } from "./EngineContext.js";
 
 /** The last creation of each addon. The engine reads the options from one place, so contexts are created one by one. */
-const creations = new WeakMap<ArmtAddon, Promise<unknown>>();
+const creations = new WeakMap<ArmtAddon, Promise<void>>();
 
 /**
  * Creates a context with the engine's options set, and finds the id that the engine gave it.
@@ -18,10 +18,8 @@ export async function createNativeContext(
 ): Promise<{ context: LlamaContext; engine: EngineContext }> {
     const previous = creations.get(addon) ?? Promise.resolve();
     const creation = previous.then(() => createNext(addon, options, create));
-    creations.set(
-        addon,
-        creation.catch(() => {})
-    );
+    const done = () => {};
+    creations.set(addon, creation.then(done, done));
     return await creation;
 }
 

@@ -12,7 +12,7 @@ export async function withSequenceLock<T>(sequence: LlamaContextSequence, work: 
 }
 
 /**
- * Holds a context's `context` lock: no batch of the context runs. Nobody can dispose the context until `work` is done.
+ * Holds a context's `context` lock: no batch of the context runs. The context cannot be disposed until `work` is done.
  * @throws {DisposedError} if the context is disposed
  */
 export async function withContextLock<T>(context: LlamaContext, work: () => Promise<T>): Promise<T> {

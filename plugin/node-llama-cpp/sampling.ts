@@ -3,7 +3,7 @@ import { contextInternals, llamaInternals, modelInternals, type NativeSampler } 
 
 export type { NativeSampler } from "./internals.js";
 
-/** A sampler that takes the most probable token and leaves the logits as they are. */
+/** A sampler that takes the most probable token and does not change the logits. */
 export function createGreedySampler(model: LlamaModel): NativeSampler {
     const { _model, _llama } = modelInternals(model);
     const sampler = new (llamaInternals(_llama)._bindings.AddonSampler)(_model);

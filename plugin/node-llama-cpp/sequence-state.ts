@@ -11,7 +11,7 @@ export function wrapStateLoading(
     Object.defineProperty(native, "loadSequenceStateFromFile", { value: wrap(load) });
 }
 
-/** Empties a sequence of the native context. node-llama-cpp's list of its tokens stays as it is. */
+/** Empties a sequence of the native context. node-llama-cpp's list of its tokens does not change. */
 export function clearNativeSequence(context: LlamaContext, sequenceId: number): void {
     contextInternals(context)._ctx.disposeSequence(sequenceId);
 }

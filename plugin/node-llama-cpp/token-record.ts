@@ -2,8 +2,8 @@ import type { LlamaContextSequence, Token } from "node-llama-cpp";
 import { type SequenceInternals, sequenceInternals } from "./internals.js";
 
 /**
- * node-llama-cpp's list of the token ids that a sequence holds. Where the ids are not kept, the list consists of holes:
- * it has the right length but no memory behind it.
+ * node-llama-cpp's list of the token ids that a sequence holds. If the ids are not kept, the list consists of holes: it
+ * has the right length but uses no memory.
  */
 export class TokenRecord {
     private readonly internals: SequenceInternals;
@@ -33,7 +33,7 @@ export class TokenRecord {
         return Uint32Array.from(this.internals._contextTokens.slice(0, count));
     }
 
-    /** The ids of all tokens and of more behind them; undefined where they are not known. */
+    /** The ids of all tokens, followed by those of `tokens`; undefined if they are not known. */
     idsWith(tokens: readonly Token[]): Uint32Array | undefined {
         if (!this.isKnown) return undefined;
         const all = new Uint32Array(this.length + tokens.length);
@@ -51,7 +51,7 @@ export class TokenRecord {
     /**
      * Makes the list as long as what the engine holds.
      * @param held tokens that the engine holds
-     * @param tokens the tokens behind the list; the engine may have read some of them
+     * @param tokens the tokens that follow the list; the engine may have read some of them
      */
     reconcile(held: number, tokens: readonly Token[]): void {
         const known = this.length;

@@ -1,4 +1,3 @@
-import { quote } from "../../src/util/errors.js";
 import type { ArmtContext } from "../context/ArmtContext.js";
 import type { SequenceHandle } from "../context/SequenceHandle.js";
 import { type CopyOptions, copyState, loadState } from "../context/sequence-state.js";
@@ -39,7 +38,7 @@ export async function restoreSnapshot(
     armt: ArmtContext,
     snapshot: ArmtSnapshot
 ): Promise<void> {
-    checkFit(snapshot, armt, "the snapshot cannot be restored");
+    checkFit(snapshot, armt, "the snapshot cannot be restored: ");
     const { header, tokens } = snapshot.parts;
     await handle.exclusively(async (native) => {
         await loadState(native, handle, snapshot);
@@ -68,7 +67,7 @@ export async function loadSequence(
     path: string,
     { signal }: ArmtSaveOptions = {}
 ): Promise<void> {
-    const accept = (header: ArmtSnapshotOrigin) => checkFit(header, armt, `cannot load ${quote(path)}`);
+    const accept = (header: ArmtSnapshotOrigin) => checkFit(header, armt);
     const snapshot = new ArmtSnapshot(await readSnapshotFile(path, { accept, signal }));
     signal?.throwIfAborted();
     await restoreSnapshot(handle, armt, snapshot);
@@ -87,7 +86,7 @@ async function copySequence(
     return new ArmtSnapshot(parts);
 }
 
-function checkFit(snapshot: ArmtSnapshotOrigin, { origin }: ArmtContext, what: string): void {
+function checkFit(snapshot: ArmtSnapshotOrigin, { origin }: ArmtContext, prefix = ""): void {
     const mismatch = findMismatch(snapshot, origin);
-    if (mismatch !== undefined) throw new ArmtError(`${what}: ${mismatch}`);
+    if (mismatch !== undefined) throw new ArmtError(`${prefix}${mismatch}`);
 }

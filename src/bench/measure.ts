@@ -125,7 +125,10 @@ export function stepsOfDecode(settings: BenchSettings): number {
     return (settings.runs + warmUpRounds) * (settings.schedules.length + (settings.stock ? 1 : 0));
 }
 
-/** Measures one length with one segment size: all cases in turns, and in each round the device's rate of matrix products. */
+/**
+ * Measures one length with one segment size: all cases in rotation, and in each round the device's rate of matrix
+ * products.
+ */
 export async function measurePrompt(
     model: BenchModel,
     settings: BenchSettings,
@@ -191,7 +194,7 @@ export async function measurePrompt(
     };
 }
 
-/** Measures generation with as many tokens in stock's K/V cache as in ARMT's open segment, which has one closed segment behind it. */
+/** Measures generation with as many tokens in stock's K/V cache as in ARMT's open segment, after one closed segment. */
 export async function measureDecode(
     model: BenchModel,
     settings: BenchSettings,
@@ -276,8 +279,8 @@ async function addCases(
 }
 
 /**
- * Products of the kind that the model spends its time with, as large as one layer of a segment has them: several weights after another, as the sequential
- * schedule has them, and several in one batched product, as the diagonal has them.
+ * Products like those that the model spends its time with, as large as in one layer of a segment. Several weights one
+ * after another, as in the sequential schedule, and several in one batched product, as in the diagonal.
  */
 function productsOf({ facts, type }: BenchModel, settings: BenchSettings, segmentSize: number): NativeProduct[] {
     const { embeddingLength: k, feedForwardLength, blockCount, memory } = facts;

@@ -7,8 +7,9 @@ export interface Operations {
 }
 
 /**
- * Counts what no schedule can do without, from the start of a prompt to the first token after it: products with weights, attention (causal, so half of
- * the square), products with the memory. In the last layer only rows that somebody reads go beyond K and V: memory rows, and the last token.
+ * Counts what no schedule can do without, from the start of a prompt to the first token after it: products with
+ * weights, attention (causal, so half of the square), products with the memory. In the last layer only rows that
+ * somebody reads go beyond K and V: memory rows, and the last token.
  * @param tokens of the prompt
  * @param segmentSize text tokens in a segment
  */

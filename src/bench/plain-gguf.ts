@@ -7,14 +7,17 @@ import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../formats/
 import { ArmtError, quote } from "../util/errors.js";
 import { byteTokenizer, byteTokenizerSize } from "./synthetic.js";
 
-/** llama.cpp's architecture of a family's plain models, and whether its RoPE turns neighbours, for which rows are permuted. */
+/**
+ * llama.cpp's architecture of a family's plain models, and whether its RoPE turns neighbours, for which rows are
+ * permuted.
+ */
 const architectures: Readonly<Record<string, { name: string; neighbours: boolean }>> = {
     llama: { name: "llama", neighbours: true },
     mistral: { name: "llama", neighbours: true },
     qwen2: { name: "qwen2", neighbours: false }
 };
 
-/** What llama.cpp's loader takes where a file says nothing. Unit: tokens. */
+/** Default of llama.cpp's loader. Unit: tokens. */
 const contextLength = 131_072;
 
 /** Rows of one layer's matrix or vector in a stack. */
@@ -26,7 +29,8 @@ interface Rows {
 }
 
 /**
- * Writes the base model of an ARMT model file, with the same weights in the same types, as a plain file that stock llama.cpp runs at full speed.
+ * Writes the base model of an ARMT model file, with the same weights in the same types, as a plain file that stock
+ * llama.cpp runs at full speed.
  * @throws {ArmtError} for families that this is not known for
  */
 export async function writePlainGguf(model: string, output: string): Promise<void> {

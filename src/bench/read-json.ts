@@ -4,7 +4,7 @@ import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 
 /**
  * Reads a JSON file that is of a schema; `what` names it in messages.
- * @throws {ArmtError} where the file cannot be read, is not JSON or is of another form
+ * @throws {ArmtError} if the file cannot be read, is not JSON or is of another form
  */
 export async function readJsonAs<T>(file: string, schema: z.ZodType<T>, what: string): Promise<T> {
     let text: string;
@@ -17,12 +17,12 @@ export async function readJsonAs<T>(file: string, schema: z.ZodType<T>, what: st
     try {
         json = JSON.parse(text);
     } catch (error) {
-        throw new ArmtError(`${quote(file)} is no ${what}: it is not JSON, or not all of it`, { cause: error });
+        throw new ArmtError(`${quote(file)} is not a ${what}: it is not JSON, or not all of it`, { cause: error });
     }
     const parsed = schema.safeParse(json);
     if (parsed.success) return parsed.data;
     const [issue] = parsed.error.issues;
     throw new ArmtError(
-        `${quote(file)} is no ${what}: ${issue?.path.join(".") || "the whole file"}: ${issue?.message ?? "wrong"}`
+        `${quote(file)} is not a ${what}: ${issue?.path.join(".") || "the whole file"}: ${issue?.message ?? "wrong"}`
     );
 }

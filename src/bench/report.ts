@@ -131,7 +131,7 @@ export function benchPlot(results: BenchResults): string {
 
 type Values = { median: number; min: number; max: number };
 
-/** Stock does not depend on the segment size, but it was measured beside each: one line for each, so that no two runs are in one. */
+/** Stock does not depend on the segment size, but it was measured with each: one line for each keeps runs apart. */
 function linesOf(
     groups: readonly PromptGroup[],
     valuesOf: (one: MeasuredCase) => Values,

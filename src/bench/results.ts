@@ -109,7 +109,10 @@ export type MeasuredCase = z.infer<typeof measuredCase>;
 export type PromptGroup = z.infer<typeof promptGroup>;
 export type DecodeGroup = z.infer<typeof decodeGroup>;
 export type BenchSettings = z.infer<typeof settings>;
-/** What `armt bench` writes. A group is a length and a segment size, measured in turns in one run: ratios never span two. */
+/**
+ * What `armt bench` writes. A group is a length and a segment size, measured in rotation in one run: ratios never span
+ * two runs.
+ */
 export type BenchResults = z.infer<typeof results>;
 
 export async function writeResults(file: string, value: BenchResults): Promise<void> {
@@ -117,14 +120,14 @@ export async function writeResults(file: string, value: BenchResults): Promise<v
     await writeAtomically(file, {}, (target) => target.write(text));
 }
 
-/** @throws {ArmtError} where the file is none of ours, or cannot be read */
+/** @throws {ArmtError} if `armt bench` did not write the file, or it cannot be read */
 export async function readResults(file: string): Promise<BenchResults> {
     return await readJsonAs(file, results, "result of armt bench");
 }
 
 /**
  * The groups of an earlier run that a new one may keep.
- * @throws {ArmtError} that names what differs, since results of two settings would stand in one table
+ * @throws {ArmtError} that names what differs, since one table would mix results of two settings
  */
 export function keptGroups(
     earlier: BenchResults,
@@ -142,7 +145,7 @@ export function keptGroups(
     for (const name of Object.keys(now.machine.versions))
         differing(`version of ${name}`, earlier.machine.versions[name], now.machine.versions[name]);
     differing("model", earlier.model.fingerprint, now.model.fingerprint);
-    // more lengths and sizes may be asked for
+    // lengths and sizes may be added
     for (const name of Object.keys(now.settings) as (keyof BenchSettings)[])
         if (name !== "lengths" && name !== "segments" && name !== "decode")
             differing(name, earlier.settings[name], now.settings[name]);

@@ -8,7 +8,9 @@ export function summarize(samples: readonly number[]): Summary {
     return { median, min: sorted[0]!, max: sorted.at(-1)!, samples: [...samples] };
 }
 
-/** Ratio of two quantities measured in turn: each round's ratio, so that what slows the machine for a while slows both. */
+/**
+ * Ratio of two quantities measured in turn: each round's ratio, so that what slows the machine for a while slows both.
+ */
 export function ratios(numerator: readonly number[], denominator: readonly number[]): Summary {
     return summarize(numerator.map((x, i) => x / denominator[i]!));
 }

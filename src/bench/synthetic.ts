@@ -22,7 +22,9 @@ export type WeightType = (typeof weightTypes)[number];
 /** llama.cpp's `llama_ftype`. */
 const fileTypes: Readonly<Record<WeightType, number>> = { f16: 1, q4_0: 2, q8_0: 7, bf16: 32 };
 
-/** Different random values of each kind; large matrices repeat them from random places. A whole number of all blocks. */
+/**
+ * Different random values of each kind; large matrices repeat them from random places. A whole number of all blocks.
+ */
 const poolElements = 2 ** 20;
 
 /** Bytes that one piece of a tensor has at most. */
@@ -43,8 +45,8 @@ interface RandomSource extends PlanSource {
 }
 
 /**
- * Writes an ARMT model with random weights. Times depend on shapes and types alone; the values have the scales of a trained model's, so that nothing
- * overflows and a device draws as much power.
+ * Writes an ARMT model with random weights. Times depend on shapes and types alone; the values have the scales of a
+ * trained model's, so that nothing overflows and a device draws as much power.
  */
 export async function writeSyntheticModel({
     shape,
@@ -58,7 +60,7 @@ export async function writeSyntheticModel({
         listTensors(config).map((tensor) => [canonicalName(tensor.name)!, tensor])
     );
     const { base, armt } = configs(shape, config.headDim);
-    // q4_0 stands where the converter would put q8_0
+    // q4_0 replaces the converter's q8_0
     const planType = { bf16: "BF16", f16: "F16", q8_0: "Q8_0", q4_0: "Q8_0" } as const;
     const plan = new LayoutPlan(sources, base, armt, planType[type]);
     const metadata = modelKeys(base, armt, plan, planType[type], undefined);

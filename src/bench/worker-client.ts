@@ -10,8 +10,8 @@ type ReplyOf<K extends WorkerReply["kind"]> = Extract<WorkerReply, { kind: K }>;
 const keptOutput = 2000;
 
 /**
- * A process that holds one model and times what it does. A process each, so that the plain library and ours are never in one, and that peaks of memory
- * are those of one model.
+ * A process that holds one model and times what it does. A process each, so that the plain library and ours are never
+ * in one, and that peaks of memory are those of one model.
  */
 export class BenchWorker {
     private output = "";
@@ -27,7 +27,7 @@ export class BenchWorker {
         child.stderr?.on("data", collect);
     }
 
-    /** Name of the device, where it is a GPU. */
+    /** Name of the device, if it is a GPU. */
     device = "";
 
     /** @throws {ArmtError} with the worker's reason */

@@ -24,7 +24,7 @@ export type WorkerOptions = {
     };
 };
 
-/** What a worker can be asked for, one at a time. */
+/** Requests to a worker, one at a time. */
 export type WorkerRequest =
     /** Read a random prompt. */
     | { kind: "prompt"; tokens: number }
@@ -107,7 +107,10 @@ async function answer(request: WorkerRequest): Promise<WorkerReply> {
     return request.kind === "prompt" ? await readPrompt(request.tokens) : await decode(request);
 }
 
-/** Time from the prompt to its first token: the point where nothing of the prompt is left undone. The head computes that token's logits alone. */
+/**
+ * Time from the prompt to its first token: by then all of the prompt is done. The head computes only that token's
+ * logits.
+ */
 async function readPrompt(tokens: number): Promise<WorkerReply> {
     const sequence = sequences[0]!;
     const ids = randomIds(tokens);
@@ -142,7 +145,7 @@ async function decode({
     const used = sequences.slice(0, wanted);
     for (const sequence of used) {
         await sequence.clearHistory();
-        // a token is asked for, since the engine leaves an open segment uncomputed until then
+        // generates one token, because the engine computes an open segment only then
         for await (const _ of sequence.evaluate(randomIds(prompt), { temperature: 0, yieldEogToken: true })) break;
     }
     const [first] = randomIds(1);

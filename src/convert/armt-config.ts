@@ -17,13 +17,15 @@ export type ArmtConfig = {
     gating: boolean;
     /** Memory rows take the last rows of a learned position table, whatever the text's length. */
     wrapPositions: boolean;
-    /** Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did. */
+    /**
+     * Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did.
+     */
     memoryAttendsToText: boolean | undefined;
-    /** Whether a learned row stands before each segment's text. `undefined`: where the checkpoint has its tensor. */
+    /** Whether a learned row comes before each segment's text. `undefined`: if the checkpoint has its tensor. */
     sink: boolean | undefined;
     /** Whether attention goes back into the text of the segment before, with a window of a segment's length. */
     slidingWindow: boolean;
-    /** `undefined` where the file doesn't say; the tensors' shapes do. */
+    /** `undefined` if the file doesn't say; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
 };
@@ -31,7 +33,7 @@ export type ArmtConfig = {
 /** Options that override the file's. */
 export type ArmtFlags = Partial<ArmtConfig>;
 
-/** What the weights or another file say, where neither the options nor the file do. */
+/** Values from the weights or another file, used if neither the options nor the file give them. */
 export type ArmtHints = Partial<ArmtConfig>;
 
 export const MAX_SEGMENT_SIZE = 2 ** 20;
@@ -63,7 +65,7 @@ const knownKeys = new Set([
     "sliding_window"
 ]);
 
-/** Numbers of adaptive computation, which mean nothing where it is off. */
+/** Numbers of adaptive computation, which have no meaning if it is off. */
 const adaptiveKeys = new Set(["max_hop", "act_type", "act_format", "noisy_halting", "constant_depth", "time_penalty"]);
 /** Numbers of a LoRA run that the adapter's own tensors and config tell. */
 const loraKeys = /^(?:use_lora|lora_(?:attn_)?(?:dim|alpha|dropout|r))$/;
@@ -77,8 +79,8 @@ const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
 ];
 
 /**
- * Puts the file and the flags together; flags win. Hints and then the authors' defaults stand for what neither gives, except where
- * published checkpoints differ (`normalize_keys`, segment size): those must be told.
+ * Puts the file and the flags together; flags win. Hints and then the authors' defaults stand for what neither gives,
+ * except where published checkpoints differ (`normalize_keys`, segment size): those must be given.
  * @param isClassConfig the file is a transformers config, which has other keys as well
  * @throws {ArmtError} that names the key or the flag
  */
@@ -139,7 +141,10 @@ function checkKeys(json: JsonFile, isClassConfig: boolean): void {
     }
 }
 
-/** Whether an option is in use: off, absent and empty values ask for nothing, and neither does a list of layers that names all. */
+/**
+ * Whether an option is in use: off, absent and empty values ask for nothing, and neither does a list of layers that
+ * names all.
+ */
 function isSet(value: unknown): boolean {
     if (Array.isArray(value)) return !value.every((entry) => entry === true);
     return value !== null && value !== false && value !== 0 && value !== "";
@@ -147,6 +152,6 @@ function isSet(value: unknown): boolean {
 
 function missing(key: string, flag: string): ArmtError {
     return new ArmtError(
-        `nothing says \`${key}\`: armt_config.json has none, and nothing in the weights tells it; give ${flag}`
+        `\`${key}\` is unknown: armt_config.json lacks it, and the weights don't show it; pass ${flag}`
     );
 }

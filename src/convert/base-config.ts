@@ -30,9 +30,9 @@ export type BaseConfig = {
     attentionScale: number | undefined;
     /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
     slidingWindow: number | undefined;
-    /** transformers' major version that wrote the file; `undefined` where it doesn't say. */
+    /** transformers' major version that wrote the file; `undefined` if it doesn't say. */
     transformersVersion: number | undefined;
-    /** `undefined` where the file doesn't say. */
+    /** `undefined` if the file doesn't say. */
     tiedEmbeddings: boolean | undefined;
 };
 

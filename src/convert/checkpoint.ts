@@ -107,11 +107,11 @@ function addLora(
 ): void {
     const name = (a ?? b)!.name;
     if (a === undefined || b === undefined)
-        throw new ArmtError(`tensor ${quote(name)} has no lora_${a === undefined ? "A" : "B"} beside it`);
+        throw new ArmtError(`tensor ${quote(name)} has no lora_${a === undefined ? "A" : "B"} next to it`);
     const weight = tensors.get(canonical);
     if (weight === undefined)
         throw new ArmtError(
-            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is no model; merge it into its base in PyTorch`
+            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a model; merge it into its base in PyTorch`
         );
     const turned = embedding || isTurned?.(canonical) === true;
     const [rank = 0, inputs = 0] = a.shape;

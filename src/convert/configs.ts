@@ -6,7 +6,7 @@ import { isFile } from "./shards.js";
 
 /** Where a checkpoint's files are. */
 export type CheckpointSource = {
-    /** The folder, or its file of weights where several could be meant. */
+    /** The folder, or its file of weights if several could be meant. */
     checkpoint: string;
     /** The base model's `config.json` or the folder with it, which goes before the checkpoint's own. */
     base?: string;
@@ -69,7 +69,7 @@ function ownBase(own: JsonFile | undefined, file: string, isClassConfig: boolean
     }
     if (own.get("model_type") === undefined)
         throw new ArmtError(
-            `${quote(file)} has no \`model_type\`, so it is no model's config (the authors' trainer saves its arguments under that name); name the base model's with --base`
+            `${quote(file)} has no \`model_type\`, so it is not a model's config (the authors' trainer saves its arguments under that name); name the base model's with --base`
         );
     return own;
 }

@@ -24,15 +24,20 @@ export type OutType = keyof typeof outTypes;
 
 export type ConvertOptions = {
     /**
-     * Folder with `config.json`, the weights and, where they exist, `armt_config.json`, `adapter_config.json` and the tokenizer's files; or its file of
-     * weights, where several could be meant.
+     * Folder with `config.json`, the weights and, where they exist, `armt_config.json`, `adapter_config.json` and the
+     * tokenizer's files; or its file of weights, if several could be meant.
      */
     checkpoint: string;
-    /** The base model's `config.json`, or the folder with it and the tokenizer's files. Default: the checkpoint's own. */
+    /**
+     * The base model's `config.json`, or the folder with it and the tokenizer's files. Default: the checkpoint's own.
+     */
     base?: string;
     /** The GGUF file to write. */
     output: string;
-    /** Type of the large matrices. Default: `bf16` for a checkpoint whose matrices are bfloat16, so that nothing is lost, else `f16`. */
+    /**
+     * Type of the large matrices. Default: `bf16` for a checkpoint whose matrices are bfloat16, so that nothing is
+     * lost, else `f16`.
+     */
     outType?: OutType;
     /** What `armt_config.json` lacks or what is to override it. */
     flags?: ArmtFlags;
@@ -80,7 +85,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     } finally {
         await weights.close();
     }
-    // of an output that there is; a failure is told alone
+    // warnings are about a finished output; a failure is reported alone
     for (const warning of warnings) options.onWarning?.(warning);
 }
 

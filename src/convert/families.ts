@@ -12,9 +12,9 @@ export interface ConfigKeys {
     readonly activation: string;
     /** Rows of the learned position table, without those for memory tokens. */
     readonly positions?: string;
-    /** RoPE's base, where it isn't `rope_theta`. */
+    /** RoPE's base, if it isn't `rope_theta`. */
     readonly theta?: string;
-    /** A number that q·k is divided by the root of, in the place of the head size. */
+    /** A number whose root divides q·k, instead of the root of the head size. */
     readonly attentionScalar?: string;
     /** The part of a head that RoPE turns; a family without the key turns all of it. */
     readonly rotaryShare?: string;
@@ -40,7 +40,10 @@ export interface ConfigDefaults {
     readonly biases?: boolean;
 }
 
-/** Names in the checkpoint, without `.weight` and `.bias`: first those of the model, then those of a layer, below `layers.N.layer.` */
+/**
+ * Names in the checkpoint, without `.weight` and `.bias`: first those of the model, then those of a layer, below
+ * `layers.N.layer.`
+ */
 export interface ModuleNames {
     readonly embedding: string;
     readonly positions?: string;
@@ -48,7 +51,10 @@ export interface ModuleNames {
     readonly output: string;
 
     readonly attentionNorm: string;
-    /** Q, K and V, or one matrix of all: first Q's rows, or with `interleaved` the rows of one head's Q, K and V after another's. */
+    /**
+     * Q, K and V, or one matrix of all: first Q's rows, or with `interleaved` the rows of one head's Q, K and V after
+     * another's.
+     */
     readonly qkv: readonly string[];
     readonly interleaved?: boolean;
     /** RMS norms of each head of Q and K before RoPE, in families that have them. */
@@ -67,8 +73,9 @@ export interface ModuleNames {
 type Biases = Readonly<Record<"qkv" | "output" | "mlp", boolean | string>>;
 
 /**
- * A family of base models, as `model_type` in transformers names it. This description is all that a family has of its own: it tells the converter
- * where things are in a checkpoint, and becomes keys and tensors of the model file, which the engine builds its graph by.
+ * A family of base models, as `model_type` in transformers names it. This description is all that a family has of its
+ * own: it tells the converter where things are in a checkpoint, and becomes keys and tensors of the model file, which
+ * the engine builds its graph by.
  */
 export interface Family {
     readonly keys: ConfigKeys;
@@ -94,8 +101,8 @@ export interface Family {
     /** Whether the layers' matrices are `[inputs, outputs]`, as transformers' Conv1D has them. */
     readonly transposed: boolean;
     /**
-     * Whether the attention has a window; a name: the key of `config.json` that switches it on. `"local"`: in some layers, which `layer_types` or
-     * `sliding_window_pattern` tells, and which have a RoPE base of their own.
+     * Whether the attention has a window; a name: the key of `config.json` that switches it on. `"local"`: in some
+     * layers, which `layer_types` or `sliding_window_pattern` tells, and which have a RoPE base of their own.
      */
     readonly window: boolean | "use_sliding_window" | "local";
 }

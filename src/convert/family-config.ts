@@ -15,10 +15,10 @@ export function slidingWindowOf({ window, defaults }: Family, json: JsonFile): n
     return isOn ? (json.integer("sliding_window", { min: 1 }) ?? defaults.window) : undefined;
 }
 
-/** transformers' pattern where the file has none: every 6th layer is global. */
+/** transformers' pattern if the file has none: every 6th layer is global. */
 const DEFAULT_PATTERN = 6;
 
-/** Which layers are local, where the family tells layers apart and some are. */
+/** Which layers are local, if the family tells layers apart and some are. */
 export function localLayersOf({ window }: Family, json: JsonFile, layerCount: number): boolean[] | undefined {
     if (window !== "local") return undefined;
     const types = json.get("layer_types");

@@ -10,7 +10,9 @@ export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
 
 let halfTable: Uint32Array | undefined;
 
-/** Elements as float32, exactly but for F64, which is rounded to nearest even. The result may share memory with `bytes`. */
+/**
+ * Elements as float32, exactly but for F64, which is rounded to nearest even. The result may share memory with `bytes`.
+ */
 export function decodeFloats(bytes: Buffer, dtype: FloatDtype): Float32Array {
     const length = bytes.byteLength / dtypeSizes[dtype];
     // A view needs its elements aligned in memory; pooled buffers aren't always.
@@ -65,7 +67,7 @@ function halfToFloatBits(half: number): number {
     return sign | magnitude;
 }
 
-/** Index of the first NaN or infinity; -1 where all are finite. */
+/** Index of the first NaN or infinity; -1 if all are finite. */
 export function findNonFinite(values: Float32Array): number {
     // NaN and infinity times 0 are NaN and stay in the sum: one pass without a branch for the usual case.
     let sum = 0;

@@ -59,7 +59,8 @@ export function floatBitsToHalf(x: number): number {
     const magnitude = x & 0x7fffffff;
     if (magnitude >= 0x47800000) return sign | HALF_INFINITY;
     if (magnitude >= 0x38800000) {
-        // Normal: adding half of the last place, less one where that is even, makes the shift round; a carry moves the exponent.
+        // Normal: adding half of the last place, less one if that is even, makes the shift round; a carry moves the
+        // exponent.
         return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
     }
     if (magnitude <= 0x33000000) return sign; // up to half of the smallest subnormal
@@ -71,7 +72,10 @@ export function floatBitsToHalf(x: number): number {
     return sign | (rest > middle || (rest === middle && (half & 1) === 1) ? half + 1 : half);
 }
 
-/** ggml's q8_0: per 32 values a float16 scale (largest magnitude / 127), then each value / scale rounded half away from zero. */
+/**
+ * ggml's q8_0: per 32 values a float16 scale (largest magnitude / 127), then each value / scale rounded half away from
+ * zero.
+ */
 function quantize(values: Float32Array): Uint8Array | undefined {
     const blocks = values.length / Q8_0_BLOCK;
     const result = new Uint8Array(blocks * Q8_0_BYTES);

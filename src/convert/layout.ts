@@ -135,7 +135,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             );
     }
 
-    /** Rows of a matrix whose count is not known beforehand; the config's must agree where it gives one. */
+    /** Rows of a matrix whose count is not known beforehand; the config's must agree if it gives one. */
     private rows(canonical: string, expected: number | undefined, key: string): number {
         const { name, shape } = this.source(canonical);
         const [rows] = shape;
@@ -248,7 +248,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         if (this.family.norm === "layer") this.addStack(`${kind}.bias`, "full", [[`layer.${module}.bias`, [size]]]);
     }
 
-    /** Puts the rows of all heads' Q, then K, then V in the place of each head's Q, K and V. */
+    /** Replaces each head's Q, K and V by the rows of all heads' Q, then K, then V. */
     private separate(kind: string): void {
         const { headCount, headSize } = this.base;
         for (const tensor of this.tensors.filter(({ name }) => name.startsWith(`blk.0.${kind}.`))) {

@@ -93,8 +93,9 @@ export function modelKeys(
 }
 
 /**
- * With `wrap_pos`, positions jump where the memory rows begin. transformers 5 takes that for the start of another text packed into the batch and
- * hides what comes before (its masking_utils.find_packed_sequence_indices), so models that it trained have memory rows that never saw the text's keys.
+ * With `wrap_pos`, positions jump where the memory rows begin. Transformers 5 takes that for the start of another text
+ * in the batch and hides everything before it (its masking_utils.find_packed_sequence_indices). In models that it
+ * trained, memory rows never saw the text's keys.
  */
 function memoryAttendsToText({ transformersVersion }: BaseConfig, armt: ArmtConfig): boolean {
     return armt.memoryAttendsToText ?? !(armt.wrapPositions && (transformersVersion ?? 0) >= 5);

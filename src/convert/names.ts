@@ -1,9 +1,10 @@
 import { ArmtError, quote } from "../util/errors.js";
 import { families } from "./families.js";
 
-// One tensor has many names in the wild: with and without the wrapper's `memory_cell.`, with `armt.` in newer classes, with `module.` after
-// data-parallel training, with other wrappers' names in the path, and each layer a second time below `memory_cell.layers.`. Here all become the names below the base model, whose
-// families call it `model` or `transformer`, and its layers `layers` or `h`. GPT-NeoX's output was `embed_out` before transformers 5.
+// One tensor has many names in the wild: with and without the wrapper's `memory_cell.`, with `armt.` in newer classes,
+// with `module.` after data-parallel training, with other wrappers' names in the path, and each layer a second time
+// below `memory_cell.layers.`. Here all become the names below the base model, whose families call it `model` or
+// `transformer`, and its layers `layers` or `h`. GPT-NeoX's output was `embed_out` before transformers 5.
 
 const familyList = Object.values(families);
 const anyPath = [...new Set(familyList.map(({ path }) => path))].join("|");
@@ -15,7 +16,7 @@ const pathPattern = new RegExp(
 );
 const layersPattern = new RegExp(`^(?:${anyLayers})\\.(?=\\d)`);
 const knownPattern = new RegExp(`^(?:memory|sink|${modelModules().join("|")}|layers\\.(?:0|[1-9]\\d{0,4})\\..+)$`);
-/** Constants and states that some versions save beside the weights. */
+/** Constants and states that some versions save with the weights. */
 const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z|(?:attn|attention)\.(?:masked_)?bias)$/;
 
 const refusals: readonly { pattern: RegExp; what: string }[] = [

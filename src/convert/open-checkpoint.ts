@@ -11,7 +11,7 @@ export type OpenOptions = CheckpointSource & {
     flags?: ArmtFlags;
     /** What `adapter_config.json` lacks or what is to override it. */
     lora?: LoraFlags;
-    /** What to take where neither file, flags nor weights say. */
+    /** Values to use if neither file, flags nor weights give them. */
     hints?: ArmtHints;
     onWarning?: (message: string) => void;
 };

@@ -20,11 +20,12 @@ export type RopeConfig = {
     scaling: { type: "linear"; factor: number } | Llama3Scaling | undefined;
 };
 
-/** transformers' default where the file has no `rope_theta`, and for local layers. */
+/** transformers' default if the file has no `rope_theta`, and for local layers. */
 const DEFAULT_THETA = 10_000;
 
 /**
- * Reads RoPE's parameters: `rope_parameters` of transformers 5, by kinds of layers where they differ, or `rope_theta` and `rope_scaling` of transformers 4.
+ * Reads RoPE's parameters: `rope_parameters` of transformers 5, by kinds of layers where they differ, or `rope_theta`
+ * and `rope_scaling` of transformers 4.
  * @param localLayers which layers are local; `undefined`: none
  */
 export function parseRope(
@@ -96,8 +97,9 @@ function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling
 }
 
 /**
- * The divisors of RoPE's frequencies that stand for `llama3` scaling (`rope_freqs.weight`): long wavelengths are divided by the
- * factor, short ones are left, those between are interpolated. Source: Llama 3.1's reference code, as in transformers.
+ * The divisors of RoPE's frequencies that stand for `llama3` scaling (`rope_freqs.weight`): long wavelengths are
+ * divided by the factor, short ones are left, those between are interpolated. Source: Llama 3.1's reference code, as in
+ * transformers.
  * @returns `[dimensions / 2]`
  */
 export function llama3FrequencyDivisors(theta: number, dimensions: number, scaling: Llama3Scaling): Float32Array {

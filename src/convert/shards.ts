@@ -40,16 +40,17 @@ const formats: readonly WeightFormat[] = [
 /** Shards of a checkpoint. Real ones have below 200. */
 const MAX_SHARDS = 10_000;
 
-/** What trainers leave beside the weights: optimizers, schedules, random states, arguments, adapters' own files. */
+/** What trainers save with the weights: optimizers, schedules, random states, arguments, adapters' own files. */
 const trainingState =
     /^(?:optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args|trainer|adapter_model|custom_checkpoint)|_optim_states|^golden\./;
 const weightEnds = /\.(?:safetensors|bin|pt|pth|ckpt)$/;
 
 /**
- * Opens all weight files of a checkpoint: in a folder `model.safetensors`, `pytorch_model.bin`, the shards of either's index, or else the one
- * file that may hold weights.
+ * Opens all weight files of a checkpoint: in a folder `model.safetensors`, `pytorch_model.bin`, the shards of either's
+ * index, or else the one file that may hold weights.
  * @param location the folder, or the file with the weights or the index
- * @throws {ArmtError} when there are none or several to choose from, one is damaged, or an index and its shards disagree
+ * @throws {ArmtError} when there are none or several to choose from, one is damaged, or an index and its shards
+ * disagree
  */
 export async function openWeightFiles(location: string): Promise<TensorFile[]> {
     if (await isFile(location)) return openNamed(location);
@@ -73,7 +74,7 @@ export async function openWeightFiles(location: string): Promise<TensorFile[]> {
     if (only !== undefined && more.length === 0) return openNamed(path.join(folder, only));
     if (only !== undefined)
         throw new ArmtError(
-            `${quote(folder)} has several files that may be the model's weights (${listed(others)}): name one in the place of the folder`
+            `${quote(folder)} has several files that may be the model's weights (${listed(others)}): name one instead of the folder`
         );
     const wanted = formats.flatMap(({ single, index }) => [single, index]).join(", ");
     const below: string[] = [];
@@ -93,12 +94,12 @@ async function hasWeights(folder: string): Promise<boolean> {
     return false;
 }
 
-/** PEFT's own files hold an adapter alone; whether the weights beside it have it in them, nothing tells. */
+/** PEFT's own files hold only an adapter; nothing shows whether the weights next to it include it. */
 async function refuseAdapter(folder: string, weights: string): Promise<void> {
     for (const name of ["adapter_model.safetensors", "adapter_model.bin"])
         if (await exists(path.join(folder, name)))
             throw new ArmtError(
-                `${quote(folder)} holds an adapter of its own, ${quote(name)}: merge it in PyTorch (model.merge_and_unload()) and save the state dict; where ${quote(path.basename(weights))} has it in it, name that file in the place of the folder`
+                `${quote(folder)} holds a separate adapter, ${quote(name)}: merge it in PyTorch (model.merge_and_unload()) and save the state dict; if ${quote(path.basename(weights))} already includes it, name that file instead of the folder`
             );
 }
 
@@ -108,7 +109,7 @@ async function openNamed(file: string): Promise<TensorFile[]> {
         if (ends.some((end) => file.endsWith(end))) return [await open(file)];
     }
     throw new ArmtError(
-        `${quote(file)} is no file of weights by its name (${formats.flatMap(({ ends }) => ends).join(", ")})`
+        `${quote(file)} does not have the name of a file of weights (${formats.flatMap(({ ends }) => ends).join(", ")})`
     );
 }
 

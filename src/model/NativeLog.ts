@@ -3,7 +3,10 @@ import process from "node:process";
 /** Messages of llama.cpp that only say that something failed, after the one that says why. */
 const generic = /failed to (load model|initialize the context)$|failed to create (context|llama_context)/i;
 
-/** Takes in llama.cpp's log: on standard error with `verbose`, else kept for the reason of a failure, so that an error stays one line. */
+/**
+ * Takes in llama.cpp's log: on standard error with `verbose`, else kept for the reason of a failure, so that an error
+ * stays one line.
+ */
 export class NativeLog {
     private lastReason = "";
 
@@ -16,7 +19,7 @@ export class NativeLog {
         else if (text !== "" && !generic.test(text)) this.lastReason = text.split("\n", 1)[0]!.replace(/^\w+: /, "");
     };
 
-    /** The error's message, and llama.cpp's reason where it logged one. */
+    /** The error's message, and llama.cpp's reason if it logged one. */
     explain(error: unknown): string {
         const message = error instanceof Error ? error.message : String(error);
         return this.lastReason === "" ? message : `${message}: ${this.lastReason}`;

@@ -8,7 +8,7 @@ export const recallModelPath = fileURLToPath(new URL("model.gguf", recallFolder)
 
 /**
  * The model that comes with the package, for commands that are given none.
- * @throws {ArmtError} where the package has none
+ * @throws {ArmtError} if the package has none
  */
 export function embeddedModel(): string {
     if (existsSync(recallModelPath)) return recallModelPath;

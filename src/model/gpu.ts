@@ -32,8 +32,8 @@ export interface GpuWish {
 }
 
 /**
- * @param choice of the command line; where it is left out, the environment decides
- * @throws {UsageError} where there are two, or the environment's value is none
+ * @param choice of the command line; without one, the environment decides
+ * @throws {UsageError} if there are two, or the environment's value is not a GPU
  */
 export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv = process.env): GpuWish {
     if (Array.isArray(choice)) throw new UsageError("--gpu is given more than once");
@@ -43,7 +43,7 @@ export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv 
     const value = gpuChoices.find((name) => name === readGpuChoice(variable));
     if (value === undefined)
         throw new UsageError(
-            `the environment variable NODE_LLAMA_CPP_GPU is ${quote(variable)}; it has to be one of ${gpuChoices.join(", ")}`
+            `the environment variable NODE_LLAMA_CPP_GPU is ${quote(variable)}; it must be one of ${gpuChoices.join(", ")}`
         );
     return { gpu: toGpu(value), said: `NODE_LLAMA_CPP_GPU=${variable}` };
 }
@@ -54,7 +54,7 @@ function toGpu(choice: GpuChoice): Gpu {
 
 /**
  * What an ARMT model is to run on. `auto` is an NVIDIA GPU that the engine is built for, or the CPU.
- * @throws {ArmtError} where the GPU that is wanted cannot run ARMT models
+ * @throws {ArmtError} if the GPU that is wanted cannot run ARMT models
  */
 export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}): Promise<"cuda" | false> {
     if (gpu === false) return false;
@@ -64,7 +64,7 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
         );
     const { card, problem } = await cudaState(machine);
     if (gpu === "cuda") {
-        // nvidia-smi may be missing beside a driver that works, so that no card was found is no reason alone
+        // nvidia-smi may be missing although the driver works, so a card that was not found is not a reason alone
         const found = card === null ? "no NVIDIA GPU with a driver was found, and " : "";
         if (problem !== undefined) throw new ArmtError(`${said}: ${found}${problem}; \`armt doctor\` says more`);
         return "cuda";
@@ -75,8 +75,8 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
 }
 
 /**
- * Starts node-llama-cpp on what is wanted, and nothing else.
- * @throws {ArmtError} where it cannot be had
+ * Starts node-llama-cpp on the requested GPU or the CPU, and nothing else.
+ * @throws {ArmtError} if it cannot be had
  */
 export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaOptions): Promise<Llama> {
     const { getLlama, NoBinaryFoundError } = await import("../../plugin/index.js");
@@ -88,7 +88,7 @@ export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaO
         if (gpu !== false && error instanceof NoBinaryFoundError) throw await missingGpu(wish, error);
         throw error;
     }
-    // it takes another GPU where a platform never has the one that is wanted
+    // node-llama-cpp picks another GPU on a platform that never has the requested one
     if (gpu === "auto" || llama.gpu === gpu) return llama;
     await llama.dispose();
     throw await missingGpu(wish);

@@ -37,8 +37,9 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
 }
 
 /**
- * Checks and loads a model file, the package's own where none is named. llama.cpp's log is kept off the terminal, but for its last error.
- * @throws {ArmtError} where the file is not a whole model file
+ * Checks and loads a model file; by default, the included model. Keeps llama.cpp's log off the terminal, except its
+ * last error.
+ * @throws {ArmtError} if the file is not a whole model file
  */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
     const { model: modelPath = embeddedModel(), threads, verify, verbose = false } = options;

@@ -32,7 +32,7 @@ export interface ModelOptions {
 }
 
 /**
- * The context options that a command line asks for; `armt` is left out where it asks for nothing of ARMT.
+ * The context options of a command line; `armt` is absent if none of its options is set.
  * @param like a snapshot that the context has to suit
  */
 export function contextOptions(

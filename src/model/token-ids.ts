@@ -3,7 +3,7 @@ import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 
 /**
  * Reads a JSON array of token ids.
- * @throws {ArmtError} where the file is something else
+ * @throws {ArmtError} if the file is something else
  */
 export async function readTokenIds(file: string): Promise<number[]> {
     let text: string;
@@ -16,9 +16,9 @@ export async function readTokenIds(file: string): Promise<number[]> {
     try {
         ids = JSON.parse(text);
     } catch (error) {
-        throw new ArmtError(`${quote(file)} is not JSON; it has to be an array of token ids`, { cause: error });
+        throw new ArmtError(`${quote(file)} is not JSON; it must be an array of token ids`, { cause: error });
     }
-    if (!Array.isArray(ids)) throw new ArmtError(`${quote(file)} has to be a JSON array of token ids`);
+    if (!Array.isArray(ids)) throw new ArmtError(`${quote(file)} must be a JSON array of token ids`);
     const wrong = ids.findIndex((id) => !Number.isSafeInteger(id));
     if (wrong >= 0)
         throw new ArmtError(
@@ -29,7 +29,7 @@ export async function readTokenIds(file: string): Promise<number[]> {
 
 /**
  * Checks a prompt before anything is computed.
- * @throws {ArmtError} where it is empty or has an id outside the vocabulary
+ * @throws {ArmtError} if it is empty or has an id outside the vocabulary
  */
 export function checkTokenIds(ids: readonly number[], vocabSize: number): void {
     if (ids.length === 0) throw new ArmtError("the prompt is empty; it needs at least one token");

@@ -3,7 +3,7 @@ import { createProgressBar } from "../util/progress.js";
 
 /**
  * Compares a model file with its fingerprint, with a progress bar.
- * @throws {ArmtError} where they differ
+ * @throws {ArmtError} if they differ
  */
 export async function verifyWithProgress(file: string): Promise<void> {
     const bar = createProgressBar("verifying");

@@ -19,7 +19,7 @@ export interface Server {
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;
-    /** Keys of which a request has to bring one; none: no key is asked for. */
+    /** A request must bring one of these keys; with none, requests need no key. */
     readonly apiKeys: readonly string[];
     /** Whether only this machine can reach the server. */
     readonly loopback: boolean;

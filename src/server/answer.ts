@@ -95,13 +95,13 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
 /** @throws {ApiError} for the name of a model that is not here */
 export function checkModel({ engine }: Server, model: string | undefined): void {
     if (model === undefined || model === engine.modelId) return;
-    throw new ApiError(404, `there is no model of this name here; GET /v1/models lists \`${engine.modelId}\``, {
+    throw new ApiError(404, `this server has no model of this name; GET /v1/models lists \`${engine.modelId}\``, {
         param: "model",
         code: "model_not_found"
     });
 }
 
-/** A prompt that goes on from a memory begins with what that one could not read any more. */
+/** A prompt that continues a memory begins with the tokens that the memory could not take yet. */
 export function afterMemory(memory: StoredMemory | undefined, tokens: readonly Token[]): readonly Token[] {
     return memory === undefined || memory.unread.length === 0 ? tokens : [...memory.unread, ...tokens];
 }

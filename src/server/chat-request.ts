@@ -7,7 +7,8 @@ import { badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
 
 /**
- * What a chat request asks for together: parameters that exclude each other are refused, since one of them would be ignored.
+ * What a chat request asks for together: parameters that exclude each other are refused, since one of them would be
+ * ignored.
  * @throws {ApiError}
  */
 export function checkCombinations(body: ChatRequest): void {

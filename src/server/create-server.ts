@@ -13,13 +13,19 @@ import type { Server } from "./Server.js";
 export interface ServerOptions extends Partial<ServerLimits> {
     /** Name of the model in the API. */
     modelId: string;
-    /** Context whose sequences answer requests, made with `batching: {itemPrioritizationStrategy: fairBatching}`. All its sequences are taken. */
+    /**
+     * Context whose sequences answer requests, made with `batching: {itemPrioritizationStrategy: fairBatching}`. All
+     * its sequences are taken.
+     */
     context: LlamaContext;
     /** Where prefixes of prompts are kept. Default: only what the sequences hold is used again. */
     store?: ArmtMemoryStore;
-    /** Keys of which a request has to bring one. Default: none is asked for. */
+    /** A request must bring one of these keys. Default: requests need no key. */
     apiKeys?: readonly string[];
-    /** Whether the server listens where only this machine can reach it, so that the Host header has to name it. Default: `true`. */
+    /**
+     * Whether the server listens where only this machine can reach it, so that the Host header has to name it. Default:
+     * `true`.
+     */
     loopback?: boolean;
     /** Default: no log. */
     log?: Logger;

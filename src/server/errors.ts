@@ -1,7 +1,7 @@
 import type { ErrorRequestHandler, RequestHandler } from "express";
 import type { Logger } from "pino";
 
-/** What a client is told of a failure, in the form of OpenAI's API. */
+/** A failure as a client sees it, in the form of OpenAI's API. */
 export class ApiError extends Error {
     override name = "ApiError";
 
@@ -83,7 +83,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
             log.error({ err: error, url: request.path }, "request failed");
         if (response.headersSent) return next(error);
         if (told.details.retryAfter !== undefined) response.set("Retry-After", String(told.details.retryAfter));
-        // what is left of a body that nobody will read would hold the connection up
+        // the rest of a body that nobody will read would block the connection
         if (!request.complete) response.set("Connection", "close");
         response.status(told.status).json(told.body);
     };

@@ -1,5 +1,5 @@
 /**
- * The OpenAI-compatible endpoint as an express app, for whoever mounts it in an app of their own.
+ * The OpenAI-compatible endpoint as an express app, for those who mount it in their own app.
  * @module
  */
 export { createApp } from "./app.js";

@@ -46,7 +46,7 @@ const routes: readonly Route[] = [
     {
         method: "post",
         path: "/v1/completions",
-        summary: "Go on with a text",
+        summary: "Continue a text",
         body: completionRequestSchema,
         answer: completionResponseSchema,
         events: completionResponseSchema

@@ -10,9 +10,9 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
- * Refuses requests that a foreign web page has made a browser send. On loopback the name that was asked for has to be this machine's, or a page whose name was
- * bound to 127.0.0.1 could read answers (DNS rebinding); and wherever the server listens, a request that names the page it comes from has to come from
- * the server's own, since there is no CORS.
+ * Rejects requests that a foreign web page has made a browser send. On loopback, `Host` must name this machine;
+ * otherwise a page whose name was bound to 127.0.0.1 could read answers (DNS rebinding). At any address, a request with
+ * an `Origin` must come from the server's own page, because there is no CORS.
  */
 export function checkOrigin(listensOnLoopback: boolean): RequestHandler {
     return ({ headers, method }, _response, next) => {
@@ -43,7 +43,10 @@ function isOwn(origin: string, host: string | undefined): boolean {
     }
 }
 
-/** Asks for one of the keys as a bearer token. Hashes are compared, in constant time, so that neither a key's length nor its beginning can be found out. */
+/**
+ * Asks for one of the keys as a bearer token. Hashes are compared, in constant time, so that neither a key's length nor
+ * its beginning can be found out.
+ */
 export function checkApiKey(keys: readonly string[]): RequestHandler {
     const hashes = keys.map(hash);
     return ({ headers }, response, next) => {

@@ -20,8 +20,9 @@ const ROPE_THETA = 10_000;
 
 /**
  * Makes a checkpoint folder with seeded random weights in the form that the authors' code saves: `config.json`,
- * `armt_config.json`, `model.safetensors` (or shards with their index) and, where the vocabulary has room, `tokenizer.json`.
- * Unlike a freshly wrapped model it writes to its memory (W_mv is not 0). Same options, same bytes. Existing files are replaced.
+ * `armt_config.json`, `model.safetensors` (or shards with their index) and, where the vocabulary has room,
+ * `tokenizer.json`. Unlike a freshly wrapped model it writes to its memory (W_mv is not 0). Same options, same bytes.
+ * Existing files are replaced.
  * @throws {ArmtError} that names the option, or the file that can't be written
  */
 export async function makeTinyCheckpoint(folder: string, options: TinyOptions = {}): Promise<void> {

@@ -17,7 +17,7 @@ export type TinyRopeScaling =
 export type TinyOptions = {
     /** Family of the base model, whose names and sizes the files take. Default: `"llama"`. */
     family?: FamilyName;
-    /** Keys of `config.json` to add, or to put in the place of others. Default: none. */
+    /** Keys of `config.json` to add or replace. Default: none. */
     config?: Readonly<Record<string, unknown>>;
     /** GPT-2: memory tokens take the last rows of the position table. Default: `false`. */
     wrapPositions?: boolean;
@@ -31,7 +31,7 @@ export type TinyOptions = {
     hidden?: number;
     /** Attention heads. Default: 4. */
     heads?: number;
-    /** Key and value heads, a divisor of `heads`. Default: 2, or `heads` where that is odd. */
+    /** Key and value heads, a divisor of `heads`. Default: 2, or `heads` if that is odd. */
     kvHeads?: number;
     /** Even size of an attention head. Default: `hidden / heads`. */
     headDim?: number;
@@ -59,7 +59,7 @@ export type TinyOptions = {
     alignment?: "left" | "right" | "center";
     /** Output and embedding share a tensor. Default: `false`. */
     tied?: boolean;
-    /** Biases in attention and feed-forward network, where the family has a choice. Default: `false`. */
+    /** Biases in attention and feed-forward network, if the family has a choice. Default: `false`. */
     biases?: boolean;
     /** Default: none. */
     ropeScaling?: TinyRopeScaling;
@@ -69,7 +69,10 @@ export type TinyOptions = {
     dtype?: "F32" | "F16" | "BF16";
     /** Safetensors files; more than one come with an index. Default: 1. */
     shards?: number;
-    /** Which of a layer's two names the file holds; with `"short"` a tied checkpoint keeps `lm_head` rather than the embedding. Default: `"long"`. */
+    /**
+     * Which of a layer's two names the file holds; with `"short"` a tied checkpoint keeps `lm_head` rather than the
+     * embedding. Default: `"long"`.
+     */
     names?: "long" | "short";
     /** Write a byte-level BPE `tokenizer.json`. Default: whether `vocab` has room for it. */
     tokenizer?: boolean;

@@ -1,6 +1,8 @@
 import { TOKENIZER_VOCAB } from "./options.js";
 
-/** Merges of common pairs in byte-level BPE's letters, `Ġ` being the space; each joins two tokens that exist by then. */
+/**
+ * Merges of common pairs in byte-level BPE's letters, `Ġ` being the space; each joins two tokens that exist by then.
+ */
 const merges = [
     ["Ġ", "t"],
     ["Ġ", "a"],

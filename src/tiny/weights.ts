@@ -97,9 +97,10 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
 }
 
 /**
- * Scales at which rounding does not grow over segments. β is small on average: M similar keys of one segment each correct the same value, and from
- * about β = 1/2 on they overshoot more with every segment. Without a denominator M · β · ‖k‖² has to stay below 2, so there β falls with M, and
- * keys that aren't normalized are short (‖φ‖² grows with the 4th power of the scale).
+ * Scales at which rounding does not grow over segments. β is small on average: M similar keys of one segment each
+ * correct the same value, and from about β = 1/2 on they overshoot more with every segment. Without a denominator M · β
+ * · ‖k‖² has to stay below 2, so there β falls with M, and keys that aren't normalized are short (‖φ‖² grows with the
+ * 4th power of the scale).
  */
 function memoryScale({ useDenom, normalizeKeys, memTokens, dMem }: TinyConfig) {
     if (useDenom) return { keyScale: 0.5, strengthMean: -2 };

@@ -13,7 +13,9 @@ interface TraceEvent {
     readonly args?: Record<string, unknown>;
 }
 
-/** All steps in the Trace Event Format: a process for each schedule, a thread for each layer, and one for the graphs. */
+/**
+ * All steps in the Trace Event Format: a process for each schedule, a thread for each layer, and one for the graphs.
+ */
 export function chromeTrace(traces: readonly Trace[]): { traceEvents: TraceEvent[]; displayTimeUnit: "ms" } {
     const events = traces.flatMap((trace, pid): TraceEvent[] => [
         { ph: "M", name: "process_name", pid, tid: 0, args: { name: trace.schedule } },

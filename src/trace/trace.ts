@@ -34,7 +34,8 @@ export interface StepTimes {
 }
 
 /**
- * Reads a random prompt, and then another with each step recorded: the first makes weights and threads ready, and leaves a graph that fits nothing but its end.
+ * Reads a random prompt, and then another with each step recorded: the first makes weights and threads ready, and
+ * leaves a graph that fits nothing but its end.
  */
 export async function traceRead(
     sequence: LlamaContextSequence,

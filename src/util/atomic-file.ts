@@ -11,8 +11,8 @@ export type AtomicFileOptions = {
 };
 
 /**
- * A file that appears under its name only when it is complete: bytes go to a temporary name in the same folder, `commit`
- * flushes and renames it. Whoever creates one calls `abort` when anything fails, which removes the temporary file.
+ * A file that appears under its name only when it is complete: bytes go to a temporary name in the same folder,
+ * `commit` flushes and renames it. The caller calls `abort` if anything fails, which removes the temporary file.
  */
 export class AtomicFile {
     /** Bytes appended so far. */
@@ -25,7 +25,9 @@ export class AtomicFile {
         private readonly overwrite: boolean
     ) {}
 
-    /** @throws {ArmtError} when the target exists and may not be replaced, is a folder, or its folder can't be written. */
+    /**
+     * @throws {ArmtError} when the target exists and may not be replaced, is a folder, or its folder can't be written.
+     */
     public static async create(
         target: string,
         { overwrite = true, mode }: AtomicFileOptions = {}

@@ -3,7 +3,10 @@ export class ArmtError extends Error {
     override name = "ArmtError";
 }
 
-/** Longest piece of foreign text (a tensor's or key's name) that goes into a message; longer ones are cut. Unit: characters. */
+/**
+ * Longest piece of foreign text (a tensor's or key's name) that goes into a message; longer ones are cut. Unit:
+ * characters.
+ */
 const MAX_QUOTED_LENGTH = 120;
 
 /** Foreign text made safe for a one-line message: quoted, control characters escaped, cut where too long. */

@@ -7,7 +7,10 @@ const MAX_JSON_BYTES = 64 * 2 ** 20;
 
 export type NumberRange = { min?: number; max?: number };
 
-/** A JSON object from a file, whose values are taken by key and type; errors name file and key. A `null` counts as absent. */
+/**
+ * A JSON object from a file, whose values are taken by key and type; errors name file and key. A `null` counts as
+ * absent.
+ */
 export class JsonFile {
     constructor(
         public readonly path: string,

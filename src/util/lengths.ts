@@ -8,7 +8,7 @@ export function parseLength(text: string): number {
     const [, digits, unit] = /^(\d+)([km]?)$/i.exec(text.trim()) ?? [];
     const value = Number(digits) * units[unit?.toLowerCase() ?? ""]!;
     if (digits === undefined || !Number.isSafeInteger(value) || value < 1)
-        throw new RangeError(`${JSON.stringify(text)} is no length; write 4096, 4k or 1m`);
+        throw new RangeError(`${JSON.stringify(text)} is not a length; write 4096, 4k or 1m`);
     return value;
 }
 

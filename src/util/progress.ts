@@ -9,7 +9,7 @@ export type ProgressBar = {
     stop(): void;
 };
 
-/** A progress bar on standard error where that is a terminal, nothing elsewhere. `label` stands in front of it. */
+/** A progress bar on standard error if that is a terminal, otherwise nothing. `label` comes before it. */
 export function createProgressBar(label: string, stream: ProgressStream = process.stderr): ProgressBar {
     if (!stream.isTTY) return { update() {}, stop() {} };
     const bar = new SingleBar(

@@ -59,7 +59,10 @@ export interface ChartOptions {
 const left = 90;
 const right = 20;
 
-/** A chart of lines over common points, with a logarithmic height; below it the lines' names. Gives its parts and where it ends. */
+/**
+ * A chart of lines over common points, with a logarithmic height; below it the lines' names. Gives its parts and where
+ * it ends.
+ */
 export function logChart(
     lines: readonly ChartLine[],
     { title, top, width, height, formatX, formatY }: ChartOptions

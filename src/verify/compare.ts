@@ -67,9 +67,9 @@ function indexOfLargest(values: Float64Array): number {
 }
 
 /**
- * Relative differences of logits that rounding to a type may make: two to five times (float32: more, for deep models) the largest that were seen in
- * models of random weights, which rounding hurts more than trained ones; docs/convert.md has what was seen. Where a tensor is wrong, or the variant,
- * they are of the order of 1.
+ * Relative differences of logits that rounding to a type may cause: two to five times (float32: more, for deep models)
+ * the largest measured in models of random weights, which rounding hurts more than trained ones. docs/convert.md has
+ * the measurements. A wrong tensor or variant causes differences of the order of 1.
  */
 const tolerances: Readonly<Record<string, number>> = {
     F32: 0.0001,
@@ -88,7 +88,9 @@ const COARSE_TOLERANCE = 0.8;
 /** The memory is a sum over segments, and each adds its own rounding. */
 export const MEMORY_FACTOR = 2;
 
-/** The type of a file's large matrices that says least exactly what a weight is, and the difference that it may make. */
+/**
+ * The type of a file's large matrices that says least exactly what a weight is, and the difference that it may make.
+ */
 export function toleranceOf({ tensors }: GgufFile): { type: string; tolerance: number } {
     let worst = { type: "F32", tolerance: tolerances.F32! };
     for (const { type, shape } of tensors.values()) {

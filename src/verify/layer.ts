@@ -6,7 +6,7 @@ import type { PlainWeights } from "./weights.js";
 type Linear = { matrix: Matrix; bias: Numbers | undefined };
 type Norm = { weight: Numbers; bias: Numbers | undefined };
 
-/** Where rows stand in a segment. */
+/** Positions of rows in a segment. */
 export type Rows = {
     count: number;
     /** Rows before the text. */
@@ -120,7 +120,7 @@ export class PlainLayer {
         const { count } = rows;
         const scale = base.attentionScale ?? 1 / Math.sqrt(headSize);
         const [q, k, values] = this.project(x, count);
-        // positions go on from the number of keys before
+        // positions continue from the number of keys before
         const first = rows.seesPrevious ? previous.count : 0;
         const queries = this.prepare(q, count, headCount, parts.queryNorm, first);
         const own: Cache = { keys: this.prepare(k, count, kvHeadCount, parts.keyNorm, first), values, count };

@@ -12,7 +12,7 @@ export type MemoryKind = Pick<ArmtConfig, "headCount" | "normalizeKeys" | "useDe
 export class PlainMemory {
     /** [h, K / h, D / h] */
     public readonly a: Float64Array;
-    /** [h, K / h]; zeros where the model has none. */
+    /** [h, K / h]; zeros if the model has none. */
     public readonly z: Float64Array;
     private isEmpty = true;
 

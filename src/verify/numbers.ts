@@ -116,7 +116,10 @@ export const activations = {
     gelu_tanh: (x: number) => (x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)))) / 2
 } as const;
 
-/** 1 - erf(x): for x from 0.5 on exp(-x²) / π · ∫ exp(-x² t²) / (1 + t²) dt over the line, by the trapezoidal rule, whose error falls off exponentially. */
+/**
+ * 1 - erf(x): for x from 0.5 on exp(-x²) / π · ∫ exp(-x² t²) / (1 + t²) dt over the line, by the trapezoidal rule,
+ * whose error falls off exponentially.
+ */
 function erfc(x: number): number {
     if (x < 0) return 2 - erfc(-x);
     if (x > 27) return 0;

@@ -22,8 +22,9 @@ export type PlainOptions = {
 };
 
 /**
- * What a checkpoint computes, in float64 and in the plain order of the paper (arXiv 2407.04841), from its own tensors: nothing of it is shared with the
- * engine or with the converter's writing of weights. One layer's weights are held at a time.
+ * What a checkpoint computes, in float64 and in the plain order of the paper (arXiv 2407.04841), from its own tensors:
+ * nothing of it is shared with the engine or with the converter's writing of weights. One layer's weights are held at a
+ * time.
  */
 export async function runPlainModel(
     { base, armt, weights: { tensors } }: OpenCheckpoint,
@@ -96,7 +97,7 @@ export function segmentLengths(n: number, size: number, alignment: ArmtConfig["s
     return alignment === "right" ? lengths.reverse() : lengths;
 }
 
-/** Each segment's rows: a sink where there is one, its tokens' embeddings, then the memory tokens'. */
+/** Each segment's rows: a sink if the model has one, its tokens' embeddings, then the memory tokens'. */
 async function embed(
     weights: PlainWeights,
     base: BaseConfig,

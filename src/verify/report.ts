@@ -13,7 +13,7 @@ export type VerifyReport = {
     /** Largest relative difference of logits that passes; of the memory twice that. */
     tolerance: number;
     segments: SegmentDifference[];
-    /** Relative differences of each layer's memory after the last segment; `z` where the model has one. */
+    /** Relative differences of each layer's memory after the last segment; `z` if the model has one. */
     memories: { layer: number; a: number; z?: number }[];
     /** The first layer whose memory is off by more than the tolerance; `undefined`: none. */
     firstBadLayer: number | undefined;

@@ -24,12 +24,15 @@ export interface VerifyOptions extends Omit<ModelOptions, "model" | "kvType">, C
     json: boolean;
 }
 
-/** Tokens in a segment where neither the command line nor a smaller model says otherwise: each costs the plain model a second or so per 10^9 weights. */
+/**
+ * Default number of tokens in a segment, unless the model's is smaller: each costs the plain model a second or so per
+ * 10^9 weights.
+ */
 const DEFAULT_SEGMENT = 16;
 
 /**
  * Runs the same tokens through the engine and through the plain model, and compares.
- * @throws {ArmtError} where either can't be opened or they are not of one shape; that they differ is in the report
+ * @throws {ArmtError} if either can't be opened or they are not of one shape; that they differ is in the report
  */
 export async function verifyModel(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
     const { against, segments: segmentCount } = options;
@@ -85,7 +88,10 @@ async function readFacts(model: string): Promise<{ facts: ArmtModelFacts; type: 
     }
 }
 
-/** Where no file of the checkpoint says how it computes, the model file is believed: what the converter was told is not recorded elsewhere. */
+/**
+ * Where no file of the checkpoint says how it computes, the model file is believed: what the converter was told is not
+ * recorded elsewhere.
+ */
 function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelFacts): ArmtHints {
     const { headCount, normalizeKeys, useDenom, correction, gating } = memory;
     const slidingWindow = seesPreviousSegment;

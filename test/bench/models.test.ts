@@ -13,7 +13,7 @@ import { temporaryFolder } from "../helpers/temporary.js";
 
 async function makeModel(t: ExecutionContext, type: WeightType): Promise<string> {
     const output = path.join(temporaryFolder(t), `${type}.gguf`);
-    // RoPE's factors of the llama3 kind, as the large shapes have them
+    // RoPE factors of type llama3, as in the large shapes
     const shape = { ...resolveShape("tiny", { segmentSize: 32 }), ropeFactor: 8 };
     await writeSyntheticModel({ shape, type, output });
     return output;
@@ -25,7 +25,7 @@ for (const [type, expected] of [
     ["q8_0", "Q8_0"],
     ["q4_0", "Q4_0"]
 ] as const) {
-    test(`a random model is whole, and its large matrices are ${type}`, async (t) => {
+    test(`a random model is complete, and its large matrices are ${type}`, async (t) => {
         const file = await makeModel(t, type);
         const facts = await validateArmtModel(file);
         t.like(facts, { blockCount: 2, embeddingLength: 64, headCountKv: 1, segmentSize: 32 });
@@ -42,8 +42,8 @@ test("the same shape gives the same bytes", async (t) => {
     t.is((await validateArmtModel(a)).fingerprint, (await validateArmtModel(b)).fingerprint);
 });
 
-test("the plain file computes what the ARMT model computes before there is a memory", async (t) => {
-    // the kernels of q8_0 round the activations, in blocks of their own
+test("the plain file computes the same as the ARMT model with an empty memory", async (t) => {
+    // q8_0 kernels also round the activations, in blocks
     for (const [type, tolerance] of [
         ["f16", 1e-2],
         ["q8_0", 5e-2]
@@ -65,12 +65,12 @@ test("the plain file computes what the ARMT model computes before there is a mem
             distributions.push(await probabilities(context.getSequence(), ids));
             await model.dispose();
         }
-        const [ours, theirs] = distributions;
-        t.is(ours!.length, ids.length);
-        for (const [i, map] of ours!.entries()) {
-            // half the sum of differences: 0 for the same distribution, 1 for distributions that share nothing
+        const [withMemory, stock] = distributions;
+        t.is(withMemory!.length, ids.length);
+        for (const [i, map] of withMemory!.entries()) {
+            // total variation: 0 for equal distributions, 1 for disjoint ones
             const distance =
-                [...map].reduce((sum, [token, value]) => sum + Math.abs(value - theirs![i]!.get(token)!), 0) / 2;
+                [...map].reduce((sum, [token, value]) => sum + Math.abs(value - stock![i]!.get(token)!), 0) / 2;
             t.true(distance < tolerance, `${type}, row ${i}: ${distance}`);
         }
     }
@@ -84,14 +84,14 @@ async function probabilities(sequence: LlamaContextSequence, ids: Token[]): Prom
     return result.map((entry) => entry!.next.probabilities!);
 }
 
-test("a model that stock cannot run is refused by what it lacks", async (t) => {
+test("a model that stock llama.cpp cannot run is refused, with the reason", async (t) => {
     const { file } = await loadTiny(t);
     await t.throwsAsync(writePlainGguf(file, path.join(temporaryFolder(t), "plain.gguf")), {
         message: /has no tokenizer, and its vocabulary of 96 has no room.*--no-stock/
     });
 });
 
-test("the plain file of a quantized mixture has its layers from the right stacks", async (t) => {
+test("the plain file of a model with mixed types takes each layer from the right stack", async (t) => {
     const folder = temporaryFolder(t);
     const armt = await makeModel(t, "bf16");
     const mixed = path.join(folder, "mixed.gguf");

@@ -40,7 +40,7 @@ const facts: ArmtModelFacts = {
     }
 };
 
-/** The same count, one row and one layer after another. */
+/** The same count, row by row and layer by layer. */
 function count(tokens: number, segmentSize: number): { armt: number; stock: number } {
     const { embeddingLength: d, feedForwardLength: f, blockCount, headCount, headCountKv, headSize, memory } = facts;
     const product = (rows: number, columns: number) => 2 * rows * columns;
@@ -82,7 +82,7 @@ for (const [tokens, segmentSize] of [
     [23, 5],
     [23, 8]
 ] as const) {
-    test(`operations of ${tokens} tokens in segments of ${segmentSize} are those of all rows and layers`, (t) => {
+    test(`operations of ${tokens} tokens in segments of ${segmentSize} sum over all rows and layers`, (t) => {
         t.deepEqual(countOperations(facts, tokens, segmentSize), count(tokens, segmentSize));
     });
 }

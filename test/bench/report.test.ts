@@ -59,12 +59,12 @@ const results: BenchResults = {
     groups: [group]
 };
 
-test("a ratio is the median of each round's, not that of two medians", (t) => {
+test("a ratio is the median of the ratios of all rounds, not the ratio of two medians", (t) => {
     t.is(ratios(times.stock, times.diagonal).median, 2);
     t.regex(benchTable(results), /4k +256 +diagonal +200 ms +\[200 ms 210 ms\] +10000 +2\.00x +1\.50x +100 MiB/);
 });
 
-test("the table says what was not measured, and why", (t) => {
+test("the table says why a case was not measured", (t) => {
     const [stock, diagonal] = group.cases;
     const failures = [{ name: "stock" as const, reason: "out of memory" }];
     const table = benchTable({ ...results, groups: [{ ...group, cases: [diagonal!], ratios: [], failures }] });
@@ -82,15 +82,15 @@ test("the plot has a line for each case, and the floor", (t) => {
     t.regex(benchPlot({ ...results, groups: [] }), /^<svg .*<\/svg>\n$/s);
 });
 
-test("results are read as they were written", async (t) => {
+test("results survive writing and reading", async (t) => {
     const file = path.join(temporaryFolder(t), "b.json");
     await writeResults(file, results);
     t.deepEqual(await readResults(file), results);
     writeFileSync(file, JSON.stringify({ ...results, groups: [{ ...group, floor: undefined }] }));
-    await t.throwsAsync(readResults(file), { message: /is no result of armt bench: groups\.0\.floor/ });
+    await t.throwsAsync(readResults(file), { message: /is not a result of armt bench: groups\.0\.floor/ });
 });
 
-test("a run is only gone on with on the same device, with the same versions, model and settings", (t) => {
+test("a run resumes only on the same device, with the same versions, model and settings", (t) => {
     t.is(
         keptGroups(results, { ...results, settings: { ...results.settings, lengths: [1] } }, "b.json"),
         results.groups

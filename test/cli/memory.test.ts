@@ -27,7 +27,7 @@ async function setUp(
     return { folder, model, text, memory: path.join(folder, "book.armt") };
 }
 
-/** Two threads that wait for each other beside another process's two take a hundred times as long. */
+/** Two threads that wait for each other take a hundred times as long while another process uses both cores. */
 const runArmt: typeof runCommand = (args, options) =>
     runCommand(/^(read|ask|run)$/.test(args[0]!) ? [...args, "--threads", "1"] : args, options);
 
@@ -55,7 +55,7 @@ test.serial("a text is read once, and questions are answered as if it were read 
     renameSync(model, `${model}.moved`);
     t.regex(
         (await runArmt(["ask", memory, "Where?"])).stderr,
-        /^armt: the model that read .* any more; name it with -m\n$/
+        /^armt: the model that read .* is no longer at .*; name it with -m\n$/
     );
     const moved = ["-m", `${model}.moved`];
     const plain = await runArmt([
@@ -141,7 +141,7 @@ async function startAndStop(
 
 for (const signal of ["SIGKILL", "SIGINT"] as const) {
     test.serial(
-        `reading goes on after ${signal} from the last checkpoint, and ends as if it had never stopped`,
+        `reading resumes after ${signal} from the last checkpoint, with the result of an uninterrupted run`,
         async (t) => {
             t.timeout(120_000);
             const { model, text, memory, folder, long } = await setUpLong(t);
@@ -150,7 +150,7 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
             const args = ["read", text, "-m", model, "-o", memory, "--checkpoint-interval", "0"];
             const stopped = await startAndStop(args, `${memory}.part`, signal);
             t.is(stopped.code, signal === "SIGINT" ? 1 : null);
-            if (signal === "SIGINT") t.is(stopped.stderr, "the same command goes on from here\narmt: interrupted\n");
+            if (signal === "SIGINT") t.is(stopped.stderr, "the same command resumes here\narmt: interrupted\n");
             t.false(existsSync(memory));
             const { source, tokensRead } = await ArmtSnapshot.inspect(`${memory}.part`);
             t.false(source?.complete);
@@ -158,7 +158,7 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
 
             const resumed = await runArmt([...args, "--json"]);
             t.is(resumed.code, 0);
-            t.is(resumed.stderr, `going on after ${tokensRead} tokens that an interrupted run has read\n`);
+            t.is(resumed.stderr, `resuming after ${tokensRead} tokens that an interrupted run has read\n`);
             t.is(JSON.parse(resumed.stdout).resumedTokens, tokensRead);
             t.false(existsSync(`${memory}.part`));
             const [a, b] = await Promise.all([ArmtSnapshot.load(whole), ArmtSnapshot.load(memory)]);
@@ -169,34 +169,31 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
     );
 }
 
-test.serial(
-    "a checkpoint of another text is refused, a damaged one is not used, and --restart does without",
-    async (t) => {
-        t.timeout(120_000);
-        const { model, text, memory, long } = await setUpLong(t);
-        const args = ["read", text, "-m", model, "-o", memory, "--checkpoint-interval", "0"];
-        await startAndStop(args, `${memory}.part`, "SIGKILL");
-        const part = readFileSync(`${memory}.part`);
-        writeFileSync(text, `Another ${long.slice(0, 20_000)}`);
-        const refused = await runArmt(args);
-        t.is(refused.code, 1);
-        t.regex(
-            refused.stderr,
-            /^armt: "[^\n]+book\.armt\.part" is of another text than "[^\n]+"; read from the start with --restart\n$/
-        );
-        const restarted = await runArmt([...args, "--restart"]);
-        t.is(restarted.code, 0, restarted.stderr);
-        const otherOptions = [...args, "--segment-size", "64"];
-        writeFileSync(`${memory}.part`, part);
-        t.regex(
-            (await runArmt(otherOptions)).stderr,
-            /its `armt\.segmentSize` is 256 .*; or read from the start with --restart\n$/
-        );
-        writeFileSync(`${memory}.part`, part.subarray(0, 300));
-        t.is((await runArmt(args)).code, 0);
-        t.false(existsSync(`${memory}.part`));
-    }
-);
+test.serial("a checkpoint of another text is refused, a damaged one is ignored, and --restart uses none", async (t) => {
+    t.timeout(120_000);
+    const { model, text, memory, long } = await setUpLong(t);
+    const args = ["read", text, "-m", model, "-o", memory, "--checkpoint-interval", "0"];
+    await startAndStop(args, `${memory}.part`, "SIGKILL");
+    const part = readFileSync(`${memory}.part`);
+    writeFileSync(text, `Another ${long.slice(0, 20_000)}`);
+    const refused = await runArmt(args);
+    t.is(refused.code, 1);
+    t.regex(
+        refused.stderr,
+        /^armt: "[^\n]+book\.armt\.part" is of another text than "[^\n]+"; read from the start with --restart\n$/
+    );
+    const restarted = await runArmt([...args, "--restart"]);
+    t.is(restarted.code, 0, restarted.stderr);
+    const otherOptions = [...args, "--segment-size", "64"];
+    writeFileSync(`${memory}.part`, part);
+    t.regex(
+        (await runArmt(otherOptions)).stderr,
+        /its `armt\.segmentSize` is 256, .*; or read from the start with --restart\n$/
+    );
+    writeFileSync(`${memory}.part`, part.subarray(0, 300));
+    t.is((await runArmt(args)).code, 0);
+    t.false(existsSync(`${memory}.part`));
+});
 
 test.serial("a prompt that begins as an earlier one starts from there, and --no-cache reads it all", async (t) => {
     const { model, folder } = await setUp(t);
@@ -232,7 +229,7 @@ test.serial("a prompt that begins as an earlier one starts from there, and --no-
     t.regex(shown.stderr, /prompt \d+ tokens, \d+ of them remembered, in /);
 });
 
-test.serial("the cache is in the user's cache folder, and a run goes on without one that cannot be used", async (t) => {
+test.serial("the cache is in the user's cache folder, and a run works without an unusable one", async (t) => {
     const { model, folder } = await setUp(t);
     const env = { XDG_CACHE_HOME: path.join(folder, "xdg") };
     await runArmt(["run", model, "-p", book, ...generation], { env });
@@ -249,7 +246,7 @@ test.serial("the cache is in the user's cache folder, and a run goes on without 
     ]);
     t.is(code, 0);
     t.is(JSON.parse(stdout).tokens.length, 12);
-    t.regex(stderr, /^armt: cannot keep memories in "[^\n]+": [^\n]+; going on without\n$/);
+    t.regex(stderr, /^armt: cannot keep memories in "[^\n]+": [^\n]+; continuing without a cache\n$/);
 });
 
 const refused = test.macro({
@@ -279,4 +276,4 @@ test.serial(
 test.serial(refused, ["read", "{}/book.txt", "-m", "{}/tiny.gguf"], 2, /out/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?"], 1, /no\.armt": no such file/);
 test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is not a snapshot/);
-test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format has to have \{\}/);
+test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format must contain \{\}/);

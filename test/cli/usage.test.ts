@@ -29,10 +29,10 @@ test(wrongUsage, ["inspect"], /Not enough arguments for armt inspect <file>/);
 test(wrongUsage, ["ask", "book.armt"], /Not enough arguments for armt ask <memory> <question>/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-f", "b"], /exclude each other/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"sequential"/);
-test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size has to be a number/);
+test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size must be a number/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--seed", "1", "--seed", "2"], /--seed is given more than once/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--speed", "1"], /speed/);
-test(wrongUsage, ["convert", "a", "b", "--segment-size", "many"], /--segment-size has to be a number/);
+test(wrongUsage, ["convert", "a", "b", "--segment-size", "many"], /--segment-size must be a number/);
 test(wrongUsage, ["logits", "m.gguf", "--tokens", "ids.json"], /out/);
 
 const failure = test.macro({

@@ -86,7 +86,7 @@ test("other base", refused, config({ model_type: "gemma" }), /unknown base archi
 test("GPT-2's name on a LLaMA", refused, config({ model_type: "gpt2" }), /no `n_embd`/);
 test("other activation", refused, config({ hidden_act: "relu6" }), /`hidden_act` is "relu6"/);
 test("quantized checkpoint", refused, config({ quantization_config: { bits: 4 } }), /`quantization_config`/);
-test("layer count that is no number", refused, config({ num_hidden_layers: "2" }), /`num_hidden_layers` is "2"/);
+test("layer count that is not a number", refused, config({ num_hidden_layers: "2" }), /`num_hidden_layers` is "2"/);
 test("heads that share no keys", refused, config({ num_key_value_heads: 3 }), /`num_key_value_heads` is 3/);
 test("odd head size", refused, config({ head_dim: 7 }), /`head_dim` is 7/);
 test("more layers than weights", refused, config({ num_hidden_layers: 3 }), /no tensor "layers\.2\./);

@@ -41,7 +41,9 @@ async function tensorsOf(folder: string): Promise<TensorData[]> {
 
 // --- torch files
 
-/** A number of numpy's, as a trainer keeps its best score: a call of numpy with a dtype that gets its state by BUILD. */
+/**
+ * A number of numpy's, as a trainer keeps its best score: a call of numpy with a dtype that gets its state by BUILD.
+ */
 const numpyScalar = Buffer.concat([
     Buffer.from(global("numpy.core.multiarray", "scalar")),
     tuple(
@@ -63,7 +65,7 @@ const namespace = Buffer.concat([
     Buffer.from("b")
 ]);
 
-/** Puts a state dict beside what a trainer saves with it. */
+/** Adds the other objects that a trainer saves to a state dict. */
 const asTrainer =
     (key: string) =>
     (stateDict: Buffer): Buffer =>
@@ -120,11 +122,11 @@ test("of several files that may be the weights none is guessed; the one that is 
     for (const name of ["best.safetensors", "model_500.pth"])
         t.is(await digest(folder, { checkpoint: path.join(folder, name) }), expected, name);
     await t.throwsAsync(digest(folder, { checkpoint: path.join(folder, "config.json") }), {
-        message: /config\.json" is no file of weights by its name \(\.safetensors, \.bin/
+        message: /config\.json" does not have the name of a file of weights \(\.safetensors, \.bin/
     });
 });
 
-test("a folder whose weights lie in folders of its own names them", async (t) => {
+test("a folder with weights only in its subfolders is refused, with their names", async (t) => {
     const folder = await makeTiny(t);
     mkdirSync(path.join(folder, "checkpoint-500"));
     renameSync(path.join(folder, "model.safetensors"), path.join(folder, "checkpoint-500", "model.safetensors"));
@@ -141,7 +143,7 @@ test("a trainer's file without a state dict that is known says what it holds", a
     });
 });
 
-test("what a trainer's file may hold beside weights is not what may be called", async (t) => {
+test("a trainer's file may hold other objects than weights, but no further functions", async (t) => {
     const folder = await makeTiny(t);
     const attack = Buffer.concat([Buffer.from(global("builtins", "eval")), tuple(text("1")), Buffer.from("R")]);
     writeFileSync(
@@ -293,7 +295,7 @@ test("layers that all have memory are no variant", async (t) => {
     t.is(await digest(folder), expected);
 });
 
-test("a trainer's arguments under the name of the config are told from a model's", async (t) => {
+test("a trainer's arguments under the config's name are distinguished from a model's", async (t) => {
     const folder = await makeTiny(t);
     const expected = await digest(folder);
     const base = path.join(folder, "..", "base.json");
@@ -332,7 +334,7 @@ test("shapes tell memory heads, gating and wrapped positions", async (t) => {
     }
 });
 
-test("numbers that are given are held against the weights", async (t) => {
+test("given numbers are compared with the weights", async (t) => {
     const folder = await makeTiny(t);
     const expected = await digest(folder);
     t.is(await digest(folder, { flags: { memoryTokens: 4, memoryKeySize: 8 } }), expected);

@@ -301,7 +301,7 @@ test("other computations of Gemma 3's code are refused by name", async (t) => {
     }
 });
 
-test("masks that older code saves beside the weights are no weights", async (t) => {
+test("masks that older code saves with the weights are ignored", async (t) => {
     for (const [family, module] of [
         ["gpt2", "transformer.h.1.layer.attn"],
         ["gpt_neox", "gpt_neox.layers.1.layer.attention"]

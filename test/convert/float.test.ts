@@ -68,7 +68,7 @@ test("bfloat16 is the nearest, ties to even", (t) => {
     );
 });
 
-test("value beyond the type's range is told", (t) => {
+test("a value beyond the type's range is reported", (t) => {
     t.is(encodeFloats(Float32Array.of(1, 65_520), "F16"), undefined);
     t.is(encodeFloats(Float32Array.of(3.4e38), "BF16"), undefined);
     t.is(encodeFloats(new Float32Array(32).fill(1e8), "Q8_0"), undefined);
@@ -93,7 +93,8 @@ test("q8_0 errs by half a step at most", (t) => {
             const exact = Math.max(...list.map(Math.abs)) / 127;
             const scale = halfValue(new DataView(bytes.buffer).getUint16(0, true));
             const quants = new Int8Array(bytes.buffer, 2);
-            // Half a step of rounding, and the scale's own rounding to float16 (2^-11, or 2^-25 below its normal range) on up to 127 steps.
+            // Half a step of rounding, and the scale's own rounding to float16 (2^-11, or 2^-25 below its normal range)
+            // on up to 127 steps.
             const bound = exact * (0.5 + 127 * 2 ** -11) * 1.001 + 127 * 2 ** -25;
             t.true(list.every((value, i) => Math.abs(quants[i]! * scale - value) <= bound));
         })

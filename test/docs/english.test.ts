@@ -9,7 +9,7 @@ import { repositoryRoot } from "../helpers/repository.js";
 const pages = [...listPages(), "CHANGELOG.md", "SECURITY.md", "NOTICE.md"];
 
 /** Comments, option texts and error messages are part of these. */
-const sources = filesOf(["plugin", "src", "bench"], /\.ts$/);
+const sources = filesOf(["plugin", "src", "bench", "test"], /(?<!english|english\.test)\.ts$/);
 const native = filesOf(["native", "patches"], /\.(cpp|h|cu|cuh|mjs|diff)$/);
 
 function filesOf(folders: readonly string[], name: RegExp): string[] {
@@ -42,6 +42,18 @@ test("prose and code on pages is wrapped at 120 columns", (t) => {
         wrappedLines(text).flatMap((line, i) =>
             [...line].length > 120 ? [{ line: i + 1, found: line.slice(0, 60), advice: "wrap the line" }] : []
         )
+    );
+});
+
+test("comments in TypeScript are wrapped at 120 columns", (t) => {
+    noFaults(t, [...sources, ...filesOf(["test"], /\.ts$/)], (text) =>
+        text
+            .split("\n")
+            .flatMap((line, i) =>
+                [...line].length > 120 && /^\s*(\*|\/\/|\/\*)/.test(line)
+                    ? [{ line: i + 1, found: line.trim().slice(0, 60), advice: "wrap the line" }]
+                    : []
+            )
     );
 });
 

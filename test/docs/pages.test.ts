@@ -4,10 +4,10 @@ import test from "ava";
 import { blocksOf, listBlocks, listPages, readPage, title } from "../helpers/docs/blocks.js";
 import { repositoryRoot } from "../helpers/repository.js";
 
-/** Languages whose blocks are run or parsed. `text` is what a program prints, or a drawing. */
+/** Languages whose blocks are run or parsed. `text` is for the output of a program, or a drawing. */
 const languages = ["ts", "js", "sh", "json", "text"];
 
-/** Why a block may not be run: what it needs, costs or is must be said. */
+/** Reasons why a block is not run must start with one of these. */
 const reasons = /^(needs|takes|downloads|publishes|installs|is) \S+ \S+/;
 
 test("every block has a language that is run, or says why it is not", (t) => {
@@ -24,10 +24,9 @@ test("a marker belongs to a block", (t) => {
     }
 });
 
-test("JSON blocks are JSON", (t) => {
+test("JSON blocks parse", (t) => {
     for (const block of listBlocks().filter(({ language, reason }) => language === "json" && reason === undefined))
         t.notThrows(() => JSON.parse(block.text), title(block));
-    t.pass();
 });
 
 test("every link to a file, a picture or a heading leads somewhere", (t) => {
@@ -43,7 +42,7 @@ test("every link to a file, a picture or a heading leads somewhere", (t) => {
     }
 });
 
-/** Anchors as GitHub makes them. */
+/** Anchors as GitHub generates them. */
 function headingsOf(text: string): string[] {
     return [...text.replaceAll(/```[\s\S]*?```/g, "").matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
         heading
@@ -74,21 +73,21 @@ test("every page of docs is linked from the README or from another page", (t) =>
         t.true(all.includes(`](${path.basename(page)}`) || all.includes(`](${page}`), page);
 });
 
-/** Where messages come from that are not ours. */
+/** Files of other projects that give some of the messages. */
 const foreign = [
     "native/build/llama.cpp/src/llama-model.cpp",
     "node_modules/node-llama-cpp/dist/bindings/getLlama.js",
     "node_modules/node-llama-cpp/dist/bindings/utils/compileLLamaCpp.js"
 ];
 
-test("every message on the troubleshooting page is one that the code gives", (t) => {
+test("every message on the troubleshooting page exists in the code", (t) => {
     const files = ["plugin", "src", "native/engine", "native/addon", "native/install"].flatMap((folder) =>
         readdirSync(path.join(repositoryRoot, folder), { recursive: true, encoding: "utf8" })
             .filter((name) => /\.(ts|mjs|cpp|h)$/.test(name))
             .map((name) => path.join(folder, name))
     );
     const sources = [...files, ...foreign, "native/build.mjs"].map((file) => readPage(file)).join("\n");
-    // strings that go on in the next line, quotes of code in messages, values put in
+    // joins strings that span lines, and removes the quotes of code and the marks of inserted values
     const code = sources
         .replaceAll(/"\s*\n\s*"/g, "")
         .replaceAll("\\`", "`")

@@ -7,7 +7,7 @@ import { temporaryFolder } from "../helpers/temporary.js";
 
 const recorder = path.join(repositoryRoot, "docs/images/record.mjs");
 
-/** Seconds from the start of the recording at which a text appears, and what kind of text it is. */
+/** When a text appears, in seconds from the start of the recording, and its kind. */
 function stateOf(svg: string, text: string): { at: number; kind: string } {
     const length = Number(/animation:([\d.]+)s/.exec(svg)?.[1]);
     const [, id, kind = ""] = new RegExp(
@@ -17,7 +17,7 @@ function stateOf(svg: string, text: string): { at: number; kind: string } {
     return { at: (Number(frames[1]) / 100) * length, kind };
 }
 
-test("a recording shows what a command printed, when it did, and stays at the end", async (t) => {
+test("a recording shows the output of commands at the time they printed it, and stays on the last frame", async (t) => {
     const file = path.join(temporaryFolder(t), "r.svg");
     const command = String.raw`printf 'one & two\n10 percent'; sleep 0.6; printf '\r\033[Kdone\n'`;
     const { code, stderr } = await runNode([recorder, file, command, "echo three"]);

@@ -10,7 +10,7 @@ const blocks = listBlocks().filter(({ language }) => language === "sh");
 const { scripts } = JSON.parse(readFileSync(path.join(repositoryRoot, "package.json"), "utf8"));
 const workshop = await Workshop.make();
 
-test("every call of armt on every page is one that the command line takes", async (t) => {
+test("the command line accepts every call of armt on every page", async (t) => {
     let calls = 0;
     for (const block of blocks)
         for (const command of commandsOf(block.text))
@@ -21,7 +21,7 @@ test("every call of armt on every page is one that the command line takes", asyn
     t.true(calls > 20);
 });
 
-test("every call of armt is seen as one", (t) => {
+test("every call of armt is recognized", (t) => {
     for (const block of blocks)
         for (const command of commandsOf(block.text))
             t.is(
@@ -37,7 +37,7 @@ test("every `npm run` names a script", (t) => {
             t.true(name in scripts, title(block));
 });
 
-test("a call with an option that does not exist is told", async (t) => {
+test("a call with an unknown option is refused", async (t) => {
     await t.throwsAsync(parseArmt(["run", "model.gguf", "--speed", "3"]), { message: /speed/ });
     await t.throwsAsync(parseArmt(["run", "model.gguf", "--schedule", "random"]), { message: /random/ });
     await t.throwsAsync(parseArmt(["walk", "model.gguf"]));

@@ -44,7 +44,7 @@ async function measure(
         armt: { schedule, segmentSize, maxCells: tiny.layers, segmentOverflow: extend ? "extend" : "close" }
     });
     const { memoryBytes, totalBytes, openSegmentLimit } = context.armt!;
-    // the log comes in a later turn
+    // the log arrives in a later turn
     const logged = () => /CPU compute buffer size = +([\d.]+) MiB/.exec(log.join("\n"));
     await until(() => logged() !== null, "the size of the compute buffer is logged");
     await context.dispose();
@@ -103,7 +103,7 @@ const bounded = test.macro({
         const context = { segmentSize, openSegmentLimit, schedule, kvBytes: 2, sequences: 2 };
         near(t, measured.totalBytes, contextBytes(shape, context), 0.85);
     },
-    title: (_, what) => `the page's formulas bound the engine's own account of a context, closely: ${what}`
+    title: (_, what) => `the page's formulas are close upper bounds of the sizes that the engine reports: ${what}`
 });
 test.serial(bounded, "sequential", {}, "sequential", 512);
 test.serial(bounded, "diagonal", {}, "diagonal", 500);
@@ -111,10 +111,10 @@ test.serial(bounded, "a growing segment", {}, "sequential", 300, true);
 test.serial(bounded, "memory heads", { nHeads: 4, dMem: 32 }, "diagonal", 128);
 test.serial(bounded, "no normalizer", { useDenom: false, kvHeads: 8 }, "sequential", 128);
 
-/** The context that the page's tables are for. */
+/** The context of the page's tables. */
 const context = { segmentSize: 1024, openSegmentLimit: 1024, schedule: "diagonal", kvBytes: 2, sequences: 1 } as const;
 
-test.serial("the page's bound of the working memory holds, and is close", async (t) => {
+test.serial("the page's upper bound of the working memory is close", async (t) => {
     for (const change of [{ layers: 4 }, { hidden: 512, layers: 6 }, { layers: 4, ffn: 2048 }]) {
         const tiny = { ...base, ...change } as Required<TinyOptions>;
         const { working } = await measure(t, tiny, "diagonal", 1024);
@@ -122,14 +122,14 @@ test.serial("the page's bound of the working memory holds, and is close", async 
     }
 });
 
-/** A bound that is far from what it bounds would be of no use. */
+/** Asserts that a bound holds and is close enough to be useful. */
 function near(t: ExecutionContext, measured: number, bound: number, part: number): void {
     const message = `${measured} of ${bound}: ${measured / bound}`;
     t.true(measured <= bound, message);
     t.true(measured >= part * bound, message);
 }
 
-/** Sizes of the base models; the memory is that of the checkpoints published for the first. Parameters in all, and of one layer's memory. */
+/** Sizes of the base models, with the memory of the published checkpoints of the first. */
 const models: Record<string, Shape & { parameters: number }> = {
     "Llama-3.2-1B": { ...llamaShape(16, 2048, 8192, 64), parameters: 1_235_814_400 },
     "Llama-3.2-3B": { ...llamaShape(28, 3072, 8192, 128), parameters: 3_212_749_824 },
@@ -141,7 +141,7 @@ function llamaShape(layers: number, width: number, feedForward: number, headSize
     return { layers, width, feedForward, kvHeads: 8, headSize, ...memory };
 }
 
-test("the tables of the page are what its formulas give", (t) => {
+test("the page's formulas give the numbers in its tables", (t) => {
     const page = readPage("docs/performance.md");
     for (const [name, model] of Object.entries(models)) {
         const { layers, width, keyLength } = model;

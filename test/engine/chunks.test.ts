@@ -12,14 +12,14 @@ const LOGIT_TOLERANCE = 1e-4;
 const cases = fc.record({
     shape: tinyShapes,
     schedule: fc.constantFrom("sequential" as const, "diagonal" as const),
-    /** Lengths of the pieces that the prompt arrives in, and the batch size that cuts each. */
+    /** Lengths of the pieces of the prompt, each with its batch size. */
     pieces: fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 40 })), {
         minLength: 1,
         maxLength: 6
     })
 });
 
-test("nothing depends on how the input was cut", async (t) => {
+test("logits and memories do not depend on how the input was split", async (t) => {
     t.timeout(120_000);
     const checked = await checkModels(cases, { most: 40, least: 15, seconds: 40 }, async (value) => {
         const { shape, schedule, pieces } = value;
@@ -63,7 +63,7 @@ test("a prompt without logits leaves the same state as one with", async (t) => {
     }
 });
 
-test("a segment may be closed early, and closing an empty one does nothing", async (t) => {
+test("a segment can be closed early, and closing an empty one does nothing", async (t) => {
     const { model, reference } = await loadTiny(t);
     const ids = textIds(16 + 5, 96);
     const expected = runReference(reference, ids, { closeLast: true }).sequence;
@@ -84,7 +84,7 @@ test("a segment may be closed early, and closing an empty one does nothing", asy
     }
 });
 
-test("a segment that takes several steps may be read without logits", async (t) => {
+test("a segment that takes several steps can be read without logits", async (t) => {
     for (const layers of [1, 3]) {
         const { model, reference } = await loadTiny(t, { layers, hidden: 32, segmentSize: 530, memTokens: 3 });
         const ids = textIds(2 * 530 + 525, 96);

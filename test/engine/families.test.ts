@@ -11,10 +11,10 @@ import { generateReference, runReference } from "../helpers/reference.js";
 import { textIds } from "../helpers/tokens.js";
 
 const LOGIT_TOLERANCE = 5e-4;
-/** A greedy choice that is closer than this would be a matter of rounding. */
+/** Rounding could change a greedy choice with a smaller margin. */
 const MARGIN = 2 * LOGIT_TOLERANCE;
 
-/** Every family but LLaMA, which test/engine/variants.test.ts is about, and the configs that its code tells apart. */
+/** Every family except LLaMA (see test/engine/variants.test.ts), and the configurations that its code distinguishes. */
 const models: Record<string, TinyOptions> = {
     "gemma3, transformers 5": {
         family: "gemma3_text",
@@ -128,7 +128,7 @@ for (const [name, options] of Object.entries(models)) {
         });
     }
 
-    test(`sequences side by side share steps, ${name}`, async (t) => {
+    test(`parallel sequences share steps, ${name}`, async (t) => {
         const { model, reference } = await loadTiny(t, { segmentSize: 12, memTokens: 5, layers: 2, ...options });
         const prompts = [textIds(30, reference.vocab, 1), textIds(30, reference.vocab, 2)];
         await withContext(model, { sequences: 2, batchSize: 16 }, async (context) => {
@@ -177,7 +177,7 @@ const bases = fc.record({
 
 type Base = typeof bases extends fc.Arbitrary<infer T> ? T : never;
 
-/** A base model's keys of its own, and sizes that its family can have. */
+/** A base model's own keys, and sizes that its family allows. */
 function baseOptions({
     family,
     shape,
@@ -213,7 +213,7 @@ function baseOptions({
         family,
         biases,
         wrapPositions: wrapPositions && family === "gpt2",
-        // not defined there
+        // not defined for wrapped positions
         sink: shape.sink && !(wrapPositions && family === "gpt2"),
         slidingWindow: shape.slidingWindow && family !== "gpt2",
         hidden: ownHeads ? shape.heads * shape.headDim : shape.hidden,
@@ -223,10 +223,10 @@ function baseOptions({
     };
 }
 
-test("every family's engine agrees with the reference, whatever its sizes", async (t) => {
+test("the engine agrees with the reference for every family at any size", async (t) => {
     t.timeout(200_000);
     const counts = new Map<string, number>();
-    // a head of 10 numbers can't turn half of them
+    // RoPE rotates an even number of elements, so not half of a head of 10
     const possible = bases.filter(({ share, shape }) => (share * shape.headDim) % 2 === 0);
     await checkModels(possible, { most: 60, least: 20, seconds: 60 }, async (base) => {
         const tiny = await loadTiny(t, baseOptions(base));
@@ -258,6 +258,6 @@ for (const family of baseArchitectures) {
         const { value } = largestDifference(logits, runReference(reference, ids).logits, reference.vocab);
         t.log(`error ${value.toFixed(4)}`);
         t.true(value <= 0.6, String(value));
-        t.true(value > 1e-6, "the type makes no difference: is it in use?");
+        t.true(value > 1e-6, "the type makes no difference; is it used?");
     });
 }

@@ -13,7 +13,7 @@ for (const schedule of ["sequential", "diagonal"] as const) {
         const { file } = await loadTiny(t, { layers: 2, hidden: 32, segmentSize: 128 });
         const run = promisify(execFile)(process.execPath, [
             "--expose-gc",
-            // V8 makes room for young objects as it finds time to collect them: a busy machine would be what is measured
+            // V8's young generation grows if collections lag, so the load of the machine would be measured
             "--max-semi-space-size=1",
             growthProcess,
             file,

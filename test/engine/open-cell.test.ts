@@ -18,16 +18,16 @@ import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
 
 const LOGIT_TOLERANCE = 5e-4;
-/** MAX_PADDING_ROWS of native/engine/armt-options.cpp */
+/** MAX_PADDING_ROWS in native/engine/armt-options.cpp */
 const paddingRows = 128;
 const layers = 4;
-/** A CPU's default is one layer at a time, in which the open segment gains nothing. */
+/** A CPU's default is one layer at a time, which gains nothing from the open segment. */
 const wide = { schedule: "diagonal", maxCells: layers } as const;
 
 const take = (sequence: LlamaContextSequence, ids: readonly number[]) =>
     sequence.evaluateWithoutGeneratingNewTokens([...ids] as Token[]);
 
-/** Reads a prompt, and gives the last token's logits and the steps that it took. */
+/** Reads a prompt. @returns the last token's logits and the engine's steps */
 async function readPrompt(sequence: LlamaContextSequence, ids: readonly number[]) {
     const { trace } = sequence.armt!.context;
     trace.start();
@@ -54,7 +54,7 @@ const variants: Record<string, TinyOptions> = {
 };
 
 for (const [name, options] of Object.entries(variants)) {
-    test(`an open segment beside closed ones is read, goes on, and is closed, as the reference does: ${name}`, async (t) => {
+    test(`an open segment read alongside closed ones grows and closes like the reference: ${name}`, async (t) => {
         const segmentSize = 12;
         const { model, reference } = await loadTiny(t, { layers, segmentSize, memTokens: 5, ...options });
         const { vocab } = reference;
@@ -93,7 +93,7 @@ for (const [name, options] of Object.entries(variants)) {
     });
 }
 
-test("an open segment goes beside closed ones where few of its cell's rows are in vain", async (t) => {
+test("an open segment joins the closed ones if few rows of its cell are padding", async (t) => {
     const [segmentSize, memTokens] = [150, 6];
     const { model, reference } = await loadTiny(t, { layers, segmentSize, memTokens });
     const least = segmentSize + memTokens - paddingRows;
@@ -116,7 +116,7 @@ test("an open segment goes beside closed ones where few of its cell's rows are i
     }
 });
 
-test("logits of an open segment beside closed ones are those that were asked for", async (t) => {
+test("an open segment alongside closed ones gives the requested logits", async (t) => {
     const { model, reference } = await loadTiny(t, { layers });
     const ids = textIds(16 * 5 + 11, 96);
     const expected = runReference(reference, ids).logits;
@@ -128,7 +128,7 @@ test("logits of an open segment beside closed ones are those that were asked for
     }
 });
 
-test("a diagonal with an open cell takes one step more, and the graphs of full ones are reused", async (t) => {
+test("a diagonal with an open cell takes one more step, and the graphs of full ones are reused", async (t) => {
     const { model } = await loadTiny(t, { layers });
     const segments = 20;
     await withSequence(model, { ...wide, batchSize: 1000 }, async (sequence) => {
@@ -141,11 +141,11 @@ test("a diagonal with an open cell takes one step more, and the graphs of full o
 });
 
 for (const [alignment, beside] of [
-    // behind a first segment that is shorter than the open one, there is no room in the pipeline
+    // a first segment shorter than the open one leaves no room in the pipeline
     ["right", { 17: false, 31: false, 33: true, 53: true, 80: true }],
     ["center", { 17: true, 31: true, 33: true, 53: true, 80: true }]
 ] as const) {
-    test(`an open segment is no longer than those beside it, ${alignment} alignment`, async (t) => {
+    test(`an open segment is no longer than the closed ones it joins, ${alignment} alignment`, async (t) => {
         const { model, reference } = await loadTiny(t, { layers, alignment });
         for (const [length, isBeside] of Object.entries(beside)) {
             const what = `${length} tokens:`;
@@ -167,7 +167,7 @@ for (const [alignment, beside] of [
     });
 }
 
-test("an open segment that was read beside closed ones grows beyond a segment's size", async (t) => {
+test("an open segment that was read alongside closed ones can grow beyond the segment size", async (t) => {
     const { model, reference } = await loadTiny(t, { layers });
     const ids = textIds(16 * 3 + 14, 96);
     const { tokens, margins } = generateReference(reference, ids, { count: 24, overflow: "extend" });
@@ -182,7 +182,7 @@ test("an open segment that was read beside closed ones grows beyond a segment's 
 });
 
 for (const options of [{}, { slidingWindow: true, sink: true }]) {
-    test(`a state saved, and tokens removed, after a read beside closed segments, ${JSON.stringify(options)}`, async (t) => {
+    test(`a state can be saved and tokens removed after a read alongside closed ones, ${JSON.stringify(options)}`, async (t) => {
         const { model, reference } = await loadTiny(t, { layers, ...options });
         const file = path.join(temporaryFolder(t), "state");
         const ids = textIds(16 * 5 + 13, 96);
@@ -213,7 +213,7 @@ for (const options of [{}, { slidingWindow: true, sink: true }]) {
     });
 }
 
-test("sequences side by side have open segments of their own beside their closed ones", async (t) => {
+test("parallel sequences each have an open segment alongside their closed ones", async (t) => {
     const { model, reference } = await loadTiny(t, { layers });
     const prompts = [3, 30, 47, 78, 64].map((length, i) => textIds(length, 96, i + 1));
     await withContext(model, { ...wide, sequences: prompts.length }, async (context) => {

@@ -8,7 +8,7 @@ import { textIds } from "../helpers/tokens.js";
 const LOGIT_TOLERANCE = 5e-4;
 const schedules = ["sequential", "diagonal"] as const;
 
-test("generation with close goes on over several segments as the reference does", async (t) => {
+test("generation with close continues over several segments like the reference", async (t) => {
     const { model, reference } = await loadTiny(t, { segmentSize: 8, memTokens: 3, seed: 4 });
     for (const promptLength of [1, 7, 8, 9, 24]) {
         const ids = textIds(promptLength, 96, promptLength);
@@ -25,7 +25,7 @@ test("generation with close goes on over several segments as the reference does"
     }
 });
 
-test("a full segment stays open until a further token arrives", async (t) => {
+test("a full segment stays open until another token arrives", async (t) => {
     const { model } = await loadTiny(t);
     const ids = textIds(33, 96);
     for (const schedule of schedules) {
@@ -41,7 +41,7 @@ test("a full segment stays open until a further token arrives", async (t) => {
 });
 
 for (const alignment of ["right", "center"] as const) {
-    test(`a prompt known whole is cut from the ${alignment} where the model says so`, async (t) => {
+    test(`a whole prompt is cut into segments from the ${alignment} if the model requests it`, async (t) => {
         const { model, reference } = await loadTiny(t, { alignment });
         for (const length of [1, 16, 17, 32, 53]) {
             const ids = textIds(length, 96);
@@ -63,7 +63,7 @@ for (const alignment of ["right", "center"] as const) {
     });
 }
 
-test("another segment size than the model's gives that size's result", async (t) => {
+test("a segment size other than the model's gives the reference's result for that size", async (t) => {
     const { model, reference } = await loadTiny(t);
     const ids = textIds(50, 96);
     for (const segmentSize of [5, 30]) {
@@ -76,7 +76,7 @@ test("another segment size than the model's gives that size's result", async (t)
     }
 });
 
-test("a growing segment ends at its limit with an error that says so", async (t) => {
+test("a growing segment ends at its limit with an error that names the limit", async (t) => {
     const { model } = await loadTiny(t);
     const options = { segmentOverflow: "extend", openSegmentLimit: 20 } as const;
     for (const schedule of schedules) {

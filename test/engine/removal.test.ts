@@ -61,7 +61,7 @@ test("tokens before the open segment are removed by reading the rest again", asy
     }
 });
 
-test("a cleared sequence knows nothing of what it read", async (t) => {
+test("a cleared sequence forgets everything it read", async (t) => {
     const { model, reference } = await loadTiny(t);
     const ids = textIds(37, 96);
     const expected = runReference(reference, ids).logits;
@@ -76,7 +76,7 @@ test("a cleared sequence knows nothing of what it read", async (t) => {
     }
 });
 
-test("a sequence given back leaves nothing to the next one", async (t) => {
+test("a disposed sequence leaves nothing for the next one", async (t) => {
     const { model, reference } = await loadTiny(t);
     const ids = textIds(37, 96);
     const expected = runReference(reference, ids).logits;
@@ -89,7 +89,7 @@ test("a sequence given back leaves nothing to the next one", async (t) => {
     });
 });
 
-test("sequences that generate side by side give the tokens that each gives alone", async (t) => {
+test("sequences that generate in parallel give the same tokens as alone", async (t) => {
     const { model, reference } = await loadTiny(t, { segmentSize: 8, seed: 2 });
     const prompts = [textIds(61, 96, 1), textIds(8, 96, 2), textIds(30, 96, 3)];
     const expected = prompts.map((ids) => generateReference(reference, ids, { count: 14, overflow: "close" }));

@@ -19,7 +19,7 @@ import { textIds } from "../helpers/tokens.js";
 /** Largest difference of a logit between two orders of the same computation. */
 const LOGIT_TOLERANCE = 1e-4;
 
-/** Reads all prompts side by side, batch for batch, and closes their last segments. */
+/** Reads all prompts in parallel, batch by batch, and closes their last segments. */
 async function readAll({ model }: TestModel, options: TestContextOptions, prompts: readonly number[][]) {
     return withContext(model, { ...options, sequences: prompts.length }, (context) =>
         Promise.all(
@@ -65,7 +65,7 @@ test("diagonal schedule gives the same logits and memories as the recurrence", a
     t.log(`${checked} models`);
 });
 
-test("flash attention changes the logits by rounding alone", async (t) => {
+test("flash attention changes the logits only by rounding", async (t) => {
     for (const headDim of [6, 20, 64, 80]) {
         const tiny = await loadTiny(t, { headDim, heads: 2, kvHeads: 1 });
         const ids = textIds(70, 96);
@@ -89,7 +89,7 @@ test("every width of the diagonal gives the same result", async (t) => {
     }
 });
 
-test("diagonal schedule runs all layers' cells in one graph and reuses it", async (t) => {
+test("diagonal schedule runs the cells of all layers in one graph and reuses it", async (t) => {
     const { model } = await loadTiny(t, { layers: 8 });
     const segments = 40;
     const ids = textIds(16 * segments + 1, 96);
@@ -110,7 +110,8 @@ test("an output in an older segment does not disturb those that follow it throug
     const ids = textIds(segmentSize * 4 + 5, reference.vocab);
     const { logits, sequence: expected } = runReference(reference, ids, { closeLast: true });
     await withSequence(model, { schedule: "diagonal" }, async (sequence) => {
-        // the second segment goes on with the first one until that token's logits are there, and leaves layers empty behind it
+        // the second segment advances together with the first until that token's logits are computed, so the layers
+        // after it stay empty
         const first = ids.slice(0, segmentSize * 2 + 1) as Token[];
         await sequence.controlledEvaluate(
             first.map((id, i) => (i === 3 ? [id, { generateNext: { probabilities: true } }] : id))

@@ -22,7 +22,7 @@ const LOGIT_TOLERANCE = 5e-4;
 const schedules = ["sequential", "diagonal"] as const;
 const segmentSize = 12;
 
-/** What the authors' newer code puts around a segment, alone and together with the rest. */
+/** Options of the authors' newer code, alone and combined with others. */
 const variants: Record<string, TinyOptions> = {
     "a sink": { sink: true },
     "a window": { slidingWindow: true },
@@ -79,7 +79,7 @@ for (const [name, options] of Object.entries(variants)) {
 
 const both = { slidingWindow: true, sink: true } as const;
 
-test("the options change what is computed", async (t) => {
+test("the options change the result", async (t) => {
     const ids = textIds(40, 96);
     const last = async (options: TinyOptions) => {
         const { reference } = await load(t, options);
@@ -92,7 +92,7 @@ test("the options change what is computed", async (t) => {
     }
 });
 
-test("sequences of other lengths side by side have windows of their own", async (t) => {
+test("parallel sequences of different lengths each have their own window", async (t) => {
     const tiny = await load(t, both);
     const { model, reference } = tiny;
     const prompts = [3, 30, 31, 64].map((length, i) => textIds(length, reference.vocab, i));
@@ -125,7 +125,7 @@ const read = (sequence: LlamaContextSequence, ids: readonly number[]) =>
 for (const options of [both, { sink: true }, { slidingWindow: true }] as const) {
     const name = JSON.stringify(options);
 
-    test(`states and snapshots hold what attention goes back to, ${name}`, async (t) => {
+    test(`states and snapshots hold the rows that attention reaches back to, ${name}`, async (t) => {
         const tiny = await load(t, options);
         const { model, reference } = tiny;
         const ids = promptOf(tiny);
@@ -163,7 +163,7 @@ for (const options of [both, { sink: true }, { slidingWindow: true }] as const) 
         }
     });
 
-    test(`removing tokens of the open segment leaves the rest as it was, ${name}`, async (t) => {
+    test(`removing tokens of the open segment leaves the rest unchanged, ${name}`, async (t) => {
         const tiny = await load(t, options);
         const { model, reference } = tiny;
         const ids = promptOf(tiny);
@@ -175,7 +175,7 @@ for (const options of [both, { sink: true }, { slidingWindow: true }] as const) 
                     kept.length * reference.vocab
                 );
                 await withSequence(model, { schedule, batchSize: 64 }, async (sequence) => {
-                    // computed, not only taken in
+                    // computes the tokens, which would otherwise only be queued
                     await readLogits(sequence, ids);
                     const fresh = kept.length;
                     await sequence.eraseContextTokenRanges([{ start: fresh, end: ids.length }]);
@@ -189,7 +189,7 @@ for (const options of [both, { sink: true }, { slidingWindow: true }] as const) 
     });
 }
 
-test("K/V types and flash attention change the logits by rounding alone", async (t) => {
+test("K/V types and flash attention change the logits only by rounding", async (t) => {
     const tiny = await load(t, { ...both, headDim: 32, heads: 2, kvHeads: 1 });
     const { model, reference } = tiny;
     const ids = promptOf(tiny);
@@ -212,7 +212,7 @@ test("K/V types and flash attention change the logits by rounding alone", async 
             });
 });
 
-test("a growing segment is refused where attention goes back, and works with a sink", async (t) => {
+test("a growing segment is refused with a sliding window and works with a sink", async (t) => {
     const { model } = await load(t, both);
     await t.throwsAsync(model.createContext({ armt: { segmentOverflow: "extend" } }), {
         message: /segmentOverflow is "extend", which is not defined for a model whose attention goes back/
@@ -229,7 +229,7 @@ test("a growing segment is refused where attention goes back, and works with a s
         });
 });
 
-test("other segment sizes than the model's have windows of that size", async (t) => {
+test("a segment size other than the model's sets the size of the window", async (t) => {
     const { model, reference } = await load(t, both);
     const ids = textIds(47, reference.vocab);
     for (const size of [1, 7, 20])
@@ -241,7 +241,7 @@ test("other segment sizes than the model's have windows of that size", async (t)
             });
 });
 
-test("the model says what it has", async (t) => {
+test("the model reports its sink and its window", async (t) => {
     t.like((await load(t, both)).model.armt, { sinkTokens: 1, seesPreviousSegment: true });
     t.like((await load(t, {})).model.armt, { sinkTokens: 0, seesPreviousSegment: false });
 });

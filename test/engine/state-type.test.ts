@@ -19,7 +19,7 @@ const schedules = ["sequential", "diagonal"] as const;
 const types = ["f16", "bf16"] as const;
 const dtypes = { f16: "F16", bf16: "BF16" } as const;
 const segmentSize = 16;
-/** Few, since a rounding that falls the other way grows with each. */
+/** Few, since the effect of one different rounding grows with each segment. */
 const segments = 4;
 const prompt = textIds(segmentSize * segments, 96);
 const rest = textIds(9, 96, 2);
@@ -29,7 +29,7 @@ function rounded(values: ArrayLike<number>, type: (typeof types)[number]): Float
     return Float32Array.from(decodeFloats(Buffer.from(bytes), dtypes[type]));
 }
 
-/** The recurrence in float64, with A and z rounded once where a segment has been written. */
+/** The recurrence in float64, with A and z rounded once after each write of a segment. */
 function runRounded(model: ReferenceModel, round: (values: Float64Array) => ArrayLike<number>) {
     const sequence = new ReferenceSequence(model);
     for (let start = 0; start < prompt.length; start += segmentSize) {
@@ -43,7 +43,7 @@ function runRounded(model: ReferenceModel, round: (values: Float64Array) => Arra
     return { memories, logits: sequence.append(rest) };
 }
 
-/** Reads the prompt, closes it, and what comes after it. */
+/** Reads the prompt, closes its segment, and reads further tokens. */
 async function run(
     model: Parameters<typeof withSequence>[0],
     options: { schedule: (typeof schedules)[number]; stateType?: "f32" | "f16" | "bf16"; maxCells?: number }
@@ -80,7 +80,7 @@ async function scaleWeights(file: string, names: RegExp, factor: number): Promis
 
 for (const variant of [{}, { nHeads: 2, gating: true }, { useDenom: false, layers: 3 }]) {
     for (const type of types) {
-        test(`A and z in ${type} are rounded once a segment, and all else is float32, ${JSON.stringify(variant)}`, async (t) => {
+        test(`only A and z are in ${type}, rounded once per segment, ${JSON.stringify(variant)}`, async (t) => {
             const { model, reference } = await loadTiny(t, variant);
             const exact = runRounded(reference, (values) => values);
             const expected = runRounded(reference, (values) => rounded(values, type));
@@ -94,7 +94,7 @@ for (const variant of [{}, { nHeads: 2, gating: true }, { useDenom: false, layer
                 });
                 for (const [layer, { a, z }] of memories.entries()) {
                     const what = `${schedule}, layer ${layer}`;
-                    // what is kept are numbers of the type
+                    // the stored numbers are representable in the type
                     t.deepEqual(a, rounded(a, type), what);
                     t.deepEqual(z, rounded(z, type), what);
                     const wanted = expected.memories[layer]!;
@@ -111,7 +111,7 @@ for (const variant of [{}, { nHeads: 2, gating: true }, { useDenom: false, layer
     }
 }
 
-test("one segment's memory is float32's, rounded", async (t) => {
+test("one segment's memory is the rounded float32 memory", async (t) => {
     const { model } = await loadTiny(t, { nHeads: 2 });
     for (const schedule of schedules) {
         const after = (stateType: "f32" | "f16" | "bf16") =>
@@ -129,7 +129,7 @@ test("one segment's memory is float32's, rounded", async (t) => {
     }
 });
 
-test("the schedules agree in every state type, as closely as a rounding more or less allows", async (t) => {
+test("the schedules agree in every state type, within one rounding", async (t) => {
     const { model } = await loadTiny(t, { layers: 5 });
     const plain = await run(model, { schedule: "sequential" });
     t.is(plain.stateType, "f32");
@@ -147,8 +147,8 @@ test("the schedules agree in every state type, as closely as a rounding more or 
     }
 });
 
-test("a memory beyond the range of f16 ends with an error that says so, and is kept in bf16", async (t) => {
-    // values a million times as large, which the read divides by nothing
+test("a memory beyond the range of f16 is an error that names the range, and works in bf16", async (t) => {
+    // values a million times larger, and no denominator that would scale them down
     const folder = temporaryFolder(t);
     await makeTinyCheckpoint(folder, { vocab: 96, layers: 3 });
     await scaleWeights(path.join(folder, "model.safetensors"), /\.1\.W_mv\.weight$/, 1e6);
@@ -170,7 +170,7 @@ test("a memory beyond the range of f16 ends with an error that says so, and is k
     }
 });
 
-test("a failure while the open segment is in flight clears the sequence, which then reads as a new one", async (t) => {
+test("a failure while the open segment is in flight clears the sequence, which can then be used again", async (t) => {
     const folder = temporaryFolder(t);
     await makeTinyCheckpoint(folder, { vocab: 96, layers: 4 });
     await scaleWeights(path.join(folder, "model.safetensors"), /\.2\.W_mv\.weight$/, 1e6);
@@ -183,7 +183,7 @@ test("a failure while the open segment is in flight clears the sequence, which t
         await t.throwsAsync(readLogits(sequence, prompt.slice(0, segmentSize + 10)), {
             message: /the memory of layer 2 has left the range of f16.*; the sequence was cleared/
         });
-        // the step that failed is the third; in the second, the open segment was beside the closed one
+        // the third step failed; the second one ran the open segment alongside the closed one
         t.deepEqual(
             trace.stop().map(({ segment, firstLayer, endLayer }) => [segment, firstLayer, endLayer]),
             [
@@ -196,7 +196,7 @@ test("a failure while the open segment is in flight clears the sequence, which t
     });
 });
 
-test("a state goes on in its own type, and is refused by name in another", async (t) => {
+test("a state resumes in its own type and is refused in another, with both names", async (t) => {
     const { model } = await loadTiny(t);
     const folder = temporaryFolder(t);
     for (const stateType of ["f32", ...types] as const) {
@@ -241,7 +241,7 @@ test("a state of version 1, which names no type, is float32", async (t) => {
     const start = bytes.indexOf("armt");
     t.is(bytes.readUInt32LE(start + 4), 2);
     bytes.writeUInt32LE(1, start + 4);
-    // magic, version, the fingerprint with its length, seven sizes, then the type and the length of the segment before
+    // magic, version, fingerprint with its length, seven sizes, then the type and the previous segment's length
     const typeAt = start + 8 + 4 + bytes.readUInt32LE(start + 8) + 7 * 4;
     t.is(bytes.readUInt32LE(typeAt), 0);
     writeFileSync(file, Buffer.concat([bytes.subarray(0, typeAt), bytes.subarray(typeAt + 8)]));

@@ -32,11 +32,11 @@ function saveState(model: LlamaModel, options: TestContextOptions, file: string)
 }
 
 for (const schedule of schedules) {
-    test(`a state saved inside an open segment goes on as if never saved, ${schedule}`, async (t) => {
+    test(`a state saved inside an open segment resumes as if never saved, ${schedule}`, async (t) => {
         const { model } = await loadTiny(t, { layers: 6 });
         const file = path.join(temporaryFolder(t), "state");
         const expected = await saveState(model, { schedule, batchSize: 21 }, file);
-        // the other schedule can go on from it too
+        // the other schedule can resume it too
         for (const other of schedules) {
             await withSequence(model, { schedule: other }, async (sequence) => {
                 await read(sequence, textIds(50, 96, 5));
@@ -49,7 +49,7 @@ for (const schedule of schedules) {
         }
     });
 
-    test(`a checkpoint brings back what was read by then, ${schedule}`, async (t) => {
+    test(`a checkpoint restores the tokens read before it, ${schedule}`, async (t) => {
         const { model } = await loadTiny(t);
         const expected = await saveState(model, { schedule }, path.join(temporaryFolder(t), "state"));
         await withSequence(model, { schedule }, async (sequence) => {
@@ -66,7 +66,7 @@ for (const schedule of schedules) {
         });
     });
 
-    test(`a sequence copied into another goes its own way, ${schedule}`, async (t) => {
+    test(`a copy of a sequence is independent of it, ${schedule}`, async (t) => {
         const { model } = await loadTiny(t);
         const file = path.join(temporaryFolder(t), "state");
         const expected = await saveState(model, { schedule }, file);

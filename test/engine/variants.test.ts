@@ -7,10 +7,10 @@ import { generateReference, runReference } from "../helpers/reference.js";
 import { textIds } from "../helpers/tokens.js";
 
 const LOGIT_TOLERANCE = 5e-4;
-/** A greedy choice that is closer than this would be a matter of rounding. */
+/** Rounding could change a greedy choice with a smaller margin. */
 const MARGIN = 2 * LOGIT_TOLERANCE;
 
-/** Each way to compute a memory, and each kind of base model, at sizes that differ from one another. */
+/** Each way to compute a memory and each kind of base model, at different sizes. */
 const variants: Record<string, TinyOptions> = {
     "v1 keys": {},
     "keys as they are": { normalizeKeys: false },
@@ -66,7 +66,7 @@ for (const [name, options] of Object.entries(variants)) {
     });
 }
 
-/** The tokens before the first choice that rounding could turn; a test needs at least a segment of them. */
+/** The tokens before the first choice that rounding could change; a test needs at least a segment of them. */
 function steady({ tokens, margins }: { tokens: number[]; margins: number[] }): number[] {
     const end = margins.findIndex((margin) => margin < MARGIN);
     const result = end < 0 ? tokens : tokens.slice(0, end);

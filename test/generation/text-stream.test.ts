@@ -18,7 +18,7 @@ test("bytes that are no character do not hold back what follows", (t) => {
     t.is(stream(Buffer.from([0xff, 0xff, 0xff, 0xff, 0x41])).join(""), "\ufffd\ufffd\ufffd\ufffdA");
 });
 
-test("the end gives what was held back", (t) => {
+test("the end returns the incomplete character", (t) => {
     t.deepEqual(stream(Buffer.from([0x41, 0xc3])), ["A", "", "\ufffd"]);
 });
 

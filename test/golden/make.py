@@ -1,12 +1,12 @@
-"""Makes the golden folders beside this file: small random models of base families, whose layers transformers computes, in float64.
+"""Makes the golden folders next to this file: small random models of base families, computed in float64.
 
     pip install torch transformers safetensors
     python test/golden/make.py [name ...]
 
-Each folder has config.json as transformers saves it, armt_config.json, the checkpoint (float16 numbers) under the names of the authors' code, and
-golden.safetensors with the outputs. The memory around the layers is written down here from the paper (arXiv 2407.04841); the layers,
-embeddings, positions and masks are transformers' own, but for the folders with a sink or a window: there the mask is written
-down here, and transformers counts the positions from the keys that are handed over from the segment before.
+Each folder has config.json as transformers saves it, armt_config.json, the checkpoint (float16) under the names of the
+authors' code, and golden.safetensors with the outputs. transformers computes the layers, embeddings, positions and masks.
+The memory is implemented here, after the paper (arXiv 2407.04841). In the folders with a sink or a window, the mask is
+made here too, and transformers counts positions from the cached keys of the previous segment.
 """
 
 import json
@@ -21,7 +21,9 @@ SEGMENT, MEM, D_MEM, VOCAB, TOKENS = 12, 5, 16, 64, 4 * 12 + 7
 EPS = 1e-5
 
 common = dict(vocab_size=VOCAB, bos_token_id=None, eos_token_id=None, pad_token_id=None)
-llama_like = dict(common, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
+llama_like = dict(
+    common, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
+)
 families = {
     "gemma3_text": (
         transformers.Gemma3TextConfig(
@@ -58,12 +60,16 @@ families = {
     ),
     "qwen3": (
         transformers.Qwen3Config(
-            **llama_like, head_dim=12, attention_bias=True, tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 500.0}
+            **llama_like,
+            head_dim=12,
+            attention_bias=True,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 500.0},
         ),
         "model.layers",
     ),
 }
-# a row before the text; keys and values of the text of the segment before
+# whether there is a row before the text, and whether attention reaches the previous segment's text
 variants = {"sink": (True, False), "window": (False, True), "window_sink": (True, True)}
 
 
@@ -74,7 +80,7 @@ def phi(x):
 
 
 class Associative(torch.nn.Module):
-    """A layer with its memory: reads before it, writes the memory rows after it."""
+    """A layer with its memory, which it reads before the layer and writes after it."""
 
     def __init__(self, layer, width):
         super().__init__()
@@ -86,7 +92,7 @@ class Associative(torch.nn.Module):
         self.A = self.z = None
 
     def __getattr__(self, name):
-        # transformers looks at attributes of its layers, such as their attention's kind
+        # transformers reads attributes of its layers, such as their type of attention
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -125,7 +131,10 @@ def randomize(model, less_one):
 
 
 def window_mask(n, sink, previous):
-    """Which keys the rows [sink, text, memory] of a segment of n tokens see, those of the segment before first; 0 where they do, else the least number."""
+    """
+    Mask of the rows [sink, text, memory] of a segment of n tokens: 0 for visible keys, the least number for others. The
+    keys of the previous segment come first.
+    """
     rows = sink + n + MEM
     now = torch.ones(rows, rows).tril()
     now[-MEM:] = 1
@@ -170,14 +179,15 @@ def make(name, config, path, sink=False, window=False):
     folder.mkdir(exist_ok=True)
     config._attn_implementation = None
     (folder / "config.json").write_text(config.to_json_string(use_diff=False))
-    armt = dict(segment_size=SEGMENT, num_mem_tokens=MEM, d_mem=D_MEM, layers_attr=path, correction=True, segment_alignment="left")
+    armt = dict(segment_size=SEGMENT, num_mem_tokens=MEM, d_mem=D_MEM, layers_attr=path)
+    armt |= dict(correction=True, segment_alignment="left")
     armt |= dict(wrap_pos=False, normalize_keys=True, n_heads=1, use_denom=True, gating=False)
     armt |= dict(use_sink=True) if sink else {}
     armt |= dict(sliding_window=True) if window else {}
     (folder / "armt_config.json").write_text(json.dumps(armt, indent=1) + "\n")
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     output = next(n for n, m in model.named_modules() if m is model.get_output_embeddings())
-    # the type of embeddings is the one that Gemma rounds their scale to
+    # Gemma rounds the scale of embeddings to their type
     weights = {
         f"memory_cell.model.{n}": (t.float() if "embed" in n else t.half()).contiguous()
         for n, t in model.state_dict().items()

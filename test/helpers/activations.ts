@@ -3,7 +3,7 @@ export function silu(x: number): number {
     return x / (1 + Math.exp(-x));
 }
 
-/** GELU by its approximation. */
+/** GELU, tanh approximation. */
 export function geluTanh(x: number): number {
     return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 }
@@ -13,7 +13,10 @@ export function gelu(x: number): number {
     return 0.5 * x * (1 + erf(x / Math.SQRT2));
 }
 
-/** The error function in float64: its series near 0, a continued fraction of its complement beyond (Abramowitz and Stegun 7.1.5 and 7.1.14). */
+/**
+ * The error function in float64: a series near 0 and a continued fraction of its complement elsewhere (Abramowitz and
+ * Stegun 7.1.5 and 7.1.14).
+ */
 export function erf(x: number): number {
     const a = Math.abs(x);
     if (a > 6) return Math.sign(x);

@@ -7,13 +7,13 @@ import { repositoryRoot } from "./repository.js";
 export type CommandOptions = {
     /** Standard input. Default: empty. */
     input?: string;
-    /** Variables over those of this process. */
+    /** Variables to add to those of this process. */
     env?: NodeJS.ProcessEnv;
 };
 
 let cache: string | undefined;
 
-/** In the place of the user's own, and gone when the tests of a file are through. */
+/** Replaces the user's cache folder; removed when the tests of a file end. */
 function cacheFolder(): string {
     if (cache === undefined) {
         const folder = mkdtempSync(path.join(tmpdir(), "armt-test-cache-"));
@@ -28,7 +28,7 @@ export function runArmt(args: readonly string[], options: CommandOptions = {}): 
     return runNode([path.join(repositoryRoot, "dist", "src", "cli", "main.js"), ...args], options);
 }
 
-/** Runs a script in a process of its own. */
+/** Runs a script in a separate process. */
 export function runNode(args: readonly string[], { input, env }: CommandOptions = {}): Promise<ProcessResult> {
     return runProcess(process.execPath, args, {
         input,

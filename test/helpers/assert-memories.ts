@@ -4,10 +4,10 @@ import { assertClose } from "./compare.js";
 
 type Memory = { a: ArrayLike<number>; z: ArrayLike<number> };
 
-/** Share of the largest entry by which an engine's memories may differ. */
+/** Largest difference of an engine's memories, as a share of the largest entry. */
 export const MEMORY_TOLERANCE = 1e-4;
 
-/** Asserts that the memories of all layers agree; z only where the model has it. */
+/** Asserts that the memories of all layers agree, and z if the model has one. */
 export function assertMemories(
     t: ExecutionContext,
     actual: readonly Memory[],

@@ -1,14 +1,14 @@
-/** What one layer remembers. */
+/** One layer's memory. */
 export type AssociativeMemory = {
     /** [h, K/h, D/h] */
     a: Float64Array;
-    /** [h, K/h]; stays zero where the model has no denominator. */
+    /** [h, K/h]; zero if the model has no denominator. */
     z: Float64Array;
 };
 
 export type MemoryVariant = {
     nHeads: number;
-    /** Size of W_mk x, all heads together. */
+    /** Size of W_mk x, over all heads. */
     dMem: number;
     hidden: number;
     normalizeKeys: boolean;
@@ -30,7 +30,7 @@ export function emptyMemory(variant: MemoryVariant): AssociativeMemory {
     return { a: new Float64Array((keys * variant.hidden) / variant.nHeads), z: new Float64Array(keys) };
 }
 
-/** φ of each head apart: [d_mem] => [h, K/h] */
+/** φ of each head: [d_mem] => [h, K/h] */
 export function features(x: Float64Array, variant: MemoryVariant): Float64Array {
     const { nHeads, normalizeKeys } = variant;
     const size = x.length / nHeads;
@@ -53,7 +53,7 @@ export function features(x: Float64Array, variant: MemoryVariant): Float64Array 
     return result;
 }
 
-/** What the memory holds under a key: [h, K/h] => [D] */
+/** The value stored for a key: [h, K/h] => [D] */
 export function recall(memory: AssociativeMemory, key: Float64Array, variant: MemoryVariant): Float64Array {
     const { hidden, nHeads, useDenom } = variant;
     const size = keySize(variant);
@@ -78,7 +78,7 @@ export type MemoryWrite = {
     strength: Float64Array;
 };
 
-/** Writes a segment's rows. All of them see the memory from before, so the sums are made on a copy. */
+/** Writes a segment's rows. All of them read the memory before the write, so the sums go into a copy. */
 export function write(
     memory: AssociativeMemory,
     rows: readonly MemoryWrite[],
@@ -106,7 +106,7 @@ export function write(
     return next;
 }
 
-/** γ: how much of the key the normalizer has not seen yet. */
+/** γ: the part of the key that the normalizer has not seen yet. */
 function newness(memory: AssociativeMemory, key: Float64Array, head: number, variant: MemoryVariant): number {
     if (!variant.correction) return 1;
     const size = keySize(variant);

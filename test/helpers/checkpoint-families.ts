@@ -2,7 +2,7 @@ import { gelu, geluTanh, silu } from "./activations.js";
 import type { Linear, Norm } from "./linear.js";
 import type { RopeConfig } from "./rope.js";
 
-// How each family's code in transformers computes a layer, written down apart from the converter's descriptions.
+// How each family's code in transformers computes a layer. Shares nothing with the converter's descriptions.
 
 export type BaseLayer = {
     attentionNorm: Norm;
@@ -15,14 +15,14 @@ export type BaseLayer = {
     o: Linear;
     attentionPostNorm?: Norm;
     ffnNorm: Norm;
-    /** Absent where the activation is not multiplied with a second product. */
+    /** Absent if the MLP has no gate. */
     gate?: Linear;
     up: Linear;
     down: Linear;
     ffnPostNorm?: Norm;
-    /** The MLP takes the layer's input rather than the attention's result. */
+    /** The MLP reads the layer's input rather than the attention's result. */
     parallel?: boolean;
-    /** Absent for learned positions. */
+    /** Absent with learned positions. */
     rope?: RopeConfig;
 };
 
@@ -31,7 +31,7 @@ export type BaseModel = {
     heads: number;
     kvHeads: number;
     headDim: number;
-    /** Numbers of a head that RoPE turns. */
+    /** Number of elements of a head that RoPE rotates. */
     rotaryDim: number;
     attentionScale: number;
     embeddingScale: number;
@@ -71,7 +71,7 @@ function linear(tensors: Tensors, name: string): Linear {
     return { weight: values, bias, inputs, outputs };
 }
 
-/** Some rows of a product. */
+/** Some rows of a matrix. */
 function rows({ weight, bias, inputs }: Linear, first: number, outputs: number): Linear {
     const part = weight.slice(first * inputs, (first + outputs) * inputs);
     return { weight: part, bias: bias?.slice(first, first + outputs), inputs, outputs };
@@ -132,7 +132,7 @@ function readPhi3(config: Json, armt: Json, tensors: Tensors): BaseModel {
     const kvHeads = Number(config.num_key_value_heads ?? heads);
     const headDim = Number(config.head_dim ?? Number(config.hidden_size) / heads);
     const inner = Number(config.intermediate_size);
-    // its matrices are rows of one another: Q, K, V, and gate, up
+    // fused matrices: the rows of Q, K and V, and those of gate and up
     const parts: Record<string, [matrix: string, first: number, count: number]> = {
         "self_attn.q_proj": ["self_attn.qkv_proj", 0, heads * headDim],
         "self_attn.k_proj": ["self_attn.qkv_proj", heads * headDim, kvHeads * headDim],
@@ -158,7 +158,7 @@ function readPhi3(config: Json, armt: Json, tensors: Tensors): BaseModel {
 function readGemma3(config: Json, armt: Json, tensors: Tensors): BaseModel {
     const llama = readLlama(config, armt, tensors);
     const epsilon = Number(config.rms_norm_eps);
-    // the weights are kept less 1
+    // the checkpoint stores the weights minus 1
     const norm = (name: string): Norm => ({
         weight: tensors.get(`${name}.weight`).values.map((x) => 1 + x),
         epsilon

@@ -29,7 +29,7 @@ export type ReferenceModel = MemoryVariant &
         memory: Float64Array;
         /** [D]: a row before each segment's text. */
         sink: Float64Array | undefined;
-        /** Attention goes back into the text of the segment before. */
+        /** Attention reaches back into the previous segment's text. */
         slidingWindow: boolean;
         layers: ReferenceLayer[];
     };
@@ -78,7 +78,7 @@ export async function readCheckpoint(folder: string): Promise<ReferenceModel> {
     };
 }
 
-/** All tensors under one short name, whichever of a tensor's names the checkpoint uses. */
+/** All tensors by their short names, whichever of its names a tensor has in the checkpoint. */
 async function readTensors(folder: string): Promise<Map<string, Tensor>> {
     const result = new Map<string, Tensor>();
     const names = readdirSync(folder).filter((name) => /^(model.*\.safetensors|pytorch_model.*\.bin)$/.test(name));

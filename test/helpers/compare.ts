@@ -4,7 +4,7 @@ import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 
 export type Difference = {
-    /** Largest absolute difference; NaN where either side has one. */
+    /** Largest absolute difference; NaN if either side has a NaN. */
     value: number;
     row: number;
     column: number;
@@ -41,7 +41,7 @@ export function describeDifference({ value, row, column, actual, expected, scale
     return `differs by ${value.toExponential(2)} at row ${row}, column ${column} (${numbers})`;
 }
 
-/** |actual - expected| / |expected|, of all numbers at once. */
+/** |actual - expected| / |expected|, with norms over all numbers. */
 export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
     if (actual.length !== expected.length) throw new Error(`${actual.length} numbers, expected ${expected.length}`);
     let difference = 0;
@@ -64,7 +64,7 @@ export type Tolerance = {
     what: string;
 };
 
-/** Asserts that two arrays agree; a failure says by how much and where they don't. */
+/** Asserts that two arrays agree. A failure gives the largest difference and its position. */
 export function assertClose(
     t: ExecutionContext,
     actual: ArrayLike<number>,
@@ -77,7 +77,10 @@ export function assertClose(
     return difference;
 }
 
-/** Compares two safetensors files tensor by tensor: `node dist/test/helpers/compare.js actual expected [segment size]`. */
+/**
+ * Compares two safetensors files tensor by tensor:
+ * `node dist/test/helpers/compare.js actual expected [segment size]`.
+ */
 async function main([actualPath, expectedPath, segmentSize]: string[]): Promise<void> {
     if (actualPath === undefined || expectedPath === undefined)
         throw new Error("usage: compare.js <actual.safetensors> <expected.safetensors> [segment size]");

@@ -43,7 +43,7 @@ export async function loadCheckpoint(
     return { model, reference: await readCheckpoint(folder), file };
 }
 
-/** A small random model; without a tokenizer unless asked for, since most tests work on ids. */
+/** A small random model. It has no tokenizer unless `options` request one, since most tests work on token ids. */
 export async function loadTiny(
     t: ExecutionContext,
     options: TinyOptions = {},
@@ -62,7 +62,7 @@ export type TestContextOptions = ArmtContextOptions & {
     kvType?: "F32" | "F16" | "Q8_0";
 };
 
-/** Runs `work` with a context that lives as long. */
+/** Runs `work` with a context and then disposes it. */
 export async function withContext<T>(
     model: LlamaModel,
     { batchSize = 512, sequences = 1, flashAttention, kvType = "F32", ...armt }: TestContextOptions,
@@ -92,7 +92,7 @@ export function withSequence<T>(
     return withContext(model, options, (context) => work(context.getSequence()));
 }
 
-/** Logits [n, V] of tokens after those that the sequence holds. */
+/** Appends tokens to the sequence and returns their logits [n, V]. */
 export async function readLogits(sequence: LlamaContextSequence, ids: readonly number[]): Promise<Float32Array> {
     const pieces: Float32Array[] = [];
     for await (const piece of sequence.armt!.evaluateLogits(ids as Token[])) pieces.push(piece);
@@ -105,7 +105,7 @@ export async function readLogits(sequence: LlamaContextSequence, ids: readonly n
     return all;
 }
 
-/** The memory of every layer as the closed segments left it; z is empty for a model without. */
+/** The memory of every layer after the closed segments; z is empty if the model has no normalizer. */
 export async function readMemories(
     sequence: LlamaContextSequence
 ): Promise<{ [K in keyof AssociativeMemory]: Float32Array }[]> {

@@ -4,7 +4,7 @@ import { ArmtError } from "../../src/util/errors.js";
 
 type Closable = { close(): Promise<void> };
 
-/** Checks that a file cut after any byte is refused by an `ArmtError` of one line. */
+/** Checks that a file truncated at any byte is refused with an `ArmtError` of one line. */
 export async function refusesTruncation(
     t: ExecutionContext,
     bytes: Buffer,
@@ -18,7 +18,10 @@ export async function refusesTruncation(
     }
 }
 
-/** Checks that a file with any one bit flipped is refused by an `ArmtError` or still parses. Returns how many were refused. */
+/**
+ * Checks that a file with any one bit flipped is refused with an `ArmtError` or still parses.
+ * @returns the number of refused files
+ */
 export async function survivesBitFlips(
     t: ExecutionContext,
     bytes: Buffer,

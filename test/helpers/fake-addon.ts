@@ -20,14 +20,14 @@ export const noStats: NativeSequenceStats = {
     cells: 0
 };
 
-/** An engine that only keeps a record of what it is asked for; its answers are set by the test. */
+/** An engine that only records its calls. The test sets its answers. */
 export class FakeAddon implements ArmtAddon {
     readonly apiVersion = 4;
-    /** The calls that matter, in order. */
+    /** The calls that tests check, in order. */
     readonly calls: unknown[][] = [];
     stats: NativeSequenceStats = noStats;
     message = "";
-    /** Whether a context that is made gets an id. */
+    /** Whether a new context gets an id. */
     knowsContexts = true;
     private contexts = 0;
 
@@ -46,7 +46,7 @@ export class FakeAddon implements ArmtAddon {
     }
 
     lastContextId(): number {
-        // asked for before and after each creation
+        // the plugin calls this before and after each creation
         if (this.knowsContexts) this.contexts++;
         return this.contexts;
     }

@@ -5,7 +5,7 @@ import type { ExecutionContext } from "ava";
 import { completeTools, makeTools } from "./fake-tools.js";
 import { temporaryFolder } from "./temporary.js";
 
-/** A stand-in for CMake: "compiles" by copying the patched source into the library, and fails where it says so. */
+/** A stand-in for CMake: it "compiles" by copying the patched source, and fails if the source says so. */
 const fakeCmake = `#!/bin/sh
 case "$1" in
   --version) echo "cmake version 3.25.1" ;;
@@ -39,7 +39,7 @@ export class FakePackage {
     constructor(t: ExecutionContext) {
         this.root = path.join(temporaryFolder(t), "package");
         const bin = makeTools(path.join(this.root, "..", "bin"), completeTools);
-        // git is the real one: unpacking and patching are what is tested
+        // real git, since the tests check unpacking and patching
         this.env = { PATH: `${bin}:${process.env.PATH}`, HOME: this.root };
         writeFileSync(path.join(bin, "git"), `#!/bin/sh\nexec "${realGit()}" "$@"\n`);
         writeFileSync(path.join(bin, "cmake"), fakeCmake);
@@ -71,7 +71,7 @@ export class FakePackage {
         return readFileSync(path.join(this.root, file), "utf8");
     }
 
-    /** Installs node-llama-cpp's CUDA variant, and an nvcc. */
+    /** Installs node-llama-cpp's CUDA variant and an nvcc. */
     installCuda(): void {
         const prebuilt = `node_modules/@node-llama-cpp/linux-${process.arch}-cuda`;
         this.write(`${prebuilt}/package.json`, "{}");
@@ -83,17 +83,17 @@ export class FakePackage {
         this.env.CUDACXX = nvcc;
     }
 
-    /** Leaves the CUDA variant alone. */
+    /** Removes the CPU variant, so that only the CUDA variant remains. */
     removeCpu(): void {
         rmSync(path.join(this.root, `node_modules/@node-llama-cpp/linux-${process.arch}`), { recursive: true });
     }
 
-    /** The library that the fake CMake makes is the patched source itself. */
+    /** Contents of the built library, which is a copy of the patched source. */
     get library(): string {
         return this.read("native/build/lib/libllama.v0.5.0.so");
     }
 
-    /** How often the library was compiled. */
+    /** Number of times that the library was compiled. */
     get compilations(): number {
         const file = "native/build/runs";
         return existsSync(path.join(this.root, file)) ? this.read(file).trim().split("\n").length : 0;

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
-/** The programs that the build looks for, each with a first line of its `--version`. */
+/** The programs that the build looks for, each with the first line of its `--version` output. */
 export const completeTools: Readonly<Record<string, string>> = {
     "c++": "c++ 12.2.0",
     cmake: "cmake version 3.25.1",
@@ -10,7 +10,7 @@ export const completeTools: Readonly<Record<string, string>> = {
     make: "GNU Make 4.3"
 };
 
-/** Makes a folder for `PATH` with programs that only know `--version`. */
+/** Makes a folder for `PATH` with programs that only print their version. */
 export function makeTools(folder: string, tools: Readonly<Record<string, string>>): string {
     mkdirSync(folder, { recursive: true });
     for (const [name, version] of Object.entries(tools)) {

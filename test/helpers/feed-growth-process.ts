@@ -2,8 +2,8 @@ import { getLlama, LlamaLogLevel, type Token } from "../../plugin/index.js";
 import { textIds } from "./tokens.js";
 
 /**
- * Feeds tokens whose ids are not kept, and prints the size of the heap at two points, as JSON: run with `--expose-gc` and the arguments model file, first and
- * second number of pieces of 8192 tokens.
+ * Feeds tokens without keeping their ids and prints the heap size at two points, as JSON. Run with `--expose-gc` and
+ * the arguments model file, first and second number of pieces of 8192 tokens.
  */
 const [modelPath, early, late] = process.argv.slice(2) as [string, string, string];
 
@@ -13,7 +13,7 @@ const context = await model.createContext({ threads: 1 });
 const armt = context.getSequence().armt!;
 const piece = textIds(8192, model.armt!.vocabSize) as Token[];
 
-/** Of JavaScript: what the engine holds is another test's, and what is resident jumps by the heap's own reserves. */
+/** The JavaScript heap only: another test covers the engine, and V8's reserves make resident memory jump. */
 async function heapBytesAfter(pieces: number): Promise<number> {
     const source = async function* () {
         for (let i = 0; i < pieces; i++) yield piece;

@@ -19,7 +19,7 @@ function canMount(): boolean {
 /** A test that uses {@link withFullDisk}. A container without the capability SYS_ADMIN skips it. */
 export const fullDiskTest = testWith({ needs: "the right to mount a file system", available: canMount() });
 
-/** Runs `work` with a file system of so many bytes. */
+/** Runs `work` with a file system of the given size. */
 export async function withFullDisk(
     t: ExecutionContext,
     bytes: number,

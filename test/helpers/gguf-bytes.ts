@@ -25,10 +25,10 @@ export type GgufParts = {
     keys?: Buffer[];
     /** Encoded tensor entries. */
     tensors?: Buffer[];
-    /** Counts that differ from what is there. */
+    /** Counts in the header that differ from the real ones. */
     keyCount?: number | bigint;
     tensorCount?: number | bigint;
-    /** Bytes after the head, which is padded to 32. Default: 64. */
+    /** Bytes after the header, which is padded to 32. Default: 64. */
     dataBytes?: number;
 };
 

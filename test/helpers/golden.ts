@@ -3,7 +3,7 @@ import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 import { repositoryRoot } from "./repository.js";
 
-/** A tiny checkpoint with random weights, and what other code computed from it. `test/golden/README.md` says which code. */
+/** A tiny checkpoint with random weights and the outputs of other code (`test/golden/README.md` says which). */
 export type Golden = {
     /** The checkpoint's folder. */
     folder: string;
@@ -18,7 +18,7 @@ export type Golden = {
 
 const goldenRoot = path.join(repositoryRoot, "test", "golden");
 
-/** Folders in `test/golden/authors`: outputs of the paper's own code. */
+/** Folders in `test/golden/authors`: outputs of the authors' code. */
 export const authorsGoldenNames = [
     "llama-gqa",
     "llama-mha-tied-nocorr",
@@ -27,7 +27,7 @@ export const authorsGoldenNames = [
     "v1-normalized"
 ] as const;
 
-/** Reads the outputs of the paper's own code. Throws when the folder is missing. */
+/** Reads outputs of the authors' code. Throws if the folder is missing. */
 export function readAuthorsGolden(name: (typeof authorsGoldenNames)[number]): Promise<Golden> {
     return readGolden(path.join(goldenRoot, "authors", name));
 }
@@ -44,12 +44,12 @@ export const madeGoldenNames = [
     "window_sink"
 ] as const;
 
-/** Reads outputs of transformers' layers. Throws when the folder is missing. */
+/** Reads outputs of transformers' layers. Throws if the folder is missing. */
 export function readMadeGolden(name: (typeof madeGoldenNames)[number]): Promise<Golden> {
     return readGolden(path.join(goldenRoot, name));
 }
 
-/** All golden folders, each with what computed its outputs, in words for a title. */
+/** All golden folders, each with the code that computed its outputs, as words for a title. */
 export const goldenCases: readonly { name: string; source: string; read: () => Promise<Golden> }[] = [
     ...authorsGoldenNames.map((name) => ({ name, source: "the authors' code", read: () => readAuthorsGolden(name) })),
     ...madeGoldenNames.map((name) => ({ name, source: "transformers' layers", read: () => readMadeGolden(name) }))

@@ -13,7 +13,7 @@ const context = await model.createContext({ batchSize: 512, threads: 1, armt: { 
 const sequence = context.getSequence({ checkpoints: { interval: false } });
 const piece = textIds(4096, model.armt!.vocabSize) as Token[];
 
-/** Resident bytes of the process after garbage is gone. */
+/** Resident bytes of the process after a garbage collection. */
 function residentBytes(): number {
     for (let i = 0; i < 4; i++) globalThis.gc!();
     return process.memoryUsage().rss;

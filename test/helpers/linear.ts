@@ -20,7 +20,7 @@ export function applyLinear({ weight, bias, inputs, outputs }: Linear, x: Float6
     return result;
 }
 
-/** A norm's weights in float64; with a bias it is a LayerNorm, else an RMS norm. */
+/** A norm's weights in float64: LayerNorm if there is a bias, otherwise RMS norm. */
 export type Norm = { weight: Float64Array; bias?: Float64Array; epsilon: number };
 
 /** x / rms(x) * weight, or (x - mean(x)) / deviation(x) * weight + bias */
@@ -37,7 +37,7 @@ export function addTo(target: Float64Array, x: Float64Array): void {
     for (let i = 0; i < target.length; i++) target[i]! += x[i]!;
 }
 
-/** Index of the largest value; the first one of equals. */
+/** Index of the largest value; the first of equal ones. */
 export function argmax(values: ArrayLike<number>): number {
     let best = 0;
     for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;

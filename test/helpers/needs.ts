@@ -5,7 +5,7 @@ type Body = (t: ExecutionContext) => void | Promise<void>;
 type Declare = (title: string, body: Body) => void;
 
 export type Need = {
-    /** What the tests need, in words. */
+    /** What the tests need, as words for a title. */
     needs: string;
     /** Whether this machine has it. */
     available: boolean;
@@ -14,7 +14,8 @@ export type Need = {
 };
 
 /**
- * `test.serial` on a machine that has what its tests need. Elsewhere the tests are skipped and their titles say why, or they fail, where `CI` is set and CI must have it.
+ * `test.serial` on a machine that has what its tests need. Elsewhere the tests are skipped, and their titles say why.
+ * If `CI` is set and `inCi` is true, they fail instead.
  */
 export function testWith({ needs, available, inCi = false }: Need): Declare {
     if (available) return (title, body) => test.serial(title, body);

@@ -8,7 +8,7 @@ import { repositoryRoot } from "./repository.js";
 /** What `npm publish` would upload. */
 export type Packed = { tarball: string; files: string[]; bytes: number; folder: string };
 
-/** Packs this package, as built, once for the tests of a file; the folder is gone when they are through. */
+/** Packs this package as built, once for the tests of a file. The folder is removed at exit. */
 export function packPackage(): Packed {
     const folder = mkdtempSync(path.join(tmpdir(), "armt-test-packed-"));
     process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -28,9 +28,9 @@ export function packPackage(): Packed {
 }
 
 /**
- * A project that depends on the packed package: unpacked as npm does it, with its dependencies beside it and the prebuilt package of this platform in the place
- * of a build, so that nothing is compiled or downloaded.
- * @param devDependencies packages of this repository that the project has on top
+ * A project that depends on the packed package. The package is unpacked as npm does it, along with its dependencies and
+ * the prebuilt package of this platform, so that nothing is compiled or downloaded.
+ * @param devDependencies further packages of this repository that the project has
  */
 export async function makeConsumer(
     { tarball, folder }: Packed,

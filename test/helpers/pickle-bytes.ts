@@ -1,13 +1,13 @@
-/** Pieces of a pickle, to be joined by `pickle`. */
+/** Pieces of a pickle, which `pickle` joins. */
 export type PickleCode = string | Buffer;
 
 export type PickledTensor = {
     key: string;
     shape: readonly number[];
     stride: readonly number[];
-    /** Elements of the storage. */
+    /** Number of elements in the storage. */
     length: number;
-    /** First element. Default: 0. */
+    /** Index of the first element. Default: 0. */
     start?: number;
     /** Default: `FloatStorage`. */
     storage?: string;
@@ -34,7 +34,7 @@ export function tuple(...items: PickleCode[]): Buffer {
     return Buffer.concat(["(", ...items, "t"].map(toBytes));
 }
 
-/** The call by which torch rebuilds a tensor. */
+/** The call with which torch rebuilds a tensor. */
 export function tensor({ key, shape, stride, length, start = 0, storage = "FloatStorage" }: PickledTensor): Buffer {
     const id = tuple(text("storage"), global("torch", storage), text(key), text("cpu"), integer(length));
     const hooks = Buffer.from(`${global("collections", "OrderedDict")})R`);

@@ -6,13 +6,13 @@ import {
     writeGguf
 } from "../../src/formats/gguf/writer.js";
 
-/** Size of the model: one layer; three special tokens, one for each byte, and the space. */
+/** Size of the model: one layer, and a vocabulary of three special tokens, one for each byte, and the space. */
 const vocabSize = 3 + 256 + 1;
 const width = 32;
 const hidden = 64;
 const heads = 4;
 
-/** Writes a stock LLaMA model of a few kilobytes with fixed weights and a tokenizer of bytes, for tests of what is not ARMT. */
+/** Writes a LLaMA model of a few kilobytes without ARMT, with fixed weights and a byte tokenizer. */
 export async function writePlainModel(file: string): Promise<void> {
     const uint32 = (value: number): GgufWriteValue => ({ type: "UINT32", value });
     const float32 = (value: number): GgufWriteValue => ({ type: "FLOAT32", value });

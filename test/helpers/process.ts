@@ -4,7 +4,7 @@ export type ProcessResult = {
     code: number | null;
     stdout: string;
     stderr: string;
-    /** Both, in the order in which they arrived. */
+    /** Both, in order of arrival. */
     output: string;
 };
 
@@ -24,7 +24,7 @@ export function runProcess(
             });
         child.on("error", reject);
         child.on("close", (code) => resolve({ code, ...texts }));
-        // a program that does not read its input may end before it gets it
+        // a program that does not read its input may end before the input is written
         child.stdin.on("error", () => {});
         child.stdin.end(input);
     });

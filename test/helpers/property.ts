@@ -1,10 +1,11 @@
 import fc from "fast-check";
 
-/** Seed of the cases that properties are checked with: the same each time, unless `ARMT_TEST_SEED` names another. */
+/** Seed of the cases of a property: always the same, unless `ARMT_TEST_SEED` sets another. */
 export const propertySeed = Number(process.env.ARMT_TEST_SEED ?? 20_250_506);
 
 /**
- * Checks a property of models. Each case makes a model, so time rather than their number ends the check, but never before the least number of cases.
+ * Checks a property of models. Each case makes a model, which takes long, so the check ends after a time rather than a
+ * number of cases, but not before the least number.
  * @param options.most number of cases on a fast machine
  * @param options.least number of cases that are checked however long they take
  * @param options.seconds time after which no case beyond the least number begins
@@ -22,15 +23,16 @@ export async function checkModels<T>(
         await check(value);
         checked++;
     });
-    // making a failing case smaller would take as many models again
+    // shrinking a failing case would make as many models again
     await fc.assert(property, { seed: propertySeed, numRuns: most, endOnFailure: true });
     if (checked < least) throw new Error(`only ${checked} of at least ${least} cases were checked`);
     return checked;
 }
 
 /**
- * Sizes and variants that a schedule might get wrong. Keys are as long as the embedding: with 4 or 8 numbers a head two keys may hardly overlap, the
- * division by k·z then amplifies, and rounding in the 7th digit reaches the 3rd within 40 segments, in float64 code as well.
+ * Sizes and variants that a schedule might get wrong. Keys are as long as the embedding: with 4 or 8 numbers per head,
+ * two keys may hardly overlap. The division by k·z then amplifies rounding from the 7th digit to the 3rd within 40
+ * segments, in float64 code as well.
  */
 export const tinyShapes = fc
     .record({

@@ -7,18 +7,18 @@ import { ropeFrequencies, rotate } from "./rope.js";
 type RowCache = { keys: Float64Array[]; values: Float64Array[] };
 
 /**
- * One sequence of an ARMT model, computed in float64, row after row, exactly as the paper states it
- * (arXiv 2407.04841): the truth that the engine is held against.
+ * One sequence of an ARMT model, computed row by row in float64, as the paper defines it (arXiv 2407.04841). Tests
+ * compare the engine with it.
  */
 export class ReferenceSequence {
     public memories: AssociativeMemory[];
     /** Tokens in the open segment. */
     public openLength = 0;
     private segmentsClosed = 0;
-    /** Rows of the segment before it are hidden. */
+    /** Rows of the open segment before this one are hidden. */
     private firstVisible = 0;
     private caches: RowCache[] = [];
-    /** Of the text of the segment before, rotated as they were there. */
+    /** Keys and values of the previous segment's text, rotated to their positions there. */
     private previous: RowCache[] = [];
     private readonly frequencies: readonly Float64Array[];
 
@@ -36,7 +36,7 @@ export class ReferenceSequence {
         return this.model.sink === undefined ? 0 : 1;
     }
 
-    /** Takes tokens into the open segment, however long it becomes. @returns logits [n, V] */
+    /** Appends tokens to the open segment, without a limit of its length. @returns logits [n, V] */
     public append(ids: readonly number[]): Float64Array {
         const { hidden, vocab, embedding, embeddingScale, norm, output } = this.model;
         const rows = ids.map((id) => embedding.slice(id * hidden, (id + 1) * hidden).map((x) => x * embeddingScale));
@@ -78,7 +78,8 @@ export class ReferenceSequence {
         addTo(row, positions.table.subarray(position * hidden, (position + 1) * hidden));
     }
 
-    /** Rows go through all layers in place. `together`: they attend to one another, and to all of the segment before. */
+    /** Runs rows through all layers in place.
+     * @param together rows attend to one another and to the whole previous segment */
     private runLayers(
         rows: Float64Array[],
         afterLayer?: (layer: ReferenceLayer, il: number) => void,
@@ -108,7 +109,7 @@ export class ReferenceSequence {
         const [from, to] = together ? [0, keys.length] : [this.firstVisible, position + 1];
         const own = { keys: keys.slice(from, to), values: values.slice(from, to) };
         if (!this.model.slidingWindow || position < this.sinkCount) return own;
-        // a text row sees those that are no more than a segment behind it
+        // a text row sees the rows at most one segment before it
         const back = together ? 0 : position - this.sinkCount;
         const before = this.previous[il]!;
         return {
@@ -131,12 +132,12 @@ export class ReferenceSequence {
         return write(this.memories[il]!, writes, this.segmentsClosed === 0, this.model);
     }
 
-    /** Puts a row's key and value into the cache. @returns its query */
+    /** Appends a row's key and value to the cache. @returns its query */
     private project(layer: ReferenceLayer, il: number, row: Float64Array): Float64Array {
         const { headDim, slidingWindow } = this.model;
         const { keys, values } = this.caches[il]!;
         const x = applyNorm(layer.attentionNorm, row);
-        // positions go on from the number of keys before, as transformers counts them
+        // positions continue after the cached keys, as in transformers
         const position = keys.length + (slidingWindow ? this.previous[il]!.keys.length : 0);
         const query = normHeads(applyLinear(layer.q, x), layer.qNorm, headDim);
         const key = normHeads(applyLinear(layer.k, x), layer.kNorm, headDim);
@@ -185,7 +186,7 @@ export class ReferenceSequence {
     }
 }
 
-/** Each head of a row normalized apart. */
+/** Normalizes each head of a row separately. */
 function normHeads(row: Float64Array, norm: Norm | undefined, headDim: number): Float64Array {
     if (norm === undefined) return row;
     const result = new Float64Array(row.length);
@@ -203,7 +204,7 @@ export type ReferenceOptions = {
     closeLast?: boolean;
 };
 
-/** Lengths of the segments that a prompt of n tokens is cut into. */
+/** Lengths of the segments of a prompt of n tokens. */
 export function segmentLengths(n: number, segmentSize: number, alignment: Alignment): number[] {
     const count = Math.ceil(n / segmentSize);
     const size = alignment === "center" ? Math.ceil(n / count) : segmentSize;
@@ -212,7 +213,7 @@ export function segmentLengths(n: number, segmentSize: number, alignment: Alignm
     return alignment === "right" ? lengths.reverse() : lengths;
 }
 
-/** Runs a prompt. @returns its logits [n, V] and the sequence, its last segment open unless `closeLast` */
+/** Runs a prompt. @returns its logits [n, V] and the sequence, with its last segment open unless `closeLast` */
 export function runReference(
     model: ReferenceModel,
     ids: readonly number[],
@@ -239,7 +240,7 @@ export type GenerationOptions = Pick<ReferenceOptions, "segmentSize" | "alignmen
 
 export type ReferenceGeneration = {
     tokens: number[];
-    /** Each token's logit less the next best one's: below an engine's error the choice is a matter of rounding. */
+    /** Each token's logit minus the next best one's. Below an engine's error, rounding may change the choice. */
     margins: number[];
 };
 

@@ -3,12 +3,12 @@ import path from "node:path";
 import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { type TensorData, writeSafetensors } from "../../src/formats/safetensors/writer.js";
 
-/** A tensor of a checkpoint that is being changed, its bytes at hand. */
+/** A tensor of a checkpoint, with its bytes. */
 export type LoadedTensor = TensorData & { data: Buffer };
 
 /**
- * Writes a folder's `model.safetensors` again with each tensor replaced by those that `change` gives for it.
- * @param target the file to write. Default: the same
+ * Rewrites a folder's `model.safetensors`, with each tensor replaced by the tensors that `change` returns for it.
+ * @param target the file to write. Default: the same file
  */
 export async function rewriteCheckpoint(
     folder: string,

@@ -11,7 +11,7 @@ export type RopeConfig =
           originalMaxPositions: number;
       };
 
-/** Radians a position for each of the rotaryDim / 2 pairs. */
+/** Radians per position for each of the rotaryDim / 2 pairs. */
 export function ropeFrequencies(rope: RopeConfig, rotaryDim: number): Float64Array {
     const frequencies = new Float64Array(rotaryDim / 2);
     for (let i = 0; i < frequencies.length; i++) {
@@ -23,7 +23,7 @@ export function ropeFrequencies(rope: RopeConfig, rotaryDim: number): Float64Arr
     return frequencies;
 }
 
-/** Llama 3.1's rule: long waves are slowed by `factor`, short ones kept, those between blended. */
+/** Llama 3.1's rule: long wavelengths are stretched by `factor`, short ones kept, those between blended. */
 function llama3Frequency(frequency: number, rope: RopeConfig & { type: "llama3" }): number {
     const turns = (rope.originalMaxPositions * frequency) / (2 * Math.PI);
     if (turns < rope.lowFreqFactor) return frequency / rope.factor;

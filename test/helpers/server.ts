@@ -45,7 +45,7 @@ async function loadModel(t: ExecutionContext, tiny: NonNullable<TestServerOption
     return await (await llama).loadModel({ modelPath });
 }
 
-/** A server with a tiny random model on a free port, which ends with the test. */
+/** Starts a server with a tiny random model on a free port. It ends with the test. */
 export async function startServer(t: ExecutionContext, options: TestServerOptions = {}): Promise<TestServer> {
     const { tiny = {}, sequences = 3, batchSize = 128, ...rest } = options;
     const model = await loadModel(t, tiny);
@@ -75,7 +75,7 @@ export async function startServer(t: ExecutionContext, options: TestServerOption
 
 export type Answer = { status: number; headers: IncomingMessage["headers"]; text: string; json: () => JsonAnswer };
 
-/** A JSON answer, with what tests look at. */
+/** A JSON answer, with the fields that tests check. */
 export type JsonAnswer = Record<string, unknown> & {
     error?: { message: string; type: string; param: string | null; code: string | null };
 };
@@ -87,7 +87,7 @@ export type Sent = {
     agent?: false;
 };
 
-/** Sends just these bytes and headers, as no well-behaved client would. */
+/** Sends exactly these bytes and headers, even if no well-behaved client would. */
 export function send(url: string, { method = "POST", headers = {}, body }: Sent = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
         const request = httpRequest(url, { method, headers, agent: false }, (response) => {
@@ -116,7 +116,7 @@ export function post(url: string, body: unknown, headers: Record<string, string>
     return send(url, { headers: { "content-type": "application/json", ...headers }, body: text });
 }
 
-/** The events of a stream, `[DONE]` left out, and whether that came. */
+/** The events of a stream without `[DONE]`, and whether `[DONE]` arrived. */
 export function readEvents(text: string): { events: JsonAnswer[]; done: boolean } {
     const data = text
         .split("\n")
@@ -128,7 +128,7 @@ export function readEvents(text: string): { events: JsonAnswer[]; done: boolean 
     };
 }
 
-/** Tokens that the sequences in use hold. */
+/** Number of tokens held by the sequences in use. */
 export function tokensInUse({ engine }: Server): number {
     const { sequences, idle } = engine.pool as unknown as Record<"sequences" | "idle", LlamaContextSequence[]>;
     return sequences

@@ -7,7 +7,8 @@ import { type TensorData, writeSafetensors } from "../../src/formats/safetensors
 import { openTorch } from "../../src/formats/torch/reader.js";
 import { decodeNumbers } from "./decode-numbers.js";
 
-// Stock model files as llama.cpp's convert_hf_to_gguf.py makes them of a base model's checkpoint, written down apart from the converter and from `armt attach`.
+// Stock model files as llama.cpp's convert_hf_to_gguf.py makes them from a base model's checkpoint. This code shares
+// nothing with the converter and `armt attach`, which tests compare with it.
 
 type Json = Record<string, unknown>;
 type Values = { shape: number[]; values: Float32Array };
@@ -76,7 +77,7 @@ const singles: Readonly<Record<string, string>> = {
     "lm_head.weight": "output.weight"
 };
 
-/** All tensors by their names without wrappers, and ARMT's own as they are. */
+/** All tensors by their names without wrappers, and ARMT's own tensors unchanged. */
 async function readCheckpoint(folder: string): Promise<{ base: Map<string, Values>; memory: TensorData[] }> {
     const isTorch = await openTorch(path.join(folder, "pytorch_model.bin")).catch(() => undefined);
     const file = isTorch ?? (await openSafetensors(path.join(folder, "model.safetensors")));
@@ -100,7 +101,7 @@ async function readCheckpoint(folder: string): Promise<{ base: Map<string, Value
     return { base, memory };
 }
 
-/** Q's or K's rows as llama.cpp's LLaMA has them: reshape(heads, 2, size / 2).swapaxes(1, 2). */
+/** Rows of Q or K in the order of llama.cpp's LLaMA: reshape(heads, 2, size / 2).swapaxes(1, 2). */
 function permute({ shape, values }: Values, heads: number): Values {
     const [rows = 0, columns = 1] = shape;
     const size = rows / heads;
@@ -114,7 +115,7 @@ function permute({ shape, values }: Values, heads: number): Values {
     return { shape, values: result };
 }
 
-/** GPT-NeoX's rows of one head's Q, K and V after another's become all of Q, K and V. */
+/** Reorders GPT-NeoX's rows from Q, K and V of each head to all of Q, all of K, all of V. */
 function separate({ shape, values }: Values, heads: number): Values {
     const [rows = 0, columns = 1] = shape;
     const size = rows / heads / 3;
@@ -145,15 +146,15 @@ export interface StockFiles {
 export interface StockOptions {
     /** Type of a matrix, by its name in the file. */
     type?: (name: string) => TargetType;
-    /** Metadata of the memory's file. Default: none. */
+    /** Metadata of the memory's file. Default: empty. */
     metadata?: Record<string, string>;
-    /** Keys over those of the checkpoint. */
+    /** Keys that override the checkpoint's. */
     keys?: Record<string, GgufWriteValue>;
-    /** Tensors to change: what is returned stands in their place. */
+    /** Changes a tensor: the result replaces it. */
     change?: (tensor: GgufTensorData) => GgufTensorData[];
 }
 
-/** Takes a checkpoint folder apart: a stock file of its base model, and a safetensors file with what ARMT added. */
+/** Splits a checkpoint folder into a stock file of its base model and a safetensors file with ARMT's tensors. */
 export async function writeStock(
     folder: string,
     to: string,

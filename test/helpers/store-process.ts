@@ -2,8 +2,9 @@ import { ArmtMemoryStore, getLlama, LlamaLogLevel, type Token } from "../../plug
 import { textIds } from "./tokens.js";
 
 /**
- * Reads prompts that begin alike through a store in a folder, and saves each sequence to one file, over and over. Arguments: model file, folder, file, seed, rounds, bytes
- * that the folder may hold. Prints a line a round: tokens that came from the store, and a digest of the logits' order.
+ * Reads prompts with a common beginning through a store in a folder, and saves each sequence to the same file.
+ * Arguments: model file, folder, file, seed, number of rounds, size limit of the folder in bytes. Prints a line of JSON
+ * per round: the prompt's number, the tokens that came from the store, and the generated tokens.
  */
 const [modelPath, folder, file, seed, rounds, maxBytes] = process.argv.slice(2) as [
     string,

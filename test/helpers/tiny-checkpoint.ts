@@ -10,7 +10,7 @@ export async function makeTinyIn(folder: string, options: TinyOptions = {}): Pro
     await makeTinyCheckpoint(folder, { ...sizes, ...options });
 }
 
-/** The same in a folder of its own. */
+/** The same, in a new temporary folder. */
 export async function makeTiny(t: ExecutionContext, options: TinyOptions = {}): Promise<string> {
     const folder = path.join(temporaryFolder(t), "checkpoint");
     await makeTinyIn(folder, options);

@@ -4,15 +4,15 @@ import { type ZipMember, zipArchive } from "./zip-archive.js";
 
 const storages: Record<string, string> = { F32: "FloatStorage", F16: "HalfStorage", BF16: "BFloat16Storage" };
 
-/** A dictionary as pickle code, without the frame of a whole pickle. */
+/** A dictionary as pickle code, without the header and end of a pickle. */
 export function dictionary(entries: Readonly<Record<string, PickleCode>>): Buffer {
     const whole = pickle("}(", ...Object.entries(entries).flatMap(([key, value]) => [text(key), value]), "u");
     return whole.subarray(2, -1);
 }
 
 /**
- * The bytes of what `torch.save` makes of a state dict.
- * @param wrap puts the pickled state dict into what is saved; by default it is saved itself
+ * The bytes that `torch.save` writes for a state dict.
+ * @param wrap puts the pickled state dict into a larger object. Default: save the state dict itself
  */
 export function torchFile(tensors: readonly TensorData[], wrap?: (stateDict: Buffer) => Buffer): Buffer {
     const members: ZipMember[] = [];

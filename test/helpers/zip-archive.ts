@@ -10,8 +10,8 @@ export type ZipMember = {
 };
 
 /**
- * A zip archive as torch writes it, or with the faults that a test asks for.
- * @param end64 put the directory's place into a zip64 end record, as archives beyond 4 GiB do
+ * A zip archive as torch writes it, or with faults that a test requests.
+ * @param end64 put the directory's offset into a zip64 end record, as archives over 4 GiB do
  */
 export function zipArchive(members: readonly ZipMember[], end64 = false): Buffer {
     const parts: Buffer[] = [];
@@ -51,7 +51,7 @@ function endRecord(count: number, size: number, offset: number): Buffer {
     return end;
 }
 
-/** The zip64 end record, which stands right behind the directory, and its locator. */
+/** The zip64 end record, which directly follows the directory, and its locator. */
 function end64Records(count: number, size: number, offset: number): Buffer {
     const records = Buffer.alloc(56 + 20);
     records.write("PK\x06\x06");

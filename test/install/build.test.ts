@@ -6,7 +6,7 @@ import { FakePackage } from "../helpers/fake-package.js";
 
 const { BuildError, build } = await importBuildModule();
 
-test("a build from nothing patches the source in the patches' order and makes both results", async (t) => {
+test("a first build patches the source in the patches' order and builds the library and the addon", async (t) => {
     const fake = new FakePackage(t);
     fake.patch("0002-second.diff", "first", "second");
     fake.patch("0001-first.diff", "plain", "first");
@@ -24,7 +24,7 @@ test("a build from nothing patches the source in the patches' order and makes bo
     t.deepEqual(percents, [50, 100]);
 });
 
-test("node-llama-cpp's own patches come before ours", async (t) => {
+test("node-llama-cpp's patches are applied before ours", async (t) => {
     const fake = new FakePackage(t);
     fake.patch("0001-ours.diff", "upstream", "ours");
     fake.write(
@@ -35,7 +35,7 @@ test("node-llama-cpp's own patches come before ours", async (t) => {
     t.is(fake.library, "ours\n");
 });
 
-test("a second build with nothing changed does nothing", async (t) => {
+test("a second build without changes does nothing", async (t) => {
     const fake = new FakePackage(t);
     await build({ ...fake });
     const { built } = await build({ ...fake, onStep: () => t.fail() });
@@ -66,7 +66,7 @@ test("a changed engine file compiles the library again without unpacking the sou
     t.is(fake.compilations, 2);
 });
 
-test("a changed addon file leaves the library alone", async (t) => {
+test("a changed addon file does not rebuild the library", async (t) => {
     const fake = new FakePackage(t);
     await build({ ...fake });
     fake.write("native/addon/addon.cpp", "new");
@@ -84,7 +84,7 @@ test("a patch that does not apply is named, and the next build starts over", asy
     t.is(fake.library, "new\n");
 });
 
-test("a compiler error shows the lines that matter and where the log is", async (t) => {
+test("a compiler error shows its own lines and the path of the log", async (t) => {
     const fake = new FakePackage(t);
     fake.patch("0001-a.diff", "plain", "broken");
     const message = /compiling libllama failed.*native\/build\/build\.log\n +source\.txt:1: error: this is broken$/;
@@ -95,14 +95,14 @@ test("a compiler error shows the lines that matter and where the log is", async 
     t.is(fake.library, "mended\n");
 });
 
-test("an interrupted unpacking is done again", async (t) => {
+test("an interrupted unpacking is repeated", async (t) => {
     const fake = new FakePackage(t);
     fake.write("native/build/llama.cpp/half.txt", "left by a build that was ended");
     await build({ ...fake });
     t.is(fake.library, "plain\n");
 });
 
-test("a missing result is made again", async (t) => {
+test("a missing result is built again", async (t) => {
     const fake = new FakePackage(t);
     await build({ ...fake });
     rmSync(path.join(fake.root, "native", "build", "lib"), { recursive: true });
@@ -110,18 +110,18 @@ test("a missing result is made again", async (t) => {
     t.is(fake.library, "plain\n");
 });
 
-test("a forced build starts from nothing", async (t) => {
+test("a forced build starts from scratch", async (t) => {
     const fake = new FakePackage(t);
     await build({ ...fake });
     await build({ ...fake, force: true });
     t.is(fake.compilations, 2);
 });
 
-test("a build beside a running one is refused, and one that ended without unlocking is not in the way", async (t) => {
+test("a build is refused while another runs, and a lock whose process has ended is ignored", async (t) => {
     const fake = new FakePackage(t);
     fake.write("native/build/build.lock", String(process.pid));
     await t.throwsAsync(build({ ...fake }), { message: /another build is running/ });
-    // no process has this id: Linux counts up to 2^22
+    // no process has this id, since Linux ids end at 2^22
     fake.write("native/build/build.lock", String(2 ** 30));
     await build({ ...fake });
     t.is(fake.library, "plain\n");

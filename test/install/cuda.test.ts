@@ -9,7 +9,7 @@ import { temporaryFolder } from "../helpers/temporary.js";
 
 const { BuildError, build, findCudaGpu, installedVariant, prebuiltRunsOn } = await importBuildModule();
 
-cudaVariantTest("the CUDA variant is built beside the CPU variant", async (t) => {
+cudaVariantTest("the CUDA variant is built alongside the CPU variant", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     const { root, env } = fake;
@@ -23,7 +23,7 @@ cudaVariantTest("the CUDA variant is built beside the CPU variant", async (t) =>
     t.false((await build({ root, env })).built);
 });
 
-cudaVariantTest("the tuned backend is built with its patches, and the CPU backends are put beside it", async (t) => {
+cudaVariantTest("the tuned backend is built with its patches, next to links to the CPU backends", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     const { root, env } = fake;
@@ -37,7 +37,7 @@ cudaVariantTest("the tuned backend is built with its patches, and the CPU backen
     t.true((await build(options)).built);
 });
 
-cudaVariantTest("what the CUDA build lacks is named", async (t) => {
+cudaVariantTest("a missing requirement of the CUDA build is named", async (t) => {
     const fake = new FakePackage(t);
     const { root, env } = fake;
     const message = async (options: Parameters<typeof build>[0]) =>
@@ -60,7 +60,7 @@ test("a card's driver decides whether the prebuilt backend runs on it", (t) => {
     t.is(findCudaGpu({ PATH: "" }), null);
 });
 
-cudaVariantTest("the CUDA variant is what gets built where it alone is installed", async (t) => {
+cudaVariantTest("the CUDA variant is built if only it is installed", async (t) => {
     const fake = new FakePackage(t);
     fake.installCuda();
     const { root, env } = fake;

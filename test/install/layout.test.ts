@@ -8,7 +8,7 @@ const { BuildError, resolveLayout } = await importBuildModule();
 
 const host = { platform: "linux", arch: "x64", glibc: "2.36" };
 
-/** A package folder with everything in its place, and nothing in the files. */
+/** A package folder with all its files, which are empty. */
 function makePackage(t: ExecutionContext): string {
     const root = temporaryFolder(t);
     const write = (file: string, content: string) => {
@@ -72,7 +72,7 @@ test(
 );
 test(
     broken,
-    "a platform package that is not whole",
+    "an incomplete platform package",
     remove("node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml.v0.5.0.so"),
     /libggml\.v0\.5\.0\.so is missing from @node-llama-cpp\/linux-x64; reinstall/
 );

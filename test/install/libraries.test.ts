@@ -8,8 +8,8 @@ const { BuildError, findLibraries } = await importBuildModule();
 
 type Machine = { platform: string; arch: string; glibc: string };
 
-/** A package with node-llama-cpp's libraries of a platform and, unless left out, a prebuilt package of ours. */
-function install(t: ExecutionContext, { bins, ggml, ours }: { bins: string; ggml: string[]; ours?: string[] }) {
+/** A package with node-llama-cpp's libraries for a platform and, unless omitted, our prebuilt package. */
+function install(t: ExecutionContext, { bins, ggml, prebuilt }: { bins: string; ggml: string[]; prebuilt?: string[] }) {
     const root = temporaryFolder(t);
     const write = (file: string, content = "") => {
         mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
@@ -24,12 +24,12 @@ function install(t: ExecutionContext, { bins, ggml, ours }: { bins: string; ggml
     write("node_modules/node-llama-cpp/llama/binariesGithubRelease.json", JSON.stringify({ release: "v9" }));
     write(`node_modules/@node-llama-cpp/${bins}/package.json`, "{}");
     for (const file of ggml) write(`node_modules/@node-llama-cpp/${bins}/bins/${bins}/${file}`);
-    if (ours === undefined) return root;
+    if (prebuilt === undefined) return root;
     write(
         `node_modules/@armt-test/${bins}/package.json`,
         JSON.stringify({ name: `@armt-test/${bins}`, version: "1.2.3" })
     );
-    for (const file of ours) write(`node_modules/@armt-test/${bins}/bins/${file}`);
+    for (const file of prebuilt) write(`node_modules/@armt-test/${bins}/bins/${file}`);
     return root;
 }
 
@@ -37,22 +37,22 @@ const linux: Machine = { platform: "linux", arch: "x64", glibc: "2.36" };
 const linuxFiles = {
     bins: "linux-x64",
     ggml: ["libggml-base.so", "libggml.v9.so"],
-    ours: ["armt.node", "libllama.v9.so"]
+    prebuilt: ["armt.node", "libllama.v9.so"]
 };
 
 const packaged = test.macro({
-    exec(t, platform: string, arch: string, files: { bins: string; ggml: string[]; ours: string[] }) {
+    exec(t, platform: string, arch: string, files: { bins: string; ggml: string[]; prebuilt: string[] }) {
         const root = install(t, files);
         const { addon, ggmlBase, ggml, llama, origin } = findLibraries(root, { platform, arch, glibc: "2.36" });
         t.is(origin, "package");
         t.deepEqual(
             [addon, llama, ggmlBase, ggml].map((file) => path.basename(file)),
-            [...files.ours, ...files.ggml]
+            [...files.prebuilt, ...files.ggml]
         );
-        t.true(llama.endsWith(path.join("@armt-test", files.bins, "bins", files.ours[1]!)));
+        t.true(llama.endsWith(path.join("@armt-test", files.bins, "bins", files.prebuilt[1]!)));
         t.true(ggml.endsWith(path.join("@node-llama-cpp", files.bins, "bins", files.bins, files.ggml[1]!)));
     },
-    title: (_, platform, arch) => `a prebuilt package is found on ${platform}-${arch}, by the names of that system`
+    title: (_, platform, arch) => `a prebuilt package is found by the file names of ${platform}-${arch}`
 });
 
 test(packaged, "linux", "x64", linuxFiles);
@@ -60,20 +60,20 @@ test(packaged, "linux", "arm64", { ...linuxFiles, bins: "linux-arm64" });
 test(packaged, "darwin", "arm64", {
     bins: "mac-arm64-metal",
     ggml: ["libggml-base.dylib", "libggml.metal.v9.dylib"],
-    ours: ["armt.node", "libllama.metal.v9.dylib"]
+    prebuilt: ["armt.node", "libllama.metal.v9.dylib"]
 });
 test(packaged, "darwin", "x64", {
     bins: "mac-x64",
     ggml: ["libggml-base.dylib", "libggml.v9.dylib"],
-    ours: ["armt.node", "libllama.v9.dylib"]
+    prebuilt: ["armt.node", "libllama.v9.dylib"]
 });
 test(packaged, "win32", "x64", {
     bins: "win-x64",
     ggml: ["ggml-base.dll", "ggml.v9.dll"],
-    ours: ["armt.node", "llama.v9.dll"]
+    prebuilt: ["armt.node", "llama.v9.dll"]
 });
 
-test("a build of one's own goes before a prebuilt package", (t) => {
+test("a local build takes precedence over a prebuilt package", (t) => {
     const root = install(t, linuxFiles);
     for (const file of ["native/build/lib/libllama.v9.so", "build/Release/armt.node"]) {
         mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
@@ -98,12 +98,12 @@ test(
     refused,
     "neither build nor package",
     linux,
-    (t) => install(t, { ...linuxFiles, ours: undefined }),
+    (t) => install(t, { ...linuxFiles, prebuilt: undefined }),
     /run `npx armt build`/
 );
 test(
     refused,
-    "no package where nothing can be compiled",
+    "no package on a system without a compiler",
     mac,
     (t) => install(t, { bins: "mac-x64", ggml: [] }),
     /comes as the package @armt-test\/mac-x64, which is not installed/
@@ -131,7 +131,7 @@ test(
     refused,
     "a prebuilt package for another llama.cpp",
     linux,
-    (t) => install(t, { ...linuxFiles, ours: ["armt.node", "libllama.v8.so"] }),
+    (t) => install(t, { ...linuxFiles, prebuilt: ["armt.node", "libllama.v8.so"] }),
     /libllama\.v9\.so is missing; reinstall/
 );
 test(

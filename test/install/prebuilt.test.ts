@@ -10,10 +10,10 @@ const script = path.join(repositoryRoot, "native", "prebuilt.mjs");
 const { version, name } = JSON.parse(readFileSync(path.join(repositoryRoot, "package.json"), "utf8"));
 const host = `linux-${process.arch}`;
 
-// node-llama-cpp has GPU variants for x64 only
+// node-llama-cpp has GPU variants only for x64
 const variants = process.arch === "x64" ? ["cpu", "cuda", "vulkan"] : ["cpu"];
 
-test("each variant's package holds libllama with the engine, under the name that node-llama-cpp's addon of that variant needs", async (t) => {
+test("each variant's package holds libllama with the engine, under the name that its addon loads", async (t) => {
     const out = temporaryFolder(t);
     const { code, stderr, stdout } = await runNode([script, "--out", out, "--variants", variants.join(",")]);
     t.is(stderr, "");
@@ -41,7 +41,7 @@ test("each variant's package holds libllama with the engine, under the name that
     }
 });
 
-test("an unknown variant is named with those that are known", async (t) => {
+test("an unknown variant is named, with a list of the known ones", async (t) => {
     const { code, stderr } = await runNode([script, "--variants", "cpu,rocm", "--out", temporaryFolder(t)]);
     t.is(code, 1);
     t.is(stderr, "prebuilt: unknown variant rocm; known: cpu, cuda, vulkan\n");

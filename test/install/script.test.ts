@@ -16,14 +16,14 @@ test("a missing tool ends the install step with one line and exit code 1", async
     t.regex(stderr, /^armt build: CMake was not found.*\n$/);
 });
 
-test("a complete machine passes the check", async (t) => {
+test("a machine with all tools passes the check", async (t) => {
     const PATH = makeTools(path.join(temporaryFolder(t), "bin"), completeTools);
     const { code, stderr } = await runNode([script, "--check"], { env: { PATH } });
     t.is(stderr, "");
     t.is(code, 0);
 });
 
-test("an unknown option of the install step is wrong usage", async (t) => {
+test("an unknown option of the install step is a usage error", async (t) => {
     const { code, stderr } = await runNode([script, "--fast"]);
     t.is(code, 2);
     t.regex(stderr, /Unknown option '--fast'/);

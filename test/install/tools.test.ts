@@ -6,7 +6,7 @@ import { temporaryFolder } from "../helpers/temporary.js";
 
 const { BuildError, findTools } = await importBuildModule();
 
-test("a complete set of tools is found with its versions", (t) => {
+test("all tools are found with their versions", (t) => {
     const PATH = makeTools(path.join(temporaryFolder(t), "bin"), completeTools);
     const tools = findTools({ PATH });
     t.is(tools.compiler.path, path.join(PATH, "c++"));
@@ -15,7 +15,7 @@ test("a complete set of tools is found with its versions", (t) => {
     t.is(tools.ccache, null);
 });
 
-test("Ninja and ccache are taken where they are there", (t) => {
+test("Ninja and ccache are used if they are installed", (t) => {
     const PATH = makeTools(path.join(temporaryFolder(t), "bin"), { ...completeTools, ninja: "1.11", ccache: "4.7" });
     const tools = findTools({ PATH });
     t.is(tools.ninja, path.join(PATH, "ninja"));
@@ -37,7 +37,7 @@ test(missing, "git", /git was not found.*apt-get install git/);
 test(missing, "python3", /Python 3.*was not found.*apt-get install python3/);
 test(missing, "make", /make.*was not found.*apt-get install make/);
 
-test("a CMake that is too old is refused with the version that is needed", (t) => {
+test("a CMake that is too old is refused, with the required version", (t) => {
     const PATH = makeTools(path.join(temporaryFolder(t), "bin"), { ...completeTools, cmake: "cmake version 3.9.6" });
     t.throws(() => findTools({ PATH }), { instanceOf: BuildError, message: /CMake 3\.9 is too old; install 3\.18/ });
 });

@@ -108,7 +108,7 @@ async function freshAnswer(t: ExecutionContext, prompt: string): Promise<string>
     return (await answer(await load(t, plainConfig(await tinyModel(t))), { prompt })).text;
 }
 
-test.serial("a prompt that is cut from the right is read anew each time", async (t) => {
+test.serial("a prompt that is cut from the right is read again each time", async (t) => {
     const llm = await load(t, plainConfig(await tinyModel(t, "right")));
     const first = await answer(llm, { prompt: "a prompt of more than one segment" });
     await answer(llm, { prompt: "a prompt of more than one segment, and something else" });
@@ -265,7 +265,7 @@ test.serial("options of ARMT reach the context, so that a store spares the readi
     await memoryStore.dispose();
 });
 
-test.serial("what is wrong is told with the file's name", async (t) => {
+test.serial("an error names the file", async (t) => {
     const llm = new LLM(ArmtLlamaCpp);
     await t.throwsAsync(
         llm.createCompletion(generate, () => {}),

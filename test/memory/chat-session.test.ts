@@ -53,7 +53,7 @@ test("an appended turn reads only what is new", async (t) => {
     });
 });
 
-test("going back to an earlier turn restores the nearest checkpoint, and the answer is the same as from the start", async (t) => {
+test("going back to an earlier turn restores the nearest checkpoint and answers as from the start", async (t) => {
     const model = await openModel(t);
     const ask = async (session: LlamaChatSession, question: string) => {
         const before = session.sequence.tokenMeter.usedInputTokens;

@@ -224,7 +224,7 @@ test("memory stays within its limit", async (t) => {
     t.is(roomy.stats.memoryEntries, 0);
 });
 
-fullDiskTest("a store that cannot write reports it, and the evaluation goes on", async (t) => {
+fullDiskTest("a store that cannot write reports it, and the evaluation continues", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     await withFullDisk(t, 256 * 1024, async (disk) => {
         const warnings: string[] = [];
@@ -363,7 +363,7 @@ test("sequences that read at the same time share what they find", async (t) => {
     });
 });
 
-test("a disposed store refuses every call, and contexts go on without it", async (t) => {
+test("a disposed store refuses every call, and contexts work without it", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab });
     const store = await ArmtMemoryStore.open();
     await store.dispose();

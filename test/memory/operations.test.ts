@@ -109,6 +109,7 @@ test("1,000 random sequences of operations leave what a simple model predicts", 
     const file = path.join(folder, "memory.armt");
     const store = await ArmtMemoryStore.open({ checkpointInterval: 1 });
     const truths = new Map<string, Float32Array>();
+    let cases = 0;
     let checks = 0;
 
     await withContext(model, { sequences: slots + 1, schedule: "sequential" }, async (context) => {
@@ -131,6 +132,7 @@ test("1,000 random sequences of operations leave what a simple model predicts", 
         };
         await fc.assert(
             fc.asyncProperty(sequencesOfOperations, async (steps) => {
+                cases++;
                 const world = new World(context, store, file);
                 try {
                     for (const [slot, operation] of steps) {
@@ -149,6 +151,7 @@ test("1,000 random sequences of operations leave what a simple model predicts", 
             { seed: propertySeed, numRuns: 1000, endOnFailure: true }
         );
     });
+    t.is(cases, 1000);
     t.true(checks > 1000, `${checks} sequences were compared`);
     t.true(store.stats.hits > 100, `${store.stats.hits} prompts started from the store`);
     await store.dispose();

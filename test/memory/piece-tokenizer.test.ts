@@ -145,6 +145,7 @@ function checkModel(t: ExecutionContext, model: LlamaModel, runs: number): void 
         }),
         { seed: propertySeed, numRuns: runs }
     );
+    t.is(count, runs);
     // a tokenizer that never cuts would pass too
     t.true(pieces > 2 * count, `${pieces} pieces of ${count} texts`);
 }

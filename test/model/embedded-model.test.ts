@@ -48,7 +48,7 @@ test("armt demo refuses facts that do not fit", async (t) => {
     t.regex(stderr, /10 facts take \d+ tokens and do not fit into 30/);
 });
 
-test("armt run takes the package's model where none is named", async (t) => {
+test("armt run uses the package's model by default", async (t) => {
     const prompt = "Katan painted the wagon crimson.\nQuestion: What colour is the wagon?\nAnswer:";
     const { code, stdout, stderr } = await runArmt([
         "run",
@@ -66,7 +66,7 @@ test("armt run takes the package's model where none is named", async (t) => {
     t.regex(stdout, /^ ?crimson\s*$/);
 });
 
-test("armt ask puts a question into the form that the package's model knows, unless it is told another", async (t) => {
+test("armt ask uses the question template of the package's model, unless another is given", async (t) => {
     const memory = path.join(temporaryFolder(t), "facts.armt");
     const input = "After that Katan painted the wagon crimson. Then the wallet was carried to the tower.\n";
     const read = await runArmt(["read", "-o", memory, "--threads", "1"], { input });

@@ -29,7 +29,7 @@ test("the option goes before the environment variable, and the CPU is the defaul
         t.is(wantedGpu(undefined, { NODE_LLAMA_CPP_GPU: off }).gpu, false);
     t.is(wantedGpu(undefined, {}).gpu, false);
     t.throws(() => wantedGpu(undefined, { NODE_LLAMA_CPP_GPU: "nvidia" }), {
-        message: /NODE_LLAMA_CPP_GPU is "nvidia"; it has to be one of auto, cuda, vulkan, metal, off/
+        message: /NODE_LLAMA_CPP_GPU is "nvidia"; it must be one of auto, cuda, vulkan, metal, off/
     });
 });
 
@@ -55,14 +55,14 @@ for (const command of commands)
         t.regex(stderr, /gpu.*"nvidia".*"auto", "cuda", "vulkan", "metal", "off"/);
     });
 
-test("--gpu twice is told", async (t) => {
+test("--gpu given twice is refused", async (t) => {
     const { code, stderr } = await runArmt(["run", "-p", "a", "--gpu", "off", "--gpu", "cuda"]);
     t.is(code, 2);
     t.regex(stderr, /--gpu is given more than once/);
 });
 
 for (const command of [["demo"], ["bench"], ["run", "-p", "a"]])
-    test(`a GPU that ARMT models cannot use is told before anything starts: armt ${command.join(" ")}`, async (t) => {
+    test(`a GPU that ARMT models cannot use is refused before anything starts: armt ${command.join(" ")}`, async (t) => {
         const { code, stdout, stderr } = await runArmt([...command, "--threads", "1", "--gpu", "vulkan"]);
         t.is(code, 1);
         t.is(stdout, "");
@@ -102,7 +102,7 @@ cudaVariantTest("what cuda lacks is said step by step", async (t) => {
     t.is(await gpuForArmt(wish, machine), "cuda");
     t.is(await gpuForArmt(wish, { ...machine, env: withCard(t, "999.1") }), "cuda");
     await t.throwsAsync(gpuForArmt(wish, { ...machine, env: withCard(t, "580.1") }), {
-        message: /--gpu cuda: the prebuilt backend has no machine code for this card.*--tuned/
+        message: /--gpu cuda: the prebuilt backend has no machine code for this GPU.*--tuned/
     });
     rmSync(path.join(fake.root, "build"), { recursive: true });
     t.regex(String((await cudaState(machine)).problem), /not built for CUDA/);

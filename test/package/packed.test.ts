@@ -10,10 +10,10 @@ import { repositoryRoot } from "../helpers/repository.js";
 const packed = packPackage();
 const description = JSON.parse(readFileSync(path.join(repositoryRoot, "package.json"), "utf8"));
 
-/** Bound of the tarball: what it takes today and a fifth on top, so that whoever adds a large file has to say so here. */
+/** Limit of the tarball: today's size plus a fifth, so that adding a large file means changing this number. */
 const maxBytes = 500_000;
 
-test("the tarball is small and holds nothing of tests, benchmarks, maps or builds", (t) => {
+test("the tarball is small and has no tests, benchmarks, source maps or builds", (t) => {
     const unwanted =
         /\.map$|^dist\/test|\.tsbuildinfo$|^test\/|^train\/|^native\/build\/|^build\/|coverage|\.gguf\.tmp$|^(dist\/)?bench\//;
     const models = packed.files.filter((file) => file.endsWith(".gguf"));
@@ -27,7 +27,7 @@ test("the tarball is small and holds nothing of tests, benchmarks, maps or build
         t.true(packed.files.includes(file), file);
 });
 
-test("every import of a packed file is packed, too, or a dependency", (t) => {
+test("every file that a packed file imports is packed too, or is a dependency", (t) => {
     const types = Object.values<{ types?: string }>(description.exports).flatMap(({ types }) => types?.slice(2) ?? []);
     const scripts = packed.files.filter((file) => /\.m?js$/.test(file) && !file.startsWith("src/server/page/"));
     const seen = new Set<string>();
@@ -71,7 +71,7 @@ test("types come first in each condition of `exports`, and all targets are packe
     t.true(packed.files.includes(description.bin.armt.slice(2)));
 });
 
-test("publint has nothing to say", async (t) => {
+test("publint finds no problem", async (t) => {
     const { messages } = await publint({ pack: { tarball: readTarball() }, strict: true });
     t.deepEqual(messages, []);
 });

@@ -87,7 +87,8 @@ test("node-llama-cpp's own library loaded first is detected", async (t) => {
     const { code, stderr } = await runScript(
         t,
         `
-        await (await import(${JSON.stringify(import.meta.resolve("node-llama-cpp"))})).getLlama({ gpu: false, build: "never" });
+        const plain = await import(${JSON.stringify(import.meta.resolve("node-llama-cpp"))});
+        await plain.getLlama({ gpu: false, build: "never" });
         await (await import(${JSON.stringify(plugin)})).getLlama();
     `
     );

@@ -1,8 +1,12 @@
 import test from "ava";
 import fc from "fast-check";
 import { planSegments } from "../../plugin/context/segments.js";
+import { propertySeed } from "../helpers/property.js";
 
 const prompts = [fc.integer({ min: 1, max: 10_000 }), fc.integer({ min: 1, max: 300 })] as const;
+
+/** Prompts that each property is checked with. */
+const cases = 500;
 
 /** Sizes of all segments of a plan. */
 function sizes({ first, each }: { first: number; each: number }, tokens: number): number[] {
@@ -12,13 +16,17 @@ function sizes({ first, each }: { first: number; each: number }, tokens: number)
 }
 
 test("right alignment leaves only the first segment short", (t) => {
+    let checked = 0;
     fc.assert(
         fc.property(...prompts, (tokens, size) => {
             const plan = planSegments("right", tokens, size);
             const [first, ...others] = sizes(plan, tokens);
             t.true(plan.first >= 1 && first === plan.first && others.every((n) => n === size));
-        })
+            checked++;
+        }),
+        { seed: propertySeed, numRuns: cases }
     );
+    t.is(checked, cases);
     t.deepEqual(planSegments("right", 10, 4), { first: 2, each: 4 });
     t.deepEqual(planSegments("right", 8, 4), { first: 4, each: 4 });
 });
@@ -30,15 +38,22 @@ test("center alignment cuts as torch.chunk does", (t) => {
     t.deepEqual(sizes(planSegments("center", 5, 2), 5), [2, 2, 1]);
 });
 
-test("no plan makes a segment longer than the segment size", (t) => {
+test("segments are at most as long as the segment size, and together as long as the prompt", (t) => {
+    const alignments = fc.constantFrom("left" as const, "right" as const, "center" as const);
+    let checked = 0;
     fc.assert(
-        fc.property(
-            fc.constantFrom("left" as const, "right" as const, "center" as const),
-            ...prompts,
-            (side, n, size) => {
-                const { first, each } = planSegments(side, n, size);
-                t.true(first >= 1 && first <= size && each >= 1 && each <= size);
-            }
-        )
+        fc.property(alignments, ...prompts, (alignment, tokens, size) => {
+            const plan = planSegments(alignment, tokens, size);
+            t.true(plan.first >= 1 && plan.first <= size && plan.each >= 1 && plan.each <= size);
+            const all = sizes(plan, tokens);
+            t.is(
+                all.reduce((sum, n) => sum + n, 0),
+                tokens
+            );
+            t.is(all.length, Math.ceil(tokens / size));
+            checked++;
+        }),
+        { seed: propertySeed, numRuns: cases }
     );
+    t.is(checked, cases);
 });

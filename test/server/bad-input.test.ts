@@ -120,7 +120,7 @@ test("token ids outside the vocabulary are refused wherever they stand", async (
     await isWell(running);
 });
 
-test("texts that cannot be, or cost without end, are refused", async (t) => {
+test("invalid texts, and those of unlimited cost, are refused", async (t) => {
     const running = await startServer(t);
     const chat = `${running.url}/v1/chat/completions`;
     const lone = await refused(post(chat, '{"messages":[{"role":"user","content":"\\ud800"}]}'));

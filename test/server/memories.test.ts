@@ -85,7 +85,7 @@ test("the upload's stream tells how far it is, and ends with the memory", async 
     t.is(progress.at(-1)!.cells, (progress.at(-1)!.segments ?? 0) * 2);
 });
 
-test("what a client that went away had sent stays as a memory, and reading goes on from it", async (t) => {
+test("the text of a client that disconnected stays as a memory, and reading resumes from it", async (t) => {
     const { url, server } = await startServer(t);
     const request = httpRequest(`${url}/v1/armt/memories`, { method: "POST", headers: plain, agent: false });
     request.on("error", () => {});

@@ -146,7 +146,7 @@ test("embeddings are refused with 501", async (t) => {
     t.is(error!.code, "embeddings_not_supported");
 });
 
-test("a key is asked for where there is one", async (t) => {
+test("a server with keys requires one", async (t) => {
     const { openai, url } = await startServer(t, { apiKeys: ["first key", "second key"] });
     t.is((await openai.models.list()).data.length, 1);
     for (const apiKey of ["", "first", "first keys", "x".repeat(1000)]) {

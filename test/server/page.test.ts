@@ -142,7 +142,7 @@ inBrowser("the page works with the keyboard alone, and everything that can be us
     t.is(await page.locator("#status").textContent(), "Stopped.");
 });
 
-inBrowser("the page asks for a key where one is needed, and fits a narrow dark screen", async (t) => {
+inBrowser("the page asks for a key if the server requires one, and fits a narrow dark screen", async (t) => {
     const { page } = await open(
         t,
         { apiKeys: ["open sesame"] },

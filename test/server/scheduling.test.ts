@@ -44,7 +44,7 @@ test("a short chat is answered while a huge prompt is read", async (t) => {
     await until(() => server.engine.pool.busy === 0, "the huge prompt is given up");
 });
 
-test("a prompt whose client goes away is given up within a batch, and its retry goes on from what was read", async (t) => {
+test("a prompt whose client disconnects stops within a batch, and a retry resumes it", async (t) => {
     const { url, server } = await startServer(t, { sequences: 1 });
     const body = { prompt: long(30_000), max_tokens: 1, temperature: 0 };
     const request = begin(`${url}/v1/completions`, body);
@@ -64,7 +64,7 @@ test("a prompt whose client goes away is given up within a batch, and its retry 
     t.is((again.usage as typeof usage).prompt_tokens_details.cached_tokens, 29_999);
 });
 
-test("an answer whose client goes away ends", async (t) => {
+test("an answer whose client disconnects ends", async (t) => {
     const { url, server } = await startServer(t, { sequences: 1 });
     const body = { prompt: "Hi", max_tokens: 1_000_000, stream: true, logit_bias: { 287: -100, 286: -100 } };
     const request = begin(`${url}/v1/completions`, body);
@@ -75,7 +75,7 @@ test("an answer whose client goes away ends", async (t) => {
     t.regex((await send(`${url}/metrics`, { method: "GET" })).text, /^armt_requests_cancelled_total 1$/m);
 });
 
-test("a full queue is a 429 with Retry-After, and those who wait are served in turn", async (t) => {
+test("a full queue is a 429 with Retry-After, and waiting requests are served in order", async (t) => {
     const { url, server } = await startServer(t, { sequences: 1, maxQueue: 2 });
     const body = { prompt: long(20_000), max_tokens: 1 };
     const first = begin(`${url}/v1/completions`, body);
@@ -98,7 +98,7 @@ test("a full queue is a 429 with Retry-After, and those who wait are served in t
     );
 });
 
-test("whoever leaves the queue gives the place back", async (t) => {
+test("a request that leaves the queue frees its place", async (t) => {
     const { url, server } = await startServer(t, { sequences: 1 });
     const first = begin(`${url}/v1/completions`, { prompt: long(20_000), max_tokens: 1 });
     await until(() => server.engine.pool.busy === 1, "the first is at work");
@@ -125,7 +125,7 @@ test("a deadline is a 504, in a stream an event, and frees the sequence", async 
     t.is(server.engine.pool.busy, 0);
 });
 
-test("a stream says something while nothing else is to be said, and tells how far the prompt is", async (t) => {
+test("a stream sends pings while the prompt is read, and progress on request", async (t) => {
     const { url } = await startServer(t, { pingIntervalMs: 1 });
     const body = { prompt: long(8_000), max_tokens: 1, stream: true };
     const silent = await post(`${url}/v1/completions`, body);
@@ -145,7 +145,7 @@ test("a stream says something while nothing else is to be said, and tells how fa
     t.is(progress.at(-1)!.processed, 8000);
 });
 
-test("a server that ends answers what is there, and takes on nothing more", async (t) => {
+test("a server that ends finishes its requests and accepts no more", async (t) => {
     const { url, server } = await startServer(t, { sequences: 1 });
     const answers = [
         post(`${url}/v1/completions`, { prompt: long(8_000), max_tokens: 2 }),

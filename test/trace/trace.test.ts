@@ -14,7 +14,7 @@ for (const [schedule, maxCells] of [
     ["diagonal", 3],
     ["sequential", 1]
 ] as const) {
-    // beside other cells, the open segment needs no step of its own
+    // with other cells in a step, the open segment needs no separate step
     const wide = schedule === "diagonal" && maxCells > 1;
     test(`a trace has every cell once, and no cell before those that it needs: ${schedule}, ${maxCells} at once`, async (t) => {
         const tiny = await loadTiny(t, shape);

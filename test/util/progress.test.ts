@@ -14,7 +14,7 @@ test("bar is drawn on a terminal, and cleared", (t) => {
     t.regex(drawn, /25%/);
 });
 
-test("nothing is written where there is no terminal", (t) => {
+test("nothing is written without a terminal", (t) => {
     const stream = new PassThrough();
     const bar = createProgressBar("Working", stream);
     bar.update(1, 4);

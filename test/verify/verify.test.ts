@@ -84,7 +84,7 @@ test.serial("16 bits and quantized types pass by their own tolerances", async (t
     }
 });
 
-/** A conversion of a checkpoint with half a tensor multiplied is held against the checkpoint as it was. */
+/** Multiplies half a tensor, converts the result, and compares it with the original checkpoint. */
 async function verifyBroken(t: ExecutionContext, tiny: TinyOptions, end: string, factor: number) {
     const folder = await makeTiny(t, tiny);
     const original = path.join(folder, "..", "original");
@@ -170,7 +170,7 @@ test.serial("merged LoRA weights pass, by the right alpha alone", async (t) => {
     t.true((await verify(model, folder)).passed);
 });
 
-test.serial("a model of another checkpoint is told by its sizes", async (t) => {
+test.serial("a model of another checkpoint is recognized by its sizes", async (t) => {
     const model = await convert(await makeTiny(t));
     for (const [tiny, message] of [
         [{ layers: 2 }, /was not made from this checkpoint: its number of layers is 3, the checkpoint's 2/],

@@ -9,7 +9,7 @@ import type { AskOptions } from "./options.js";
 
 export const command: CommandModule<object, AskOptions> = {
     command: "ask <memory> <question>",
-    describe: "Answer a question from a memory that armt read left, without reading again",
+    describe: "Answer a question from a memory saved by armt read, without reading the text again",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<AskOptions>(
             parser
@@ -18,12 +18,12 @@ export const command: CommandModule<object, AskOptions> = {
                 .option("model", {
                     alias: "m",
                     type: "string",
-                    describe: "Model file (.gguf) [default: the one that read]"
+                    describe: "Model file (.gguf) [default: the model that read the text]"
                 })
                 .option("format", {
                     type: "string",
                     describe:
-                        'What the question is put into, where {} stands; it follows the text that was read, and \\n in it is a new line [default: "\\n{}", or what the package\'s own model was trained with]'
+                        'Form of the question, with {} for its words; it comes after the text, and \\n is a new line [default: "\\n{}", or the form of the included model]'
                 })
                 .example('$0 ask book.armt "Who killed the count?"', "")
                 .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")

@@ -32,7 +32,7 @@ export interface AskResult {
 /** Answers from a memory. The memory stays as it is. */
 export async function ask(options: AskOptions, signal: AbortSignal, output: Writable): Promise<void> {
     if (options.format?.includes("{}") === false)
-        throw new UsageError("--format has to have {} in it, where the question goes");
+        throw new UsageError("--format must contain {} where the question goes");
     if (options.question === "") throw new ArmtError("the question is empty; it needs at least one character");
     const header = await ArmtSnapshot.inspect(options.memory);
     const file = modelOf(options, header.modelPath);
@@ -80,7 +80,7 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
     }
 }
 
-/** What a question is put into where nothing is said. */
+/** The form of a question if none is given. */
 async function formFor(model: string): Promise<string> {
     return path.resolve(model) === recallModelPath ? await recallQuestionForm() : "\n{}";
 }
@@ -90,7 +90,7 @@ function modelOf({ model, memory }: AskOptions, modelPath: string): string {
     if (modelPath === "") throw new UsageError(`${quote(memory)} does not say which model read it; name it with -m`);
     if (!existsSync(modelPath))
         throw new ArmtError(
-            `the model that read ${quote(memory)} is not at ${quote(modelPath)} any more; name it with -m`
+            `the model that read ${quote(memory)} is no longer at ${quote(modelPath)}; name it with -m`
         );
     return modelPath;
 }

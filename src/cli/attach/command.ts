@@ -20,7 +20,7 @@ interface AttachArguments extends CheckpointArguments {
 
 export const command: CommandModule<object, AttachArguments> = {
     command: "attach <base> <memory> <output>",
-    describe: "Put a stock GGUF file and memory tensors that were trained on its frozen weights together",
+    describe: "Combine a stock GGUF file with memory tensors that were trained on its frozen weights",
     builder: (parser: Argv<object>) => {
         addVariantOptions(parser);
         return typedOptions(
@@ -35,12 +35,12 @@ export const command: CommandModule<object, AttachArguments> = {
                 .option("segment-size", { type: "number", requiresArg: true, describe: "Text tokens in a segment" })
                 .option("memory-type", {
                     choices: Object.keys(attachTypes) as AttachType[],
-                    describe: "Type of the memory's matrices [default: bf16 where they are bf16, else f16]"
+                    describe: "Type of the memory's matrices [default: bf16 if they are bf16, else f16]"
                 })
                 .option("name", {
                     type: "string",
                     requiresArg: true,
-                    describe: "Name of the model, kept in the file [default: the base's]"
+                    describe: "Name of the model, stored in the file [default: the base model's]"
                 })
                 .option("force", { type: "boolean", default: false, describe: "Replace an existing output file" })
                 .example(

@@ -37,49 +37,49 @@ export const command: CommandModule<object, BenchOptions> = {
                 .option("stock", {
                     type: "boolean",
                     default: true,
-                    describe: "Measure full attention of the same base model; --no-stock: don't"
+                    describe: "Also measure full attention of the same base model; --no-stock turns it off"
                 })
-                .option("stock-limit", { type: "string", describe: "Leave it out for longer texts, e.g. 32k" })
+                .option("stock-limit", { type: "string", describe: "Skip full attention for longer texts, e.g. 32k" })
                 .option("stock-library", {
                     choices: ["published", "engine"] as const,
                     default: "published" as const,
                     describe:
-                        "Whose llama.cpp runs it: node-llama-cpp's, or this package's build, whose GPU backend may be another"
+                        "The llama.cpp that runs full attention: node-llama-cpp's, or this package's build with its own GPU backend"
                 })
                 .option("decode", {
                     type: "boolean",
                     default: false,
-                    describe: "Measure generation too, with 1 and 8 sequences"
+                    describe: "Also measure generation, with 1 and 8 sequences"
                 })
                 .option("prompts", {
                     type: "boolean",
                     default: true,
-                    describe: "Measure reading; --no-prompts: don't, for --decode alone"
+                    describe: "Measure reading; --no-prompts leaves only --decode"
                 })
-                .option("threads", { type: "number", describe: "CPU threads [default: the cores that are there]" })
+                .option("threads", { type: "number", describe: "CPU threads [default: the usable cores]" })
                 .option("batch-size", {
                     type: "number",
                     describe:
-                        "Tokens handed to the engine at once [default: 512, on a GPU 8192, or the largest segment]"
+                        "Tokens passed to the engine at once [default: 512, on a GPU 8192, or the largest segment]"
                 })
                 .option("stock-batch-size", {
                     type: "number",
-                    describe: "The same for full attention [default: --batch-size, on a GPU 512]"
+                    describe: "Batch size of full attention [default: --batch-size, on a GPU 512]"
                 })
                 .option("max-cells", {
                     type: "number",
-                    describe: "Cells that the diagonal computes at once [default: chosen by the engine]"
+                    describe: "Maximum number of cells in one product of the diagonal [default: chosen by the engine]"
                 })
                 .option("json", {
                     type: "string",
                     default: "armt-bench.json",
                     describe: "File for all results, written after each length and segment size"
                 })
-                .option("plot", { type: "string", describe: "SVG file [default: beside the JSON file]" })
+                .option("plot", { type: "string", describe: "SVG file [default: next to the JSON file]" })
                 .option("resume", {
                     type: "boolean",
                     default: false,
-                    describe: "Keep what the JSON file has and measure the rest"
+                    describe: "Keep the results in the JSON file and measure the rest"
                 })
                 .option("force", { type: "boolean", default: false, describe: "Replace the JSON file" })
                 .option("cache-folder", {

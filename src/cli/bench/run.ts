@@ -33,7 +33,7 @@ import type { BenchOptions } from "./options.js";
 /** The smallest number of rounds whose median says something. */
 const fewRuns = 5;
 
-/** Measures, and writes a table, a JSON file and a plot. Interrupted, it leaves a file that `--resume` goes on from. */
+/** Measures, and writes a table, a JSON file and a plot. If interrupted, it leaves a file that `--resume` continues. */
 export async function bench(options: BenchOptions, signal: AbortSignal, output: Writable): Promise<void> {
     if (options.resume && options.force)
         throw new UsageError("--resume keeps the JSON file, --force replaces it; give one");
@@ -41,7 +41,7 @@ export async function bench(options: BenchOptions, signal: AbortSignal, output: 
     const { json, resume, force } = options;
     const plot = options.plot ?? path.format({ ...path.parse(json), base: undefined, ext: ".svg" });
     if (!resume && !force && existsSync(json))
-        throw new ArmtError(`${quote(json)} exists; --resume goes on with it, --force replaces it`);
+        throw new ArmtError(`${quote(json)} exists; --resume continues it, --force replaces it`);
     if (settings.runs < fewRuns)
         process.stderr.write(
             `with fewer than ${fewRuns} runs a median says little; for figures to publish, leave --runs\n`
@@ -298,7 +298,7 @@ async function measureAll(model: BenchModel, results: BenchResults, json: string
     } catch (error) {
         if (!signal.aborted) throw error;
         throw new ArmtError(
-            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length} groups, go on with --resume`,
+            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length} groups; continue with --resume`,
             { cause: error }
         );
     }

@@ -17,7 +17,7 @@ export const command: CommandModule<object, BuildCommandOptions> = {
     builder: (parser) => {
         return typedOptions(
             parser
-                .option("force", { type: "boolean", default: false, describe: "Start from nothing" })
+                .option("force", { type: "boolean", default: false, describe: "Rebuild everything" })
                 .option("gpu", {
                     choices: ["cuda"],
                     describe:
@@ -26,11 +26,11 @@ export const command: CommandModule<object, BuildCommandOptions> = {
                 .option("tuned", {
                     type: "boolean",
                     describe:
-                        "With --gpu cuda: build ggml's CUDA backend too, with fused kernels. Default: where the driver cannot run the prebuilt one"
+                        "With --gpu cuda: also build ggml's CUDA backend, with fused kernels [default: if the driver cannot run the prebuilt one]"
                 })
                 .option("cuda-arch", {
                     type: "string",
-                    describe: "Compute capability to build that for, e.g. 90. Default: the first GPU's"
+                    describe: "Compute capability to build --tuned for, e.g. 90 [default: that of the first GPU]"
                 })
         );
     },

@@ -38,7 +38,7 @@ export const command: CommandModule<object, ConvertArguments> = {
                 choices: [...new Set([...(Object.keys(outTypes) as OutType[]), ...mixtures])]
             })
             .option("memory-type", {
-                describe: "Type of the memory's projections where the out type is a mixture [default: q8_0]",
+                describe: "Type of the memory's projections if the out type is a mixture [default: q8_0]",
                 choices: memoryTypes
             })
             .option("segment-size", { describe: "Text tokens in a segment", type: "number", requiresArg: true })
@@ -48,7 +48,7 @@ export const command: CommandModule<object, ConvertArguments> = {
                 requiresArg: true
             })
             .option("tokenizer", {
-                describe: "Take the tokenizer over; --no-tokenizer: leave it out, the model works with token ids",
+                describe: "Include the tokenizer; with --no-tokenizer, the model takes only token ids",
                 type: "boolean",
                 default: true
             })
@@ -57,7 +57,7 @@ export const command: CommandModule<object, ConvertArguments> = {
                 type: "string",
                 requiresArg: true
             })
-            .option("name", { describe: "Name of the model, kept in the file", type: "string", requiresArg: true })
+            .option("name", { describe: "Name of the model, stored in the file", type: "string", requiresArg: true })
             .option("force", { describe: "Replace an existing output file", type: "boolean", default: false })
             .example("$0 convert ./checkpoint model.gguf", "All options come from armt_config.json")
             .example(
@@ -113,7 +113,9 @@ function isOutType(type: OutType | Mixture): type is OutType {
     return Object.hasOwn(outTypes, type);
 }
 
-/** Turns the first SIGINT or SIGTERM into an abort, so that the temporary file is removed; a second one ends at once. */
+/**
+ * Turns the first SIGINT or SIGTERM into an abort, so that the temporary file is removed; a second one ends at once.
+ */
 function interruptible(): { signal: AbortSignal; end: () => void } {
     const controller = new AbortController();
     const abort = () => {

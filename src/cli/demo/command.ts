@@ -8,7 +8,7 @@ import type { DemoOptions } from "./options.js";
 
 export const command: CommandModule<object, DemoOptions> = {
     command: "demo",
-    describe: "Hide facts in a long text, let the package's own model read it, and ask",
+    describe: "Hide facts in a long text, let the included model read it, and ask",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<DemoOptions>(
             parser
@@ -18,7 +18,7 @@ export const command: CommandModule<object, DemoOptions> = {
                 .option("model", {
                     alias: "m",
                     type: "string",
-                    describe: "Model file (.gguf) [default: the model of the package]"
+                    describe: "Model file (.gguf) [default: the included model]"
                 })
                 .example("$0 demo --tokens 1000000", "A million tokens, in the same memory")
         );

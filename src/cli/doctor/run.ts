@@ -21,7 +21,7 @@ export interface Check {
 const minNode = [20, 19] as const;
 
 /**
- * Looks at everything between the machine and a running engine, and goes on after what is broken.
+ * Checks everything from the machine to a running engine, and continues after a problem.
  * @param machine with another folder of the package, the engine in it is not loaded
  */
 export async function checkInstallation(machine: Machine = {}): Promise<Check[]> {
@@ -42,7 +42,7 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         return `node-llama-cpp ${layout.nodeLlamaCppVersion}, llama.cpp ${layout.release}${only}`;
     });
     if (layout === undefined) {
-        // where nothing can be compiled, a prebuilt package is all that is needed
+        // a prebuilt package is enough on a platform without builds
         const prebuilt = check("packages", () => `prebuilt package, ${path.dirname(findLibraries(root, host).llama)}`);
         if (prebuilt.state !== "ok") return [...checks, packages];
         checks.push(prebuilt);
@@ -60,7 +60,7 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         const { compiler, cmake, ninja, ccache } = findTools(env);
         return [compiler.version, cmake.version, ninja && "Ninja", ccache && "ccache"].filter(Boolean).join(", ");
     });
-    // nothing has to be built any more, so nothing is broken without them
+    // the build is done, so missing tools are no fault
     if (origin !== undefined && tools.state === "broken") tools.state = "warning";
     checks.push(tools);
     if (origin === "build") {
@@ -134,7 +134,7 @@ async function checkEngine(variant: "cuda" | false): Promise<Check[]> {
     }
 }
 
-/** ggml picks the library that fits the processor; nothing says which but the list of loaded libraries. */
+/** ggml picks the library that fits the processor; only the list of loaded libraries shows which. */
 async function loadedCpuBackend(): Promise<string> {
     // Linux alone has this file
     const maps = await readFile("/proc/self/maps", "utf8").catch(() => "");

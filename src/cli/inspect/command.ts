@@ -8,7 +8,7 @@ type InspectArguments = { file: string; json: boolean; tensors: boolean; verify:
 
 export const command: CommandModule<object, InspectArguments> = {
     command: "inspect <file>",
-    describe: "Show what a model file (GGUF) or a memory file holds",
+    describe: "Show the contents of a model file (GGUF) or a memory file",
     builder: (yargs) =>
         yargs
             .positional("file", {

@@ -6,7 +6,7 @@ import { ArmtError } from "../../util/errors.js";
 import { createProgressBar, type ProgressBar } from "../../util/progress.js";
 import type { LogitsOptions } from "./options.js";
 
-/** Writes the logits of every position, batch by batch, so that a long prompt's never lie in memory at once. */
+/** Writes the logits of every position, batch by batch, so that those of a long prompt are never all in memory. */
 export async function writeLogits(options: LogitsOptions, signal: AbortSignal): Promise<void> {
     const ids = (await readTokenIds(options.tokens)) as Token[];
     const { llama, model, file, vocabSize, createContext } = await openModel(options);
@@ -41,7 +41,7 @@ async function* logits(
     }
 }
 
-/** The tensors are written in this order, so the first one's data is asked for when all logits are there. */
+/** The tensors are written in this order, so the first one's data is read when all logits are there. */
 function memoryTensors(armt: ArmtSequence, layers: number): TensorData[] {
     const { memoryHeads, keyLength, valueLength, useDenom } = armt.context.memoryShape;
     // a single head has no dimension of its own in the authors' files

@@ -43,7 +43,7 @@ export const command: CommandModule<object, QuantizeOptions> = {
                 .option("requantize", {
                     type: "boolean",
                     default: false,
-                    describe: "Take an input with q8_0 weights too; its rounding stays"
+                    describe: "Accept an input with q8_0 weights; its rounding stays in the result"
                 })
                 .option("force", { type: "boolean", default: false, describe: "Replace an existing output file" })
                 .example("$0 quantize model.gguf small.gguf q4_k_m", "About a third of the size of f16")

@@ -51,9 +51,9 @@ export class ReadCheckpoint {
     }
 
     /**
-     * Goes on from an earlier run, where there is one: loads its memory, and passes over the text that it has read.
-     * @returns the text that is left, and whether any was passed over
-     * @throws {ArmtError} where the text is not the one of the earlier run
+     * Resumes an earlier run, if there is one: loads its memory, and skips the text that it has read.
+     * @returns the rest of the text, and whether any was skipped
+     * @throws {ArmtError} if the text is not the one of the earlier run
      */
     async resume(armt: ArmtSequence): Promise<{ rest: AsyncIterable<string>; resumed: boolean }> {
         const { source } = (await ArmtSnapshot.inspect(this.file).catch(() => undefined)) ?? {};

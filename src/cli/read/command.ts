@@ -11,7 +11,7 @@ const defaultCheckpointInterval = 10;
 
 export const command: CommandModule<object, ReadOptions> = {
     command: "read [file]",
-    describe: "Read a text once and keep what is left of it in memory, for armt ask",
+    describe: "Read a text once and save its memory, for armt ask",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<ReadOptions>(
             parser
@@ -25,20 +25,19 @@ export const command: CommandModule<object, ReadOptions> = {
                 .option("closed-only", {
                     type: "boolean",
                     default: false,
-                    describe: "Leave out the last, open segment, so that what goes on starts on a segment of its own"
+                    describe: "Omit the last, open segment, so that the next text starts a new segment"
                 })
                 .option("checkpoint-interval", {
                     default: defaultCheckpointInterval,
                     type: "number",
-                    describe:
-                        "Seconds of reading that an interruption may cost; the same command then goes on from there"
+                    describe: "Seconds of reading that an interruption may cost; the same command then resumes there"
                 })
                 .option("restart", {
                     type: "boolean",
                     default: false,
-                    describe: "Read from the start though an earlier run was interrupted"
+                    describe: "Read from the start even if an interrupted run could be resumed"
                 })
-                .option("json", { type: "boolean", default: false, describe: "Print what came of it as JSON" })
+                .option("json", { type: "boolean", default: false, describe: "Print the result as JSON" })
                 .example("$0 read book.txt -m model.gguf -o book.armt", "Reads a book, with a progress bar")
                 .example("zcat logs.gz | $0 read -m model.gguf -o logs.armt", "Reads more than fits into memory")
         );

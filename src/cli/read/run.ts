@@ -23,7 +23,7 @@ export interface ReadResult {
     milliseconds: number;
 }
 
-/** Reads a text to its end and saves what is left of it. */
+/** Reads a text to its end and saves its memory. */
 export async function read(options: ReadOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const input = await openText(options.file);
     const { llama, model, file, createContext } = await openModel(options);
@@ -35,7 +35,7 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
         if (options.restart) await checkpoint.remove();
         const { rest, resumed } = await checkpoint.resume(armt);
         const resumedTokens = armt.tokens;
-        if (resumed) note(`going on after ${resumedTokens} tokens that an interrupted run has read`);
+        if (resumed) note(`resuming after ${resumedTokens} tokens that an interrupted run has read`);
         await readRest({ model, armt, input, checkpoint, rest }, options, signal);
         if (checkpoint.bytesRead === 0) throw new ArmtError("the text is empty; it needs at least one character");
 
@@ -65,7 +65,7 @@ type Reading = {
     rest: AsyncIterable<string>;
 };
 
-/** Reads what is left of the text, and leaves a checkpoint every now and then, and when it is interrupted. */
+/** Reads the rest of the text, and saves a checkpoint every now and then, and when interrupted. */
 async function readRest(
     { model, armt, input, checkpoint, rest }: Reading,
     { checkpointInterval }: ReadOptions,
@@ -91,7 +91,7 @@ async function readRest(
         if (signal.aborted && armt.tokens > 0) {
             bar.stop();
             await checkpoint.save(armt);
-            note("the same command goes on from here");
+            note("the same command resumes here");
         }
         throw error;
     } finally {

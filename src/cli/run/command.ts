@@ -10,7 +10,7 @@ import type { RunOptions } from "./options.js";
 
 export const command: CommandModule<object, RunOptions> = {
     command: "run [model]",
-    describe: "Read a prompt and go on writing",
+    describe: "Read a prompt and continue it",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<RunOptions>(
             parser
@@ -21,7 +21,7 @@ export const command: CommandModule<object, RunOptions> = {
                     describe: "Text file with the prompt [default: standard input]"
                 })
                 .option("tokens", { type: "string", describe: "JSON file with the prompt's token ids" })
-                .example('$0 run model.gguf -p "Once upon a time"', "Goes on with a text")
+                .example('$0 run model.gguf -p "Once upon a time"', "Continues a text")
                 .example("$0 run model.gguf -f book.txt -n 100", "Reads a whole book first, with a progress bar")
                 .example("$0 run model.gguf --tokens ids.json --json", "Token ids in, token ids out")
         );

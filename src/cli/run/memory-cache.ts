@@ -16,7 +16,7 @@ export function addCacheOptions(parser: Argv<object>): void {
             type: "boolean",
             default: true,
             describe:
-                "Start from what an earlier prompt with the same beginning left in memory, and keep this one's; --no-cache: don't"
+                "Reuse the memory of an earlier prompt with the same beginning, and save this one's; --no-cache turns it off"
         })
         .option("cache-folder", {
             type: "string",
@@ -35,7 +35,7 @@ export async function openCache(
     if (!cache) return undefined;
     let warned = false;
     const onWarning = (error: Error) => {
-        if (!warned) warn(`${error.message}; going on without`);
+        if (!warned) warn(`${error.message}; continuing without a cache`);
         warned = true;
     };
     try {
@@ -46,7 +46,7 @@ export async function openCache(
     }
 }
 
-/** As the XDG Base Directory Specification has it: the variable counts only where it is an absolute path. */
+/** As in the XDG Base Directory Specification, the variable counts only if it is an absolute path. */
 export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env): string {
     const base = env.XDG_CACHE_HOME ?? "";
     return path.join(

@@ -24,7 +24,7 @@ export interface RunResult {
     timings: Timings;
 }
 
-/** Reads the prompt and goes on writing to `output`, or writes one JSON object at the end. */
+/** Reads the prompt and writes the answer to `output`, or writes one JSON object at the end. */
 export async function run(options: RunOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const started = performance.now();
     const prompt = await readPrompt(options);

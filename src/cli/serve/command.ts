@@ -11,40 +11,44 @@ const logLevels = ["silent", "error", "warn", "info", "debug"];
 
 export const command: CommandModule<object, ServeOptions> = {
     command: "serve [model]",
-    describe: "Answer the OpenAI API over HTTP, with a page at /",
+    describe: "Serve OpenAI's API over HTTP, with a chat page at /",
     builder: (parser: Argv<object>) => {
         addModelOptions(parser, "f16");
         return typedOptions(
             parser
                 .option("threads", {
                     type: "number",
-                    describe: "CPU threads of the model [default: one less than the cores, which answers requests]"
+                    describe: "CPU threads of the model [default: all cores but one, which answers requests]"
                 })
                 .option("host", {
                     default: defaultHost,
                     type: "string",
-                    describe: "Address to listen at; any but a loopback address needs --api-key"
+                    describe: "Address to listen on; any address but loopback requires --api-key"
                 })
-                .option("port", { default: defaultPort, type: "number", describe: "Port to listen at; 0: a free one" })
+                .option("port", {
+                    default: defaultPort,
+                    type: "number",
+                    describe: "Port to listen on; 0: any free port"
+                })
                 .option("alias", { type: "string", describe: "Name of the model in the API [default: the file's]" })
                 .option("api-key", {
                     type: "string",
-                    describe: "Key that requests have to bring; may be given several times, or as ARMT_API_KEY"
+                    describe: "Key that requests must bring; may be repeated, or set as ARMT_API_KEY"
                 })
                 .option("parallel", {
                     default: defaultParallel,
                     type: "number",
-                    describe: "Requests that are answered at once"
+                    describe: "Number of requests to answer at once"
                 })
                 .option("max-queue", {
                     default: serverDefaults.maxQueue,
                     type: "number",
-                    describe: "Requests that may wait; one more gets 429"
+                    describe: "Maximum number of waiting requests; the next one gets 429"
                 })
                 .option("request-timeout", {
                     default: serverDefaults.requestTimeoutMs / 1000,
                     type: "number",
-                    describe: "Seconds that a request may take, its wait included"
+                    describe: "Maximum time of a request in seconds, including its wait"
                 })
                 .option("drain-timeout", {
                     default: serverDefaults.drainTimeoutMs / 1000,
@@ -54,12 +58,12 @@ export const command: CommandModule<object, ServeOptions> = {
                 .option("max-tokens", {
                     default: serverDefaults.defaultMaxTokens,
                     type: "number",
-                    describe: "Tokens to write where a request does not say"
+                    describe: "Maximum tokens of an answer, if the request sets none"
                 })
                 .option("max-body", {
                     default: serverDefaults.maxBodyBytes / 2 ** 20,
                     type: "number",
-                    describe: "MiB of a JSON body; documents have no bound"
+                    describe: "Maximum size of a JSON body in MiB; documents have no limit"
                 })
                 .option("max-bodies", {
                     default: serverDefaults.maxBodiesBytes / 2 ** 20,
@@ -79,20 +83,24 @@ export const command: CommandModule<object, ServeOptions> = {
                 .option("memories-size", {
                     default: serverDefaults.maxMemoriesBytes / 2 ** 20,
                     type: "number",
-                    describe: "MiB of memories held"
+                    describe: "Maximum size of all memories in MiB"
                 })
                 .option("store-folder", {
                     type: "string",
-                    describe: "Folder that keeps prefixes of prompts over a restart [default: none]"
+                    describe: "Folder that keeps prefixes of prompts across restarts [default: none]"
                 })
-                .option("log-level", { choices: logLevels, default: "info", describe: "Prompts are never logged" })
+                .option("log-level", {
+                    choices: logLevels,
+                    default: "info",
+                    describe: "Amount of logging; prompts are never logged"
+                })
                 .example("$0 serve model.gguf", "then: http://127.0.0.1:8080")
         );
     },
     handler: async (options) => {
         checkModelOptions(options);
         checkNumber("port", options.port, { min: 0 });
-        if (options.port > 65_535) throw new RangeError("--port has to be at most 65535");
+        if (options.port > 65_535) throw new RangeError("--port must be at most 65535");
         checkNumber("parallel", options.parallel, { min: 1 });
         checkNumber("max-queue", options.maxQueue, { min: 0 });
         checkNumber("request-timeout", options.requestTimeout, { min: 0.001, integer: false });

@@ -13,7 +13,10 @@ import { shutDown } from "../../server/shut-down.js";
 import { packageVersion } from "../shared/version.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
-/** Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at once. */
+/**
+ * Answers requests until SIGINT or SIGTERM. Open requests then have the drain time to finish; a second signal exits at
+ * once.
+ */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
     // the engine's threads spin while they wait, and requests are answered on a thread of their own
@@ -52,7 +55,7 @@ export async function serve(options: ServeOptions): Promise<void> {
         const ended = untilSignal();
         process.stderr.write(`${server.engine.modelId} at ${listening.url} (Ctrl+C ends)\n`);
         await ended;
-        process.stderr.write("answering what is left; once more ends at once\n");
+        process.stderr.write("finishing open requests; repeat to exit at once\n");
         await shutDown(server, listening);
     } finally {
         await store?.dispose();

@@ -8,7 +8,7 @@ export function addCheckpointOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArgu
     return addVariantOptions(yargs)
         .option("base", {
             describe:
-                "The base model's config.json, or the folder with it and its tokenizer [default: the checkpoint's]",
+                "The base model's config.json, or the folder with it and the tokenizer [default: the checkpoint's]",
             type: "string",
             requiresArg: true
         })
@@ -18,7 +18,7 @@ export function addCheckpointOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArgu
             requiresArg: true
         })
         .option("rslora", {
-            describe: "LoRA was scaled by alpha / √rank [default: as adapter_config.json says]",
+            describe: "Scale LoRA by alpha / √rank [default: as in adapter_config.json]",
             type: "boolean"
         }) as Argv<T & CheckpointArguments>;
 }
@@ -27,17 +27,16 @@ export function addCheckpointOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArgu
 export function addVariantOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArguments> {
     return yargs
         .option("segment-alignment", {
-            describe: "Which segment of a prompt is short: the last, the first, or all alike [default: left]",
+            describe: "Which segment of a prompt is short: the last, the first, or all equally [default: left]",
             choices: segmentAlignments
         })
         .option("n-heads", {
-            describe: "Heads of the associative memory [default: what the weights have]",
+            describe: "Heads of the associative memory [default: as in the weights]",
             type: "number",
             requiresArg: true
         })
         .option("normalize-keys", {
-            describe:
-                "Memory keys are divided by their norm, as in most published models; --no-normalize-keys: they are not",
+            describe: "Divide memory keys by their norm, as in most published models; --no-normalize-keys turns it off",
             type: "boolean"
         })
         .option("use-denom", {
@@ -45,39 +44,37 @@ export function addVariantOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArgumen
             type: "boolean"
         })
         .option("correction", {
-            describe:
-                "The normalizer counts a key less that is there already; --no-correction: it does not [default: true]",
+            describe: "The normalizer counts only the new part of a key; --no-correction: all of it [default: true]",
             type: "boolean"
         })
         .option("gating", {
-            describe: "Each channel has a write strength of its own [default: what the weights have]",
+            describe: "Each channel has its own write strength [default: as in the weights]",
             type: "boolean"
         })
         .option("wrap-pos", {
-            describe:
-                "GPT-2: memory tokens take the last rows of the position table [default: whether the weights have them]",
+            describe: "GPT-2: memory tokens take the last rows of the position table [default: as in the weights]",
             type: "boolean"
         })
         .option("memory-sees-text", {
             describe:
-                "Memory tokens attend to the text; --no-memory-sees-text: to one another only [default: true, but with wrap_pos and transformers 5 false]",
+                "Memory tokens attend to the text; --no-memory-sees-text: only to one another [default: true, or false with wrap_pos and transformers 5]",
             type: "boolean"
         })
         .option("use-sink", {
-            describe: "A learned row stands before each segment's text [default: where the checkpoint has it]",
+            describe: "Put a learned row before each segment's text [default: if the checkpoint has one]",
             type: "boolean"
         })
         .option("sliding-window", {
-            describe: "Attention goes back into the text of the segment before [default: false]",
+            describe: "Let attention reach back into the text of the previous segment [default: false]",
             type: "boolean"
         })
         .option("num-mem-tokens", {
-            describe: "Memory tokens, to be checked [default: what the weights have]",
+            describe: "Memory tokens, as a check [default: as in the weights]",
             type: "number",
             requiresArg: true
         })
         .option("d-mem", {
-            describe: "Size of the memory's keys, to be checked [default: what the weights have]",
+            describe: "Size of the memory's keys, as a check [default: as in the weights]",
             type: "number",
             requiresArg: true
         }) as Argv<T & CheckpointArguments>;

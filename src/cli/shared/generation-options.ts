@@ -10,15 +10,15 @@ export function addGenerationOptions(parser: Argv<object>): void {
             alias: "n",
             default: defaultMaxTokens,
             type: "number",
-            describe: "Tokens to write at most"
+            describe: "Maximum number of tokens to generate"
         })
         .option("temperature", {
             default: 0,
             type: "number",
-            describe: "Randomness; 0 always takes the most probable token"
+            describe: "Randomness; 0 always picks the most probable token"
         })
-        .option("seed", { type: "number", describe: "Seed of the randomness [default: the time]" })
-        .option("ignore-eos", { type: "boolean", default: false, describe: "Go on after an end-of-text token" })
+        .option("seed", { type: "number", describe: "Random seed [default: the time]" })
+        .option("ignore-eos", { type: "boolean", default: false, describe: "Continue after an end-of-text token" })
         .option("json", {
             type: "boolean",
             default: false,

@@ -6,6 +6,6 @@ export function addGpuOption(parser: Argv<object>): void {
     parser.option("gpu", {
         choices: gpuChoices,
         coerce: readGpuChoice,
-        describe: "GPU that computes; off: the CPU does [default: NODE_LLAMA_CPP_GPU, or off]"
+        describe: "GPU to use; off: the CPU [default: NODE_LLAMA_CPP_GPU, or off]"
     });
 }

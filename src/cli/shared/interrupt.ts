@@ -14,7 +14,8 @@ export class InterruptedError extends ArmtError {
 }
 
 /**
- * Runs `work` with a signal that the first interrupt aborts, so that what is done so far can be shown; the second ends the process at once.
+ * Runs `work` with a signal that the first interrupt aborts, so that what is done so far can be shown; the second ends
+ * the process at once.
  */
 export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController();

@@ -4,13 +4,15 @@ import { type KvType, kvTypes, type ModelOptions } from "../../model/options.js"
 import { addGpuOption } from "./gpu-option.js";
 import { checkNumber } from "./numbers.js";
 
-/** @param model where the command line has the model file: in its place, or behind `-m` where another file has that */
+/**
+ * @param model how the command line names the model file: by position, or with `-m` if another file takes that position
+ */
 export function addModelOptions(
     parser: Argv<object>,
     defaultKvType: KvType,
     model: "positional" | "option" = "positional"
 ): void {
-    const file = { type: "string", describe: "Model file (.gguf) [default: the model of the package]" } as const;
+    const file = { type: "string", describe: "Model file (.gguf) [default: the included model]" } as const;
     if (model === "positional") parser.positional("model", file).alias("model", "m");
     else parser.option("model", { ...file, alias: "m" });
     addComputingOptions(parser);
@@ -21,11 +23,11 @@ export function addModelOptions(
         })
         .option("segment-overflow", {
             choices: segmentOverflows,
-            describe: "A full segment is written to memory, or goes on growing [default: close]"
+            describe: "close: write a full segment to memory; extend: let it grow [default: close]"
         })
         .option("open-segment-limit", {
             type: "number",
-            describe: "Tokens that a growing segment can hold [default: segment size + 2048]"
+            describe: "Maximum tokens in a growing segment [default: segment size + 2048]"
         })
         .option("kv-type", {
             choices: Object.keys(kvTypes) as KvType[],
@@ -34,7 +36,7 @@ export function addModelOptions(
         })
         .option("state-type", {
             choices: stateTypes,
-            describe: "Number type that the memory is kept in [default: f32]"
+            describe: "Number type of the associative memory [default: f32]"
         });
 }
 
@@ -49,20 +51,20 @@ export function addComputingOptions(parser: Argv<object>): void {
         })
         .option("max-cells", {
             type: "number",
-            describe: "Cells that the diagonal computes at once [default: chosen by the engine]"
+            describe: "Maximum number of cells in one product of the diagonal [default: chosen by the engine]"
         })
         .option("batch-size", {
             type: "number",
-            describe: "Tokens handed to the engine at once [default: 512, on a GPU 4096]"
+            describe: "Tokens passed to the engine at once [default: 512, on a GPU 4096]"
         })
         .option("verify", {
             type: "boolean",
             default: true,
-            describe: "Compare the whole file with its fingerprint first, so that damage is told; --no-verify: don't"
+            describe: "Compare the whole file with its fingerprint first, to detect damage; --no-verify: don't"
         })
         .option("threads", {
             type: "number",
-            describe: "CPU threads [default: the cores that are there]"
+            describe: "CPU threads [default: the usable cores]"
         });
 }
 

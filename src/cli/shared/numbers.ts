@@ -2,8 +2,8 @@ import { UsageError } from "../../util/failure.js";
 
 /**
  * Checks a number option that may be left out.
- * @throws {UsageError} where it is no single number
- * @throws {RangeError} where it is below `min`, or no integer where that is wanted
+ * @throws {UsageError} if it is no single number
+ * @throws {RangeError} if it is below `min`, or not an integer although one is required
  */
 export function checkNumber(
     option: string,
@@ -12,9 +12,9 @@ export function checkNumber(
 ) {
     if (value === undefined) return;
     if (Array.isArray(value)) throw new UsageError(`--${option} is given more than once`);
-    if (typeof value !== "number" || !Number.isFinite(value)) throw new UsageError(`--${option} has to be a number`);
+    if (typeof value !== "number" || !Number.isFinite(value)) throw new UsageError(`--${option} must be a number`);
     if (value < min || (integer && !Number.isSafeInteger(value)))
         throw new RangeError(
-            `--${option} has to be ${integer ? "an integer" : "a number"} of at least ${min}, got ${value}`
+            `--${option} must be ${integer ? "an integer" : "a number"} of at least ${min}, got ${value}`
         );
 }

@@ -7,7 +7,7 @@ import { readTokenIds } from "../../model/token-ids.js";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 
-/** Where a prompt comes from: at most one of these, and standard input where there is none. */
+/** Where a prompt comes from: at most one of these, or standard input if there is none. */
 export interface PromptSource {
     prompt?: string;
     file?: string;
@@ -25,8 +25,8 @@ export type Prompt =
 
 /**
  * Reads the prompt, which is cheap and so comes before the model is loaded.
- * @throws {UsageError} where no source or more than one is given
- * @throws {ArmtError} where it cannot be read or is empty
+ * @throws {UsageError} if no source or more than one is given
+ * @throws {ArmtError} if it cannot be read or is empty
  */
 export async function readPrompt({ prompt, file, tokens }: PromptSource): Promise<Prompt> {
     if ([prompt, file, tokens].filter((source) => source !== undefined).length > 1)
@@ -37,7 +37,7 @@ export async function readPrompt({ prompt, file, tokens }: PromptSource): Promis
     return { text };
 }
 
-/** @throws {ArmtError} for a text where the model has no tokenizer */
+/** @throws {ArmtError} for a text if the model has no tokenizer */
 export function tokenizePrompt(prompt: Prompt, model: LlamaModel): Token[] {
     if ("ids" in prompt) return prompt.ids.map((id) => id as Token);
     if (model.vocabularyType === LlamaVocabularyType.none)

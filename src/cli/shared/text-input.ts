@@ -8,15 +8,15 @@ import { UsageError } from "../../util/failure.js";
 export interface TextInput {
     /** The file as it was named, `-` for standard input. */
     readonly name: string;
-    /** Size, where it is known before the end. Unit: bytes. */
+    /** Size, if it is known before the end. Unit: bytes. */
     readonly bytes: number | undefined;
     /** Pieces of text, whole characters each. Once. */
     readonly pieces: AsyncIterable<string>;
 }
 
 /**
- * @throws {UsageError} where there is neither a file nor anything behind standard input
- * @throws {ArmtError} where the file cannot be read
+ * @throws {UsageError} if there is neither a file nor anything on standard input
+ * @throws {ArmtError} if the file cannot be read
  */
 export async function openText(file: string | undefined): Promise<TextInput> {
     if (file === undefined || file === "-") {

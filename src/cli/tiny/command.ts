@@ -22,14 +22,14 @@ export const command: CommandModule<object, TinyArguments> = {
     describe: "Make a small checkpoint with random weights, to try the other commands on",
     builder: (yargs) =>
         yargs
-            .positional("folder", { type: "string", demandOption: true, describe: "Folder to make" })
+            .positional("folder", { type: "string", demandOption: true, describe: "Folder to create" })
             .option("family", { choices: baseArchitectures, default: "llama" as FamilyName, describe: "Base model" })
             .option("layers", { type: "number", default: 4, describe: "Layers" })
             .option("hidden", { type: "number", default: 64, describe: "Embedding size, a multiple of 8" })
             .option("segment-size", { type: "number", default: 16, describe: "Text tokens in a segment" })
             .option("mem-tokens", { type: "number", default: 8, describe: "Memory tokens" })
             .option("seed", { type: "number", default: 1, describe: "The same seed gives the same checkpoint" })
-            .option("force", { type: "boolean", default: false, describe: "Write into a folder that holds files" })
+            .option("force", { type: "boolean", default: false, describe: "Write into a folder that is not empty" })
             .example("$0 tiny tiny-model", "then: armt convert tiny-model tiny.gguf"),
     handler: async ({ folder, family, layers, hidden, segmentSize, memTokens, seed, force }) => {
         const present = await readdir(folder).catch(() => []);

@@ -11,7 +11,7 @@ export const command: CommandModule<object, TraceOptions> = {
         const options = typedOptions<TraceOptions>(
             parser
                 .option("tokens", { type: "string", default: "4k", describe: "Length of the random prompt, e.g. 16k" })
-                .option("svg", { type: "string", describe: "SVG file to draw into" })
+                .option("svg", { type: "string", describe: "SVG file to write" })
                 .option("html", { type: "string", describe: "Page with the picture and a table of all steps" })
                 .option("chrome", { type: "string", describe: "JSON file for Perfetto or chrome://tracing" })
                 .example("$0 trace --tokens 4k --svg trace.svg", "Both schedules; --schedule takes one of them")

@@ -22,7 +22,7 @@ export const command: CommandModule<object, VerifyOptions> = {
                     type: "string",
                     demandOption: true,
                     requiresArg: true,
-                    describe: "The checkpoint that it was made from: the folder, or the file of weights in it"
+                    describe: "The checkpoint the file was made from: the folder, or the file of weights in it"
                 })
                 .option("segments", {
                     type: "number",
@@ -41,7 +41,7 @@ export const command: CommandModule<object, VerifyOptions> = {
                 .option("tolerance", {
                     type: "number",
                     requiresArg: true,
-                    describe: "Largest relative difference that passes [default: by the file's type]"
+                    describe: "Largest relative difference to accept [default: depends on the file's type]"
                 })
                 .option("json", { type: "boolean", default: false, describe: "Print JSON" })
                 .example("$0 verify model.gguf --against ./checkpoint", "Exit code 1 where they differ")

@@ -31,9 +31,9 @@ export type AttachOptions = {
     memory: string;
     /** The GGUF file to write. */
     output: string;
-    /** What the memory file's metadata and `armt_config.json` beside it lack or what is to override them. */
+    /** Values that the memory file's metadata and the `armt_config.json` next to it lack, or that override them. */
     flags?: ArmtFlags;
-    /** Type of the memory's matrices. Default: `bf16` where they are bfloat16, else `f16`. */
+    /** Type of the memory's matrices. Default: `bf16` if they are bfloat16, else `f16`. */
     memoryType?: AttachType;
     /** `general.name`. Default: the base's. */
     name?: string;
@@ -46,13 +46,14 @@ export type AttachOptions = {
 };
 
 /**
- * Puts ARMT's tensors, trained on a frozen base, and a stock file of that base together. Every row of the base's tensors keeps its bytes.
+ * Puts ARMT's tensors, trained on a frozen base, and a stock file of that base together. Every row of the base's
+ * tensors keeps its bytes.
  * @throws {ArmtError} that names the file, key, option or tensor at fault; then there is no output
  */
 export async function attachMemory(options: AttachOptions): Promise<void> {
     const { base: basePath, memory, output, overwrite = false, memoryType, onProgress, onWarning, signal } = options;
     await (await AtomicFile.create(output, { overwrite })).abort();
-    if (!(await isFile(memory))) throw new ArmtError(`cannot read ${quote(memory)}: it is no file`);
+    if (!(await isFile(memory))) throw new ArmtError(`cannot read ${quote(memory)}: it is not a file`);
     const file = await openGguf(basePath);
     try {
         const source = readBaseGguf(file);
@@ -90,7 +91,8 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
 }
 
 /**
- * ARMT's numbers: the metadata of a safetensors file, by their own keys or all in `armt_config`, and for what they lack `armt_config.json` beside it.
+ * ARMT's numbers: the metadata of a safetensors file, by their own keys or all in `armt_config`, and the
+ * `armt_config.json` next to it for what they lack.
  */
 async function readNumbers(memory: string): Promise<JsonFile | undefined> {
     const beside = await readJsonFile(path.join(path.dirname(memory), "armt_config.json"));
@@ -133,7 +135,10 @@ function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount
         );
 }
 
-/** Factor of text tokens' embeddings, which the family's code rounds to their type; quantized files are of bfloat16 models. */
+/**
+ * Factor of text tokens' embeddings, which the family's code rounds to their type; quantized files are of bfloat16
+ * models.
+ */
 function embeddingScaleOf(file: GgufFile, { architecture, hiddenSize }: BaseConfig): number {
     if (!families[architecture].scaledEmbeddings) return 1;
     const type = file.tensors.get("token_embd.weight")!.type.name;

@@ -13,7 +13,7 @@ const LOCAL_THETA = 10_000;
 /** The Gemma 3 whose scale of q·k is not that of its head size (27 B), by its layers, as llama.cpp tells it. */
 const GEMMA_27B_LAYERS = 62;
 
-/** What stock llama.cpp computes where a file doesn't say. */
+/** What stock llama.cpp computes if a file doesn't say. */
 const DEFAULT_THETA = 10_000;
 
 const activations: Readonly<Record<string, Activation>> = {

@@ -29,8 +29,10 @@ interface Kind {
 type Options = { onBytes?: (count: number) => void; signal?: AbortSignal };
 
 /**
- * The base's tensors in the ARMT file's order: rows of a stack over layers, each row with the bytes that it has in the stock file.
- * @throws {ArmtError} that names a tensor that is missing, unknown, misshapen, or of another type than those it is put together with
+ * The base's tensors in the ARMT file's order: rows of a stack over layers, each row with the bytes that it has in the
+ * stock file.
+ * @throws {ArmtError} that names a tensor that is missing, unknown, misshapen, or of another type than those it is put
+ * together with
  */
 export function planBaseTensors(source: BaseGguf, options: Options): GgufTensorData[] {
     const { file, base } = source;

@@ -1,8 +1,9 @@
 import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
 
-// LoRA by PEFT's names (arXiv 2106.09685): beside a module's weight W, which is called `base_layer.weight` since PEFT 0.6, lie `lora_A` [r, inputs] and
-// `lora_B` [outputs, r], and the module computes with W + scale · B·A. The scale is alpha / r, or alpha / √r for rsLoRA (arXiv 2312.03732).
+// LoRA by PEFT's names (arXiv 2106.09685): next to a module's weight W, called `base_layer.weight` since PEFT 0.6, are
+// `lora_A` [r, inputs] and `lora_B` [outputs, r], and the module computes with W + scale · B·A. The scale is alpha / r,
+// or alpha / √r for rsLoRA (arXiv 2312.03732).
 
 /** What a tensor is to its module. */
 export type AdapterRole =
@@ -118,7 +119,7 @@ export class LoraConfig {
     /**
      * Factor of B·A.
      * @param name the weight's name in the file
-     * @throws {ArmtError} where nothing tells it
+     * @throws {ArmtError} if nothing gives it
      */
     public scaleOf(name: string, rank: number): number {
         const { json, flags } = this;
@@ -126,7 +127,7 @@ export class LoraConfig {
         const alpha = flags.alpha ?? this.pattern("alpha_pattern", module) ?? json?.number("lora_alpha");
         if (alpha === undefined)
             throw new ArmtError(
-                `tensor ${quote(name)} has a LoRA update, and nothing tells its alpha: put adapter_config.json into ${quote(this.folder)}, or give --lora-alpha (and --rslora where training had use_rslora)`
+                `tensor ${quote(name)} has a LoRA update without an alpha: put adapter_config.json into ${quote(this.folder)}, or give --lora-alpha (and --rslora where training had use_rslora)`
             );
         const expected = this.pattern("rank_pattern", module) ?? json?.integer("r", { min: 1 });
         if (expected !== undefined && expected !== rank)

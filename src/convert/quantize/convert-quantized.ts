@@ -6,7 +6,8 @@ import type { MemoryType, Mixture } from "./mixtures.js";
 import { quantizeModel } from "./quantize.js";
 
 /**
- * Converts a checkpoint to a mixture of quantized types, by way of a file with 16 bits a weight beside the output, which is removed.
+ * Converts a checkpoint to a mixture of quantized types, through a temporary file with 16 bits a weight next to the
+ * output.
  * @throws {ArmtError} as `convertCheckpoint` and `quantizeModel` do
  */
 export async function convertQuantized(

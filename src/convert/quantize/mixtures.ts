@@ -35,7 +35,7 @@ const mostTensors: Readonly<Record<Mixture, QuantizedType>> = {
     q4_0: "Q4_0"
 };
 
-/** What llama.cpp takes where a row is no whole number of blocks of 256. */
+/** llama.cpp's substitute if a row is not a whole number of blocks of 256. */
 const fallbacks: Readonly<Partial<Record<QuantizedType, QuantizedType>>> = { Q4_K: "Q5_0", Q5_K: "Q5_1", Q6_K: "Q8_0" };
 
 /**
@@ -53,7 +53,7 @@ export function typeOf(
     return fitting(wanted, rowLength);
 }
 
-/** The type itself, or what stands in for it where rows are too short for its blocks. */
+/** The type itself, or its substitute if rows are too short for its blocks. */
 export function fitting(type: QuantizedType, rowLength: number): QuantizedType {
     return rowLength % 256 === 0 ? type : (fallbacks[type] ?? type);
 }

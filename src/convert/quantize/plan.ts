@@ -31,7 +31,8 @@ export interface PlanOptions {
 }
 
 /**
- * Plans every tensor of the quantized file. Layers of a stack that get different types become stacks of their own, which the engine batches apart.
+ * Plans every tensor of the quantized file. Layers of a stack that get different types become stacks of their own,
+ * which the engine batches apart.
  * @throws {ArmtError} for a file that is quantized already
  */
 export function planTensors(

@@ -22,7 +22,7 @@ export interface QuantizeOptions {
     /** File to write. */
     output: string;
     mixture: QuantizeTarget;
-    /** Type of the memory's projections. Default: that of all weights where that has 16 bits, else `"q8_0"`. */
+    /** Type of the memory's projections. Default: that of all weights if it has 16 bits, else `"q8_0"`. */
     memoryType?: MemoryType;
     /** Take an input with q8_0 weights too, whose rounding the output has then as well. Default: `false`. */
     requantize?: boolean;

@@ -11,7 +11,10 @@ const lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
 const start = "[^\\r\\n\\p{L}\\p{N}]?";
 const slashTail = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-/** llama.cpp's names (`tokenizer.ggml.pre`) for the expressions that split text into words, as `tokenizer.json` has them. */
+/**
+ * llama.cpp's names (`tokenizer.ggml.pre`) for the expressions that split text into words, as `tokenizer.json` has
+ * them.
+ */
 const preTokenizerNames = new Map([
     [`${contraction}|${start}\\p{L}+|\\p{N}{1,3}|${tail}`, "llama-bpe"],
     [`${contraction}|${start}\\p{L}+|\\p{N}|${tail}`, "qwen2"],
@@ -82,7 +85,9 @@ function splitExpression(part: JsonObject | undefined): string | undefined {
     return part?.get("type") === "Split" && typeof expression === "string" ? expression : undefined;
 }
 
-/** llama.cpp separates a merge's halves by a space; a space inside of one is written as byte-level tokenizers write it. */
+/**
+ * llama.cpp separates a merge's halves by a space; a space inside of one is written as byte-level tokenizers write it.
+ */
 function mergeText(merge: Merge): string {
     return merge.map((part) => part.replaceAll(" ", "Ġ")).join(" ");
 }

@@ -40,8 +40,8 @@ export function sentencePieceKeys(json: JsonFile, bpe: BpeTokenizer, vocabSize: 
 }
 
 /**
- * llama.cpp merges the pair whose result scores highest. `tokenizer.json` has no scores but lists merges by priority, so a
- * token scores by the first merge that makes it; tokens that no merge makes score below all.
+ * llama.cpp merges the pair whose result scores highest. `tokenizer.json` has no scores but lists merges by priority,
+ * so a token scores by the first merge that makes it; tokens that no merge makes score below all.
  */
 function mergeScores({ ids, merges }: BpeTokenizer): Map<string, number> {
     const scores = new Map<string, number>();

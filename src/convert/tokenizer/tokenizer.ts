@@ -7,8 +7,9 @@ import { specialTokenKeys } from "./special-tokens.js";
 import { parseBpe } from "./vocabulary.js";
 
 /**
- * The tokenizer of a checkpoint folder (`tokenizer.json` and the files beside it) as GGUF keys, padded to the model's vocabulary.
- * @param pre llama.cpp's name of the pre-tokenizer, where it isn't to be recognised
+ * The tokenizer of a checkpoint folder (`tokenizer.json` and the files next to it) as GGUF keys, padded to the model's
+ * vocabulary.
+ * @param pre llama.cpp's name of the pre-tokenizer; recognized from the file by default
  * @returns `undefined` when the folder has none
  * @throws {ArmtError} for tokenizers that llama.cpp can't reproduce
  */

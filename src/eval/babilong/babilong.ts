@@ -6,7 +6,7 @@ import { svg, svgText } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
 import { type Share, wilson } from "../recall/measure.js";
 
-/** Prompt of a question where the command line gives none. */
+/** Default prompt of a question. */
 export const defaultTemplate = "{input}\n\nQuestion: {question}\nAnswer:";
 
 /** One question of BABILong (arXiv 2406.10149): facts in a long text. */
@@ -18,7 +18,7 @@ export interface BabilongSample {
 
 /** The questions of one file. */
 export interface BabilongSet {
-    /** Name of the folder, e.g. `4k`; empty where the file is in none. */
+    /** Name of the folder, e.g. `4k`; empty if the file is in no folder. */
     readonly length: string;
     /** Name of the file without `.json`, e.g. `qa1`. */
     readonly task: string;
@@ -27,7 +27,7 @@ export interface BabilongSet {
 
 /**
  * Finds the files of a data set: one JSON file, or a folder with `<length>/<task>.json` or `<task>.json`.
- * @throws {ArmtError} where there are none
+ * @throws {ArmtError} if there are none
  */
 export async function findBabilong(data: string): Promise<BabilongSet[]> {
     const isFolder = async (name: string) => (await stat(name)).isDirectory();
@@ -66,7 +66,7 @@ export async function readBabilong(file: string): Promise<BabilongSample[]> {
         throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
     }
     if (!Array.isArray(json) || json.length === 0)
-        throw new ArmtError(`${quote(file)} has to be a JSON list of {input, question, target}`);
+        throw new ArmtError(`${quote(file)} must be a JSON list of {input, question, target}`);
     return json.map((entry: unknown, i) => {
         const sample = (typeof entry === "object" && entry !== null ? entry : {}) as Record<string, unknown>;
         const text = (key: string) => {
@@ -84,8 +84,8 @@ export function labelsOf(samples: readonly BabilongSample[]): Set<string> {
 }
 
 /**
- * Whether an answer is right, as the authors' code tells: its first sentence has all of the target's words and no other of the task's labels, but for those
- * that the question itself names.
+ * Whether an answer is right by the authors' rule: its first sentence has all of the target's words and no other of the
+ * task's labels, except those that the question itself names.
  */
 export function isRight(answer: string, { question, target }: BabilongSample, labels: ReadonlySet<string>): boolean {
     const [sentence = ""] = answer.trim().toLowerCase().split(/[.\n]/);

@@ -14,13 +14,13 @@ export interface Loss {
     readonly perplexity: number;
 }
 
-/** A stretch of the text, by the place of the tokens that are foreseen. */
+/** A range of the text, by the position of the predicted tokens. */
 export interface PerplexityPart {
     /** First and last token, counted from 0. */
     readonly from: number;
     readonly to: number;
     readonly withMemory: Loss;
-    /** The same tokens, each foreseen from its own segment alone. */
+    /** The same tokens, each predicted from its own segment alone. */
     readonly withoutMemory: Loss;
     /** Mean difference of the losses, token by token: what memory is worth. Unit: nats. */
     readonly gain: Loss["mean"];
@@ -42,8 +42,9 @@ export interface PerplexityOptions {
 }
 
 /**
- * Reads a text twice, as the model does and with the memory emptied before each segment, and compares how well each next token was foreseen. Token t + 1 is
- * scored from the logits of token t, which stands in the same segment both times; nothing foresees the text's first token.
+ * Reads a text twice, as the model does and with the memory emptied before each segment, and compares how well each
+ * next token was predicted. Token t + 1 is scored from the logits of token t, which is in the same segment both times;
+ * nothing predicts the text's first token.
  * @throws {ArmtError} for a text of fewer than two tokens
  */
 export async function measurePerplexity(

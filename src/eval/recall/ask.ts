@@ -12,7 +12,9 @@ export interface AnsweredQuestion extends Question {
     readonly right: boolean;
 }
 
-/** Reads a haystack into an empty sequence and writes its last segment to memory, so that nothing but memory can answer. */
+/**
+ * Reads a haystack into an empty sequence and writes its last segment to memory, so that nothing but memory can answer.
+ */
 export async function readHaystack(
     sequence: LlamaContextSequence,
     haystack: Haystack,

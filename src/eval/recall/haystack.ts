@@ -54,9 +54,9 @@ const bystanderCount = 4;
 const lastTries = 40;
 
 /**
- * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as long as
- * asked for, and short of it by less than a sentence.
- * @throws {RangeError} where the facts do not fit into the text, or there are not enough things to tell facts of
+ * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as
+ * long as asked for, and short of it by less than a sentence.
+ * @throws {RangeError} if the facts do not fit into the text, or there are not enough things to tell facts of
  */
 export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {
     const { tokens, facts: count, seed, split = "heldOut", changes = 0.25, countTokens } = options;
@@ -65,7 +65,7 @@ export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Hays
     const needed = sizes.reduce((sum, size) => sum + size, 0);
     if (needed > tokens)
         throw new RangeError(
-            `${count} facts take ${needed} tokens and do not fit into ${tokens}; ask for fewer facts or a longer text`
+            `${count} facts take ${needed} tokens and do not fit into ${tokens}; use fewer facts or a longer text`
         );
     const draw = new Draw(seed, "questions");
     const questions = facts
@@ -135,9 +135,7 @@ function makeFacts({ task }: RecallTexts, count: number, changes: number, split:
             if (key !== undefined) return { kind, key };
             kinds = kinds.filter((other) => other !== kind);
         }
-        throw new RangeError(
-            `${count} facts are too many: there are only ${known.length} things that facts can be told of`
-        );
+        throw new RangeError(`${count} facts are too many: there are only ${known.length} things to state facts about`);
     };
     for (let index = 0; index < count; index++) {
         const old = known.length > 0 && draw.next() < changes ? draw.from(known) : undefined;
@@ -182,7 +180,7 @@ function* write(
     countTokens: (text: string) => number
 ): Generator<string, void, void> {
     const filler = fillerSentences(texts, draw);
-    // filler leaves the room that facts still need, so that each of them is told
+    // filler leaves room for the remaining facts, so that the text states each of them
     let reserved = sizes.reduce((sum, size) => sum + size, 0);
     let written = 0;
     let next = 0;

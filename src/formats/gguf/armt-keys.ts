@@ -140,7 +140,7 @@ class KeyReader {
         const entry = this.file.metadata.get(key);
         if (entry === undefined) return undefined;
         if (entry.type !== "ARRAY" || entry.elementType !== type)
-            throw new ArmtKeyError(key, `key ${quote(key)} is no array of ${type}`);
+            throw new ArmtKeyError(key, `key ${quote(key)} is not an array of ${type}`);
         return entry.count;
     }
 

@@ -14,8 +14,8 @@ const memoryTypes: ReadonlySet<GgmlType> = new Set(["F32", "F16", "BF16"]);
 const stackPattern = /^blk\.(?<layer>0|[1-9]\d{0,3})\.(?<kind>.+)$/;
 
 /**
- * Checks a model file against docs/model-file.md before anything native reads it: all keys, and name, shape and type of every tensor.
- * The weights themselves are not read.
+ * Checks a model file against docs/model-file.md before anything native reads it: all keys, and name, shape and type of
+ * every tensor. The weights themselves are not read.
  * @throws {ArmtError} that names the file and the key or tensor at fault; for other models than ARMT too
  */
 export async function validateArmtModel(path: string): Promise<ArmtModelFacts> {
@@ -42,11 +42,11 @@ export function validateArmtFile(file: GgufFile): ArmtModelFacts {
 
 function checkTokenizer(file: GgufFile, { vocabSize }: ArmtModelFacts): void {
     const model = file.metadata.get("tokenizer.ggml.model");
-    if (model?.type !== "STRING") throw new ArmtError("key `tokenizer.ggml.model` is missing or no STRING");
+    if (model?.type !== "STRING") throw new ArmtError("key `tokenizer.ggml.model` is missing or not a STRING");
     if (model.value === "no_vocab") return;
     const tokens = file.metadata.get("tokenizer.ggml.tokens");
     if (tokens?.type !== "ARRAY" || tokens.elementType !== "STRING")
-        throw new ArmtError("key `tokenizer.ggml.tokens` is missing or no array of STRING");
+        throw new ArmtError("key `tokenizer.ggml.tokens` is missing or not an array of STRING");
     if (tokens.count !== vocabSize)
         throw new ArmtError(`\`tokenizer.ggml.tokens\` has ${tokens.count} entries, expected ${vocabSize}`);
 }

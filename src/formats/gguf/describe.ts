@@ -8,7 +8,7 @@ export type DescribeOptions = {
     tensors?: boolean;
 };
 
-/** What a GGUF file holds, apart from the file. Arrays are told by type and length. */
+/** The contents of a GGUF file, without the file. Arrays are described by type and length. */
 export class GgufDescription {
     constructor(
         private readonly path: string,
@@ -73,7 +73,7 @@ export class GgufDescription {
 }
 
 /**
- * Reads a GGUF file's head; an ARMT model is checked whole, but for its weights.
+ * Reads a GGUF file's head; an ARMT model is checked completely, except for its weights.
  * @throws {ArmtError} that names the file and what is wrong in it
  */
 export async function describeGguf(path: string): Promise<GgufDescription> {

@@ -9,7 +9,7 @@ export const FINGERPRINT_KEY = "armt.fingerprint";
 /** Length of a SHA-256 in hex digits. */
 export const DIGEST_LENGTH = 64;
 
-/** What stands in the place of the digest while it is computed. */
+/** Placeholder for the digest while it is computed. */
 export const BLANK_DIGEST = "0".repeat(DIGEST_LENGTH);
 
 /** Bytes read at once. */

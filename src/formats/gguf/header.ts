@@ -26,7 +26,7 @@ const SMALLEST_KEY_BYTES = 8 + 4 + 1;
 /** A tensor entry with an empty name and no dimensions. */
 const SMALLEST_TENSOR_BYTES = 8 + 4 + 4 + 8;
 
-/** Reads and checks everything before the tensor data, and that this data lies in the file without gap or overlap. */
+/** Reads and checks everything before the tensor data, and that this data fills the file without gap or overlap. */
 export async function readHeader(file: RandomAccessFile): Promise<GgufHeader> {
     const cursor = new Cursor(file);
     await cursor.ensure(24);

@@ -31,7 +31,7 @@ export class GgufFile {
         return this.header.tensors;
     }
 
-    /** The elements of an array, at most `limit` of them. @throws {ArmtError} when the key is no array */
+    /** The elements of an array, at most `limit` of them. @throws {ArmtError} if the key is not an array */
     public async readArray(key: string, limit = Number.POSITIVE_INFINITY): Promise<GgufScalar["value"][]> {
         const { elementType, count } = this.array(key);
         const bytes = await this.readArrayBytes(key);
@@ -52,7 +52,7 @@ export class GgufFile {
         return values;
     }
 
-    /** The elements of an array as they lie in the file. */
+    /** The elements of an array, as bytes of the file. */
     public async readArrayBytes(key: string): Promise<Buffer> {
         const { offset, byteLength } = this.array(key);
         return this.file.read(offset, byteLength);
@@ -90,7 +90,7 @@ export class GgufFile {
 
 /**
  * Opens a GGUF file and checks its head: memory and time stay small whatever it claims.
- * @throws {ArmtError} that names the file, and the key or tensor where it is one's fault
+ * @throws {ArmtError} that names the file, and the key or tensor at fault
  */
 export async function openGguf(path: string): Promise<GgufFile> {
     const file = await RandomAccessFile.open(path);

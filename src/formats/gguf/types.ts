@@ -109,7 +109,7 @@ export type ScalarValues = {
 /** A metadata value that isn't an array. */
 export type GgufScalar = { [T in keyof ScalarValues]: { type: T; value: ScalarValues[T] } }[keyof ScalarValues];
 
-/** A metadata array as it lies in the file; a vocabulary is read only when asked for. */
+/** A metadata array's place in the file; a vocabulary is read only on request. */
 export type GgufArrayRef = {
     type: "ARRAY";
     elementType: ElementType;

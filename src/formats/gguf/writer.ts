@@ -33,7 +33,10 @@ export type GgufTensorData = {
 export type GgufContents = {
     metadata: ReadonlyMap<string, GgufWriteValue>;
     tensors: readonly GgufTensorData[];
-    /** A key that gets the SHA-256 (64 hex digits) of the whole file, with zeros in the place of those digits, as a STRING. */
+    /**
+     * A key that gets the SHA-256 (64 hex digits) of the whole file, computed with zeros instead of those digits, as a
+     * STRING.
+     */
     digestKey?: string;
 };
 

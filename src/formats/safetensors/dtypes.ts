@@ -1,4 +1,7 @@
-/** Bytes of one element of each safetensors type that this library reads. Types below one byte and complex ones are refused. */
+/**
+ * Bytes of one element of each safetensors type that this library reads. Types below one byte and complex ones are
+ * refused.
+ */
 export const dtypeSizes = {
     BOOL: 1,
     U8: 1,

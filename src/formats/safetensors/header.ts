@@ -22,7 +22,8 @@ const MAX_DIMENSIONS = 16;
 const tensorFields = new Set(["dtype", "shape", "data_offsets"]);
 
 /**
- * Reads a safetensors header, strictly: every tensor's bytes are its own, they match its shape, and together they are all of the file.
+ * Reads a safetensors header, strictly: every tensor's bytes are its own, they match its shape, and together they are
+ * all of the file.
  * @param bytes the JSON text
  * @param dataStart where the tensors' data begins in the file
  * @param fileSize size of the file

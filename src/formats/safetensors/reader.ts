@@ -45,7 +45,7 @@ export class SafetensorsFile {
 
 /**
  * Opens a safetensors file and checks its header.
- * @throws {ArmtError} that names the file, and the tensor where it is one's fault
+ * @throws {ArmtError} that names the file, and the tensor at fault
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     const file = await RandomAccessFile.open(path);

@@ -7,13 +7,15 @@ export type TensorData = {
     dtype: Dtype;
     /** Slowest dimension first. */
     shape: readonly number[];
-    /** Little-endian elements, last dimension fastest: at once, or as pieces that are asked for one after another. */
+    /**
+     * Little-endian elements, last dimension fastest: at once, or as pieces that the writer pulls one after another.
+     */
     data: ArrayBufferView | AsyncIterable<ArrayBufferView>;
 };
 
 /**
- * Writes a safetensors file. It appears under its name only when complete and replaces an existing one unless told otherwise.
- * Wider types come first in the file, so that every tensor is aligned to its element.
+ * Writes a safetensors file. It appears under its name only when complete and replaces an existing one unless told
+ * otherwise. Wider types come first in the file, so that every tensor is aligned to its element.
  * @throws {ArmtError} when data and shape disagree, a name is used twice, or the file can't be written
  */
 export async function writeSafetensors(

@@ -28,8 +28,8 @@ const refusedNames: Record<number, string> = {
 };
 
 /**
- * Runs a pickle on a machine that can only build tensors and plain containers: it knows no import, and calls only names on the
- * allow-list, which are functions of the reader.
+ * Runs a pickle on a machine that can only build tensors and plain containers: it knows no import, and calls only names
+ * on the allow-list, which are functions of the reader.
  * @throws {ArmtError} that names the refused global or opcode
  */
 export function unpickle(bytes: Buffer, handlers: PickleHandlers): PickleValue {
@@ -191,7 +191,7 @@ class Machine {
     }
 
     private global(module: PickleValue, name: PickleValue): PickleGlobal {
-        if (typeof module !== "string" || typeof name !== "string") throw this.input.error("a name that is no text");
+        if (typeof module !== "string" || typeof name !== "string") throw this.input.error("a name that is not text");
         if (!this.handlers.globals.has(`${module} ${name}`) && !this.isOpaque(`${module} ${name}`))
             throw new ArmtError(
                 `its pickle refers to ${quote(`${module}.${name}`)}, which no plain checkpoint needs; refused, nothing was run`

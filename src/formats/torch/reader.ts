@@ -11,15 +11,15 @@ const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 const ZIP_MAGIC = 0x04034b50;
 const PICKLE_NAME = "data.pkl";
 
-/** A tensor, and the entry with its storage where the tensor is all of it. */
+/** A tensor, and the entry with its storage if the tensor fills it. */
 type StoredTensor = TensorInfo & { whole?: ZipEntry };
 
 /** How much of an entry was read from its start on without a gap, and the CRC-32 of that. */
 type Checksum = { end: number; crc: number };
 
 /**
- * An open `.bin` checkpoint whose directory and pickle have been checked. Tensor data is read when asked for, and its checksum compared where it is read
- * from the start to the end.
+ * An open `.bin` checkpoint whose directory and pickle have been checked. Tensor data is read when asked for, and its
+ * checksum compared if it is read from start to end.
  */
 export class TorchFile {
     private readonly checksums = new Map<string, Checksum>();
@@ -36,7 +36,7 @@ export class TorchFile {
 
     /**
      * Bytes of a tensor (little-endian, last dimension fastest), or a range of them.
-     * @throws {ArmtError} for a range outside of it, and where the data's checksum is wrong
+     * @throws {ArmtError} for a range outside the tensor, and for a wrong checksum
      */
     public async read(name: string, { start = 0, end }: ReadRange = {}): Promise<Buffer> {
         const tensor = this.tensors.get(name);

@@ -62,8 +62,8 @@ const allowedGlobals = new Set([
 ]);
 
 /**
- * Kinds of objects that trainers put beside the weights: numbers of numpy (a best score), the run's arguments, devices, types. They come to nothing:
- * what a name stands for in Python is neither loaded nor called.
+ * Kinds of objects that trainers save with the weights: numbers of numpy (a best score), the run's arguments, devices,
+ * types. They are dropped: nothing that such a name means in Python is loaded or called.
  */
 const opaqueGlobals = new Set([
     "numpy dtype",
@@ -83,7 +83,8 @@ const opaqueGlobals = new Set([
 const modelKeys = ["model_state_dict", "state_dict", "module", "model"];
 
 /**
- * Reads a state dict from torch's pickle without running anything: the dictionary itself, or the one that a trainer saved with its optimizer's.
+ * Reads a state dict from torch's pickle without running anything: the dictionary itself, or the one that a trainer
+ * saved with its optimizer's.
  * @returns the tensors by name; entries that are no tensors (a step count, say) are left out
  */
 export function parseStateDict(pickle: Buffer): Map<string, TorchTensor> {

@@ -27,7 +27,7 @@ const MAX_COMMENT_BYTES = 65_535;
 const MAX_DIRECTORY_BYTES = 64 * 2 ** 20;
 /** Id of the extra field with 64-bit sizes. */
 const ZIP64_EXTRA_ID = 1;
-/** Stands in a 32-bit field whose value is in the zip64 extra field. */
+/** Value of a 32-bit field whose real value is in the zip64 extra field. */
 const IN_ZIP64 = 0xffffffff;
 
 /**

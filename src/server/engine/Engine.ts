@@ -25,7 +25,10 @@ export interface PromptProgress {
     readonly processed: number;
     /** Unit: milliseconds. */
     readonly timeMs: number;
-    /** Segments that the sequence has closed and cells (layer, segment) that it has computed; undefined for a plain model. */
+    /**
+     * Segments that the sequence has closed and cells (layer, segment) that it has computed; undefined for a plain
+     * model.
+     */
     readonly armt?: { readonly segments: number; readonly cells: number; readonly layers: number };
 }
 
@@ -43,7 +46,7 @@ export interface ReadPrompt {
 export interface ReadOptions {
     /** The parameter that the prompt came in, for errors. */
     param: string;
-    /** What the prompt goes on from. */
+    /** The memory that the prompt continues. */
     memory?: ArmtSnapshot;
     signal: AbortSignal;
     onProgress?: (progress: PromptProgress) => void;

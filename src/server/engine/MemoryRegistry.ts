@@ -17,7 +17,9 @@ export interface StoredMemory {
     readonly characters: number;
 }
 
-/** The memories of a server, up to a number of bytes. A reader that still uses one that was deleted keeps it to its end. */
+/**
+ * The memories of a server, up to a number of bytes. A reader that still uses one that was deleted keeps it to its end.
+ */
 export class MemoryRegistry {
     private readonly memories = new Map<string, StoredMemory>();
     private total = 0;
@@ -36,7 +38,7 @@ export class MemoryRegistry {
         return [...this.memories.values()];
     }
 
-    /** @throws {ApiError} where there is none of this id */
+    /** @throws {ApiError} if there is none with this id */
     get(id: string, param?: string): StoredMemory {
         const memory = this.memories.get(id);
         if (memory === undefined)
@@ -47,7 +49,7 @@ export class MemoryRegistry {
         return memory;
     }
 
-    /** @throws {ApiError} where there is no room; memories are only deleted by those who made them */
+    /** @throws {ApiError} if there is no room; only clients delete memories */
     checkRoom(bytes: number): void {
         if (this.total + bytes > this.maxBytes)
             throw new ApiError(

@@ -13,8 +13,8 @@ export interface DocumentProgress {
 type Watcher = { readonly onProgress: (progress: DocumentProgress) => void; readonly onEnd: () => void };
 
 /**
- * Passes on how far uploads have come to whoever watches them. Browsers show an answer only when they have sent all of a request, so a page watches its upload
- * through a second one, under a name that it chose.
+ * Passes the progress of uploads to those who watch them. Browsers show an answer only after they have sent the whole
+ * request, so a page watches its upload through a second request, under a name that it chose.
  */
 export class ProgressHub {
     private readonly watchers = new Map<string, Set<Watcher>>();

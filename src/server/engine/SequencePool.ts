@@ -8,7 +8,8 @@ type Waiting = {
 };
 
 /**
- * The sequences of a context, lent to one request each, first come, first served. Whoever comes when all are lent waits in a queue of bounded length.
+ * The sequences of a context, lent to one request each, first come, first served. If all are lent, a request waits in a
+ * queue of limited length.
  */
 export class SequencePool {
     private readonly sequences: LlamaContextSequence[];
@@ -43,7 +44,7 @@ export class SequencePool {
         return this.isClosed;
     }
 
-    /** @throws {ApiError} where there is no place in the queue, so that nothing is begun that cannot be taken on */
+    /** @throws {ApiError} if the queue is full, so that no work begins that cannot be finished */
     checkRoom(): void {
         if (this.isClosed) throw draining();
         if (this.idle.length === 0 && this.queue.length >= this.maxQueue)

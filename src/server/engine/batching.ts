@@ -4,8 +4,9 @@ import type { CustomBatchingPrioritizationStrategy } from "../../../plugin/index
 const longShare = 1 / 4;
 
 /**
- * Fills a batch so that a huge prompt holds nobody up: steps of answers and short prompts go first and whole; those that are longer than a quarter of a batch
- * share such a quarter in equal parts, which nobody can take from them. A prompt that is alone gets all of the batch.
+ * Fills a batch so that a huge prompt delays no other request. Steps of answers and short prompts come first and
+ * complete. Prompts longer than a quarter of a batch share a reserved quarter in equal parts. A prompt that is alone
+ * gets the whole batch.
  */
 export const fairBatching: CustomBatchingPrioritizationStrategy = ({ items, size }) => {
     if (items.length === 1) return [{ item: items[0]!, processAmount: Math.min(size, items[0]!.tokens.length) }];

@@ -14,7 +14,7 @@ export interface RawLogprobs {
 type Listener = { readonly top: number; readonly sampler: NativeSampler; last?: RawLogprobs };
 
 /**
- * Looks at the logits of a step beside node-llama-cpp's sampler, which only tells of those that its options left.
+ * Reads the logits of a step next to node-llama-cpp's sampler, which reports only those that its options kept.
  */
 export class RawLogprobsCollector {
     private readonly listeners = new Map<number, Listener>();
@@ -43,7 +43,7 @@ export class RawLogprobsCollector {
         });
     }
 
-    /** Runs `work` while a sequence is looked at; `last` gives what belongs to the token that was sampled last. */
+    /** Runs `work` while it listens to a sequence; `last` returns the log-probabilities of the last sampled token. */
     async listen<T>(
         sequence: LlamaContextSequence,
         top: number,

@@ -57,7 +57,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
         model: engine.modelId,
         system_fingerprint: engine.fingerprint
     };
-    // OpenAI's chunks all have the key where usage was asked for
+    // all of OpenAI's chunks have the key if usage was requested
     const noUsage = body.stream_options?.include_usage === true ? { usage: null } : {};
     const chunk = (choices: object[], more: object = noUsage) => ({
         ...head,

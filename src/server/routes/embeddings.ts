@@ -6,7 +6,9 @@ import type { Server } from "../Server.js";
 import { embeddingRequestSchema } from "../schemas/other.js";
 import { validate } from "../validate.js";
 
-/** `POST /v1/embeddings`: a language model's hidden states are no embeddings that anybody trained, so none are made up. */
+/**
+ * `POST /v1/embeddings`: a language model's hidden states are no embeddings that anybody trained, so none are made up.
+ */
 export function embeddings(server: Server): RequestHandler {
     return async (request) => {
         const { engine } = server;

@@ -168,7 +168,7 @@ async function readDocument(
             await report(true);
         } catch (error) {
             if (armt.tokens > (base?.snapshot.tokensRead ?? 0) && isInterruption(error, signal)) {
-                // a text's length is told with its last tokens, which are there already
+                // the length of a text comes with its last tokens, which have arrived by then
                 while (!isWhole) {
                     const next = await pieces.next();
                     if (next.done) break;

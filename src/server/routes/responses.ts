@@ -41,7 +41,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
             ? undefined
             : responses.get(body.previous_response_id, "previous_response_id");
     if (previous?.memory !== undefined && answering.memory !== undefined && previous.memory !== answering.memory.id)
-        throw badParameter("armt.memory", "the conversation goes on from another memory");
+        throw badParameter("armt.memory", "the conversation continues another memory");
     const memory =
         answering.memory ??
         (previous?.memory === undefined ? undefined : registry.get(previous.memory, "previous_response_id"));

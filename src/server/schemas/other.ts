@@ -64,7 +64,7 @@ export const deletedSchema = z
 
 export const memoryQuerySchema = z.strictObject({
     name: optional(text().pipe(z.string().max(200))),
-    from: optional(z.string().max(100)).openapi({ description: "Id of a memory to go on from" }),
+    from: optional(z.string().max(100)).openapi({ description: "Id of a memory to continue" }),
     stream: optional(z.enum(["true", "false"])).openapi({ description: "Send progress as server-sent events" }),
     watch: optional(z.string().regex(/^[\w-]{1,64}$/)).openapi({
         description: "Name under which GET /v1/armt/progress/{name} tells how far this is"

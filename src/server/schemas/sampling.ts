@@ -1,6 +1,6 @@
 import { optional, text, z } from "./zod.js";
 
-/** Bounds that keep a request from costing without end. */
+/** Bounds on what a request may cost. */
 const maxStopStrings = 16;
 const maxStopLength = 256;
 const maxBiases = 1024;
@@ -42,7 +42,7 @@ export const samplingShape = {
     user: optional(z.string()).openapi({ description: "Without effect" }),
     armt: optional(
         z.strictObject({
-            memory: optional(z.string().max(100)).openapi({ description: "Id of a memory to go on from" }),
+            memory: optional(z.string().max(100)).openapi({ description: "Id of a memory to continue" }),
             deadline_ms: optional(z.int().min(1)).openapi({ description: "Time that the request may take" })
         })
     )

@@ -57,7 +57,7 @@ const engine = {
 const files = { authors, cudnn, engine };
 type Name = keyof typeof files;
 
-/** Writes the files of the parts and says how they are to be merged. */
+/** Writes the files of the parts and returns the options to merge them. */
 function sources(t: ExecutionContext, changed: Partial<Record<Name, object>> = {}): PartSource[] {
     const folder = temporaryFolder(t);
     return (Object.keys(files) as Name[]).map((name) => {
@@ -70,14 +70,14 @@ function sources(t: ExecutionContext, changed: Partial<Record<Name, object>> = {
 const merge = (parts: readonly PartSource[]): Promise<PeersResults> =>
     mergeParts(parts, { date: "2026-01-31", model: "a model" });
 
-/** Cells of the line of a table that begins so. */
+/** Cells of the table row that begins with this text. */
 const cells = (table: string, start: string) =>
     table
         .split("\n")
         .find((line) => line.startsWith(start))
         ?.split(/ {2,}/);
 
-test("a merged result has all parts with their runs, in order, and what each program says of itself", async (t) => {
+test("a merged result has all parts in order, with their runs and the description of each program", async (t) => {
     const results = await merge(sources(t));
     const { device: _, unit: __, ...own } = authors;
     t.deepEqual(results, {
@@ -124,7 +124,7 @@ test("the table has the runs of one text and shape, and the ratio of the diagona
     );
 });
 
-test("there is a table of what is there", async (t) => {
+test("the table shows the parts that were measured", async (t) => {
     const all = sources(t);
     const alone = peersTable(await merge([all[2]!]));
     t.deepEqual(cells(alone, "512")?.slice(1), ["0.875 [0.874 0.877]", "0.750 [0.749 0.752]"]);
@@ -148,7 +148,7 @@ test("two runs of one name are refused", async (t) => {
     });
 });
 
-test("the plot has a line for each series, the faster full attention of each across, and the spread", async (t) => {
+test("the plot has a line for each series, a level for the faster full attention, and the spread", async (t) => {
     const plot = peersPlot(await merge(sources(t)))!;
     const labels = [...plot.matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map(([, text]) => text);
     for (const label of [
@@ -176,27 +176,27 @@ test("the plot has a line for each series, the faster full attention of each acr
     t.is(new Set(heights).size, 4);
 });
 
-test("a part of another device is refused by its file", async (t) => {
+test("a part from another device is refused, with its file name", async (t) => {
     const all = sources(t, { engine: { ...engine, device: "another" } });
     await t.throwsAsync(merge(all), {
         message: `${JSON.stringify(all[2]!.file)} was measured on "another", and ${JSON.stringify(all[0]!.file)} on "a <GPU>": times of two devices do not go into one table`
     });
 });
 
-test("a part that cannot be read is refused by its file, and by what is wrong in it", async (t) => {
+test("an unreadable part is refused, with its file name and the error", async (t) => {
     const all = sources(t);
     const broken = all[2]!.file;
     const whole = readFileSync(broken, "utf8");
     for (const [content, message] of [
         [
             whole.slice(0, -5),
-            /engine\.json" is no result of cuda-check or authors\.py: it is not JSON, or not all of it/
+            /engine\.json" is not a result of cuda-check or authors\.py: it is not JSON, or not all of it/
         ],
-        ["[]", /engine\.json" is no result of .*: the whole file/],
-        [JSON.stringify({ ...engine, unit: "minutes" }), /engine\.json" is no result of .*: unit: .*"seconds"/],
+        ["[]", /engine\.json" is not a result of .*: the whole file/],
+        [JSON.stringify({ ...engine, unit: "minutes" }), /engine\.json" is not a result of .*: unit: .*"seconds"/],
         [
             JSON.stringify({ ...engine, runs: [{ what: "segment 1" }] }),
-            /engine\.json" is no result of .*: runs\.0\.type/
+            /engine\.json" is not a result of .*: runs\.0\.type/
         ],
         [JSON.stringify({ ...engine, runs: [run("segment 1 diagonal", 0)] }), /: runs\.0\.median: /]
     ] as const) {
@@ -233,7 +233,7 @@ test("the command writes both files and prints the table", async (t) => {
     t.is(readFileSync(svg, "utf8"), peersPlot(results)!);
 });
 
-test("the command says what is wrong with its arguments", async (t) => {
+test("the command names wrong arguments", async (t) => {
     const out = path.join(temporaryFolder(t), "r.json");
     for (const [args, message] of [
         [["x.json"], 'part "x.json": expected NAME=…'],

@@ -16,7 +16,7 @@ const resultOf = (what: string, more: object = {}) =>
         runs: [{ what, type: "bf16", layers: 1, hidden: 8, tokens: 512, median: 2, least: 1, most: 3 }]
     });
 
-/** A folder with both checkouts and programs that only write down how they were called, and a result. */
+/** A folder with both checkouts, and with programs that only log their arguments and write a result. */
 class Place {
     readonly folder: string;
     readonly out: string;
@@ -76,7 +76,7 @@ test("the authors' code runs, then the engine, and both are merged", async (t) =
         authors
     );
     t.regex(engine!, /^speed \S+ \S+\/out\/engine\.json targets,stock$/);
-    t.false(existsSync(engine!.split(" ")[1]!), "its folder of random models is gone");
+    t.false(existsSync(engine!.split(" ")[1]!), "its folder of random models is removed");
     t.deepEqual(
         place.results().parts.map(({ name, command, note }) => [name, command, note]),
         [
@@ -88,7 +88,7 @@ test("the authors' code runs, then the engine, and both are merged", async (t) =
     t.true(readFileSync(path.join(place.out, "peers.svg"), "utf8").includes("this engine, diagonal"));
 });
 
-test("one program runs by itself, and joins what an earlier call left", async (t) => {
+test("one program can run alone and adds to an earlier call's results", async (t) => {
     const place = new Place(t);
     t.is((await place.run(["-o", "engine"], ["-", "-"])).code, 0);
     t.deepEqual(
@@ -110,7 +110,7 @@ test("one program runs by itself, and joins what an earlier call left", async (t
     t.regex(stdout, /^PyTorch full attention \(SDPA\), cudnn +2\.000/m);
 });
 
-test("what one program measured is kept where the other one fails", async (t) => {
+test("one program's results are kept if the other one fails", async (t) => {
     const place = new Place(t);
     place.program("check", `printf '{"device": "a GPU", "runs": [' >"$3"; exit 3`);
     const { code, stderr } = await place.run();
@@ -120,10 +120,10 @@ test("what one program measured is kept where the other one fails", async (t) =>
         place.results().parts.map(({ name }) => name),
         ["authors"]
     );
-    t.false(readdirSync(place.out).includes("engine.json"), "half a file is not taken for a result by a later call");
+    t.false(readdirSync(place.out).includes("engine.json"), "a later call must not read half a file");
 });
 
-test("results of an earlier call are not measured over", async (t) => {
+test("results of an earlier call are not overwritten", async (t) => {
     const place = new Place(t);
     mkdirSync(place.out);
     writeFileSync(path.join(place.out, "engine.json"), "mine");
@@ -137,7 +137,7 @@ test("results of an earlier call are not measured over", async (t) => {
     );
 });
 
-test("what is missing is named before anything is measured", async (t) => {
+test("a missing requirement is named before anything is measured", async (t) => {
     const place = new Place(t);
     const [armt, diagonal] = [place.at("armt"), place.at("diagonal")];
     place.program("no-torch", `[ "$2" != "import torch" ]`);
@@ -168,7 +168,7 @@ test("-h prints the text at the top of the script", async (t) => {
     const { code, stdout } = await runScript(["-h"]);
     t.is(code, 0);
     t.true(stdout.startsWith("Compares the ARMT authors' PyTorch code"));
-    // every option of the script is in it
+    // it lists every option of the script
     const options = /getopts :([a-z:]+) /.exec(readFileSync(script, "utf8"))![1]!.replaceAll(":", "");
     t.deepEqual([...stdout.matchAll(/^ {2}-([a-z])/gm)].map(([, letter]) => letter).sort(), [...options].sort());
     t.true(stdout.trimEnd().endsWith("the exit code is 1 then."));

@@ -56,7 +56,7 @@ test.serial("armt bench measures each case in the same rounds, and writes table,
     await t.notThrowsAsync(async () => {
         const again = await runArmt(args);
         t.is(again.code, 1);
-        t.regex(again.stderr, /exists; --resume goes on with it/);
+        t.regex(again.stderr, /exists; --resume continues it/);
     });
     const other = await runArmt([...args.slice(0, -4), "2", "--resume", "--json", json]);
     t.is(other.code, 1);
@@ -85,7 +85,7 @@ test.serial("an interrupted bench leaves a file that is gone on from", async (t)
     child.kill("SIGINT");
     const [code] = await ended;
     t.is(code, 1);
-    t.regex(stderr, /interrupted; .* has 1 of 2 groups, go on with --resume/);
+    t.regex(stderr, /interrupted; .* has 1 of 2 groups; continue with --resume/);
     const before = JSON.parse(readFileSync(json, "utf8"));
     const resumed = await runArmt([...args, "--lengths", "64,128", "--resume"]);
     t.is(resumed.code, 0, resumed.stderr);
@@ -124,9 +124,9 @@ test.serial("generation alone is measured, with segments of any size", async (t)
 test.serial("armt bench refuses what it cannot measure", async (t) => {
     const json = path.join(temporaryFolder(t), "b.json");
     const cases: [string[], number, RegExp][] = [
-        [["--lengths", "4x"], 2, /--lengths: "4x" is no length/],
-        [["--segments", "0"], 2, /--segments: "0" is no length/],
-        [["--runs", "0"], 1, /--runs has to be an integer of at least 1/],
+        [["--lengths", "4x"], 2, /--lengths: "4x" is not a length/],
+        [["--segments", "0"], 2, /--segments: "0" is not a length/],
+        [["--runs", "0"], 1, /--runs must be an integer of at least 1/],
         [["--no-prompts"], 2, /leaves nothing to measure/],
         [["-m", "none.gguf"], 1, /none\.gguf/],
         [["--resume", "--force"], 2, /give one/]
@@ -138,7 +138,7 @@ test.serial("armt bench refuses what it cannot measure", async (t) => {
     }
     for (const [text, message] of [
         ["{", /is not JSON/],
-        ['{"format": "armt bench 1"}', /is no result of armt bench: date/]
+        ['{"format": "armt bench 1"}', /is not a result of armt bench: date/]
     ] as const) {
         writeFileSync(json, text);
         const result = await runArmt([...common, "--json", json, "--resume"]);

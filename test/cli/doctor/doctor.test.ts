@@ -60,7 +60,7 @@ test("doctor asks for no build where a prebuilt package is all there is", async 
 });
 
 cudaVariantTest(
-    "doctor takes the CUDA variant alone where it is whole, built and has a card, and says what is missing else",
+    "doctor accepts a complete, built CUDA variant with a card, and otherwise names what it lacks",
     async (t) => {
         const fake = new FakePackage(t);
         fake.installCuda();

@@ -47,7 +47,7 @@ test("armt eval recall measures any ARMT model, and writes table, JSON and plot"
 test("armt eval refuses what it cannot measure", async (t) => {
     const lengths = await runArmt(["eval", "recall", "-m", "none.gguf", "--lengths", "4x"]);
     t.is(lengths.code, 2);
-    t.regex(lengths.stderr, /--lengths: "4x" is no length/);
+    t.regex(lengths.stderr, /--lengths: "4x" is not a length/);
     const missing = await runArmt(["eval", "recall", "-m", "none.gguf"]);
     t.is(missing.code, 1);
     t.regex(missing.stderr, /none\.gguf/);

@@ -82,9 +82,9 @@ test.serial("armt eval says what it wants", async (t) => {
         [["walk"], 2, /walk|say what to measure/],
         [["perplexity"], 1, /the text has 0 tokens/],
         [["perplexity", path.join(folder, "none.txt")], 1, /cannot read .*none\.txt/],
-        [["perplexity", "-", "--tokens", "4x"], 2, /--tokens: "4x" is no length/],
+        [["perplexity", "-", "--tokens", "4x"], 2, /--tokens: "4x" is not a length/],
         [["babilong", folder], 1, /has no <length>/],
-        [["babilong", folder, "--template", "{input}"], 2, /--template has to have \{question\}/]
+        [["babilong", folder, "--template", "{input}"], 2, /--template must contain \{question\}/]
     ];
     for (const [args, code, message] of cases) {
         const result = await runArmt(["eval", ...args]);

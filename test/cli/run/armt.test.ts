@@ -114,7 +114,7 @@ test("logits without --memory hold nothing else", async (t) => {
     await written.close();
 });
 
-test("a text goes on over segments, and the timings name them", async (t) => {
+test("a text continues over several segments, and the timings count them", async (t) => {
     const { file } = await tinyModel(t);
     const { code, stderr } = await runArmt([
         "run",

@@ -7,7 +7,7 @@ import { repositoryRoot } from "../../helpers/repository.js";
 import { post, readEvents } from "../../helpers/server.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
-test("serve answers until SIGTERM, finishes what is there and logs no prompt", async (t) => {
+test("serve answers until SIGTERM, finishes running requests and logs no prompt", async (t) => {
     const model = path.join(temporaryFolder(t), "small.gguf");
     await writePlainModel(model);
     const { child, url, log } = await startServer(t, ["-m", model, "--log-level", "debug"]);
@@ -25,7 +25,7 @@ test("serve answers until SIGTERM, finishes what is there and logs no prompt", a
     t.notRegex(log(), /secret|Bearer/);
 });
 
-test("serve takes the package's model where none is named", async (t) => {
+test("serve uses the package's model by default", async (t) => {
     const { url } = await startServer(t, []);
     const prompt = "Katan painted the wagon crimson.\nQuestion: What colour is the wagon?\nAnswer:";
     const response = await post(`${url}/v1/completions`, { prompt, max_tokens: 4, temperature: 0 });
@@ -54,7 +54,7 @@ async function startServer(
     return { child, url, log: () => log };
 }
 
-test("serve refuses what would be unsafe or cannot be", async (t) => {
+test("serve refuses unsafe and impossible options", async (t) => {
     for (const [args, message] of [
         [["--host", "0.0.0.0"], /--api-key/],
         [["--api-key", ""], /empty/],

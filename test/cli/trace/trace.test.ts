@@ -25,5 +25,5 @@ test("armt trace draws both schedules, and writes picture, page and Chrome trace
 test("armt trace refuses a length that is none", async (t) => {
     const { code, stderr } = await runArmt(["trace", "--tokens", "many"]);
     t.is(code, 2);
-    t.regex(stderr, /--tokens: "many" is no length/);
+    t.regex(stderr, /--tokens: "many" is not a length/);
 });

@@ -163,11 +163,11 @@ test("layers of several types become stacks of their own", async (t) => {
     );
 });
 
-test("ARMT's numbers come from flags, the file's metadata, or armt_config.json beside it", async (t) => {
+test("ARMT's numbers come from flags, the file's metadata, or armt_config.json in its folder", async (t) => {
     const folder = await makeTiny(t, { segmentSize: 9, correction: false });
     const to = temporaryFolder(t);
     const bare = await writeStock(folder, to);
-    await t.throwsAsync(attach(bare), { name: "ArmtError", message: /nothing says `segment_size`.*--segment-size/ });
+    await t.throwsAsync(attach(bare), { name: "ArmtError", message: /`segment_size` is unknown.*--segment-size/ });
     const factsOf = async (options?: Partial<AttachOptions>) => validateArmtModel(await attach(bare, options));
     const flags = { segmentSize: 5, normalizeKeys: false };
     const given = await factsOf({ flags });
@@ -403,7 +403,7 @@ test(
     /it is an ARMT model already/
 );
 
-/** Puts another model's memory in the place of a file's. */
+/** Replaces the memory in a file with another model's. */
 async function writeStockOf(files: StockFiles, tiny: TinyOptions): Promise<void> {
     const folder = path.join(path.dirname(files.base), "other");
     await makeTinyIn(folder, tiny);
@@ -418,7 +418,7 @@ test("a file that holds the base's weights too is refused", async (t) => {
     await t.throwsAsync(attach({ ...files, memory }), {
         message: /is of the base model: .* where the base was trained too, convert the whole checkpoint/
     });
-    await t.throwsAsync(attach({ ...files, memory: folder }), { message: /it is no file/ });
+    await t.throwsAsync(attach({ ...files, memory: folder }), { message: /it is not a file/ });
 });
 
 test("an existing output is kept unless it may be replaced, and an abort leaves nothing", async (t) => {
@@ -440,7 +440,7 @@ test("attach works from the command line", async (t) => {
     const output = path.join(path.dirname(base), "model.gguf");
     const bare = await runArmt(["attach", base, memory, output]);
     t.is(bare.code, 1);
-    t.regex(bare.stderr, /^armt: nothing says `segment_size`.*\n$/);
+    t.regex(bare.stderr, /^armt: `segment_size` is unknown.*\n$/);
     const numbers = [
         "--segment-size",
         "16",

@@ -32,7 +32,10 @@ const adapterConfig = (folder: string, values: Record<string, unknown> = {}) =>
         JSON.stringify({ peft_type: "LORA", r: rank, lora_alpha: alpha, ...values })
     );
 
-/** Multiples of 1/8, whose sums of products float64 and float32 hold exactly, so that the order of a sum makes no difference. */
+/**
+ * Multiples of 1/8, whose sums of products float64 and float32 hold exactly, so that the order of a sum makes no
+ * difference.
+ */
 function eighths(rows: number, columns: number, seed: number): Float32Array {
     return Float32Array.from({ length: rows * columns }, (_, i) => (((i * 7 + seed) % 11) - 5) / 8);
 }
@@ -56,7 +59,7 @@ const peftNames = (name: string): [string, string, string] => {
     ) as [string, string, string];
 };
 
-/** The same checkpoint with updates beside its weights, and with the updates in its weights. */
+/** The same checkpoint with separate updates and with merged updates. */
 function dialects({ isUpdated, turned = false, scale = alpha / rank, names = peftNames }: Dialect) {
     const inputsOf = ([rows, columns]: readonly number[]) => (turned ? rows! : columns!);
     const outputsOf = ([rows, columns]: readonly number[]) => (turned ? columns! : rows!);
@@ -178,7 +181,7 @@ test("alpha may be given, and goes before the file's", async (t) => {
     await rewriteCheckpoint(folder, apart);
     await t.throwsAsync(digest(folder), {
         name: "ArmtError",
-        message: /q_proj\.base_layer\.weight" has a LoRA update, and nothing tells its alpha.*--lora-alpha/
+        message: /q_proj\.base_layer\.weight" has a LoRA update without an alpha.*--lora-alpha/
     });
     t.is(await digest(folder, { lora: { alpha: 5 * rank } }), expected);
     adapterConfig(folder);
@@ -186,7 +189,7 @@ test("alpha may be given, and goes before the file's", async (t) => {
     t.not(await digest(folder), expected);
 });
 
-test("what was merged is told, and where an adapter seems to be missing", async (t) => {
+test("merged adapters are reported, as is a missing one", async (t) => {
     const { apart } = dialects({ isUpdated: isProjection });
     const messages: string[] = [];
     const told = {
@@ -303,7 +306,7 @@ test(
     refused,
     third("q_proj.lora_B", "k_proj.lora_B"),
     {},
-    /"memory_cell.*lora_A\.default\.weight" has no lora_B beside it/
+    /"memory_cell.*lora_A\.default\.weight" has no lora_B next to it/
 );
 test(
     "two adapters",
@@ -339,11 +342,11 @@ test(
     /is an update of a weight that the checkpoint lacks/
 );
 
-test("refused: an adapter's own file beside whole weights", async (t) => {
+test("refused: an adapter's file along with whole weights", async (t) => {
     const folder = await makeTiny(t);
     writeFileSync(path.join(folder, "adapter_model.safetensors"), "");
     await t.throwsAsync(digest(folder), {
-        message: /holds an adapter of its own, "adapter_model\.safetensors": merge it/
+        message: /holds a separate adapter, "adapter_model\.safetensors": merge it/
     });
     t.is(typeof (await digest(folder, { checkpoint: path.join(folder, "model.safetensors") })), "string");
 });

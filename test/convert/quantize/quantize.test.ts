@@ -48,8 +48,8 @@ test("mixtures give layers the types that llama.cpp gives them, as stacks of the
         [...file.tensors]
             .filter(([name]) => name.endsWith(`.${kind}.weight`))
             .map(([name, { type }]) => [name, type.name]);
-    // use_more_bits of 9 layers: the first eighth (0), every third after it (3, 6), and from the last eighth on (7, 8); with rows
-    // that are no multiple of 256, Q8_0 stands in for Q6_K and Q5_0 for Q4_K
+    // use_more_bits of 9 layers: the first eighth (0), every third after it (3, 6), and from the last eighth on (7, 8);
+    // with rows that are no multiple of 256, Q8_0 stands in for Q6_K and Q5_0 for Q4_K
     const down = file.tensors.get("blk.0.ffn_down.weight")!;
     const [more, usual] = down.shape[0]! % 256 === 0 ? ["Q6_K", "Q4_K"] : ["Q8_0", "Q5_0"];
     t.deepEqual(types("ffn_down"), [
@@ -200,7 +200,8 @@ test("norms, biases and position tables of every family keep their types", async
     }
 });
 
-// one layer is a stack that a CPU's packed types (AMX, repacking) would take for a whole matrix; its views have to be plain
+// one layer is a stack that a CPU's packed types (AMX, repacking) would take for a whole matrix; its views have to be
+// plain
 test("quantized layers are not packed", async (t) => {
     const { at, input } = await makeModel(t, { layers: 1 });
     await quantizeModel({ input, output: at("q4_0.gguf"), mixture: "q4_0" });

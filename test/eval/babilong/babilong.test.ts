@@ -62,8 +62,8 @@ test("a file that is none is refused by name", async (t) => {
     const file = path.join(folder, "qa1.json");
     for (const [text, message] of [
         ["{", /qa1\.json.* is not JSON/],
-        ["[]", /has to be a JSON list/],
-        ['{"a": 1}', /has to be a JSON list/],
+        ["[]", /must be a JSON list/],
+        ['{"a": 1}', /must be a JSON list/],
         [
             '[{"input": "a", "question": "b", "target": "c"}, {"input": "a", "target": "c"}]',
             /entry 1 has no text `question`/

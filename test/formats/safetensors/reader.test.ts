@@ -134,7 +134,7 @@ test(
     /1 bytes before tensor "b"/
 );
 test("data that belongs to no tensor", refused, fileBytes("{}", Buffer.alloc(3)), /3 bytes after/);
-test("metadata that is no text", refused, fileBytes('{"__metadata__":{"a":1}}'), /"a" is not a string/);
+test("metadata that is not text", refused, fileBytes('{"__metadata__":{"a":1}}'), /"a" is not a string/);
 
 test("folder and missing file are refused by name", async (t) => {
     const folder = temporaryFolder(t);

@@ -10,13 +10,13 @@ export type Block = {
     readonly line: number;
     readonly language: string;
     readonly text: string;
-    /** Why it is not run, from `<!-- not run: … -->` in the line before it. */
+    /** Why it is not run, from `<!-- not run: … -->` on the line before it. */
     readonly reason?: string;
 };
 
 const marker = /^<!-- not run: (?<reason>.+) -->$/;
 
-/** The README and all pages of docs/, except what is generated. */
+/** The README and all pages of docs/ that are not generated. */
 export function listPages(): string[] {
     const pages = readdirSync(path.join(repositoryRoot, "docs"), { recursive: true, encoding: "utf8" })
         .filter((file) => file.endsWith(".md") && !/node_modules|html\//.test(file))

@@ -12,99 +12,93 @@ export const maxSentenceWords = 40;
 
 /** Phrases that read like a translation, with what an American or British engineer writes. */
 const phrases: readonly (readonly [phrase: RegExp, advice: string])[] = [
-    [/held against|holds? (\w+ )?against|hold it against/, "compare with, check against"],
-    [/(is|are|be|being|get|gets) told (?!apart)/, "is reported, must be given; or say who reports it"],
-    [/(a|an|any|no) \w+ that there (is|are) not?|those that there are|that there is not/, "unknown, missing"],
-    [/(is|are|be|was|were) warned of/, "logs a warning about"],
-    [/(start|starts|begin|begins|started) anew|anew/, "starts over, again"],
-    [/who removes|who (asks|wants|looks|writes|reads) /, "if you …, a caller that …"],
-    [/who(so)?ever/, "anyone who, the caller, if you"],
-    [/in the(ir)? place of|in its place|in their place|in place of/, "instead of, replaces"],
-    [/in vain/, "wasted, for nothing"],
-    [/a matter of (?!course|time)/, "depends on"],
+    // verbs in a sense that they don't have
+    [/\bh(e|o)lds? (\w+ )?against\b/, "compare with, check against"],
+    [/\b(is|are|be|being|gets?) told\b(?! apart)/, "is reported, must be given; or say who reports it"],
+    [/\b(is|are|be|was|were) warned of\b/, "logs a warning about"],
+    [/\b(goes|go|went) on (from|with|where|without|at|in|until)\b|\bgoes on\b/, "continues, resumes"],
+    [/\bforesee\w*\b/, "predict, predicted"],
+    [/\b(is|are|be|was|were) looked at\b/, "is checked, is read"],
+    [/\bpassed over\b/, "skipped"],
+    [/\bread off\b/, "inferred from, taken from"],
+    [/\bgoes away\b/, "disconnects, disappears"],
+    [/\bmade up for\b/, "recovered"],
+    [/\b(gives?|giving) back\b/, "returns, frees"],
+    [/\bgives? way\b/, "is evicted, is removed"],
+    [/\bdoes? without\b/, "omits, skips, works without"],
+    [/\b(lies|lie|lay) (in|there|beside|on)\b/, "is in, are in"],
+    [/\bstands? (in|at|behind|under|where)\b(?! for)/, "is in, is at"],
+    [/\b(is|are|was|were|be) asked for\b/, "requested"],
+    [/\b(is|are|was|were) left of\b/, "what remains of, the rest"],
+    [/\bthere (is|are) left\b/, "remains"],
+    [/\bhas a say\b/, "affects"],
+    [/\bsee to it\b/, "make sure"],
+    [/\bshall\b/, "must, should, will"],
+
+    // clauses
     [
-        /(all|none|nothing|that|anything|everything|,) but for|but for (?=(the|a|an|its|their|what|that|one)\b)/,
+        /\b(an?|any|no) \w+ that there (is|are) not?\b|\bthose that there are\b|\bthat there is not\b/,
+        "unknown, missing"
+    ],
+    [/\bwho removes\b/, "if you …, a caller that …"],
+    [/\bwho(so)?ever\b/, "anyone who, the caller, if you"],
+    [
+        /\bwhere (there (is|are)|it (has|can|does|says)|they (have|can|do)|none|nothing|neither|one is|that (is|has))\b/,
+        "if, when"
+    ],
+    [
+        /\bwhat (is|was|are|were) (left|asked|wanted|told|held|in it)\b/,
+        "name the thing: the rest, the requested size, the stored tokens, …"
+    ],
+    [/\bsays? (which|what) is (gone|missing)\b/, "names the missing …"],
+    [/\bof which (is|the|one|none|it)\b/, "split the sentence"],
+    [/\bnothing (tells|says)\b/, "nothing indicates"],
+    [/\bthan (it|they|one) (had|was|were) (told|asked)\b/, "than requested"],
+    [/\bis no (file|model|number|power|multiple|integer|text|folder|option|name)\b/, "is not a …"],
+    [/\bare no (files|models|numbers|multiples|integers|options)\b/, "are not …"],
+
+    // small words
+    [/\banew\b/, "starts over, again"],
+    [/\bin the place of\b/, "instead of, replaces"],
+    [/\bin vain\b/, "wasted, for nothing"],
+    [/\ba matter of\b(?! course| time)/, "depends on"],
+    [
+        /\b(all|none|nothing|that|anything|everything|,) but for\b|\bbut for (?=(the|a|an|its|their|what|that|one)\b)/,
         "except for"
     ],
-    [/\bbeside\b/, "next to, along with, compared with"],
+    [/\bbeside (?=\w)/, "next to, along with, compared with"],
     [/\bbehind (it|its|them|each|that|those)\b/, "after, at the end of"],
-    [/\b(goes|go|went) on (from|with|where|without|at|in|until)\b|\bgoes on\b/, "continues, resumes"],
-    [/to the last bit/, "bit for bit"],
-    [/foresee\w*|foreseen/, "predict, predicted"],
-    [/(is|are|be|was|were) looked at/, "is checked, is read"],
-    [/passed over/, "skipped"],
-    [/\bread off\b/, "inferred from, taken from"],
+    [/\bto the last bit\b/, "bit for bit"],
     [/\ban own\b/, "its own, a separate"],
-    [/(?<!take |takes |taking |their )\bin turns\b/, "in rotation, alternately"],
-    [/\bgoes away\b/, "disconnects, disappears"],
-    [/without end\b/, "indefinitely"],
-    [/\b(is|are|was|were) left of\b/, "what remains of, the rest"],
-    [/\bmade up for\b/, "recovered"],
-    [/\bshall\b/, "must, should, will"],
-    [/\b(some|any|no)body\b/, "someone, anyone, no one; or say who"],
-    [/\bfrom before\b/, "earlier, previous"],
-    [/\blet (be|alone be)\b/, "leave alone"],
-    [
-        /\b(so|such) as (it|they|he|she) (is|are|was|were)\b|\bas (it|they) (is|are|was|were)\b(?=[.,;:)]|$| and\b)/,
-        "unchanged, as is"
-    ],
-    [/\bthere (is|are) left\b/, "remains"],
+    [/(?<!\b(take|takes|taking|their) )\bin turns\b/, "in rotation, alternately"],
+    [/\bwithout end\b/, "indefinitely"],
     [/\bby itself\b(?! is)/, "automatically, on its own, alone"],
     [/\bby themselves\b/, "automatically, on their own"],
-    [/\bof (its|their|your|our|my|his) own\b(?! choosing| accord)/, "its own …, a separate …"],
     [/\bof (yours|ours)\b/, "your …, our …"],
     [/\bthe like\b/, "and so on, similar"],
     [/\bas long as it is\b/, "while"],
-    [/\bnot (any ?more|anymore)\b|\bany ?more\b(?=[.,;:)])/, "no longer"],
-    [/\b(have|has|had) to be told\b/, "must be given"],
-    [/\bthan (it|they|one) (had|was|were) (told|asked)\b/, "than requested"],
-    [/\b(is|are|was|were|be) asked for\b/, "requested"],
-    [/\bin front of\b/, "before"],
-    [/\bsays? (which|what) is (gone|missing)\b/, "names the missing …"],
-    [
-        /\bwhat (is|was|are|were) (left|asked|wanted|told|held|in it|there)\b/,
-        "name the thing: the rest, the requested size, the stored tokens, …"
-    ],
+    [/\bany ?more\b(?=[.,;:)])/, "no longer"],
     [/\bso far as\b/, "as far as"],
-    [/\b(that|who|which) (one|you|it|they) ha(s|ve)\b(?=[.,;:])/, "your …, its …; drop the clause"],
     [/\bto nothing\b(?! else)/, "to none"],
-    [/\bnothing tells\b|\bnothing says\b/, "nothing indicates"],
-    [/\b(gives?|giving) back\b/, "returns, frees"],
-    [/\bgive(s)? way\b/, "is evicted, is removed"],
-    [/\bhas a say\b/, "affects"],
-    [/\bis no (file|model|number|power|multiple|integer|text|folder|option|name)\b/, "is not a …"],
-    [/\bare no (files|models|numbers|multiples|integers|options)\b/, "are not …"],
-    [/\bdoes? without\b/, "omits, skips, works without"],
-    [/\bof which (is|the|one|none|it)\b/, "split the sentence"],
-    [/\b(lies|lie|lay) (in|there|beside|on)\b/, "is in, are in"],
-    [/\b(wants?|needs?) telling\b/, "must be given"],
     [/\bas elsewhere\b/, "as usual; or name the place"],
-    [/\bhence (?=\w)/, "so, therefore"],
-    [
-        /\bthereof\b|\btherein\b|\bthereby\b|\bthereupon\b|\bhereby\b|\bherewith\b|\bwherein\b|\bwhereof\b|\blest\b|\bupon\b/,
-        "use a plain word"
-    ],
-    [/\bnought\b|\baught\b/, "zero, nothing"],
-    [/\bsee to it\b/, "make sure"],
-    [
-        /\bwhere (there (is|are)|it (is|has|can|does|says|was)|they (are|have|can|do)|none|nothing|neither|one is|that (is|has))\b/,
-        "if, when"
-    ],
-    [/\b(there|that) is none\b/, "it does not exist, it is missing, without one"],
     [/\bonce more\b/, "again"],
-    [/\bstands? (in|at|behind|under|where)\b/, "is in, is at"],
-    [/\bin one go\b/, "at once"]
+    [/\bin one go\b/, "at once"],
+    [/\bhence (?=\w)/, "so, therefore"],
+    [/\b(there|where|here)(of|in|by|upon|with)\b|\blest\b|(?<!once )\bupon\b|\bnought\b|\baught\b/, "use a plain word"]
 ];
+
+/** Words that are doubled only by mistake. */
+const doubled = [/\b(the|a|an|of|to|is|in|and|it) \1\b/g, "a doubled word"] as const;
 
 /**
  * @param text plain text or source code; a phrase is also found where it runs over the end of a line
- * @returns phrases that read like a translation, doubled words and doubled spaces inside a line
+ * @returns phrases that read like a translation, and doubled words
  */
 export function phraseFaults(text: string): Fault[] {
     const { joined, lineAt } = joinLines(text);
-    const rules = [...phrases, [/\b(the|a|an|of|to|is|in|and|that|it) \1\b/, "a doubled word"] as const];
-    return rules.flatMap(([phrase, advice]) =>
-        [...joined.matchAll(new RegExp(phrase.source, "gi"))].map((match) => ({
+    const rules = phrases.map(([phrase, advice]) => [new RegExp(phrase.source, "gi"), advice] as const);
+    return [...rules, doubled].flatMap(([phrase, advice]) =>
+        [...joined.matchAll(phrase)].map((match) => ({
             line: lineAt(match.index),
             found: match[0],
             advice
@@ -112,7 +106,10 @@ export function phraseFaults(text: string): Fault[] {
     );
 }
 
-/** @returns sentences of more than {@link maxSentenceWords} words in a text whose paragraphs are separated by empty lines */
+/**
+ * @returns sentences of more than {@link maxSentenceWords} words in a text whose paragraphs are separated by empty
+ * lines
+ */
 export function sentenceFaults(text: string): Fault[] {
     const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
     const words = new Intl.Segmenter("en", { granularity: "word" });
@@ -127,8 +124,8 @@ export function sentenceFaults(text: string): Fault[] {
 }
 
 /**
- * Joins the lines of a paragraph, without the marks that comments and quotations begin a line with. A heading, an item of a
- * list and a cell of a table are paragraphs.
+ * Joins the lines of a paragraph, without the marks that comments and quotations begin a line with. A heading, an item
+ * of a list and a cell of a table are paragraphs.
  */
 function joinLines(text: string): { joined: string; lineAt: (index: number) => number } {
     const starts: number[] = [];

@@ -5,8 +5,8 @@ import { repositoryRoot } from "../repository.js";
 import type { Block } from "./blocks.js";
 
 /**
- * What the blocks of a page may take for granted, since another block or the text before it says where it comes from. Each is imported only by a block that uses it
- * and does not make its own.
+ * Variables that the blocks of a page may use without defining them, since another block or the text introduces them. A
+ * block that uses one and does not define it imports it.
  */
 const given = `
 import { createReadStream as openFile, readFileSync } from "node:fs";
@@ -31,7 +31,7 @@ export const tokens: Token[] = model.tokenize(book);
 `;
 const givenNames = [...given.matchAll(/^export const (\w+)/gm)].map(([, name]) => name!);
 
-/** Answers of a model with random weights need not end by themselves, and a second thread would spin on a machine that is busy with other tests. */
+/** A model with random weights may never end an answer, and a second thread would spin while other tests run. */
 const limits = `
 import { LlamaChatSession, LlamaCompletion, LlamaModel } from "node-llama-cpp";
 const createContext = LlamaModel.prototype.createContext;
@@ -46,7 +46,7 @@ for (const [Class, method] of [[LlamaChatSession, "prompt"], [LlamaCompletion, "
 }
 `;
 
-/** Writes the blocks as modules of a project and compiles them all; the types are those that users get. */
+/** Writes the blocks as modules of a project and compiles them with the types that users get. */
 export class Program {
     constructor(
         private readonly folder: string,
@@ -80,7 +80,7 @@ export class Program {
         const { stdout } = spawnSync(process.execPath, [tsc, "-p", this.folder], { encoding: "utf8" });
         return stdout.replaceAll(/\S*?block-(\d+)\.ts\((\d+)/g, (_, index: string, line: string) => {
             const { page, line: first } = this.blocks[Number(index)]!;
-            // one line was put in front
+            // the module has one more line at its top
             return `${page}(${first + Number(line) - 1}`;
         });
     }
@@ -95,12 +95,12 @@ export class Program {
     }
 }
 
-/** The block, with what is given imported in one line before it, and an end of the process behind it. */
+/** The block, with a line of imports before it and an end of the process after it. */
 function sourceOf({ text }: Block): string {
     const makes = (name: string) =>
         new RegExp(`(?:const|let|function|class|import) [^=;(]*\\b${name}\\b|\\[\\s*${name}\\s*\\] =`).test(text);
     const used = givenNames.filter((name) => new RegExp(`(?<![.\\w])${name}\\b`).test(text) && !makes(name));
     const imports = used.length > 0 ? `import {${used.join(", ")}} from "./given.js";` : "";
-    // not by node's --import, which processes that node-llama-cpp forks would inherit
+    // not with node's --import, which processes forked by node-llama-cpp would inherit
     return `import "./limits.js"; ${imports}\n${text}\nprocess.exit(0);\nexport {};\n`;
 }

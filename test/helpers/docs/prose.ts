@@ -3,11 +3,14 @@
  * sentence becomes one word, and a link its text. Cells of a table and items of a list become paragraphs of their own.
  */
 export function proseOf(page: string): string {
-    return textLines(page)
-        .join("\n")
-        .replaceAll(/`[^`]+`/g, (text) => `Code${text.replaceAll(/[^\n]/g, "")}`)
+    return withoutCode(textLines(page).join("\n"))
         .replaceAll(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
         .replaceAll(/<[^>\n]*>/g, "");
+}
+
+/** Code in a sentence becomes one word, which can begin a sentence. */
+function withoutCode(text: string): string {
+    return text.replaceAll(/`[^`]+`/g, (code) => `Code${code.replaceAll(/[^\n]/g, "")}`);
 }
 
 /** Lines of a page that can be wrapped, code included: no comments, quotations, tables, headings, HTML or pictures. */
@@ -27,7 +30,7 @@ function textLines(page: string): string[] {
 /** The texts of a source file's documentation comments, line for line. */
 export function docComments(source: string): string {
     let inside = false;
-    return source
+    const comments = source
         .split("\n")
         .map((line) => {
             const starts = /^\s*\/\*\*/.test(line);
@@ -37,4 +40,5 @@ export function docComments(source: string): string {
             return line.replace(/^\s*(\/\*\*|\*(?!\/))?/, "").replace(/\*\/.*$/, "");
         })
         .join("\n");
+    return withoutCode(comments);
 }

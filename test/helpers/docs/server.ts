@@ -4,17 +4,17 @@ import { repositoryRoot } from "../repository.js";
 
 const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
 
-/** The address that the pages name; tests take a free port in its place. */
+/** The address on the pages, which tests replace with a free port. */
 export const namedAddress = "127.0.0.1:8080";
 
-/** A running `armt serve` on a port of its own. */
+/** A running `armt serve` on a free port. */
 export class ServeProcess {
     private constructor(
         private readonly child: ChildProcess,
         readonly address: string
     ) {}
 
-    /** @param args those of the page, without a port */
+    /** @param args the arguments on the page, without a port */
     static start(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env): Promise<ServeProcess> {
         const child = spawn(process.execPath, [cli, ...args, "--port", "0", "--threads", "1"], { cwd, env });
         return new Promise((resolve, reject) => {

@@ -7,7 +7,7 @@ import { namedAddress, ServeProcess } from "./server.js";
 
 const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
 
-/** The commands of a block: comments and empty lines left out, lines that end in a backslash joined. */
+/** The commands of a block, without comments and empty lines; lines that end in a backslash are joined. */
 export function commandsOf(text: string): string[] {
     return text
         .replaceAll(/\\\n\s*/g, "")
@@ -16,7 +16,7 @@ export function commandsOf(text: string): string[] {
         .filter((line) => line !== "");
 }
 
-/** The calls of `armt` in a command, as lists of arguments; quoted as a shell has it. */
+/** The calls of `armt` in a command, as lists of arguments with shell quoting resolved. */
 export function armtCalls(command: string): string[][] {
     return command.split(/\s*(?:\|\|?|&&|;)\s*/).flatMap((part) => {
         const words = splitWords(part.replace(/\s*&\s*$/, ""));
@@ -34,12 +34,12 @@ function splitWords(text: string): string[] {
 }
 
 /**
- * Parses arguments with the real command's options, and does not run it.
+ * Parses arguments with the real command's options, without running it.
  * @throws for an unknown command, option or choice, and for a missing argument
  */
 export async function parseArmt(args: readonly string[]): Promise<void> {
     if (args.at(-1) === "--help") return;
-    // `eval` has commands of its own
+    // `eval` has subcommands
     const names = args.slice(0, args[0] === "eval" ? 2 : 1);
     if (names.length === 0 || !names.every((name) => /^[a-z]+$/.test(name)))
         throw new Error(`no command in: armt ${args.join(" ")}`);
@@ -66,7 +66,7 @@ export async function parseArmt(args: readonly string[]): Promise<void> {
     if (!reached) throw new Error(`armt ${args.join(" ")} is not a call of the command`);
 }
 
-/** Runs the commands of a block in a folder, as bash does, on one thread. A server that it starts ends with it. */
+/** Runs the commands of a block with bash in a folder, on one thread. It also ends a server that a block started. */
 export class Shell {
     private server: ServeProcess | undefined;
     /** Id of the memory that the last answer named. */
@@ -76,7 +76,7 @@ export class Shell {
     constructor(private readonly folder: string) {
         const bin = path.join(folder, ".bin");
         mkdirSync(bin, { recursive: true });
-        // `npx armt` runs on one thread where it computes, with as much work as a test can wait for, and replaces what an example before it wrote
+        // This `npx armt` uses one thread, computes as little as a test needs, and overwrites earlier examples' files.
         const armt = `#!/bin/bash
 [ "$1" = armt ] || { echo "npx $1 is not for tests" >&2; exit 9; }
 shift
@@ -95,14 +95,14 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         this.env = { ...process.env, PATH: `${bin}:${process.env.PATH}`, XDG_CACHE_HOME: cache, KEY: "secret" };
     }
 
-    /** @throws with what was printed, where the command fails */
+    /** @throws if the command fails, with the command's output */
     async run(command: string): Promise<void> {
         const [call] = armtCalls(command);
         if (call?.[0] === "serve") return await this.serve(call, command.endsWith("&"));
-        // another block of the page has started it
+        // on the page, another block has started it
         if (command.includes(namedAddress) && this.server === undefined)
             this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
-        // how much these read and ask changes nothing but the time, so the test's own amounts are put in the place of the page's
+        // amounts only change how long these take, so the test replaces the page's
         const amounts = /\barmt (demo|eval recall|trace)\b/.test(command)
             ? / --(tokens|facts|questions|lengths) \S+/g
             : /\barmt bench\b/.test(command)
@@ -126,7 +126,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         await this.server?.stop();
     }
 
-    /** In the background it stays; in the foreground it would never end, so it is ended once it listens. */
+    /** A server in the background keeps running. One in the foreground never ends, so it is stopped once it listens. */
     private async serve(args: readonly string[], background: boolean): Promise<void> {
         const expanded = args.map((arg) => arg.replaceAll("$KEY", "secret"));
         const server = await ServeProcess.start(expanded, this.folder, this.env);

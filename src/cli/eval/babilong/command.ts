@@ -8,7 +8,7 @@ import type { BabilongOptions } from "./options.js";
 
 export const command: CommandModule<object, BabilongOptions> = {
     command: "babilong <data>",
-    describe: "Questions about facts in long texts, from files in BABILong's form",
+    describe: "Ask about facts in long texts, from files in BABILong's format",
     builder: (parser: Argv<object>) => {
         parser.positional("data", {
             type: "string",
@@ -19,15 +19,18 @@ export const command: CommandModule<object, BabilongOptions> = {
             parser
                 .option("tasks", { type: "string", describe: "Only these, e.g. qa1,qa2 [default: all]" })
                 .option("lengths", { type: "string", describe: "Only these, e.g. 0k,4k [default: all]" })
-                .option("samples", { type: "number", describe: "Questions of each file, at most [default: all]" })
+                .option("samples", {
+                    type: "number",
+                    describe: "Maximum number of questions from each file [default: all]"
+                })
                 .option("template", {
                     type: "string",
                     default: defaultTemplate,
                     describe: "Prompt, with {input} and {question} in it; \\n is a new line"
                 })
-                .option("max-tokens", { type: "number", default: 20, describe: "Longest answer that is waited for" })
+                .option("max-tokens", { type: "number", default: 20, describe: "Maximum length of an answer" })
                 .option("json", { type: "string", describe: "File to write all results and answers to" })
-                .option("plot", { type: "string", describe: "SVG file to draw right answers by length and task into" })
+                .option("plot", { type: "string", describe: "SVG file to write: correct answers by length and task" })
                 .example("$0 eval babilong data -m model.gguf --lengths 4k,32k --tasks qa1", "")
         );
         addModelOptions(parser, "f16", "option");

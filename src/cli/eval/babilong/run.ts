@@ -21,7 +21,7 @@ import type { BabilongOptions } from "./options.js";
 export async function evaluateBabilong(options: BabilongOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const { maxTokens, samples: limit, json, plot } = options;
     const template = readEscapes(options.template);
-    if (!template.includes("{question}")) throw new UsageError("--template has to have {question} in it");
+    if (!template.includes("{question}")) throw new UsageError("--template must contain {question}");
     const wanted = (list: string | undefined) => list?.split(",").map((name) => name.trim());
     const lengths = wanted(options.lengths);
     const tasks = wanted(options.tasks);

@@ -7,7 +7,7 @@ import type { PerplexityOptions } from "./options.js";
 
 export const command: CommandModule<object, PerplexityOptions> = {
     command: "perplexity [text]",
-    describe: "How well each next token of a text is foreseen, with memory and without",
+    describe: "How well the model predicts each next token of a text, with and without memory",
     builder: (parser: Argv<object>) => {
         parser.positional("text", {
             type: "string",
@@ -18,10 +18,10 @@ export const command: CommandModule<object, PerplexityOptions> = {
             parser
                 .option("tokens", {
                     type: "string",
-                    describe: "Read so many at most, e.g. 32k [default: the whole text]"
+                    describe: "Maximum number of tokens to read, e.g. 32k [default: the whole text]"
                 })
                 .option("json", { type: "string", describe: "File to write all results to" })
-                .option("plot", { type: "string", describe: "SVG file to draw perplexity by place in the text into" })
+                .option("plot", { type: "string", describe: "SVG file to write: perplexity by position in the text" })
                 .example("$0 eval perplexity book.txt --tokens 32k", "The package's own model")
         );
         addModelOptions(parser, "f16", "option");

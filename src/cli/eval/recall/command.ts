@@ -8,18 +8,21 @@ import type { RecallOptions } from "./options.js";
 
 export const command: CommandModule<object, RecallOptions> = {
     command: "recall",
-    describe: "Facts hidden in filler, then questions about them",
+    describe: "Hide facts in filler text, then ask about them",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<RecallOptions>(
             parser
                 .option("model", {
                     alias: "m",
                     type: "string",
-                    describe:
-                        "Model file (.gguf); several are compared in one table [default: the model of the package]"
+                    describe: "Model file (.gguf); repeat to compare models in one table [default: the included model]"
                 })
                 .option("lengths", { type: "string", default: "4k,32k,128k", describe: "Tokens to read, e.g. 4k,1m" })
-                .option("questions", { type: "number", default: 50, describe: "Questions at each length, at least" })
+                .option("questions", {
+                    type: "number",
+                    default: 50,
+                    describe: "Minimum number of questions for each length"
+                })
                 .option("facts", {
                     type: "number",
                     default: 10,
@@ -29,14 +32,14 @@ export const command: CommandModule<object, RecallOptions> = {
                 .option("split", {
                     choices: ["train", "heldOut"],
                     default: "heldOut",
-                    describe: "Names and sentences that training saw, or did not"
+                    describe: "Use names and sentences that training saw, or did not"
                 })
                 .option("state-type", {
                     choices: stateTypes,
-                    describe: "Number type that the memory is kept in [default: f32]"
+                    describe: "Number type of the associative memory [default: f32]"
                 })
                 .option("json", { type: "string", describe: "File to write all results to" })
-                .option("plot", { type: "string", describe: "SVG file to draw recall by length and depth into" })
+                .option("plot", { type: "string", describe: "SVG file to write: recall by length and depth" })
                 .example("$0 eval recall --lengths 4k,32k --plot recall.svg", "The package's own model")
         );
         addComputingOptions(parser);
