@@ -1,42 +1,45 @@
 import type { Token } from "../../plugin/index.js";
 import { TokenBytes, type TokenSource } from "./TokenBytes.js";
 
-/** A token with its part of an answer. */
+/** A token and the part of the answer that it adds. */
 export interface TokenText {
     readonly token: Token;
-    /** Text that is complete with this token: the texts of all tokens joined are the answer. */
+    /** Text that this token completes. The texts of all tokens, joined, are the answer. */
     readonly text: string;
-    /** Bytes of the token, without what a stop string cut off: those of all tokens joined are the answer's. */
+    /** Bytes of the token, up to a stop string. The bytes of all tokens, joined, are those of the answer. */
     readonly bytes: Buffer;
 }
 
-/** What became certain with a token. */
+/** The part of an answer that a token completes. */
 export interface AnswerPiece {
     readonly text: string;
     readonly tokens: readonly TokenText[];
-    /** Where a stop string was written: nothing from its beginning on is part of the answer. */
+    /** Set if the model wrote a stop string, which ends the answer and is not part of it. */
     readonly stopped?: Stopped;
 }
 
 export interface Stopped {
     readonly string: string;
-    /** The tokens from the one on in which the stop string begins. */
+    /** The token in which the stop string begins, and all tokens after it. */
     readonly tokens: readonly Token[];
-    /** Bytes of the first of them that come before the stop string. */
+    /** Bytes of the first of these tokens that come before the stop string. */
     readonly before: Buffer;
 }
 
 export interface AnswerTextOptions {
-    /** Strings of which the first that is written ends the answer. Names of special tokens match these tokens. Default: none. */
+    /** The first of these strings ends the answer. The name of a special token matches that token. Default: none. */
     stop?: readonly string[];
-    /** Whether special tokens are shown by their names. Default: `false`. */
+    /** Whether special tokens appear in the text, by their names. Default: `false`. */
     special?: boolean;
 }
 
-/** A token that may be part of a stop string. `match` has a character for each byte, or one for a whole special token, so that it can be searched. */
+/**
+ * A token that may be part of a stop string. `match` can be searched: it has one character for each byte, or one for a
+ * whole special token.
+ */
 type Held = { readonly token: Token; readonly shown: Buffer; readonly match: string };
 
-/** Turns the tokens of an answer into text, up to a stop string. What may still become one is held back. */
+/** Turns the tokens of an answer into text, up to a stop string. A possible beginning of one is held back. */
 export class AnswerText {
     private readonly bytes: TokenBytes;
     private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -65,12 +68,12 @@ export class AnswerText {
         return pieceOf(this.release(text.length - keep));
     }
 
-    /** @returns what was held back, since nothing follows */
+    /** @returns the rest, since no token follows */
     end(): AnswerPiece {
         return this.finish(this.release(Number.POSITIVE_INFINITY));
     }
 
-    /** The stop string as text, and as the special tokens that it names. */
+    /** The stop string as text and, if it names special tokens, as these tokens. */
     private matchesOf(string: string): string[] {
         const text = toLetters(string);
         const names = [...this.bytes.specialTokens.keys()].filter((name) => string.includes(name));
@@ -91,7 +94,7 @@ export class AnswerText {
         return this.letters.get(token) ?? "";
     }
 
-    /** Shows the tokens that end within the first `length` characters of what is held. */
+    /** Shows the tokens that end within the first `length` characters of the held ones. */
     private release(length: number): TokenText[] {
         const shown: TokenText[] = [];
         let end = 0;
@@ -119,7 +122,7 @@ export class AnswerText {
         return { token, bytes, text: this.decoder.decode(bytes, { stream: true }) };
     }
 
-    /** An unfinished character becomes U+FFFD, and part of the last token's text. */
+    /** An unfinished character becomes U+FFFD and belongs to the last token's text. */
     private finish(shown: readonly TokenText[]): AnswerPiece {
         const rest = this.decoder.decode();
         const { text, tokens } = pieceOf(shown);
@@ -137,7 +140,7 @@ function toLetters(text: string): string {
     return Buffer.from(text).toString("latin1");
 }
 
-/** Length of the longest end of `text` that is a beginning of `string`, but not all of it. */
+/** Length of the longest end of `text` that is a beginning of `string` but not the whole string. */
 function overlap(text: string, string: string): number {
     for (let length = Math.min(text.length, string.length - 1); length > 0; length--)
         if (text.endsWith(string.slice(0, length))) return length;

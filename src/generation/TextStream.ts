@@ -4,11 +4,11 @@ import { TokenBytes, type TokenSource } from "./TokenBytes.js";
 export interface TextStreamOptions {
     /** Whether the tokens continue a text, so that a space before the first word belongs to it. Default: `false`. */
     continues?: boolean;
-    /** Whether special tokens are shown by their names. Default: `false`. */
+    /** Whether special tokens appear in the text, by their names. Default: `false`. */
     special?: boolean;
 }
 
-/** Turns tokens into text as they come. At most one unfinished character is held back, and no byte is lost. */
+/** Turns tokens into text as they arrive. It holds back at most one unfinished character and loses no byte. */
 export class TextStream {
     private readonly bytes: TokenBytes;
     private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -29,13 +29,13 @@ export class TextStream {
         return this.decoder.decode(bytes, { stream: true });
     }
 
-    /** @returns U+FFFD where the tokens end within a character; otherwise nothing */
+    /** @returns U+FFFD if the tokens end within a character, otherwise an empty text */
     end(): string {
         return this.decoder.decode();
     }
 }
 
-/** The text of tokens that are all there. */
+/** The text of a complete list of tokens. */
 export function textOf(model: TokenSource, tokens: readonly Token[], options?: TextStreamOptions): string {
     const stream = new TextStream(model, options);
     return tokens.map((token) => stream.push(token)).join("") + stream.end();

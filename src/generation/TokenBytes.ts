@@ -1,11 +1,11 @@
 import { type LlamaModel, LlamaVocabularyType, type Token } from "../../plugin/index.js";
 
-/** What is read of a model to know its tokens. */
+/** The part of a model that defines its tokens. */
 export type TokenSource = Pick<LlamaModel, "vocabularyType" | "getTokenAttributes" | "fileInfo" | "detokenize">;
 
 const nothing = Buffer.alloc(0);
 
-/** Letter of byte-level BPE to byte: printable bytes stand for themselves, the others are numbered from U+0100. */
+/** Bytes by their letters in byte-level BPE: printable bytes are their own letters, the others count from U+0100. */
 const byteOfLetter = new Map<string, number>();
 for (let byte = 0, next = 0x100; byte < 256; byte++) {
     const isPrintable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
@@ -20,13 +20,13 @@ const sentencePieceSpaces: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /**
- * The bytes that each token of a vocabulary stands for, as llama.cpp's `token_to_piece` gives them. node-llama-cpp only gives strings, in which the bytes of an
- * unfinished character are lost.
+ * The bytes of each token in a vocabulary, equal to llama.cpp's `token_to_piece`. node-llama-cpp returns strings only,
+ * which lose the bytes of an unfinished character.
  */
 export class TokenBytes {
     private static readonly known = new WeakMap<object, TokenBytes>();
 
-    /** Whether the vocabulary puts a space in front of a text, which is no part of it. */
+    /** Whether the tokenizer prepends a space that is not part of the text. */
     readonly addsSpace: boolean;
     private readonly cache = new Map<Token, { readonly bytes: Buffer; readonly isSpecial: boolean }>();
     private readonly texts: readonly string[];
@@ -54,7 +54,7 @@ export class TokenBytes {
     }
 
     /**
-     * @param special whether a special token stands for its name; otherwise it stands for nothing
+     * @param special whether a special token has the bytes of its name; otherwise it has none
      * @returns bytes that may begin or end within a character
      */
     get(token: Token, special = false): Buffer {
@@ -66,7 +66,7 @@ export class TokenBytes {
         return known.isSpecial && !special ? nothing : known.bytes;
     }
 
-    /** Whether the token is a marker, such as the end of a turn, and no text. */
+    /** Whether the token is a marker, such as the end of a turn, rather than text. */
     isSpecial(token: Token): boolean {
         this.get(token);
         return this.cache.get(token)!.isSpecial;
@@ -89,7 +89,7 @@ export class TokenBytes {
         if (vocabularyType === none) return { bytes: nothing, isSpecial: false };
         const { control, unknown, userDefined, normal, byte } = this.model.getTokenAttributes(token);
         const isSpecial = control || unknown;
-        // its tokens are escaped in a way of their own
+        // RWKV escapes its tokens in its own way
         if (vocabularyType === rwkv) return { bytes: Buffer.from(this.model.detokenize([token], true)), isSpecial };
         const text = this.texts[token] ?? "";
         if (isSpecial || userDefined) return { bytes: Buffer.from(text), isSpecial };

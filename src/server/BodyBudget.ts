@@ -1,6 +1,9 @@
 import { ApiError } from "./errors.js";
 
-/** Counts the bytes of all bodies that are held at a time: they arrive faster than they are answered, and queued requests keep theirs. */
+/**
+ * Counts the bytes of all request bodies in memory. Bodies arrive faster than answers are written, and queued requests
+ * keep theirs.
+ */
 export class BodyBudget {
     private held = 0;
 
@@ -10,10 +13,10 @@ export class BodyBudget {
         return this.held;
     }
 
-    /** @throws {ApiError} where all bodies together would be too many bytes */
+    /** @throws {ApiError} if all bodies together would exceed the limit */
     take(bytes: number): void {
         if (this.held + bytes > this.maxBytes)
-            throw new ApiError(429, `the requests in flight hold ${this.held} bytes already; try again later`, {
+            throw new ApiError(429, `the bodies of open requests take ${this.held} bytes already; try again later`, {
                 code: "bodies_full",
                 retryAfter: 1
             });

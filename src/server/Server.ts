@@ -14,7 +14,7 @@ export interface Server {
     readonly registry: MemoryRegistry;
     readonly responses: ResponseStore;
     readonly hub: ProgressHub;
-    /** Counts the bodies of the requests in flight. */
+    /** Counts the bytes of the bodies of open requests. */
     readonly bodies: BodyBudget;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
@@ -23,7 +23,7 @@ export interface Server {
     readonly apiKeys: readonly string[];
     /** Whether only this machine can reach the server. */
     readonly loopback: boolean;
-    /** Aborted when no request may take any longer, since the server ends. */
+    /** Aborted when the server ends and open requests have no time left. */
     readonly ending: AbortController;
 }
 

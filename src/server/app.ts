@@ -35,7 +35,7 @@ export function createApp(server: Server, version: string): Express {
         })
     );
     app.use((request, response, next) => {
-        // a client that does not read the rest of its answer would hold it for ever
+        // a client that never reads the rest of its answer would keep it in memory forever
         response.on("prefinish", () => response.setTimeout(limits.flushIdleMs, () => response.destroy()));
         response.on("close", () => {
             const route: string | undefined = request.route?.path;

@@ -30,7 +30,7 @@ export function checkCombinations(body: ChatRequest): void {
         throw unsupported("response_format", "`response_format` is not supported beside `tools`");
 }
 
-/** @throws {ApiError} for two tools of one name, and for the choice of one that is not there */
+/** @throws {ApiError} if two tools have the same name, or if the chosen tool is missing */
 export function toolsOf({
     tools,
     tool_choice: choice = "auto",
@@ -50,7 +50,7 @@ export function toolsOf({
     return { tools: [all[index]!], params: [params[index]!], required: true, parallel: false };
 }
 
-/** The grammar that holds an answer to a format; undefined for plain text. */
+/** The grammar for the requested format; undefined for plain text. */
 export async function grammarOf(
     { model }: Engine,
     format: ChatRequest["response_format"]
@@ -92,7 +92,7 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
             };
         case "assistant": {
             const calls = (message.tool_calls ?? []).map(({ id, function: call }, j): ToolCall => {
-                // what clients have of a call without arguments
+                // clients keep a call without arguments in this form
                 const json = call.arguments === "" ? "{}" : call.arguments;
                 checkJson(json, `${at}.tool_calls.${j}.function.arguments`);
                 open.add(id);

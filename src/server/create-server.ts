@@ -42,7 +42,7 @@ export function createServer({
     ...given
 }: ServerOptions): Server {
     const ending = new AbortController();
-    // every request listens to it
+    // every request adds a listener
     setMaxListeners(0, ending.signal);
     const limits = { ...serverDefaults, ...given };
     const engine = new Engine(modelId, context, store, limits.maxQueue);
@@ -54,7 +54,7 @@ export function createServer({
         registry,
         responses,
         hub: new ProgressHub(),
-        // one body alone always has room
+        // a single body of the allowed size always fits
         bodies: new BodyBudget(Math.max(limits.maxBodiesBytes, limits.maxBodyBytes)),
         limits,
         metrics,

@@ -4,7 +4,7 @@ import type { Response } from "express";
 export interface EventStreamOptions {
     /** Silence after which a comment line is sent. Unit: milliseconds. */
     pingIntervalMs: number;
-    /** Ends the waiting for a client that does not read. */
+    /** Ends the wait for a client that does not read. */
     signal: AbortSignal;
 }
 
@@ -42,8 +42,8 @@ export class EventStream {
     }
 
     /**
-     * Sends one event and waits where the client reads slower than the model writes.
-     * @throws the signal's reason, where the client did not read on until it was aborted
+     * Sends one event, and waits if the client reads more slowly than the model writes.
+     * @throws the signal's reason, if the signal is aborted while it waits
      */
     async send(data: unknown, event?: string): Promise<void> {
         this.begin();
@@ -64,7 +64,7 @@ export class EventStream {
         }
     }
 
-    /** Sends an event that the next one makes needless, unless the client has not read what came before. */
+    /** Sends an event that a later one replaces. Skips it if the client has not read the events before it. */
     offer(data: unknown): void {
         this.begin();
         const { response } = this;
@@ -74,7 +74,8 @@ export class EventStream {
     }
 
     /**
-     * Ends with a last event. A client that does not read what was sent before gets none: its connection is closed.
+     * Sends a last event and ends. If the request is out of time and its client has not read the events so far, the
+     * connection is closed instead.
      * @param last an event, or {@link lastEvent}
      */
     end(last?: unknown): void {
@@ -89,12 +90,12 @@ export class EventStream {
         response.end();
     }
 
-    /** Stops the pings, whatever became of the stream. */
+    /** Stops the pings. */
     dispose(): void {
         clearInterval(this.timer);
     }
 
-    /** A comment line in silence: clients and proxies end connections that say nothing while a long prompt is read. */
+    /** Sends comment lines during silence: clients and proxies close silent connections while a long prompt is read. */
     private restartTimer(): void {
         clearInterval(this.timer);
         this.timer = setInterval(() => {

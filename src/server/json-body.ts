@@ -6,12 +6,12 @@ import type { Server } from "./Server.js";
 /** Nesting that a request may have; the API's deepest, a tool's schema, needs about 20. */
 const maxDepth = 64;
 
-/** Digits that a number may have without losing any in JavaScript. */
+/** Number of digits that every JavaScript number keeps. */
 const safeDigits = 15;
 
 /**
- * Reads a JSON object from a request: strict in type, size, nesting and time, since all of it is held in memory. Integers that JavaScript cannot hold are instances
- * of `LosslessNumber`.
+ * Reads a JSON object from a request. Type, size, nesting and time are limited, since the whole body is in memory.
+ * Integers that JavaScript cannot represent become instances of `LosslessNumber`.
  * @throws {ApiError} with status 400, 408, 413, 415 or 429
  */
 export async function readJsonBody(request: Request, server: Server): Promise<object> {
@@ -53,7 +53,7 @@ function parseLongIntegers(text: string): unknown {
     });
 }
 
-/** The bytes count as held until the request is answered, since what is parsed of them is as large. */
+/** The bytes count until the request is answered, since the parsed values are as large. */
 async function readBytes(request: Request, { limits, bodies }: Server): Promise<Buffer> {
     const { maxBodyBytes, bodyTimeoutMs } = limits;
     const pieces: Buffer[] = [];
@@ -94,8 +94,8 @@ function tooLarge(maxBytes: number): ApiError {
 }
 
 /**
- * Looks at what is outside of strings: brackets are counted, and digits.
- * @throws {ApiError} for a body that is nested too deep
+ * Counts brackets and digits outside of strings.
+ * @throws {ApiError} if the body is nested too deeply
  */
 function inspect(bytes: Buffer): { hasLongNumber: boolean } {
     let depth = 0;

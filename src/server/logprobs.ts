@@ -6,8 +6,8 @@ import type { ShownToken } from "./engine/generate.js";
 const impossible = -9999;
 
 /**
- * In the form of chats. The texts of all tokens joined are the answer, and so are their bytes: a character of several tokens is the text of the last of them, and
- * special tokens have none.
+ * In the form of chats. The texts of all tokens, joined, are the answer, and so are their bytes. If several tokens make
+ * up a character, it is the text of the last one. Special tokens have no text.
  */
 export function chatLogprobs(model: LlamaModel, tokens: readonly ShownToken[]) {
     return tokens.map(({ text, bytes, logprobs }) => ({
@@ -46,7 +46,7 @@ export function completionLogprobs(model: LlamaModel, tokens: readonly ShownToke
     };
 }
 
-/** A token of its own; one that is part of a character as OpenAI writes it, such as `bytes:\\xf0\\x9f`. */
+/** The text of a token; part of a character is written as OpenAI writes it, such as `bytes:\\xf0\\x9f`. */
 function nameOf(model: LlamaModel, token: Token): string {
     const bytes = TokenBytes.of(model).get(token, true);
     const text = bytes.toString();

@@ -6,7 +6,9 @@ export interface ServerLimits {
     requestTimeoutMs: number;
     /** Size of a JSON body. Documents are streamed and have no bound. Unit: bytes, from 1. */
     maxBodyBytes: number;
-    /** Size of all JSON bodies that are held at a time, from their arrival to the end of their answers; one more gets 429. Unit: bytes, from 1. */
+    /**
+     * Size of the JSON bodies of all open requests. Beyond it, requests are refused with 429. Unit: bytes, from 1.
+     */
     maxBodiesBytes: number;
     /** Tokens to write where a request does not say; the API's own default is "no bound". Unit: tokens, from 1. */
     defaultMaxTokens: number;
@@ -16,7 +18,7 @@ export interface ServerLimits {
     maxMemoriesBytes: number;
     /** Stored responses, for `previous_response_id`; the oldest go first. Unit: responses, from 0. */
     maxResponses: number;
-    /** Texts of the stored responses and their conversations; the oldest go first. Unit: bytes, from 0. */
+    /** Size of the stored responses and their conversations; the oldest are removed first. Unit: bytes, from 0. */
     maxResponsesBytes: number;
     /** Time that a client may take for its headers. Unit: milliseconds, from 1. */
     headersTimeoutMs: number;
@@ -24,9 +26,12 @@ export interface ServerLimits {
     bodyTimeoutMs: number;
     /** Time without a byte after which the upload of a document is given up. Unit: milliseconds, from 1. */
     uploadIdleMs: number;
-    /** Time without progress after which a client that does not read the rest of its answer is cut off. Unit: milliseconds, from 1. */
+    /**
+     * Time without progress after which a client that does not read the rest of its answer is disconnected. Unit:
+     * milliseconds, from 1.
+     */
     flushIdleMs: number;
-    /** Time that requests may still take once the server ends. Unit: milliseconds, from 0. */
+    /** Time that open requests have to finish when the server ends. Unit: milliseconds, from 0. */
     drainTimeoutMs: number;
 }
 

@@ -1,7 +1,7 @@
 import type { Response } from "express";
 import { ApiError } from "./errors.js";
 
-/** The client has gone; nobody will see the answer. */
+/** The client has disconnected, so nobody will see the answer. */
 export class ClientGoneError extends Error {
     override name = "ClientGoneError";
 
@@ -12,12 +12,13 @@ export class ClientGoneError extends Error {
 
 export interface RequestSignal {
     readonly signal: AbortSignal;
-    /** Has to be called at the end of the request's work. */
+    /** Must be called at the end of the request's work. */
     done(): void;
 }
 
 /**
- * A signal for the work of one request. It is aborted when the client goes, when the request's time is over, and when the server ends.
+ * A signal for the work of one request. It is aborted when the client disconnects, when the request's time is over,
+ * and when the server ends.
  * @param ending aborted when the server ends
  */
 export function requestSignal(response: Response, timeoutMs: number, ending: AbortSignal): RequestSignal {
@@ -31,7 +32,7 @@ export function requestSignal(response: Response, timeoutMs: number, ending: Abo
     if (ending.aborted) onEnding();
     const timer = setTimeout(() => {
         controller.abort(
-            new ApiError(504, `the request was not done after its ${timeoutMs} ms`, { code: "deadline_exceeded" })
+            new ApiError(504, `the request did not finish within ${timeoutMs} ms`, { code: "deadline_exceeded" })
         );
     }, timeoutMs);
     return {

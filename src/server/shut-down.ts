@@ -2,20 +2,21 @@ import { draining } from "./engine/SequencePool.js";
 import type { Listening } from "./listen.js";
 import type { Server } from "./Server.js";
 
-/** Time in which requests that were told to end do so. Unit: milliseconds. */
+/** Time that aborted requests have to end. Unit: milliseconds. */
 const settleMs = 2000;
 
-/** Time for clients to take in their last answers. Unit: milliseconds. */
+/** Time that clients have to read the last answers. Unit: milliseconds. */
 const flushMs = 2000;
 
 /**
- * Ends a server: it takes on nothing more, and what was begun has `drainTimeoutMs` to end. Whatever clients do, all is over a few seconds later.
+ * Ends a server. It accepts no more requests, and open ones have `drainTimeoutMs` to finish. A few seconds later all
+ * connections are closed, whatever the clients do.
  */
 export async function shutDown({ engine, ending, limits }: Server, listening: Listening): Promise<void> {
     const closed = listening.close();
     const drained = engine.pool.drain();
     await atMost(drained, limits.drainTimeoutMs);
-    // who only watches does not keep the server
+    // this also ends requests that only watch progress
     ending.abort(draining());
     await atMost(drained, settleMs);
     listening.http.closeIdleConnections();

@@ -58,7 +58,7 @@ test("any bytes give the text that a decoder makes of all of them", (t) => {
     t.pass();
 });
 
-test("special tokens are shown only where that is asked for", (t) => {
+test("special tokens appear in the text only on request", (t) => {
     const { source, special } = fakeVocabulary([], ["<end>"]);
     const tokens = [0x41 as Token, special(0), 0x42 as Token];
     t.is(textOf(source, tokens), "AB");

@@ -1,4 +1,4 @@
-/** Small templates with what those of well-known families are made of: how they loop, trim, look into messages and end a turn. */
+/** Small templates with the constructs of well-known families: loops, trimming, tests of messages, ends of turns. */
 export const chatTemplates = {
     /** Headers with roles, trimmed contents, tools as JSON in the first user's turn, results as `ipython`. */
     llama3: `{{- bos_token }}

@@ -6,14 +6,14 @@ import { tinyTokenizer } from "../../src/tiny/tokenizer.js";
 import { rewriteCheckpoint } from "./rewrite-checkpoint.js";
 import { toLetters } from "./vocabulary.js";
 
-/** A special token by its name, or a token that is just this text or these bytes. */
+/** A special token by its name, or a token with exactly this text or these bytes. */
 export type ScriptedToken = string | Uint8Array;
 
 /** A model whose next token depends on the last one alone. */
 export interface Scripted {
-    /** Names of special tokens; the first one begins a text, and the second one ends it. Default: `<bos>` and `<eos>`. */
+    /** Names of special tokens in addition to `<bos>` and `<eos>`. Default: none. */
     special?: readonly string[];
-    /** Tokens that follow one another. */
+    /** Lists of tokens; each token is followed by the next one in its list. */
     script: readonly (readonly ScriptedToken[])[];
     /** The chat template. */
     template?: string;
@@ -23,7 +23,10 @@ export interface Scripted {
 
 const firstSpecial = ["<bos>", "<eos>"];
 
-/** Makes the checkpoint and the model file of a script: embeddings tell tokens apart, layers add nothing, and the output knows what follows. */
+/**
+ * Makes the checkpoint and the model file of a script. Embeddings identify tokens, layers add nothing, and the output
+ * matrix maps each token to the next one.
+ */
 export async function makeScriptedModel(
     folder: string,
     modelPath: string,

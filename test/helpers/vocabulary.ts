@@ -3,7 +3,7 @@ import type { TokenSource } from "../../src/generation/TokenBytes.js";
 
 type Attributes = ReturnType<TokenSource["getTokenAttributes"]>;
 
-/** A vocabulary of tokens that are just these bytes, and of special tokens with these names. The first 256 ids are the bytes. */
+/** A vocabulary of single bytes (ids 0 to 255), of tokens with the given bytes, and of special tokens. */
 export function fakeVocabulary(pieces: readonly Uint8Array[] = [], special: readonly string[] = []) {
     const bytes = Array.from({ length: 256 }, (_, byte) => Buffer.of(byte));
     const tokens = [...[...bytes, ...pieces].map(toLetters), ...special];
@@ -29,7 +29,7 @@ export function fakeVocabulary(pieces: readonly Uint8Array[] = [], special: read
     };
 }
 
-/** Byte-level BPE's letters, from the definition in GPT-2's `bytes_to_unicode`. */
+/** Letters of byte-level BPE, as GPT-2's `bytes_to_unicode` defines them. */
 export function toLetters(bytes: Uint8Array): string {
     const printable = [...range(0x21, 0x7e), ...range(0xa1, 0xac), ...range(0xae, 0xff)];
     const others = range(0, 0xff).filter((byte) => !printable.includes(byte));

@@ -149,7 +149,7 @@ const called: Message[] = [
     { role: "tool", callId: "call_1", text: '{"order": 12345678901234567890}' }
 ];
 
-test("calls and results are rendered by the template where it has them, digit by digit", async (t) => {
+test("the template renders calls and results if it supports them, digit by digit", async (t) => {
     for (const name of ["llama3", "qwen2", "mistral"] as const) {
         const chat = await templateOf(chatTemplates[name]).render(called, { tools });
         const text = textOf(qwen(), chat.tokens, { special: true });

@@ -108,8 +108,8 @@ export class Engine {
 
     /**
      * Renders a chat with the template of the model file.
-     * @param continues whether it goes on from a memory, which has the begin token already
-     * @throws {ApiError} where the model has no tokenizer, or the template does not take the chat
+     * @param continues whether the chat continues a memory, which has the begin token already
+     * @throws {ApiError} if the model has no tokenizer, or if the template refuses the chat
      */
     async renderChat(
         messages: readonly Message[],

@@ -5,7 +5,7 @@ import type { Message } from "./chat-template/messages.js";
 export interface StoredResponse {
     readonly body: { readonly id: string };
     readonly messages: readonly Message[];
-    /** Id of the memory that the conversation goes on from. */
+    /** Id of the memory that the conversation continues. */
     readonly memory?: string;
 }
 
@@ -16,7 +16,7 @@ export interface ResponseStoreLimits {
     maxResponsesBytes: number;
 }
 
-/** Responses that a later request may go on from, up to a number and a size; the oldest go first. */
+/** Responses that a later request may continue, up to a number and a size; the oldest are removed first. */
 export class ResponseStore {
     private readonly responses = new Map<string, { readonly response: StoredResponse; readonly bytes: number }>();
     private total = 0;
@@ -27,18 +27,18 @@ export class ResponseStore {
         return this.responses.size;
     }
 
-    /** Size of the texts held. */
+    /** Size of the stored texts. */
     get bytes(): number {
         return this.total;
     }
 
-    /** @throws {ApiError} where there is none of this id */
+    /** @throws {ApiError} if no stored response has this id */
     get(id: string, param?: string): StoredResponse {
         const stored = this.responses.get(id);
         if (stored === undefined)
             throw new ApiError(
                 404,
-                "there is no stored response of this id; it is too old, was deleted or not stored",
+                "no stored response has this id; it was not stored, was deleted, or was removed to make room",
                 {
                     param,
                     code: param === undefined ? "response_not_found" : "previous_response_not_found"
@@ -47,7 +47,7 @@ export class ResponseStore {
         return stored.response;
     }
 
-    /** A response that is larger than all there is room for is not kept. */
+    /** Stores a response, unless it is larger than the whole store. */
     add(response: StoredResponse): void {
         const { maxResponses, maxResponsesBytes } = this.limits;
         const bytes = sizeOf(response);
@@ -71,7 +71,7 @@ export class ResponseStore {
     }
 }
 
-/** Bytes of the texts, as much as V8 may take for them, and some for what is around them. */
+/** Bytes that V8 may take for the texts and the objects around them. */
 function sizeOf({ body, messages }: StoredResponse): number {
     const overhead = 1024;
     return messages.reduce(
@@ -81,6 +81,6 @@ function sizeOf({ body, messages }: StoredResponse): number {
 }
 
 function textSize(text: string): number {
-    // strings of Latin letters take a byte a letter, all others two
+    // V8 stores Latin-1 strings with one byte per character, all others with two
     return /[\u0100-\uffff]/.test(text) ? 2 * text.length : text.length;
 }

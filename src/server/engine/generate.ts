@@ -8,7 +8,7 @@ import { type AnswerPiece, AnswerText, type TokenText } from "../../generation/A
 import type { RawLogprobs, RawLogprobsCollector } from "./raw-logprobs.js";
 import { type Sampling, samplingOptions } from "./sampling.js";
 
-/** A token of an answer, with the log-probability where it was asked for. */
+/** A token of an answer, with its log-probability if that was requested. */
 export interface ShownToken extends TokenText {
     readonly logprobs: RawLogprobs | undefined;
 }
@@ -16,21 +16,21 @@ export interface ShownToken extends TokenText {
 /** A piece of an answer. */
 export interface Piece {
     readonly text: string;
-    /** The tokens that became visible with this piece. */
+    /** The tokens that became part of the answer with this piece. */
     readonly tokens: readonly ShownToken[];
 }
 
-/** Why an answer ended: the model or a stop string ended it, or it is as long as was asked for. */
+/** Why an answer ended: `stop` for the model or a stop string, `length` for the limit of tokens. */
 export type FinishReason = "stop" | "length";
 
-/** Text that became certain, and whether the answer ends with it. */
+/** The next part of the answer's text, and whether the answer ends with it. */
 export type ReadPiece = Pick<AnswerPiece, "text" | "tokens"> & { readonly stopped?: unknown };
 
-/** Makes text of tokens and says where the answer ends. */
+/** Turns tokens into text and decides where the answer ends. */
 export interface AnswerReader {
     push(token: Token): ReadPiece | Promise<ReadPiece>;
     end(): ReadPiece;
-    /** The grammar that the next token has to keep to. */
+    /** The grammar that the next token must match. */
     readonly grammarState?: LlamaGrammarEvaluationState | undefined;
 }
 
@@ -41,10 +41,10 @@ export interface WriteOptions {
     sampling: Sampling;
     /** Tokens that end the answer, besides the vocabulary's end-of-generation tokens. */
     stopTokens: ReadonlySet<Token>;
-    /** Most probable tokens to give with each token; left out: none, nor the token's own. */
+    /** Number of most probable tokens to return with each token. Default: no log-probabilities at all. */
     logprobs?: number;
     signal: AbortSignal;
-    /** What it returns is waited for, so that a slow reader slows the writing down. */
+    /** Its promise is awaited, so that a slow reader slows the model down. */
     onPiece: (piece: Piece) => void | Promise<void>;
 }
 
@@ -66,14 +66,14 @@ export async function generate(
     { stop, grammar, ...options }: GenerateOptions
 ): Promise<Generated> {
     const { model } = sequence;
-    // a grammar sees special tokens as text, so the answer has to show them
+    // a grammar matches special tokens by their names, so the answer must contain them
     const text = new AnswerText(model, { stop, special: grammar !== undefined });
     const grammarState = grammar && new LlamaGrammarEvaluationState({ model, grammar });
     const reader: AnswerReader = { push: (token) => text.push(token), end: () => text.end(), grammarState };
     return await write(sequence, last, collector, reader, options);
 }
 
-/** The same with a reader of one's own. */
+/** The same, with a given reader. */
 export async function write(
     sequence: LlamaContextSequence,
     last: Token,
@@ -99,7 +99,7 @@ async function writeTokens(
     let waiting: ShownToken[] = [];
     const show = async ({ text, tokens: shown }: Pick<AnswerPiece, "text" | "tokens">, isLast: boolean) => {
         for (const token of shown) waiting.push({ ...token, logprobs: raw.shift() });
-        // the beginning of a character is shown together with its end
+        // a token that only begins a character is shown with the token that completes it
         if (text === "" && !(isLast && waiting.length > 0)) return;
         const piece = { text, tokens: waiting };
         waiting = [];

@@ -6,7 +6,7 @@ import { type Part, Rules } from "./json-schema/gbnf.js";
 
 /**
  * The grammar of a schema's values.
- * @throws {ApiError} where the schema is too much for a grammar
+ * @throws {ApiError} if the schema cannot become a grammar
  */
 export async function grammarForSchema(llama: Llama, schema: unknown, param: string): Promise<LlamaGrammar> {
     const { root, rules } = compileSchema(schema, { param });
@@ -20,7 +20,7 @@ export async function grammarForObject(llama: Llama): Promise<LlamaGrammar> {
     return await createGrammar(llama, rules, root, "response_format");
 }
 
-/** @throws {ApiError} where llama.cpp does not take it */
+/** @throws {ApiError} if llama.cpp refuses the grammar */
 export async function createGrammar(llama: Llama, rules: Rules, root: Part, param: string): Promise<LlamaGrammar> {
     try {
         return await llama.createGrammar({ grammar: rules.print(root) });
@@ -30,8 +30,11 @@ export async function createGrammar(llama: Llama, rules: Rules, root: Part, para
     }
 }
 
-/** @throws {ApiError} for a vocabulary without a token that ends an answer: one that a grammar has completed would never end */
+/**
+ * A completed grammar allows nothing but an end-of-generation token.
+ * @throws {ApiError} if the vocabulary has none
+ */
 export function checkEnds(model: LlamaModel, param: string): void {
     const ends = [...TokenBytes.of(model).specialTokens.values()].some((token) => model.isEogToken(token));
-    if (!ends) throw badParameter(param, `\`${param}\` needs a model with an end-of-generation token`);
+    if (!ends) throw badParameter(param, `\`${param}\` needs a model whose vocabulary has an end-of-generation token`);
 }

@@ -33,7 +33,7 @@ export class RawLogprobsCollector {
                         listener.last = await readLogprobs(context, listener, logitIndex, sampled as Token);
                     return value;
                 } catch (error) {
-                    // thrown from here, it would end the whole batch and leave this request without an answer
+                    // an error thrown from here would stop the whole batch, and this request would never end
                     failure = { error };
                     return undefined;
                 }

@@ -15,14 +15,14 @@ import { compileSchema } from "./json-schema/compile.js";
 import { choice, empty, literal, oneOf, type Part, Rules, repeat, sequence } from "./json-schema/gbnf.js";
 import type { RawLogprobsCollector } from "./raw-logprobs.js";
 
-/** What a client lets the model call. */
+/** The tools that the model may call. */
 export interface ToolChoice {
     readonly tools: readonly Tool[];
-    /** Whether the answer has to be a call. */
+    /** Whether the answer must be a call. */
     readonly required: boolean;
-    /** Whether one turn may have several calls. */
+    /** Whether one turn may contain several calls. */
     readonly parallel: boolean;
-    /** Where the tools stand in the request, for errors. */
+    /** Parameter of the request for each tool, for errors. */
     readonly params: readonly string[];
 }
 
@@ -45,21 +45,21 @@ export interface ToolOptions extends WriteOptions {
     onCall: (call: WrittenCall) => void | Promise<void>;
 }
 
-/** White space that a model may write in another way than the template does. */
+/** White space that a model may write differently from the template. */
 const anySpace = repeat(oneOf(" \\n"), 0, 2);
 
-/** How a model's calls begin: the first word of what comes before a name. */
+/** The text that marks the beginning of calls: the first word before a name. */
 function triggerOf({ begin }: ToolSyntax): string {
     return /^\S+/.exec(begin.trimStart())?.[0] ?? begin;
 }
 
-/** What the model's turn begins with where it has to be a call. */
+/** The beginning of the model's turn if it must be a call. */
 export function forcedStart({ required, tools }: ToolChoice, { begin, middle }: ToolSyntax): string {
     if (!required) return "";
     return tools.length === 1 ? begin + tools[0]!.name + middle : begin;
 }
 
-/** The grammars that hold calls to the tools and to their arguments. */
+/** The grammars for calls: the names of the tools, and arguments that match their schemas. */
 export class CallGrammar {
     private constructor(
         private readonly model: LlamaModel,
@@ -69,7 +69,7 @@ export class CallGrammar {
         private readonly calls: readonly { readonly name: Part; readonly value: Part }[]
     ) {}
 
-    /** @throws {ApiError} for a tool whose arguments a grammar cannot keep to */
+    /** @throws {ApiError} if the schema of a tool cannot become a grammar */
     static async create(model: LlamaModel, choice: ToolChoice, syntax: ToolSyntax): Promise<CallGrammar> {
         const rules = new Rules();
         const calls = choice.tools.map(({ name, parameters }, i) => {
@@ -77,22 +77,22 @@ export class CallGrammar {
             return { name: literal(name), value: compileSchema(parameters ?? {}, options, rules).root };
         });
         const grammar = new CallGrammar(model, choice, syntax, rules, calls);
-        // what llama.cpp does not take is refused before anything is written
+        // a grammar that llama.cpp refuses is an error before the answer begins
         await grammar.state(grammar.all);
         return grammar;
     }
 
-    /** Of what follows {@link forcedStart}. */
+    /** The grammar of the text after {@link forcedStart}. */
     async afterStart(): Promise<LlamaGrammarEvaluationState> {
         const isNamed = this.choice.tools.length === 1;
         return await this.state(isNamed ? sequence(this.calls[0]!.value, this.rest) : this.all);
     }
 
     /**
-     * Of a call whose beginning is written.
+     * The grammar of a call that has already begun.
      * @param before bytes of the first token that come before the call
-     * @param tokens the tokens so far, from the one on in which the call begins
-     * @returns undefined where these tokens begin no call
+     * @param tokens the token in which the call begins, and all tokens after it
+     * @returns undefined if these tokens do not begin a call
      */
     async continued(before: Buffer, tokens: readonly Token[]): Promise<LlamaGrammarEvaluationState | undefined> {
         const trigger = triggerOf(this.syntax);
@@ -108,7 +108,7 @@ export class CallGrammar {
         return state;
     }
 
-    /** The names of all tools, each with its arguments, and what follows. */
+    /** A call of any tool, and the text after it. */
     private get all(): Part {
         return sequence(this.call, this.rest);
     }
@@ -133,7 +133,7 @@ export class CallGrammar {
     }
 }
 
-/** Calls in one turn. */
+/** Largest number of calls in one turn. */
 const maxCalls = 128;
 
 interface ModelInternals {
@@ -147,7 +147,7 @@ interface ModelInternals {
     };
 }
 
-/** Text in which any white space may stand for any other. */
+/** Text whose white space may be written differently. */
 function flexible(text: string): Part {
     return sequence(
         ...text.split(/(\s+)/).map((part) => {
@@ -162,7 +162,7 @@ function withIds(text: string): Part {
     return sequence(...text.split(idPlace).flatMap((part, i) => (i === 0 ? [literal(part)] : [id, literal(part)])));
 }
 
-/** Finds calls in a text that comes in pieces. */
+/** Finds calls in a text that arrives in pieces. */
 class CallParser {
     private text = "";
     private count = 0;
@@ -171,13 +171,13 @@ class CallParser {
     constructor(
         private readonly syntax: ToolSyntax,
         { tools }: ToolChoice,
-        /** What comes next: the start of a call, or its name, or the arguments of the call of this name. */
+        /** The next part: the beginning of a call, its name, the arguments of a named call, or the text between two. */
         private expected: "begin" | "name" | { readonly name: string } | "next"
     ) {
         this.names = tools.map(({ name }) => name).sort((a, b) => b.length - a.length);
     }
 
-    /** @returns the calls that are complete now */
+    /** @returns the calls that this piece completes */
     push(text: string): WrittenCall[] {
         this.text += text;
         const calls: WrittenCall[] = [];
@@ -219,11 +219,11 @@ function toPattern(text: string): string {
 
 type Reading = { readonly parser: CallParser; readonly decoder: TextDecoder };
 
-/** Reads an answer that may go over into calls. */
+/** Reads an answer that may change from text to calls. */
 class ToolReader implements AnswerReader {
     grammarState: LlamaGrammarEvaluationState | undefined;
     private text: AnswerText;
-    /** White space at the end of the text, which is no part of it where a call follows. */
+    /** White space at the end of the text; it is dropped if a call follows. */
     private space = "";
     private call: Reading | undefined;
     count = 0;
@@ -237,7 +237,7 @@ class ToolReader implements AnswerReader {
         this.text = this.newText();
     }
 
-    /** Begins with a call, of which {@link forcedStart} is part of the prompt. */
+    /** Begins within a call, since the prompt ends with {@link forcedStart}. */
     async begin(): Promise<void> {
         const { choice: wanted } = this.grammar;
         this.grammarState = await this.grammar.afterStart();
@@ -251,7 +251,7 @@ class ToolReader implements AnswerReader {
         if (this.stop.includes(stopped.string)) return { ...this.withoutSpace(text, tokens, true), stopped };
         this.grammarState = await this.grammar.continued(stopped.before, stopped.tokens);
         if (this.grammarState === undefined) {
-            // it only looked like a call
+            // the text only looked like a call
             const bytes = Buffer.concat(stopped.tokens.map((each) => TokenBytes.of(this.model).get(each)));
             const rest = bytes.subarray(stopped.before.length).toString();
             this.text = this.newText();

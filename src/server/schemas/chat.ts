@@ -14,10 +14,13 @@ const toolCall = z.strictObject({
     index: unused
 });
 
-const name = optional(text()).openapi({ description: "For templates that have a place for it" });
+const name = optional(text()).openapi({ description: "Used if the chat template has a place for it" });
 const never = z.null().optional();
 
-/** What the API's servers answer with, and clients send back as they keep it. What has no effect here is taken and not used. */
+/**
+ * An assistant's message as clients keep it, with the keys that this API and other servers add to their answers. Keys
+ * that cannot change the next answer are accepted and ignored.
+ */
 const assistantMessage = z.strictObject({
     role: z.literal("assistant"),
     content: z.union([text(), z.array(z.union([textPart, refusalPart]))]).nullish(),
@@ -25,7 +28,7 @@ const assistantMessage = z.strictObject({
     tool_calls: optional(z.array(toolCall)),
     name,
     reasoning_content: optional(text()).openapi({
-        description: "What the model thought; for templates that have a place for it"
+        description: "The model's reasoning; used if the chat template has a place for it"
     }),
     reasoning: optional(text()).openapi({ description: "Another name of `reasoning_content`" }),
     reasoning_details: unused,
@@ -96,7 +99,7 @@ export const chatRequestSchema = z
         ),
         parallel_tool_calls: optional(z.boolean()),
         chat_template_kwargs: optional(z.record(z.string().max(64), z.unknown())).openapi({
-            description: "Variables of the model's chat template, such as `enable_thinking`"
+            description: "Variables for the model's chat template, such as `enable_thinking`"
         }),
         store: optional(z.literal(false)).openapi({ description: "Chats are not stored; use /v1/responses" }),
         modalities: optional(z.tuple([z.literal("text")])),

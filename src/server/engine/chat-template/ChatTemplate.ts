@@ -10,7 +10,7 @@ import type { Message, TemplateMessage, Tool, ToolCall } from "./messages.js";
 import { TemplateError, TemplateRenderer } from "./TemplateRenderer.js";
 import { plainSyntax, type ToolSyntax } from "./tool-syntax.js";
 
-/** Chats of model files without a template, in the form that node-llama-cpp gives them. */
+/** The template for model files without one, in the form of node-llama-cpp's `GeneralChatWrapper`. */
 const defaultTemplate =
     "{{ bos_token }}{% for message in messages %}" +
     "{% if message.role == 'user' %}{{ '### Human\\n' }}{% elif message.role == 'assistant' %}{{ '### Assistant\\n' }}{% endif %}" +
@@ -20,33 +20,33 @@ const defaultTemplate =
 const defaultTimeoutMs = 5000;
 
 export interface ChatTemplateOptions {
-    /** The template. Default: that of the model file. */
+    /** Default: the template in the model file. */
     source?: string;
     /** Time that one rendering may take. Unit: milliseconds. Default: 5000. */
     timeoutMs?: number;
 }
 
-/** What a chat is rendered with besides its messages. */
+/** Options for rendering a chat. */
 export interface RenderOptions {
     tools?: readonly Tool[];
-    /** Beginning of the model's turn, which it goes on from. Default: none. */
+    /** The beginning of the model's turn, which the model continues. Default: none. */
     answer?: (syntax: ToolSyntax) => string;
-    /** Variables of the template, such as `enable_thinking`. Default: none. */
+    /** Variables for the template, such as `enable_thinking`. Default: none. */
     variables?: Readonly<Record<string, unknown>>;
 }
 
-/** A chat as the model wants it. */
+/** A chat as a prompt. */
 export interface RenderedChat {
     readonly tokens: Token[];
-    /** How the model writes calls of the tools. */
+    /** How the model writes calls. */
     readonly syntax: ToolSyntax;
     /** Tokens that end the model's turn, besides the vocabulary's end-of-generation tokens. */
     readonly stopTokens: ReadonlySet<Token>;
 }
 
 /**
- * The chat template of a model file. What it writes around the messages is tokenized with the special tokens that it names; what stands in the messages is text,
- * whatever it looks like.
+ * The chat template of a model file. Special tokens that the template writes are special tokens of the prompt. The
+ * contents of messages are always text, even if they contain the name of a special token.
  */
 export class ChatTemplate {
     private readonly source: string;
@@ -64,7 +64,7 @@ export class ChatTemplate {
         this.bytes = TokenBytes.of(model);
     }
 
-    /** @throws {ApiError} where the template does not take the chat */
+    /** @throws {ApiError} if the template refuses the chat */
     async render(messages: readonly Message[], options: RenderOptions = {}): Promise<RenderedChat> {
         const capabilities = await this.capabilities();
         const { tools = [], answer, variables = {} } = options;
@@ -82,7 +82,7 @@ export class ChatTemplate {
         const { text, mark } = await render(messages).catch(async (error) => {
             const short = withShortIds(messages);
             if (short === undefined || !(error instanceof ApiError)) throw error;
-            // some templates take no other ids; what is wrong with the chat itself is said of the ids that it came with
+            // some templates require ids of nine characters; other errors should name the original ids
             return await render(short).catch(() => {
                 throw error;
             });
@@ -99,7 +99,7 @@ export class ChatTemplate {
     }
 
     /**
-     * Renders a chat, with a character in front of all special tokens that its messages name, where they name any.
+     * Renders a chat. If its messages contain names of special tokens, the text has a `mark` in front of each of them.
      * @throws {ApiError}
      */
     private async renderMarked(
@@ -126,13 +126,13 @@ export class ChatTemplate {
         const isSame = (text: string) => text.replaceAll(mark, "") === plain;
         const escaped = await render(escapedChat, variables);
         if (isSame(escaped)) return { text: escaped, mark };
-        // a template may look for its own marks in what the model wrote, such as the end of a thought
+        // a template may search an assistant's text for special tokens, such as the end of its reasoning
         const others = chat.map((message) => (message.role === "assistant" ? message : escapeContents(message)));
         const byOthers = await render(others, variables);
         if (isSame(byOthers)) return { text: byOthers, mark };
         throw badParameter(
             "messages",
-            "the messages name special tokens of the model, and its chat template does not keep them apart from its own; leave them out"
+            "the messages contain names of special tokens, and the model's chat template processes them as its own; remove them"
         );
     }
 
@@ -141,7 +141,7 @@ export class ChatTemplate {
             return await this.run(messages, variables);
         } catch (error) {
             if (!(error instanceof TemplateError)) throw error;
-            throw new ApiError(400, `the model's chat template does not take these messages: ${error.message}`, {
+            throw new ApiError(400, `the model's chat template refuses these messages: ${error.message}`, {
                 param: "messages"
             });
         }
@@ -157,7 +157,7 @@ export class ChatTemplate {
         });
     }
 
-    /** The tokens of a rendered text: one tokenization of everything between two special tokens. */
+    /** Tokenizes a rendered text. The text between two special tokens is tokenized as a whole. */
     private async tokenize(text: string, mark: string | undefined): Promise<Token[]> {
         const tokens: Token[] = [];
         for (const stretch of this.specialNames.split(text, mark)) {
@@ -184,7 +184,7 @@ export class ChatTemplate {
         return this.probed;
     }
 
-    /** The special token that the template writes right after an assistant's text ends its turn. */
+    /** A special token right after an assistant's text ends its turn. */
     private stopTokens({ afterText }: TemplateCapabilities): ReadonlySet<Token> {
         const [first] = this.specialNames.split(afterText.trimStart(), undefined);
         return new Set(first !== undefined && "token" in first ? [first.token] : []);
@@ -192,15 +192,18 @@ export class ChatTemplate {
 }
 
 interface MessageForm {
-    /** How the template takes calls and their results; undefined where it has none. */
+    /** How the template accepts calls and their results; undefined if it does not. */
     form: TemplateCapabilities["calls"];
-    /** Marks numbers that have to stay as they are written. */
+    /** Marks numbers whose digits must not change. */
     sign: string;
-    /** Tools that the template does not tell the model of. */
+    /** Tools that the template does not describe to the model. */
     describe: readonly Tool[];
 }
 
-/** Messages as the template takes them. What it has no form for becomes text: descriptions of tools, calls and results. */
+/**
+ * Converts messages to the template's form. If the template does not support tools, their descriptions, calls and
+ * results become text.
+ */
 function toTemplate(messages: readonly Message[], { form, sign, describe }: MessageForm): TemplateMessage[] {
     const chat: TemplateMessage[] = [];
     const called = new Map<string, string>();
@@ -254,7 +257,7 @@ function assistantMessage(
     };
 }
 
-/** The chat with ids of nine letters and digits for its calls; undefined where it has none. */
+/** The chat with call ids of nine characters; undefined if it has no calls. */
 function withShortIds(messages: readonly Message[]): Message[] | undefined {
     const ids = new Map<string, string>();
     const shorten = (id: string) => {
@@ -274,7 +277,7 @@ function writeCall({ name, arguments: json }: ToolCall): string {
     return `${plainSyntax.begin}${name}${plainSyntax.middle}${json}${plainSyntax.end}`;
 }
 
-/** Results come to the model as a user's text, one after the other. */
+/** Appends a result as a user's text; results of the same turn share a message. */
 function appendResult(chat: TemplateMessage[], text: string): void {
     const written = `||result: ${text}`;
     const last = chat.at(-1);
@@ -291,7 +294,7 @@ function describeTools(tools: readonly Tool[]): string {
     ].join("\n");
 }
 
-/** For templates without system messages: what they say goes before the next user's text. */
+/** For templates without system messages: their text is prepended to the next user message. */
 function withoutSystem(chat: readonly TemplateMessage[]): TemplateMessage[] {
     const result: TemplateMessage[] = [];
     let rules: string[] = [];
@@ -320,7 +323,7 @@ function toTemplateTool({ name, description, parameters }: Tool) {
     };
 }
 
-/** A character of private use that a text does not have. It is drawn anew for each chat, so nobody can know it. */
+/** A random private-use character that does not occur in a text. It is unpredictable for the author of the text. */
 function newSign(text: string): string {
     for (;;) {
         const sign = String.fromCodePoint(randomInt(0xf0000, 0xffffe));

@@ -3,15 +3,15 @@ import type { Token } from "../../../../plugin/index.js";
 /** A stretch of rendered text without special tokens, or one special token. */
 export type Stretch = { readonly text: string } | { readonly token: Token };
 
-/** What llama.cpp may take for white space next to a special token. */
+/** On which sides of a special token llama.cpp removes white space. */
 export interface Strips {
     readonly before: boolean;
     readonly after: boolean;
 }
 
 /**
- * The names of a vocabulary's special tokens, in texts. In a rendered chat those that the template wrote mean the tokens, and those that a message brought along
- * are text. To tell them apart, a chat is rendered with a character in front of the latter.
+ * Finds names of special tokens in texts. In a rendered chat, a name from the template means the token, and a name from
+ * a message is text. To tell them apart, the messages are rendered with a mark in front of each name.
  */
 export class Markers {
     /** Longest first. */
@@ -37,7 +37,8 @@ export class Markers {
 
     /**
      * Puts `sign` in front of every name in a text.
-     * @param withEnds whether also in front of parts at its ends that may become a name together with what is next to them
+     * @param withEnds whether to mark parts of names at the ends of the text, too; the text around it may complete
+     * them
      */
     escape(text: string, sign: string, withEnds: boolean): string {
         const places = new Set([...this.find(text)].map(({ at }) => at));
@@ -55,7 +56,7 @@ export class Markers {
         return escaped + text.slice(done);
     }
 
-    /** Splits a rendered text at its special tokens; names with `sign` in front are text, and `sign` is gone. */
+    /** Splits a rendered text at its special tokens. Names behind `sign` remain text, and `sign` is removed. */
     split(text: string, sign: string | undefined): Stretch[] {
         const stretches: Stretch[] = [];
         const add = (from: number, to: number, strips: Strips) => {
@@ -80,7 +81,7 @@ export class Markers {
         return stretches;
     }
 
-    /** The names in a text, the longest at each place. */
+    /** The names in a text; the longest one at each place. */
     private *find(text: string): Generator<{ at: number; name: string }> {
         const { starts } = this;
         if (starts === undefined) return;
@@ -90,7 +91,7 @@ export class Markers {
             const length = this.lengths.find((candidate) => this.tokens.has(text.slice(at, at + candidate)));
             if (length === undefined) continue;
             yield { at, name: text.slice(at, at + length) };
-            // the expression is shared, and another search may have moved it
+            // another search may have changed the index of the shared expression
             starts.lastIndex = at + length;
         }
     }

@@ -1,17 +1,17 @@
 import { Worker } from "node:worker_threads";
 import type { RenderAnswer, RenderRequest } from "./render-worker.js";
 
-/** A template that says no to its messages, or that is wrong itself. */
+/** A template refuses its messages, or has an error itself. */
 export class TemplateError extends Error {
     override name = "TemplateError";
 }
 
-/** Memory that a rendering may take; a text of the largest body takes a part of it. Unit: MiB. */
+/** Memory limit of a rendering. Unit: MiB. */
 const maxMemory = 1024;
 
 /**
- * Renders Jinja templates in a thread of its own, one after the other. A template comes with a model file, so it may do anything: one that does not end is ended,
- * and the server goes on meanwhile.
+ * Renders Jinja templates one by one in a worker thread. Templates come from model files, so they are not trusted: one
+ * that takes too long is terminated, and the server keeps responding meanwhile.
  */
 export class TemplateRenderer {
     private worker: Worker | undefined;
@@ -20,7 +20,7 @@ export class TemplateRenderer {
     /** @param timeoutMs time that one rendering may take */
     constructor(private readonly timeoutMs: number) {}
 
-    /** @throws {TemplateError} with the template's own reason, or where it takes too long */
+    /** @throws {TemplateError} with the template's own message, or if it takes too long */
     async render(template: string, variables: Readonly<Record<string, unknown>>): Promise<string> {
         const result = this.last.then(() => this.run({ template, variables }));
         this.last = result.catch(() => undefined);
@@ -43,9 +43,9 @@ export class TemplateRenderer {
                     void worker.terminate();
                     reject(new TemplateError(reason));
                 };
-                const timer = setTimeout(() => fail(`it did not end within ${this.timeoutMs} ms`), this.timeoutMs);
+                const timer = setTimeout(() => fail(`it did not finish within ${this.timeoutMs} ms`), this.timeoutMs);
                 const onError = (error: Error) => fail(error.message);
-                const onExit = () => fail("it took too much memory");
+                const onExit = () => fail("it used too much memory");
                 worker.once("message", resolve).once("error", onError).once("exit", onExit);
                 end = () => {
                     clearTimeout(timer);
@@ -67,7 +67,7 @@ function startWorker(): Worker {
         execArgv: []
     });
     worker.on("error", () => {});
-    // waiting for another template keeps no process alive
+    // an idle worker must not keep the process alive
     worker.unref();
     return worker;
 }

@@ -2,17 +2,17 @@ import type { TemplateMessage } from "./messages.js";
 import { TemplateError } from "./TemplateRenderer.js";
 import { probeCalls, probeIds, readToolSyntax, type ToolSyntax } from "./tool-syntax.js";
 
-/** What a template makes use of. */
+/** The features that a template supports. */
 export interface TemplateCapabilities {
-    /** Whether it has system messages. */
+    /** Whether it renders system messages. */
     readonly system: boolean;
-    /** Whether it tells the model of tools. */
+    /** Whether it describes tools to the model. */
     readonly tools: boolean;
-    /** How it takes the arguments of calls, where it has calls and their results. */
+    /** In which form it accepts the arguments of calls; undefined if it does not render calls and results. */
     readonly calls: "object" | "text" | undefined;
-    /** How the model writes calls, where that can be read from the template. */
+    /** How the model writes calls, if the template shows it. */
     readonly syntax: ToolSyntax | undefined;
-    /** What follows an assistant's text, e.g. the end of its turn. */
+    /** The text after an assistant's message, such as the end of its turn. */
     readonly afterText: string;
 }
 
@@ -24,7 +24,7 @@ type Render = (
 const user: TemplateMessage = { role: "user", content: "armt probe of a user" };
 const answer = "armt probe of an answer";
 
-/** Finds out by rendering small chats what a template can do. */
+/** Detects the features of a template by rendering small chats. */
 export async function probeTemplate(render: Render): Promise<TemplateCapabilities> {
     const attempt = async (...args: Parameters<Render>): Promise<string | undefined> => {
         try {

@@ -1,4 +1,4 @@
-/** A message as all of the API's endpoints have it once it is checked. */
+/** A checked message, in the common form of all endpoints. */
 export type Message =
     | { readonly role: "system" | "user"; readonly text: string; readonly name?: string }
     | {
@@ -6,7 +6,7 @@ export type Message =
           readonly text: string;
           readonly calls: readonly ToolCall[];
           readonly name?: string;
-          /** What the model thought before it answered. */
+          /** The model's reasoning before the answer. */
           readonly reasoning?: string;
       }
     | { readonly role: "tool"; readonly callId: string; readonly text: string; readonly name?: string };
@@ -26,7 +26,7 @@ export interface Tool {
     readonly parameters?: unknown;
 }
 
-/** A message as templates take it. */
+/** A message in the form of chat templates. */
 export interface TemplateMessage {
     role: "system" | "user" | "assistant" | "tool";
     content: string;

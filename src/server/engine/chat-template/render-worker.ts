@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { Template } from "@huggingface/jinja";
 
-/** A template to render, with its variables. */
+/** A template and its variables. */
 export interface RenderRequest {
     readonly template: string;
     readonly variables: Readonly<Record<string, unknown>>;
@@ -11,7 +11,7 @@ export type RenderAnswer = { readonly text: string } | { readonly error: string 
 
 const parsed = new Map<string, Template>();
 
-/** The library renders as transformers does: `trim_blocks` and `lstrip_blocks` are set. */
+/** Like transformers, the library sets `trim_blocks` and `lstrip_blocks`. */
 function render({ template, variables }: RenderRequest): RenderAnswer {
     try {
         let known = parsed.get(template);

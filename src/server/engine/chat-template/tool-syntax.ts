@@ -1,20 +1,23 @@
-/** How a model writes calls: `begin`, a name, `middle`, the arguments as JSON; then `next` and another name, or `end`. */
+/**
+ * How a model writes calls: `begin`, a name, `middle`, and the arguments as JSON. Then follows `next` and another name,
+ * or `end`.
+ */
 export interface ToolSyntax {
     readonly begin: string;
     readonly middle: string;
-    /** Undefined where a turn has one call. */
+    /** Undefined if a turn has one call only. */
     readonly next: string | undefined;
     readonly end: string;
 }
 
-/** The form for models whose templates have none; what node-llama-cpp takes for them. */
+/** The syntax for models whose template has none; it is node-llama-cpp's default. */
 export const plainSyntax: ToolSyntax = { begin: "||call: ", middle: "(", next: ")\n||call: ", end: ")" };
 
-/** Id of the probe's calls. Some templates want nine letters and digits. */
+/** Ids of the probe's calls. Some templates require nine letters and digits. */
 export const probeIds = ["callprob1", "callprob2"] as const;
 const probeNames = ["armt_first_probe", "armt_second_probe"] as const;
 
-/** Calls that are rendered to see how a template writes them. */
+/** Calls to render, to see how a template writes them. */
 export function probeCalls(count: number, asText: boolean) {
     return probeNames.slice(0, count).map((name, i) => {
         const value = { [`${name}_key`]: `${name}_value` };
@@ -27,12 +30,12 @@ export function probeCalls(count: number, asText: boolean) {
 }
 
 /**
- * Reads from rendered chats how a template writes calls.
+ * Infers from rendered chats how a template writes calls.
  * @param begin the chat up to the model's turn
- * @param one the chat with a turn that has one call
- * @param two with two calls; undefined where the template refuses them
- * @param afterText what follows an assistant's text
- * @returns undefined where the arguments are not written as JSON behind the name
+ * @param one the chat with one call
+ * @param two the chat with two calls; undefined if the template refuses them
+ * @param afterText the text after an assistant's message
+ * @returns undefined if the template does not write the arguments as JSON after the name
  */
 export function readToolSyntax(
     begin: string,
@@ -56,7 +59,7 @@ export function readToolSyntax(
     return { ...syntax, next: isRegular ? withoutIds(two!.slice(a.end, b.nameAt)) : undefined };
 }
 
-/** Stands for the id of a call, which the model makes up. */
+/** Placeholder for the id of a call, which the model chooses. */
 export const idPlace = "\u0000";
 
 function withoutIds(text: string): string {
@@ -72,7 +75,7 @@ function findCalls(text: string, start: number, count: number): FoundCall[] | un
         const nameAt = text.indexOf(name, from);
         const argumentsAt = text.indexOf("{", nameAt + name.length);
         if (nameAt < 0 || argumentsAt < 0) return undefined;
-        // the arguments may be in braces that have the name, too
+        // the name and the arguments may be in the same object
         const end = endOfJson(text, argumentsAt);
         const value = end === undefined ? undefined : parse(text.slice(argumentsAt, end));
         if (value?.[`${name}_key`] !== `${name}_value`) return undefined;
@@ -90,7 +93,7 @@ function parse(json: string): Record<string, unknown> | undefined {
     }
 }
 
-/** Where a JSON object or array ends that begins at an offset; undefined where it does not. */
+/** The end of the JSON object or array at an offset; undefined if it is incomplete. */
 export function endOfJson(text: string, at: number): number | undefined {
     let depth = 0;
     let inString = false;

@@ -1,28 +1,28 @@
 import { unsupported } from "../../errors.js";
 
-/** Ways to read a beginning of an answer that are followed at once; each costs time with every token. */
+/** Limit of readings that are followed at the same time; each of them costs time with every token. */
 const maxReadings = 1000;
 
-/** A schema that this often is not enough for has no bound. */
+/** If the counts still grow after so many rounds, they have no limit. */
 const maxRounds = 100;
 
 type Node = {
     readonly kind: "value" | "union";
-    /** First characters that tell values apart. */
+    /** First characters, which tell values apart. */
     readonly starts: Set<string>;
-    /** Of a value: what stands inside of it, one after the other. Of a union: its alternatives. */
+    /** The parts of a value, or the alternatives of a union. */
     readonly children: number[];
     readings: number;
 };
 
 /**
- * Counts in how many ways a grammar's text may be read while it is being written. Alternatives are told apart by their first character; those that begin alike are
- * followed side by side, and such choices within one another multiply.
+ * Counts in how many ways a text may match a grammar while it is being written. The first character tells most
+ * alternatives apart. Those that begin with the same character are followed in parallel, and nested choices multiply.
  */
 export class Ambiguity {
     private readonly nodes: Node[] = [];
 
-    /** @param start first character of the value, or a word for all scalars that begin alike */
+    /** @param start first character of the value, or a word for scalars that begin in the same way */
     value(start: string, children: readonly number[] = []): number {
         return this.add({ kind: "value", starts: new Set([start]), children: [...children], readings: 1 });
     }
@@ -31,12 +31,12 @@ export class Ambiguity {
         return this.add({ kind: "union", starts: new Set(), children: [...children], readings: 1 });
     }
 
-    /** The end of a reference that was not known yet. */
+    /** Completes a reference to a schema that was not compiled yet. */
     link(from: number, to: number): void {
         this.nodes[from]!.children.push(to);
     }
 
-    /** @throws {ApiError} for a schema that would take too long */
+    /** @throws {ApiError} if the schema would take too long */
     check(param: string): void {
         this.refuseEmptyCycles(param);
         let round = 0;
@@ -47,10 +47,7 @@ export class Ambiguity {
                 const { size } = node.starts;
                 this.update(node);
                 if (node.readings > maxReadings || round > maxRounds)
-                    throw unsupported(
-                        param,
-                        `the alternatives in \`${param}\` begin too much alike to tell them apart`
-                    );
+                    throw unsupported(param, `the alternatives in \`${param}\` are too similar to tell apart`);
                 changed ||= node.readings !== readings || node.starts.size !== size;
             }
         }
@@ -71,7 +68,7 @@ export class Ambiguity {
         node.readings = Math.max(node.readings, ...perStart.values());
     }
 
-    /** A schema that refers to itself without a value in between has no beginning. */
+    /** A schema that refers to itself without a value in between never begins. */
     private refuseEmptyCycles(param: string): void {
         const done = new Set<number>();
         const visit = (index: number, path: ReadonlySet<number>): void => {

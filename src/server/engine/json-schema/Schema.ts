@@ -1,14 +1,14 @@
 import { LosslessNumber } from "lossless-json";
 import { unsupported } from "../../errors.js";
 
-/** A JSON schema: an object, or `true` for anything and `false` for nothing. */
+/** A JSON schema: an object, `true` for any value, or `false` for none. */
 export type Schema = boolean | SchemaObject;
 export type SchemaObject = Readonly<Record<string, unknown>>;
 
 export const kinds = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
 export type Kind = (typeof kinds)[number];
 
-/** Keywords that say nothing about what is valid. */
+/** Keywords without an effect on validity. */
 const annotations = new Set([
     "$anchor",
     "$comment",
@@ -45,13 +45,13 @@ export function isObject(value: unknown): value is SchemaObject {
     return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof LosslessNumber);
 }
 
-/** @throws {ApiError} for what is no schema */
+/** @throws {ApiError} if the value is not a schema */
 export function checkSchema(value: unknown, param: string): Schema {
     if (typeof value === "boolean" || isObject(value)) return value;
-    throw unsupported(param, `\`${param}\` has to be a JSON schema: an object, true or false`);
+    throw unsupported(param, `\`${param}\` must be a JSON schema: an object, true or false`);
 }
 
-/** The keywords of a schema that decide what is valid. A null is an absent value. */
+/** The keywords of a schema that affect validity. A keyword with the value null counts as absent. */
 export function assertionsOf(schema: SchemaObject): Record<string, unknown> {
     return Object.fromEntries(
         Object.entries(schema).filter(
@@ -61,20 +61,19 @@ export function assertionsOf(schema: SchemaObject): Record<string, unknown> {
 }
 
 /**
- * The schema that a reference within the same document means.
+ * Resolves a reference within the same schema.
  * @throws {ApiError}
  */
 export function resolveReference(root: Schema, reference: unknown, param: string): { schema: Schema; pointer: string } {
     const refuse = (reason: string) => unsupported(`${param}.$ref`, `\`${param}.$ref\` ${reason}`);
     if (typeof reference !== "string" || !/^#(?:\/|$)/.test(reference))
-        throw refuse("has to point into the same schema, such as #/$defs/name");
+        throw refuse("must point into the same schema, such as #/$defs/name");
     let found: unknown = root;
     for (const part of reference.split("/").slice(1)) {
         const key = decode(part);
         const inObject = isObject(found) && Object.hasOwn(found, key);
         const inList = Array.isArray(found) && /^\d+$/.test(key) && Number(key) < found.length;
-        if (!inObject && !inList)
-            throw refuse(`points to ${JSON.stringify(reference)}, which the schema does not have`);
+        if (!inObject && !inList) throw refuse(`points to ${JSON.stringify(reference)}, which does not exist`);
         found = (found as Record<string, unknown>)[key];
     }
     return { schema: checkSchema(found, `${param}.$ref`), pointer: reference };
@@ -86,12 +85,12 @@ function decode(part: string): string {
     try {
         text = decodeURIComponent(part);
     } catch {
-        // a percent sign that is just that
+        // not percent-encoded
     }
     return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
-/** The kind of a value of `const` or `enum`. */
+/** The kind of a value in `const` or `enum`. */
 export function kindOf(value: unknown): Kind {
     if (value === null) return "null";
     if (Array.isArray(value)) return "array";

@@ -17,36 +17,36 @@ import {
     type Schema
 } from "./Schema.js";
 
-/** Bounds that no sensible schema meets. They keep a grammar small enough to be made within milliseconds. */
+/** Limits that no sensible schema reaches. They keep a grammar small enough to compile within milliseconds. */
 const maxDepth = 32;
 const maxSchemas = 2000;
 const maxRepetitions = 1000;
 const maxAllRepetitions = 10_000;
 const maxSchemaSize = 2 ** 20;
 
-/** A schema's part of the grammar, and what {@link Ambiguity} knows of it. */
+/** A schema's part of the grammar, and its node in {@link Ambiguity}. */
 type Compiled = { readonly part: Part; readonly node: number };
 
-/** Where in a request a schema stands. */
+/** Place of a schema in the request. */
 type Place = { readonly param: string; readonly depth: number };
 
 export interface CompileOptions {
-    /** The parameter that the schema came in, for errors. */
+    /** Parameter of the request that contains the schema, for errors. */
     param: string;
-    /** Whether the value has to be an object whatever the schema says, as the arguments of a call do. Default: `false`. */
+    /** Whether the value must be an object, as the arguments of a call must. Default: `false`. */
     object?: boolean;
 }
 
-/** A grammar of which the rules of a schema are a part. */
+/** A grammar that contains the rules of a schema. */
 export interface SchemaGrammar {
-    /** What the schema's values are written as. */
+    /** The part of the grammar for the schema's values. */
     readonly root: Part;
     readonly rules: Rules;
 }
 
 /**
- * Makes a grammar of a JSON schema. Whatever the grammar lets through is JSON that is valid by the schema; not every valid value has to be let through. What a
- * grammar cannot keep to is refused by name.
+ * Compiles a JSON schema to a grammar. Every text that the grammar accepts is JSON that the schema accepts. The grammar
+ * may accept fewer values than the schema. Keywords that a grammar cannot guarantee are refused by name.
  * @throws {ApiError}
  */
 export function compileSchema(schema: unknown, options: CompileOptions, rules = new Rules()): SchemaGrammar {
@@ -66,7 +66,7 @@ class SchemaCompiler {
     private readonly references = new Map<string, Compiled>();
     private schemas = 0;
     private repetitions = 0;
-    /** For `oneOf`. */
+    /** Comparisons of alternatives in `oneOf`. */
     comparisons = 0;
 
     constructor(
@@ -92,7 +92,10 @@ class SchemaCompiler {
         const isOpen = isObject(root) && type === undefined && Object.keys(assertionsOf(root)).length === 0;
         if (isOpen) return this.kind("object", {}, place);
         if (type !== undefined && type !== "object")
-            throw unsupported(`${place.param}.type`, `\`${place.param}.type\` has to be "object": a call takes one`);
+            throw unsupported(
+                `${place.param}.type`,
+                `\`${place.param}.type\` must be "object", since the arguments of a call are one`
+            );
         return this.schema(root, place);
     }
 
@@ -102,7 +105,7 @@ class SchemaCompiler {
         this.schemas++;
         if (depth > maxDepth || this.schemas > maxSchemas)
             throw unsupported(param, `the schema is larger than ${maxDepth} levels or ${maxSchemas} parts`);
-        if (schema === false) throw unsupported(param, `\`${param}\` is false, which no value is valid for`);
+        if (schema === false) throw unsupported(param, `\`${param}\` is false, which accepts no value`);
         const own = schema === true ? {} : assertionsOf(schema);
         if (Object.keys(own).length === 0) return this.anything();
         for (const key of ["$ref", "const", "enum", "anyOf", "oneOf", "allOf"] as const)
@@ -138,7 +141,7 @@ class SchemaCompiler {
             if (other !== key && !(other === "type" && (key === "const" || key === "enum")))
                 throw unsupported(
                     `${param}.${other}`,
-                    `the schema keyword \`${other}\` is not supported beside \`${key}\``
+                    `the schema keyword \`${other}\` is not supported together with \`${key}\``
                 );
         switch (key) {
             case "$ref":
@@ -147,7 +150,7 @@ class SchemaCompiler {
                 return this.values([value], own, place, "const");
             case "enum":
                 if (!Array.isArray(value) || value.length === 0 || value.length > maxSchemas)
-                    throw unsupported(`${param}.enum`, `\`enum\` has to be a list of 1 to ${maxSchemas} values`);
+                    throw unsupported(`${param}.enum`, `\`enum\` must be a list of 1 to ${maxSchemas} values`);
                 return this.values(value, own, place, "enum");
             default:
                 return this.alternatives(key, value, place);
@@ -157,7 +160,7 @@ class SchemaCompiler {
     private alternatives(key: "anyOf" | "oneOf" | "allOf", value: unknown, place: Place): Compiled {
         const param = `${place.param}.${key}`;
         if (!Array.isArray(value) || value.length === 0)
-            throw unsupported(param, `\`${param}\` has to be a list of schemas`);
+            throw unsupported(param, `\`${param}\` must be a list of schemas`);
         const schemas = value.map((item, i) => checkSchema(item, `${param}.${i}`));
         if (key === "allOf" && schemas.length > 1)
             throw unsupported(param, "`allOf` is supported with one schema only");
@@ -167,13 +170,13 @@ class SchemaCompiler {
                     if (!areDisjoint(this.root, a, b, this))
                         throw unsupported(
                             param,
-                            `\`${param}\` has two schemas, ${j} and ${i}, that one value may be valid for; use \`anyOf\``
+                            `\`${param}\` has two schemas, ${j} and ${i}, that may accept the same value; use \`anyOf\``
                         );
-        // a schema that nothing is valid for is no alternative
+        // `false` accepts no value, so it is not an alternative
         const possible = schemas.flatMap((schema, i) =>
             schema === false ? [] : [this.schema(schema, inner(place, `${key}.${i}`))]
         );
-        if (possible.length === 0) throw unsupported(param, `no value is valid for \`${param}\``);
+        if (possible.length === 0) throw unsupported(param, `\`${param}\` accepts no value`);
         return possible.length === 1 ? possible[0]! : this.union(possible);
     }
 
@@ -201,13 +204,13 @@ class SchemaCompiler {
             return allowed.includes(kind) || (kind === "integer" && allowed.includes("number"));
         });
         const param = `${place.param}.${key}`;
-        if (valid.length === 0) throw unsupported(param, `no value of \`${param}\` is of the type of the schema`);
+        if (valid.length === 0) throw unsupported(param, `no value of \`${param}\` has the type of the schema`);
         const texts = [...new Set(valid.map((value) => stringify(value)!))];
         const part = this.rules.add(choice(...texts.map(literal)));
         return { part, node: this.ambiguity.union(texts.map((text) => this.ambiguity.value(text))) };
     }
 
-    /** The kinds that `type` names, or those that the other keywords are about. */
+    /** The kinds in `type`, or those that the other keywords apply to. */
     private kindsOf(own: Record<string, unknown>, { param }: Place): readonly Kind[] {
         const { type, ...about } = own;
         let found: readonly Kind[];
@@ -219,9 +222,9 @@ class SchemaCompiler {
                 if (!kinds.includes(kind))
                     throw unsupported(
                         `${param}.type`,
-                        `\`${param}.type\` has to name JSON types, got ${JSON.stringify(kind)}`
+                        `\`${param}.type\` must be JSON types, got ${JSON.stringify(kind)}`
                     );
-            if (found.length === 0) throw unsupported(`${param}.type`, `\`${param}.type\` names no type`);
+            if (found.length === 0) throw unsupported(`${param}.type`, `\`${param}.type\` is empty`);
         }
         const known = new Set(found.flatMap((kind) => keywordsOf[kind]));
         for (const key of Object.keys(about))
@@ -256,7 +259,7 @@ class SchemaCompiler {
         if (format === undefined)
             throw unsupported(param, `the formats ${[...formats.keys()].join(", ")} are supported`);
         if (about.minLength !== undefined || about.maxLength !== undefined)
-            throw unsupported(param, "`format` is not supported beside a length");
+            throw unsupported(param, "`format` is not supported together with a length");
         return this.rules.add(sequence(literal('"'), this.rules.add(format), literal('"')));
     }
 
@@ -265,13 +268,13 @@ class SchemaCompiler {
         const { param } = place;
         const [min = 0, max] = this.counts(about, place, "minItems", "maxItems");
         if (!Array.isArray(prefixItems))
-            throw unsupported(`${param}.prefixItems`, "`prefixItems` has to be a list of schemas");
+            throw unsupported(`${param}.prefixItems`, "`prefixItems` must be a list of schemas");
         if (uniqueItems !== undefined && uniqueItems !== false && max !== 0 && max !== 1)
             throw unsupported(`${param}.uniqueItems`, "`uniqueItems` is not supported: a grammar cannot compare items");
         const first = prefixItems.map((item, i) => this.schema(item, inner(place, `prefixItems.${i}`)));
         const isClosed = items === false;
         if (isClosed && min > first.length)
-            throw unsupported(`${param}.minItems`, "`minItems` asks for more items than there may be");
+            throw unsupported(`${param}.minItems`, "`minItems` requires more items than the schema allows");
         const more = isClosed ? undefined : this.schema(items ?? true, inner(place, "items"));
         const part = this.json.listOf(
             first.map((item) => item.part),
@@ -286,9 +289,9 @@ class SchemaCompiler {
     private object(about: Record<string, unknown>, place: Place): Compiled {
         const { param } = place;
         const { properties = {}, required = [], additionalProperties, propertyNames } = about;
-        if (!isObject(properties)) throw unsupported(`${param}.properties`, "`properties` has to be an object");
+        if (!isObject(properties)) throw unsupported(`${param}.properties`, "`properties` must be an object");
         if (!Array.isArray(required) || !required.every((name) => typeof name === "string"))
-            throw unsupported(`${param}.required`, "`required` has to be a list of names");
+            throw unsupported(`${param}.required`, "`required` must be a list of names");
         const names = new Set(Object.keys(properties));
         const isOpen = additionalProperties !== undefined ? additionalProperties !== false : names.size === 0;
         const extra = isOpen
@@ -302,7 +305,7 @@ class SchemaCompiler {
             const value = names.has(name) ? properties[name] : (additionalProperties ?? true);
             if (value === false) {
                 if (!required.includes(name)) continue;
-                throw unsupported(`${param}.required`, `\`${name}\` is required, and no value is valid for it`);
+                throw unsupported(`${param}.required`, `\`${name}\` is required, but its schema accepts no value`);
             }
             const compiled =
                 names.has(name) || extra === undefined ? this.schema(value, inner(place, `properties.${name}`)) : extra;
@@ -315,7 +318,7 @@ class SchemaCompiler {
         if (extra === undefined && propertyNames !== undefined && propertyNames !== true)
             throw unsupported(
                 `${param}.propertyNames`,
-                "`propertyNames` is supported beside `additionalProperties` only"
+                "`propertyNames` is supported together with `additionalProperties` only"
             );
         const { space } = this.json;
         const more =
@@ -334,13 +337,13 @@ class SchemaCompiler {
         if (content === undefined)
             throw unsupported(
                 `${param}.${min > 0 ? "minProperties" : "maxProperties"}`,
-                "the number of members that the schema asks for cannot be guaranteed"
+                "a grammar cannot guarantee the number of members that the schema requires"
             );
         const part = this.rules.add(sequence(literal("{"), space, content, literal("}")));
         return { part, node: this.ambiguity.value("{", children) };
     }
 
-    /** The names that members beyond those of the schema may have. */
+    /** The names of additional members. */
     private keyOf(propertyNames: unknown, names: readonly string[], place: Place): Part {
         const param = `${place.param}.propertyNames`;
         const { type, ...rest } =
@@ -362,7 +365,7 @@ class SchemaCompiler {
         return this.rules.add(choice(...left.map((text) => literal(JSON.stringify(text)))));
     }
 
-    /** @throws {ApiError} for numbers that are none, or that contradict each other */
+    /** @throws {ApiError} if a count is invalid, or if the minimum is above the maximum */
     private counts(
         about: Record<string, unknown>,
         { param }: Place,
@@ -374,7 +377,7 @@ class SchemaCompiler {
             if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > maxRepetitions)
                 throw unsupported(
                     `${param}.${key}`,
-                    `\`${param}.${key}\` has to be an integer from 0 to ${maxRepetitions}`
+                    `\`${param}.${key}\` must be an integer from 0 to ${maxRepetitions}`
                 );
             this.repetitions += value as number;
             return value as number;
@@ -389,7 +392,7 @@ class SchemaCompiler {
 
 type Member = { readonly pair: Part; readonly isRequired: boolean };
 
-/** The members of an object in their order; optional ones may be left out, and others may follow. */
+/** The members of an object in the schema's order. Optional ones may be missing, and additional ones may follow. */
 class Members {
     private readonly known = new Map<string, Part | undefined>();
 
@@ -400,7 +403,7 @@ class Members {
         private readonly extra: Part | undefined
     ) {}
 
-    /** @returns undefined where no object has so many members */
+    /** @returns undefined if no object has so many members */
     print(min: number, max: number | undefined): Part | undefined {
         const isFree = max === undefined || (this.extra === undefined && max >= this.members.length);
         return this.from(0, true, min, isFree ? undefined : max);
@@ -427,7 +430,7 @@ class Members {
 
     private extras(isFirst: boolean, min: number, max: number | undefined): Part | undefined {
         if (this.extra === undefined || max === 0) return min > 0 ? undefined : empty;
-        // two members of one name count once, and a grammar cannot compare names
+        // members with the same name count once, and a grammar cannot compare names
         if (min > 1) return undefined;
         const next = this.rules.add(sequence(literal(","), this.space, this.extra));
         if (!isFirst) return repeat(next, min, max);
@@ -448,7 +451,7 @@ function inner({ param, depth }: Place, name: string): Place {
     return { param: `${param}.${name}`, depth: depth + 1 };
 }
 
-/** Characters of a JSON value, as far as they matter: counting stops beyond the limit. */
+/** Approximate size of a JSON value. Counting stops at the limit. */
 function sizeOf(value: unknown): number {
     let size = 0;
     const add = (item: unknown): void => {

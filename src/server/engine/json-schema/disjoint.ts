@@ -1,17 +1,17 @@
 import { stringify } from "lossless-json";
 import { assertionsOf, isObject, type Kind, kindOf, kinds, resolveReference, type Schema } from "./Schema.js";
 
-/** Comparisons for all `oneOf` of a schema. */
+/** Limit of comparisons for all `oneOf` in a schema. */
 const maxComparisons = 5000;
 
-/** Counts the comparisons of a schema. */
+/** Counter of comparisons. */
 export interface ComparisonCount {
     comparisons: number;
 }
 
 /**
- * Whether no value that the grammar of one schema lets through is valid for the other. This is what `oneOf` asks of each pair, since two matches make a value
- * invalid. Where that cannot be seen, or only with too much work, the answer is no.
+ * Whether the second schema refuses every value that the first schema's grammar accepts. `oneOf` requires this of each
+ * pair, since a value with two matches is invalid. The answer is no if it would take too many comparisons.
  */
 export function areDisjoint(root: Schema, a: Schema, b: Schema, count: ComparisonCount): boolean {
     if (++count.comparisons > maxComparisons) return false;
@@ -37,7 +37,7 @@ export function areDisjoint(root: Schema, a: Schema, b: Schema, count: Compariso
     return haveDifferentMembers(left, right, next) || haveDifferentMembers(right, left, next);
 }
 
-/** Whether objects of the first schema have a member that those of the second cannot have. */
+/** Whether all objects of the first schema have a member that the second schema refuses. */
 function haveDifferentMembers(
     first: Record<string, unknown>,
     second: Record<string, unknown>,
@@ -64,6 +64,6 @@ function valuesOf(schema: Record<string, unknown>): unknown[] | undefined {
 
 function kindsOf({ type }: Record<string, unknown>, values: unknown[] | undefined): Kind[] {
     const found = values?.map(kindOf) ?? (type === undefined ? kinds : [type].flat());
-    // every integer is a number, too
+    // every integer is also a number
     return [...found].flatMap((kind) => (kind === "number" ? ["number", "integer"] : [kind])) as Kind[];
 }

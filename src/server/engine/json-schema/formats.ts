@@ -49,7 +49,7 @@ const time = sequence(
 const hex = oneOf("0-9a-fA-F");
 const times = (count: number) => repeat(hex, count, count);
 
-/** The text between the quotes, for each format that a grammar can keep to. */
+/** The text between the quotes, for each supported format. */
 export const formats: ReadonlyMap<string, Part> = new Map([
     ["date", date],
     ["time", time],

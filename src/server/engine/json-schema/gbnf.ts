@@ -1,36 +1,36 @@
 /**
- * Parts of a grammar in llama.cpp's GBNF. Every part is text that can stand in a sequence without brackets around it.
+ * Part of a grammar in llama.cpp's GBNF: text that can be an item of a sequence without brackets around it.
  * Source: `grammars/README.md` of llama.cpp.
  */
 export type Part = string & { readonly __part: unique symbol };
 
 export const empty = "" as Part;
 
-/** Just this text. */
+/** Exactly this text. */
 export function literal(text: string): Part {
     if (text === "") return empty;
     const escaped = text.replace(/[\\"]/g, "\\$&").replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, toEscape);
     return `"${escaped}"` as Part;
 }
 
-/** A character of a class, e.g. `0-9`. */
+/** One character of a class, such as `0-9`. */
 export function oneOf(characters: string): Part {
     return `[${characters}]` as Part;
 }
 
-/** One after the other. */
+/** All parts, in this order. */
 export function sequence(...parts: readonly Part[]): Part {
     return parts.filter((part) => part !== empty).join(" ") as Part;
 }
 
-/** Any of these. */
+/** One of the parts. */
 export function choice(...parts: readonly Part[]): Part {
     const different = [...new Set(parts)];
     if (different.length === 1) return different[0]!;
     return `(${different.map((part) => (part === empty ? '""' : part)).join(" | ")})` as Part;
 }
 
-/** The part again and again. */
+/** The part, repeated. */
 export function repeat(part: Part, min: number, max?: number): Part {
     if (max === 0 || part === empty) return empty;
     if (min === 1 && max === 1) return part;
@@ -39,15 +39,15 @@ export function repeat(part: Part, min: number, max?: number): Part {
     return `${one}{${min},${max}}` as Part;
 }
 
-/** Characters that the rules of a grammar may have. llama.cpp reads a grammar of this size within some 50 ms. */
+/** Size limit of all rules, in characters. llama.cpp parses a grammar of this size in about 50 ms. */
 const maxSize = 100_000;
 
-/** The grammar has become too large. */
+/** The grammar is too large. */
 export class GrammarSizeError extends Error {
     override name = "GrammarSizeError";
 }
 
-/** The rules of a grammar. Equal rules are one. */
+/** The rules of a grammar. Equal rules are stored once. */
 export class Rules {
     private readonly bodies = new Map<string, Part>();
     private readonly names = new Map<Part, Part>();
@@ -56,7 +56,7 @@ export class Rules {
     private size = 0;
 
     /**
-     * A part that stands for a longer one.
+     * Adds a rule and returns its name as a part.
      * @throws {GrammarSizeError}
      */
     add(body: Part): Part {
@@ -69,7 +69,7 @@ export class Rules {
         return name;
     }
 
-    /** A name for a rule that refers to itself. */
+    /** Reserves a name, for a rule that refers to itself. */
     reserve(): Part {
         return `r${this.next++}` as Part;
     }
@@ -80,7 +80,7 @@ export class Rules {
         if (this.size > maxSize) throw new GrammarSizeError();
     }
 
-    /** The grammar's text. */
+    /** The grammar in GBNF. */
     print(root: Part): string {
         const rules = [...this.bodies].map(([name, body]) => `${name} ::= ${body === empty ? '""' : body}`);
         return [`root ::= ${root}`, ...rules, ""].join("\n");

@@ -1,18 +1,18 @@
 import { choice, empty, literal, oneOf, type Part, type Rules, repeat, sequence } from "./gbnf.js";
 
-/** Digits of a number at most. More are never meant, and JavaScript would read a very long number as infinity. */
+/** Largest number of digits. JavaScript would parse a much longer number as infinity. */
 const maxDigits = 40;
 
-/** Characters that a JSON string holds as they are. Surrogates are no characters. */
+/** Characters that a JSON string may contain without an escape. Surrogates are not characters. */
 const plain = " !#-\\[\\]-~\\u0080-\\uD7FF\\uE000-\\U0010FFFF";
-/** The same, as what is left out of all characters. */
+/** All other characters. */
 const notPlain = '\\x00-\\x1F"\\\\\\x7F\\uD800-\\uDFFF\\U00110000-\\U001FFFFF';
 
-/** The parts that all JSON is made of, in one grammar. */
+/** Rules for the parts of JSON. */
 export class JsonParts {
-    /** What may stand between two parts: hardly anything, since some models would write white space up to their limit. */
+    /** Space between two parts. There is at most one, since some models would otherwise write white space endlessly. */
     readonly space: Part;
-    /** One character of a string. An escaped one counts as one, too, so halves of surrogate pairs are left out. */
+    /** One character of a string. Escapes of surrogates are excluded, since two of them make one character. */
     readonly character: Part;
     readonly string: Part;
     readonly number: Part;
@@ -59,7 +59,7 @@ export class JsonParts {
         return sequence(literal('"'), repeat(this.character, minLength, maxLength), literal('"'));
     }
 
-    /** An object with members of one kind. */
+    /** An object whose members all have the same form. */
     recordOf(key: Part, value: Part, min: number, max?: number): Part {
         const { space } = this;
         const member = this.rules.add(sequence(key, space, literal(":"), space, value, space));
@@ -68,8 +68,8 @@ export class JsonParts {
 
     /**
      * An array.
-     * @param first the items that it begins with, of which those beyond `min` may be missing
-     * @param item what follows them; undefined for nothing
+     * @param first the first items; those beyond `min` may be missing
+     * @param item the items after them; undefined if there are none
      */
     listOf(first: readonly Part[], item: Part | undefined, min: number, max?: number): Part {
         const { space } = this;
@@ -95,9 +95,9 @@ export class JsonParts {
         return sequence(literal("["), space, rest, literal("]"));
     }
 
-    /** Keys of an object without these. They have no escapes, so that no name can be spelled in another way. */
+    /** All keys but the given ones. The keys contain no escapes, so that a name has one spelling only. */
     keyExcept(names: readonly string[]): Part {
-        // the others cannot be written without an escape
+        // other names need an escape, so they cannot occur
         const writable = names.filter((name) => /^[ !#-[\]-~\u0080-\ud7ff\ue000-\u{10ffff}]*$/u.test(name));
         return this.rules.add(
             sequence(
@@ -110,7 +110,7 @@ export class JsonParts {
         );
     }
 
-    /** @param names those that are alike in their first `depth` characters */
+    /** @param names names that are equal in their first `depth` characters */
     private restOfKey(names: readonly (readonly string[])[], depth: number): Part {
         const quote = literal('"');
         const rest = sequence(repeat(oneOf(`^${notPlain}`), 0), quote);
