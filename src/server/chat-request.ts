@@ -7,7 +7,7 @@ import { badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
 
 /**
- * What a chat request asks for together: parameters that exclude each other are refused, since one of them would be
+ * Checks combinations of parameters. Parameters that exclude each other are refused, since one of them would be
  * ignored.
  * @throws {ApiError}
  */
@@ -62,7 +62,7 @@ export async function grammarOf(
     return await grammarForSchema(model.llama, schema, "response_format.json_schema.schema");
 }
 
-/** @throws {ApiError} for results of calls that nobody made, and for calls without a result */
+/** @throws {ApiError} if a result has no call, or a call has no result */
 export function messagesOf(messages: ChatRequest["messages"]): Message[] {
     const open = new Set<string>();
     const result = messages.map((message, i) => messageOf(message, `messages.${i}`, open));
@@ -118,6 +118,6 @@ function checkJson(json: string, param: string): void {
     try {
         JSON.parse(json);
     } catch {
-        throw badParameter(param, "the arguments of a call have to be JSON");
+        throw badParameter(param, "the arguments of a call must be JSON");
     }
 }

@@ -23,7 +23,7 @@ export interface ServerOptions extends Partial<ServerLimits> {
     /** A request must bring one of these keys. Default: requests need no key. */
     apiKeys?: readonly string[];
     /**
-     * Whether the server listens where only this machine can reach it, so that the Host header has to name it. Default:
+     * Whether the server listens where only this machine can reach it, so that the Host header must name it. Default:
      * `true`.
      */
     loopback?: boolean;

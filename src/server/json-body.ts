@@ -17,7 +17,7 @@ const safeDigits = 15;
 export async function readJsonBody(request: Request, server: Server): Promise<object> {
     const { maxBodyBytes } = server.limits;
     if (!request.is("application/json"))
-        throw new ApiError(415, "the body has to be JSON, with the header Content-Type: application/json");
+        throw new ApiError(415, "the body must be JSON, with the header Content-Type: application/json");
     checkEncoding(request);
     const announced = Number(request.headers["content-length"] ?? 0);
     if (announced > maxBodyBytes) throw tooLarge(maxBodyBytes);
@@ -32,15 +32,15 @@ export async function readJsonBody(request: Request, server: Server): Promise<ob
         throw new ApiError(400, `the body is not valid JSON (${reason.slice(0, 100)})`, { code: "invalid_json" });
     }
     if (typeof value !== "object" || value === null || Array.isArray(value))
-        throw new ApiError(400, "the body has to be a JSON object", { code: "invalid_json" });
+        throw new ApiError(400, "the body must be a JSON object", { code: "invalid_json" });
     return value;
 }
 
-/** A small body can unpack to any size, so none is unpacked. */
+/** A small compressed body can have any size, so compressed bodies are refused. */
 export function checkEncoding(request: Request): void {
     const encoding = request.headers["content-encoding"];
     if (encoding !== undefined && encoding !== "identity")
-        throw new ApiError(415, "compressed bodies are not accepted; leave Content-Encoding out");
+        throw new ApiError(415, "compressed bodies are not accepted; omit Content-Encoding");
 }
 
 function parseLongIntegers(text: string): unknown {
