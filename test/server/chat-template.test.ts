@@ -3,6 +3,7 @@ import path from "node:path";
 import { Template } from "@huggingface/jinja";
 import test from "ava";
 import fc from "fast-check";
+import { LosslessNumber } from "lossless-json";
 import { getLlama, LlamaLogLevel, type LlamaModel } from "../../plugin/index.js";
 import { textOf } from "../../src/generation/TextStream.js";
 import { TokenBytes } from "../../src/generation/TokenBytes.js";
@@ -155,6 +156,19 @@ test("the template renders calls and results if it supports them, digit by digit
         const text = textOf(qwen(), chat.tokens, { special: true });
         t.regex(text, /"id": 1374029117403856901, "x": 1\.10/, name);
         t.true(text.includes('{"order": 12345678901234567890}'), name);
+    }
+});
+
+test("numbers in the schemas of tools keep their digits", async (t) => {
+    const parameters = {
+        type: "object",
+        properties: { id: { enum: [new LosslessNumber("12345678901234567890"), 7] } }
+    };
+    for (const name of ["qwen2", "phi"] as const) {
+        const { tokens } = await templateOf(chatTemplates[name]).render(called, {
+            tools: [{ name: "look", parameters }]
+        });
+        t.regex(textOf(qwen(), tokens, { special: true }), /"enum": ?\[12345678901234567890, ?7\]/, name);
     }
 });
 

@@ -72,7 +72,7 @@ export class ChatTemplate {
         const isNative = !hasTools || (capabilities.tools && capabilities.syntax !== undefined);
         const syntax = (isNative ? capabilities.syntax : undefined) ?? plainSyntax;
         const sign = newSign(JSON.stringify(messages) + this.source);
-        const given = isNative && hasTools ? { tools: tools.map(toTemplateTool) } : {};
+        const given = isNative && hasTools ? { tools: tools.map((tool) => toTemplateTool(tool, sign)) } : {};
         const all = { ...variables, ...given, add_generation_prompt: true };
         const form = isNative ? capabilities.calls : undefined;
         const render = async (chat: readonly Message[]) => {
@@ -312,13 +312,13 @@ function withoutSystem(chat: readonly TemplateMessage[]): TemplateMessage[] {
     return result;
 }
 
-function toTemplateTool({ name, description, parameters }: Tool) {
+function toTemplateTool({ name, description, parameters }: Tool, sign: string) {
     return {
         type: "function",
         function: {
             name,
             description: description ?? "",
-            parameters: parameters ?? { type: "object", properties: {} }
+            parameters: parseKeepingNumbers(toJson(parameters ?? { type: "object", properties: {} }), sign)
         }
     };
 }

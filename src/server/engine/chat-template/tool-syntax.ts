@@ -52,6 +52,8 @@ export function readToolSyntax(
         middle: first.middle,
         end: withoutIds(end.endsWith(afterText) ? end.slice(0, end.length - afterText.length) : end).trimEnd()
     };
+    // an id before the arguments would have to be known in advance
+    if (probeIds.some((id) => syntax.begin.includes(id) || syntax.middle.includes(id))) return undefined;
     const calls = two === undefined ? undefined : findCalls(two, commonStart(begin, two), 2);
     if (calls === undefined) return { ...syntax, next: undefined };
     const [a, b] = calls as [FoundCall, FoundCall];
