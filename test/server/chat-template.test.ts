@@ -5,8 +5,10 @@ import test from "ava";
 import fc from "fast-check";
 import { LosslessNumber } from "lossless-json";
 import { getLlama, LlamaLogLevel, type LlamaModel } from "../../plugin/index.js";
+import { recallQuestionForm } from "../../src/eval/recall/task.js";
 import { textOf } from "../../src/generation/TextStream.js";
 import { TokenBytes } from "../../src/generation/TokenBytes.js";
+import { recallModelPath } from "../../src/model/embedded-model.js";
 import { ChatTemplate } from "../../src/server/engine/chat-template/ChatTemplate.js";
 import type { Message } from "../../src/server/engine/chat-template/messages.js";
 import { TemplateRenderer } from "../../src/server/engine/chat-template/TemplateRenderer.js";
@@ -243,4 +245,32 @@ test("a template that does not end is ended, and the next one is rendered", asyn
     t.is(first.status, "rejected");
     t.deepEqual(second, { status: "fulfilled", value: "1" });
     t.true(turns >= 2, `${turns} turns for others`);
+    const template = new ChatTemplate(qwen(), { source: endless, timeoutMs: 200 });
+    t.teardown(() => template.dispose());
+    const started = performance.now();
+    const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: ApiError });
+    t.is(error.status, 500);
+    // one attempt, and no more to find out what it supports
+    t.true(performance.now() - started < 2000);
+});
+
+test("a chat with the package's model has the form that it was trained with", async (t) => {
+    const model = await llama.loadModel({ modelPath: recallModelPath, vocabOnly: true });
+    t.teardown(() => model.dispose());
+    const template = new ChatTemplate(model);
+    t.teardown(() => template.dispose());
+    const form = await recallQuestionForm();
+    const question = "What is in the box?";
+    const trained = form.replace("{}", question);
+    t.regex(trained, /^\nQuestion: .*\nAnswer:$/);
+    const { tokens } = await template.render([{ role: "user", text: question }]);
+    t.deepEqual(tokens, model.tokenize(trained));
+    const later = await template.render([
+        { role: "system", text: "The box holds a lamp." },
+        { role: "user", text: question },
+        { role: "assistant", text: " a lamp", calls: [] },
+        { role: "user", text: "And where?" }
+    ]);
+    const text = `The box holds a lamp.${trained} a lamp${form.replace("{}", "And where?")}`;
+    t.is(textOf(model, later.tokens), text);
 });

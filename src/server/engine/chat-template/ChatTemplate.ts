@@ -7,7 +7,7 @@ import { probeTemplate, type TemplateCapabilities } from "./capabilities.js";
 import { parseKeepingNumbers, putNumbers, toJson } from "./lossless.js";
 import { Markers } from "./Markers.js";
 import type { Message, TemplateMessage, Tool, ToolCall } from "./messages.js";
-import { TemplateError, TemplateRenderer } from "./TemplateRenderer.js";
+import { TemplateError, TemplateLimitError, TemplateRenderer } from "./TemplateRenderer.js";
 import { plainSyntax, type ToolSyntax } from "./tool-syntax.js";
 
 /** The template for model files without one, in the form of node-llama-cpp's `GeneralChatWrapper`. */
@@ -66,6 +66,17 @@ export class ChatTemplate {
 
     /** @throws {ApiError} if the template refuses the chat */
     async render(messages: readonly Message[], options: RenderOptions = {}): Promise<RenderedChat> {
+        try {
+            return await this.renderTokens(messages, options);
+        } catch (error) {
+            if (!(error instanceof TemplateLimitError)) throw error;
+            throw new ApiError(500, `the model's chat template was terminated: ${error.message}`, {
+                code: "template_limit"
+            });
+        }
+    }
+
+    private async renderTokens(messages: readonly Message[], options: RenderOptions): Promise<RenderedChat> {
         const capabilities = await this.capabilities();
         const { tools = [], answer, variables = {} } = options;
         const hasTools = tools.length > 0;
@@ -140,7 +151,7 @@ export class ChatTemplate {
         try {
             return await this.run(messages, variables);
         } catch (error) {
-            if (!(error instanceof TemplateError)) throw error;
+            if (!(error instanceof TemplateError) || error instanceof TemplateLimitError) throw error;
             throw new ApiError(400, `the model's chat template refuses these messages: ${error.message}`, {
                 param: "messages"
             });

@@ -6,6 +6,11 @@ export class TemplateError extends Error {
     override name = "TemplateError";
 }
 
+/** A template was terminated, because it took too much time or memory. */
+export class TemplateLimitError extends TemplateError {
+    override name = "TemplateLimitError";
+}
+
 /** Memory limit of a rendering. Unit: MiB. */
 const maxMemory = 1024;
 
@@ -20,7 +25,7 @@ export class TemplateRenderer {
     /** @param timeoutMs time that one rendering may take */
     constructor(private readonly timeoutMs: number) {}
 
-    /** @throws {TemplateError} with the template's own message, or if it takes too long */
+    /** @throws {TemplateError} with the template's own message; {@link TemplateLimitError} if it is terminated */
     async render(template: string, variables: Readonly<Record<string, unknown>>): Promise<string> {
         const result = this.last.then(() => this.run({ template, variables }));
         this.last = result.catch(() => undefined);
@@ -41,7 +46,7 @@ export class TemplateRenderer {
                 const fail = (reason: string) => {
                     if (this.worker === worker) this.worker = undefined;
                     void worker.terminate();
-                    reject(new TemplateError(reason));
+                    reject(new TemplateLimitError(reason));
                 };
                 const timer = setTimeout(() => fail(`it did not finish within ${this.timeoutMs} ms`), this.timeoutMs);
                 const onError = (error: Error) => fail(error.message);

@@ -1,5 +1,5 @@
 import type { TemplateMessage } from "./messages.js";
-import { TemplateError } from "./TemplateRenderer.js";
+import { TemplateError, TemplateLimitError } from "./TemplateRenderer.js";
 import { probeCalls, probeIds, readToolSyntax, type ToolSyntax } from "./tool-syntax.js";
 
 /** The features that a template supports. */
@@ -30,7 +30,7 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
         try {
             return await render(...args);
         } catch (error) {
-            if (error instanceof TemplateError) return undefined;
+            if (error instanceof TemplateError && !(error instanceof TemplateLimitError)) return undefined;
             throw error;
         }
     };
