@@ -12,6 +12,9 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
     byteOfLetter.set(String.fromCharCode(isPrintable ? byte : next++), byte);
 }
 
+/** Type of ordinary tokens in a GGUF file. */
+const normalType = 1;
+
 /** BPE vocabularies that write a space as SentencePiece does. */
 const sentencePieceSpaces: ReadonlySet<string | undefined> = new Set([
     "gemma4",
@@ -76,8 +79,12 @@ export class TokenBytes {
     get specialTokens(): ReadonlyMap<string, Token> {
         if (this.names === undefined) {
             const names = new Map<string, Token>();
-            for (const [id, text] of this.texts.entries())
-                if (text !== "" && this.isSpecial(id as Token)) names.set(text, id as Token);
+            const types = this.model.fileInfo.metadata.tokenizer?.ggml?.token_type;
+            for (const [id, text] of this.texts.entries()) {
+                // llama.cpp makes some tokens special by their names; asking it for each token would take long
+                const isCandidate = types?.[id] !== normalType || /^[_▁]?[<[]/.test(text);
+                if (text !== "" && isCandidate && this.isSpecial(id as Token)) names.set(text, id as Token);
+            }
             this.names = names;
         }
         return this.names;
