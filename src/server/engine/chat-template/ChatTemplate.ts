@@ -82,7 +82,7 @@ export class ChatTemplate {
         const hasTools = tools.length > 0;
         const isNative = !hasTools || (capabilities.tools && capabilities.syntax !== undefined);
         const syntax = (isNative ? capabilities.syntax : undefined) ?? plainSyntax;
-        const sign = newSign(JSON.stringify(messages) + this.source);
+        const sign = newSign(messages, tools, this.source);
         const given = isNative && hasTools ? { tools: tools.map((tool) => toTemplateTool(tool, sign)) } : {};
         const all = { ...variables, ...given, add_generation_prompt: true };
         const form = isNative ? capabilities.calls : undefined;
@@ -121,7 +121,7 @@ export class ChatTemplate {
         const render = async (messages: unknown, variables: Record<string, unknown>) =>
             putNumbers(await this.renderOrRefuse(messages, variables), numberSign);
         const plain = await render(chat, more);
-        const mark = newSign(plain + JSON.stringify(chat));
+        const mark = newSign(plain, chat, more);
         const { specialNames } = this;
         let isPlain = true;
         const escapeAll = <T>(value: T) =>
@@ -334,12 +334,18 @@ function toTemplateTool({ name, description, parameters }: Tool, sign: string) {
     };
 }
 
-/** A random private-use character that does not occur in a text. It is unpredictable for the author of the text. */
-function newSign(text: string): string {
+/** A random private-use character that does not occur in any of the values. Authors of messages cannot predict it. */
+function newSign(...values: readonly unknown[]): string {
     for (;;) {
         const sign = String.fromCodePoint(randomInt(0xf0000, 0xffffe));
-        if (!text.includes(sign)) return sign;
+        if (!contains(values, sign)) return sign;
     }
+}
+
+function contains(value: unknown, sign: string): boolean {
+    if (typeof value === "string") return value.includes(sign);
+    if (typeof value !== "object" || value === null) return false;
+    return Object.entries(value).some(([key, inside]) => key.includes(sign) || contains(inside, sign));
 }
 
 function mapStrings<T>(value: T, change: (text: string, isKey: boolean) => string): T {

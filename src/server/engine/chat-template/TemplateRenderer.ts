@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { RenderAnswer, RenderRequest } from "./render-worker.js";
 
@@ -19,7 +20,7 @@ const maxMemory = 1024;
  * that takes too long is terminated, and the server keeps responding meanwhile.
  */
 export class TemplateRenderer {
-    private worker: Worker | undefined;
+    private worker: Promise<Worker> | undefined;
     private last: Promise<unknown> = Promise.resolve();
 
     /** @param timeoutMs time that one rendering may take */
@@ -33,18 +34,23 @@ export class TemplateRenderer {
     }
 
     async dispose(): Promise<void> {
-        await this.worker?.terminate();
+        const { worker } = this;
         this.worker = undefined;
+        await (await worker)?.terminate();
     }
 
     private async run(request: RenderRequest): Promise<string> {
         this.worker ??= startWorker();
-        const { worker } = this;
+        // the start of the worker is not part of the template's time
+        const worker = await this.worker.catch((error) => {
+            this.worker = undefined;
+            throw error;
+        });
         let end = () => {};
         try {
             const answer = await new Promise<RenderAnswer>((resolve, reject) => {
                 const fail = (reason: string) => {
-                    if (this.worker === worker) this.worker = undefined;
+                    this.worker = undefined;
                     void worker.terminate();
                     reject(new TemplateLimitError(reason));
                 };
@@ -66,11 +72,12 @@ export class TemplateRenderer {
     }
 }
 
-function startWorker(): Worker {
+async function startWorker(): Promise<Worker> {
     const worker = new Worker(new URL("./render-worker.js", import.meta.url), {
         resourceLimits: { maxOldGenerationSizeMb: maxMemory },
         execArgv: []
     });
+    await once(worker, "message");
     worker.on("error", () => {});
     // an idle worker must not keep the process alive
     worker.unref();

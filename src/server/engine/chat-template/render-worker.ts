@@ -28,3 +28,4 @@ function render({ template, variables }: RenderRequest): RenderAnswer {
 parentPort!.on("message", (request: RenderRequest) => {
     parentPort!.postMessage(render(request));
 });
+parentPort!.postMessage("ready");
