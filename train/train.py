@@ -26,13 +26,13 @@ from task import Batches, Mix, Shape, Texts
 
 HERE = Path(__file__).parent
 CHECK_SECONDS = 15  # kept free for the last check where the time is bounded
-# a system message is text to read, a user's a question about it
+# a system message is text to read, a user's a question about it; line breaks are in strings, since Jinja's `trim_blocks` removes those behind blocks
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}\nQuestion: {{ message['content'] }}"
-    "{% elif message['role'] == 'assistant' %}\nAnswer:{{ message['content'] }}"
-    "{% else %}{{ message['content'] }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}\nAnswer:{% endif %}"
+    "{% if message.role == 'user' %}{{ '\\nQuestion: ' + message.content }}"
+    "{% elif message.role == 'assistant' %}{{ '\\nAnswer: ' + message.content | trim }}"
+    "{% else %}{{ message.content }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '\\nAnswer:' }}{% endif %}"
 )
 
 
