@@ -24,7 +24,8 @@ export async function configureLibrary(layout, tools, env) {
         ARMT_PREBUILT_DIR: layout.prebuiltDir,
         ARMT_LLAMA_VERSION: layout.suffix,
         ARMT_OUTPUT_DIR: layout.libDir,
-        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF"
+        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF",
+        ARMT_COVERAGE: layout.coverage ? "ON" : "OFF"
     };
     const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
     dropCacheOfAnotherBuild(layout.cmakeDir, [

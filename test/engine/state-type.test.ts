@@ -256,7 +256,7 @@ test("a state resumes in its own type and is refused in another, with both names
                 )
             });
             await t.throwsAsync(sequence.armt!.load(snapshotFile), {
-                message: new RegExp(`its \`armt\\.stateType\` is ${stateType} and this context's is ${other}`)
+                message: new RegExp(`its \`armt\\.stateType\` is ${stateType}, and that of this context is ${other}`)
             });
             t.is(sequence.armt!.tokens, 0);
         });

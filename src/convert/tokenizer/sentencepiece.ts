@@ -11,7 +11,8 @@ const SPACE = "▁";
 export function sentencePieceKeys(json: JsonFile, bpe: BpeTokenizer, vocabSize: number): [string, GgufWriteValue][] {
     if (!bpe.byteFallback)
         throw new ArmtError(
-            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not supported; use --vocab-from or --no-tokenizer`
+            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not ` +
+                "supported; use --vocab-from or --no-tokenizer"
         );
     const scores = mergeScores(bpe);
     const tokens = listTokens(vocabSize, bpe.ids, (text) => {
@@ -61,7 +62,7 @@ function tokenType(text: string, { added, unknownToken }: BpeTokenizer) {
     return bytePattern.test(text) ? tokenTypes.byte : tokenTypes.normal;
 }
 
-/** llama.cpp looks for tokens of the user in the text itself, where spaces are spaces. */
+/** llama.cpp looks for user-defined tokens in the raw text, with plain spaces. */
 function displayText(text: string, { added }: BpeTokenizer): string {
     return added.get(text) === false ? text.replaceAll(SPACE, " ") : text;
 }
