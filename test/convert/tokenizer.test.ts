@@ -32,7 +32,7 @@ async function readKeys(t: ExecutionContext, files: Files, vocabSize: number, pr
     write("tokenizer_config.json", files.tokenizerConfig);
     write("chat_template.jinja", files.template);
     const config = new JsonFile("config.json", new Map(Object.entries(files.config ?? {})));
-    const keys = (await readTokenizer(folder, config, vocabSize, pre)) ?? new Map<string, GgufWriteValue>();
+    const keys = (await readTokenizer(folder, config, vocabSize, { pre })) ?? new Map<string, GgufWriteValue>();
     const output = path.join(folder, "x.gguf");
     await writeGguf(output, { metadata: keys, tensors: [] });
     const gguf = await openGguf(output);

@@ -75,6 +75,8 @@ function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
     const expression = rest.length === 0 && !ownSplit ? splitExpression(first) : undefined;
     const name = expression === undefined ? undefined : preTokenizerNames.get(expression);
     if (name === undefined) throw unknown(`unknown pre-tokenizer ${quote(expression ?? "")}`);
+    if (ignoreMerges && name !== "llama-bpe")
+        throw unknown(`\`ignore_merges\` with the pre-tokenizer ${quote(name)} is not supported`);
     // llama.cpp ignores merges for whole words of the vocabulary under this name; dbrx splits alike and doesn't.
     return name === "llama-bpe" && !ignoreMerges ? "dbrx" : name;
 }
@@ -82,7 +84,11 @@ function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
 function splitExpression(part: JsonObject | undefined): string | undefined {
     const pattern = part?.get("pattern");
     const expression = pattern instanceof Map ? pattern.get("Regex") : undefined;
-    return part?.get("type") === "Split" && typeof expression === "string" ? expression : undefined;
+    if (part?.get("type") !== "Split" || typeof expression !== "string") return undefined;
+    // The expression finds the words: as matches that are separated, or as what is left of removing all else.
+    const [behavior, inverted] = [part.get("behavior"), part.get("invert") === true];
+    const findsWords = inverted ? behavior === "Removed" : behavior === "Isolated";
+    return findsWords ? expression : undefined;
 }
 
 /**
