@@ -24,7 +24,7 @@ export function sentencePieceKeys(
         );
     const scores = mergeScores(bpe);
     const tokens = listTokens(vocabSize, bpe.ids, (text) => {
-        return { text: displayText(text, bpe), type: tokenType(text, bpe), score: scores.get(text) ?? 0 };
+        return { text, type: tokenType(text, bpe), score: scores.get(text) ?? 0 };
     });
     return [
         ["tokenizer.ggml.model", { type: "STRING", value: "llama" }],
@@ -66,13 +66,10 @@ function mergeScores({ ids, merges }: BpeTokenizer): Map<string, number> {
 function tokenType(text: string, { added, unknownToken }: BpeTokenizer) {
     if (text === unknownToken) return tokenTypes.unknown;
     const special = added.get(text);
+    // Merges make runs of spaces from both spaces and `▁`; llama.cpp looks for user-defined tokens in the raw text.
+    if (special === false && text.includes(SPACE)) return tokenTypes.normal;
     if (special !== undefined) return special ? tokenTypes.control : tokenTypes.userDefined;
     return bytePattern.test(text) ? tokenTypes.byte : tokenTypes.normal;
-}
-
-/** llama.cpp looks for tokens of the user in the text itself, where spaces are spaces. */
-function displayText(text: string, { added }: BpeTokenizer): string {
-    return added.get(text) === false ? text.replaceAll(SPACE, " ") : text;
 }
 
 /** Whether text gets a space in front, by the normalizer (older files) or the pre-tokenizer (newer ones). */

@@ -23,9 +23,10 @@ export function unsupportedPart(json: JsonFile, what: string): ArmtError {
  */
 export function checkTokenizer(json: JsonFile, bpe: BpeTokenizer, byteLevel: boolean): Normalizer | undefined {
     checkModel(json);
-    if (!byteLevel) {
+    if (!byteLevel && bpe.byteFallback) {
         checkBytes(json, bpe);
         checkSpaces(json, bpe);
+        checkMerged(json, bpe);
     }
     checkAddedTokens(json, byteLevel);
     return readNormalizer(json, byteLevel);
@@ -84,6 +85,17 @@ function checkSpaces(json: JsonFile, { merges }: BpeTokenizer): void {
     }
     if (!replaces && !parts.some((part) => part.get("type") === "Metaspace"))
         throw unsupportedPart(json, "a vocabulary in which spaces stay spaces");
+}
+
+/** Added tokens with `▁` become ordinary ones, which merges have to make. */
+function checkMerged(json: JsonFile, { added, merges }: BpeTokenizer): void {
+    const unmade = new Set(
+        [...added].filter(([text, special]) => !special && text.includes(SPACE)).map(([text]) => text)
+    );
+    unmade.delete(SPACE);
+    for (const [left, right] of merges) unmade.delete(left + right);
+    const [first] = unmade;
+    if (first !== undefined) throw unsupportedPart(json, `the added token ${quote(first)}, which no merge makes,`);
 }
 
 function checkAddedTokens(json: JsonFile, byteLevel: boolean): void {
