@@ -34,7 +34,7 @@ const fragments = [
     "\u3000",
     "\u200b",
     "for (let i = 0; i < n; ++i) {",
-    "    return a[i] !== b?.c ? `x${y}` : null;",
+    "    return a[i] !== b?.c ? `x$ {y}` : null;",
     "def f(x: int) -> str:",
     "#include <vector>",
     "https://example.org/a?b=c&d=%20#e",
