@@ -13,7 +13,7 @@ const textTokens = 286;
 
 let prompts = 0;
 
-/** A prompt that nobody sent before, so that nothing of it can be held already. */
+/** A prompt that was never sent before, so that no part of it can be cached. */
 export function randomPrompt(tokens: number): number[] {
     const random = seededRandom(prompts++, "prompt");
     return Array.from({ length: tokens }, () => Math.floor(random() * textTokens));

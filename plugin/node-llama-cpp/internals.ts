@@ -18,6 +18,9 @@ export interface DecodeRequest {
 /** What the mapper made of each token's logits, with the token's index in the sequence. */
 export type Decoded = [index: number, value: unknown][];
 
+/** Makes something of a token's logits, e.g. the next token. */
+export type LogitMapper = (logitIndex: number, tokenIndex: number) => unknown;
+
 export type DecodeTokens = (request: DecodeRequest, logitDataMapper: unknown) => Promise<Decoded>;
 
 /** A native sampler. */
@@ -37,6 +40,7 @@ export interface ContextInternals {
     readonly _ctx: NativeContext;
     readonly _decodeTokens: DecodeTokens;
     readonly _queuedDecodes: DecodeRequest[];
+    readonly _batchingOptions: { itemPrioritizationStrategy: unknown };
     _dispatchErrorForQueuedDecodesAndDequeue(requests: ReadonlySet<DecodeRequest>, error: unknown): void;
     readonly _backendContextDisposeGuard: { createPreventDisposalHandle(): { dispose(): void } };
 }
@@ -49,6 +53,9 @@ export interface SequenceInternals {
     readonly _loadedTokenPredictions: unknown[];
     readonly _checkpoints: { clearAllCheckpoints(): void };
     readonly _freeUpSpaceForTokens: () => Promise<void>;
+    readonly _eraseContextTokenRanges: (...args: unknown[]) => Promise<void>;
+    readonly takeCheckpoint: (...args: unknown[]) => Promise<void>;
+    readonly _takeNamedCheckpoint: (...args: unknown[]) => Promise<void>;
 }
 
 interface LlamaInternals {
@@ -73,6 +80,7 @@ export function contextInternals(context: LlamaContext): ContextInternals {
         "_ctx",
         "_decodeTokens",
         "_queuedDecodes",
+        "_batchingOptions",
         "_dispatchErrorForQueuedDecodesAndDequeue",
         "_backendContextDisposeGuard"
     ]);
@@ -86,7 +94,10 @@ export function sequenceInternals(sequence: LlamaContextSequence): SequenceInter
         "_nextTokenIndex",
         "_loadedTokenPredictions",
         "_checkpoints",
-        "_freeUpSpaceForTokens"
+        "_freeUpSpaceForTokens",
+        "_eraseContextTokenRanges",
+        "takeCheckpoint",
+        "_takeNamedCheckpoint"
     ]);
 }
 

@@ -17,7 +17,7 @@ export type CheckpointOptions = {
     /** Default: nothing is known, so that a checkpoint with an adapter is refused. */
     lora?: LoraConfig;
     /** Whether a weight is `[inputs, outputs]`, by its canonical name. Default: none is. */
-    isTurned?: (canonical: string) => boolean;
+    isTransposed?: (canonical: string) => boolean;
 };
 
 type Factors = { a?: SourceTensor; b?: SourceTensor; adapter: string; embedding: boolean };
@@ -56,7 +56,8 @@ export class Checkpoint {
                     factors.set(canonical, pair);
                     if (pair.adapter !== adapter)
                         throw new ArmtError(
-                            `tensor ${quote(name)} is of the adapter ${quote(adapter)}, and there is another, ${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
+                            `tensor ${quote(name)} belongs to the adapter ${quote(adapter)}, but there is another, ` +
+                                `${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
                         );
                     const part = role.role === "A" ? "a" : "b";
                     pair[part] = await onlyOne(pair[part], tensor);
@@ -89,21 +90,21 @@ export class Checkpoint {
     }
 }
 
-/** One tensor under two names must be one. */
+/** Two names of one tensor must hold the same data. */
 async function onlyOne(other: SourceTensor | undefined, tensor: SourceTensor): Promise<SourceTensor> {
     if (other === undefined) return tensor;
     if (await sameContents(other, tensor)) return other;
     throw new ArmtError(
-        `${quote(other.name)} and ${quote(tensor.name)} are names of one tensor, but their contents differ`
+        `${quote(other.name)} and ${quote(tensor.name)} are two names of one tensor, but their contents differ`
     );
 }
 
-/** Gives a weight its update. */
+/** Attaches an update to its weight. */
 function addLora(
     tensors: Map<string, SourceTensor>,
     canonical: string,
     { a, b, embedding }: Factors,
-    { lora = new LoraConfig(undefined), isTurned }: CheckpointOptions
+    { lora = new LoraConfig(undefined), isTransposed }: CheckpointOptions
 ): void {
     const name = (a ?? b)!.name;
     if (a === undefined || b === undefined)
@@ -111,21 +112,23 @@ function addLora(
     const weight = tensors.get(canonical);
     if (weight === undefined)
         throw new ArmtError(
-            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a model; merge it into its base in PyTorch`
+            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a ` +
+                "model; merge it into its base in PyTorch"
         );
-    const turned = embedding || isTurned?.(canonical) === true;
+    const transposed = embedding || isTransposed?.(canonical) === true;
     const [rank = 0, inputs = 0] = a.shape;
     const outputs = b.shape[0] ?? 0;
-    const expected = turned ? [inputs, outputs] : [outputs, inputs];
+    const expected = transposed ? [inputs, outputs] : [outputs, inputs];
     if (rank < 1 || a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== rank)
         throw new ArmtError(
-            `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have no product`
+            `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have ` +
+                "no product"
         );
     if (weight.shape.join() !== expected.join())
         throw new ArmtError(
             `tensor ${quote(weight.name)} is [${weight.shape.join(", ")}], its LoRA update [${expected.join(", ")}]`
         );
-    tensors.set(canonical, { ...weight, lora: { a, b, rank, scale: lora.scaleOf(weight.name, rank), turned } });
+    tensors.set(canonical, { ...weight, lora: { a, b, rank, scale: lora.scaleOf(weight.name, rank), transposed } });
 }
 
 /** Whether two tensors hold the same bytes; those on one storage need no look. */

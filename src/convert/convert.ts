@@ -15,7 +15,7 @@ import { streamTensor } from "./stream.js";
 import { copyTokenizer } from "./tokenizer/from-gguf.js";
 import { readTokenizer } from "./tokenizer/tokenizer.js";
 
-/** Values of `--outtype` and the tensor types they stand for. */
+/** Values of `--outtype` and their tensor types. */
 export const outTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const satisfies Record<
     string,
     TargetType
@@ -56,7 +56,7 @@ export type ConvertOptions = {
     /** Bytes of the checkpoint's weights converted so far, and all of them. */
     onProgress?: (done: number, total: number) => void;
     onWarning?: (message: string) => void;
-    /** What was done that nobody asked for by name: adapters that were merged. */
+    /** Reports an implicit step: merged adapters. */
     onNote?: (message: string) => void;
     signal?: AbortSignal;
 };
@@ -68,7 +68,7 @@ export type ConvertOptions = {
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<void> {
     const { output, overwrite = false } = options;
-    // An output that can't be written should not become known after minutes.
+    // Fails early if the output cannot be written.
     await (await AtomicFile.create(output, { overwrite })).abort();
     const warnings: string[] = [];
     const onWarning = (message: string) => warnings.push(message);

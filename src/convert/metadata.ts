@@ -60,7 +60,7 @@ export function modelKeys(
     uint32("armt.attention.value_length", base.headSize);
     const { norm, gated } = families[base.architecture];
     float32(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`, base.normEpsilon);
-    // what is not said is as in a LLaMA
+    // absent keys mean the same as for a LLaMA
     if (base.activation !== "silu") string("armt.activation", base.activation);
     if (!gated) bool("armt.feed_forward_gated", false);
     if (embeddingScale !== 1) float32("armt.embedding_scale", embeddingScale);

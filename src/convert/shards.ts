@@ -76,7 +76,8 @@ export async function openWeightFiles(location: string): Promise<TensorFile[]> {
     if (only !== undefined && more.length === 0) return openNamed(path.join(folder, only));
     if (only !== undefined)
         throw new ArmtError(
-            `${quote(folder)} has several files that may be the model's weights (${listed(others)}): name one instead of the folder`
+            `${quote(folder)} has several files that may be the model's weights (${listed(others)}): name one ` +
+                "instead of the folder"
         );
     const wanted = formats.flatMap(({ single, index }) => [single, index]).join(", ");
     const below: string[] = [];
@@ -100,7 +101,9 @@ async function refuseAdapter(folder: string, weights: string): Promise<void> {
     for (const name of ["adapter_model.safetensors", "adapter_model.bin"])
         if (await exists(path.join(folder, name)))
             throw new ArmtError(
-                `${quote(folder)} holds a separate adapter, ${quote(name)}: merge it in PyTorch (model.merge_and_unload()) and save the state dict; if ${quote(path.basename(weights))} already includes it, name that file instead of the folder`
+                `${quote(folder)} holds a separate adapter, ${quote(name)}: merge it in PyTorch ` +
+                    `(model.merge_and_unload()) and save the state dict; if ${quote(path.basename(weights))} already ` +
+                    "includes it, name that file instead of the folder"
             );
 }
 
@@ -133,7 +136,7 @@ async function openShards(folder: string, indexPath: string, open: WeightFormat[
         for (const [name, shard] of weightMap) {
             if (found.get(name) !== shard)
                 throw new ArmtError(
-                    `${quote(indexPath)} places tensor ${quote(name)} in ${quote(shard)}, where it is not`
+                    `${quote(indexPath)} places tensor ${quote(name)} in ${quote(shard)}, which does not contain it`
                 );
         }
         return files;

@@ -1,6 +1,6 @@
 import { ArmtError } from "./errors.js";
 
-/** A JSON object as a map: no key, `__proto__` included, has a meaning of its own. */
+/** A JSON object as a map: no key has a special meaning, not even `__proto__`. */
 export type JsonObject = Map<string, JsonValue>;
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
 

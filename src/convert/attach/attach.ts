@@ -20,7 +20,7 @@ import { readBaseGguf } from "./base-gguf.js";
 import { planBaseTensors } from "./base-tensors.js";
 import { memoryHints, planMemoryTensors } from "./memory-tensors.js";
 
-/** Values of `--memory-type` and the tensor types they stand for. */
+/** Values of `--memory-type` and their tensor types. */
 export const attachTypes = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 export type AttachType = keyof typeof attachTypes;
 
@@ -123,7 +123,8 @@ function isText(key: string): boolean {
 function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount }: MemorySizes): void {
     if (armt.wrapPositions)
         throw new ArmtError(
-            "`wrap_pos` adds rows to the base's position table, which a frozen base's file lacks: convert the whole checkpoint (armt convert)"
+            "`wrap_pos` adds rows to the base's position table, which a frozen base's file lacks: convert the whole " +
+                "checkpoint (armt convert)"
         );
     if (armt.slidingWindow && base.positionCount !== undefined)
         throw new ArmtError("`sliding_window` is defined for base models with RoPE: not supported");
@@ -131,7 +132,8 @@ function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount
     const limit = base.positionCount ?? base.slidingWindow;
     if (limit !== undefined && rows > limit)
         throw new ArmtError(
-            `the base model takes ${limit} rows at once, and a segment has ${rows} with its memory tokens: not supported`
+            `the base model supports ${limit} rows, and a segment has ${rows} with its memory tokens: not ` +
+                "supported"
         );
 }
 

@@ -65,13 +65,13 @@ function kindsOf({ base, architecture }: BaseGguf): Kind[] {
     const { hiddenSize: d, feedForwardSize: f, headCount, kvHeadCount, headSize } = base;
     const family = families[base.architecture];
     const [queries, keys] = [headCount * headSize, kvHeadCount * headSize];
-    const turned = architecture.neighbours === true ? headSize : undefined;
+    const rotaryHeadSize = architecture.neighbours === true ? headSize : undefined;
     const qkv: Part[] =
         architecture.fusedAttention === true
             ? [{ kind: "attn_qkv", rows: queries + 2 * keys }]
             : [
-                  { kind: "attn_q", rows: queries, headSize: turned },
-                  { kind: "attn_k", rows: keys, headSize: turned },
+                  { kind: "attn_q", rows: queries, headSize: rotaryHeadSize },
+                  { kind: "attn_k", rows: keys, headSize: rotaryHeadSize },
                   { kind: "attn_v", rows: keys }
               ];
     const up: Part[] =
@@ -135,7 +135,9 @@ function planStacks(
             if (tensor.type.name !== type)
                 throw failure(
                     file,
-                    `its tensors ${quote(first[0].name)} (${type}) and ${quote(piece.name)} (${tensor.type.name}) become one, and have two types, as in files of llama.cpp's mixtures (Q4_K_M, …): attach to an f16, bf16 or q8_0 file of the same base, then use armt quantize`
+                    `its tensors ${quote(first[0].name)} (${type}) and ${quote(piece.name)} (${tensor.type.name}) ` +
+                        "become one, and have two types, as in files of llama.cpp's mixtures (Q4_K_M, …): attach to " +
+                        "an f16, bf16 or q8_0 file of the same base, then use armt quantize"
                 );
         const last = stacks.at(-1);
         if (last !== undefined && last.type === type) last.pieces.push(...pieces.map(([piece]) => piece));

@@ -15,7 +15,8 @@ export function sentencePieceKeys(
 ): [string, GgufWriteValue][] {
     if (!bpe.byteFallback)
         throw new ArmtError(
-            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not supported; use --vocab-from or --no-tokenizer`
+            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not ` +
+                "supported; use --vocab-from or --no-tokenizer"
         );
     if (prependScheme(json) === "first")
         onWarning?.(
