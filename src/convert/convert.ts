@@ -77,8 +77,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
         const { loraCount } = weights;
         if (options.name !== undefined && plainModelName(options.name) !== options.name)
             onWarning(
-                `the name ${quote(options.name)} is written as ${quote(plainModelName(options.name))}: llama.cpp changes ` +
-                    "how a model tokenizes by its name"
+                `the name ${quote(options.name)} is written as ${quote(plainModelName(options.name))}: ` +
+                    "llama.cpp changes how a model tokenizes by its name"
             );
         const tokenizer = await tokenizerKeys({ ...options, onWarning }, configs, base);
         await write(weights, base, armt, tokenizer, options);

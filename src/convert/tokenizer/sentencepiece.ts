@@ -20,8 +20,8 @@ export function sentencePieceKeys(
         );
     if (prependScheme(json) === "first")
         onWarning?.(
-            `${quote(json.path)}: text gets a space in front only at its beginning (\`prepend_scheme\`: "first"), but ` +
-                "llama.cpp also adds one after each special token"
+            `${quote(json.path)}: text gets a space in front only at its beginning (\`prepend_scheme\`: "first"), ` +
+                "but llama.cpp also adds one after each special token"
         );
     const scores = mergeScores(bpe);
     const tokens = listTokens(vocabSize, bpe.ids, (text) => {
