@@ -48,13 +48,15 @@ async function firstToken(sequence: LlamaContextSequence, tokens: Token[]): Prom
 /** Each prepares a sequence and returns what a request does with it until its first token. */
 const chats: Record<string, Chat> = {
     "a warm chat": async (sequence) => {
-        await sequence.evaluateWithoutGeneratingNewTokens([...prefix, ...textIds(30, vocab, 4)] as Token[]);
+        await sequence.clearHistory();
+        await sequence.evaluateWithoutGeneratingNewTokens([...prefix, ...textIds(5, vocab, 4)] as Token[]);
         return async () => {
             await sequence.adaptStateToTokens([...prefix, ...question], false);
             await firstToken(sequence, [...prefix, ...question].slice(sequence.nextTokenIndex));
         };
     },
     "a chat with a memory": async (sequence) => {
+        await sequence.clearHistory();
         await sequence.evaluateWithoutGeneratingNewTokens(prefix);
         const memory = await sequence.armt!.snapshot();
         return async () => {
