@@ -6,7 +6,7 @@ export type Timing = { firstToken: number; total: number };
 /**
  * Printable ASCII in the tiny tokenizer: a token that is a part of a character would be shown only with the next ones.
  */
-const printable = Object.fromEntries(Array.from({ length: 94 }, (_, id) => [id, 100]));
+export const printable = Object.fromEntries(Array.from({ length: 94 }, (_, id) => [id, 100]));
 
 /** Ids that stand for text in the tiny tokenizer. */
 const textTokens = 286;

@@ -16,9 +16,7 @@ export class EngineContext {
         return info;
     }
 
-    /**
-     * Why the last evaluation of a sequence failed, once; undefined if it did not. Other sequences are not affected.
-     */
+    /** Why the last evaluation of a sequence failed, once; undefined if it did not. */
     takeSequenceError(sequenceId: number): ArmtEvalError | undefined {
         const reason = this.addon.sequenceError(this.id, sequenceId);
         return reason === "" ? undefined : new ArmtEvalError(reason);
