@@ -65,8 +65,13 @@ interface LlamaInternals {
     };
 }
 
+/** The native model. All tokenization passes its method. */
+export interface NativeModel {
+    tokenize(text: string, specialTokens: boolean): Uint32Array;
+}
+
 interface ModelInternals {
-    readonly _model: object;
+    readonly _model: NativeModel;
     readonly _llama: Llama;
 }
 
@@ -102,6 +107,10 @@ export function llamaInternals(llama: Llama): LlamaInternals {
 
 export function modelInternals(model: LlamaModel): ModelInternals {
     return internals<ModelInternals>(model, ["_model", "_llama"]);
+}
+
+export function nativeModelOf(model: LlamaModel): NativeModel {
+    return internals<NativeModel>(modelInternals(model)._model, ["tokenize"]);
 }
 
 function internals<T>(owner: object, members: readonly (keyof T & string)[]): T {

@@ -9,7 +9,7 @@ import type { CheckpointConfigs } from "./configs.js";
 import type { TargetType } from "./float-encode.js";
 import { LayoutPlan, type PlannedTensor } from "./layout.js";
 import type { LoraFlags } from "./lora/lora.js";
-import { modelKeys } from "./metadata.js";
+import { modelKeys, plainModelName } from "./metadata.js";
 import { openCheckpoint } from "./open-checkpoint.js";
 import { streamTensor } from "./stream.js";
 import { copyTokenizer } from "./tokenizer/from-gguf.js";
@@ -75,6 +75,11 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     const { configs, base, armt, weights } = await openCheckpoint({ ...options, onWarning });
     try {
         const { loraCount } = weights;
+        if (options.name !== undefined && plainModelName(options.name) !== options.name)
+            onWarning(
+                `the name ${quote(options.name)} is written as ${quote(plainModelName(options.name))}: ` +
+                    "llama.cpp changes how a model tokenizes by its name"
+            );
         const tokenizer = await tokenizerKeys({ ...options, onWarning }, configs, base);
         await write(weights, base, armt, tokenizer, options);
         if (loraCount > 0) options.onNote?.(`merged the LoRA updates of ${loraCount} weights`);
@@ -112,14 +117,14 @@ async function write(
 }
 
 async function tokenizerKeys(
-    { vocabFrom, tokenizer = true, pre, onWarning }: ConvertOptions,
+    { vocabFrom, tokenizer = true, pre, name, onWarning }: ConvertOptions,
     { base: config, folder, tokenizerFolders }: CheckpointConfigs,
     { vocabSize }: BaseConfig
 ): Promise<ReadonlyMap<string, GgufWriteValue>> {
     if (vocabFrom !== undefined) return copyTokenizer(vocabFrom, vocabSize);
     if (tokenizer) {
         for (const place of tokenizerFolders) {
-            const keys = await readTokenizer(place, config, vocabSize, pre);
+            const keys = await readTokenizer(place, config, vocabSize, { pre, name, onWarning });
             if (keys !== undefined) return keys;
         }
         onWarning?.(

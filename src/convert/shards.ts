@@ -67,9 +67,11 @@ export async function openWeightFiles(location: string): Promise<TensorFile[]> {
     const names = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
         throw new ArmtError(`cannot read ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });
     });
-    const others = names
-        .filter((entry) => entry.isFile() && weightEnds.test(entry.name) && !trainingState.test(entry.name))
-        .map(({ name }) => name);
+    const others: string[] = [];
+    // Follows symbolic links: the Hugging Face cache has nothing else.
+    for (const { name } of names)
+        if (weightEnds.test(name) && !trainingState.test(name) && (await isFile(path.join(folder, name))))
+            others.push(name);
     const [only, ...more] = others.sort();
     if (only !== undefined && more.length === 0) return openNamed(path.join(folder, only));
     if (only !== undefined)
@@ -79,8 +81,7 @@ export async function openWeightFiles(location: string): Promise<TensorFile[]> {
         );
     const wanted = formats.flatMap(({ single, index }) => [single, index]).join(", ");
     const below: string[] = [];
-    for (const entry of names)
-        if (entry.isDirectory() && (await hasWeights(path.join(folder, entry.name)))) below.push(entry.name);
+    for (const entry of names) if (await hasWeights(path.join(folder, entry.name))) below.push(entry.name);
     const hint = below.length === 0 ? "" : `; its folders ${listed(below.sort())} have some: name one of them`;
     throw new ArmtError(`no weights in ${quote(folder)} (${wanted})${hint}`);
 }

@@ -18,7 +18,7 @@ export interface ServerLimits {
     maxMemoriesBytes: number;
     /** Stored responses, for `previous_response_id`; the oldest go first. Unit: responses, from 0. */
     maxResponses: number;
-    /** Size of the stored responses and their conversations; the oldest are removed first. Unit: bytes, from 0. */
+    /** Compressed size of stored responses and conversations; the oldest are removed first. Unit: bytes, from 0. */
     maxResponsesBytes: number;
     /** Time that a client may take for its headers. Unit: milliseconds, from 1. */
     headersTimeoutMs: number;

@@ -78,7 +78,7 @@ export const command: CommandModule<object, ServeOptions> = {
                 .option("responses-size", {
                     default: serverDefaults.maxResponsesBytes / 2 ** 20,
                     type: "number",
-                    describe: "MiB of text of the stored responses; the oldest go first"
+                    describe: "MiB of the stored responses, compressed; the oldest go first"
                 })
                 .option("memories-size", {
                     default: serverDefaults.maxMemoriesBytes / 2 ** 20,

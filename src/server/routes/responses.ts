@@ -134,7 +134,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     if (store) {
         const answer: Message = { role: "assistant", text: part!.text, calls: [] };
         const stored: StoredResponse = { body: response, messages: [...messages, answer], memory: memory?.id };
-        responses.add(stored);
+        await responses.add(stored);
     }
     await send(`response.${response.status}`, { response });
     return response;

@@ -13,7 +13,8 @@ import { plainSyntax, type ToolSyntax } from "./tool-syntax.js";
 /** The template for model files without one, in the form of node-llama-cpp's `GeneralChatWrapper`. */
 const defaultTemplate =
     "{{ bos_token }}{% for message in messages %}" +
-    "{% if message.role == 'user' %}{{ '### Human\\n' }}{% elif message.role == 'assistant' %}{{ '### Assistant\\n' }}{% endif %}" +
+    "{% if message.role == 'user' %}{{ '### Human\\n' }}" +
+    "{% elif message.role == 'assistant' %}{{ '### Assistant\\n' }}{% endif %}" +
     "{{ message.content + '\\n\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '### Assistant\\n' }}{% endif %}";
 
 /** Time that one rendering may take. Unit: milliseconds. */
@@ -143,7 +144,8 @@ export class ChatTemplate {
         if (isSame(byOthers)) return { text: byOthers, mark };
         throw badParameter(
             "messages",
-            "the messages contain names of special tokens, and the model's chat template processes them as its own; remove them"
+            "the messages contain names of special tokens, and the model's chat template processes them as its own; " +
+                "remove them"
         );
     }
 

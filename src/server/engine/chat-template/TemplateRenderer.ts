@@ -12,6 +12,9 @@ export class TemplateLimitError extends TemplateError {
     override name = "TemplateLimitError";
 }
 
+/** A worker ends after a longer text, which frees its copies of it. Unit: UTF-16 code units. */
+const longText = 2 ** 18;
+
 /** Memory limit of a rendering. Unit: MiB. */
 const maxMemory = 1024;
 
@@ -65,6 +68,8 @@ export class TemplateRenderer {
                 worker.postMessage(request);
             });
             if ("error" in answer) throw new TemplateError(answer.error);
+            end();
+            if (answer.text.length > longText) await this.dispose();
             return answer.text;
         } finally {
             end();
