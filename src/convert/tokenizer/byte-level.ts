@@ -77,7 +77,7 @@ function splitExpression(part: JsonObject | undefined): string | undefined {
     const pattern = part?.get("pattern");
     const expression = pattern instanceof Map ? pattern.get("Regex") : undefined;
     if (part?.get("type") !== "Split" || typeof expression !== "string") return undefined;
-    // The expression finds the words: as matches that are separated, or by removing all else.
+    // Both forms keep the matches as words.
     const [behavior, inverted] = [part.get("behavior"), part.get("invert") === true];
     const findsWords = inverted ? behavior === "Removed" : behavior === "Isolated";
     return findsWords ? expression : undefined;
