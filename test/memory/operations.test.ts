@@ -285,10 +285,14 @@ class World {
     private rewind(slot: number, length: number, takesCheckpoint = false): void {
         const { expected } = this.at(slot);
         if (length === expected.tokens.length) return;
-        const isOpen = length > openStart(expected);
+        const start = openStart(expected);
         expected.tokens.length = length;
         expected.checkpoints = expected.checkpoints.filter((checkpoint) => checkpoint.length <= length);
-        if (isOpen) return;
+        if (length >= start && length > 0) {
+            // the open segment is empty then, and the one before it stays closed
+            if (length === start && expected.closedAt.at(-1) !== start) expected.closedAt.push(start);
+            return;
+        }
         const last = length > 1 ? expected.checkpoints.at(-1) : undefined;
         expected.closedAt = [...(last?.closedAt ?? [])];
         if (takesCheckpoint && length > (last?.length ?? 0))
