@@ -1,2 +1,2 @@
-/** The decoder of the commands that write is that of the server. */
+/** The command line decodes text as the server does. */
 export { TextStream } from "../generation/TextStream.js";

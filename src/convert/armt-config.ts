@@ -4,41 +4,42 @@ import type { JsonFile } from "../util/json-file.js";
 export const segmentAlignments = ["left", "right", "center"] as const;
 export type SegmentAlignment = (typeof segmentAlignments)[number];
 
-/** How the checkpoint computes its memory, which the weights do not show (see the ARMT paper, arXiv 2407.04841). */
+/** How the checkpoint computes its memory (see the ARMT paper, arXiv 2407.04841). The weights do not show this. */
 export type ArmtConfig = {
-    /** Text tokens in a segment. */
+    /** Number of text tokens in a segment. */
     segmentSize: number;
     segmentAlignment: SegmentAlignment;
-    /** Heads of the associative memory. */
+    /** Number of heads of the associative memory. */
     headCount: number;
     normalizeKeys: boolean;
     useDenom: boolean;
     correction: boolean;
     gating: boolean;
-    /** Memory rows use the last rows of a learned position table, whatever the text's length. */
+    /** Whether memory rows always use the last rows of a learned position table, whatever the text's length. */
     wrapPositions: boolean;
     /**
-     * Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did.
+     * Whether memory rows attend to the text before them. `undefined`: as in the version of the code that trained the
+     * checkpoint.
      */
     memoryAttendsToText: boolean | undefined;
-    /** Whether a learned row comes before each segment's text. `undefined`: if the checkpoint has its tensor. */
+    /** Whether a learned row precedes each segment's text. `undefined`: yes if the checkpoint has a tensor for it. */
     sink: boolean | undefined;
     /** Whether attention reaches into the previous segment's text, with a window of one segment. */
     slidingWindow: boolean;
-    /** `undefined` if the file doesn't say; the tensors' shapes do. */
+    /** `undefined` if the file does not give it; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
 };
 
-/** Options that override the file's. */
+/** Options that override the file's values. */
 export type ArmtFlags = Partial<ArmtConfig>;
 
-/** Values from the weights or another file, used if neither the options nor the file give them. */
+/** Values from the weights or another file. They apply only if neither the options nor the file give a value. */
 export type ArmtHints = Partial<ArmtConfig>;
 
 export const MAX_SEGMENT_SIZE = 2 ** 20;
 
-/** Keys that say nothing about the computation. */
+/** Keys that do not affect the computation. */
 const ignoredKeys = new Set([
     "freeze_mem",
     "freeze_base_model",
@@ -65,12 +66,12 @@ const knownKeys = new Set([
     "sliding_window"
 ]);
 
-/** Numbers of adaptive computation, which have no meaning if it is off. */
+/** Parameters of adaptive computation, which have no effect while it is off. */
 const adaptiveKeys = new Set(["max_hop", "act_type", "act_format", "noisy_halting", "constant_depth", "time_penalty"]);
-/** Numbers of a LoRA run that the adapter's own tensors and config contain. */
+/** Parameters of a LoRA run that the adapter's own tensors and config also contain. */
 const loraKeys = /^(?:use_lora|lora_(?:attn_)?(?:dim|alpha|dropout|r))$/;
 
-/** Variants of the authors' newer code, by their keys. */
+/** Variants in the authors' newer code, identified by their keys. */
 const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
     { pattern: /attend_to_previous/, what: "reading the previous segment's text again in each segment" },
     { pattern: /^act_|_act$|ponder/, what: "adaptive computation" },
@@ -79,9 +80,9 @@ const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
 ];
 
 /**
- * Merges the file and the flags; flags win. Hints, then the authors' defaults, fill in what neither gives,
- * except where published checkpoints differ (`normalize_keys`, segment size): those must be given.
- * @param isClassConfig the file is a transformers config, which has other keys as well
+ * Merges the file and the flags; flags win. Hints, then the authors' defaults, supply the values that neither gives.
+ * Values in which published checkpoints differ (`normalize_keys`, segment size) have no default and must be given.
+ * @param isClassConfig whether the file is a transformers config, which has other keys as well
  * @throws {ArmtError} that names the key or the flag
  */
 export function parseArmtConfig(
@@ -142,9 +143,7 @@ function checkKeys(json: JsonFile, isClassConfig: boolean): void {
     }
 }
 
-/**
- * Whether an option has an effect: off, absent and empty values have none, and neither has a list of all layers.
- */
+/** Whether an option has an effect. Off, absent and empty values have none, nor does a list of all layers. */
 function isSet(value: unknown): boolean {
     if (Array.isArray(value)) return !value.every((entry) => entry === true);
     return value !== null && value !== false && value !== 0 && value !== "";

@@ -5,9 +5,9 @@ import { type Family, type FamilyName, families, isFamilyName } from "./families
 import { biasesOf, localLayersOf, slidingWindowOf } from "./family-config.js";
 import { parseRope, type RopeConfig } from "./rope.js";
 
-/** What the converter needs of the base model's `config.json`. */
+/** The values of the base model's `config.json` that the converter needs. */
 export type BaseConfig = {
-    /** `armt.base_architecture`. */
+    /** Value of `armt.base_architecture`. */
     architecture: FamilyName;
     vocabSize: number;
     hiddenSize: number;
@@ -18,25 +18,25 @@ export type BaseConfig = {
     feedForwardSize: number;
     activation: Activation;
     normEpsilon: number;
-    /** `undefined`: the family has learned positions. */
+    /** `undefined` if the family has learned positions. */
     rope: RopeConfig | undefined;
     /** Whether attention and the MLP both read the layer's input. */
     parallel: boolean;
-    /** Rows of the learned position table, without those for memory tokens. */
+    /** Number of rows in the learned position table, without those for memory tokens. */
     positionCount: number | undefined;
-    /** Which of the layers' matrices have a bias. */
+    /** Which of a layer's matrices have a bias. */
     biases: Record<"qkv" | "output" | "mlp", boolean>;
-    /** Factor of q·k; `undefined`: 1 / sqrt(headSize). */
+    /** Factor applied to q·k. `undefined`: 1 / sqrt(headSize). */
     attentionScale: number | undefined;
-    /** Sliding window of some layers, the row itself included; `undefined`: full attention. Unit: rows. */
+    /** Sliding window of some layers, including the row itself. `undefined`: full attention. Unit: rows. */
     slidingWindow: number | undefined;
-    /** transformers' major version that wrote the file; `undefined` if it doesn't say. */
+    /** Major version of the transformers release that wrote the file. `undefined` if the file does not give it. */
     transformersVersion: number | undefined;
-    /** `undefined` if the file doesn't say. */
+    /** `undefined` if the file does not say. */
     tiedEmbeddings: boolean | undefined;
 };
 
-/** transformers' names of activations. */
+/** Names of activations in transformers. */
 const activations: ReadonlyMap<string, Activation> = new Map([
     ["silu", "silu"],
     ["swish", "silu"],
@@ -47,8 +47,8 @@ const activations: ReadonlyMap<string, Activation> = new Map([
 ]);
 
 /**
- * Reads a base model's config in the Hugging Face form (transformers 4 or 5).
- * @throws {ArmtError} that names the key, and for families that are not known
+ * Reads a base model's config in the Hugging Face format (transformers 4 or 5).
+ * @throws {ArmtError} that names the key, and for unknown families
  */
 export function parseBaseConfig(json: JsonFile): BaseConfig {
     const name = json.string("model_type") ?? "";

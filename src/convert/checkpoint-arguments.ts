@@ -1,7 +1,7 @@
 import type { ArmtFlags, SegmentAlignment } from "./armt-config.js";
 import type { LoraFlags } from "./lora/lora.js";
 
-/** What a command line says of a checkpoint that its own files may not say. */
+/** Command-line values for properties that a checkpoint's own files may lack. */
 export type CheckpointArguments = {
     base?: string;
     segmentAlignment?: SegmentAlignment;

@@ -4,11 +4,11 @@ import { ArmtError, quote } from "../util/errors.js";
 import { JsonFile, readJsonFile } from "../util/json-file.js";
 import { isFile } from "./shards.js";
 
-/** Where a checkpoint's files are. */
+/** Locations of a checkpoint's files. */
 export type CheckpointSource = {
-    /** The folder, or its file of weights if several could be meant. */
+    /** The folder, or the weight file if the folder has several candidates. */
     checkpoint: string;
-    /** The base model's `config.json` or the folder with it, which overrides the checkpoint's own. */
+    /** The base model's `config.json` or its folder. It overrides the checkpoint's own. */
     base?: string;
 };
 
@@ -17,23 +17,23 @@ export type CheckpointConfigs = {
     folder: string;
     /** The base model's config. */
     base: JsonFile;
-    /** File with ARMT's own keys; `undefined`: none. */
+    /** File with ARMT's own keys. `undefined` if there is none. */
     armt: JsonFile | undefined;
-    /** ARMT's keys are in the `config.json` of the authors' `ARMTForCausalLM`. */
+    /** Whether ARMT's keys are in the `config.json` of the authors' `ARMTForCausalLM`. */
     isClassConfig: boolean;
     /** `adapter_config.json` */
     adapter: JsonFile | undefined;
-    /** Folders to look for the tokenizer in, one after another. */
+    /** Folders to search for the tokenizer, in this order. */
     tokenizerFolders: string[];
 };
 
-/** `model_type` of the authors' classes for transformers, and the one of them that computes what the engine does. */
+/** `model_type` of the one class of the authors that computes what the engine does. */
 const CLASS_TYPE = "armt";
 const CLASS_NAME = "ARMTForCausalLM";
 
 /**
  * Finds the configs of a checkpoint.
- * @throws {ArmtError} that names the file that is missing or of another kind
+ * @throws {ArmtError} that names a file that is missing or of the wrong kind
  */
 export async function readConfigs({ checkpoint, base }: CheckpointSource): Promise<CheckpointConfigs> {
     const folder = (await isFile(checkpoint)) ? path.dirname(checkpoint) : checkpoint;
@@ -84,7 +84,7 @@ async function readBase(base: string): Promise<{ json: JsonFile; folder: string 
     return { json, folder: path.dirname(file) };
 }
 
-/** Other classes of the authors read the same config but compute something different. */
+/** Refuses the authors' other classes, which read the same config but compute something different. */
 function checkClass(config: JsonFile): void {
     const names = config.get("architectures");
     if (!Array.isArray(names)) return;

@@ -15,7 +15,7 @@ import { streamTensor } from "./stream.js";
 import { copyTokenizer } from "./tokenizer/from-gguf.js";
 import { readTokenizer } from "./tokenizer/tokenizer.js";
 
-/** Values of `--outtype` and their tensor types. */
+/** Values of `--outtype` with their tensor types. */
 export const outTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const satisfies Record<
     string,
     TargetType
@@ -24,8 +24,8 @@ export type OutType = keyof typeof outTypes;
 
 export type ConvertOptions = {
     /**
-     * Folder with `config.json`, the weights and, where they exist, `armt_config.json`, `adapter_config.json` and the
-     * tokenizer's files; or its file of weights, if several could be meant.
+     * Folder with `config.json`, the weights and, if they exist, `armt_config.json`, `adapter_config.json` and the
+     * tokenizer's files. Or the weight file itself, if the folder has several candidates.
      */
     checkpoint: string;
     /**
@@ -35,25 +35,25 @@ export type ConvertOptions = {
     /** The GGUF file to write. */
     output: string;
     /**
-     * Type of the large matrices. Default: `bf16` for a checkpoint whose matrices are bfloat16, so that nothing is
-     * lost, else `f16`.
+     * Type of the large matrices. Default: `bf16` for a checkpoint with bfloat16 matrices, which loses nothing,
+     * otherwise `f16`.
      */
     outType?: OutType;
-    /** What `armt_config.json` lacks or what is to override it. */
+    /** Values that `armt_config.json` lacks, or overrides for it. */
     flags?: ArmtFlags;
-    /** What `adapter_config.json` lacks or what is to override it. */
+    /** Values that `adapter_config.json` lacks, or overrides for it. */
     lora?: LoraFlags;
     /** A GGUF file to take the tokenizer from. Default: the folder's `tokenizer.json`. */
     vocabFrom?: string;
-    /** `false` leaves the tokenizer out: the model works with token ids. Default: `true`. */
+    /** Whether to include the tokenizer. With `false`, the model works with token ids. Default: `true`. */
     tokenizer?: boolean;
-    /** llama.cpp's name of the pre-tokenizer (`tokenizer.ggml.pre`). Default: recognised from `tokenizer.json`. */
+    /** llama.cpp's name of the pre-tokenizer (`tokenizer.ggml.pre`). Default: detected from `tokenizer.json`. */
     pre?: string;
     /** `general.name`. Default: none. */
     name?: string;
-    /** Replace an existing output. Default: `false`. */
+    /** Whether to replace an existing output. Default: `false`. */
     overwrite?: boolean;
-    /** Bytes of the checkpoint's weights converted so far, and all of them. */
+    /** Receives the number of bytes of the checkpoint's weights converted so far, and the total. */
     onProgress?: (done: number, total: number) => void;
     onWarning?: (message: string) => void;
     /** Reports an implicit step: merged adapters. */
@@ -62,9 +62,9 @@ export type ConvertOptions = {
 };
 
 /**
- * Converts a checkpoint of an ARMT to the GGUF file that docs/model-file.md describes. Weights stream through: memory
- * stays below 1 GiB whatever the checkpoint's size.
- * @throws {ArmtError} that names the file, key, option or tensor at fault; then there is no output
+ * Converts an ARMT checkpoint to a GGUF file as described in docs/model-file.md. Weights are streamed: memory use stays
+ * below 1 GiB whatever the checkpoint's size.
+ * @throws {ArmtError} that names the file, key, option or tensor at fault; no output is left then
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<void> {
     const { output, overwrite = false } = options;
@@ -90,7 +90,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     } finally {
         await weights.close();
     }
-    // warnings are about a finished output; a failure is reported alone
+    // warnings concern a finished output; a failure is reported without them
     for (const warning of warnings) options.onWarning?.(warning);
 }
 

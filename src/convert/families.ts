@@ -1,6 +1,6 @@
 import type { baseArchitectures } from "../formats/gguf/armt-keys.js";
 
-/** Names of `config.json`'s keys; one that is absent has no key. */
+/** Names of keys in `config.json`. A property is absent if the family has no such key. */
 export interface ConfigKeys {
     readonly hidden: string;
     readonly layers: string;
@@ -10,39 +10,39 @@ export interface ConfigKeys {
     readonly feedForward: string;
     readonly epsilon: string;
     readonly activation: string;
-    /** Rows of the learned position table, without those for memory tokens. */
+    /** Number of rows in the learned position table, without those for memory tokens. */
     readonly positions?: string;
-    /** RoPE's base, if it isn't `rope_theta`. */
+    /** Base of RoPE, if the key is not `rope_theta`. */
     readonly theta?: string;
-    /** A number whose root divides q·k, instead of the root of the head size. */
+    /** A number whose square root divides q·k, in place of the root of the head size. */
     readonly attentionScalar?: string;
-    /** The part of a head that RoPE rotates; a family without the key rotates all of it. */
+    /** Fraction of a head that RoPE rotates. A family without the key rotates the whole head. */
     readonly rotaryShare?: string;
     /** Whether attention and MLP both read the layer's input. */
     readonly parallel?: string;
 }
 
-/** transformers' defaults for keys that `config.json` lacks. */
+/** transformers' defaults for keys that are absent from `config.json`. */
 export interface ConfigDefaults {
     readonly epsilon: number;
     readonly activation: string;
-    /** As a multiple of the hidden size; without one, the key is required. */
+    /** As a multiple of the hidden size. Without this default, the key is required. */
     readonly feedForward?: number;
     readonly positions?: number;
-    /** Else the hidden size over the number of heads. */
+    /** Without this default, the hidden size divided by the number of heads. */
     readonly headSize?: number;
     readonly rotaryShare?: number;
     readonly theta?: number;
     readonly attentionScalar?: number;
     readonly window?: number;
     readonly parallel?: boolean;
-    /** Biases that a key of `config.json` says. */
+    /** Default for biases that a key of `config.json` switches on. */
     readonly biases?: boolean;
 }
 
 /**
- * Names in the checkpoint, without `.weight` and `.bias`: first those of the model, then those of a layer, below
- * `layers.N.layer.`
+ * Module names in the checkpoint, without `.weight` and `.bias`. The model's own modules come first, then those of a
+ * layer, below `layers.N.layer.`.
  */
 export interface ModuleNames {
     readonly embedding: string;
@@ -52,8 +52,8 @@ export interface ModuleNames {
 
     readonly attentionNorm: string;
     /**
-     * Q, K and V, or one matrix of all: first Q's rows, or with `interleaved` the rows of one head's Q, K and V after
-     * another's.
+     * Q, K and V, or a single matrix with all three. The single matrix has all of Q's rows first; with `interleaved`,
+     * it has the rows of Q, K and V head by head.
      */
     readonly qkv: readonly string[];
     readonly interleaved?: boolean;
@@ -61,11 +61,11 @@ export interface ModuleNames {
     readonly queryNorm?: string;
     readonly keyNorm?: string;
     readonly attentionOutput: string;
-    /** Norms of the attention's and the MLP's output before it is added, in families that have them. */
+    /** Norms of the attention's and the MLP's outputs before the residual addition, in families that have them. */
     readonly attentionPostNorm?: string;
     readonly feedForwardPostNorm?: string;
     readonly feedForwardNorm: string;
-    /** Gate and up, one matrix of both, or up alone in a family without gate. */
+    /** Gate and up, a single matrix with both, or up alone in a family without a gate. */
     readonly up: readonly string[];
     readonly down: string;
 }
@@ -73,36 +73,36 @@ export interface ModuleNames {
 type Biases = Readonly<Record<"qkv" | "output" | "mlp", boolean | string>>;
 
 /**
- * A family of base models, as `model_type` in transformers names it. This description is all that is specific to a
- * family: it gives the converter the names in a checkpoint, and becomes keys and tensors of the model file, from which
- * the engine builds its graph by.
+ * A family of base models, named by its `model_type` in transformers. This description contains everything specific to
+ * a family. It gives the converter the names in a checkpoint, and it becomes keys and tensors of the model file, from
+ * which the engine builds its graph.
  */
 export interface Family {
     readonly keys: ConfigKeys;
     readonly defaults: ConfigDefaults;
-    /** Keys of `config.json` that ask for another computation unless they are absent or have this value. */
+    /** Keys of `config.json` that select an unsupported computation unless they are absent or have this value. */
     readonly only: Readonly<Record<string, boolean | null>>;
     readonly names: ModuleNames;
-    /** Where the base model and its layers are in the language model, as in `model.layers`. */
+    /** Path of the base model and its layers in the language model, such as `model.layers`. */
     readonly path: string;
     readonly layers: string;
     /** LayerNorm, which has a bias, or RMS norm, which has none. */
     readonly norm: "rms" | "layer";
     /** Whether the checkpoint stores the norms' weights minus 1. */
     readonly normsLessOne: boolean;
-    /** Whether text tokens' embeddings are multiplied by the root of the hidden size, in their type. */
+    /** Whether embeddings of text tokens are multiplied by the root of the hidden size, in their own type. */
     readonly scaledEmbeddings: boolean;
     /** Whether the MLP has a gate. */
     readonly gated: boolean;
-    /** RoPE over halves of a head, or a learned table. */
+    /** RoPE over the halves of a head, or a learned table. */
     readonly positions: "rope" | "learned";
     /** Which matrices have a bias: always, never, or as the key of `config.json` says. */
     readonly biases: Biases;
-    /** Whether the layers' matrices are `[inputs, outputs]`, as transformers' Conv1D has them. */
+    /** Whether the layers' matrices are `[inputs, outputs]`, as in transformers' Conv1D. */
     readonly transposed: boolean;
     /**
-     * Whether the attention has a window; a name: the key of `config.json` that switches it on. `"local"`: in some
-     * layers, which `layer_types` or `sliding_window_pattern` gives, and which have their own RoPE base.
+     * Whether attention has a window, or the key of `config.json` that switches it on. `"local"`: only some layers have
+     * one. `layer_types` or `sliding_window_pattern` names them, and they have their own RoPE base.
      */
     readonly window: boolean | "use_sliding_window" | "local";
 }
@@ -145,7 +145,7 @@ const llama: Family = {
 
 const noBiases: Biases = { qkv: false, output: false, mlp: false };
 
-/** By `model_type`. SmolLM and SmolLM2 call themselves `llama`. */
+/** Families by `model_type`. SmolLM and SmolLM2 use `llama`. */
 export const families: Readonly<Record<FamilyName, Family>> = {
     gemma3_text: {
         ...llama,

@@ -9,16 +9,16 @@ export function biasesOf({ biases, defaults }: Family, json: JsonFile): Record<"
     return { qkv: has(biases.qkv), output: has(biases.output), mlp: has(biases.mlp) };
 }
 
-/** Rows that a row attends to, itself included; `undefined`: all before it. */
+/** Number of rows that a row attends to, including itself. `undefined`: all rows before it. */
 export function slidingWindowOf({ window, defaults }: Family, json: JsonFile): number | undefined {
     const isOn = window === "use_sliding_window" ? json.boolean(window) === true : window !== false;
     return isOn ? (json.integer("sliding_window", { min: 1 }) ?? defaults.window) : undefined;
 }
 
-/** transformers' pattern if the file has none: every 6th layer is global. */
+/** transformers' default pattern: every 6th layer is global. */
 const DEFAULT_PATTERN = 6;
 
-/** Which layers are local, if the family tells layers apart and some are. */
+/** Which layers are local. `undefined` if the family has no local layers or the model uses none. */
 export function localLayersOf({ window }: Family, json: JsonFile, layerCount: number): boolean[] | undefined {
     if (window !== "local") return undefined;
     const types = json.get("layer_types");

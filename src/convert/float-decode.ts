@@ -11,11 +11,12 @@ export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
 let halfTable: Uint32Array | undefined;
 
 /**
- * Elements as float32, exactly but for F64, which is rounded to nearest even. The result may share memory with `bytes`.
+ * Decodes elements to float32. The result is exact except for F64, which is rounded to nearest even. It may share
+ * memory with `bytes`.
  */
 export function decodeFloats(bytes: Buffer, dtype: FloatDtype): Float32Array {
     const length = bytes.byteLength / dtypeSizes[dtype];
-    // A view needs its elements aligned in memory; pooled buffers aren't always.
+    // a view needs aligned elements, and pooled buffers are not always aligned
     const { buffer, byteOffset } = bytes.byteOffset % 8 === 0 ? bytes : Uint8Array.from(bytes);
     switch (dtype) {
         case "F32":
@@ -29,10 +30,10 @@ export function decodeFloats(bytes: Buffer, dtype: FloatDtype): Float32Array {
     }
 }
 
-/** Bytes of a block of q8_0: a float16 scale and 32 signed integers. */
+/** Size of a q8_0 block: a float16 scale and 32 signed integers. Unit: bytes. */
 const q8Bytes = 34;
 
-/** Elements of ggml's q8_0 as float32: each the product of its block's scale and its integer. */
+/** Decodes ggml's q8_0 to float32: each element is its integer times its block's scale. */
 export function decodeQ8_0(bytes: Buffer): Float32Array {
     const blocks = bytes.byteLength / q8Bytes;
     const values = new Float32Array(32 * blocks);
@@ -67,9 +68,9 @@ function halfToFloatBits(half: number): number {
     return sign | magnitude;
 }
 
-/** Index of the first NaN or infinity; -1 if all are finite. */
+/** Index of the first NaN or infinity, or -1 if all values are finite. */
 export function findNonFinite(values: Float32Array): number {
-    // NaN and infinity times 0 are NaN and stay in the sum: one pass without a branch for the usual case.
+    // 0 · NaN and 0 · infinity are NaN and stay in the sum, so the usual case takes one pass without a branch
     let sum = 0;
     for (let i = 0; i < values.length; i++) sum += values[i]! * 0;
     return sum === 0 ? -1 : values.findIndex((value) => !Number.isFinite(value));

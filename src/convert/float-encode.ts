@@ -3,7 +3,7 @@ import type { GgmlType } from "../formats/gguf/types.js";
 /** Tensor types that the converter writes. */
 export type TargetType = Extract<GgmlType, "F32" | "F16" | "BF16" | "Q8_0">;
 
-/** Elements of a q8_0 block, which has one scale. */
+/** Number of elements in a q8_0 block, which has one scale. */
 export const Q8_0_BLOCK = 32;
 const Q8_0_BYTES = 34;
 
@@ -12,8 +12,8 @@ const BFLOAT_INFINITY = 0x7f80;
 
 /**
  * Rounds finite float32 values to the target type, to nearest even.
- * @param values for Q8_0 a multiple of 32 of them
- * @returns the bytes as ggml stores them, or `undefined` when a value is beyond the type's range
+ * @param values for Q8_0, their number must be a multiple of 32
+ * @returns the bytes as ggml stores them, or `undefined` if a value is out of the type's range
  */
 export function encodeFloats(values: Float32Array, type: TargetType): Uint8Array | undefined {
     switch (type) {
@@ -53,7 +53,10 @@ function encodeBfloat(values: Float32Array): Uint8Array | undefined {
     return largest >= BFLOAT_INFINITY ? undefined : bytesOf(result);
 }
 
-/** One finite float32, by its bits, as a float16 rounded to nearest even; too large ones become infinity. */
+/**
+ * Rounds one finite float32, given by its bits, to the nearest float16 (ties to even). Values out of range become
+ * infinity.
+ */
 export function floatBitsToHalf(x: number): number {
     const sign = (x >>> 16) & 0x8000;
     const magnitude = x & 0x7fffffff;
@@ -73,8 +76,8 @@ export function floatBitsToHalf(x: number): number {
 }
 
 /**
- * ggml's q8_0: per 32 values a float16 scale (largest magnitude / 127), then each value / scale rounded half away from
- * zero.
+ * ggml's q8_0: each block of 32 values has a float16 scale (largest magnitude / 127). Each value is divided by the
+ * scale and rounded to nearest, halves away from zero.
  */
 function quantize(values: Float32Array): Uint8Array | undefined {
     const blocks = values.length / Q8_0_BLOCK;
@@ -91,7 +94,7 @@ function quantize(values: Float32Array): Uint8Array | undefined {
         if (half === HALF_INFINITY) return undefined;
         result[at++] = half & 0xff;
         result[at++] = half >>> 8;
-        // A scale so small that its inverse overflows is 0 in float16 anyway.
+        // a scale whose inverse overflows is 0 in float16 anyway
         const inverse = Math.fround(1 / scale[0]!);
         const factor = Number.isFinite(inverse) ? inverse : 0;
         for (let i = start; i < end; i++) {

@@ -7,10 +7,10 @@ import { decodeFloats } from "./float-decode.js";
 import { encodeFloats, Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
 
-/** The part of a checkpoint's weight that a plan needs. */
+/** The properties of a checkpoint's weight that a plan needs. */
 export type PlanSource = Pick<SourceTensor, "name" | "shape"> & Partial<Pick<SourceTensor, "dtype">>;
 
-/** A tensor of the checkpoint, or some of its rows, and what is done to it. */
+/** A tensor of the checkpoint or some of its rows, and the change to apply to it. */
 export type SourcePart<Source extends PlanSource = SourceTensor> = {
     tensor: Source;
     rows?: { first: number; count: number };
@@ -18,31 +18,31 @@ export type SourcePart<Source extends PlanSource = SourceTensor> = {
 };
 export type Change = "transpose" | "addOne";
 
-/** A tensor of the model file: parts of the checkpoint one after another, or values that are computed. */
+/** A tensor of the model file: concatenated parts of the checkpoint, or computed values. */
 export type PlannedTensor<Source extends PlanSource = SourceTensor> = {
     name: string;
     type: TargetType;
-    /** ggml's order: fastest dimension first. */
+    /** Shape in ggml's order: fastest dimension first. */
     shape: number[];
     contents: SourcePart<Source>[] | Float32Array;
 };
 
-/** Sizes that only the tensors' shapes give. */
+/** Sizes that only the tensors' shapes reveal. */
 export type MemorySizes = {
     memoryTokens: number;
     memoryKeySize: number;
-    /** Learned rows before a segment's text: 0 or 1. */
+    /** Number of learned rows before a segment's text: 0 or 1. */
     sinkCount: number;
 };
 
-/** Modules whose rows follow one another in one tensor. */
+/** Modules whose rows are concatenated in one tensor. */
 type Rows = readonly (readonly [module: string, rows: number])[];
 
-/** How exact a tensor is stored: as the out type, in at least 16 bits, or as float32. */
+/** Precision in which a tensor is stored: the out type, at least 16 bits, or float32. */
 type Precision = "out" | "memory" | "full";
 
 /**
- * Plans the tensors of docs/model-file.md: which parts of the checkpoint each takes, in which order and type.
+ * Plans the tensors of docs/model-file.md: the parts of the checkpoint that each one takes, their order and their type.
  * @throws {ArmtError} that names a missing, unknown or misshapen tensor
  */
 export class LayoutPlan<Source extends PlanSource = SourceTensor> {
@@ -71,7 +71,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         }
     }
 
-    /** Factor of text tokens' embeddings, rounded to their type as the family's code does. */
+    /** Factor applied to text tokens' embeddings, rounded to their type as the family's code does. */
     public get embeddingScale(): number {
         if (!this.family.scaledEmbeddings) return 1;
         const { dtype } = this.source(this.resolveTie().embedding);
@@ -89,7 +89,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             throw new ArmtError(
                 `n_heads is ${headCount}, which doesn't divide d_mem (${memoryKeySize}) and hidden_size (${hiddenSize})`
             );
-        // the engine's rolls by up to 3 need more than the 2 features of one number
+        // the engine rolls the features by up to 3 places, but a single number gives only 2 features
         if (memoryKeySize === headCount)
             throw new ArmtError(
                 `d_mem is ${memoryKeySize}, which leaves one number for each of ${headCount} heads: not supported`
@@ -113,13 +113,13 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         return sink;
     }
 
-    /** Number of rows that the last row of a segment attends to. */
+    /** Largest number of rows that the last row of a segment attends to. */
     private get mostRows(): number {
         const { segmentSize, slidingWindow } = this.armt;
         return this.sizes.sinkCount + (slidingWindow ? 2 : 1) * segmentSize + this.sizes.memoryTokens;
     }
 
-    /** A window at least as long as a segment has no effect; a shorter one changes the result. */
+    /** A window at least as long as a segment has no effect. A shorter one would change the result. */
     private checkWindow(): void {
         const { slidingWindow } = this.base;
         const rows = this.mostRows;
@@ -138,7 +138,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             );
     }
 
-    /** Rows of a matrix whose count is not known beforehand; the config's must agree if it gives one. */
+    /** Number of rows of a matrix. If the config gives a number, it must agree. */
     private rows(canonical: string, expected: number | undefined, key: string): number {
         const { name, shape } = this.source(canonical);
         const [rows] = shape;
@@ -174,7 +174,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         }
     }
 
-    /** A tied matrix may be there under either name. */
+    /** A tied matrix may have either name. */
     private resolveTie(): { tied: boolean; embedding: string } {
         const [embedding, output] = [`${this.family.names.embedding}.weight`, `${this.family.names.output}.weight`];
         const hasEmbedding = this.sources.has(embedding);
@@ -184,7 +184,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         return { tied, embedding: tied && !hasEmbedding && hasOutput ? output : embedding };
     }
 
-    /** The table has a row for each position, and with `wrap_pos` the memory tokens' after them. */
+    /** The table has a row for each position. With `wrap_pos`, the memory tokens' rows follow. */
     private planPositions(): void {
         const { hiddenSize, positionCount } = this.base;
         const { wrapPositions } = this.armt;
@@ -252,7 +252,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         if (this.family.norm === "layer") this.addStack(`${kind}.bias`, "full", [[`layer.${module}.bias`, [size]]]);
     }
 
-    /** Replaces each head's Q, K and V by the rows of all heads' Q, then K, then V. */
+    /** Reorders the rows of a matrix with Q, K and V per head: all heads' Q come first, then K, then V. */
     private separate(kind: string): void {
         const { headCount, headSize } = this.base;
         for (const tensor of this.tensors.filter(({ name }) => name.startsWith(`blk.0.${kind}.`))) {
@@ -286,7 +286,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             );
     }
 
-    /** Adds one kind of weight as a stack over all layers, in each the rows of its parts. */
+    /** Adds one kind of weight as a stack over all layers. Each layer has the rows of its parts. */
     private addStack(kind: string, precision: Precision, parts: [string, number[]][], change?: Change): void {
         const { layerCount } = this.base;
         const layers = Array.from({ length: layerCount }, (_, layer) =>
@@ -328,7 +328,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
     }
 }
 
-/** Modules with the rows that each has: one takes all of them. */
+/** Pairs modules with their row counts. A single module takes all rows. */
 function rowsOf(modules: readonly string[], sizes: readonly number[]): Rows {
     if (modules.length === 1) return [[modules[0]!, sizes.reduce((sum, size) => sum + size, 0)]];
     return modules.map((module, i) => [module, sizes[i]!]);

@@ -5,29 +5,29 @@ import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
 import type { MemorySizes } from "./layout.js";
 
-/** Version of docs/model-file.md that the converter writes: the least that knows the file's keys. */
+/** Version of docs/model-file.md that the converter writes: the lowest that has all of the file's keys. */
 const FORMAT_VERSION = 1;
-/** The first that knows the sink and attention that goes back. */
+/** The first version with the sink and with attention into the previous segment. */
 const SEGMENT_VARIANTS_VERSION = 2;
-/** ARMT has no bound of its own; this one keeps llama.cpp's 32-bit positions safe. Unit: tokens. */
+/** ARMT itself has no limit. This one keeps llama.cpp's 32-bit positions safe. Unit: tokens. */
 const CONTEXT_LENGTH = 2 ** 30;
-/** ν of the key feature map (arXiv 2407.04841); all published checkpoints have 3. */
+/** ν of the key feature map (arXiv 2407.04841). All published checkpoints use 3. */
 const DPFP_ORDER = 3;
-/** ggml's version of the quantized formats. */
+/** ggml's version number of the quantized formats. */
 const QUANTIZATION_VERSION = 2;
 
-/** llama.cpp's `llama_ftype` of a file whose matrices have the type. */
+/** llama.cpp's `llama_ftype` for files whose matrices have the type. */
 const fileTypes: Record<TargetType, number> = { F32: 0, F16: 1, Q8_0: 7, BF16: 32 };
 
 /**
- * A name that changes nothing in how a model tokenizes. llama.cpp sets attributes of tokens by `general.name`: for
- * `phi-3`, `phi3` and `modern-bert` in any case, and does not load a file without the tokens that it expects there.
+ * A form of the name that does not affect how a model tokenizes. llama.cpp sets attributes of tokens if `general.name`
+ * contains `phi-3`, `phi3` or `modern-bert` in any case. It then refuses a file without the tokens that it expects.
  */
 export function plainModelName(name: string): string {
     return name.replace(/(phi)-?(?=3)/gi, "$1 ").replace(/(modern)-(?=bert)/gi, "$1 ");
 }
 
-/** The metadata of a model file but for fingerprint and tokenizer. */
+/** The metadata of a model file, except for the fingerprint and the tokenizer. */
 export function modelKeys(
     base: BaseConfig,
     armt: ArmtConfig,
@@ -60,7 +60,7 @@ export function modelKeys(
     uint32("armt.attention.value_length", base.headSize);
     const { norm, gated } = families[base.architecture];
     float32(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`, base.normEpsilon);
-    // absent keys mean the same as for a LLaMA
+    // an absent key means the same as for LLaMA
     if (base.activation !== "silu") string("armt.activation", base.activation);
     if (!gated) bool("armt.feed_forward_gated", false);
     if (embeddingScale !== 1) float32("armt.embedding_scale", embeddingScale);
@@ -101,9 +101,9 @@ export function modelKeys(
 }
 
 /**
- * With `wrap_pos`, positions jump where the memory rows begin. Transformers 5 takes that for the start of another text
- * in the batch and hides everything before it (its masking_utils.find_packed_sequence_indices). In models that it
- * trained, memory rows never saw the text's keys.
+ * With `wrap_pos`, positions jump at the first memory row. Transformers 5 takes the jump for the start of another text
+ * in the batch and hides everything before it (find_packed_sequence_indices in its masking_utils). In models trained
+ * with it, memory rows never saw the text's keys.
  */
 function memoryAttendsToText({ transformersVersion }: BaseConfig, armt: ArmtConfig): boolean {
     return armt.memoryAttendsToText ?? !(armt.wrapPositions && (transformersVersion ?? 0) >= 5);

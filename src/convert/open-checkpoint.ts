@@ -7,16 +7,16 @@ import { families } from "./families.js";
 import { LoraConfig, type LoraFlags } from "./lora/lora.js";
 
 export type OpenOptions = CheckpointSource & {
-    /** What `armt_config.json` lacks or what is to override it. */
+    /** Values that `armt_config.json` lacks, or overrides for it. */
     flags?: ArmtFlags;
-    /** What `adapter_config.json` lacks or what is to override it. */
+    /** Values that `adapter_config.json` lacks, or overrides for it. */
     lora?: LoraFlags;
-    /** Values to use if neither file, flags nor weights give them. */
+    /** Values to use if the file, the flags and the weights give none. */
     hints?: ArmtHints;
     onWarning?: (message: string) => void;
 };
 
-/** A checkpoint with all that its files and the options say of it. */
+/** A checkpoint, with everything that its files and the options say about it. */
 export type OpenCheckpoint = {
     configs: CheckpointConfigs;
     base: BaseConfig;
@@ -36,7 +36,7 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     try {
         if (options.base !== undefined) base = withVocabularyOf(weights, base, options.onWarning);
         const hints = { ...options.hints, ...hintsOf(weights.tensors, base) };
-        if (configs.isClassConfig) hints.normalizeKeys ??= true; // as all code that has the class does
+        if (configs.isClassConfig) hints.normalizeKeys ??= true; // all code with the class normalizes keys
         const armt = parseArmtConfig(configs.armt, options.flags ?? {}, hints, configs.isClassConfig);
         await checkTie(weights, base);
         return { configs, base, armt, weights };
@@ -46,7 +46,7 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     }
 }
 
-/** Properties of the memory that follow from shapes. */
+/** Properties of the memory that follow from the tensors' shapes. */
 function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): ArmtHints {
     const hints: ArmtHints = {};
     const betaCount = tensors.get("layers.0.W_mb.weight")?.shape[0];
@@ -62,7 +62,7 @@ function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): 
     return hints;
 }
 
-/** The weights may have more tokens than the config of --base. */
+/** Takes the vocabulary size from the weights, which may have more tokens than the config of --base. */
 function withVocabularyOf({ tensors }: Checkpoint, base: BaseConfig, onWarning: OpenOptions["onWarning"]): BaseConfig {
     const { embedding, output } = families[base.architecture].names;
     const rows = (tensors.get(`${embedding}.weight`) ?? tensors.get(`${output}.weight`))?.shape[0];
@@ -71,7 +71,7 @@ function withVocabularyOf({ tensors }: Checkpoint, base: BaseConfig, onWarning: 
     return { ...base, vocabSize: rows };
 }
 
-/** If config.json ties the output to the embedding, a second matrix in the file must be equal to it. */
+/** If config.json ties the output to the embedding, a second matrix in the file must be equal to the first. */
 async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings }: BaseConfig): Promise<void> {
     const { names } = families[architecture];
     const embedding = tensors.get(`${names.embedding}.weight`);

@@ -7,25 +7,25 @@ export type Llama3Scaling = {
     factor: number;
     lowFreqFactor: number;
     highFreqFactor: number;
-    /** Context that the base was trained with before scaling. Unit: tokens. */
+    /** Context length in the base's training before scaling. Unit: tokens. */
     originalContext: number;
 };
 
 export type RopeConfig = {
     theta: number;
-    /** Dimensions of a head that are rotated, from its start. */
+    /** Number of dimensions, from the start of a head, that are rotated. */
     dimensions: number;
-    /** Layers that have a base of their own and no scaling. */
+    /** Layers that have their own base and no scaling. */
     local: { layers: readonly boolean[]; theta: number } | undefined;
     scaling: { type: "linear"; factor: number } | Llama3Scaling | undefined;
 };
 
-/** transformers' default if the file has no `rope_theta`, and for local layers. */
+/** transformers' default if the file has no `rope_theta`, and the default for local layers. */
 const DEFAULT_THETA = 10_000;
 
 /**
- * Reads RoPE's parameters: `rope_parameters` of transformers 5, by kinds of layers where they differ, or `rope_theta`
- * and `rope_scaling` of transformers 4.
+ * Reads RoPE's parameters: `rope_parameters` of transformers 5 (per kind of layer if they differ), or `rope_theta` and
+ * `rope_scaling` of transformers 4.
  * @param localLayers which layers are local; `undefined`: none
  */
 export function parseRope(
@@ -97,8 +97,8 @@ function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling
 }
 
 /**
- * The divisors of RoPE's frequencies for `llama3` scaling (`rope_freqs.weight`): long wavelengths are
- * divided by the factor, short ones are left, those between are interpolated. Source: Llama 3.1's reference code, as in
+ * The divisors of RoPE's frequencies for `llama3` scaling (`rope_freqs.weight`). Long wavelengths are divided by the
+ * factor, short ones are kept, and those in between are interpolated. Source: Llama 3.1's reference code, as in
  * transformers.
  * @returns `[dimensions / 2]`
  */

@@ -5,7 +5,7 @@ import { openTorch } from "../formats/torch/reader.js";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 import { readJsonFile } from "../util/json-file.js";
 
-/** An open file of tensors, of either format. */
+/** An open file of tensors, in either format. */
 export type TensorFile = {
     readonly path: string;
     readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -16,12 +16,12 @@ export type TensorFile = {
 type WeightFormat = {
     single: string;
     index: string;
-    /** Ends of names, the usual one first. */
+    /** Suffixes of file names, the usual one first. */
     ends: readonly string[];
     open: (path: string) => Promise<TensorFile>;
 };
 
-/** Where the weights may be, in the order of preference. */
+/** Possible locations of the weights, in order of preference. */
 const formats: readonly WeightFormat[] = [
     {
         single: "model.safetensors",
@@ -37,20 +37,19 @@ const formats: readonly WeightFormat[] = [
     }
 ];
 
-/** Shards of a checkpoint. Real ones have below 200. */
+/** Maximum number of shards. Real checkpoints have fewer than 200. */
 const MAX_SHARDS = 10_000;
 
-/** What trainers save with the weights: optimizers, schedules, random states, arguments, adapters' own files. */
+/** Files that trainers save next to the weights: optimizers, schedules, random states, arguments, adapters' files. */
 const trainingState =
     /^(?:optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args|trainer|adapter_model|custom_checkpoint)|_optim_states|^golden\./;
 const weightEnds = /\.(?:safetensors|bin|pt|pth|ckpt)$/;
 
 /**
- * Opens all weight files of a checkpoint: in a folder `model.safetensors`, `pytorch_model.bin`, the shards of either's
- * index, or else the one file that may hold weights.
+ * Opens all weight files of a checkpoint. In a folder, these are `model.safetensors`, `pytorch_model.bin`, the shards
+ * of either one's index, or otherwise the only file that may contain weights.
  * @param location the folder, or the file with the weights or the index
- * @throws {ArmtError} when there are none or several to choose from, one is damaged, or an index and its shards
- * disagree
+ * @throws {ArmtError} if there is no candidate or more than one, a file is damaged, or an index and its shards disagree
  */
 export async function openWeightFiles(location: string): Promise<TensorFile[]> {
     if (await isFile(location)) return openNamed(location);
@@ -68,7 +67,7 @@ export async function openWeightFiles(location: string): Promise<TensorFile[]> {
         throw new ArmtError(`cannot read ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });
     });
     const others: string[] = [];
-    // Follows symbolic links: the Hugging Face cache has nothing else.
+    // follows symbolic links, because the Hugging Face cache consists of them
     for (const { name } of names)
         if (weightEnds.test(name) && !trainingState.test(name) && (await isFile(path.join(folder, name))))
             others.push(name);
@@ -96,7 +95,10 @@ async function hasWeights(folder: string): Promise<boolean> {
     return false;
 }
 
-/** PEFT's own files hold only an adapter; nothing shows whether the weights next to it include it. */
+/**
+ * Refuses a folder with PEFT's own files. They hold only an adapter, and nothing shows whether the weights next to it
+ * include it.
+ */
 async function refuseAdapter(folder: string, weights: string): Promise<void> {
     for (const name of ["adapter_model.safetensors", "adapter_model.bin"])
         if (await exists(path.join(folder, name)))
@@ -160,7 +162,7 @@ async function readWeightMap(indexPath: string): Promise<Map<string, string>> {
     return result;
 }
 
-/** Whether a name stays in its folder on every system. */
+/** Whether a name stays in its folder on every operating system. */
 function isPlainName(name: string): boolean {
     return /^[^/\\:\0]+$/.test(name) && name !== "." && name !== "..";
 }

@@ -1,7 +1,7 @@
 import type { Token } from "../../plugin/index.js";
 import { TokenBytes, type TokenSource } from "./TokenBytes.js";
 
-/** A token and the part of the answer that it adds. */
+/** A token and the text that it adds to the answer. */
 export interface TokenText {
     readonly token: Token;
     /** Text that this token completes. The texts of all tokens, joined, are the answer. */
@@ -22,24 +22,29 @@ export interface Stopped {
     readonly string: string;
     /** The token in which the stop string begins, and all tokens after it. */
     readonly tokens: readonly Token[];
-    /** Bytes of the first of these tokens that come before the stop string. */
+    /** Bytes of the first of these tokens that precede the stop string. */
     readonly before: Buffer;
 }
 
 export interface AnswerTextOptions {
-    /** The first of these strings ends the answer. The name of a special token matches that token. Default: none. */
+    /**
+     * The first of these strings to appear ends the answer. The name of a special token matches that token. Default:
+     * none.
+     */
     stop?: readonly string[];
-    /** Whether special tokens appear in the text, by their names. Default: `false`. */
+    /** Whether special tokens appear in the text under their names. Default: `false`. */
     special?: boolean;
 }
 
 /**
- * A token that may be part of a stop string. `match` can be searched: it has one character for each byte, or one for a
- * whole special token.
+ * A token that may be part of a stop string. `match` is searchable: it has one character per byte, or a single
+ * character for a special token.
  */
 type Held = { readonly token: Token; readonly shown: Buffer; readonly match: string };
 
-/** Turns the tokens of an answer into text, up to a stop string. A possible beginning of one is held back. */
+/**
+ * Turns the tokens of an answer into text, up to a stop string. It holds back text that may be the beginning of one.
+ */
 export class AnswerText {
     private readonly bytes: TokenBytes;
     private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -68,12 +73,12 @@ export class AnswerText {
         return pieceOf(this.release(text.length - keep));
     }
 
-    /** @returns the rest, since no token follows */
+    /** @returns the remaining text, because no token follows */
     end(): AnswerPiece {
         return this.finish(this.release(Number.POSITIVE_INFINITY));
     }
 
-    /** The stop string as text and, if it names special tokens, as these tokens. */
+    /** The stop string as text and, if it names special tokens, as those tokens. */
     private matchesOf(string: string): string[] {
         const text = toLetters(string);
         const names = [...this.bytes.specialTokens.keys()].filter((name) => string.includes(name));
@@ -94,7 +99,7 @@ export class AnswerText {
         return this.letters.get(token) ?? "";
     }
 
-    /** Shows the tokens that end within the first `length` characters of the held ones. */
+    /** Releases the tokens that end within the first `length` held characters. */
     private release(length: number): TokenText[] {
         const shown: TokenText[] = [];
         let end = 0;
@@ -122,7 +127,7 @@ export class AnswerText {
         return { token, bytes, text: this.decoder.decode(bytes, { stream: true }) };
     }
 
-    /** An unfinished character becomes U+FFFD and belongs to the last token's text. */
+    /** Turns an unfinished character into U+FFFD and adds it to the last token's text. */
     private finish(shown: readonly TokenText[]): AnswerPiece {
         const rest = this.decoder.decode();
         const { text, tokens } = pieceOf(shown);
@@ -140,7 +145,7 @@ function toLetters(text: string): string {
     return Buffer.from(text).toString("latin1");
 }
 
-/** Length of the longest end of `text` that is a beginning of `string` but not the whole string. */
+/** Length of the longest suffix of `text` that is a prefix of `string` but not the whole string. */
 function overlap(text: string, string: string): number {
     for (let length = Math.min(text.length, string.length - 1); length > 0; length--)
         if (text.endsWith(string.slice(0, length))) return length;

@@ -2,9 +2,9 @@ import type { Token } from "../../plugin/index.js";
 import { TokenBytes, type TokenSource } from "./TokenBytes.js";
 
 export interface TextStreamOptions {
-    /** Whether the tokens continue a text, so that a space before the first word belongs to it. Default: `false`. */
+    /** Whether the tokens continue a text, so that a space before the first word is part of it. Default: `false`. */
     continues?: boolean;
-    /** Whether special tokens appear in the text, by their names. Default: `false`. */
+    /** Whether special tokens appear in the text under their names. Default: `false`. */
     special?: boolean;
 }
 
@@ -21,7 +21,7 @@ export class TextStream {
         this.trimsSpace = !continues && this.bytes.addsSpace;
     }
 
-    /** @returns the text that is complete now; often one word, sometimes empty */
+    /** @returns the text that is now complete: often one word, sometimes empty */
     push(token: Token): string {
         let bytes = this.bytes.get(token, this.special);
         if (this.trimsSpace && bytes[0] === 0x20) bytes = bytes.subarray(1);
@@ -29,7 +29,7 @@ export class TextStream {
         return this.decoder.decode(bytes, { stream: true });
     }
 
-    /** @returns U+FFFD if the tokens end within a character, otherwise an empty text */
+    /** @returns U+FFFD if the tokens end within a character, otherwise an empty string */
     end(): string {
         return this.decoder.decode();
     }

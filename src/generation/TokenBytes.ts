@@ -5,7 +5,10 @@ export type TokenSource = Pick<LlamaModel, "vocabularyType" | "getTokenAttribute
 
 const nothing = Buffer.alloc(0);
 
-/** Bytes by their letters in byte-level BPE: printable bytes are their own letters, the others count from U+0100. */
+/**
+ * Bytes by their characters in byte-level BPE. A printable byte is its own character; the others are numbered from
+ * U+0100.
+ */
 const byteOfLetter = new Map<string, number>();
 for (let byte = 0, next = 0x100; byte < 256; byte++) {
     const isPrintable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
@@ -15,7 +18,7 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
 /** Type of ordinary tokens in a GGUF file. */
 const normalType = 1;
 
-/** BPE vocabularies that write a space as SentencePiece does. */
+/** BPE vocabularies that encode a space as SentencePiece does. */
 const sentencePieceSpaces: ReadonlySet<string | undefined> = new Set([
     "gemma4",
     "granite-embed-multi-311m",
@@ -23,7 +26,7 @@ const sentencePieceSpaces: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /**
- * The bytes of each token in a vocabulary, equal to llama.cpp's `token_to_piece`. node-llama-cpp returns strings only,
+ * The bytes of each token in a vocabulary, equal to llama.cpp's `token_to_piece`. node-llama-cpp returns only strings,
  * which lose the bytes of an unfinished character.
  */
 export class TokenBytes {
@@ -57,7 +60,7 @@ export class TokenBytes {
     }
 
     /**
-     * @param special whether a special token has the bytes of its name; otherwise it has none
+     * @param special whether a special token yields the bytes of its name; otherwise it yields none
      * @returns bytes that may begin or end within a character
      */
     get(token: Token, special = false): Buffer {
@@ -81,7 +84,7 @@ export class TokenBytes {
             const names = new Map<string, Token>();
             const types = this.model.fileInfo.metadata.tokenizer?.ggml?.token_type;
             for (const [id, text] of this.texts.entries()) {
-                // llama.cpp makes some tokens special by their names; asking it for each token would take long
+                // llama.cpp makes some tokens special because of their names; asking it about every token would be slow
                 const isCandidate = types?.[id] !== normalType || /^[_▁]?[<[]/.test(text);
                 if (text !== "" && isCandidate && this.isSpecial(id as Token)) names.set(text, id as Token);
             }
@@ -96,7 +99,7 @@ export class TokenBytes {
         if (vocabularyType === none) return { bytes: nothing, isSpecial: false };
         const { control, unknown, userDefined, normal, byte } = this.model.getTokenAttributes(token);
         const isSpecial = control || unknown;
-        // RWKV escapes its tokens in its own way
+        // RWKV has its own escapes for tokens
         if (vocabularyType === rwkv) return { bytes: Buffer.from(this.model.detokenize([token], true)), isSpecial };
         const text = this.texts[token] ?? "";
         if (isSpecial || userDefined) return { bytes: Buffer.from(text), isSpecial };

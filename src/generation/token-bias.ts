@@ -1,9 +1,9 @@
 import { type LlamaModel, type Token, TokenBias } from "../../plugin/index.js";
 
-/** Biases of tokens, end-of-text tokens included. */
+/** Makes token biases that include end-of-text tokens. */
 export function biasOf(model: LlamaModel, logitBias: ReadonlyMap<Token, number>): TokenBias {
     const bias = TokenBias.for(model);
-    // `set` leaves end-of-text tokens out without a word, and banning those is what many use a bias for
+    // `set` silently skips end-of-text tokens, and many users set a bias to ban exactly those
     const { _biases } = bias as unknown as { _biases: Map<Token, number> };
     for (const [token, logit] of logitBias) _biases.set(token, logit);
     return bias;

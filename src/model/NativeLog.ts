@@ -1,11 +1,11 @@
 import process from "node:process";
 
-/** Generic failure messages of llama.cpp, which follow the one with the reason. */
+/** Generic failure messages of llama.cpp. They follow the message with the reason. */
 const generic = /failed to (load model|initialize the context)$|failed to create (context|llama_context)/i;
 
 /**
- * Takes in llama.cpp's log: on standard error with `verbose`, else kept for the reason of a failure, so that an error
- * stays one line.
+ * Receives llama.cpp's log. With `verbose`, it goes to standard error. Otherwise only the reason of a failure is kept,
+ * so that an error stays on one line.
  */
 export class NativeLog {
     private lastReason = "";
@@ -15,11 +15,11 @@ export class NativeLog {
     readonly logger = (_level: string, message: string): void => {
         const text = message.trim();
         if (this.verbose) process.stderr.write(`${text}\n`);
-        // "llama_model_load: error loading model: …": the function's name is of no use to the reader
+        // drops the function's name from "llama_model_load: error loading model: …", which does not help the reader
         else if (text !== "" && !generic.test(text)) this.lastReason = text.split("\n", 1)[0]!.replace(/^\w+: /, "");
     };
 
-    /** The error's message, and llama.cpp's reason if it logged one. */
+    /** The error's message, plus llama.cpp's reason if it logged one. */
     explain(error: unknown): string {
         const message = error instanceof Error ? error.message : String(error);
         return this.lastReason === "" ? message : `${message}: ${this.lastReason}`;

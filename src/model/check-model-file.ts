@@ -3,7 +3,7 @@ import { validateArmtFile } from "../formats/gguf/armt-model.js";
 import { openGguf } from "../formats/gguf/reader.js";
 
 /**
- * llama.cpp and node-llama-cpp read some broken files as if they were whole, so the strict reader goes first.
+ * Checks a model file with the strict reader first, because llama.cpp and node-llama-cpp accept some broken files.
  * @returns whether it is an ARMT model
  */
 export async function checkModelFile(modelPath: string): Promise<boolean> {

@@ -3,12 +3,12 @@ import { fileURLToPath } from "node:url";
 import { recallFolder } from "../util/assets.js";
 import { ArmtError } from "../util/errors.js";
 
-/** The model that comes with the package. */
+/** Path of the model that is part of the package. */
 export const recallModelPath = fileURLToPath(new URL("model.gguf", recallFolder));
 
 /**
- * The model that comes with the package, the default of the commands.
- * @throws {ArmtError} if the package has none
+ * The path of the model that is part of the package. It is the commands' default.
+ * @throws {ArmtError} if the package does not contain it
  */
 export function embeddedModel(): string {
     if (existsSync(recallModelPath)) return recallModelPath;

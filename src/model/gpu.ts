@@ -20,7 +20,7 @@ const advice =
     "`armt doctor` says what this machine has, and `armt build --gpu cuda` builds the engine that ARMT models need " +
     "on an NVIDIA GPU";
 
-/** What the command line or the environment says, with `off` for all words that mean it. */
+/** The value from the command line or the environment, with `off` for every word that selects the CPU. */
 export function readGpuChoice(value: unknown): unknown {
     return value === false || offWords.includes(String(value)) ? "off" : value;
 }
@@ -28,13 +28,13 @@ export function readGpuChoice(value: unknown): unknown {
 /** A choice of GPU and its source. */
 export interface GpuWish {
     readonly gpu: Gpu;
-    /** The option or variable as the user wrote it, for errors. */
+    /** The option or variable as the user wrote it, for error messages. */
     readonly said: string;
 }
 
 /**
- * @param choice of the command line; without one, the environment decides
- * @throws {UsageError} if there are two, or the environment's value is not a GPU
+ * @param choice value from the command line; without one, the environment decides
+ * @throws {UsageError} if `--gpu` occurs twice, or the environment's value is not a GPU
  */
 export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv = process.env): GpuWish {
     if (Array.isArray(choice)) throw new UsageError("--gpu is given more than once");
@@ -55,7 +55,7 @@ function toGpu(choice: GpuChoice): Gpu {
 }
 
 /**
- * What an ARMT model is to run on. `auto` is an NVIDIA GPU that the engine is built for, or the CPU.
+ * The device that an ARMT model runs on. `auto` selects an NVIDIA GPU that the engine is built for, otherwise the CPU.
  * @throws {ArmtError} if the requested GPU cannot run ARMT models
  */
 export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}): Promise<"cuda" | false> {
@@ -66,7 +66,7 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
         );
     const { card, problem } = await cudaState(machine);
     if (gpu === "cuda") {
-        // nvidia-smi may be missing although the driver works, so a card that was not found is not a reason alone
+        // nvidia-smi may be missing although the driver works, so a missing card alone is not the reason
         const found = card === null ? "no NVIDIA GPU with a driver was found, and " : "";
         if (problem !== undefined) throw new ArmtError(`${said}: ${found}${problem}; \`armt doctor\` says more`);
         return "cuda";
@@ -77,8 +77,8 @@ export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}):
 }
 
 /**
- * Starts node-llama-cpp on the requested GPU or the CPU, and nothing else.
- * @throws {ArmtError} if it cannot be had
+ * Starts node-llama-cpp on the requested GPU or the CPU, without a fallback.
+ * @throws {ArmtError} if the device is not available
  */
 export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaOptions): Promise<Llama> {
     const { getLlama, NoBinaryFoundError } = await import("../../plugin/index.js");
@@ -90,13 +90,13 @@ export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaO
         if (gpu !== false && error instanceof NoBinaryFoundError) throw await missingGpu(wish, error);
         throw error;
     }
-    // node-llama-cpp picks another GPU on a platform that never has the requested one
+    // node-llama-cpp falls back to another GPU on a platform that never has the requested one
     if (gpu === "auto" || llama.gpu === gpu) return llama;
     await llama.dispose();
     throw await missingGpu(wish);
 }
 
-/** The error for a GPU that node-llama-cpp does not start with. */
+/** The error if node-llama-cpp cannot start with a GPU. */
 export async function missingGpu({ gpu, said }: GpuWish, cause?: unknown): Promise<ArmtError> {
     const found = gpu === "cuda" && (await cudaState()).card === null ? "; no NVIDIA GPU with a driver was found" : "";
     return new ArmtError(

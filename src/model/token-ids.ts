@@ -3,7 +3,7 @@ import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 
 /**
  * Reads a JSON array of token ids.
- * @throws {ArmtError} if the file is something else
+ * @throws {ArmtError} if the file contains anything else
  */
 export async function readTokenIds(file: string): Promise<number[]> {
     let text: string;
@@ -28,7 +28,7 @@ export async function readTokenIds(file: string): Promise<number[]> {
 }
 
 /**
- * Checks a prompt before anything is computed.
+ * Checks a prompt before any computation.
  * @throws {ArmtError} if it is empty or has an id outside the vocabulary
  */
 export function checkTokenIds(ids: readonly number[], vocabSize: number): void {

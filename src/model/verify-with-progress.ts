@@ -2,7 +2,7 @@ import { verifyFingerprint } from "../formats/gguf/fingerprint.js";
 import { createProgressBar } from "../util/progress.js";
 
 /**
- * Compares a model file with its fingerprint, with a progress bar.
+ * Compares a model file with its fingerprint and shows a progress bar.
  * @throws {ArmtError} if they differ
  */
 export async function verifyWithProgress(file: string): Promise<void> {

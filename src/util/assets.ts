@@ -1,2 +1,2 @@
-/** The folder of the recall task: its model, its words and its prose. */
+/** The folder of the recall task: its model, words and prose. */
 export const recallFolder = new URL("../../../assets/recall/", import.meta.url);

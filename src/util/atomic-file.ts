@@ -4,18 +4,18 @@ import path from "node:path";
 import { ArmtError, quote, systemErrorText } from "./errors.js";
 
 export type AtomicFileOptions = {
-    /** Replace an existing file. Default: `true`; with `false` an existing file is an error. */
+    /** Whether to replace an existing file. With `false`, an existing file is an error. Default: `true`. */
     overwrite?: boolean;
-    /** Permissions of a new file, before the process's mask. Default: `0o666`. */
+    /** Permissions of a new file, before the process's umask applies. Default: `0o666`. */
     mode?: number;
 };
 
 /**
- * A file that appears under its name only when it is complete: bytes go to a temporary name in the same folder,
- * `commit` flushes and renames it. The caller calls `abort` if anything fails, which removes the temporary file.
+ * A file that appears under its name only when it is complete. Bytes go to a temporary file in the same folder;
+ * `commit` flushes and renames it. If anything fails, the caller calls `abort`, which removes the temporary file.
  */
 export class AtomicFile {
-    /** Bytes appended so far. */
+    /** Number of bytes appended so far. */
     public position = 0;
 
     private constructor(
@@ -25,9 +25,7 @@ export class AtomicFile {
         private readonly overwrite: boolean
     ) {}
 
-    /**
-     * @throws {ArmtError} when the target exists and may not be replaced, is a folder, or its folder can't be written.
-     */
+    /** @throws {ArmtError} if the target exists and may not be replaced, is a folder, or its folder is not writable */
     public static async create(
         target: string,
         { overwrite = true, mode }: AtomicFileOptions = {}
@@ -48,7 +46,7 @@ export class AtomicFile {
         this.position += data.byteLength;
     }
 
-    /** Writes over bytes at an offset without moving the end. */
+    /** Overwrites bytes at an offset without moving the end. */
     public async writeAt(data: Uint8Array, offset: number): Promise<void> {
         let done = 0;
         try {
@@ -61,7 +59,7 @@ export class AtomicFile {
         }
     }
 
-    /** Flushes the file to the device and gives it its name. */
+    /** Flushes the file to the device and renames it to its final name. */
     public async commit(): Promise<void> {
         try {
             await this.handle.sync();
@@ -81,7 +79,7 @@ export class AtomicFile {
     }
 }
 
-/** Runs `write` with a new atomic file and commits it; if it throws, no file is left behind. */
+/** Runs `write` with a new atomic file and commits it. If `write` throws, no file is left behind. */
 export async function writeAtomically(
     target: string,
     options: AtomicFileOptions,
@@ -104,7 +102,9 @@ async function checkTarget(target: string, overwrite: boolean): Promise<void> {
     if (!overwrite) throw new ArmtError(`cannot write ${quote(target)}: the file exists; use --force to replace it`);
 }
 
-/** Makes the rename itself durable. Some file systems can't sync a folder; the file's own contents are safe by then. */
+/**
+ * Makes the rename itself durable. Some file systems cannot sync a folder; the file's contents are already safe then.
+ */
 async function syncFolder(folder: string): Promise<void> {
     const handle = await open(folder, "r").catch(() => undefined);
     await handle?.sync().catch(() => {});

@@ -1,15 +1,17 @@
-/** What went wrong, where and what to do, in one line: the command line prints `message` alone and exits with 1. */
+/**
+ * An error whose one-line message says what went wrong, where, and what to do. The command line prints only `message`
+ * and exits with 1.
+ */
 export class ArmtError extends Error {
     override name = "ArmtError";
 }
 
-/**
- * Longest piece of foreign text (a tensor's or key's name) that goes into a message; longer ones are cut. Unit:
- * characters.
- */
+/** Maximum length of foreign text (a tensor's or key's name) in a message. Longer text is cut. Unit: characters. */
 const MAX_QUOTED_LENGTH = 120;
 
-/** Foreign text made safe for a one-line message: quoted, control characters escaped, cut where too long. */
+/**
+ * Makes foreign text safe for a one-line message: quotes it, escapes control characters, and cuts it if it is too long.
+ */
 export function quote(text: string): string {
     const cut = text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH)}…` : text;
     return JSON.stringify(cut).replaceAll(/[\u007f-\u009f\u2028\u2029]/g, (c) => {
@@ -17,7 +19,7 @@ export function quote(text: string): string {
     });
 }
 
-/** Texts for the system errors that a user meets; others keep Node's own text. */
+/** Messages for the system errors that users meet. Others keep Node's own message. */
 const systemErrorTexts: Record<string, string> = {
     ENOENT: "no such file or folder",
     EACCES: "permission denied",
@@ -31,7 +33,7 @@ const systemErrorTexts: Record<string, string> = {
     EMFILE: "too many open files"
 };
 
-/** The reason of a failed system call in plain words. */
+/** The reason for a failed system call, in plain words. */
 export function systemErrorText(error: unknown): string {
     if (!(error instanceof Error)) return String(error);
     const code = "code" in error && typeof error.code === "string" ? error.code : undefined;

@@ -1,11 +1,11 @@
 import process from "node:process";
 
-/** Wrong usage of the command line: exit code 2. */
+/** Incorrect usage of the command line. Exit code: 2. */
 export class UsageError extends Error {
     override name = "UsageError";
 }
 
-/** Prints one line on standard error, or all there is to know with `verbose`, and sets the exit code. */
+/** Prints one line on standard error, or all details with `verbose`, and sets the exit code. */
 export function reportFailure(error: unknown, verbose: boolean): void {
     const isUsage = error instanceof UsageError;
     const text = verbose && !isUsage && error instanceof Error ? describeAll(error) : summary(error);
@@ -15,7 +15,7 @@ export function reportFailure(error: unknown, verbose: boolean): void {
 
 function summary(error: unknown): string {
     const message = error instanceof Error ? error.message : String(error);
-    // yargs lists wrong values below each other; what follows the first line of a build error is the compiler's output
+    // yargs lists wrong values on separate lines; a build error has the compiler's output after its first line
     const line = error instanceof UsageError ? message.replaceAll(/\s*\n\s*/g, " ") : message.split("\n")[0];
     return line?.trim() || "unknown error";
 }

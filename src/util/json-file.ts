@@ -2,15 +2,15 @@ import { lstat, readFile, stat } from "node:fs/promises";
 import { ArmtError, quote, systemErrorText } from "./errors.js";
 import { decodeUtf8, type JsonObject, type JsonValue, parseStrictJsonObject } from "./strict-json.js";
 
-/** Bytes of a JSON file. The largest real ones are tokenizers of some 20 MB. */
+/** Maximum size of a JSON file. The largest real ones are tokenizers of about 20 MB. Unit: bytes. */
 const MAX_JSON_BYTES = 64 * 2 ** 20;
 const BYTE_ORDER_MARK = /^\ufeff/;
 
 export type NumberRange = { min?: number; max?: number };
 
 /**
- * A JSON object from a file, whose values are taken by key and type; errors name file and key. A `null` counts as
- * absent.
+ * A JSON object from a file. Its methods return values by key and type, and their errors name the file and the key. A
+ * `null` counts as absent.
  */
 export class JsonFile {
     constructor(
@@ -18,7 +18,7 @@ export class JsonFile {
         public readonly values: JsonObject
     ) {}
 
-    /** An object within this one, with the same path in its errors. */
+    /** An object within this one. Its errors name the same file. */
     public object(key: string): JsonFile | undefined {
         const value = this.get(key);
         if (value === undefined) return undefined;
@@ -55,7 +55,7 @@ export class JsonFile {
         throw this.error(key, value, `an integer from ${min} to ${max}`);
     }
 
-    /** The value of a key that must be there. */
+    /** The value of a required key. */
     public require<T>(key: string, value: T | undefined): T {
         if (value === undefined) throw new ArmtError(`${quote(this.path)} has no \`${key}\``);
         return value;
@@ -79,10 +79,10 @@ export class JsonFile {
 }
 
 /**
- * Reads a JSON file whose top is an object. Accepts what editors and Python add to JSON: a byte order mark, `NaN`,
- * `Infinity` and `-Infinity`. The methods of `JsonFile` that return numbers still refuse those.
- * @returns `undefined` when there is no such file
- * @throws {ArmtError} when it can't be read, is too large, or is no strict JSON object
+ * Reads a JSON file with an object at the top level. Accepts what editors and Python add to JSON: a byte order mark,
+ * `NaN`, `Infinity` and `-Infinity`. The methods of `JsonFile` that return numbers still refuse those numbers.
+ * @returns `undefined` if there is no such file
+ * @throws {ArmtError} if it cannot be read, is too large, or is not a strict JSON object
  */
 export async function readJsonFile(path: string): Promise<JsonFile | undefined> {
     let bytes: Buffer;
@@ -109,7 +109,7 @@ export async function readJsonFile(path: string): Promise<JsonFile | undefined> 
     }
 }
 
-/** A link without its target is a file that was not downloaded, not one that does not exist. */
+/** Refuses a link without a target. It means that the file was not downloaded, not that it does not exist. */
 async function refuseBrokenLink(path: string): Promise<void> {
     const entry = await lstat(path).catch(() => undefined);
     if (entry?.isSymbolicLink() === true)

@@ -1,7 +1,7 @@
 const units: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2 };
 
 /**
- * A length as people write it: `4096`, `4k` (× 1024), `1m` (× 1024²).
+ * Parses a length in human notation: `4096`, `4k` (× 1024), `1m` (× 1024²).
  * @throws {RangeError} for anything else
  */
 export function parseLength(text: string): number {
@@ -12,7 +12,7 @@ export function parseLength(text: string): number {
     return value;
 }
 
-/** The shortest way to write a length. */
+/** The shortest notation of a length. */
 export function formatLength(tokens: number): string {
     if (tokens % units.m! === 0) return `${tokens / units.m!}m`;
     return tokens % units.k! === 0 ? `${tokens / units.k!}k` : String(tokens);

@@ -1,15 +1,15 @@
 import { Presets, SingleBar } from "cli-progress";
 
-/** What a bar is drawn on. */
+/** The stream that a bar is drawn on. */
 export type ProgressStream = NodeJS.WritableStream & { isTTY?: boolean };
 
 export type ProgressBar = {
     update(done: number, total: number): void;
-    /** Leaves the terminal clean. May be called twice. */
+    /** Clears the bar from the terminal. May be called twice. */
     stop(): void;
 };
 
-/** A progress bar on standard error if that is a terminal, otherwise nothing. `label` comes before it. */
+/** Shows a progress bar on standard error if that is a terminal, otherwise nothing. `label` precedes the bar. */
 export function createProgressBar(label: string, stream: ProgressStream = process.stderr): ProgressBar {
     if (!stream.isTTY) return { update() {}, stop() {} };
     const bar = new SingleBar(
@@ -24,7 +24,7 @@ export function createProgressBar(label: string, stream: ProgressStream = proces
     return handle(bar);
 }
 
-/** The same for something whose end is not known: counts `unit`. */
+/** A progress display for work of unknown length. It counts in `unit`. */
 export function createProgressCounter(
     label: string,
     unit: string,

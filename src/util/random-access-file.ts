@@ -5,12 +5,12 @@ import { ArmtError, quote, systemErrorText } from "./errors.js";
 export class RandomAccessFile {
     private constructor(
         public readonly path: string,
-        /** Size when opened. Unit: bytes. */
+        /** File size at the time of opening. Unit: bytes. */
         public readonly size: number,
         private readonly handle: FileHandle
     ) {}
 
-    /** @throws {ArmtError} when the file can't be opened or is not a regular file. */
+    /** @throws {ArmtError} if the file cannot be opened or is not a regular file */
     public static async open(path: string): Promise<RandomAccessFile> {
         let handle: FileHandle | undefined;
         try {

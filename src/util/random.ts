@@ -1,12 +1,13 @@
 /**
- * Numbers that depend on a seed and a name alone: the same on every machine, whatever else is drawn. Not for secrets.
+ * A random generator that depends only on a seed and a name. Its numbers are the same on every machine, whatever other
+ * generators draw. Not for secrets.
  * @returns a function that draws from [0, 1)
  */
 export function seededRandom(seed: number, name: string): () => number {
     // FNV-1a mixes the name into the seed.
     let state = (seed ^ 0x811c9dc5) >>> 0;
     for (let i = 0; i < name.length; i++) state = Math.imul(state ^ name.charCodeAt(i), 0x01000193) >>> 0;
-    // Mulberry32: a counter and a hash of it.
+    // Mulberry32: a counter, hashed
     return () => {
         state = (state + 0x6d2b79f5) >>> 0;
         let x = Math.imul(state ^ (state >>> 15), state | 1);

@@ -4,7 +4,7 @@ import { ArmtError } from "./errors.js";
 export type JsonObject = Map<string, JsonValue>;
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
 
-/** Nesting beyond this is refused; model files and their indexes need 4. */
+/** Maximum nesting depth. Model files and their indexes need 4. */
 const MAX_DEPTH = 64;
 
 export type StrictJsonOptions = {
@@ -23,14 +23,14 @@ export function parseStrictJson(text: string, { nonFinite = false }: StrictJsonO
     return value;
 }
 
-/** The same for an object at the top. */
+/** Parses JSON as `parseStrictJson` does and requires an object at the top level. */
 export function parseStrictJsonObject(text: string, options?: StrictJsonOptions): JsonObject {
     const value = parseStrictJson(text, options);
     if (!(value instanceof Map)) throw new ArmtError("not a JSON object");
     return value;
 }
 
-/** Decodes UTF-8 and refuses bytes that aren't. */
+/** Decodes UTF-8 and refuses invalid bytes. */
 export function decodeUtf8(bytes: Uint8Array): string {
     try {
         return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

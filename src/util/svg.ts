@@ -1,4 +1,4 @@
-/** What a text of a picture may say besides its place. */
+/** Style of a text element, besides its position. */
 export interface TextStyle {
     anchor?: "start" | "middle" | "end";
     weight?: "normal" | "bold";
@@ -6,10 +6,10 @@ export interface TextStyle {
     size?: number;
 }
 
-/** Colours of lines, distinguishable with colour blindness too. */
+/** Colours of lines, chosen to be distinguishable with colour blindness. */
 export const colours = ["#1f6feb", "#d1570a", "#1a7f37", "#8250df", "#bf3989", "#57606a"] as const;
 
-/** A whole picture on white. Unit: pixels. `label` is read by screen readers. */
+/** A complete picture on a white background. Screen readers read `label`. Unit: pixels. */
 export function svg(width: number, height: number, label: string, parts: readonly string[]): string {
     return (
         `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ` +
@@ -53,7 +53,9 @@ export interface ChartLine {
     }[];
     readonly colour: string;
     readonly dash?: string;
-    /** Dots at the points. Default: `true`; `false` for what is the same at all of them. */
+    /**
+     * Whether to draw dots at the points. Use `false` for a line with the same value at all points. Default: `true`.
+     */
     readonly dots?: boolean;
 }
 
@@ -70,8 +72,8 @@ const left = 90;
 const right = 20;
 
 /**
- * A chart of lines over common points, with a logarithmic height; below it the lines' names. Gives its parts and where
- * it ends.
+ * A line chart over common points with a logarithmic vertical axis and the lines' names below it. Returns its parts and
+ * its lower end.
  */
 export function logChart(
     lines: readonly ChartLine[],

@@ -1,4 +1,4 @@
-/** Lines of a table in plain text: the first `left` columns on the left, the others on the right. */
+/** Lines of a plain-text table. The first `left` columns are left-aligned, the others right-aligned. */
 export function textTable(head: readonly string[], lines: readonly (readonly string[])[], left = 1): string {
     const widths = head.map((title, i) => Math.max(title.length, ...lines.map((line) => line[i]?.length ?? 0)));
     return [head, ...lines]

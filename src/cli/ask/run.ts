@@ -14,22 +14,22 @@ import { tokenizePrompt } from "../shared/prompt.js";
 import { TextStream } from "../text-stream.js";
 import type { AskOptions } from "./options.js";
 
-/** What `armt ask --json` prints. */
+/** The output of `armt ask --json`. */
 export interface AskResult {
-    /** Tokens that the memory holds. */
+    /** Number of tokens in the memory. */
     memoryTokens: number;
-    /** Tokens of the question. */
+    /** Number of tokens in the question. */
     questionTokens: number;
     /** Ids of the answer's tokens. */
     tokens: Token[];
     text: string;
-    /** Loading the memory. */
+    /** Time to load the memory. */
     loadMs: number;
-    /** From there to the answer's first token. */
+    /** Time from then to the answer's first token. */
     firstTokenMs: number;
 }
 
-/** Answers from a memory. The memory stays as it is. */
+/** Answers a question from a memory. The memory does not change. */
 export async function ask(options: AskOptions, signal: AbortSignal, output: Writable): Promise<void> {
     if (options.format?.includes("{}") === false)
         throw new UsageError("--format must contain {} where the question goes");
@@ -45,7 +45,7 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
         const started = performance.now();
         await sequence.armt.load(options.memory, { signal });
         const loaded = performance.now();
-        // split and join, since a replacement's $ would mean something
+        // split and join, because `replace` would interpret a `$` in the question
         const text = format.split("{}").join(options.question);
         const question = tokenizePrompt({ text, follows: true }, model);
         const stream = new TextStream(model, { continues: true });
@@ -81,7 +81,7 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
     }
 }
 
-/** The form of a question if none is given. */
+/** The question's format if no option gives one. */
 async function formFor(model: string): Promise<string> {
     return path.resolve(model) === recallModelPath ? await recallQuestionForm() : "\n{}";
 }

@@ -115,7 +115,8 @@ function isOutType(type: OutType | Mixture): type is OutType {
 }
 
 /**
- * Turns the first SIGINT or SIGTERM into an abort, so that the temporary file is removed; a second one ends at once.
+ * Aborts on the first SIGINT or SIGTERM, so that the temporary file is removed. A second signal ends the process at
+ * once.
  */
 function interruptible(): { signal: AbortSignal; end: () => void } {
     const controller = new AbortController();

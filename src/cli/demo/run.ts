@@ -8,7 +8,7 @@ import { ArmtError } from "../../util/errors.js";
 import { createProgressBar } from "../../util/progress.js";
 import type { DemoOptions } from "./options.js";
 
-/** Reads a text with facts in it, asks about them, and shows what happened for people to see. */
+/** Reads a text that contains facts, asks about them, and prints what happened in readable form. */
 export async function demo(options: DemoOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const say = (text = "") => output.write(`${text}\n`);
     const texts = await readRecallTexts();

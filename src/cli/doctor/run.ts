@@ -12,17 +12,17 @@ import { availableCores } from "../../../plugin/native/threads.js";
 /** One line of `armt doctor`. */
 export interface Check {
     name: string;
-    /** `warning`: works, but not as it should. */
+    /** `warning`: it works, but not as well as it should. */
     state: "ok" | "warning" | "broken";
     detail: string;
 }
 
-/** Oldest version of Node that the package is tested with. */
+/** Oldest Node version that the package is tested with. */
 const minNode = [20, 19] as const;
 
 /**
  * Checks everything from the machine to a running engine, and continues after a problem.
- * @param machine with another folder of the package, the engine in it is not loaded
+ * @param machine if it names another folder of the package, the engine in that folder is not loaded
  */
 export async function checkInstallation(machine: Machine = {}): Promise<Check[]> {
     const { packageRoot, resolveLayout, findLibraries, findTools, installedVariant, isUpToDate } =
@@ -42,7 +42,7 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         return `node-llama-cpp ${layout.nodeLlamaCppVersion}, llama.cpp ${layout.release}${only}`;
     });
     if (layout === undefined) {
-        // a prebuilt package is enough on a platform without builds
+        // without a local build, a prebuilt package is enough
         const prebuilt = check("packages", () => `prebuilt package, ${path.dirname(findLibraries(root, host).llama)}`);
         if (prebuilt.state !== "ok") return [...checks, packages];
         checks.push(prebuilt);
@@ -60,7 +60,7 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         const { compiler, cmake, ninja, ccache } = findTools(env);
         return [compiler.version, cmake.version, ninja && "Ninja", ccache && "ccache"].filter(Boolean).join(", ");
     });
-    // the build is done, so missing tools are no fault
+    // the engine is already built, so missing build tools are not an error
     if (origin !== undefined && tools.state === "broken") tools.state = "warning";
     checks.push(tools);
     if (origin === "build") {
@@ -88,7 +88,7 @@ function checkNode(): Check {
     return { name: "Node.js", state: old ? "broken" : "ok", detail };
 }
 
-/** Which backend `--gpu cuda` and `getLlama({gpu: "cuda"})` would run ARMT models on, and why. */
+/** The backend on which `--gpu cuda` and `getLlama({gpu: "cuda"})` would run ARMT models, and the reason. */
 async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Check> {
     const name = "GPU";
     const { card, layout, problem, tuned } = await cudaState(machine);
@@ -111,7 +111,7 @@ async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Chec
     return { name, state: "ok", detail: `${described}; ${backend}` };
 }
 
-/** What native/cuda does on a card. */
+/** Whether the fused kernels of native/cuda are on for a card. */
 function fusedKernels({ capability }: { capability: string }): string {
     if (Number(capability) < 8) return "off, since they need compute capability 8.0";
     return process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "on";
@@ -120,7 +120,7 @@ function fusedKernels({ capability }: { capability: string }): string {
 async function checkEngine(variant: "cuda" | false): Promise<Check[]> {
     try {
         const { addon } = await loadEngine(variant);
-        // the CUDA variant starts with a card only, which is a check of its own
+        // the CUDA variant starts only with a card, and a separate check covers that
         if (variant === false) {
             const llama = await getLlama({ gpu: false, build: "never", progressLogs: false });
             await llama.dispose();
@@ -136,9 +136,9 @@ async function checkEngine(variant: "cuda" | false): Promise<Check[]> {
     }
 }
 
-/** ggml picks the library that fits the processor; only the list of loaded libraries shows which. */
+/** ggml picks the library that fits the processor. Only the list of loaded libraries shows which one. */
 async function loadedCpuBackend(): Promise<string> {
-    // Linux alone has this file
+    // only Linux has this file
     const maps = await readFile("/proc/self/maps", "utf8").catch(() => "");
     const file = /\S*libggml-cpu\S*\.so/.exec(maps)?.[0];
     return file === undefined ? "none found" : path.basename(file);

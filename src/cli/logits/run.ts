@@ -6,7 +6,9 @@ import { ArmtError } from "../../util/errors.js";
 import { createProgressBar, type ProgressBar } from "../../util/progress.js";
 import type { LogitsOptions } from "./options.js";
 
-/** Writes the logits of every position, batch by batch, so that those of a long prompt are never all in memory. */
+/**
+ * Writes the logits of every position, batch by batch, so that those of a long prompt are never all in memory at once.
+ */
 export async function writeLogits(options: LogitsOptions, signal: AbortSignal): Promise<void> {
     const ids = (await readTokenIds(options.tokens)) as Token[];
     const { llama, model, file, vocabSize, createContext } = await openModel(options);
@@ -41,10 +43,10 @@ async function* logits(
     }
 }
 
-/** The tensors are written in this order, so the first one's data is read when all logits are there. */
+/** The tensors are written in this order, so the first one's data is read after all logits have been computed. */
 function memoryTensors(armt: ArmtSequence, layers: number): TensorData[] {
     const { memoryHeads, keyLength, valueLength, useDenom } = armt.context.memoryShape;
-    // a single head has no dimension of its own in the authors' files
+    // the authors' files have no dimension for a single head
     const heads = memoryHeads === 1 ? [] : [memoryHeads];
     const tensors: TensorData[] = [];
     for (let layer = 0; layer < layers; layer++) {
@@ -62,7 +64,7 @@ function memoryTensors(armt: ArmtSequence, layers: number): TensorData[] {
 }
 
 async function* memory(armt: ArmtSequence, layer: number, part: "a" | "z"): AsyncGenerator<Float32Array, void, void> {
-    // does nothing from the second time on
+    // has no effect after the first call
     await armt.closeSegment();
     const values = (await armt.readMemory(layer))[part];
     if (values !== undefined) yield values;

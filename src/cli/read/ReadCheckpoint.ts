@@ -5,12 +5,12 @@ import { characterBefore } from "../../../plugin/memory/PieceTokenizer.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import type { TextInput } from "../shared/text-input.js";
 
-/** The part of a text that was read, by its length and hash, and where a reading that ends early leaves its memory. */
+/** The part of a text read so far (its length and hash), and the path of the memory that an interrupted run saves. */
 export class ReadCheckpoint {
     private hash: Hash = createHash("sha256");
     private characters = 0;
     private bytes = 0;
-    /** The last character that was read. */
+    /** The last character read. */
     private last = "";
 
     constructor(
@@ -18,7 +18,7 @@ export class ReadCheckpoint {
         private readonly input: TextInput
     ) {}
 
-    /** Text that was read. Unit: bytes of UTF-8. */
+    /** Length of the text read so far. Unit: bytes of UTF-8. */
     get bytesRead(): number {
         return this.bytes;
     }
@@ -27,7 +27,7 @@ export class ReadCheckpoint {
         return this.last;
     }
 
-    /** Notes text that was read. */
+    /** Records text that has been read. */
     add(text: string): void {
         if (text === "") return;
         this.hash.update(text, "utf8");
@@ -40,7 +40,7 @@ export class ReadCheckpoint {
         await armt.save(this.file, { source: this.source(false) });
     }
 
-    /** What the finished memory says about its text. */
+    /** The description of the text that a memory file stores. */
     source(complete: boolean) {
         const sha256 = this.hash.copy().digest("hex");
         return { name: this.input.name, characters: this.characters, sha256, complete };
@@ -51,9 +51,9 @@ export class ReadCheckpoint {
     }
 
     /**
-     * Resumes an earlier run, if there is one: loads its memory, and skips the text that it has read.
-     * @returns the rest of the text, and whether any was skipped
-     * @throws {ArmtError} if the text is not the one of the earlier run
+     * Resumes an earlier run, if there is one: loads its memory and skips the text that it has read.
+     * @returns the rest of the text, and whether any text was skipped
+     * @throws {ArmtError} if the text differs from the earlier run's
      */
     async resume(armt: ArmtSequence): Promise<{ rest: AsyncIterable<string>; resumed: boolean }> {
         const { source } = (await ArmtSnapshot.inspect(this.file).catch(() => undefined)) ?? {};

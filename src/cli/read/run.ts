@@ -10,20 +10,20 @@ import { openText, type TextInput } from "../shared/text-input.js";
 import type { ReadOptions } from "./options.js";
 import { ReadCheckpoint } from "./ReadCheckpoint.js";
 
-/** What `armt read --json` prints. */
+/** The output of `armt read --json`. */
 export interface ReadResult {
-    /** Tokens that the memory holds. */
+    /** Number of tokens in the memory. */
     tokens: number;
-    /** Of these, the ones that an interrupted run had read. */
+    /** Number of these tokens that an interrupted run had already read. */
     resumedTokens: number;
     segments: number;
     /** Size of the memory file. Unit: bytes. */
     bytes: number;
-    /** Reading and saving. */
+    /** Time to read the text and save the memory. */
     milliseconds: number;
 }
 
-/** Reads a text to its end and saves its memory. */
+/** Reads a text to its end and saves the memory. */
 export async function read(options: ReadOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const input = await openText(options.file);
     const { llama, model, file, createContext } = await openModel(options);
@@ -65,7 +65,7 @@ type Reading = {
     rest: AsyncIterable<string>;
 };
 
-/** Reads the rest of the text, and saves a checkpoint every now and then, and when interrupted. */
+/** Reads the rest of the text. It saves a checkpoint at regular intervals and on an interrupt. */
 async function readRest(
     { model, armt, input, checkpoint, rest }: Reading,
     { checkpointInterval }: ReadOptions,

@@ -11,20 +11,20 @@ import { openCache } from "./memory-cache.js";
 import type { RunOptions } from "./options.js";
 import { describeTimings, type Timings } from "./timings.js";
 
-/** What `armt run --json` prints. */
+/** The output of `armt run --json`. */
 export interface RunResult {
-    /** Tokens of the prompt. */
+    /** Number of tokens in the prompt. */
     promptTokens: number;
-    /** Of these, the ones that an earlier run had read; only for an ARMT model. */
+    /** Number of these tokens that an earlier run had already read. ARMT models only. */
     cachedTokens?: number;
     /** Ids of the generated tokens. */
     tokens: Token[];
-    /** Their text; empty for a model without a tokenizer. */
+    /** The text of these tokens; empty for a model without a tokenizer. */
     text: string;
     timings: Timings;
 }
 
-/** Reads the prompt and writes the answer to `output`, or writes one JSON object at the end. */
+/** Reads the prompt and streams the answer to `output`, or writes a single JSON object at the end. */
 export async function run(options: RunOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const started = performance.now();
     const prompt = await readPrompt(options);
@@ -68,7 +68,7 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
             loadMs: loaded - started,
             promptMs: (read ?? ended) - loaded,
             promptTokensPerSecond: rate(promptTokens.length - (cachedTokens ?? 0), (read ?? ended) - loaded),
-            // the prompt's evaluation gives the first token
+            // evaluating the prompt already yields the first token
             generateMs: ended - (read ?? ended),
             generatedTokensPerSecond: rate(tokens.length - 1, ended - (read ?? ended))
         };

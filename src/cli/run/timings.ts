@@ -1,19 +1,19 @@
 import type { ArmtSequence } from "../../../plugin/index.js";
 
-/** Times are in milliseconds. */
+/** All times are in milliseconds. */
 export interface Timings {
-    /** Reading the prompt's file, loading the model, making the context. */
+    /** Time to read the prompt's file, load the model and create the context. */
     loadMs: number;
-    /** Evaluating the prompt. */
+    /** Time to evaluate the prompt. */
     promptMs: number;
-    /** Of the tokens that were not remembered. */
+    /** Speed over the prompt tokens that were not cached. */
     promptTokensPerSecond: number;
-    /** Generating the tokens after the first. */
+    /** Time to generate the tokens after the first. */
     generateMs: number;
     generatedTokensPerSecond: number;
 }
 
-/** One line for people. */
+/** A one-line, human-readable summary. */
 export function describeTimings(
     { prompt, cached = 0, generated }: { prompt: number; cached?: number; generated: number },
     timings: Timings,

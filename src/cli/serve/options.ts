@@ -21,7 +21,7 @@ export interface ServeOptions extends ModelOptions {
     logLevel: string;
 }
 
-/** @throws {UsageError} for an empty key, which would let everybody in */
+/** @throws {UsageError} if a key is empty, because it would let everybody in */
 export function apiKeys({ apiKey }: Pick<ServeOptions, "apiKey">): string[] {
     const keys = apiKey ?? process.env.ARMT_API_KEY ?? [];
     const list = typeof keys === "string" ? [keys] : keys;

@@ -14,12 +14,12 @@ import { packageVersion } from "../shared/version.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
 /**
- * Answers requests until SIGINT or SIGTERM. Open requests then have the drain time to finish; a second signal exits at
+ * Answers requests until SIGINT or SIGTERM. Open requests then have the drain time to finish. A second signal exits at
  * once.
  */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
-    // the engine's threads spin while they wait, and requests are answered on a thread of their own
+    // the engine's threads spin while they wait, and a separate thread answers requests
     const threads = options.threads ?? Math.max(1, availableCores() - 1);
     const { llama, model, createContext } = await openModel({ ...options, threads });
     const store =

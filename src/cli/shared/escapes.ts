@@ -1,4 +1,4 @@
-/** What a shell leaves of `\n`, `\t` and `\\` in an option stands for a line's end, a tab and a backslash. */
+/** Replaces `\n`, `\t` and `\\`, which a shell leaves as they are, with a line feed, a tab and a backslash. */
 export function readEscapes(text: string): string {
     return text.replaceAll(/\\([nt\\])/g, (_, letter: string) =>
         letter === "n" ? "\n" : letter === "t" ? "\t" : "\\"

@@ -2,7 +2,7 @@ import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
 import { InterruptedError } from "./interrupt.js";
 import { checkNumber } from "./numbers.js";
 
-/** How much is written, and how. */
+/** Length and sampling of an answer. */
 export interface GenerationOptions {
     maxTokens: number;
     temperature: number;
@@ -10,14 +10,14 @@ export interface GenerationOptions {
     ignoreEos: boolean;
 }
 
-/** @throws {UsageError | RangeError} for a number that can't be meant */
+/** @throws {UsageError | RangeError} if a number is invalid */
 export function checkGenerationOptions(options: GenerationOptions): void {
     checkNumber("max-tokens", options.maxTokens, { min: 0 });
     checkNumber("temperature", options.temperature, { min: 0, integer: false });
     checkNumber("seed", options.seed, { min: 0 });
 }
 
-/** The tokens that a model writes after a prompt. An interrupt ends them without an error. */
+/** Generates the tokens that follow a prompt. An interrupt ends the generation without an error. */
 export async function* generate(
     sequence: LlamaContextSequence,
     promptTokens: Token[],

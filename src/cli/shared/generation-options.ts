@@ -3,7 +3,7 @@ import type { Argv } from "yargs";
 /** Default of `--max-tokens`. */
 const defaultMaxTokens = 256;
 
-/** The options of the commands that write. */
+/** Adds the options of the commands that generate text. */
 export function addGenerationOptions(parser: Argv<object>): void {
     parser
         .option("max-tokens", {

@@ -1,7 +1,7 @@
 import type { Argv } from "yargs";
 import { gpuChoices, readGpuChoice } from "../../model/gpu.js";
 
-/** The option of all commands that run a model. */
+/** Adds the `--gpu` option, which every command that runs a model has. */
 export function addGpuOption(parser: Argv<object>): void {
     parser.option("gpu", {
         choices: gpuChoices,

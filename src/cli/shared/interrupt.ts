@@ -1,10 +1,10 @@
 import process from "node:process";
 import { ArmtError } from "../../util/errors.js";
 
-/** Exit code of a program that the terminal's interrupt ended: 128 + SIGINT. */
+/** Exit code after a terminal interrupt: 128 + SIGINT. */
 const interruptedExitCode = 130;
 
-/** Why an evaluation ended. */
+/** Reports that an interrupt ended an evaluation. */
 export class InterruptedError extends ArmtError {
     override name = "InterruptedError";
 
@@ -14,8 +14,8 @@ export class InterruptedError extends ArmtError {
 }
 
 /**
- * Runs `work` with a signal that the first interrupt aborts, so that what is done so far can be shown; the second ends
- * the process at once.
+ * Runs `work` with a signal. The first interrupt aborts the signal, so that the results so far can be shown. The second
+ * interrupt ends the process at once.
  */
 export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController();

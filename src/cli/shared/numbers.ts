@@ -1,9 +1,9 @@
 import { UsageError } from "../../util/failure.js";
 
 /**
- * Checks a number option that may be left out.
- * @throws {UsageError} if it is no single number
- * @throws {RangeError} if it is below `min`, or not an integer although one is required
+ * Checks an optional number.
+ * @throws {UsageError} if it is not a single number
+ * @throws {RangeError} if it is below `min`, or `integer` is set and it is not an integer
  */
 export function checkNumber(
     option: string,

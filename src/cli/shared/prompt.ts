@@ -7,26 +7,26 @@ import { readTokenIds } from "../../model/token-ids.js";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 
-/** Where a prompt comes from: at most one of these, or standard input if there is none. */
+/** The source of a prompt: at most one of these options, or standard input if none is set. */
 export interface PromptSource {
     prompt?: string;
     file?: string;
     tokens?: string;
 }
 
-/** A prompt before the model's tokenizer is there. */
+/** A prompt before the model's tokenizer is available. */
 export type Prompt =
     | { readonly ids: readonly number[] }
     | {
           readonly text: string;
-          /** Whether it follows something that was read, so that no begin token belongs in front. */
+          /** Whether the prompt continues a text that was read before. It then gets no begin token. */
           readonly follows?: boolean;
       };
 
 /**
- * Reads the prompt, which is cheap and so comes before the model is loaded.
- * @throws {UsageError} if no source or more than one is given
- * @throws {ArmtError} if it cannot be read or is empty
+ * Reads the prompt. This is cheap, so it happens before the model is loaded.
+ * @throws {UsageError} if there is no source or more than one
+ * @throws {ArmtError} if the prompt cannot be read or is empty
  */
 export async function readPrompt({ prompt, file, tokens }: PromptSource): Promise<Prompt> {
     if ([prompt, file, tokens].filter((source) => source !== undefined).length > 1)
@@ -37,7 +37,7 @@ export async function readPrompt({ prompt, file, tokens }: PromptSource): Promis
     return { text };
 }
 
-/** @throws {ArmtError} for a text if the model has no tokenizer */
+/** @throws {ArmtError} if the prompt is text and the model has no tokenizer */
 export function tokenizePrompt(prompt: Prompt, model: LlamaModel): Token[] {
     if ("ids" in prompt) return prompt.ids.map((id) => id as Token);
     if (model.vocabularyType === LlamaVocabularyType.none)

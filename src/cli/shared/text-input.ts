@@ -4,18 +4,18 @@ import process from "node:process";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 
-/** A text that comes piece by piece and may be larger than memory. */
+/** A text that arrives in pieces and may be larger than memory. */
 export interface TextInput {
-    /** The file as it was named, `-` for standard input. */
+    /** The file name as given; `-` for standard input. */
     readonly name: string;
-    /** Size, if it is known before the end. Unit: bytes. */
+    /** Size, if it is known in advance. Unit: bytes. */
     readonly bytes: number | undefined;
-    /** Pieces of text, whole characters each. Once. */
+    /** Pieces of text, each made of whole characters. Can be iterated only once. */
     readonly pieces: AsyncIterable<string>;
 }
 
 /**
- * @throws {UsageError} if there is neither a file nor anything on standard input
+ * @throws {UsageError} without a file, if standard input is a terminal
  * @throws {ArmtError} if the file cannot be read
  */
 export async function openText(file: string | undefined): Promise<TextInput> {
@@ -27,7 +27,7 @@ export async function openText(file: string | undefined): Promise<TextInput> {
     try {
         const info = await stat(file);
         if (info.isDirectory()) throw new ArmtError(`cannot read ${quote(file)}: it is a folder`);
-        // a pipe or device has no size of its own
+        // a pipe or device has no size
         return { name: file, bytes: info.isFile() ? info.size : undefined, pieces: piecesOf(file) };
     } catch (error) {
         if (error instanceof ArmtError) throw error;

@@ -1,8 +1,8 @@
 import type { Argv } from "yargs";
 
 /**
- * yargs types options by their spelling with dashes, and gives them in both spellings: the type of the options is said
- * here instead.
+ * yargs infers the type of options from their dashed names and provides both spellings. The caller states the type of
+ * the options here instead.
  */
 export function typedOptions<T>(parser: Argv<object>): Argv<T> {
     return parser as Argv<T>;

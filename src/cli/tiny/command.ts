@@ -16,7 +16,7 @@ type TinyArguments = {
     force: boolean;
 };
 
-/** `armt tiny`: something to try the other commands on without a download. */
+/** `armt tiny`: makes a small model for trying the other commands without a download. */
 export const command: CommandModule<object, TinyArguments> = {
     command: "tiny <folder>",
     describe: "Make a small checkpoint with random weights, to try the other commands on",

@@ -10,7 +10,7 @@ import { parseLength } from "../../util/lengths.js";
 import { writeText } from "../shared/write-text.js";
 import type { TraceOptions } from "./options.js";
 
-/** Reads a random prompt with each schedule and shows what the engine did when. */
+/** Reads a random prompt with each schedule and shows the engine's activity over time. */
 export async function trace(options: TraceOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const tokens = readTokens(options.tokens);
     const { schedule, svg, html, chrome } = options;

@@ -1,15 +1,15 @@
 import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
 
-// LoRA by PEFT's names (arXiv 2106.09685): next to a module's weight W, called `base_layer.weight` since PEFT 0.6, are
-// `lora_A` [r, inputs] and `lora_B` [outputs, r], and the module computes with W + scale · B·A. The scale is alpha / r,
-// or alpha / √r for rsLoRA (arXiv 2312.03732).
+// LoRA with PEFT's names (arXiv 2106.09685). A module has a weight W, named `base_layer.weight` since PEFT 0.6, and the
+// factors `lora_A` [r, inputs] and `lora_B` [outputs, r]. The module computes with W + scale · B·A. The scale is alpha
+// / r, or alpha / √r for rsLoRA (arXiv 2312.03732).
 
-/** What a tensor is to its module. */
+/** The role of a tensor in its module. */
 export type AdapterRole =
     | {
           role: "weight";
-          /** Name of the weight without PEFT's parts. */
+          /** The weight's name without PEFT's additions. */
           name: string;
       }
     | {
@@ -17,28 +17,31 @@ export type AdapterRole =
           /** Name of the weight that the product is added to. */
           name: string;
           adapter: string;
-          /** Factors of an embedding: A is [r, V], B is [D, r], and their product is added transposed. */
+          /**
+           * Whether the factors belong to an embedding: A is [r, V], B is [D, r], and their product is added
+           * transposed.
+           */
           embedding: boolean;
       };
 
-/** Properties of an adapter that its weights do not show. */
+/** Properties of an adapter that its weights do not reveal. */
 export type LoraFlags = {
     /** Default: `lora_alpha` of `adapter_config.json`. */
     alpha?: number;
-    /** Scale by alpha / √r. Default: `use_rslora` of `adapter_config.json`, or `false`. */
+    /** Whether to scale by alpha / √r. Default: `use_rslora` of `adapter_config.json`, or `false`. */
     rankStabilized?: boolean;
 };
 
-/** An update of a weight, its factors not yet read. */
+/** An update of a weight whose factors have not been read yet. */
 export type LoraUpdate<Source> = {
     /** [rank, inputs] */
     a: Source;
     /** [outputs, rank] */
     b: Source;
     rank: number;
-    /** Factor of B·A. */
+    /** Factor applied to B·A. */
     scale: number;
-    /** The weight is [inputs, outputs]: an embedding, or transformers' Conv1D. */
+    /** Whether the weight is [inputs, outputs], as in an embedding or transformers' Conv1D. */
     transposed: boolean;
 };
 
@@ -63,9 +66,9 @@ const untrainedPattern = /\.original_module\./;
 const factorPattern = /^(?<module>.+)\.lora_(?<embedding>embedding_)?(?<part>[AB])(?<rest>(?:\.[^.]+)*)$/;
 
 /**
- * Takes PEFT's parts off a tensor's name.
+ * Removes PEFT's additions from a tensor's name.
  * @returns `undefined` for a weight that training replaced
- * @throws {ArmtError} for adapters that can't be merged, by their name
+ * @throws {ArmtError} that names an adapter that cannot be merged
  */
 export function adapterRole(name: string): AdapterRole | undefined {
     for (const { pattern, what } of refusals)
@@ -92,13 +95,13 @@ export function adapterRole(name: string): AdapterRole | undefined {
     return { role: "weight", name: name.replace(".base_layer.", ".").replace(trainedPattern, "") };
 }
 
-/** `adapter_config.json`, and what goes before it. */
+/** The settings of `adapter_config.json` and the flags that override them. */
 export class LoraConfig {
-    /** @throws {ArmtError} for kinds of adapters that can't be merged, by the key */
+    /** @throws {ArmtError} that names the key of an adapter that cannot be merged */
     public constructor(
         private readonly json: JsonFile | undefined,
         private readonly flags: LoraFlags = {},
-        /** Where `adapter_config.json` would be. */
+        /** Folder in which errors place a missing `adapter_config.json`. */
         private readonly folder = "."
     ) {
         if (json === undefined) return;
@@ -117,9 +120,9 @@ export class LoraConfig {
     }
 
     /**
-     * Factor of B·A.
+     * Factor applied to B·A.
      * @param name the weight's name in the file
-     * @throws {ArmtError} if nothing gives it
+     * @throws {ArmtError} if neither the flags nor the file give it
      */
     public scaleOf(name: string, rank: number): number {
         const { json, flags } = this;
@@ -139,7 +142,7 @@ export class LoraConfig {
         return alpha / (rankStabilized ? Math.sqrt(rank) : rank);
     }
 
-    /** A number for the modules whose names end as the key says; keys may be regular expressions, as in PEFT. */
+    /** The value for modules whose names end with a key. Keys may be regular expressions, as in PEFT. */
     private pattern(key: string, module: string): number | undefined {
         const patterns = this.json?.object(key);
         for (const end of patterns?.values.keys() ?? []) {
@@ -163,7 +166,7 @@ export class LoraConfig {
 /**
  * Adds a LoRA update to elements of a matrix, in float64.
  * @param values the matrix's elements from `first` on, last dimension fastest
- * @param columns its last dimension
+ * @param columns the matrix's last dimension
  * @param a [rank, inputs]
  * @param b [outputs, rank]
  * @returns the sums, rounded to float32

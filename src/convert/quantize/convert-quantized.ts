@@ -6,7 +6,7 @@ import type { MemoryType, Mixture } from "./mixtures.js";
 import { quantizeModel } from "./quantize.js";
 
 /**
- * Converts a checkpoint to a mixture of quantized types, through a temporary file with 16 bits a weight next to the
+ * Converts a checkpoint to a mixture of quantized types. It writes a temporary file with 16 bits per weight next to the
  * output.
  * @throws {ArmtError} as `convertCheckpoint` and `quantizeModel` do
  */
@@ -18,7 +18,7 @@ export async function convertQuantized(
     const { output, overwrite = false, signal, onProgress } = options;
     await (await AtomicFile.create(output, { overwrite })).abort();
     const whole = path.join(path.dirname(output), `.${path.basename(output).slice(0, 200)}.${process.pid}.whole.tmp`);
-    // two passes over weights of about the same size
+    // there are two passes over weights of about the same size
     const half = (part: number) => (done: number, total: number) => onProgress?.(part * total + done, 2 * total);
     try {
         await convertCheckpoint({ ...options, output: whole, overwrite: true, onProgress: half(0) });

@@ -1,10 +1,10 @@
 import type { GgmlType } from "../../formats/gguf/types.js";
 
-/** What `armt quantize` makes: llama.cpp's mixtures, by its names. */
+/** Mixtures that `armt quantize` writes, by their llama.cpp names. */
 export const mixtures = ["q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"] as const;
 export type Mixture = (typeof mixtures)[number];
 
-/** What `armt quantize` makes besides: 16 bits for each weight. */
+/** Further types that `armt quantize` writes: 16 bits per weight. */
 export const wideTypes = ["f16", "bf16"] as const;
 export type WideType = (typeof wideTypes)[number];
 export type QuantizeTarget = Mixture | WideType;
@@ -13,10 +13,10 @@ export type QuantizeTarget = Mixture | WideType;
 export const memoryTypes = ["f16", "bf16", "f32", "q8_0", "q6_k", "q5_k", "q4_k", "q4_0"] as const;
 export type MemoryType = (typeof memoryTypes)[number];
 
-/** Types that tensors of a quantized file have. */
+/** Types of the tensors in a quantized file. */
 export type QuantizedType = Extract<GgmlType, "Q8_0" | "Q6_K" | "Q5_K" | "Q4_K" | "Q4_0" | "Q5_0" | "Q5_1">;
 
-/** llama.cpp's `llama_ftype` of each. */
+/** llama.cpp's `llama_ftype` for each target. */
 export const fileTypes: Readonly<Record<QuantizeTarget, number>> = {
     f16: 1,
     bf16: 32,
@@ -35,14 +35,14 @@ const mostTensors: Readonly<Record<Mixture, QuantizedType>> = {
     q4_0: "Q4_0"
 };
 
-/** llama.cpp's substitute if a row is not a whole number of blocks of 256. */
+/** llama.cpp's substitute if a row's length is not a multiple of 256, the block size. */
 const fallbacks: Readonly<Partial<Record<QuantizedType, QuantizedType>>> = { Q4_K: "Q5_0", Q5_K: "Q5_1", Q6_K: "Q8_0" };
 
 /**
  * The type that llama.cpp's quantizer gives a matrix of a model with fused Q, K, V and without experts.
  * @param kind a tensor's name without `blk.N.` and `.weight`
- * @param layer its layer; of no meaning for tensors that are not of a layer
- * @param rowLength elements of a row
+ * @param layer its layer; ignored for tensors outside the layers
+ * @param rowLength number of elements in a row
  */
 export function typeOf(
     mixture: Mixture,
@@ -53,7 +53,7 @@ export function typeOf(
     return fitting(wanted, rowLength);
 }
 
-/** The type itself, or its substitute if rows are too short for its blocks. */
+/** The type itself, or its substitute if the row length is not a multiple of its block size. */
 export function fitting(type: QuantizedType, rowLength: number): QuantizedType {
     return rowLength % 256 === 0 ? type : (fallbacks[type] ?? type);
 }
@@ -66,7 +66,7 @@ function wantedType(mixture: Mixture, kind: string, layer: number, layerCount: n
     return kind === "ffn_down" && mixed && needsMoreBits(layer, layerCount) ? "Q6_K" : usual;
 }
 
-/** First and last eighth of the layers, and every third between: llama.cpp's `use_more_bits`. */
+/** First and last eighth of the layers, and every third layer between: llama.cpp's `use_more_bits`. */
 function needsMoreBits(layer: number, layerCount: number): boolean {
     const eighth = Math.floor(layerCount / 8);
     return layer < eighth || layer >= Math.floor((7 * layerCount) / 8) || (layer - eighth) % 3 === 2;

@@ -3,37 +3,37 @@ import type { GgmlType, GgufTensorInfo } from "../../formats/gguf/types.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { fitting, isWideType, type MemoryType, type QuantizedType, type QuantizeTarget, typeOf } from "./mixtures.js";
 
-/** A tensor of the file to write: rows of one tensor of the file that is read. */
+/** A tensor of the output file: rows of one tensor of the input file. */
 export interface PlannedTensor {
     readonly name: string;
     readonly type: GgmlType;
-    /** ggml's order: fastest dimension first. */
+    /** Shape in ggml's order: fastest dimension first. */
     readonly shape: readonly number[];
-    /** Name in the file that is read. */
+    /** Name in the input file. */
     readonly source: string;
-    /** Rows of the source. */
+    /** First row taken from the source. */
     readonly firstRow: number;
     readonly rows: number;
 }
 
 const stackName = /^blk\.(\d+)\.(.+)\.weight$/;
-/** Products with the memory; β's is as small as a bias and stays. */
+/** The memory's projections. β's is as small as a bias and keeps its type. */
 const memoryProjections: ReadonlySet<string> = new Set(["memory_q", "memory_k", "memory_v"]);
-/** Matrices that keep their type whatever the mixture. */
+/** Matrices that keep their type in every mixture. */
 const kept: ReadonlySet<string> = new Set(["memory_b", "memory_embd", "position_embd"]);
 
 export interface PlanOptions {
     target: QuantizeTarget;
     /** Type of the memory's projections. */
     memory: MemoryType;
-    /** Accept q8_0 weights as input. */
+    /** Whether to accept q8_0 weights as input. */
     requantize: boolean;
 }
 
 /**
- * Plans every tensor of the quantized file. Layers of a stack that get different types become stacks of their own,
- * which the engine batches apart.
- * @throws {ArmtError} for a file that is quantized already
+ * Plans every tensor of the quantized file. If layers of a stack get different types, they become separate stacks,
+ * which the engine batches separately.
+ * @throws {ArmtError} if the file is already quantized
  */
 export function planTensors(
     file: GgufFile,
@@ -68,7 +68,7 @@ export function planTensors(
     });
 }
 
-/** Norms, biases and RoPE factors are vectors, one a layer. */
+/** Norms, biases and RoPE factors are vectors, one per layer. */
 function isMatrix(name: string, { shape }: GgufTensorInfo): boolean {
     return name.endsWith(".weight") && !/norm\.weight$|^rope_freqs\./.test(name) && shape.length >= 2;
 }
@@ -89,7 +89,7 @@ function memoryTypeOf(memory: MemoryType, rowLength: number): GgmlType {
     return rowLength % 32 === 0 ? fitting(type as QuantizedType, rowLength) : "F16";
 }
 
-/** Rows that are no whole number of blocks at all stay as they are. */
+/** Keeps a tensor's type if its rows are not a whole number of blocks of any type. */
 function wholeBlocks(type: QuantizedType, rowLength: number, tensor: GgufTensorInfo): GgmlType {
     return rowLength % 32 === 0 ? type : tensor.type.name;
 }

@@ -10,10 +10,10 @@ import { encodeFloats } from "../float-encode.js";
 import { fileTypes, isWideType, type MemoryType, type QuantizeTarget } from "./mixtures.js";
 import { type PlannedTensor, planTensors } from "./plan.js";
 
-/** ggml's version of the quantized formats. */
+/** ggml's version number of the quantized formats. */
 const quantizationVersion = 2;
 const quantizationVersionKey = "general.quantization_version";
-/** Elements quantized at once. */
+/** Number of elements that are quantized at once. */
 const chunkElements = 2 ** 20;
 
 export interface QuantizeOptions {
@@ -22,20 +22,20 @@ export interface QuantizeOptions {
     /** File to write. */
     output: string;
     mixture: QuantizeTarget;
-    /** Type of the memory's projections. Default: that of all weights if it has 16 bits, else `"q8_0"`. */
+    /** Type of the memory's projections. Default: the type of all weights if it has 16 bits, otherwise `"q8_0"`. */
     memoryType?: MemoryType;
-    /** Also accept an input with q8_0 weights, whose rounding remains in the output. Default: `false`. */
+    /** Whether to accept an input with q8_0 weights. Their rounding errors remain in the output. Default: `false`. */
     requantize?: boolean;
-    /** Replace an existing output. Default: `false`. */
+    /** Whether to replace an existing output. Default: `false`. */
     overwrite?: boolean;
-    /** Bytes of the input done so far, and all of them. */
+    /** Receives the number of bytes of the input processed so far, and the total. */
     onProgress?: (done: number, total: number) => void;
     signal?: AbortSignal;
 }
 
 /**
- * Writes a model file with smaller weights, rounded by ggml as `llama-quantize` rounds them. Weights stream through.
- * @throws {ArmtError} that names the file or tensor at fault; then there is no output
+ * Writes a model file with smaller weights. ggml rounds them as `llama-quantize` does. Weights are streamed.
+ * @throws {ArmtError} that names the file or tensor at fault; no output is left then
  */
 export async function quantizeModel(options: QuantizeOptions): Promise<void> {
     const { input, output, mixture, requantize = false, overwrite = false } = options;
@@ -43,7 +43,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
     const file = await openGguf(input);
     try {
         const { blockCount } = validateArmtFile(file);
-        // otherwise damage would get a valid fingerprint
+        // otherwise a damaged input would get a valid fingerprint
         await verifyFingerprint(input);
         const plan = planTensors(file, blockCount, { target: mixture, memory, requantize });
         let done = 0;

@@ -9,8 +9,8 @@ const tail = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const start = "[^\\r\\n\\p{L}\\p{N}]?";
 
 /**
- * llama.cpp's names (`tokenizer.ggml.pre`) for the expressions that split text into words, as `tokenizer.json` has
- * them. Those of GPT-4o and Tekken are not here: llama.cpp splits at combining marks where they don't.
+ * llama.cpp's names (`tokenizer.ggml.pre`) for the regular expressions in `tokenizer.json` that split text into words.
+ * Those of GPT-4o and Tekken are missing: llama.cpp splits at combining marks, and these tokenizers do not.
  */
 const preTokenizerNames = new Map([
     [`${contraction}|${start}\\p{L}+|\\p{N}{1,3}|${tail}`, "llama-bpe"],
@@ -69,7 +69,7 @@ function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
     if (name === undefined) throw unknown(`unknown pre-tokenizer ${quote(expression ?? "")}`);
     if (ignoreMerges && name !== "llama-bpe")
         throw unknown(`\`ignore_merges\` with the pre-tokenizer ${quote(name)} is not supported`);
-    // llama.cpp ignores merges for whole words of the vocabulary under this name; dbrx splits alike and doesn't.
+    // llama.cpp ignores merges for whole words under this name; dbrx splits the same way but applies the merges
     return name === "llama-bpe" && !ignoreMerges ? "dbrx" : name;
 }
 
@@ -84,7 +84,8 @@ function splitExpression(part: JsonObject | undefined): string | undefined {
 }
 
 /**
- * llama.cpp separates a merge's halves by a space; a space inside of one is written as byte-level tokenizers write it.
+ * llama.cpp separates the halves of a merge by a space. A space within a half is written as byte-level tokenizers write
+ * it.
  */
 function mergeText(merge: Merge): string {
     return merge.map((part) => part.replaceAll(" ", "Ġ")).join(" ");

@@ -9,15 +9,15 @@ const MESSAGE_END = "<|eom_id|>";
 /** Tokens that llama.cpp recognizes as an end, whatever the keys say (`llama_vocab::impl::load`). */
 const knownEnds = new Set([...turnEnds, MESSAGE_END, "<|endoftext|>", "<|end_of_text|>", "<EOT>", "</s>", "<eos>"]);
 /**
- * Keys for further ends. They are named after padding and separators of code infilling, but llama.cpp uses them only to
- * end an answer.
+ * Keys for additional end tokens. They are named after padding and separators of code infilling, but llama.cpp uses
+ * them only to end an answer.
  */
 const spareKeys = ["fim_pad", "fim_rep", "fim_sep"] as const;
 
 /**
- * The keys of all tokens that end an answer: those of `tokenizer_config.json`, and the list of
- * `generation_config.json` or, without one, `config.json`.
- * @throws {ArmtError} for an id that the model lacks, and for more tokens than GGUF has keys
+ * The keys of all tokens that end an answer: those of `tokenizer_config.json`, and the list of `generation_config.json`
+ * or, without that file, of `config.json`.
+ * @throws {ArmtError} for an id outside the model's vocabulary, and for more tokens than GGUF has keys
  */
 export function endTokenKeys(
     { own, generation, config }: TokenFiles,
@@ -48,7 +48,7 @@ export function endTokenKeys(
     return [...keys].map(([name, value]) => [`tokenizer.ggml.${name}_token_id`, { type: "UINT32", value }]);
 }
 
-/** @returns undefined if there are more tokens than keys */
+/** @returns `undefined` if there are more tokens than keys */
 function assign(
     ends: ReadonlySet<number>,
     given: { eos: number; eot: number | undefined; eom: number | undefined },

@@ -9,8 +9,8 @@ const SCORES = "tokenizer.ggml.scores";
 const TYPES = "tokenizer.ggml.token_type";
 
 /**
- * Copies the tokenizer of a GGUF file, padded to the model's vocabulary.
- * @throws {ArmtError} when the file has no tokenizer or one with more tokens than the model has rows
+ * Copies the tokenizer of a GGUF file and pads it to the model's vocabulary.
+ * @throws {ArmtError} if the file has no tokenizer, or one with more tokens than the model has rows
  */
 export async function copyTokenizer(path: string, vocabSize: number): Promise<Map<string, GgufWriteValue>> {
     const gguf = await openGguf(path);
@@ -38,7 +38,7 @@ export async function copyTokenizer(path: string, vocabSize: number): Promise<Ma
     }
 }
 
-/** What an array with an entry for each token lacks. */
+/** The missing entries of an array that has one entry per token. */
 function padding(key: string, array: GgufArrayRef, from: number, to: number): GgufArrayData | undefined {
     if (key !== TOKENS && key !== SCORES && key !== TYPES) return undefined;
     const tokens = Array.from({ length: to - from }, (_, i) => paddingToken(from + i));

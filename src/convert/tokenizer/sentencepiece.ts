@@ -6,7 +6,7 @@ import { type BpeTokenizer, componentParts, listTokens, tokenTypes } from "./voc
 
 const bytePattern = /^<0x[0-9A-F]{2}>$/;
 
-/** The keys of a SentencePiece-style BPE tokenizer, as Llama 2 has it. */
+/** The keys of a SentencePiece-style BPE tokenizer, such as Llama 2's. */
 export function sentencePieceKeys(
     json: JsonFile,
     bpe: BpeTokenizer,
@@ -50,8 +50,9 @@ export function sentencePieceKeys(
 }
 
 /**
- * llama.cpp merges the pair whose result scores highest. `tokenizer.json` has no scores but lists merges by priority,
- * so a token scores by the first merge that makes it; tokens that no merge makes score below all.
+ * llama.cpp merges the pair whose result has the highest score. `tokenizer.json` has no scores but lists merges by
+ * priority. A token's score therefore comes from the first merge that makes it. Tokens that no merge makes have the
+ * lowest score.
  */
 function mergeScores({ ids, merges }: BpeTokenizer): Map<string, number> {
     const scores = new Map<string, number>();
@@ -67,13 +68,16 @@ function mergeScores({ ids, merges }: BpeTokenizer): Map<string, number> {
 function tokenType(text: string, { added, unknownToken }: BpeTokenizer) {
     if (text === unknownToken) return tokenTypes.unknown;
     const special = added.get(text);
-    // Merges make runs of spaces from both spaces and `▁`; llama.cpp looks for user-defined tokens in the raw text.
+    // merges join both spaces and `▁` into runs, but llama.cpp looks for user-defined tokens in the raw text
     if (special === false && text.includes(SPACE)) return tokenTypes.normal;
     if (special !== undefined) return special ? tokenTypes.control : tokenTypes.userDefined;
     return bytePattern.test(text) ? tokenTypes.byte : tokenTypes.normal;
 }
 
-/** Whether text gets a space in front, by the normalizer (older files) or the pre-tokenizer (newer ones). */
+/**
+ * Whether the tokenizer prepends a space to the text, in the normalizer (older files) or the pre-tokenizer (newer
+ * files).
+ */
 function addsSpacePrefix(json: JsonFile): boolean {
     const prepends = componentParts(json, "normalizer").some(
         (part) => part.get("type") === "Prepend" && part.get("prepend") === SPACE

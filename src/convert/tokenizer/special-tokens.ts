@@ -8,7 +8,7 @@ import { endTokenKeys } from "./end-tokens.js";
 import { tokenIds, tokenText } from "./token-files.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
-/** A special token's name in Hugging Face files and in GGUF. */
+/** Names of special tokens in Hugging Face files and in GGUF. */
 const specialTokens = [
     ["bos", "bos"],
     ["unk", "unknown"],
@@ -16,9 +16,9 @@ const specialTokens = [
 ] as const;
 
 /**
- * Ids of the special tokens, whether text gets them added, and the chat template: from `tokenizer_config.json`, else
- * `generation_config.json` and `config.json`.
- * @throws {ArmtError} for ids that end an answer and that a GGUF file cannot hold
+ * The ids of the special tokens, whether they are added to text, and the chat template. Source:
+ * `tokenizer_config.json`, otherwise `generation_config.json` and `config.json`.
+ * @throws {ArmtError} for ids that end an answer but that a GGUF file cannot store
  */
 export async function specialTokenKeys(
     folder: string,
@@ -36,7 +36,7 @@ export async function specialTokenKeys(
             (text === undefined ? undefined : bpe.ids.get(text)) ??
             tokenIds(generation, `${name}_token_id`)[0] ??
             tokenIds(config, `${name}_token_id`)[0];
-        // Checkpoints without such a token have an id beyond the vocabulary here.
+        // checkpoints without such a token have an id outside the vocabulary here
         if (id !== undefined && id < vocabSize)
             keys.push([`tokenizer.ggml.${ggufName}_token_id`, { type: "UINT32", value: id }]);
     }
@@ -59,10 +59,10 @@ function processorTemplate(tokenizer: JsonFile): { bos: boolean; eos: boolean } 
     return { bos: isSpecial(single[0]), eos: single.length > 1 && isSpecial(single.at(-1)) };
 }
 
-/** The template of its own file, of the tokenizer's config, or of a processor's older `chat_template.json`. */
+/** The template from its own file, from the tokenizer's config, or from a processor's older `chat_template.json`. */
 async function readChatTemplate(folder: string, own: JsonFile | undefined): Promise<string | undefined> {
     const separate = await readFile(path.join(folder, "chat_template.jinja"), "utf8").catch(() => undefined);
-    // Python reads text files with `\n` at the ends of lines, so the model never saw `\r\n`.
+    // Python reads text files with `\n` as the line end, so the model never saw `\r\n`
     if (separate !== undefined) return separate.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n");
     const processor = await readJsonFile(path.join(folder, "chat_template.json"));
     return templateIn(own) ?? templateIn(processor);

@@ -1,7 +1,7 @@
 import type { JsonFile } from "../../util/json-file.js";
 import type { JsonObject } from "../../util/strict-json.js";
 
-/** The files that name special tokens. */
+/** The files that name a checkpoint's special tokens. */
 export type TokenFiles = {
     /** `tokenizer_config.json` */
     own: JsonFile | undefined;
@@ -11,15 +11,15 @@ export type TokenFiles = {
     config: JsonFile;
 };
 
-/** A token given as text or as an object with its content. */
+/** The text of a token, which may be a string or an object with its content. */
 export function tokenText(value: unknown): string | undefined {
     const text = value instanceof Map ? (value as JsonObject).get("content") : value;
     return typeof text === "string" ? text : undefined;
 }
 
 /**
- * The ids of a key that holds one id or a list. A negative id stands for none.
- * @throws {ArmtError} for anything else
+ * The ids under a key with one id or a list. A negative id means that there is none.
+ * @throws {ArmtError} for any other value
  */
 export function tokenIds(json: JsonFile | undefined, key: string): number[] {
     const value = json?.get(key);

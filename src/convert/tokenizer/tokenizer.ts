@@ -10,12 +10,12 @@ import { parseBpe } from "./vocabulary.js";
 export type TokenizerOptions = { pre?: string; name?: string; onWarning?: (message: string) => void };
 
 /**
- * The tokenizer of a checkpoint folder (`tokenizer.json` and the files next to it) as GGUF keys, padded to the model's
- * vocabulary.
- * @param options.pre llama.cpp's name of the pre-tokenizer; recognized from the file by default
- * @param options.name the model's name, which becomes part of the keys if llama.cpp needs it to tokenize
- * @returns `undefined` when the folder has none
- * @throws {ArmtError} for tokenizers that llama.cpp can't reproduce
+ * Reads the tokenizer of a checkpoint folder (`tokenizer.json` and the files next to it) as GGUF keys, padded to the
+ * model's vocabulary.
+ * @param options.pre llama.cpp's name of the pre-tokenizer. Default: detected from the file.
+ * @param options.name the model's name; it becomes one of the keys if llama.cpp needs it to tokenize
+ * @returns `undefined` if the folder has no tokenizer
+ * @throws {ArmtError} for tokenizers that llama.cpp cannot reproduce
  */
 export async function readTokenizer(
     folder: string,

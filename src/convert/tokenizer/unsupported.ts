@@ -3,7 +3,7 @@ import type { JsonFile } from "../../util/json-file.js";
 import type { JsonObject, JsonValue } from "../../util/strict-json.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
-/** What SentencePiece writes for a space. */
+/** SentencePiece's symbol for a space. */
 export const SPACE = "▁";
 /** Normalizer that the plugin applies before llama.cpp tokenizes. */
 export type Normalizer = "NFC";
@@ -39,7 +39,7 @@ function checkModel(json: JsonFile): void {
     if ((model?.number("dropout") ?? 0) !== 0) throw unsupportedPart(json, "`dropout` of the model");
 }
 
-/** llama.cpp ends the process for a byte without a token. */
+/** llama.cpp aborts the process for a byte without a token. */
 function checkBytes(json: JsonFile, { ids }: BpeTokenizer): void {
     for (let byte = 0; byte < 256; byte++) {
         const token = `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
@@ -64,14 +64,14 @@ function isSpaceReplacement(part: JsonObject): boolean {
     return part.get("type") === "Replace" && patternOf(part) === " " && part.get("content") === SPACE;
 }
 
-/** llama.cpp replaces spaces in the whole text, and merges across words. */
+/** llama.cpp replaces spaces in the whole text and merges across words. */
 function checkSpaces(json: JsonFile, { merges }: BpeTokenizer): void {
     const normalizer = componentParts(json, "normalizer");
     const parts = componentParts(json, "pre_tokenizer");
     const replaces = normalizer.some(isSpaceReplacement);
     for (const part of parts) {
         const isMetaspace = part.get("type") === "Metaspace" && (part.get("replacement") ?? SPACE) === SPACE;
-        // Finds nothing: the normalizer has replaced all spaces.
+        // matches nothing, because the normalizer has replaced all spaces
         const isIdle = part.get("type") === "Split" && patternOf(part) === " " && replaces;
         if (!isMetaspace && !isIdle) throw unsupportedPart(json, `the pre-tokenizer ${describe(part)}`);
         if (isMetaspace && part.get("split") !== false) {
@@ -87,7 +87,7 @@ function checkSpaces(json: JsonFile, { merges }: BpeTokenizer): void {
         throw unsupportedPart(json, "a vocabulary in which spaces stay spaces");
 }
 
-/** Added tokens with `▁` become ordinary ones, which merges have to make. */
+/** Added tokens with `▁` become ordinary tokens, so merges must be able to make them. */
 function checkMerged(json: JsonFile, { added, merges }: BpeTokenizer): void {
     const unmade = new Set(
         [...added].filter(([text, special]) => !special && text.includes(SPACE)).map(([text]) => text)
@@ -113,8 +113,8 @@ function checkAddedTokens(json: JsonFile, byteLevel: boolean): void {
 }
 
 /**
- * Whether the added tokens swallow the spaces after them in the one way that llama.cpp knows. It applies that way to
- * files with `phi-3` in `general.name`.
+ * Whether the added tokens strip the spaces after them in the only way that llama.cpp supports. It does so for files
+ * with `phi-3` in `general.name`.
  */
 export function strippedAsPhi3(json: JsonFile): boolean {
     const tokens = addedTokens(json);
@@ -136,7 +136,7 @@ function patternOf(part: JsonObject): JsonValue | undefined {
     return pattern instanceof Map ? pattern.get("String") : undefined;
 }
 
-/** A part as its type with what tells it from others of the type. */
+/** Describes a part by its type and by what distinguishes it from others of that type. */
 function describe(part: JsonObject): string {
     const pattern = part.get("pattern");
     const detail = pattern instanceof Map ? [...pattern.values()][0] : part.get("prepend");

@@ -14,11 +14,11 @@ export type Token = {
 
 export type Merge = readonly [left: string, right: string];
 
-/** A BPE tokenizer as `tokenizer.json` has it. */
+/** A BPE tokenizer, as stored in `tokenizer.json`. */
 export type BpeTokenizer = {
-    /** Ids by token, added tokens included. */
+    /** Ids by token, including added tokens. */
     ids: Map<string, number>;
-    /** Added tokens: whether each is special. */
+    /** Added tokens, and whether each one is special. */
     added: Map<string, boolean>;
     merges: Merge[];
     unknownToken: string | undefined;
@@ -27,9 +27,9 @@ export type BpeTokenizer = {
 };
 
 /**
- * Reads vocabulary and merges of a `tokenizer.json`.
- * @param vocabSize rows of the embedding; an id beyond is an error
- * @throws {ArmtError} for other models than BPE
+ * Reads the vocabulary and merges of a `tokenizer.json`.
+ * @param vocabSize number of rows in the embedding; a larger id is an error
+ * @throws {ArmtError} for models other than BPE
  */
 export function parseBpe(json: JsonFile, vocabSize: number): BpeTokenizer {
     const model = json.require("model", json.object("model"));
@@ -73,7 +73,7 @@ export function parseBpe(json: JsonFile, vocabSize: number): BpeTokenizer {
     };
 }
 
-/** "left right" of older files, or ["left", "right"]. */
+/** "left right" in older files, or ["left", "right"]. */
 function parseMerge(model: JsonFile, merge: JsonValue): Merge {
     const parts = typeof merge === "string" ? merge.split(" ") : merge;
     if (!Array.isArray(parts)) throw model.error("merges", merge, "a list of pairs");
@@ -83,14 +83,14 @@ function parseMerge(model: JsonFile, merge: JsonValue): Merge {
     return [left, right];
 }
 
-/** All tokens by id; ids without one get a name of their own that no text has. */
+/** All tokens by id. An id without a token gets a unique name that occurs in no text. */
 export function listTokens(size: number, ids: Map<string, number>, describe: (text: string) => Token): Token[] {
     const tokens: Token[] = Array.from({ length: size }, (_, id) => paddingToken(id));
     for (const [text, id] of ids) tokens[id] = describe(text);
     return tokens;
 }
 
-/** Stands for an embedding row without a token. */
+/** A placeholder for an embedding row without a token. */
 export function paddingToken(id: number): Token {
     return { text: `[PAD${id}]`, type: tokenTypes.unused, score: 0 };
 }
@@ -101,7 +101,7 @@ function list(json: JsonFile, key: string): JsonValue[] {
     return value;
 }
 
-/** A component of a tokenizer (normalizer, pre-tokenizer, …) as the list of its parts. */
+/** A component of a tokenizer (normalizer, pre-tokenizer, …) as a list of its parts. */
 export function componentParts(json: JsonFile, key: string): JsonObject[] {
     const component = json.object(key)?.values;
     if (component === undefined) return [];

@@ -3,10 +3,13 @@ import { ArmtError } from "../../util/errors.js";
 import type { RandomAccessFile } from "../../util/random-access-file.js";
 import { MAX_METADATA_BYTES, MAX_STRING_BYTES } from "./limits.js";
 
-/** Bytes read from the file at once. */
+/** Number of bytes read from the file at once. */
 const WINDOW_BYTES = 256 * 2 ** 10;
 
-/** Walks over a file's head through a small window: `ensure` fetches, then the take functions run without waiting. */
+/**
+ * Walks over a file's head through a small window. `ensure` fetches bytes, and the take functions then run
+ * synchronously.
+ */
 export class Cursor {
     private window: Buffer = Buffer.alloc(0);
     private windowStart = 0;
@@ -19,7 +22,7 @@ export class Cursor {
         return this.windowStart + this.index;
     }
 
-    /** Bytes left in the file. */
+    /** Number of bytes left in the file. */
     get remaining(): number {
         return this.file.size - this.offset;
     }

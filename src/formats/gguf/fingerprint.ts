@@ -3,7 +3,7 @@ import { ArmtError, quote } from "../../util/errors.js";
 import { type GgufFile, openGguf } from "./reader.js";
 import { elementTypeId, encodeString } from "./types.js";
 
-/** The key that holds a model file's fingerprint; states and snapshots are bound to it. */
+/** The key that holds a model file's fingerprint. States and snapshots are bound to the fingerprint. */
 export const FINGERPRINT_KEY = "armt.fingerprint";
 
 /** Length of a SHA-256 in hex digits. */
@@ -12,10 +12,10 @@ export const DIGEST_LENGTH = 64;
 /** Placeholder for the digest while it is computed. */
 export const BLANK_DIGEST = "0".repeat(DIGEST_LENGTH);
 
-/** Bytes read at once. */
+/** Number of bytes read at once. */
 const READ_BYTES = 8 * 2 ** 20;
 
-/** SHA-256 (hex) of a whole file, its own fingerprint taken as zeros: what `armt.fingerprint` holds. */
+/** SHA-256 (hex) of a whole file, with zeros in place of its fingerprint. `armt.fingerprint` holds this digest. */
 export async function fileDigest(file: GgufFile, onProgress?: (done: number, total: number) => void): Promise<string> {
     const hash = createHash("sha256");
     const headEnd = Math.min(file.size, ...[...file.tensors.values()].map(({ offset }) => offset));
@@ -31,7 +31,7 @@ export async function fileDigest(file: GgufFile, onProgress?: (done: number, tot
     return hash.digest("hex");
 }
 
-/** Where the digits are in a file's head. */
+/** Position of the digits in a file's head. */
 function findDigest(head: Buffer): number {
     const type = Buffer.alloc(4);
     type.writeUInt32LE(elementTypeId("STRING"));
@@ -43,7 +43,7 @@ function findDigest(head: Buffer): number {
 
 /**
  * Reads a whole model file and compares it with its fingerprint.
- * @throws {ArmtError} when they differ (the file was damaged or changed) or the file has none
+ * @throws {ArmtError} if they differ (the file was damaged or changed) or the file has no fingerprint
  */
 export async function verifyFingerprint(
     path: string,

@@ -21,12 +21,14 @@ export type GgufHeader = {
 };
 
 const MAGIC = 0x46554747; // "GGUF"
-/** A key with an empty name and a one-byte value; used to refuse counts that can't fit into the file. */
+/** Size of a key with an empty name and a one-byte value. The reader refuses counts that cannot fit into the file. */
 const SMALLEST_KEY_BYTES = 8 + 4 + 1;
-/** A tensor entry with an empty name and no dimensions. */
+/** Size of a tensor entry with an empty name and no dimensions. */
 const SMALLEST_TENSOR_BYTES = 8 + 4 + 4 + 8;
 
-/** Reads and checks everything before the tensor data, and that this data fills the file without gap or overlap. */
+/**
+ * Reads and checks everything before the tensor data, and checks that this data fills the file without gap or overlap.
+ */
 export async function readHeader(file: RandomAccessFile): Promise<GgufHeader> {
     const cursor = new Cursor(file);
     await cursor.ensure(24);
@@ -142,7 +144,9 @@ async function readTensor(cursor: Cursor, name: string): Promise<GgufTensorInfo>
     return { type, shape, offset: Number(offset), byteLength };
 }
 
-/** Turns offsets into positions in the file. As in llama.cpp each tensor begins where the one before ended, aligned. */
+/**
+ * Turns offsets into positions in the file. As in llama.cpp, each tensor begins at the aligned end of the one before.
+ */
 function placeTensors(
     tensors: Map<string, GgufTensorInfo>,
     dataStart: number,

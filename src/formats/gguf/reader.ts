@@ -3,7 +3,7 @@ import { RandomAccessFile } from "../../util/random-access-file.js";
 import { type GgufHeader, readHeader } from "./header.js";
 import { decodeScalar, type GgufScalar, type GgufTensorInfo, type GgufValue, scalarTypes } from "./types.js";
 
-/** An open GGUF file whose head has been checked whole; arrays and tensor data are read when asked for. */
+/** An open GGUF file whose entire head has been checked. Arrays and tensor data are read on request. */
 export class GgufFile {
     constructor(
         private readonly file: RandomAccessFile,
@@ -31,7 +31,10 @@ export class GgufFile {
         return this.header.tensors;
     }
 
-    /** The elements of an array, at most `limit` of them. @throws {ArmtError} if the key is not an array */
+    /**
+     * The elements of an array, at most `limit` of them.
+     * @throws {ArmtError} if the key is not an array
+     */
     public async readArray(key: string, limit = Number.POSITIVE_INFINITY): Promise<GgufScalar["value"][]> {
         const { elementType, count } = this.array(key);
         const bytes = await this.readArrayBytes(key);
@@ -52,7 +55,7 @@ export class GgufFile {
         return values;
     }
 
-    /** The elements of an array, as bytes of the file. */
+    /** The elements of an array, as raw bytes of the file. */
     public async readArrayBytes(key: string): Promise<Buffer> {
         const { offset, byteLength } = this.array(key);
         return this.file.read(offset, byteLength);
@@ -68,7 +71,7 @@ export class GgufFile {
         return this.file.read(tensor.offset + start, stop - start);
     }
 
-    /** The file's bytes from `start` to `end`, whatever they mean. */
+    /** The file's bytes from `start` to `end`, uninterpreted. */
     public async readBytes(start: number, end: number): Promise<Buffer> {
         return this.file.read(start, end - start);
     }
@@ -89,7 +92,7 @@ export class GgufFile {
 }
 
 /**
- * Opens a GGUF file and checks its head: memory and time stay small whatever it claims.
+ * Opens a GGUF file and checks its head. Time and memory stay small whatever the file claims.
  * @throws {ArmtError} that names the file, and the key or tensor at fault
  */
 export async function openGguf(path: string): Promise<GgufFile> {

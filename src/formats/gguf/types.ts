@@ -1,4 +1,4 @@
-/** Elements in a block and bytes of a block for each ggml type, by its number in the file (ggml.h, ggml 0.25). */
+/** Number of elements and bytes in a block of each ggml type, by its number in the file (ggml.h, ggml 0.25). */
 const ggmlTypeList = [
     [0, "F32", 1, 4],
     [1, "F16", 1, 2],
@@ -43,9 +43,9 @@ export type GgmlType = (typeof ggmlTypeList)[number][1];
 export type GgmlTypeInfo = {
     id: number;
     name: GgmlType;
-    /** Elements in a block; a row is a whole number of blocks. */
+    /** Number of elements in a block. A row is a whole number of blocks. */
     blockSize: number;
-    /** Bytes of a block. */
+    /** Size of a block. Unit: bytes. */
     blockBytes: number;
 };
 
@@ -63,13 +63,13 @@ export function ggmlType(name: GgmlType): GgmlTypeInfo {
     return byName.get(name)!;
 }
 
-/** Bytes that a tensor's data take, without padding. The first dimension is the row. */
+/** Size of a tensor's data without padding. The first dimension is the row. Unit: bytes. */
 export function tensorByteLength(type: GgmlTypeInfo, shape: readonly number[]): number {
     const elements = shape.reduce((product, n) => product * n, 1);
     return (elements / type.blockSize) * type.blockBytes;
 }
 
-/** Types of GGUF metadata values with fixed size: number in the file and bytes. */
+/** GGUF metadata types of fixed size: number in the file, and size in bytes. */
 export const scalarTypes = {
     UINT8: { id: 0, bytes: 1 },
     INT8: { id: 1, bytes: 1 },
@@ -90,7 +90,7 @@ export const ARRAY_TYPE_ID = 9;
 export type ScalarType = keyof typeof scalarTypes;
 export type ElementType = ScalarType | "STRING";
 
-/** The JavaScript value of each type; 64-bit integers are bigint. */
+/** The JavaScript value of each type. 64-bit integers are bigint. */
 export type ScalarValues = {
     UINT8: number;
     INT8: number;
@@ -106,15 +106,15 @@ export type ScalarValues = {
     STRING: string;
 };
 
-/** A metadata value that isn't an array. */
+/** A metadata value that is not an array. */
 export type GgufScalar = { [T in keyof ScalarValues]: { type: T; value: ScalarValues[T] } }[keyof ScalarValues];
 
-/** A metadata array's place in the file; a vocabulary is read only on request. */
+/** The position of a metadata array in the file. A vocabulary is read only on request. */
 export type GgufArrayRef = {
     type: "ARRAY";
     elementType: ElementType;
     count: number;
-    /** Where the elements begin in the file. Unit: bytes. */
+    /** Start of the elements in the file. Unit: bytes. */
     offset: number;
     byteLength: number;
 };
@@ -123,9 +123,9 @@ export type GgufValue = GgufScalar | GgufArrayRef;
 
 export type GgufTensorInfo = {
     type: GgmlTypeInfo;
-    /** ggml's order: fastest dimension first. */
+    /** Shape in ggml's order: fastest dimension first. */
     shape: number[];
-    /** Where the data begins in the file. Unit: bytes. */
+    /** Start of the data in the file. Unit: bytes. */
     offset: number;
     byteLength: number;
 };
@@ -143,7 +143,7 @@ export function elementTypeId(type: ElementType): number {
     return type === "STRING" ? STRING_TYPE_ID : scalarTypes[type].id;
 }
 
-/** Reads one value of fixed size; `undefined` for a BOOL that is neither 0 nor 1. */
+/** Decodes one value of fixed size. Returns `undefined` for a BOOL that is neither 0 nor 1. */
 export function decodeScalar(type: ScalarType, bytes: Buffer, offset = 0): GgufScalar | undefined {
     switch (type) {
         case "UINT8":
@@ -173,7 +173,7 @@ export function decodeScalar(type: ScalarType, bytes: Buffer, offset = 0): GgufS
     }
 }
 
-/** Bytes of one value without its type number. */
+/** Encodes one value without its type number. */
 export function encodeScalar(scalar: GgufScalar): Buffer {
     if (scalar.type === "STRING") return encodeString(scalar.value);
     const bytes = Buffer.alloc(scalarTypes[scalar.type].bytes);
@@ -215,7 +215,7 @@ export function encodeScalar(scalar: GgufScalar): Buffer {
     return bytes;
 }
 
-/** A GGUF string: length in 64 bits, then UTF-8. */
+/** Encodes a GGUF string: a 64-bit length, then UTF-8. */
 export function encodeString(text: string): Buffer {
     const utf8 = Buffer.from(text, "utf8");
     const bytes = Buffer.alloc(8 + utf8.length);

@@ -16,7 +16,7 @@ import {
     tensorByteLength
 } from "./types.js";
 
-/** A metadata array to write, its elements already encoded one after another. */
+/** A metadata array to write. Its elements are already encoded and concatenated. */
 export type GgufArrayData = { type: "ARRAY"; elementType: ElementType; count: number; bytes: Uint8Array };
 
 export type GgufWriteValue = GgufScalar | GgufArrayData;
@@ -24,7 +24,7 @@ export type GgufWriteValue = GgufScalar | GgufArrayData;
 export type GgufTensorData = {
     name: string;
     type: GgmlType;
-    /** ggml's order: fastest dimension first. */
+    /** Shape in ggml's order: fastest dimension first. */
     shape: readonly number[];
     /** Called once, when the tensor is written. */
     data: () => AsyncIterable<Uint8Array>;
@@ -34,8 +34,8 @@ export type GgufContents = {
     metadata: ReadonlyMap<string, GgufWriteValue>;
     tensors: readonly GgufTensorData[];
     /**
-     * A key that gets the SHA-256 (64 hex digits) of the whole file, computed with zeros instead of those digits, as a
-     * STRING.
+     * A STRING key that receives the SHA-256 (64 hex digits) of the whole file. The hash is computed with zeros in
+     * place of those digits.
      */
     digestKey?: string;
 };
@@ -43,8 +43,8 @@ export type GgufContents = {
 const VERSION = 3;
 
 /**
- * Writes a GGUF file tensor by tensor; it appears under its name only when complete.
- * @throws {ArmtError} if a tensor's data does not fill its shape or the file can't be written
+ * Writes a GGUF file tensor by tensor. The file appears under its name only when it is complete.
+ * @throws {ArmtError} if a tensor's data does not fill its shape or the file cannot be written
  */
 export async function writeGguf(path: string, contents: GgufContents, options: AtomicFileOptions = {}): Promise<void> {
     const { header, digestOffset } = buildHeader(contents);
@@ -68,7 +68,7 @@ export async function writeGguf(path: string, contents: GgufContents, options: A
     });
 }
 
-/** Array of strings, encoded for `writeGguf`. */
+/** Encodes an array of strings for `writeGguf`. */
 export function stringArray(values: readonly string[]): GgufArrayData {
     return {
         type: "ARRAY",
@@ -78,13 +78,13 @@ export function stringArray(values: readonly string[]): GgufArrayData {
     };
 }
 
-/** Array of 32-bit numbers, encoded for `writeGguf`. */
+/** Encodes an array of 32-bit numbers for `writeGguf`. */
 export function numberArray(elementType: "FLOAT32" | "INT32", values: readonly number[]): GgufArrayData {
     const data = elementType === "FLOAT32" ? Float32Array.from(values) : Int32Array.from(values);
     return { type: "ARRAY", elementType, count: values.length, bytes: new Uint8Array(data.buffer) };
 }
 
-/** Array of booleans, encoded for `writeGguf`. */
+/** Encodes an array of booleans for `writeGguf`. */
 export function booleanArray(values: readonly boolean[]): GgufArrayData {
     return { type: "ARRAY", elementType: "BOOL", count: values.length, bytes: Uint8Array.from(values, Number) };
 }

@@ -1,6 +1,6 @@
 /**
- * Bytes of one element of each safetensors type that this library reads. Types below one byte and complex ones are
- * refused.
+ * Size of one element of each safetensors type that this library reads. The reader refuses complex types and types
+ * smaller than one byte. Unit: bytes.
  */
 export const dtypeSizes = {
     BOOL: 1,

@@ -5,16 +5,16 @@ import { type Dtype, dtypeSizes, isDtype } from "./dtypes.js";
 /** One tensor of a checkpoint file. */
 export type TensorInfo = {
     dtype: Dtype;
-    /** Slowest dimension first; empty for a scalar. */
+    /** Shape with the slowest dimension first; empty for a scalar. */
     shape: number[];
-    /** Where the data begins in its file. Unit: bytes. */
+    /** Start of the data in its file. Unit: bytes. */
     offset: number;
     byteLength: number;
 };
 
 export type SafetensorsHeader = { tensors: Map<string, TensorInfo>; metadata: Map<string, string> };
 
-/** The format's own limit; the header of a 1000-layer model is below 2 MB. Unit: bytes. */
+/** The format's own limit. The header of a 1000-layer model is smaller than 2 MB. Unit: bytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
 /** More dimensions than a tensor of any framework has. */
 const MAX_DIMENSIONS = 16;
@@ -22,10 +22,10 @@ const MAX_DIMENSIONS = 16;
 const tensorFields = new Set(["dtype", "shape", "data_offsets"]);
 
 /**
- * Reads a safetensors header, strictly: tensors do not overlap, match their shapes, and fill the file.
+ * Reads a safetensors header strictly: tensors must not overlap, must match their shapes, and must fill the file.
  * @param bytes the JSON text
- * @param dataStart where the tensors' data begins in the file
- * @param fileSize size of the file
+ * @param dataStart start of the tensors' data in the file, in bytes
+ * @param fileSize size of the file, in bytes
  * @throws {ArmtError} that names the tensor
  */
 export function parseHeader(bytes: Uint8Array, dataStart: number, fileSize: number): SafetensorsHeader {

@@ -12,7 +12,7 @@ export type ReadRange = {
     end?: number;
 };
 
-/** An open safetensors file whose header has been checked whole; tensor data is read when asked for. */
+/** An open safetensors file whose entire header has been checked. Tensor data is read on request. */
 export class SafetensorsFile {
     constructor(
         private readonly file: RandomAccessFile,
@@ -27,7 +27,7 @@ export class SafetensorsFile {
 
     /**
      * Bytes of a tensor (little-endian, last dimension fastest), or a range of them.
-     * @throws {ArmtError} when there is no such tensor or the range is not within it
+     * @throws {ArmtError} if there is no such tensor or the range is outside it
      */
     public async read(name: string, { start = 0, end }: ReadRange = {}): Promise<Buffer> {
         const tensor = this.tensors.get(name);

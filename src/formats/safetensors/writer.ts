@@ -5,18 +5,16 @@ import { type Dtype, dtypeSizes } from "./dtypes.js";
 export type TensorData = {
     name: string;
     dtype: Dtype;
-    /** Slowest dimension first. */
+    /** Shape with the slowest dimension first. */
     shape: readonly number[];
-    /**
-     * Little-endian elements, last dimension fastest: at once, or as pieces that the writer pulls one after another.
-     */
+    /** Little-endian elements, last dimension fastest: all at once, or as pieces that the writer pulls in order. */
     data: ArrayBufferView | AsyncIterable<ArrayBufferView>;
 };
 
 /**
- * Writes a safetensors file. It appears under its name only when complete and replaces an existing one by default.
- * Wider types come first in the file, so that every tensor is aligned to its element.
- * @throws {ArmtError} when data and shape disagree, a name is used twice, or the file can't be written
+ * Writes a safetensors file. The file appears under its name only when it is complete, and replaces an existing one by
+ * default. Wider types come first in the file, so that every tensor is aligned to its element size.
+ * @throws {ArmtError} if data and shape disagree, a name is used twice, or the file cannot be written
  */
 export async function writeSafetensors(
     path: string,

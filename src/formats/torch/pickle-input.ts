@@ -25,7 +25,7 @@ export class PickleInput {
         return decodeUtf8(this.take(length));
     }
 
-    /** Text up to a line feed. */
+    /** Reads text up to a line feed. */
     line(): string {
         const end = this.bytes.indexOf(0x0a, this.offset);
         if (end < 0) throw this.error("truncated");
@@ -34,7 +34,7 @@ export class PickleInput {
         return line;
     }
 
-    /** A signed integer of `length` bytes. */
+    /** Reads a signed integer of `length` bytes. */
     long(length: number): number | bigint {
         if (length === 0) return 0;
         const hex = Buffer.from(this.take(length)).reverse().toString("hex");

@@ -1,4 +1,4 @@
-/** A name that a pickle refers to; only those on the reader's allow-list exist. */
+/** A name that a pickle refers to. Only names on the reader's allow-list are accepted. */
 export class PickleGlobal {
     constructor(
         /** "module name" */
@@ -11,7 +11,7 @@ export class PickleTuple {
     constructor(public readonly items: readonly PickleValue[]) {}
 }
 
-/** Objects made by the reader's own functions. */
+/** An object made by the reader's own functions. */
 export abstract class PickleObject {
     abstract readonly kind: string;
 }
@@ -21,7 +21,7 @@ export class PickleOpaque extends PickleObject {
     override readonly kind = "opaque";
 }
 
-/** What a pickle can build: plain values and containers, and what the reader makes of allowed names. */
+/** What a pickle can build: plain values, containers, and the reader's objects for allowed names. */
 export type PickleValue =
     | null
     | boolean

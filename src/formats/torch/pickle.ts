@@ -3,11 +3,11 @@ import { PickleInput } from "./pickle-input.js";
 import { PickleGlobal, PickleOpaque, PickleTuple, type PickleValue } from "./pickle-values.js";
 
 export type PickleHandlers = {
-    /** Names that may be referred to, as "module name". */
+    /** Names that a pickle may refer to, each as "module name". */
     globals: ReadonlySet<string>;
     /** Calls an allowed name. */
     call: (name: string, args: readonly PickleValue[]) => PickleValue;
-    /** Names, as "module name", whose objects become `PickleOpaque`. Default: none. */
+    /** Names whose objects become `PickleOpaque`, each as "module name". Default: none. */
     opaque?: ReadonlySet<string>;
     /** Resolves a persistent id. */
     load: (id: PickleValue) => PickleValue;
@@ -16,7 +16,7 @@ export type PickleHandlers = {
 const MARK = Symbol("mark");
 const STOP = 0x2e;
 
-/** Names of refused opcodes that a hostile or unusual pickle is likely to hold. */
+/** Names of refused opcodes that a malicious or unusual pickle is likely to contain. */
 const refusedNames: Record<number, string> = {
     80: "PERSID",
     105: "INST",
@@ -28,8 +28,8 @@ const refusedNames: Record<number, string> = {
 };
 
 /**
- * Runs a pickle on a machine that can only build tensors and plain containers: it knows no import, and calls only names
- * on the allow-list, which are functions of the reader.
+ * Runs a pickle on a machine that can build only tensors and plain containers. It has no import, and it calls only
+ * names on the allow-list, which are functions of the reader.
  * @throws {ArmtError} that names the refused global or opcode
  */
 export function unpickle(bytes: Buffer, handlers: PickleHandlers): PickleValue {
@@ -57,7 +57,7 @@ class Machine {
         }
     }
 
-    /** Opcodes that push None, a truth value, a number, text or bytes. */
+    /** Opcodes that push None, a boolean, a number, text or bytes. */
     private scalar(opcode: number): PickleValue | undefined {
         switch (opcode) {
             case 0x4e: // NONE
@@ -115,7 +115,7 @@ class Machine {
         }
     }
 
-    /** Opcodes that push the object behind a name, a call, a persistent id or the memo. */
+    /** Opcodes that push the object that a name, a call, a persistent id or the memo refers to. */
     private reference(opcode: number): PickleValue | undefined {
         switch (opcode) {
             case 0x63: // GLOBAL
@@ -210,14 +210,14 @@ class Machine {
         return this.handlers.opaque?.has(name) === true;
     }
 
-    /** An object made without a call is opaque, or it is refused. */
+    /** Creates an object without a call. Only names on the opaque list are accepted. */
     private newObject(callee: PickleValue): PickleValue {
         if (!(callee instanceof PickleGlobal) || !this.isOpaque(callee.name))
             throw this.input.error("refused opcode NEWOBJ");
         return new PickleOpaque();
     }
 
-    /** Attributes of a dictionary (`_metadata` of a state dict) are dropped; other objects have none. */
+    /** Drops the attributes of a dictionary (`_metadata` of a state dict). Other objects have none. */
     private build(state: PickleValue): void {
         if (this.top() instanceof PickleOpaque) return;
         if (!(this.top() instanceof Map) || !(state instanceof Map))

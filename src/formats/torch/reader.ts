@@ -6,27 +6,27 @@ import type { ReadRange, TensorInfo } from "../safetensors/reader.js";
 import { parseStateDict, type TorchTensor } from "./state-dict.js";
 import { locateEntry, readZipDirectory, type ZipEntry } from "./zip.js";
 
-/** Bytes of the pickle. That of a checkpoint with 100,000 tensors has some 10 MB. */
+/** Maximum size of the pickle. A checkpoint with 100,000 tensors has about 10 MB. Unit: bytes. */
 const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 const ZIP_MAGIC = 0x04034b50;
 const PICKLE_NAME = "data.pkl";
 
-/** A tensor, and the entry with its storage if the tensor fills it. */
+/** A tensor, and the entry with its storage if the tensor fills the storage. */
 type StoredTensor = TensorInfo & { whole?: ZipEntry };
 
-/** How much of an entry was read from its start on without a gap, and the CRC-32 of that. */
+/** How far an entry has been read from its start without a gap, and the CRC-32 of that part. */
 type Checksum = { end: number; crc: number };
 
 /**
- * An open `.bin` checkpoint whose directory and pickle have been checked. Tensor data is read when asked for, and its
- * checksum compared if it is read from start to end.
+ * An open `.bin` checkpoint whose directory and pickle have been checked. Tensor data is read on request. The checksum
+ * is compared if the data is read from start to end.
  */
 export class TorchFile {
     private readonly checksums = new Map<string, Checksum>();
 
     constructor(
         private readonly file: RandomAccessFile,
-        /** All tensors by name. Tensors on one storage have the same `offset`. */
+        /** All tensors by name. Tensors that share a storage have the same `offset`. */
         public readonly tensors: ReadonlyMap<string, StoredTensor>
     ) {}
 
@@ -68,7 +68,7 @@ export class TorchFile {
 
 /**
  * Opens a checkpoint saved by `torch.save` (1.6 or later: a zip archive).
- * @throws {ArmtError} that names the file, and what in it is refused or damaged
+ * @throws {ArmtError} that names the file and its refused or damaged part
  */
 export async function openTorch(path: string): Promise<TorchFile> {
     const file = await RandomAccessFile.open(path);

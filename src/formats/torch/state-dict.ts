@@ -3,7 +3,7 @@ import { type Dtype, dtypeSizes } from "../safetensors/dtypes.js";
 import { unpickle } from "./pickle.js";
 import { PickleGlobal, PickleObject, PickleTuple, type PickleValue } from "./pickle-values.js";
 
-/** A storage of the archive: one run of elements that several tensors may share. */
+/** A storage of the archive: a run of elements that several tensors may share. */
 export class TorchStorage extends PickleObject {
     override readonly kind = "storage";
 
@@ -18,17 +18,17 @@ export class TorchStorage extends PickleObject {
     }
 }
 
-/** A tensor: a view on a storage. */
+/** A tensor: a view of a storage. */
 export class TorchTensor extends PickleObject {
     override readonly kind = "tensor";
 
     constructor(
         public readonly storage: TorchStorage,
-        /** First element within the storage. */
+        /** Index of the first element within the storage. */
         public readonly start: number,
-        /** Slowest dimension first. */
+        /** Shape with the slowest dimension first. */
         public readonly shape: readonly number[],
-        /** Elements between neighbouring indices in each dimension. */
+        /** Number of elements between neighbouring indices in each dimension. */
         public readonly stride: readonly number[]
     ) {
         super();
@@ -62,8 +62,8 @@ const allowedGlobals = new Set([
 ]);
 
 /**
- * Kinds of objects that trainers save with the weights: numbers of numpy (a best score), the run's arguments, devices,
- * types. They are dropped: nothing that such a name means in Python is loaded or called.
+ * Objects that trainers save with the weights: numpy numbers (such as a best score), the run's arguments, devices,
+ * types. They are dropped: the reader never loads or calls what such a name means in Python.
  */
 const opaqueGlobals = new Set([
     "numpy dtype",
@@ -79,13 +79,13 @@ const opaqueGlobals = new Set([
     ...["float32", "float16", "bfloat16", "float64", "int64"].map((type) => `torch ${type}`)
 ]);
 
-/** Keys of a trainer's file that hold the model's state dict, in the order of preference. */
+/** Keys of a trainer's file that contain the model's state dict, in order of preference. */
 const modelKeys = ["model_state_dict", "state_dict", "module", "model"];
 
 /**
- * Reads a state dict from torch's pickle without running anything: the dictionary itself, or the one that a trainer
- * saved with its optimizer's.
- * @returns the tensors by name; entries that are no tensors (a step count, say) are left out
+ * Reads a state dict from torch's pickle without running any code. The pickle is the state dict itself, or a trainer's
+ * dictionary that also contains its optimizer's state.
+ * @returns the tensors by name, without entries that are not tensors (such as a step count)
  */
 export function parseStateDict(pickle: Buffer): Map<string, TorchTensor> {
     const top = unpickle(pickle, { globals: allowedGlobals, opaque: opaqueGlobals, call, load });

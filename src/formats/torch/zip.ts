@@ -3,7 +3,7 @@ import type { RandomAccessFile } from "../../util/random-access-file.js";
 
 /** A file inside an archive, stored without compression. */
 export type ZipEntry = {
-    /** Where its data begins in the archive. Unit: bytes. */
+    /** Start of its data in the archive. Unit: bytes. */
     offset: number;
     size: number;
     /** CRC-32 of the data. */
@@ -15,23 +15,23 @@ const END64_SIGNATURE = 0x06064b50;
 const END64_LOCATOR_SIGNATURE = 0x07064b50;
 const ENTRY_SIGNATURE = 0x02014b50;
 const LOCAL_SIGNATURE = 0x04034b50;
-/** Fixed parts of the records. Unit: bytes. */
+/** Sizes of the records' fixed parts. Unit: bytes. */
 const END_BYTES = 22;
 const END64_LOCATOR_BYTES = 20;
 const END64_BYTES = 56;
 const ENTRY_BYTES = 46;
 const LOCAL_BYTES = 30;
-/** Longest comment after the end record; the format's own limit. */
+/** Longest comment after the end record, the format's own limit. Unit: bytes. */
 const MAX_COMMENT_BYTES = 65_535;
-/** Bytes of the central directory. A checkpoint of 100,000 tensors has 10 MB. */
+/** Maximum size of the central directory. A checkpoint with 100,000 tensors has 10 MB. Unit: bytes. */
 const MAX_DIRECTORY_BYTES = 64 * 2 ** 20;
 /** Id of the extra field with 64-bit sizes. */
 const ZIP64_EXTRA_ID = 1;
-/** Value of a 32-bit field whose real value is in the zip64 extra field. */
+/** Marks a 32-bit field whose real value is in the zip64 extra field. */
 const IN_ZIP64 = 0xffffffff;
 
 /**
- * Lists a zip archive whose entries are stored plainly, as torch writes them; zip64 included.
+ * Lists a zip archive (including zip64) whose entries are stored without compression, as torch writes them.
  * @throws {ArmtError} for compressed, encrypted, split or damaged archives and for data outside the file
  */
 export async function readZipDirectory(file: RandomAccessFile): Promise<Map<string, ZipEntry>> {
@@ -58,7 +58,10 @@ export async function readZipDirectory(file: RandomAccessFile): Promise<Map<stri
     return entries;
 }
 
-/** Where an entry's data begins: after its local header, whose variable part may differ from the directory's. */
+/**
+ * Start of an entry's data. It follows the local header, whose variable part may differ from the directory's. Unit:
+ * bytes.
+ */
 export async function locateEntry(file: RandomAccessFile, name: string, entry: ZipEntry): Promise<ZipEntry> {
     if (entry.offset + LOCAL_BYTES > file.size)
         throw new ArmtError(`truncated: entry ${quote(name)} is not in the file`);
@@ -105,7 +108,7 @@ function parseEntry(name: string, fixed: Buffer, extra: Buffer): ZipEntry {
     const method = fixed.readUInt16LE(10);
     if ((flags & 1) !== 0) throw new ArmtError(`entry ${quote(name)} is encrypted`);
     if (method !== 0) throw new ArmtError(`entry ${quote(name)} is compressed; torch stores its entries plainly`);
-    // Only the fields that overflow 32 bits are in the extra field, in this order.
+    // the extra field contains only the fields that overflow 32 bits, in this order
     const wide = [fixed.readUInt32LE(24), fixed.readUInt32LE(20), fixed.readUInt32LE(42)];
     const extra64 = findExtra(extra, ZIP64_EXTRA_ID);
     let at = 0;

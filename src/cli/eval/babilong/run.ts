@@ -17,7 +17,7 @@ import { readEscapes } from "../../shared/escapes.js";
 import { writeText } from "../../shared/write-text.js";
 import type { BabilongOptions } from "./options.js";
 
-/** Asks the questions of BABILong files and writes a table, and JSON and a plot where asked for. */
+/** Asks the questions of BABILong files and writes a table, plus JSON and a plot on request. */
 export async function evaluateBabilong(options: BabilongOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const { maxTokens, samples: limit, json, plot } = options;
     const template = readEscapes(options.template);
@@ -34,7 +34,7 @@ export async function evaluateBabilong(options: BabilongOptions, signal: AbortSi
             "none of the data is left by --lengths and --tasks; there are " +
                 `${found.map(({ length, task }) => (length === "" ? task : `${length}/${task}`)).join(", ")}`
         );
-    // a file that is at fault is known before minutes are spent
+    // reads every file first, so that a faulty one is reported before minutes of evaluation
     const data = [];
     for (const set of sets) {
         const samples = await readBabilong(set.file);

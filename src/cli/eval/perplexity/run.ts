@@ -10,14 +10,14 @@ import { openText } from "../../shared/text-input.js";
 import { writeText } from "../../shared/write-text.js";
 import type { PerplexityOptions } from "./options.js";
 
-/** Measures perplexity of a text and writes a table, and JSON and a plot where asked for. */
+/** Measures the perplexity of a text and writes a table, plus JSON and a plot on request. */
 export async function evaluatePerplexity(
     options: PerplexityOptions,
     signal: AbortSignal,
     output: Writable
 ): Promise<void> {
     const limit = readLimit(options.tokens);
-    // yargs makes an empty text of `-` behind a command of a command
+    // yargs turns `-` after a subcommand into an empty string
     const input = await openText(options.text || undefined);
     const { llama, model, file, createContext } = await openModel(options);
     const bar = createProgressBar("reading");

@@ -12,7 +12,7 @@ import { createProgressBar } from "../../../util/progress.js";
 import { writeText } from "../../shared/write-text.js";
 import type { RecallOptions } from "./options.js";
 
-/** Measures recall of one or several models and writes a table, and JSON and a plot where asked for. */
+/** Measures the recall of one or more models and writes a table, plus JSON and a plot on request. */
 export async function evaluateRecall(options: RecallOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const lengths = readLengths(options.lengths);
     const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
@@ -32,7 +32,7 @@ export async function evaluateRecall(options: RecallOptions, signal: AbortSignal
                 const bar = createProgressBar(`${path.basename(file)} ${formatLength(tokens)}`);
                 try {
                     const { questions, facts, seed, split } = options;
-                    // a haystack's facts are not all asked about: some are overridden
+                    // not every fact of a haystack is asked about: some are overridden
                     const expected = Math.ceil(questions / Math.max(1, facts * 0.8)) * tokens;
                     const onProgress = (done: number) => bar.update(Math.min(done, expected), expected);
                     rows.push(
