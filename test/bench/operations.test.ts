@@ -37,7 +37,11 @@ const facts: ArmtModelFacts = {
         correction: true,
         gating: false,
         attendsToText: true
-    }
+    },
+    ask: undefined,
+    baseName: undefined,
+    license: undefined,
+    training: undefined
 };
 
 /** The same count, row by row and layer by layer. */

@@ -58,6 +58,11 @@ export async function openMemoryFile(location: string, flags: LoraFlags = {}): P
             about === undefined ? undefined : new JsonFile(location, parseText(location, "armt_memory", about));
         const lora = json?.object("lora");
         const facts = json === undefined ? undefined : readFacts(json);
+        const hasLora = files.some((file) => [...file.tensors.keys()].some((name) => name.includes(".lora_")));
+        if (facts !== undefined && facts.hasLora !== hasLora)
+            throw new ArmtError(
+                `${quote(location)}: \`lora\` ${hasLora ? "is null, but there are LoRA tensors" : "is set, but there are no LoRA tensors"}`
+            );
         const config =
             json === undefined
                 ? await readJsonFile(path.join(path.dirname(location), "adapter_config.json"))
@@ -66,10 +71,6 @@ export async function openMemoryFile(location: string, flags: LoraFlags = {}): P
             lora: new LoraConfig(config, flags, path.dirname(location)),
             adapterAlone: true
         });
-        if (facts !== undefined && facts.hasLora !== weights.adapters.size > 0)
-            throw new ArmtError(
-                `${quote(location)}: \`lora\` ${facts.hasLora ? "is set, but there are no LoRA tensors" : "is null, but there are LoRA tensors"}`
-            );
         return { path: location, weights, numbers: await readNumbers(location, texts), facts, isQuantized };
     } catch (error) {
         await closeAll(files);
