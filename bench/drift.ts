@@ -92,7 +92,7 @@ interface State {
     readonly logits: Float32Array;
 }
 
-/** What the sequence remembers, and what it makes of the probe, after which it is as it was. */
+/** The sequence's memory and its logits for the probe; the sequence is unchanged afterwards. */
 async function look(sequence: LlamaContextSequence, layers: number, probe: readonly Token[]): Promise<State> {
     const armt = sequence.armt!;
     const a = [];
@@ -291,7 +291,7 @@ function plot(all: readonly Measured[]): string {
     ] as const) {
         const lines: ChartLine[] = all
             .flatMap(({ name, rows, failures }) =>
-                // what did not last is in the table
+                // contexts that failed are in the table
                 narrowTypes
                     .filter((type) => failures.every(({ stateType }) => stateType !== type))
                     .flatMap((type) =>

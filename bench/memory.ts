@@ -51,8 +51,8 @@ const readModel = resolveTinyOptions({
 });
 
 /**
- * The memory of Llama-3.2-1B's published checkpoints (16 layers of 2048, keys of 64), in a model that is thin
- * everywhere else.
+ * The memory of Llama-3.2-1B's published checkpoints (16 layers of 2048, keys of 64), in a model that is otherwise
+ * small.
  */
 const wideModel = resolveTinyOptions({
     layers: 16,
@@ -71,7 +71,7 @@ const wideModel = resolveTinyOptions({
 const threads = availableCores();
 const question = 16;
 
-/** Milliseconds of `work`, and what it gave. */
+/** Milliseconds that `work` took, and its result. */
 async function timed<T>(work: () => Promise<T>): Promise<{ ms: number; value: T }> {
     const start = performance.now();
     const value = await work();
@@ -108,7 +108,7 @@ async function saveAndLoad(
         saves.push((await timed(save)).ms);
         await sequence.clearHistory();
         loads.push((await timed(load)).ms);
-        if (sequence.nextTokenIndex !== held) throw new Error("a load gave back less than was saved");
+        if (sequence.nextTokenIndex !== held) throw new Error("a load restored less than was saved");
     }
     return { bytes: (await stat(file)).size, saveMs: summarize(saves), loadMs: summarize(loads) };
 }
@@ -257,6 +257,7 @@ function report({
         row("ARMT, memory of the 1B shape", wide)
     ]);
     console.log(
-        `reading while checkpoints are taken: ${armt.fillingStoreMs.toFixed(0)} ms; ${armt.checkpoints.entries} checkpoints of ${armt.checkpoints.bytes} bytes together; ${armt.cachedTokens} tokens were remembered`
+        `reading while checkpoints are taken: ${armt.fillingStoreMs.toFixed(0)} ms; ${armt.checkpoints.entries} ` +
+            `checkpoints of ${armt.checkpoints.bytes} bytes together; ${armt.cachedTokens} tokens were remembered`
     );
 }

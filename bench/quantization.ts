@@ -157,7 +157,7 @@ async function measureAll(
     });
     const times = new Map(types.map((type) => [type, { prompt: [] as number[], token: [] as number[] }]));
     for (let round = 0; round < args.runs; round++) {
-        // each round begins with another type, so that none always has the machine in the same state
+        // each round begins with another type, so that no type always meets the machine in the same state
         for (let i = 0; i < types.length; i++) {
             const type = types[(i + round) % types.length]!;
             const { prompt, token } = await timeOnce(llama, synthetic[type]);

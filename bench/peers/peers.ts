@@ -11,11 +11,13 @@ import { peersPlot, peersTable } from "./report.js";
 import { formatPeersResults, mergeParts, type PartSource } from "./results.js";
 
 const model =
-    "LLaMA-3.2-1B's shape where not said otherwise, random weights, 128 memory tokens, d_mem 64; this engine in batches of 8192 tokens, llama.cpp in those that its runs name";
+    "LLaMA-3.2-1B's shape unless stated otherwise, random weights, 128 memory tokens, d_mem 64; this engine in " +
+    "batches of 8192 tokens, llama.cpp in those that its runs name";
 
 const args = await yargs(hideBin(process.argv))
     .usage(
-        "$0 OUT.json NAME=FILE...\n\nPuts the authors' PyTorch code and this engine into one result. FILE: what one of the two programs wrote."
+        "$0 OUT.json NAME=FILE...\n\nPuts the authors' PyTorch code and this engine into one result. FILE: what one " +
+            "of the two programs wrote."
     )
     .demandCommand(2)
     .options({

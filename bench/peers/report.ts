@@ -120,7 +120,8 @@ export function peersTable(results: PeersResults): string {
 function tablesOf(comparison: Comparison): string[] {
     const { rows, full, tokens } = comparison;
     const parts = [
-        `${shapeOf(comparison)}; reading ${thousands(tokens)} tokens, seconds: median, lowest and highest in brackets; of an even number of reads, the slower of the middle two\n`
+        `${shapeOf(comparison)}; reading ${thousands(tokens)} tokens, seconds: median, lowest and highest in ` +
+            "brackets; of an even number of reads, the slower of the middle two\n"
     ];
     if (rows.length > 0) {
         const head = ["segment", ...seriesNames.map((name) => series[name].head), "authors' diagonal / this one's"];

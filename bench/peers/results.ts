@@ -67,7 +67,8 @@ export async function mergeParts(
         common ??= device;
         if (device !== common)
             throw new ArmtError(
-                `${quote(file)} was measured on ${quote(device)}, and ${quote(first.file)} on ${quote(common)}: times of two devices do not go into one table`
+                `${quote(file)} was measured on ${quote(device)}, and ${quote(first.file)} on ${quote(common)}: ` +
+                    "times of two devices do not go into one table"
             );
         parts.push({ name, command, ...(note === undefined ? {} : { note }), ...rest });
     }

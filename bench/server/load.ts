@@ -6,14 +6,14 @@ export type Timing = { firstToken: number; total: number };
 /**
  * Printable ASCII in the tiny tokenizer: a token that is a part of a character would be shown only with the next ones.
  */
-const printable = Object.fromEntries(Array.from({ length: 94 }, (_, id) => [id, 100]));
+export const printable = Object.fromEntries(Array.from({ length: 94 }, (_, id) => [id, 100]));
 
 /** Ids that stand for text in the tiny tokenizer. */
 const textTokens = 286;
 
 let prompts = 0;
 
-/** A prompt that nobody sent before, so that nothing of it can be held already. */
+/** A prompt that was never sent before, so that no part of it can be cached. */
 export function randomPrompt(tokens: number): number[] {
     const random = seededRandom(prompts++, "prompt");
     return Array.from({ length: tokens }, () => Math.floor(random() * textTokens));

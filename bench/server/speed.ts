@@ -18,7 +18,8 @@ import type { ServerWorkerOptions, ServerWorkerReply } from "./worker.js";
 
 const args = await yargs(hideBin(process.argv))
     .usage(
-        "Measures the server with an ARMT model and with stock node-llama-cpp on the same base model, behind the same routes."
+        "Measures the server with an ARMT model and with stock node-llama-cpp on the same base model, behind the " +
+            "same routes."
     )
     .options({
         layers: { type: "number", default: 4 },

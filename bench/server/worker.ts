@@ -18,7 +18,7 @@ export type ServerWorkerOptions = {
     threads?: number;
 };
 
-/** What it says when it listens. */
+/** Its message once it listens. */
 export type ServerWorkerReply = { url: string; threads: number };
 
 const options = JSON.parse(process.argv[2]!) as ServerWorkerOptions;

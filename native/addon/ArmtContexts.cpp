@@ -107,6 +107,15 @@ Napi::Value last_error(const Napi::CallbackInfo & info) {
     });
 }
 
+// sequenceError(id, sequenceId): why the last evaluation of a sequence failed, once; empty if it did not
+Napi::Value sequence_error(const Napi::CallbackInfo & info) {
+    return armt_call(info.Env(), [&] {
+        const char * message =
+            ArmtLibrary::get().api().sequence_error(armt_id(info[0]), armt_int32(info[1], "sequenceId"));
+        return Napi::String::New(info.Env(), message == nullptr ? "" : message);
+    });
+}
+
 } // namespace
 
 void armt_register_contexts(Napi::Env env, Napi::Object exports) {
@@ -116,4 +125,5 @@ void armt_register_contexts(Napi::Env env, Napi::Object exports) {
     exports.Set("sequenceStats", Napi::Function::New(env, sequence_stats, "sequenceStats"));
     exports.Set("planSegments", Napi::Function::New(env, plan_segments, "planSegments"));
     exports.Set("lastError", Napi::Function::New(env, last_error, "lastError"));
+    exports.Set("sequenceError", Napi::Function::New(env, sequence_error, "sequenceError"));
 }

@@ -111,6 +111,12 @@ static const char * last_error(uint64_t id) {
     return message.c_str();
 }
 
+static const char * sequence_error(uint64_t id, int32_t seq_id) {
+    static thread_local std::string message;
+    message = seq_id < 0 ? "" : armt_take_sequence_error(id, seq_id);
+    return message.c_str();
+}
+
 const armt_api * armt_get_api(void) {
     static const armt_api api = {
         // clang-format off
@@ -127,6 +133,7 @@ const armt_api * armt_get_api(void) {
         /*.set_trace           =*/ set_trace,
         /*.take_trace          =*/ take_trace,
         /*.last_error          =*/ last_error,
+        /*.sequence_error      =*/ sequence_error,
         // clang-format on
     };
     return &api;

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 4
+#define ARMT_API_VERSION 5
 
 struct llama_context;
 
@@ -148,6 +148,10 @@ struct armt_api {
     // Returns the engine's last message once: of this context (id != 0), or of the calls without a context (id 0); ""
     // if there is none since the last call. Valid until the next call from this thread.
     const char * (*last_error)(uint64_t id);
+
+    // Returns once why the last llama_decode with tokens of this sequence failed for it; "" if it did not. llama_decode
+    // returns 0 if it succeeded for any sequence; the logits of the others are zeros then. Valid as last_error.
+    const char * (*sequence_error)(uint64_t id, int32_t seq_id);
 };
 
 // clang-format off

@@ -8,15 +8,28 @@
 #include "llama-impl.h"
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 // The caller stopped the computation (llama_set_abort_callback)
 struct armt_aborted : std::runtime_error {
     armt_aborted() : std::runtime_error("the evaluation was aborted") {}
 };
 
-// Computes a step and puts its logits into their rows of the output buffer. If that fails, clears the step's sequences
-// and throws.
+// Why sequences failed in a step or a batch. The other sequences went on.
+using armt_reasons = std::map<llama_seq_id, std::string>;
+
+struct armt_failed : std::runtime_error {
+    explicit armt_failed(armt_reasons reasons)
+        : std::runtime_error(reasons.begin()->second), reasons(std::move(reasons)) {}
+
+    armt_reasons reasons;
+};
+
+// Computes a step and puts its logits into their rows of the output buffer. If that fails for some of the step's
+// sequences, clears these and throws armt_failed.
 void llama_context::run_armt(armt_step & step) {
     auto & mem = static_cast<llama_memory_armt &>(*memory);
 
@@ -46,26 +59,33 @@ void llama_context::run_armt(armt_step & step) {
         reason = error.what();
     }
     n_outputs = n_outputs_all;
+
+    armt_reasons reasons;
+    for (uint32_t is = 0; is < step.n_seqs && res == nullptr; ++is) {
+        reasons[step.seq_id + is] = reason + "; the sequence was cleared";
+    }
     if (res != nullptr && mem.type_state() == GGML_TYPE_F16 && step.n_mem > 0) {
         ggml_backend_sched_synchronize(sched.get());
-        const int32_t il = mem.find_overflow(step);
-        if (il >= 0) {
-            reason = "the memory of layer " + std::to_string(il) +
-                     " has left the range of f16; create the context with the stateType bf16 or f32";
-            res = nullptr;
+        for (uint32_t is = 0; is < step.n_seqs; ++is) {
+            const int32_t il = mem.find_overflow(step, is);
+            if (il >= 0) {
+                reasons[step.seq_id + is] =
+                    "the memory of layer " + std::to_string(il) + " has left the range of f16; create the context " +
+                    "with the stateType bf16 or f32; the sequence was cleared";
+            }
         }
     }
-    if (res == nullptr) {
-        // A, z and K/V may be half written
-        for (uint32_t is = 0; is < step.n_seqs; ++is) {
-            mem.seq_rm(step.seq_id + is, -1, -1);
-        }
+    // A, z and K/V may be half written
+    for (const auto & [seq_id, why] : reasons) {
+        mem.seq_rm(seq_id, -1, -1);
+    }
+    if (reasons.size() == step.n_seqs) {
         // the graph refers to this step
         gf_res_prev_active = nullptr;
         if (status == GGML_STATUS_ABORTED) {
             throw armt_aborted();
         }
-        throw std::runtime_error(reason + "; the sequence was cleared");
+        throw armt_failed(reasons);
     }
 
     if (!step.outs.empty()) {
@@ -95,6 +115,9 @@ void llama_context::run_armt(armt_step & step) {
         mem.trace.end(all, mem.sequence(step.seq_id).n_segments, reused, replayed);
     }
     for (uint32_t is = 0; is < step.n_seqs; ++is) {
+        if (reasons.count(step.seq_id + is) > 0) {
+            continue;
+        }
         armt_sequence & seq = mem.sequence(step.seq_id + is);
         armt_step       own = step.n_seqs == 1 ? step : step.of_sequence(is);
         seq.finish_step(mem.get_config(), own);
@@ -102,6 +125,9 @@ void llama_context::run_armt(armt_step & step) {
         seq.stats.n_graphs_reused += reused ? 1 : 0;
         seq.stats.n_graphs_replayed += replayed ? 1 : 0;
         mem.publish_stats(step.seq_id + is);
+    }
+    if (!reasons.empty()) {
+        throw armt_failed(reasons);
     }
 }
 
@@ -128,9 +154,31 @@ void llama_context::drain_armt(llama_seq_id seq_id) {
     synchronize();
 }
 
-// Appends the batch's tokens to their sequences, in the order of their positions. If it throws, nothing has changed.
+// Why a sequence cannot take these tokens of a batch; empty if it can
+static std::string find_refusal(llama_memory_armt & mem, llama_seq_id seq_id, const llama_batch & batch,
+                                const std::vector<int32_t> & tokens) {
+    const armt_sequence & seq = mem.sequence(seq_id);
+    llama_pos             pos = seq.empty() ? batch.pos[tokens[0]] : seq.pos_last() + 1;
+    std::vector<bool>     outputs;
+    for (const int32_t i : tokens) {
+        if (batch.pos[i] != pos) {
+            return "the batch has position " + std::to_string(batch.pos[i]) + " for sequence " +
+                   std::to_string(seq_id) + ", whose next position is " + std::to_string(pos);
+        }
+        ++pos;
+        outputs.push_back(batch.logits[i] != 0);
+    }
+    if (!seq.fits(mem.get_config(), outputs)) {
+        return "the open segment is full: it can grow to " + std::to_string(mem.get_config().n_segment_max) +
+               " tokens (openSegmentLimit); raise the limit, or use segmentOverflow \"close\"";
+    }
+    return "";
+}
+
+// Appends the batch's tokens to their sequences, in the order of their positions, and returns the sequences. Those that
+// cannot take theirs do not change and get a reason. If it throws, nothing has changed.
 static std::vector<llama_seq_id> take_batch(llama_memory_armt & mem, const llama_batch & batch,
-                                            std::vector<int32_t> & output_ids) {
+                                            std::vector<int32_t> & output_ids, armt_reasons & reasons) {
     std::map<llama_seq_id, std::vector<int32_t>> tokens_of;
     for (int32_t i = 0; i < batch.n_tokens; ++i) {
         if (batch.n_seq_id[i] != 1) {
@@ -142,31 +190,18 @@ static std::vector<llama_seq_id> take_batch(llama_memory_armt & mem, const llama
         }
         tokens_of[batch.seq_id[i][0]].push_back(i);
     }
-    for (const auto & [seq_id, tokens] : tokens_of) {
-        const armt_sequence & seq = mem.sequence(seq_id);
-        llama_pos             pos = seq.empty() ? batch.pos[tokens[0]] : seq.pos_last() + 1;
-        std::vector<bool>     outputs;
-        for (const int32_t i : tokens) {
-            if (batch.pos[i] != pos) {
-                throw std::runtime_error("the batch has position " + std::to_string(batch.pos[i]) + " for sequence " +
-                                         std::to_string(seq_id) + ", whose next position is " + std::to_string(pos));
-            }
-            ++pos;
-            outputs.push_back(batch.logits[i] != 0);
-        }
-        if (!seq.fits(mem.get_config(), outputs)) {
-            throw std::length_error("the open segment is full: it can grow to " +
-                                    std::to_string(mem.get_config().n_segment_max) +
-                                    " tokens (openSegmentLimit); raise the limit, or use segmentOverflow \"close\"");
-        }
-    }
-
     int32_t n_out = 0;
     for (int32_t i = 0; i < batch.n_tokens; ++i) {
         output_ids[i] = batch.logits[i] != 0 ? n_out++ : -1;
     }
     std::vector<llama_seq_id> seq_ids;
     for (const auto & [seq_id, tokens] : tokens_of) {
+        armt_take_sequence_error(mem.get_id(), seq_id); // of an earlier batch
+        const std::string refusal = find_refusal(mem, seq_id, batch, tokens);
+        if (!refusal.empty()) {
+            reasons[seq_id] = refusal;
+            continue;
+        }
         for (const int32_t i : tokens) {
             mem.sequence(seq_id).push(batch.token[i], batch.pos[i], output_ids[i]);
         }
@@ -174,6 +209,16 @@ static std::vector<llama_seq_id> take_batch(llama_memory_armt & mem, const llama
         seq_ids.push_back(seq_id);
     }
     return seq_ids;
+}
+
+// The logits of sequences that failed, which nobody should use, become zeros instead of whatever the buffer holds.
+static void clear_logits(const llama_batch & batch, const std::vector<int32_t> & output_ids,
+                         const armt_reasons & reasons, float * logits, size_t n_vocab) {
+    for (int32_t i = 0; i < batch.n_tokens; ++i) {
+        if (output_ids[i] >= 0 && reasons.count(batch.seq_id[i][0]) > 0) {
+            std::fill_n(logits + output_ids[i] * n_vocab, n_vocab, 0.0f);
+        }
+    }
 }
 
 // The next step of sequence seq_ids[i], shared with the sequences after it that need the same step. False if there is
@@ -229,8 +274,11 @@ int llama_context::decode_armt() {
             throw std::runtime_error("not enough memory for the logits of " + std::to_string(n_outputs_all) +
                                      " tokens");
         }
-        seq_ids   = take_batch(mem, batch, output_ids);
+        armt_reasons reasons;
+        seq_ids   = take_batch(mem, batch, output_ids, reasons);
         n_outputs = n_outputs_all;
+
+        const bool full = reasons.size() > 0 && seq_ids.empty();
 
         armt_step step;
         for (size_t i = 0; i < seq_ids.size();) {
@@ -241,10 +289,28 @@ int llama_context::decode_armt() {
             for (uint32_t is = 0; is < step.n_seqs; ++is) {
                 mem.prepare(step.seq_id + is);
             }
-            run_armt(step);
+            try {
+                run_armt(step);
+            } catch (const armt_failed & error) {
+                for (const auto & [seq_id, reason] : error.reasons) {
+                    reasons[seq_id] = reason;
+                }
+                seq_ids.erase(std::remove_if(seq_ids.begin() + i, seq_ids.end(),
+                                             [&](llama_seq_id seq_id) { return reasons.count(seq_id) > 0; }),
+                              seq_ids.end());
+            }
         }
-    } catch (const std::length_error & error) {
-        return fail(1, error.what());
+        for (const auto & [seq_id, reason] : reasons) {
+            armt_set_sequence_error(mem.get_id(), seq_id, reason);
+            LLAMA_LOG_ERROR("decode_armt: sequence %d: %s\n", seq_id, reason.c_str());
+        }
+        if (!reasons.empty() && seq_ids.empty()) {
+            return fail(full ? 1 : -3, reasons.begin()->second.c_str());
+        }
+        if (!reasons.empty() && n_outputs > 0) {
+            synchronize();
+            clear_logits(batch, output_ids, reasons, logits.data, model.vocab.n_tokens());
+        }
     } catch (const armt_aborted & error) {
         return fail(2, error.what());
     } catch (const std::exception & error) {

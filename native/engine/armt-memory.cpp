@@ -39,6 +39,7 @@ llama_memory_armt::llama_memory_armt(const llama_model_armt & model, const llama
 llama_memory_armt::~llama_memory_armt() {
     if (id != 0) {
         armt_unregister(id);
+        armt_drop_sequence_errors(id);
     }
 }
 
@@ -254,7 +255,7 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
     }
 }
 
-int32_t llama_memory_armt::find_overflow(const armt_step & step) const {
+int32_t llama_memory_armt::find_overflow(const armt_step & step, uint32_t is) const {
     if (type_state() != GGML_TYPE_F16 || step.n_mem == 0) {
         return -1;
     }
@@ -267,12 +268,10 @@ int32_t llama_memory_armt::find_overflow(const armt_step & step) const {
         const layer_group & group = group_of(il);
         const ggml_tensor * az    = group.az;
         values.resize(model.armt.n_head * az->nb[2] / sizeof(ggml_fp16_t));
-        for (uint32_t is = 0; is < step.n_seqs; ++is) {
-            const size_t offset = (il - group.layer0) * model.armt.n_head * az->nb[2] + (step.seq_id + is) * az->nb[3];
-            ggml_backend_tensor_get(az, values.data(), offset, values.size() * sizeof(ggml_fp16_t));
-            if (std::any_of(values.begin(), values.end(), [](ggml_fp16_t x) { return (x & 0x7c00) == 0x7c00; })) {
-                return int32_t(il);
-            }
+        const size_t offset = (il - group.layer0) * model.armt.n_head * az->nb[2] + (step.seq_id + is) * az->nb[3];
+        ggml_backend_tensor_get(az, values.data(), offset, values.size() * sizeof(ggml_fp16_t));
+        if (std::any_of(values.begin(), values.end(), [](ggml_fp16_t x) { return (x & 0x7c00) == 0x7c00; })) {
+            return int32_t(il);
         }
     }
     return -1;
@@ -434,7 +433,11 @@ void llama_memory_armt::seq_div(llama_seq_id seq_id, llama_pos, llama_pos, int) 
 }
 
 llama_pos llama_memory_armt::seq_pos_min(llama_seq_id seq_id) const {
-    return !has_sequence(seq_id) || sequences[seq_id].empty() ? -1 : sequences[seq_id].pos_open;
+    if (!has_sequence(seq_id) || sequences[seq_id].empty()) {
+        return -1;
+    }
+    const armt_sequence & seq = sequences[seq_id];
+    return std::max(seq.pos_first, seq.pos_open - 1);
 }
 
 llama_pos llama_memory_armt::seq_pos_max(llama_seq_id seq_id) const {

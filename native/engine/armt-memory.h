@@ -50,7 +50,7 @@ public:
     void seq_add(llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) override;
     void seq_div(llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) override;
 
-    // The start of the open segment, before which nothing can be removed
+    // One before the start of the open segment: node-llama-cpp removes tokens only after this position
     llama_pos seq_pos_min(llama_seq_id seq_id) const override;
     llama_pos seq_pos_max(llama_seq_id seq_id) const override;
 
@@ -95,9 +95,9 @@ public:
     // Copies layer il's memory into buffers of armt_api.read_memory's shapes.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
-    // The first layer in which a step has written A or z beyond the range of their type, or -1. Checks f16 only,
-    // because models stay within the range of the other types.
-    int32_t find_overflow(const armt_step & step) const;
+    // The first layer in which a step has written A or z of its sequence `is` beyond the range of their type, or -1.
+    // Checks f16 only, because models stay within the range of the other types.
+    int32_t find_overflow(const armt_step & step, uint32_t is) const;
 
     //
     // tensors

@@ -34,6 +34,7 @@ const cudaPackages = Object.freeze({ "linux-x64": "@node-llama-cpp/linux-x64-cud
  * @property {string} log log of the last build
  * @property {string} prebuiltDir folder of the prebuilt ggml libraries
  * @property {string} nodeLlamaCppVersion installed version of node-llama-cpp
+ * @property {boolean} coverage whether the engine counts the lines that run (`ARMT_COVERAGE=1`, see native/coverage.mjs)
  * @property {boolean} sanitize whether libllama is built with AddressSanitizer, next to the plain one (`ARMT_SANITIZE=1`, see native/sanitize.mjs)
  * @property {string} release llama.cpp release, e.g. `v0.5.0`
  * @property {string} suffix what the libraries' names have between `lib….` and `.so`: the release, `cuda.` before it in the CUDA variant
@@ -102,7 +103,8 @@ export function resolveLayout(root, host = {}, gpu = false) {
     const nativeDir = path.join(root, "native");
     const buildDir = path.join(nativeDir, "build");
     const sanitize = process.env.ARMT_SANITIZE === "1";
-    const variant = sanitize ? "-sanitize" : gpu ? `-${gpu}` : "";
+    const coverage = process.env.ARMT_COVERAGE === "1";
+    const variant = sanitize ? "-sanitize" : coverage ? "-coverage" : gpu ? `-${gpu}` : "";
     const libDir = path.join(buildDir, `lib${variant}`);
     return {
         root,
@@ -120,6 +122,7 @@ export function resolveLayout(root, host = {}, gpu = false) {
         prebuiltDir,
         nodeLlamaCppVersion,
         sanitize,
+        coverage,
         release,
         suffix,
         gpu,

@@ -8,13 +8,12 @@ import { run } from "./run.mjs";
 const progressLine = /^\[\s*(\d+)(?:\/(\d+)|%)\]/;
 
 /**
- * Builds libllama with the engine against the prebuilt ggml libraries.
+ * Configures the build of libllama with the engine against the prebuilt ggml libraries.
  * @param {import("./layout.mjs").Layout} layout
  * @param {import("./tools.mjs").Tools} tools
  * @param {NodeJS.ProcessEnv} env
- * @param {(percent: number) => void} onProgress
  */
-export async function buildLibrary(layout, tools, env, onProgress) {
+export async function configureLibrary(layout, tools, env) {
     const generator = tools.ninja == null ? "Unix Makefiles" : "Ninja";
     const definitions = {
         CMAKE_BUILD_TYPE: "Release",
@@ -25,7 +24,8 @@ export async function buildLibrary(layout, tools, env, onProgress) {
         ARMT_PREBUILT_DIR: layout.prebuiltDir,
         ARMT_LLAMA_VERSION: layout.suffix,
         ARMT_OUTPUT_DIR: layout.libDir,
-        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF"
+        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF",
+        ARMT_COVERAGE: layout.coverage ? "ON" : "OFF"
     };
     const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
     dropCacheOfAnotherBuild(layout.cmakeDir, [
@@ -33,16 +33,27 @@ export async function buildLibrary(layout, tools, env, onProgress) {
         `=${tools.compiler.path}`,
         `=${layout.nativeDir}`
     ]);
-    const options = { layout, env };
     await run(
         "configuring libllama",
         tools.cmake.path,
         ["-S", layout.nativeDir, "-B", layout.cmakeDir, "-G", generator, ...args],
-        options
+        { layout, env }
     );
+}
+
+/**
+ * Builds libllama with the engine against the prebuilt ggml libraries.
+ * @param {import("./layout.mjs").Layout} layout
+ * @param {import("./tools.mjs").Tools} tools
+ * @param {NodeJS.ProcessEnv} env
+ * @param {(percent: number) => void} onProgress
+ */
+export async function buildLibrary(layout, tools, env, onProgress) {
+    await configureLibrary(layout, tools, env);
     const jobs = String(os.availableParallelism());
     await run("compiling libllama", tools.cmake.path, ["--build", layout.cmakeDir, "--target", "llama", "-j", jobs], {
-        ...options,
+        layout,
+        env,
         onLine: readProgress(onProgress)
     });
     if (!fs.existsSync(layout.library))

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { BuildError } from "./errors.mjs";
 import { findPackage } from "./layout.mjs";
+import { configureLibrary } from "./library.mjs";
 import { run } from "./run.mjs";
 
 /**
@@ -19,6 +20,14 @@ export async function relink(layout, tools, { bins, gpu }) {
             `@node-llama-cpp/${bins} is not installed; run \`npm install --no-save @node-llama-cpp/${bins}@${layout.nodeLlamaCppVersion}\``
         );
     const options = { layout, env: process.env };
+    // A build that was copied has no CMake folder. Its libraries are up to date, so nothing made one again.
+    if (!fs.existsSync(path.join(layout.cmakeDir, "CMakeCache.txt"))) {
+        if (!fs.existsSync(layout.tree))
+            throw new BuildError(
+                `${path.relative(layout.root, layout.tree)} is not there; run \`npm run build -- --force\` first`
+            );
+        await configureLibrary(layout, tools, process.env);
+    }
     // what the build of libllama set is in CMake's cache
     const definition = `-DARMT_VARIANT_${gpu}=${path.join(ggml, "bins", bins)}`;
     await run(

@@ -101,7 +101,13 @@ function patchFiles(folder) {
 function stampFile(layout) {
     return path.join(
         layout.buildDir,
-        layout.sanitize ? "stamp-sanitize.json" : layout.gpu ? `stamp-${layout.gpu}.json` : "stamp.json"
+        layout.sanitize
+            ? "stamp-sanitize.json"
+            : layout.coverage
+              ? "stamp-coverage.json"
+              : layout.gpu
+                ? `stamp-${layout.gpu}.json`
+                : "stamp.json"
     );
 }
 

@@ -20,6 +20,8 @@ export function decorateContext(
     const getSequence = context.getSequence.bind(context);
     Object.defineProperties(context, {
         armt: { value: armt, enumerable: true },
+        // node-llama-cpp's would compute the segments in flight, on this thread, even while a batch runs
+        stateSize: { get: () => armt.totalBytes },
         getSequence: {
             value: (options: SequenceOptions = {}) => {
                 if (options.tokenPredictor != null)

@@ -4,11 +4,12 @@ import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import { ArmtSnapshot } from "../memory/ArmtSnapshot.js";
 import { chooseCheckpoints } from "../memory/checkpoint-spacing.js";
 import { type SegmentKey, segmentEnds, segmentKeys } from "../memory/segment-keys.js";
-import { type Decoded, type DecodeRequest, type DecodeTokens, rejectQueuedDecodes } from "../node-llama-cpp/decode.js";
+import type { Decoded, DecodeRequest, LogitMapper } from "../node-llama-cpp/decode.js";
 import { withContextLock } from "../node-llama-cpp/locks.js";
 import { hasIds } from "../node-llama-cpp/token-record.js";
 import type { ArmtProgress } from "../types.js";
 import type { ArmtContext } from "./ArmtContext.js";
+import type { BatchQueue } from "./BatchQueue.js";
 import { ProgressReporter } from "./progress.js";
 import type { SequenceHandle } from "./SequenceHandle.js";
 import { findCut } from "./segment-cut.js";
@@ -23,7 +24,7 @@ export interface ReadRequest extends DecodeRequest {
     readonly isPart?: boolean;
 }
 
-/** A part of a read that goes to the engine at once. Between two pieces the context's lock is free. */
+/** A part of a read that ends where a checkpoint is taken. It is read in one or more batches. */
 interface Piece {
     /** Index of the sequence at which the piece ends. */
     readonly end: number;
@@ -43,6 +44,8 @@ interface StoredPrefix {
 /** A running read. A sequence has one at most, since its lock is held. */
 interface RunningRead {
     cancelled?: { readonly reason: unknown };
+    /** Resolves when the read has ended, however it did. */
+    readonly ended: Promise<void>;
 }
 
 /** How node-llama-cpp reports a failed native evaluation, whatever the reason. */
@@ -51,39 +54,42 @@ const nativeFailure = /^(Eval has failed|could not find a KV slot)/;
 /**
  * Reads all tokens of a context. This is the only place that cuts a read into pieces, asks the store, cancels reads,
  * and reconciles the counts of node-llama-cpp and the engine. Reads of several sequences may run at the same time.
- * `decode` decides how a piece gets to the engine.
+ * The queue decides which batches a piece is read in.
  */
 export class Evaluation {
     private readonly sequences = new Map<number, WeakRef<SequenceHandle>>();
     private readonly running = new WeakMap<SequenceHandle, RunningRead>();
 
     /**
-     * @param decode reads one piece: node-llama-cpp's own `_decodeTokens`, which queues it for the next batches
+     * @param batches reads the pieces, in batches with those of other sequences
      * @param onProgress is called while a prompt is read
      */
     constructor(
         private readonly armt: ArmtContext,
-        private readonly decode: DecodeTokens,
+        private readonly batches: BatchQueue,
         private readonly onProgress?: (progress: ArmtProgress) => void
     ) {}
 
     /** Makes a new sequence known. */
     register(handle: SequenceHandle): void {
         this.sequences.set(handle.id, new WeakRef(handle));
+        // the context's lock is free between batches, and the next sequence may get the number of this one
+        handle.sequence.onDispose.createListener(() => this.cancel(handle, new DisposedError()));
     }
 
     /**
      * Reads tokens, from the longest prefix that the store holds.
-     * @param mapper is called with each token whose logits are wanted
-     * @returns what `mapper` returned, with each token's index in the sequence
+     * @param logitDataMapper is called with each token whose logits are wanted
+     * @returns what it returned, with each token's index in the sequence
      * @throws {ArmtEvalError} for a token outside the vocabulary, and if the engine fails
      */
-    async read(request: ReadRequest, mapper: unknown = () => undefined): Promise<Decoded> {
+    async read(request: ReadRequest, logitDataMapper: unknown = () => undefined): Promise<Decoded> {
+        const mapper = logitDataMapper as LogitMapper;
         const { sequenceId, firstTokenSequenceIndex: start, tokens, isPart } = request;
         this.checkTokens(tokens);
         if (start === 0 && isPart !== true) this.planPrompt(sequenceId, tokens.length);
         const handle = this.sequences.get(sequenceId)?.deref();
-        if (handle === undefined) return await this.decode(request, mapper).catch((error) => this.fail(error));
+        if (handle === undefined) return await this.batches.read(request, mapper).catch((error) => this.fail(error));
 
         const isPrompt = tokens.length !== 1;
         if (start === 0) handle.isRegular = true;
@@ -92,7 +98,11 @@ export class Evaluation {
             this.onProgress === undefined || !isPrompt
                 ? undefined
                 : new ProgressReporter(this.onProgress, () => handle.readStats(), tokens.length);
-        const read: RunningRead = {};
+        let end = () => {};
+        const ended = new Promise<void>((resolve) => {
+            end = resolve;
+        });
+        const read: RunningRead = { ended };
         this.running.set(handle, read);
         try {
             const store = isPrompt ? this.storeOf(request) : undefined;
@@ -105,6 +115,7 @@ export class Evaluation {
             return this.fail(error);
         } finally {
             this.running.delete(handle);
+            end();
         }
     }
 
@@ -114,7 +125,12 @@ export class Evaluation {
     cancel(handle: SequenceHandle, reason: unknown): void {
         const read = this.running.get(handle);
         if (read !== undefined) read.cancelled = { reason };
-        rejectQueuedDecodes(handle.sequence, reason);
+        this.batches.cancel(handle, reason);
+    }
+
+    /** Waits until no read of the sequence runs. */
+    async settled(handle: SequenceHandle): Promise<void> {
+        for (let read = this.running.get(handle); read !== undefined; read = this.running.get(handle)) await read.ended;
     }
 
     /** Tells the engine how to cut a prompt of known length, if the model's alignment requires it. */
@@ -127,7 +143,7 @@ export class Evaluation {
 
     private async readPieces(
         request: ReadRequest,
-        mapper: unknown,
+        mapper: LogitMapper,
         handle: SequenceHandle,
         read: RunningRead,
         store: ArmtMemoryStore | undefined
@@ -143,7 +159,7 @@ export class Evaluation {
         for (const { end, checkpoint } of cutIntoPieces(start + tokens.length, stored?.checkpoints ?? [])) {
             if (end > at || tokens.length === 0) {
                 if (read.cancelled !== undefined) throw read.cancelled.reason;
-                decoded.push(...(await this.decode(pieceOf(request, at, end), mapper)));
+                for (const value of await this.batches.read(pieceOf(request, at, end), mapper)) decoded.push(value);
                 at = end;
             }
             if (store !== undefined && checkpoint !== undefined) await this.takeCheckpoint(store, handle, checkpoint);

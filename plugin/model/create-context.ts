@@ -1,10 +1,12 @@
 import type { LlamaContext, LlamaContextOptions, LlamaModel } from "node-llama-cpp";
 import { ArmtContext } from "../context/ArmtContext.js";
+import { BatchQueue } from "../context/BatchQueue.js";
 import { decorateContext } from "../context/decorate-context.js";
 import { Evaluation } from "../context/evaluation.js";
 import { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import type { ArmtAddon } from "../native/addon.js";
 import { createNativeContext } from "../native/create-context.js";
+import { takeBatchStrategy } from "../node-llama-cpp/batching.js";
 import { decodeOf } from "../node-llama-cpp/decode.js";
 import { type ArmtContextOptions, resolveContextOptions } from "../options.js";
 import { decorateSequence } from "../sequence/decorate-sequence.js";
@@ -50,7 +52,9 @@ export async function createContext(
         createPlainContext({ ...options, ...sizes })
     );
     const armt = new ArmtContext({ context, engine, model: info, memoryStore, modelPath });
-    const evaluation = new Evaluation(armt, decodeOf(context), onProgress);
+    const strategy = await takeBatchStrategy(context);
+    const batches = new BatchQueue(context, decodeOf(context), strategy, (id) => engine.takeSequenceError(id));
+    const evaluation = new Evaluation(armt, batches, onProgress);
     decorateContext(context, armt, evaluation, (sequence) => decorateSequence(sequence, armt, evaluation));
     return context;
 }

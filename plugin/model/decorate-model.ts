@@ -4,6 +4,7 @@ import type { ArmtAddon } from "../native/addon.js";
 import type { ArmtContextOptions } from "../options.js";
 import type { ArmtModelInfo } from "../types.js";
 import { createContext } from "./create-context.js";
+import { normalizeText } from "./normalize-text.js";
 
 type OptionsWithArmt = LlamaContextOptions & { armt?: ArmtContextOptions };
 
@@ -35,6 +36,7 @@ export function decorateModel(
         }
     });
     if (info === undefined) return model;
+    normalizeText(model);
     for (const method of ["createEmbeddingContext", "createRankingContext"] as const)
         Object.defineProperty(model, method, {
             value: async () => {

@@ -1,4 +1,4 @@
-import type { ArmtModelFacts as ModelKeys } from "../../src/formats/gguf/armt-keys.js";
+import type { ArmtModelKeys as ModelKeys } from "../../src/formats/gguf/armt-keys.js";
 import type { ArmtModelInfo } from "../types.js";
 
 /** `general.architecture` of an ARMT model file. */

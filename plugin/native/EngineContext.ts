@@ -1,4 +1,5 @@
 import { DisposedError } from "node-llama-cpp";
+import { ArmtEvalError } from "../errors.js";
 import type { ArmtAddon, NativeContextInfo } from "./addon.js";
 
 /** One context as the engine sees it: the addon, and the id under which the engine registered the context. */
@@ -13,6 +14,12 @@ export class EngineContext {
         const info = this.addon.contextInfo(this.id);
         if (info === undefined) throw new DisposedError();
         return info;
+    }
+
+    /** Why the last evaluation of a sequence failed, once; undefined if it did not. */
+    takeSequenceError(sequenceId: number): ArmtEvalError | undefined {
+        const reason = this.addon.sequenceError(this.id, sequenceId);
+        return reason === "" ? undefined : new ArmtEvalError(reason);
     }
 
     /** The engine's last message about this context; empty without one. */

@@ -102,4 +102,6 @@ export interface ArmtAddon {
     takeTrace(contextId: number): ArmtTraceStep[];
     measureProducts(product: NativeProduct): Promise<NativeProductTimes>;
     lastError(contextId: number): string;
+    /** Why the last evaluation of a sequence failed, once; empty if it did not. */
+    sequenceError(contextId: number, sequenceId: number): string;
 }

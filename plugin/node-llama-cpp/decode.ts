@@ -1,7 +1,7 @@
 import type { LlamaContext, LlamaContextSequence } from "node-llama-cpp";
 import { contextInternals, type DecodeTokens, sequenceInternals } from "./internals.js";
 
-export type { Decoded, DecodeRequest, DecodeTokens } from "./internals.js";
+export type { Decoded, DecodeRequest, DecodeTokens, LogitMapper } from "./internals.js";
 
 /** Number of a sequence in its context. */
 export function sequenceIdOf(sequence: LlamaContextSequence): number {

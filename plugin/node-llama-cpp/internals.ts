@@ -18,6 +18,9 @@ export interface DecodeRequest {
 /** What the mapper made of each token's logits, with the token's index in the sequence. */
 export type Decoded = [index: number, value: unknown][];
 
+/** Makes something of a token's logits, e.g. the next token. */
+export type LogitMapper = (logitIndex: number, tokenIndex: number) => unknown;
+
 export type DecodeTokens = (request: DecodeRequest, logitDataMapper: unknown) => Promise<Decoded>;
 
 /** A native sampler. */
@@ -37,6 +40,7 @@ export interface ContextInternals {
     readonly _ctx: NativeContext;
     readonly _decodeTokens: DecodeTokens;
     readonly _queuedDecodes: DecodeRequest[];
+    readonly _batchingOptions: { itemPrioritizationStrategy: unknown };
     _dispatchErrorForQueuedDecodesAndDequeue(requests: ReadonlySet<DecodeRequest>, error: unknown): void;
     readonly _backendContextDisposeGuard: { createPreventDisposalHandle(): { dispose(): void } };
 }
@@ -49,6 +53,9 @@ export interface SequenceInternals {
     readonly _loadedTokenPredictions: unknown[];
     readonly _checkpoints: { clearAllCheckpoints(): void };
     readonly _freeUpSpaceForTokens: () => Promise<void>;
+    readonly _eraseContextTokenRanges: (...args: unknown[]) => Promise<void>;
+    readonly takeCheckpoint: (...args: unknown[]) => Promise<void>;
+    readonly _takeNamedCheckpoint: (...args: unknown[]) => Promise<void>;
 }
 
 interface LlamaInternals {
@@ -58,8 +65,13 @@ interface LlamaInternals {
     };
 }
 
+/** The native model. All tokenization passes its method. */
+export interface NativeModel {
+    tokenize(text: string, specialTokens: boolean): Uint32Array;
+}
+
 interface ModelInternals {
-    readonly _model: object;
+    readonly _model: NativeModel;
     readonly _llama: Llama;
 }
 
@@ -68,6 +80,7 @@ export function contextInternals(context: LlamaContext): ContextInternals {
         "_ctx",
         "_decodeTokens",
         "_queuedDecodes",
+        "_batchingOptions",
         "_dispatchErrorForQueuedDecodesAndDequeue",
         "_backendContextDisposeGuard"
     ]);
@@ -81,7 +94,10 @@ export function sequenceInternals(sequence: LlamaContextSequence): SequenceInter
         "_nextTokenIndex",
         "_loadedTokenPredictions",
         "_checkpoints",
-        "_freeUpSpaceForTokens"
+        "_freeUpSpaceForTokens",
+        "_eraseContextTokenRanges",
+        "takeCheckpoint",
+        "_takeNamedCheckpoint"
     ]);
 }
 
@@ -91,6 +107,10 @@ export function llamaInternals(llama: Llama): LlamaInternals {
 
 export function modelInternals(model: LlamaModel): ModelInternals {
     return internals<ModelInternals>(model, ["_model", "_llama"]);
+}
+
+export function nativeModelOf(model: LlamaModel): NativeModel {
+    return internals<NativeModel>(modelInternals(model)._model, ["tokenize"]);
 }
 
 function internals<T>(owner: object, members: readonly (keyof T & string)[]): T {

@@ -3,7 +3,14 @@ import { pathToFileURL } from "node:url";
 import type { LlamaContext, LlamaContextSequence } from "node-llama-cpp";
 import { contextInternals, sequenceInternals } from "./internals.js";
 
-type WithLock = <T>(scope: readonly [object, string], callback: () => Promise<T>) => Promise<T>;
+type LockScope = readonly [object, string];
+
+interface Locks {
+    withLock<T>(scope: LockScope, callback: () => Promise<T>): Promise<T>;
+    isLockActive(scope: LockScope): boolean;
+}
+
+let locks: Promise<Locks> | undefined;
 
 /** Holds a sequence's `evaluate` lock: no other evaluation of this sequence runs. `work` itself may evaluate. */
 export async function withSequenceLock<T>(sequence: LlamaContextSequence, work: () => Promise<T>): Promise<T> {
@@ -27,8 +34,19 @@ export async function withContextLock<T>(context: LlamaContext, work: () => Prom
     });
 }
 
+/** Whether anyone holds a context's `context` lock. */
+export async function isContextLocked(context: LlamaContext): Promise<boolean> {
+    const { isLockActive } = await importLocks();
+    return isLockActive([context, "context"]);
+}
+
 /** The locks live in a table of the module, so this has to be node-llama-cpp's own copy of it. */
-async function importLocks(): Promise<{ withLock: WithLock }> {
+async function importLocks(): Promise<Locks> {
+    locks ??= loadLocks();
+    return await locks;
+}
+
+async function loadLocks(): Promise<Locks> {
     const require = createRequire(import.meta.resolve("node-llama-cpp"));
     return await import(pathToFileURL(require.resolve("lifecycle-utils")).href);
 }

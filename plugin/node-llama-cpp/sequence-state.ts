@@ -16,6 +16,23 @@ export function clearNativeSequence(context: LlamaContext, sequenceId: number): 
     contextInternals(context)._ctx.disposeSequence(sequenceId);
 }
 
+/**
+ * Delays the methods that change or copy a sequence's state and take only the context's lock, which is free between two
+ * batches of a read.
+ * @param before what they wait for
+ */
+export function delayStateChanges(sequence: LlamaContextSequence, before: () => Promise<void>): void {
+    const internals = sequenceInternals(sequence);
+    for (const name of ["_eraseContextTokenRanges", "takeCheckpoint", "_takeNamedCheckpoint"] as const) {
+        const method = internals[name].bind(sequence);
+        const delayed = async (...args: unknown[]) => {
+            await before();
+            return await method(...args);
+        };
+        Object.defineProperty(internals, name, { value: delayed });
+    }
+}
+
 /** Replaces the method that makes room in a full context by removing the oldest tokens. */
 export function replaceContextShift(sequence: LlamaContextSequence, shift: () => Promise<void>): void {
     Object.defineProperty(sequenceInternals(sequence), "_freeUpSpaceForTokens", { value: shift });

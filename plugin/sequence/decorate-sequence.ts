@@ -3,7 +3,7 @@ import type { ArmtContext } from "../context/ArmtContext.js";
 import type { Evaluation } from "../context/evaluation.js";
 import { SequenceHandle } from "../context/SequenceHandle.js";
 import { ArmtUnsupportedError } from "../errors.js";
-import { replaceContextShift } from "../node-llama-cpp/sequence-state.js";
+import { delayStateChanges, replaceContextShift } from "../node-llama-cpp/sequence-state.js";
 import { ArmtSequence } from "./ArmtSequence.js";
 
 /** Adds `sequence.armt`. */
@@ -24,6 +24,8 @@ export function decorateSequence(
                 "shift; create it with a larger `contextSize`, or without one"
         );
     });
+    // while a read runs, node-llama-cpp's record of the tokens is behind the engine's
+    delayStateChanges(sequence, () => evaluation.settled(handle));
     evaluation.register(handle);
     return sequence;
 }

@@ -1,5 +1,5 @@
 import type { NativeProduct } from "../../plugin/native/addon.js";
-import type { ArmtModelFacts } from "../formats/gguf/armt-keys.js";
+import type { ArmtModelKeys } from "../formats/gguf/armt-keys.js";
 import { type GgmlType, ggmlType } from "../formats/gguf/types.js";
 import { countOperations } from "./operations.js";
 import type { BenchSettings, CaseName, DecodeGroup, MeasuredCase, PromptGroup } from "./results.js";
@@ -13,7 +13,7 @@ export interface BenchModel {
     readonly file: string;
     /** The same base model as a plain file; absent where stock is not measured. */
     readonly plain?: string;
-    readonly facts: ArmtModelFacts;
+    readonly info: ArmtModelKeys;
     /** Type of the large matrices. */
     readonly type: GgmlType;
 }
@@ -41,7 +41,7 @@ interface Case {
     readonly worker: BenchWorker;
     readonly milliseconds: number[];
     peakResident: number;
-    /** Taken before the next case's process starts, since the device does not tell whose its memory is. */
+    /** Taken before the next case's process starts, since the device does not show which process uses its memory. */
     readonly device: number | undefined;
     graphs?: GraphCounts;
 }
@@ -171,7 +171,7 @@ export async function measurePrompt(
         await products.stop();
         await cases.stop();
     }
-    const operations = countOperations(model.facts, tokens, segmentSize);
+    const operations = countOperations(model.info, tokens, segmentSize);
     const operationsOf = (name: CaseName) => (name === "stock" ? operations.stock : operations.armt);
     const floor = (name: CaseName) => rates.map((rate) => (1000 * operationsOf(name)) / rate);
     const rate = summarize(rates);
@@ -244,7 +244,7 @@ export async function measureDecode(
 
 async function addCases(
     cases: Cases,
-    { file, plain, facts }: BenchModel,
+    { file, plain, info }: BenchModel,
     { gpu, threads, batchSize, stockBatchSize, maxCells, schedules, stockLibrary }: BenchSettings,
     {
         segmentSize,
@@ -255,7 +255,7 @@ async function addCases(
     warmUp: (worker: BenchWorker, name: CaseName) => Promise<{ memory: MemoryUse }>
 ): Promise<void> {
     const common = { gpu, threads };
-    const shape = { vocab: facts.vocabSize, batchSize, sequences };
+    const shape = { vocab: info.vocabSize, batchSize, sequences };
     if (plain !== undefined && withStock)
         await cases.add(
             "stock",
@@ -282,8 +282,8 @@ async function addCases(
  * Products like those that the model spends its time with, as large as in one layer of a segment. Several weights one
  * after another, as in the sequential schedule, and several in one batched product, as in the diagonal.
  */
-function productsOf({ facts, type }: BenchModel, settings: BenchSettings, segmentSize: number): NativeProduct[] {
-    const { embeddingLength: k, feedForwardLength, blockCount, memory } = facts;
+function productsOf({ info, type }: BenchModel, settings: BenchSettings, segmentSize: number): NativeProduct[] {
+    const { embeddingLength: k, feedForwardLength, blockCount, memory } = info;
     const n = 2 * feedForwardLength;
     const { id, blockSize, blockBytes } = ggmlType(type);
     const bytes = ((k * n) / blockSize) * blockBytes;

@@ -1,5 +1,5 @@
 import { copyTokenizer } from "../convert/tokenizer/from-gguf.js";
-import type { ArmtModelFacts } from "../formats/gguf/armt-keys.js";
+import type { ArmtModelKeys } from "../formats/gguf/armt-keys.js";
 import { validateArmtFile } from "../formats/gguf/armt-model.js";
 import { type GgufFile, openGguf } from "../formats/gguf/reader.js";
 import type { GgufTensorInfo } from "../formats/gguf/types.js";
@@ -8,8 +8,8 @@ import { ArmtError, quote } from "../util/errors.js";
 import { byteTokenizer, byteTokenizerSize } from "./synthetic.js";
 
 /**
- * llama.cpp's architecture of a family's plain models, and whether its RoPE turns neighbours, for which rows are
- * permuted.
+ * llama.cpp's architecture of a family's plain models, and whether its RoPE rotates pairs of neighbours, for which
+ * rows are permuted.
  */
 const architectures: Readonly<Record<string, { name: string; neighbours: boolean }>> = {
     llama: { name: "llama", neighbours: true },
@@ -36,27 +36,29 @@ interface Rows {
 export async function writePlainGguf(model: string, output: string): Promise<void> {
     const file = await openGguf(model);
     try {
-        const facts = validateArmtFile(file);
-        const architecture = architectures[facts.baseArchitecture];
+        const info = validateArmtFile(file);
+        const architecture = architectures[info.baseArchitecture];
         if (architecture === undefined)
             throw new ArmtError(
-                `${quote(model)} has a base model of the family ${quote(facts.baseArchitecture)}, which cannot be written as a plain file; measure without it (--no-stock)`
+                `${quote(model)} has a base model of the family ${quote(info.baseArchitecture)}, which cannot be ` +
+                    "written as a plain file; measure without it (--no-stock)"
             );
         const hasTokenizer = file.metadata.has("tokenizer.ggml.tokens");
-        if (!hasTokenizer && facts.vocabSize < byteTokenizerSize)
+        if (!hasTokenizer && info.vocabSize < byteTokenizerSize)
             throw new ArmtError(
-                `${quote(model)} has no tokenizer, and its vocabulary of ${facts.vocabSize} has no room for one of bytes, without which stock llama.cpp does not run; measure without it (--no-stock)`
+                `${quote(model)} has no tokenizer, and its vocabulary of ${info.vocabSize} has no room for one of ` +
+                    "bytes, without which stock llama.cpp does not run; measure without it (--no-stock)"
             );
-        const tokenizer = hasTokenizer ? await copyTokenizer(model, facts.vocabSize) : byteTokenizer(facts.vocabSize);
-        const metadata = new Map([...plainKeys(file, facts, architecture.name), ...tokenizer]);
-        await writeGguf(output, { metadata, tensors: plainTensors(file, facts, architecture.neighbours) });
+        const tokenizer = hasTokenizer ? await copyTokenizer(model, info.vocabSize) : byteTokenizer(info.vocabSize);
+        const metadata = new Map([...plainKeys(file, info, architecture.name), ...tokenizer]);
+        await writeGguf(output, { metadata, tensors: plainTensors(file, info, architecture.neighbours) });
     } finally {
         await file.close();
     }
 }
 
-function plainTensors(file: GgufFile, facts: ArmtModelFacts, neighbours: boolean): GgufTensorData[] {
-    const { headCount, headCountKv, headSize, feedForwardLength, embeddingLength } = facts;
+function plainTensors(file: GgufFile, info: ArmtModelKeys, neighbours: boolean): GgufTensorData[] {
+    const { headCount, headCountKv, headSize, feedForwardLength, embeddingLength } = info;
     const queries = headCount * headSize;
     const keys = headCountKv * headSize;
     const permute = neighbours ? headSize : undefined;
@@ -74,7 +76,7 @@ function plainTensors(file: GgufFile, facts: ArmtModelFacts, neighbours: boolean
         ["ffn_up", "ffn_up", { first: feedForwardLength, count: feedForwardLength }],
         ["ffn_down", "ffn_down", { first: 0, count: embeddingLength }]
     ];
-    for (let layer = 0; layer < facts.blockCount; layer++) {
+    for (let layer = 0; layer < info.blockCount; layer++) {
         for (const kind of ["attn_norm", "ffn_norm"]) {
             const found = stackOf(file, `${kind}.weight`, layer)!;
             tensors.push(slice(file, found, `blk.${layer}.${kind}.weight`, { first: 0, count: embeddingLength }, 1));
@@ -165,18 +167,18 @@ function joinHalves(bytes: Buffer, rowBytes: number, size: number): Buffer {
     return result;
 }
 
-function plainKeys(file: GgufFile, facts: ArmtModelFacts, architecture: string): Map<string, GgufWriteValue> {
+function plainKeys(file: GgufFile, info: ArmtModelKeys, architecture: string): Map<string, GgufWriteValue> {
     const numbers = {
-        vocab_size: facts.vocabSize,
+        vocab_size: info.vocabSize,
         context_length: contextLength,
-        embedding_length: facts.embeddingLength,
-        block_count: facts.blockCount,
-        feed_forward_length: facts.feedForwardLength,
-        "attention.head_count": facts.headCount,
-        "attention.head_count_kv": facts.headCountKv,
-        "attention.key_length": facts.headSize,
-        "attention.value_length": facts.headSize,
-        "rope.dimension_count": facts.headSize
+        embedding_length: info.embeddingLength,
+        block_count: info.blockCount,
+        feed_forward_length: info.feedForwardLength,
+        "attention.head_count": info.headCount,
+        "attention.head_count_kv": info.headCountKv,
+        "attention.key_length": info.headSize,
+        "attention.value_length": info.headSize,
+        "rope.dimension_count": info.headSize
     };
     const keys = new Map<string, GgufWriteValue>([["general.architecture", { type: "STRING", value: architecture }]]);
     for (const key of ["general.file_type", "general.quantization_version"]) {
@@ -184,8 +186,8 @@ function plainKeys(file: GgufFile, facts: ArmtModelFacts, architecture: string):
         if (value?.type === "UINT32") keys.set(key, value);
     }
     for (const [key, value] of Object.entries(numbers)) keys.set(`${architecture}.${key}`, { type: "UINT32", value });
-    keys.set(`${architecture}.attention.layer_norm_rms_epsilon`, { type: "FLOAT32", value: facts.normEpsilon });
-    const { positions } = facts;
+    keys.set(`${architecture}.attention.layer_norm_rms_epsilon`, { type: "FLOAT32", value: info.normEpsilon });
+    const { positions } = info;
     if (positions.type === "rope") {
         keys.set(`${architecture}.rope.freq_base`, { type: "FLOAT32", value: positions.freqBase });
         if (positions.linearFactor !== 1) {

@@ -8,7 +8,8 @@ export function benchTable(results: BenchResults): string {
     const { device, machine, settings, model } = results;
     const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
     const parts = [
-        `${device}, ${settings.gpu === false ? threadsOf(settings) : settings.gpu}; ${model.name}, ${model.type}, ${model.layers} layers\n`,
+        `${device}, ${settings.gpu === false ? threadsOf(settings) : settings.gpu}; ${model.name}, ${model.type}, ` +
+            `${model.layers} layers\n`,
         `${versions.join(", ")}\nmedian of ${settings.runs} runs, lowest and highest in brackets\n\n`
     ];
     const prompts = results.groups.filter((group) => group.kind === "prompt");

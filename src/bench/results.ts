@@ -137,7 +137,8 @@ export function keptGroups(
     const differing = (name: string, a: unknown, b: unknown) => {
         if (JSON.stringify(a) !== JSON.stringify(b))
             throw new ArmtError(
-                `${quote(file)} cannot be resumed: its ${name} is ${JSON.stringify(a)}, now it is ${JSON.stringify(b)}; take the same options, or --force to begin again`
+                `${quote(file)} cannot be resumed: its ${name} is ${JSON.stringify(a)}, now it is ` +
+                    `${JSON.stringify(b)}; take the same options, or --force to begin again`
             );
     };
     differing("device", earlier.device, now.device);

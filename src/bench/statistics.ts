@@ -1,4 +1,4 @@
-/** A measured quantity: the median tells, the spread says how far to trust it. */
+/** A measured quantity: its median and its spread. */
 export type Summary = { median: number; min: number; max: number; samples: number[] };
 
 export function summarize(samples: readonly number[]): Summary {

@@ -73,7 +73,8 @@ export class BenchWorker {
                 once(this.child, "message", { signal: any }).then(([message]) => message as WorkerReply),
                 once(this.child, "exit", { signal: any }).then(([code, killed]) => {
                     throw new ArmtError(
-                        `the process that measures ${this.name} ended with ${killed ?? `exit code ${code}`}${this.lastWords()}`
+                        `the process that measures ${this.name} ended with ` +
+                            `${killed ?? `exit code ${code}`}${this.lastWords()}`
                     );
                 })
             ]);

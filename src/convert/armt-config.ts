@@ -4,7 +4,7 @@ import type { JsonFile } from "../util/json-file.js";
 export const segmentAlignments = ["left", "right", "center"] as const;
 export type SegmentAlignment = (typeof segmentAlignments)[number];
 
-/** What nothing in the weights tells: how the checkpoint computes its memory (see the ARMT paper, arXiv 2407.04841). */
+/** How the checkpoint computes its memory, which the weights do not show (see the ARMT paper, arXiv 2407.04841). */
 export type ArmtConfig = {
     /** Text tokens in a segment. */
     segmentSize: number;
@@ -15,7 +15,7 @@ export type ArmtConfig = {
     useDenom: boolean;
     correction: boolean;
     gating: boolean;
-    /** Memory rows take the last rows of a learned position table, whatever the text's length. */
+    /** Memory rows use the last rows of a learned position table, whatever the text's length. */
     wrapPositions: boolean;
     /**
      * Whether memory rows attend to the text before them. `undefined`: as the versions of the code that trained it did.
@@ -23,7 +23,7 @@ export type ArmtConfig = {
     memoryAttendsToText: boolean | undefined;
     /** Whether a learned row comes before each segment's text. `undefined`: if the checkpoint has its tensor. */
     sink: boolean | undefined;
-    /** Whether attention goes back into the text of the segment before, with a window of a segment's length. */
+    /** Whether attention reaches into the previous segment's text, with a window of one segment. */
     slidingWindow: boolean;
     /** `undefined` if the file doesn't say; the tensors' shapes do. */
     memoryTokens: number | undefined;
@@ -67,7 +67,7 @@ const knownKeys = new Set([
 
 /** Numbers of adaptive computation, which have no meaning if it is off. */
 const adaptiveKeys = new Set(["max_hop", "act_type", "act_format", "noisy_halting", "constant_depth", "time_penalty"]);
-/** Numbers of a LoRA run that the adapter's own tensors and config tell. */
+/** Numbers of a LoRA run that the adapter's own tensors and config contain. */
 const loraKeys = /^(?:use_lora|lora_(?:attn_)?(?:dim|alpha|dropout|r))$/;
 
 /** Variants of the authors' newer code, by their keys. */
@@ -79,7 +79,7 @@ const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
 ];
 
 /**
- * Puts the file and the flags together; flags win. Hints and then the authors' defaults stand for what neither gives,
+ * Merges the file and the flags; flags win. Hints, then the authors' defaults, fill in what neither gives,
  * except where published checkpoints differ (`normalize_keys`, segment size): those must be given.
  * @param isClassConfig the file is a transformers config, which has other keys as well
  * @throws {ArmtError} that names the key or the flag
@@ -132,7 +132,8 @@ function checkKeys(json: JsonFile, isClassConfig: boolean): void {
         const refused = refusedKeys.find(({ pattern }) => pattern.test(key));
         if (refused !== undefined)
             throw new ArmtError(
-                `${quote(json.path)}: \`${key}\` asks for ${refused.what}: not supported; convert a checkpoint that was trained without it`
+                `${quote(json.path)}: \`${key}\` asks for ${refused.what}: not supported; convert a checkpoint that ` +
+                    "was trained without it"
             );
         if (isClassConfig) continue;
         throw new ArmtError(
@@ -142,8 +143,7 @@ function checkKeys(json: JsonFile, isClassConfig: boolean): void {
 }
 
 /**
- * Whether an option is in use: off, absent and empty values ask for nothing, and neither does a list of layers that
- * names all.
+ * Whether an option has an effect: off, absent and empty values have none, and neither has a list of all layers.
  */
 function isSet(value: unknown): boolean {
     if (Array.isArray(value)) return !value.every((entry) => entry === true);

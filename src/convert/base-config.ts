@@ -20,7 +20,7 @@ export type BaseConfig = {
     normEpsilon: number;
     /** `undefined`: the family has learned positions. */
     rope: RopeConfig | undefined;
-    /** Attention and MLP both take the layer's input. */
+    /** Whether attention and the MLP both read the layer's input. */
     parallel: boolean;
     /** Rows of the learned position table, without those for memory tokens. */
     positionCount: number | undefined;
@@ -28,7 +28,7 @@ export type BaseConfig = {
     biases: Record<"qkv" | "output" | "mlp", boolean>;
     /** Factor of q·k; `undefined`: 1 / sqrt(headSize). */
     attentionScale: number | undefined;
-    /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
+    /** Sliding window of some layers, the row itself included; `undefined`: full attention. Unit: rows. */
     slidingWindow: number | undefined;
     /** transformers' major version that wrote the file; `undefined` if it doesn't say. */
     transformersVersion: number | undefined;
@@ -54,7 +54,8 @@ export function parseBaseConfig(json: JsonFile): BaseConfig {
     const name = json.string("model_type") ?? "";
     if (!isFamilyName(name))
         throw new ArmtError(
-            `unknown base architecture ${quote(name)} (${quote(json.path)}: \`model_type\`); supported: ${baseArchitectures.join(", ")}`
+            `unknown base architecture ${quote(name)} (${quote(json.path)}: \`model_type\`); supported: ` +
+                `${baseArchitectures.join(", ")}`
         );
     const family = families[name];
     refuseOthers(family, json);

@@ -17,7 +17,7 @@ export type CheckpointOptions = {
     /** Default: nothing is known, so that a checkpoint with an adapter is refused. */
     lora?: LoraConfig;
     /** Whether a weight is `[inputs, outputs]`, by its canonical name. Default: none is. */
-    isTurned?: (canonical: string) => boolean;
+    isTransposed?: (canonical: string) => boolean;
     /** Take updates of weights that the files lack. Default: `false`. */
     adapterAlone?: boolean;
 };
@@ -107,12 +107,12 @@ export class Checkpoint {
     }
 }
 
-/** One tensor under two names must be one. */
+/** Two names of one tensor must hold the same data. */
 async function onlyOne(other: SourceTensor | undefined, tensor: SourceTensor): Promise<SourceTensor> {
     if (other === undefined) return tensor;
     if (await sameContents(other, tensor)) return other;
     throw new ArmtError(
-        `${quote(other.name)} and ${quote(tensor.name)} are names of one tensor, but their contents differ`
+        `${quote(other.name)} and ${quote(tensor.name)} are two names of one tensor, but their contents differ`
     );
 }
 
@@ -121,28 +121,30 @@ function updateOf(
     canonical: string,
     { a, b, embedding }: Factors,
     weight: SourceTensor | undefined,
-    { lora = new LoraConfig(undefined), isTurned, adapterAlone = false }: CheckpointOptions
+    { lora = new LoraConfig(undefined), isTransposed, adapterAlone = false }: CheckpointOptions
 ): LoraUpdate<SourceTensor> {
     const name = (a ?? b)!.name;
     if (a === undefined || b === undefined)
         throw new ArmtError(`tensor ${quote(name)} has no lora_${a === undefined ? "A" : "B"} next to it`);
     if (weight === undefined && !adapterAlone)
         throw new ArmtError(
-            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a model; merge it into its base in PyTorch`
+            `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a ` +
+                "model; merge it into its base in PyTorch"
         );
-    const turned = embedding || isTurned?.(canonical) === true;
+    const transposed = embedding || isTransposed?.(canonical) === true;
     const [rank = 0, inputs = 0] = a.shape;
     const outputs = b.shape[0] ?? 0;
-    const expected = turned ? [inputs, outputs] : [outputs, inputs];
+    const expected = transposed ? [inputs, outputs] : [outputs, inputs];
     if (rank < 1 || a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== rank)
         throw new ArmtError(
-            `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have no product`
+            `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have ` +
+                "no product"
         );
     if (weight !== undefined && weight.shape.join() !== expected.join())
         throw new ArmtError(
             `tensor ${quote(weight.name)} is [${weight.shape.join(", ")}], its LoRA update [${expected.join(", ")}]`
         );
-    return { a, b, rank, scale: lora.scaleOf(weight?.name ?? canonical, rank), turned };
+    return { a, b, rank, scale: lora.scaleOf(weight?.name ?? canonical, rank), transposed };
 }
 
 /** Whether two tensors hold the same bytes; those on one storage need no look. */

@@ -8,7 +8,7 @@ import { isFile } from "./shards.js";
 export type CheckpointSource = {
     /** The folder, or its file of weights if several could be meant. */
     checkpoint: string;
-    /** The base model's `config.json` or the folder with it, which goes before the checkpoint's own. */
+    /** The base model's `config.json` or the folder with it, which overrides the checkpoint's own. */
     base?: string;
 };
 
@@ -17,7 +17,7 @@ export type CheckpointConfigs = {
     folder: string;
     /** The base model's config. */
     base: JsonFile;
-    /** Where ARMT's own keys are; `undefined`: nowhere. */
+    /** File with ARMT's own keys; `undefined`: none. */
     armt: JsonFile | undefined;
     /** ARMT's keys are in the `config.json` of the authors' `ARMTForCausalLM`. */
     isClassConfig: boolean;
@@ -64,12 +64,14 @@ function ownBase(own: JsonFile | undefined, file: string, isClassConfig: boolean
         }
         const name = typeof inner === "string" ? inner : own.string("base_model_name");
         throw new ArmtError(
-            `${quote(file)} only names its base model${name === undefined ? "" : `, ${quote(name)}`}; give that model's config.json with --base`
+            `${quote(file)} only names its base model${name === undefined ? "" : `, ${quote(name)}`}; give that ` +
+                "model's config.json with --base"
         );
     }
     if (own.get("model_type") === undefined)
         throw new ArmtError(
-            `${quote(file)} has no \`model_type\`, so it is not a model's config (the authors' trainer saves its arguments under that name); name the base model's with --base`
+            `${quote(file)} has no \`model_type\`, so it is not a model's config (the authors' trainer saves its ` +
+                "arguments under that name); name the base model's with --base"
         );
     return own;
 }
@@ -82,7 +84,7 @@ async function readBase(base: string): Promise<{ json: JsonFile; folder: string 
     return { json, folder: path.dirname(file) };
 }
 
-/** Other classes of the authors' read the same config and compute something else. */
+/** Other classes of the authors read the same config but compute something different. */
 function checkClass(config: JsonFile): void {
     const names = config.get("architectures");
     if (!Array.isArray(names)) return;
@@ -90,7 +92,8 @@ function checkClass(config: JsonFile): void {
         if (name === CLASS_NAME) continue;
         const what = typeof name === "string" && /inner_?loop/i.test(name) ? " (segments inside each layer)" : "";
         throw new ArmtError(
-            `${quote(config.path)}: \`architectures\` names ${quote(String(name))}${what}, whose masks and positions are not those of ${CLASS_NAME}: not supported; convert a checkpoint that was trained as ${CLASS_NAME}`
+            `${quote(config.path)}: \`architectures\` names ${quote(String(name))}${what}, whose masks and positions ` +
+                `are not those of ${CLASS_NAME}: not supported; convert a checkpoint that was trained as ${CLASS_NAME}`
         );
     }
 }

@@ -9,13 +9,13 @@ import type { CheckpointConfigs } from "./configs.js";
 import type { TargetType } from "./float-encode.js";
 import { LayoutPlan, type PlannedTensor } from "./layout.js";
 import type { LoraFlags } from "./lora/lora.js";
-import { modelKeys } from "./metadata.js";
+import { modelKeys, plainModelName } from "./metadata.js";
 import { openCheckpoint } from "./open-checkpoint.js";
 import { streamTensor } from "./stream.js";
 import { copyTokenizer } from "./tokenizer/from-gguf.js";
 import { readTokenizer } from "./tokenizer/tokenizer.js";
 
-/** Values of `--outtype` and the tensor types they stand for. */
+/** Values of `--outtype` and their tensor types. */
 export const outTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const satisfies Record<
     string,
     TargetType
@@ -56,7 +56,7 @@ export type ConvertOptions = {
     /** Bytes of the checkpoint's weights converted so far, and all of them. */
     onProgress?: (done: number, total: number) => void;
     onWarning?: (message: string) => void;
-    /** What was done that nobody asked for by name: adapters that were merged. */
+    /** Reports an implicit step: merged adapters. */
     onNote?: (message: string) => void;
     signal?: AbortSignal;
 };
@@ -68,13 +68,18 @@ export type ConvertOptions = {
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<void> {
     const { output, overwrite = false } = options;
-    // An output that can't be written should not become known after minutes.
+    // Fails early if the output cannot be written.
     await (await AtomicFile.create(output, { overwrite })).abort();
     const warnings: string[] = [];
     const onWarning = (message: string) => warnings.push(message);
     const { configs, base, armt, weights } = await openCheckpoint({ ...options, onWarning });
     try {
         const { loraCount } = weights;
+        if (options.name !== undefined && plainModelName(options.name) !== options.name)
+            onWarning(
+                `the name ${quote(options.name)} is written as ${quote(plainModelName(options.name))}: ` +
+                    "llama.cpp changes how a model tokenizes by its name"
+            );
         const tokenizer = await tokenizerKeys({ ...options, onWarning }, configs, base);
         await write(weights, base, armt, tokenizer, options);
         if (loraCount > 0) options.onNote?.(`merged the LoRA updates of ${loraCount} weights`);
@@ -112,14 +117,14 @@ async function write(
 }
 
 async function tokenizerKeys(
-    { vocabFrom, tokenizer = true, pre, onWarning }: ConvertOptions,
+    { vocabFrom, tokenizer = true, pre, name, onWarning }: ConvertOptions,
     { base: config, folder, tokenizerFolders }: CheckpointConfigs,
     { vocabSize }: BaseConfig
 ): Promise<ReadonlyMap<string, GgufWriteValue>> {
     if (vocabFrom !== undefined) return copyTokenizer(vocabFrom, vocabSize);
     if (tokenizer) {
         for (const place of tokenizerFolders) {
-            const keys = await readTokenizer(place, config, vocabSize, pre);
+            const keys = await readTokenizer(place, config, vocabSize, { pre, name, onWarning });
             if (keys !== undefined) return keys;
         }
         onWarning?.(

@@ -16,13 +16,13 @@ export interface ConfigKeys {
     readonly theta?: string;
     /** A number whose root divides q·k, instead of the root of the head size. */
     readonly attentionScalar?: string;
-    /** The part of a head that RoPE turns; a family without the key turns all of it. */
+    /** The part of a head that RoPE rotates; a family without the key rotates all of it. */
     readonly rotaryShare?: string;
-    /** Whether attention and MLP both take the layer's input. */
+    /** Whether attention and MLP both read the layer's input. */
     readonly parallel?: string;
 }
 
-/** What transformers takes where `config.json` lacks the key. */
+/** transformers' defaults for keys that `config.json` lacks. */
 export interface ConfigDefaults {
     readonly epsilon: number;
     readonly activation: string;
@@ -73,8 +73,8 @@ export interface ModuleNames {
 type Biases = Readonly<Record<"qkv" | "output" | "mlp", boolean | string>>;
 
 /**
- * A family of base models, as `model_type` in transformers names it. This description is all that a family has of its
- * own: it tells the converter where things are in a checkpoint, and becomes keys and tensors of the model file, which
+ * A family of base models, as `model_type` in transformers names it. This description is all that is specific to a
+ * family: it gives the converter the names in a checkpoint, and becomes keys and tensors of the model file, from which
  * the engine builds its graph by.
  */
 export interface Family {
@@ -88,7 +88,7 @@ export interface Family {
     readonly layers: string;
     /** LayerNorm, which has a bias, or RMS norm, which has none. */
     readonly norm: "rms" | "layer";
-    /** Whether the checkpoint has norms' weights less 1. */
+    /** Whether the checkpoint stores the norms' weights minus 1. */
     readonly normsLessOne: boolean;
     /** Whether text tokens' embeddings are multiplied by the root of the hidden size, in their type. */
     readonly scaledEmbeddings: boolean;
@@ -102,7 +102,7 @@ export interface Family {
     readonly transposed: boolean;
     /**
      * Whether the attention has a window; a name: the key of `config.json` that switches it on. `"local"`: in some
-     * layers, which `layer_types` or `sliding_window_pattern` tells, and which have a RoPE base of their own.
+     * layers, which `layer_types` or `sliding_window_pattern` gives, and which have their own RoPE base.
      */
     readonly window: boolean | "use_sliding_window" | "local";
 }

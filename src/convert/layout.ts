@@ -7,7 +7,7 @@ import { decodeFloats } from "./float-decode.js";
 import { encodeFloats, Q8_0_BLOCK, type TargetType } from "./float-encode.js";
 import { llama3FrequencyDivisors } from "./rope.js";
 
-/** What a plan needs of a weight of the checkpoint. */
+/** The part of a checkpoint's weight that a plan needs. */
 export type PlanSource = Pick<SourceTensor, "name" | "shape"> & Partial<Pick<SourceTensor, "dtype">>;
 
 /** A tensor of the checkpoint, or some of its rows, and what is done to it. */
@@ -97,7 +97,7 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         return { memoryTokens, memoryKeySize, sinkCount: this.hasSink() ? 1 : 0 };
     }
 
-    /** The tensor tells; what is said must agree. */
+    /** The tensor decides; the options must agree with it. */
     private hasSink(): boolean {
         const tensor = this.sources.get("sink");
         const { sink = tensor !== undefined, wrapPositions, memoryAttendsToText } = this.armt;
@@ -107,18 +107,19 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             throw new ArmtError(`\`use_sink\` is false, but the checkpoint has the tensor ${quote(tensor.name)}`);
         if (sink && (wrapPositions || memoryAttendsToText === false))
             throw new ArmtError(
-                "a sink row with `wrap_pos`, or with memory tokens that don't see the text, is not defined: not supported"
+                "a sink row with `wrap_pos`, or with memory tokens that don't see the text, is not defined: not " +
+                    "supported"
             );
         return sink;
     }
 
-    /** Rows that a row at the end of a segment can attend to. */
+    /** Number of rows that the last row of a segment attends to. */
     private get mostRows(): number {
         const { segmentSize, slidingWindow } = this.armt;
         return this.sizes.sinkCount + (slidingWindow ? 2 : 1) * segmentSize + this.sizes.memoryTokens;
     }
 
-    /** A window that a whole segment fits into changes nothing; a shorter one is another computation. */
+    /** A window at least as long as a segment has no effect; a shorter one changes the result. */
     private checkWindow(): void {
         const { slidingWindow } = this.base;
         const rows = this.mostRows;
@@ -131,7 +132,9 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             );
         if (slidingWindow !== undefined && slidingWindow < rows)
             throw new ArmtError(
-                `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment has ${rows} with its memory tokens${this.armt.slidingWindow ? " and the segment before" : ""}: not supported`
+                `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment ` +
+                    `has ${rows} with its memory tokens${this.armt.slidingWindow ? " and the segment before" : ""}: ` +
+                    "not supported"
             );
     }
 
@@ -197,7 +200,8 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         const count = positionCount + (wrapPositions ? memoryTokens : 0);
         if (this.mostRows > count)
             throw new ArmtError(
-                `the base model has ${count} positions, and a segment has ${this.mostRows} rows with its memory tokens: not supported`
+                `the base model has ${count} positions, and a segment has ${this.mostRows} rows with its memory ` +
+                    "tokens: not supported"
             );
         const table = this.take(`${positions}.weight`, [count, hiddenSize]);
         this.add("position_embd.weight", "memory", [hiddenSize, count], [table]);
@@ -231,12 +235,12 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
     private planMemory(): void {
         const { hiddenSize } = this.base;
         const { memoryKeySize } = this.sizes;
-        const strengths = this.armt.gating ? hiddenSize : this.armt.headCount;
+        const betaCount = this.armt.gating ? hiddenSize : this.armt.headCount;
         this.addStack("memory_q.weight", "memory", [["W_mq.weight", [memoryKeySize, hiddenSize]]]);
         this.addStack("memory_k.weight", "memory", [["W_mk.weight", [memoryKeySize, hiddenSize]]]);
         this.addStack("memory_v.weight", "memory", [["W_mv.weight", [hiddenSize, hiddenSize]]]);
-        this.addStack("memory_b.weight", "memory", [["W_mb.weight", [strengths, hiddenSize]]]);
-        this.addStack("memory_b.bias", "full", [["W_mb.bias", [strengths]]]);
+        this.addStack("memory_b.weight", "memory", [["W_mb.weight", [betaCount, hiddenSize]]]);
+        this.addStack("memory_b.bias", "full", [["W_mb.bias", [betaCount]]]);
     }
 
     private get normChange(): Change | undefined {

@@ -19,6 +19,14 @@ const QUANTIZATION_VERSION = 2;
 /** llama.cpp's `llama_ftype` of a file whose matrices have the type. */
 const fileTypes: Record<TargetType, number> = { F32: 0, F16: 1, Q8_0: 7, BF16: 32 };
 
+/**
+ * A name that changes nothing in how a model tokenizes. llama.cpp sets attributes of tokens by `general.name`: for
+ * `phi-3`, `phi3` and `modern-bert` in any case, and does not load a file without the tokens that it expects there.
+ */
+export function plainModelName(name: string): string {
+    return name.replace(/(phi)-?(?=3)/gi, "$1 ").replace(/(modern)-(?=bert)/gi, "$1 ");
+}
+
 /** The metadata of a model file but for fingerprint and tokenizer. */
 export function modelKeys(
     base: BaseConfig,
@@ -34,7 +42,7 @@ export function modelKeys(
     const string = (key: string, value: string) => keys.set(key, { type: "STRING", value });
 
     string("general.architecture", "armt");
-    if (name !== undefined) string("general.name", name);
+    if (name !== undefined) string("general.name", plainModelName(name));
     uint32("general.file_type", fileTypes[type]);
     if (type === "Q8_0") uint32("general.quantization_version", QUANTIZATION_VERSION);
 
@@ -52,7 +60,7 @@ export function modelKeys(
     uint32("armt.attention.value_length", base.headSize);
     const { norm, gated } = families[base.architecture];
     float32(`armt.attention.layer_norm_${norm === "rms" ? "rms_" : ""}epsilon`, base.normEpsilon);
-    // what is not said is as in a LLaMA
+    // absent keys mean the same as for a LLaMA
     if (base.activation !== "silu") string("armt.activation", base.activation);
     if (!gated) bool("armt.feed_forward_gated", false);
     if (embeddingScale !== 1) float32("armt.embedding_scale", embeddingScale);

@@ -9,7 +9,7 @@ import { families } from "./families.js";
 const familyList = Object.values(families);
 const anyPath = [...new Set(familyList.map(({ path }) => path))].join("|");
 const anyLayers = [...new Set(familyList.map(({ layers }) => layers))].join("|");
-/** Wrappers that stand anywhere in a path: PEFT, torch.compile, FSDP, activation checkpoints. */
+/** Wrappers that may appear anywhere in a path: PEFT, torch.compile, FSDP, activation checkpoints. */
 const wrapperPattern = /(?<=^|\.)(?:base_model\.model|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\./g;
 const pathPattern = new RegExp(
     `^(?:module\\.|armt\\.)*(?:memory_cell\\.)?(?:model\\.)?(?:(?:${anyPath})\\.)?(?<rest>.+)$`
@@ -50,7 +50,8 @@ export function canonicalName(name: string, nameInFile = name): string | undefin
     for (const { pattern, what } of refusals) {
         if (pattern.test(name))
             throw new ArmtError(
-                `tensor ${quote(nameInFile)} belongs to ${what}: not supported; convert a checkpoint that was trained without it`
+                `tensor ${quote(nameInFile)} belongs to ${what}: not supported; convert a checkpoint that was ` +
+                    "trained without it"
             );
     }
     if (!knownPattern.test(rest)) throw new ArmtError(`unknown tensor ${quote(nameInFile)}`);

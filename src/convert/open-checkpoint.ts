@@ -31,7 +31,7 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     const family = families[base.architecture];
     const weights = await Checkpoint.open(options.checkpoint, {
         lora: new LoraConfig(configs.adapter, options.lora, configs.folder),
-        isTurned: (canonical) => family.transposed && /^layers\.\d+\.layer\./.test(canonical)
+        isTransposed: (canonical) => family.transposed && /^layers\.\d+\.layer\./.test(canonical)
     });
     try {
         if (options.base !== undefined) base = withVocabularyOf(weights, base, options.onWarning);
@@ -46,13 +46,13 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     }
 }
 
-/** What shapes tell of the memory. */
+/** Properties of the memory that follow from shapes. */
 function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): ArmtHints {
     const hints: ArmtHints = {};
-    const strengths = tensors.get("layers.0.W_mb.weight")?.shape[0];
-    if (strengths !== undefined && strengths > 0) {
-        if (strengths === base.hiddenSize) hints.gating = true;
-        else hints.headCount = strengths;
+    const betaCount = tensors.get("layers.0.W_mb.weight")?.shape[0];
+    if (betaCount !== undefined && betaCount > 0) {
+        if (betaCount === base.hiddenSize) hints.gating = true;
+        else hints.headCount = betaCount;
     }
     const { positions } = families[base.architecture].names;
     const rows = tensors.get(`${positions}.weight`)?.shape[0];
@@ -62,16 +62,16 @@ function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): 
     return hints;
 }
 
-/** Tokens may have been added to a base whose config is taken from elsewhere. */
+/** The weights may have more tokens than the config of --base. */
 function withVocabularyOf({ tensors }: Checkpoint, base: BaseConfig, onWarning: OpenOptions["onWarning"]): BaseConfig {
     const { embedding, output } = families[base.architecture].names;
     const rows = (tensors.get(`${embedding}.weight`) ?? tensors.get(`${output}.weight`))?.shape[0];
     if (rows === undefined || rows === base.vocabSize) return base;
-    onWarning?.(`the weights have ${rows} tokens, the config of --base ${base.vocabSize}: the weights are followed`);
+    onWarning?.(`the weights have ${rows} tokens, the config of --base ${base.vocabSize}: the weights decide`);
     return { ...base, vocabSize: rows };
 }
 
-/** Where config.json ties the output to the embedding, a second matrix in the file must be the same. */
+/** If config.json ties the output to the embedding, a second matrix in the file must be equal to it. */
 async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings }: BaseConfig): Promise<void> {
     const { names } = families[architecture];
     const embedding = tensors.get(`${names.embedding}.weight`);
@@ -79,6 +79,7 @@ async function checkTie({ tensors }: Checkpoint, { architecture, tiedEmbeddings 
     if (tiedEmbeddings !== true || embedding === undefined || output === undefined) return;
     if (!(await sameContents(embedding, output)))
         throw new ArmtError(
-            `${quote(output.name)} differs from ${quote(embedding.name)}, but config.json has \`tie_word_embeddings\`: true`
+            `${quote(output.name)} differs from ${quote(embedding.name)}, but config.json has ` +
+                "`tie_word_embeddings`: true"
         );
 }

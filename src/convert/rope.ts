@@ -13,7 +13,7 @@ export type Llama3Scaling = {
 
 export type RopeConfig = {
     theta: number;
-    /** Numbers of a head that are turned, from its start. */
+    /** Dimensions of a head that are rotated, from its start. */
     dimensions: number;
     /** Layers that have a base of their own and no scaling. */
     local: { layers: readonly boolean[]; theta: number } | undefined;
@@ -97,7 +97,7 @@ function parseScaling(json: JsonFile, parameters: JsonFile): RopeConfig["scaling
 }
 
 /**
- * The divisors of RoPE's frequencies that stand for `llama3` scaling (`rope_freqs.weight`): long wavelengths are
+ * The divisors of RoPE's frequencies for `llama3` scaling (`rope_freqs.weight`): long wavelengths are
  * divided by the factor, short ones are left, those between are interpolated. Source: Llama 3.1's reference code, as in
  * transformers.
  * @returns `[dimensions / 2]`

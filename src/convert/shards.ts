@@ -67,19 +67,21 @@ export async function openWeightFiles(location: string): Promise<TensorFile[]> {
     const names = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
         throw new ArmtError(`cannot read ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });
     });
-    const others = names
-        .filter((entry) => entry.isFile() && weightEnds.test(entry.name) && !trainingState.test(entry.name))
-        .map(({ name }) => name);
+    const others: string[] = [];
+    // Follows symbolic links: the Hugging Face cache has nothing else.
+    for (const { name } of names)
+        if (weightEnds.test(name) && !trainingState.test(name) && (await isFile(path.join(folder, name))))
+            others.push(name);
     const [only, ...more] = others.sort();
     if (only !== undefined && more.length === 0) return openNamed(path.join(folder, only));
     if (only !== undefined)
         throw new ArmtError(
-            `${quote(folder)} has several files that may be the model's weights (${listed(others)}): name one instead of the folder`
+            `${quote(folder)} has several files that may be the model's weights (${listed(others)}): name one ` +
+                "instead of the folder"
         );
     const wanted = formats.flatMap(({ single, index }) => [single, index]).join(", ");
     const below: string[] = [];
-    for (const entry of names)
-        if (entry.isDirectory() && (await hasWeights(path.join(folder, entry.name)))) below.push(entry.name);
+    for (const entry of names) if (await hasWeights(path.join(folder, entry.name))) below.push(entry.name);
     const hint = below.length === 0 ? "" : `; its folders ${listed(below.sort())} have some: name one of them`;
     throw new ArmtError(`no weights in ${quote(folder)} (${wanted})${hint}`);
 }
@@ -99,7 +101,9 @@ async function refuseAdapter(folder: string, weights: string): Promise<void> {
     for (const name of ["adapter_model.safetensors", "adapter_model.bin"])
         if (await exists(path.join(folder, name)))
             throw new ArmtError(
-                `${quote(folder)} holds a separate adapter, ${quote(name)}: merge it in PyTorch (model.merge_and_unload()) and save the state dict; if ${quote(path.basename(weights))} already includes it, name that file instead of the folder`
+                `${quote(folder)} holds a separate adapter, ${quote(name)}: merge it in PyTorch ` +
+                    `(model.merge_and_unload()) and save the state dict; if ${quote(path.basename(weights))} already ` +
+                    "includes it, name that file instead of the folder"
             );
 }
 
@@ -132,7 +136,7 @@ async function openShards(folder: string, indexPath: string, open: WeightFormat[
         for (const [name, shard] of weightMap) {
             if (found.get(name) !== shard)
                 throw new ArmtError(
-                    `${quote(indexPath)} places tensor ${quote(name)} in ${quote(shard)}, where it is not`
+                    `${quote(indexPath)} places tensor ${quote(name)} in ${quote(shard)}, which does not contain it`
                 );
         }
         return files;

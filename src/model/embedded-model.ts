@@ -7,7 +7,7 @@ import { ArmtError } from "../util/errors.js";
 export const recallModelPath = fileURLToPath(new URL("model.gguf", recallFolder));
 
 /**
- * The model that comes with the package, for commands that are given none.
+ * The model that comes with the package, the default of the commands.
  * @throws {ArmtError} if the package has none
  */
 export function embeddedModel(): string {

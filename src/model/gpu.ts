@@ -5,29 +5,30 @@ import { cudaState, type Machine } from "../../plugin/native/cuda-state.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { UsageError } from "../util/failure.js";
 
-/** What `--gpu` takes; `off` is the CPU. */
+/** Values of `--gpu`; `off` selects the CPU. */
 export const gpuChoices = ["auto", "cuda", "vulkan", "metal", "off"] as const;
 
 export type GpuChoice = (typeof gpuChoices)[number];
 
-/** What a choice is for `getLlama`. */
+/** The choice as an option of `getLlama`. */
 export type Gpu = "auto" | "cuda" | "vulkan" | "metal" | false;
 
-/** Other words that node-llama-cpp's environment variable has for the CPU. */
+/** Other values of node-llama-cpp's environment variable that select the CPU. */
 const offWords = ["false", "none", "disable", "disabled"];
 
 const advice =
-    "`armt doctor` says what this machine has, and `armt build --gpu cuda` builds the engine that ARMT models need on an NVIDIA GPU";
+    "`armt doctor` says what this machine has, and `armt build --gpu cuda` builds the engine that ARMT models need " +
+    "on an NVIDIA GPU";
 
 /** What the command line or the environment says, with `off` for all words that mean it. */
 export function readGpuChoice(value: unknown): unknown {
     return value === false || offWords.includes(String(value)) ? "off" : value;
 }
 
-/** A choice, and where it was made. */
+/** A choice of GPU and its source. */
 export interface GpuWish {
     readonly gpu: Gpu;
-    /** As the user said it, for errors. */
+    /** The option or variable as the user wrote it, for errors. */
     readonly said: string;
 }
 
@@ -43,7 +44,8 @@ export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv 
     const value = gpuChoices.find((name) => name === readGpuChoice(variable));
     if (value === undefined)
         throw new UsageError(
-            `the environment variable NODE_LLAMA_CPP_GPU is ${quote(variable)}; it must be one of ${gpuChoices.join(", ")}`
+            `the environment variable NODE_LLAMA_CPP_GPU is ${quote(variable)}; it must be one of ` +
+                `${gpuChoices.join(", ")}`
         );
     return { gpu: toGpu(value), said: `NODE_LLAMA_CPP_GPU=${variable}` };
 }
@@ -54,7 +56,7 @@ function toGpu(choice: GpuChoice): Gpu {
 
 /**
  * What an ARMT model is to run on. `auto` is an NVIDIA GPU that the engine is built for, or the CPU.
- * @throws {ArmtError} if the GPU that is wanted cannot run ARMT models
+ * @throws {ArmtError} if the requested GPU cannot run ARMT models
  */
 export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}): Promise<"cuda" | false> {
     if (gpu === false) return false;

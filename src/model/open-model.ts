@@ -33,7 +33,7 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
     onProgress?: (progress: ArmtProgress) => void;
     /** For an ARMT model only. */
     memoryStore?: ArmtMemoryStore;
-    /** The context has to suit this snapshot, whatever else the command line says. */
+    /** The context must fit this snapshot; this overrides the command line. */
     like?: ArmtSnapshotOrigin;
 }
 

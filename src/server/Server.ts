@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
+import type { BodyBudget } from "./BodyBudget.js";
 import type { Engine } from "./engine/Engine.js";
 import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
 import type { ProgressHub } from "./engine/ProgressHub.js";
@@ -13,6 +14,8 @@ export interface Server {
     readonly registry: MemoryRegistry;
     readonly responses: ResponseStore;
     readonly hub: ProgressHub;
+    /** Counts the bytes of the bodies of open requests. */
+    readonly bodies: BodyBudget;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;
@@ -20,6 +23,8 @@ export interface Server {
     readonly apiKeys: readonly string[];
     /** Whether only this machine can reach the server. */
     readonly loopback: boolean;
+    /** Aborted when the server ends and open requests have no time left. */
+    readonly ending: AbortController;
 }
 
 /** A new id, e.g. `chatcmpl-…`. */

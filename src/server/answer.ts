@@ -13,7 +13,7 @@ import type { Server } from "./Server.js";
 import type { promptProgressSchema, usageSchema } from "./schemas/sampling.js";
 import { validate } from "./validate.js";
 
-/** What requests for an answer have in common. */
+/** The parameters that all requests for an answer share. */
 interface AnswerBody {
     model?: string;
     stream?: boolean;
@@ -22,22 +22,22 @@ interface AnswerBody {
     armt?: { memory?: string; deadline_ms?: number };
 }
 
-/** What a route works with while it answers. */
+/** The context of a route while it answers. */
 export interface Answering<T> {
     readonly body: T;
     readonly signal: AbortSignal;
-    /** Undefined where the whole answer is sent at once. */
+    /** Undefined if the whole answer is sent at once. */
     readonly stream: EventStream | undefined;
     readonly memory: StoredMemory | undefined;
-    /** To be called before anything is sent: refuses with a status what there is no room for, and begins the stream. */
+    /** Must be called before anything is sent: refuses the request if the queue is full, and begins the stream. */
     begin(): void;
-    /** To be called with the first token. */
+    /** Must be called with the first token. */
     onFirstToken(): void;
-    /** To be called with the cost. */
+    /** Must be called with the final counts. */
     onUsage(usage: Usage): void;
 }
 
-/** Reads, checks and answers one request; failures after a stream has begun become an event of it. */
+/** Reads, checks and answers one request. A failure after a stream has begun becomes an event of the stream. */
 export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     server: Server,
     schema: S,
@@ -45,23 +45,21 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     response: Response,
     work: (answering: Answering<z.infer<S>>) => Promise<void>
 ): Promise<void> {
-    const { engine, limits, metrics, log } = server;
+    const { engine, limits, metrics, log, ending } = server;
     const started = performance.now();
-    const body = validate(
-        schema,
-        await readJsonBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs)
-    ) as z.infer<S> & AnswerBody;
+    const body = validate(schema, await readJsonBody(request, server)) as z.infer<S> & AnswerBody;
     checkModel(server, body.model);
     if (body.stream !== true)
         for (const param of ["return_progress", "stream_options"] as const)
             if (body[param] !== undefined && body[param] !== false)
                 throw badParameter(param, `\`${param}\` is for requests with \`stream: true\``);
     const memory = body.armt?.memory === undefined ? undefined : server.registry.get(body.armt.memory, "armt.memory");
-    // before the work of tokenizing
+    // before the text is tokenized, which takes time
     engine.pool.checkRoom();
-    const stream = body.stream === true ? new EventStream(response, limits.pingIntervalMs) : undefined;
     const timeoutMs = Math.min(limits.requestTimeoutMs, body.armt?.deadline_ms ?? Number.POSITIVE_INFINITY);
-    const { signal, done } = requestSignal(request, response, timeoutMs);
+    const { signal, done } = requestSignal(response, timeoutMs, ending.signal);
+    const { pingIntervalMs } = limits;
+    const stream = body.stream === true ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
     let isFirst = true;
     try {
         await work({
@@ -87,15 +85,14 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
         }
         if (!stream?.open) throw error;
         if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "stream failed");
-        await stream.send(toApiError(error).body);
-        stream.end(false);
+        stream.end(toApiError(error).body);
     } finally {
         stream?.dispose();
         done();
     }
 }
 
-/** @throws {ApiError} for the name of a model that is not here */
+/** @throws {ApiError} if the request names another model */
 export function checkModel({ engine }: Server, model: string | undefined): void {
     if (model === undefined || model === engine.modelId) return;
     throw new ApiError(404, `this server has no model of this name; GET /v1/models lists \`${engine.modelId}\``, {
@@ -120,13 +117,16 @@ interface SamplingBody {
     frequency_penalty?: number;
 }
 
-/** @throws {ApiError} for a bias on a token that the model does not have */
+/** @throws {ApiError} if a bias names a token outside the vocabulary */
 export function samplingOf({ engine }: Server, body: SamplingBody): Sampling {
     const { vocabSize } = engine;
     const logitBias = new Map<Token, number>();
     for (const [key, bias] of Object.entries(body.logit_bias ?? {})) {
         if (Number(key) >= vocabSize)
-            throw badParameter(`logit_bias.${key}`, `there is no token ${key}; the model's are 0 to ${vocabSize - 1}`);
+            throw badParameter(
+                `logit_bias.${key}`,
+                `token ${key} does not exist; the model has tokens 0 to ${vocabSize - 1}`
+            );
         logitBias.set(Number(key) as Token, bias);
     }
     return {
@@ -141,7 +141,7 @@ export function samplingOf({ engine }: Server, body: SamplingBody): Sampling {
     };
 }
 
-/** Tokens to write: a plain model's context has an end, and shifting it would forget the beginning without a word. */
+/** Limit of tokens to write. A plain model must stay within its context: a shift would silently forget text. */
 export function tokensToWrite({ engine, limits }: Server, wanted: number | undefined, promptTokens: number): number {
     const room = engine.context.contextSize - 1 - promptTokens;
     return Math.max(0, Math.min(wanted ?? limits.defaultMaxTokens, room));

@@ -19,7 +19,7 @@ import { checkApiKey, checkOrigin } from "./security.js";
 
 /** The server as an express app; it listens nowhere. */
 export function createApp(server: Server, version: string): Express {
-    const { log, metrics: counters, apiKeys, loopback } = server;
+    const { log, metrics: counters, apiKeys, loopback, limits } = server;
     const app = express();
     app.disable("x-powered-by");
     app.disable("etag");
@@ -35,6 +35,8 @@ export function createApp(server: Server, version: string): Express {
         })
     );
     app.use((request, response, next) => {
+        // a client that never reads the rest of its answer would keep it in memory forever
+        response.on("prefinish", () => response.setTimeout(limits.flushIdleMs, () => response.destroy()));
         response.on("close", () => {
             const route: string | undefined = request.route?.path;
             counters.countRequest(route ?? "other", response.statusCode);

@@ -1,20 +1,13 @@
-import type { ChatModelFunctions, LlamaGrammar } from "../../plugin/index.js";
-import type { Message, ToolCall } from "./engine/chat-prompt.js";
+import type { LlamaGrammar } from "../../plugin/index.js";
+import type { Message, Tool, ToolCall } from "./engine/chat-template/messages.js";
 import type { Engine } from "./engine/Engine.js";
-import { grammarForSchema, toGbnfSchema } from "./engine/json-grammar.js";
+import { checkEnds, grammarForObject, grammarForSchema } from "./engine/grammar.js";
+import type { ToolChoice } from "./engine/tools.js";
 import { badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
 
-/** Tools of a request as node-llama-cpp wants them. */
-export interface Tools {
-    readonly functions: ChatModelFunctions;
-    /** Whether the answer has to be a call. */
-    readonly required: boolean;
-    readonly parallel: boolean;
-}
-
 /**
- * What a chat request asks for together: parameters that exclude each other are refused, since one of them would be
+ * Checks combinations of parameters. Parameters that exclude each other are refused, since one of them would be
  * ignored.
  * @throws {ApiError}
  */
@@ -37,43 +30,39 @@ export function checkCombinations(body: ChatRequest): void {
         throw unsupported("response_format", "`response_format` is not supported beside `tools`");
 }
 
-/** @throws {ApiError} for a tool whose parameters a grammar cannot hold an answer to */
-export function toolsOf({ tools, tool_choice: choice = "auto", parallel_tool_calls }: ChatRequest): Tools | undefined {
+/** @throws {ApiError} if two tools have the same name, or if the chosen tool is missing */
+export function toolsOf({
+    tools,
+    tool_choice: choice = "auto",
+    parallel_tool_calls: parallel = true
+}: ChatRequest): ToolChoice | undefined {
     if (tools === undefined || tools.length === 0 || choice === "none") return undefined;
-    const functions: Record<string, ChatModelFunctions[string]> = {};
-    for (const [i, { function: tool }] of tools.entries()) {
-        if (Object.hasOwn(functions, tool.name))
-            throw badParameter(`tools.${i}.function.name`, "two tools have the same name");
-        functions[tool.name] = {
-            description: tool.description,
-            params: tool.parameters && toGbnfSchema(tool.parameters, `tools.${i}.function.parameters`)
-        };
-    }
-    const parallel = parallel_tool_calls ?? true;
-    if (typeof choice === "string") return { functions, required: choice === "required", parallel };
-    const { name } = choice.function;
-    const chosen = functions[name];
-    if (chosen === undefined) throw badParameter("tool_choice.function.name", "`tools` has no function of this name");
-    return { functions: { [name]: chosen }, required: true, parallel: false };
+    const names = new Set<string>();
+    const all = tools.map(({ function: { name, description, parameters } }, i): Tool => {
+        if (names.has(name)) throw badParameter(`tools.${i}.function.name`, "two tools have the same name");
+        names.add(name);
+        return { name, description, parameters };
+    });
+    const params = all.map((_, i) => `tools.${i}.function.parameters`);
+    if (typeof choice === "string") return { tools: all, params, required: choice === "required", parallel };
+    const index = all.findIndex(({ name }) => name === choice.function.name);
+    if (index < 0) throw badParameter("tool_choice.function.name", "`tools` has no function of this name");
+    return { tools: [all[index]!], params: [params[index]!], required: true, parallel: false };
 }
 
-/** The grammar that holds an answer to a format; undefined for plain text. */
+/** The grammar for the requested format; undefined for plain text. */
 export async function grammarOf(
     { model }: Engine,
     format: ChatRequest["response_format"]
 ): Promise<LlamaGrammar | undefined> {
-    switch (format?.type) {
-        case undefined:
-        case "text":
-            return undefined;
-        case "json_object":
-            return await model.llama.getGrammarFor("json");
-        case "json_schema":
-            return await grammarForSchema(model.llama, format.json_schema.schema, "response_format.json_schema.schema");
-    }
+    if (format === undefined || format.type === "text") return undefined;
+    checkEnds(model, "response_format");
+    if (format.type === "json_object") return await grammarForObject(model.llama);
+    const { schema = {} } = format.json_schema;
+    return await grammarForSchema(model.llama, schema, "response_format.json_schema.schema");
 }
 
-/** @throws {ApiError} for results of calls that nobody made, and for calls without a result */
+/** @throws {ApiError} if a result has no call, or a call has no result */
 export function messagesOf(messages: ChatRequest["messages"]): Message[] {
     const open = new Set<string>();
     const result = messages.map((message, i) => messageOf(message, `messages.${i}`, open));
@@ -89,34 +78,46 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
     switch (message.role) {
         case "system":
         case "developer":
-            return { role: "system", text: textOf(message.content) };
+            return { role: "system", text: textOf(message.content), name: message.name };
         case "user":
-            return { role: "user", text: textOf(message.content) };
+            return { role: "user", text: textOf(message.content), name: message.name };
         case "tool":
             if (!open.delete(message.tool_call_id))
                 throw badParameter(`${at}.tool_call_id`, "the message before has no call of this id");
-            return { role: "tool", callId: message.tool_call_id, text: textOf(message.content) };
+            return {
+                role: "tool",
+                callId: message.tool_call_id,
+                text: textOf(message.content),
+                name: message.name
+            };
         case "assistant": {
             const calls = (message.tool_calls ?? []).map(({ id, function: call }, j): ToolCall => {
-                checkJson(call.arguments, `${at}.tool_calls.${j}.function.arguments`);
+                // clients keep a call without arguments in this form
+                const json = call.arguments === "" ? "{}" : call.arguments;
+                checkJson(json, `${at}.tool_calls.${j}.function.arguments`);
                 open.add(id);
-                return { id, name: call.name, arguments: call.arguments };
+                return { id, name: call.name, arguments: json };
             });
-            if (message.content == null && calls.length === 0)
+            const { content, refusal, reasoning_content: thought, reasoning, name } = message;
+            if (content == null && refusal == null && calls.length === 0)
                 throw badParameter(`${at}.content`, "an assistant's message needs `content` or `tool_calls`");
-            return { role: "assistant", text: message.content == null ? "" : textOf(message.content), calls };
+            const text = content == null ? (refusal ?? "") : textOf(content);
+            return { role: "assistant", text, calls, name, reasoning: thought ?? reasoning };
         }
     }
 }
 
-function textOf(content: string | readonly { readonly text: string }[]): string {
-    return typeof content === "string" ? content : content.map(({ text }) => text).join("\n");
+type Part = { readonly text: string } | { readonly refusal: string };
+
+function textOf(content: string | readonly Part[]): string {
+    if (typeof content === "string") return content;
+    return content.map((part) => ("text" in part ? part.text : part.refusal)).join("\n");
 }
 
 function checkJson(json: string, param: string): void {
     try {
         JSON.parse(json);
     } catch {
-        throw badParameter(param, "the arguments of a call have to be JSON");
+        throw badParameter(param, "the arguments of a call must be JSON");
     }
 }

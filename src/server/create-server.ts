@@ -1,5 +1,7 @@
+import { setMaxListeners } from "node:events";
 import { type Logger, pino } from "pino";
 import type { ArmtMemoryStore, LlamaContext } from "../../plugin/index.js";
+import { BodyBudget } from "./BodyBudget.js";
 import { Engine } from "./engine/Engine.js";
 import { MemoryRegistry } from "./engine/MemoryRegistry.js";
 import { ProgressHub } from "./engine/ProgressHub.js";
@@ -21,7 +23,7 @@ export interface ServerOptions extends Partial<ServerLimits> {
     /** A request must bring one of these keys. Default: requests need no key. */
     apiKeys?: readonly string[];
     /**
-     * Whether the server listens where only this machine can reach it, so that the Host header has to name it. Default:
+     * Whether the server listens where only this machine can reach it, so that the Host header must name it. Default:
      * `true`.
      */
     loopback?: boolean;
@@ -39,10 +41,26 @@ export function createServer({
     log = pino({ enabled: false }),
     ...given
 }: ServerOptions): Server {
+    const ending = new AbortController();
+    // every request adds a listener
+    setMaxListeners(0, ending.signal);
     const limits = { ...serverDefaults, ...given };
     const engine = new Engine(modelId, context, store, limits.maxQueue);
     const registry = new MemoryRegistry(limits.maxMemoriesBytes);
     const metrics = new Metrics(engine, registry);
-    const responses = new ResponseStore(limits.maxResponses);
-    return { engine, registry, responses, hub: new ProgressHub(), limits, metrics, log, apiKeys, loopback };
+    const responses = new ResponseStore(limits);
+    return {
+        engine,
+        registry,
+        responses,
+        hub: new ProgressHub(),
+        // a single body of the allowed size always fits
+        bodies: new BodyBudget(Math.max(limits.maxBodiesBytes, limits.maxBodyBytes)),
+        limits,
+        metrics,
+        log,
+        apiKeys,
+        loopback,
+        ending
+    };
 }

@@ -1,5 +1,6 @@
 import type { ErrorRequestHandler, RequestHandler } from "express";
 import type { Logger } from "pino";
+import { ArmtEvalError } from "../../plugin/index.js";
 
 /** A failure as a client sees it, in the form of OpenAI's API. */
 export class ApiError extends Error {
@@ -66,6 +67,8 @@ function typeOf(status: number): string {
 /** Any failure as one that a client may see; what went wrong inside is for the log only. */
 export function toApiError(error: unknown): ApiError {
     if (error instanceof ApiError) return error;
+    // the engine names the reason, which concerns this request alone
+    if (error instanceof ArmtEvalError) return new ApiError(500, error.message, { code: "evaluation_failed" });
     // body-parser and express name what a client did wrong
     if (error instanceof Error && "status" in error && typeof error.status === "number" && error.status < 500)
         return new ApiError(error.status, error.message);

@@ -1,15 +1,27 @@
 import { once } from "node:events";
 import type { Response } from "express";
 
+export interface EventStreamOptions {
+    /** Silence after which a comment line is sent. Unit: milliseconds. */
+    pingIntervalMs: number;
+    /** Ends the wait for a client that does not read. */
+    signal: AbortSignal;
+}
+
 /** A stream of server-sent events, as OpenAI's clients read them. */
 export class EventStream {
+    private readonly pingIntervalMs: number;
+    private readonly signal: AbortSignal;
     private timer: NodeJS.Timeout | undefined;
     private isOpen = false;
 
     constructor(
         private readonly response: Response,
-        private readonly pingIntervalMs: number
-    ) {}
+        { pingIntervalMs, signal }: EventStreamOptions
+    ) {
+        this.pingIntervalMs = pingIntervalMs;
+        this.signal = signal;
+    }
 
     get open(): boolean {
         return this.isOpen;
@@ -29,42 +41,75 @@ export class EventStream {
         this.restartTimer();
     }
 
-    /** Sends one event; waits where the client reads slower than the model writes. */
+    /**
+     * Sends one event, and waits if the client reads more slowly than the model writes.
+     * @throws the signal's reason, if the signal is aborted while it waits
+     */
     async send(data: unknown, event?: string): Promise<void> {
         this.begin();
-        const name = event === undefined ? "" : `event: ${event}\n`;
-        await this.write(`${name}data: ${JSON.stringify(data)}\n\n`);
+        const { response, signal } = this;
+        if (response.destroyed || response.writableEnded) return this.dispose();
+        this.restartTimer();
+        if (response.write(format(data, event))) return;
+        const stopped = new AbortController();
+        const options = { signal: AbortSignal.any([stopped.signal, signal]) };
+        const drained = [once(response, "drain", options), once(response, "close", options)];
+        try {
+            await Promise.race(drained);
+        } catch {
+            signal.throwIfAborted();
+        } finally {
+            for (const waiting of drained) waiting.catch(() => {});
+            stopped.abort();
+        }
     }
 
-    /** @param done whether to end with `[DONE]`, as chats and completions do */
-    end(done: boolean): void {
-        clearInterval(this.timer);
-        if (!this.isOpen || this.response.writableEnded) return;
-        if (done) this.response.write("data: [DONE]\n\n");
-        this.response.end();
+    /** Sends an event that a later one replaces. Skips it if the client has not read the events before it. */
+    offer(data: unknown): void {
+        this.begin();
+        const { response } = this;
+        if (response.destroyed || response.writableEnded || response.writableNeedDrain) return;
+        this.restartTimer();
+        response.write(format(data));
     }
 
-    /** Stops the pings, whatever became of the stream. */
+    /**
+     * Sends a last event and ends. If the request is out of time and its client has not read the events so far, the
+     * connection is closed instead.
+     * @param last an event, or {@link lastEvent}
+     */
+    end(last?: unknown): void {
+        this.dispose();
+        const { response } = this;
+        if (!this.isOpen || response.writableEnded || response.destroyed) return;
+        if (response.writableNeedDrain && this.signal.aborted) {
+            response.destroy();
+            return;
+        }
+        if (last !== undefined) response.write(format(last));
+        response.end();
+    }
+
+    /** Stops the pings. */
     dispose(): void {
         clearInterval(this.timer);
     }
 
-    private async write(text: string): Promise<void> {
-        const { response } = this;
-        if (response.destroyed || response.writableEnded) return this.dispose();
-        this.restartTimer();
-        if (response.write(text)) return;
-        const stopped = new AbortController();
-        const { signal } = stopped;
-        await Promise.race([once(response, "drain", { signal }), once(response, "close", { signal })]).catch(() => {});
-        stopped.abort();
-    }
-
-    /** A comment line in silence: clients and proxies end connections that say nothing while a long prompt is read. */
+    /** Sends comment lines during silence: clients and proxies close silent connections while a long prompt is read. */
     private restartTimer(): void {
         clearInterval(this.timer);
         this.timer = setInterval(() => {
-            if (!this.response.writableEnded && !this.response.destroyed) this.response.write(": ping\n\n");
+            const { response } = this;
+            if (!response.writableEnded && !response.destroyed && !response.writableNeedDrain)
+                response.write(": ping\n\n");
         }, this.pingIntervalMs);
     }
+}
+
+/** The last event of chats and completions. */
+export const lastEvent = Symbol("[DONE]");
+
+function format(data: unknown, event?: string): string {
+    const name = event === undefined ? "" : `event: ${event}\n`;
+    return `${name}data: ${data === lastEvent ? "[DONE]" : JSON.stringify(data)}\n\n`;
 }

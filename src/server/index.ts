@@ -8,3 +8,4 @@ export { fairBatching } from "./engine/batching.js";
 export { type Listening, listen } from "./listen.js";
 export { type ServerLimits, serverDefaults } from "./options.js";
 export type { Server } from "./Server.js";
+export { shutDown } from "./shut-down.js";

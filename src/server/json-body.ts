@@ -1,51 +1,77 @@
 import type { Request } from "express";
+import { LosslessNumber, parse } from "lossless-json";
 import { ApiError } from "./errors.js";
+import type { Server } from "./Server.js";
 
 /** Nesting that a request may have; the API's deepest, a tool's schema, needs about 20. */
 const maxDepth = 64;
 
+/** Number of digits that every JavaScript number keeps. */
+const safeDigits = 15;
+
 /**
- * Reads a JSON object from a request: strict in type, size, nesting and time, since all of it is held in memory.
- * @throws {ApiError} with status 400, 408, 413 or 415
+ * Reads a JSON object from a request. Type, size, nesting and time are limited, since the whole body is in memory.
+ * Integers that JavaScript cannot represent become instances of `LosslessNumber`.
+ * @throws {ApiError} with status 400, 408, 413, 415 or 429
  */
-export async function readJsonBody(request: Request, maxBytes: number, timeoutMs: number): Promise<object> {
+export async function readJsonBody(request: Request, server: Server): Promise<object> {
+    const { maxBodyBytes } = server.limits;
     if (!request.is("application/json"))
-        throw new ApiError(415, "the body has to be JSON, with the header Content-Type: application/json");
+        throw new ApiError(415, "the body must be JSON, with the header Content-Type: application/json");
     checkEncoding(request);
     const announced = Number(request.headers["content-length"] ?? 0);
-    if (announced > maxBytes) throw tooLarge(maxBytes);
-    const bytes = await readBytes(request, maxBytes, timeoutMs);
-    checkDepth(bytes);
+    if (announced > maxBodyBytes) throw tooLarge(maxBodyBytes);
+    const bytes = await readBytes(request, server);
+    const { hasLongNumber } = inspect(bytes);
     let value: unknown;
     try {
-        value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+        const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+        value = hasLongNumber ? parseLongIntegers(text) : JSON.parse(text);
     } catch (error) {
         const reason = error instanceof SyntaxError ? error.message.replace(/[\s\S]* (in|at) /, "$1 ") : "not UTF-8";
         throw new ApiError(400, `the body is not valid JSON (${reason.slice(0, 100)})`, { code: "invalid_json" });
     }
     if (typeof value !== "object" || value === null || Array.isArray(value))
-        throw new ApiError(400, "the body has to be a JSON object", { code: "invalid_json" });
+        throw new ApiError(400, "the body must be a JSON object", { code: "invalid_json" });
     return value;
 }
 
-/** A small body can unpack to any size, so none is unpacked. */
+/** A small compressed body can have any size, so compressed bodies are refused. */
 export function checkEncoding(request: Request): void {
     const encoding = request.headers["content-encoding"];
     if (encoding !== undefined && encoding !== "identity")
-        throw new ApiError(415, "compressed bodies are not accepted; leave Content-Encoding out");
+        throw new ApiError(415, "compressed bodies are not accepted; omit Content-Encoding");
 }
 
-async function readBytes(request: Request, maxBytes: number, timeoutMs: number): Promise<Buffer> {
+function parseLongIntegers(text: string): unknown {
+    return parse(text, undefined, {
+        parseNumber: (number) => {
+            const isLong = /^-?\d+$/.test(number) && !Number.isSafeInteger(Number(number));
+            return isLong ? new LosslessNumber(number) : Number(number);
+        },
+        onDuplicateKey: ({ newValue }) => newValue
+    });
+}
+
+/** The bytes count until the request is answered, since the parsed values are as large. */
+async function readBytes(request: Request, { limits, bodies }: Server): Promise<Buffer> {
+    const { maxBodyBytes, bodyTimeoutMs } = limits;
     const pieces: Buffer[] = [];
     let size = 0;
-    const late = new ApiError(408, `the body did not arrive within ${timeoutMs} ms`);
+    request.res!.once("close", () => bodies.give(size));
+    const late = new ApiError(408, `the body did not arrive within ${bodyTimeoutMs} ms`);
     let timer: NodeJS.Timeout | undefined;
     try {
         return await new Promise<Buffer>((resolve, reject) => {
-            timer = setTimeout(() => reject(late), timeoutMs);
+            timer = setTimeout(() => reject(late), bodyTimeoutMs);
             request.on("data", (piece: Buffer) => {
+                if (size + piece.length > maxBodyBytes) return reject(tooLarge(maxBodyBytes));
+                try {
+                    bodies.take(piece.length);
+                } catch (error) {
+                    return reject(error);
+                }
                 size += piece.length;
-                if (size > maxBytes) return reject(tooLarge(maxBytes));
                 pieces.push(piece);
             });
             request.on("end", () => resolve(Buffer.concat(pieces)));
@@ -67,18 +93,28 @@ function tooLarge(maxBytes: number): ApiError {
     );
 }
 
-/** Counts brackets outside of strings. */
-function checkDepth(bytes: Buffer): void {
+/**
+ * Counts brackets and digits outside of strings.
+ * @throws {ApiError} if the body is nested too deeply
+ */
+function inspect(bytes: Buffer): { hasLongNumber: boolean } {
     let depth = 0;
+    let digits = 0;
+    let hasLongNumber = false;
     let inString = false;
     for (let i = 0; i < bytes.length; i++) {
         const byte = bytes[i]!;
         if (inString) {
             if (byte === 0x5c) i++;
             else if (byte === 0x22) inString = false;
-        } else if (byte === 0x22) inString = true;
+            continue;
+        }
+        digits = byte >= 0x30 && byte <= 0x39 ? digits + 1 : 0;
+        hasLongNumber ||= digits > safeDigits;
+        if (byte === 0x22) inString = true;
         else if (byte === 0x5b || byte === 0x7b) {
             if (++depth > maxDepth) throw new ApiError(400, `the body is nested more than ${maxDepth} levels deep`);
         } else if (byte === 0x5d || byte === 0x7d) depth--;
     }
+    return { hasLongNumber };
 }

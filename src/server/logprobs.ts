@@ -1,55 +1,59 @@
 import type { LlamaModel, Token } from "../../plugin/index.js";
-import type { RawLogprobs } from "./engine/raw-logprobs.js";
+import { TokenBytes } from "../generation/TokenBytes.js";
+import type { ShownToken } from "./engine/generate.js";
 
 /** JSON has no infinity; OpenAI writes this for what is as good as impossible. */
 const impossible = -9999;
 
-/** In the form of chats. */
-export function chatLogprobs(model: LlamaModel, raw: readonly RawLogprobs[]) {
-    return raw.map(({ token, logprob, top }) => ({
-        ...tokenLogprob(model, token, logprob),
-        top_logprobs: top.map((other) => tokenLogprob(model, other.token, other.logprob))
+/**
+ * In the form of chats. The texts of all tokens, joined, are the answer, and so are their bytes. If several tokens make
+ * up a character, it is the text of the last one. Special tokens have no text.
+ */
+export function chatLogprobs(model: LlamaModel, tokens: readonly ShownToken[]) {
+    return tokens.map(({ text, bytes, logprobs }) => ({
+        token: text,
+        logprob: finite(logprobs?.logprob),
+        bytes: [...bytes],
+        top_logprobs: (logprobs?.top ?? []).map(({ token, logprob }) => ({
+            token: nameOf(model, token),
+            logprob: finite(logprob),
+            bytes: [...TokenBytes.of(model).get(token, true)]
+        }))
     }));
 }
 
-/** In the form of completions. */
-export function completionLogprobs(model: LlamaModel, raw: readonly RawLogprobs[], offset: number) {
-    let at = offset;
-    const tokens = raw.map(({ token }) => tokenText(model, token));
-    const lengths = raw.map(({ token }) => model.detokenize([token], true).length);
-    const text_offset = lengths.map((length) => {
-        const start = at;
-        at += length;
+/**
+ * In the form of completions.
+ * @param offset where the first token's text begins in the answer. Unit: UTF-16 code units.
+ */
+export function completionLogprobs(model: LlamaModel, tokens: readonly ShownToken[], offset: number) {
+    let end = offset;
+    const text_offset = tokens.map(({ text }) => {
+        const start = end;
+        end += text.length;
         return start;
     });
     return {
-        tokens,
-        token_logprobs: raw.map(({ logprob }) => finite(logprob)),
-        top_logprobs: raw.map(({ top }) =>
-            Object.fromEntries(top.map(({ token, logprob }) => [tokenText(model, token), finite(logprob)]))
+        tokens: tokens.map(({ text }) => text),
+        token_logprobs: tokens.map(({ logprobs }) => finite(logprobs?.logprob)),
+        top_logprobs: tokens.map(({ logprobs }) =>
+            Object.fromEntries(
+                (logprobs?.top ?? []).map(({ token, logprob }) => [nameOf(model, token), finite(logprob)])
+            )
         ),
         text_offset,
-        /** Where the next piece begins. */
-        end: at
+        end
     };
 }
 
-function tokenLogprob(model: LlamaModel, token: Token, logprob: number) {
-    const text = model.detokenize([token], true);
-    const bytes = isPart(text) ? null : [...Buffer.from(text)];
-    return { token: tokenText(model, token), logprob: finite(logprob), bytes };
+/** The text of a token; part of a character is written as OpenAI writes it, such as `bytes:\\xf0\\x9f`. */
+function nameOf(model: LlamaModel, token: Token): string {
+    const bytes = TokenBytes.of(model).get(token, true);
+    const text = bytes.toString();
+    if (!text.includes("\ufffd")) return text;
+    return `bytes:${[...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")}`;
 }
 
-/** A part of a character has no text of its own, and all of them would look alike. */
-function tokenText(model: LlamaModel, token: Token): string {
-    const text = model.detokenize([token], true);
-    return isPart(text) ? `token_id:${token}` : text;
-}
-
-function isPart(text: string): boolean {
-    return text.includes("\ufffd");
-}
-
-function finite(logprob: number): number {
-    return Number.isFinite(logprob) ? Math.min(0, logprob) : impossible;
+function finite(logprob: number | undefined): number {
+    return logprob !== undefined && Number.isFinite(logprob) ? Math.min(0, logprob) : impossible;
 }

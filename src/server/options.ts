@@ -6,6 +6,10 @@ export interface ServerLimits {
     requestTimeoutMs: number;
     /** Size of a JSON body. Documents are streamed and have no bound. Unit: bytes, from 1. */
     maxBodyBytes: number;
+    /**
+     * Size of the JSON bodies of all open requests. Beyond it, requests are refused with 429. Unit: bytes, from 1.
+     */
+    maxBodiesBytes: number;
     /** Tokens to write where a request does not say; the API's own default is "no bound". Unit: tokens, from 1. */
     defaultMaxTokens: number;
     /** Silence after which a stream gets a comment line. Unit: milliseconds, from 1. */
@@ -14,25 +18,38 @@ export interface ServerLimits {
     maxMemoriesBytes: number;
     /** Stored responses, for `previous_response_id`; the oldest go first. Unit: responses, from 0. */
     maxResponses: number;
+    /** Compressed size of stored responses and conversations; the oldest are removed first. Unit: bytes, from 0. */
+    maxResponsesBytes: number;
     /** Time that a client may take for its headers. Unit: milliseconds, from 1. */
     headersTimeoutMs: number;
     /** Time that a JSON body may take to arrive. Unit: milliseconds, from 1. */
     bodyTimeoutMs: number;
     /** Time without a byte after which the upload of a document is given up. Unit: milliseconds, from 1. */
     uploadIdleMs: number;
+    /**
+     * Time without progress after which a client that does not read the rest of its answer is disconnected. Unit:
+     * milliseconds, from 1.
+     */
+    flushIdleMs: number;
+    /** Time that open requests have to finish when the server ends. Unit: milliseconds, from 0. */
+    drainTimeoutMs: number;
 }
 
 export const serverDefaults: Readonly<ServerLimits> = {
     maxQueue: 256,
     requestTimeoutMs: 3_600_000,
     maxBodyBytes: 64 * 2 ** 20,
+    maxBodiesBytes: 256 * 2 ** 20,
     defaultMaxTokens: 4096,
     pingIntervalMs: 15_000,
     maxMemoriesBytes: 2 ** 30,
     maxResponses: 1000,
+    maxResponsesBytes: 32 * 2 ** 20,
     headersTimeoutMs: 10_000,
     bodyTimeoutMs: 60_000,
-    uploadIdleMs: 60_000
+    uploadIdleMs: 60_000,
+    flushIdleMs: 30_000,
+    drainTimeoutMs: 10_000
 };
 
 /** Sequences that are decoded at once. */

@@ -1,7 +1,7 @@
-import type { Request, Response } from "express";
+import type { Response } from "express";
 import { ApiError } from "./errors.js";
 
-/** The client has gone; nobody will see the answer. */
+/** The client has disconnected, so nobody will see the answer. */
 export class ClientGoneError extends Error {
     override name = "ClientGoneError";
 
@@ -10,23 +10,29 @@ export class ClientGoneError extends Error {
     }
 }
 
+export interface RequestSignal {
+    readonly signal: AbortSignal;
+    /** Must be called at the end of the request's work. */
+    done(): void;
+}
+
 /**
- * A signal for the work of one request: aborted when its client goes, or when its time is over. `done` has to be called
- * at the end.
+ * A signal for the work of one request. It is aborted when the client disconnects, when the request's time is over,
+ * and when the server ends.
+ * @param ending aborted when the server ends
  */
-export function requestSignal(
-    _request: Request,
-    response: Response,
-    timeoutMs: number
-): { signal: AbortSignal; done: () => void } {
+export function requestSignal(response: Response, timeoutMs: number, ending: AbortSignal): RequestSignal {
     const controller = new AbortController();
     const onClose = () => {
         if (!response.writableFinished) controller.abort(new ClientGoneError());
     };
     response.on("close", onClose);
+    const onEnding = () => controller.abort(ending.reason);
+    ending.addEventListener("abort", onEnding);
+    if (ending.aborted) onEnding();
     const timer = setTimeout(() => {
         controller.abort(
-            new ApiError(504, `the request was not done after its ${timeoutMs} ms`, { code: "deadline_exceeded" })
+            new ApiError(504, `the request did not finish within ${timeoutMs} ms`, { code: "deadline_exceeded" })
         );
     }, timeoutMs);
     return {
@@ -34,6 +40,7 @@ export function requestSignal(
         done: () => {
             clearTimeout(timer);
             response.off("close", onClose);
+            ending.removeEventListener("abort", onEnding);
         }
     };
 }

@@ -18,15 +18,15 @@ export function checkOrigin(listensOnLoopback: boolean): RequestHandler {
     return ({ headers, method }, _response, next) => {
         const { host, origin } = headers;
         if (listensOnLoopback && !(host !== undefined && isLoopback(hostName(host))))
-            throw new ApiError(403, "the Host header has to name this machine, e.g. 127.0.0.1 or localhost", {
+            throw new ApiError(403, "the Host header must name this machine, e.g. 127.0.0.1 or localhost", {
                 code: "forbidden_host"
             });
-        // following a link to the page shows nothing to where it came from
+        // a navigation shows the page to its user only, not to the page with the link
         const isLink = method === "GET" && headers["sec-fetch-mode"] === "navigate";
         const isForeignSite = !isLink && ["cross-site", "same-site"].includes(String(headers["sec-fetch-site"]));
         const foreign = origin !== undefined ? !isOwn(origin, host) : isForeignSite;
         if (foreign)
-            throw new ApiError(403, "requests of other web pages are not accepted", { code: "forbidden_origin" });
+            throw new ApiError(403, "requests from other web pages are not accepted", { code: "forbidden_origin" });
         next();
     };
 }
@@ -44,8 +44,8 @@ function isOwn(origin: string, host: string | undefined): boolean {
 }
 
 /**
- * Asks for one of the keys as a bearer token. Hashes are compared, in constant time, so that neither a key's length nor
- * its beginning can be found out.
+ * Requires one of the keys as a bearer token. It compares hashes in constant time, so that the time reveals neither a
+ * key's length nor its beginning.
  */
 export function checkApiKey(keys: readonly string[]): RequestHandler {
     const hashes = keys.map(hash);

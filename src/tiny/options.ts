@@ -23,7 +23,7 @@ export type TinyOptions = {
     wrapPositions?: boolean;
     /** A learned row before each segment's text. Default: `false`. */
     sink?: boolean;
-    /** Attention goes back into the segment before. Default: `false`. */
+    /** Attention reaches into the previous segment. Default: `false`. */
     slidingWindow?: boolean;
     /** L. Default: 4. */
     layers?: number;

@@ -74,8 +74,8 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
               ];
     const module = family.names;
     const [queries, keys] = [heads * headDim, kvHeads * headDim];
-    const strengths = gating ? hidden : nHeads;
-    const { keyScale, strengthMean } = memoryScale(config);
+    const betaCount = gating ? hidden : nHeads;
+    const { keyScale, betaMean } = memoryScale(config);
     return [
         ...norm(module.attentionNorm),
         ...linear(module.qkv, [queries, keys, keys], hidden, family.biases.qkv),
@@ -91,8 +91,8 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
         matrix("W_mq", dMem, hidden, keyScale),
         matrix("W_mk", dMem, hidden, keyScale),
         matrix("W_mv", hidden, hidden, 0.5),
-        matrix("W_mb", strengths, hidden, 0.5),
-        tensor("W_mb.bias", [strengths], 0.5, strengthMean)
+        matrix("W_mb", betaCount, hidden, 0.5),
+        tensor("W_mb.bias", [betaCount], 0.5, betaMean)
     ];
 }
 
@@ -103,8 +103,8 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
  * 4th power of the scale).
  */
 function memoryScale({ useDenom, normalizeKeys, memTokens, dMem }: TinyConfig) {
-    if (useDenom) return { keyScale: 0.5, strengthMean: -2 };
-    return { keyScale: normalizeKeys ? 0.5 : (16 * dMem) ** -0.25, strengthMean: -Math.log(2 * memTokens) };
+    if (useDenom) return { keyScale: 0.5, betaMean: -2 };
+    return { keyScale: normalizeKeys ? 0.5 : (16 * dMem) ** -0.25, betaMean: -Math.log(2 * memTokens) };
 }
 
 function draw(

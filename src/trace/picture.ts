@@ -40,7 +40,9 @@ function panel(trace: Trace, allSteps: number, top: number, rowHeight: number, s
     const { built, replayed, wallMs, cells } = summarizeTrace(trace);
     const origin = steps[0]?.startMs ?? 0;
     const cut = allSteps > steps.length ? `, the first ${steps.length} of ${allSteps}` : "";
-    const caption = `${schedule}: ${tokens} tokens in segments of ${segmentSize}, ${steps.length} steps${cut}, ${cells} cells, ${built} graphs built, ${replayed} replayed, ${wallMs.toFixed(1)} ms`;
+    const caption =
+        `${schedule}: ${tokens} tokens in segments of ${segmentSize}, ${steps.length} steps${cut}, ` +
+        `${cells} cells, ${built} graphs built, ${replayed} replayed, ${wallMs.toFixed(1)} ms`;
     const cellTop = top + captionHeight + markHeight - 18;
     const parts = [svgText(left, top + 8, caption, { weight: "bold" })];
     for (let layer = 0; layer < layers; layer += Math.max(1, Math.ceil(14 / rowHeight)))
@@ -57,13 +59,15 @@ function panel(trace: Trace, allSteps: number, top: number, rowHeight: number, s
         const building = Math.min(stepWidth, round(step.buildMs * scale));
         const stripe =
             building >= 0.3
-                ? `<rect x="${x}" y="${cellTop + step.firstLayer * rowHeight}" width="${building}" height="${(step.endLayer - step.firstLayer) * rowHeight}" fill="#1f2328" fill-opacity="0.35"/>`
+                ? `<rect x="${x}" y="${cellTop + step.firstLayer * rowHeight}" width="${building}" ` +
+                  `height="${(step.endLayer - step.firstLayer) * rowHeight}" fill="#1f2328" fill-opacity="0.35"/>`
                 : "";
         const mark = step.reused ? (step.replayed ? "#1a7f37" : undefined) : "#cf222e";
         const flag =
             mark === undefined
                 ? ""
-                : `<rect x="${x}" y="${cellTop - markHeight}" width="${Math.max(1, Math.min(10, stepWidth - gap))}" height="6" fill="${mark}"/>`;
+                : `<rect x="${x}" y="${cellTop - markHeight}" width="${Math.max(1, Math.min(10, stepWidth - gap))}" ` +
+                  `height="6" fill="${mark}"/>`;
         parts.push(`<g><title>${escapeMarkup(describeStep(step))}</title>${cells}${stripe}${flag}</g>`);
     }
     return parts;
@@ -72,9 +76,12 @@ function panel(trace: Trace, allSteps: number, top: number, rowHeight: number, s
 function cell(x: number, y: number, cellWidth: number, height: number, segment: number): string {
     // neighbours differ
     const hue = (segment * 137) % 360;
-    const rect = `<rect x="${x}" y="${y}" width="${round(cellWidth)}" height="${height - 0.5}" fill="hsl(${hue} 55% 72%)"/>`;
+    const rect =
+        `<rect x="${x}" y="${y}" width="${round(cellWidth)}" height="${height - 0.5}" fill="hsl(${hue} ` +
+        `55% 72%)"/>`;
     if (cellWidth < 7 * String(segment).length || height < 10) return rect;
-    return `${rect}${svgText(round(x + cellWidth / 2), y + height / 2 + 3.5, String(segment), { anchor: "middle", size: 9 })}`;
+    const middle = [round(x + cellWidth / 2), y + height / 2 + 3.5] as const;
+    return `${rect}${svgText(...middle, String(segment), { anchor: "middle", size: 9 })}`;
 }
 
 function axis(y: number, span: number, scale: number): string[] {
@@ -101,10 +108,14 @@ export function describeStep(step: ArmtTraceStep): string {
     const cells = step.endLayer - step.firstLayer;
     const where =
         step.type === "diagonal"
-            ? `${cells} cells, layers ${step.firstLayer} to ${step.endLayer - 1}, segments ${step.segment} to ${step.segment - cells + 1}`
+            ? `${cells} cells, layers ${step.firstLayer} to ${step.endLayer - 1}, segments ${step.segment} to ` +
+              `${step.segment - cells + 1}`
             : `segment ${step.segment}, all layers`;
     const graph = step.reused ? (step.replayed ? "graph replayed" : "graph reused") : "graph built";
-    return `${where}; ${step.textRows} text and ${step.memoryRows} memory rows each; ${step.timeMs.toFixed(2)} ms, ${step.buildMs.toFixed(2)} ms of it before the computation; ${graph}`;
+    return (
+        `${where}; ${step.textRows} text and ${step.memoryRows} memory rows each; ${step.timeMs.toFixed(2)} ms, ` +
+        `${step.buildMs.toFixed(2)} ms of it before the computation; ${graph}`
+    );
 }
 
 function round(value: number): number {
@@ -124,7 +135,10 @@ export function tracePage(title: string, traces: readonly Trace[]): string {
             ];
             return `<tr>${cells.map((text) => `<td>${escapeMarkup(String(text))}</td>`).join("")}</tr>`;
         });
-        return `<h2>${schedule}</h2><table><thead><tr><th>step</th><th>start, ms</th><th>time, ms</th><th>before, ms</th><th>what</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+        return (
+            `<h2>${schedule}</h2><table><thead><tr><th>step</th><th>start, ms</th><th>time, ms</th><th>before, ` +
+            `ms</th><th>what</th></tr></thead><tbody>${rows.join("")}</tbody></table>`
+        );
     });
     return `<!doctype html>
 <html lang="en">

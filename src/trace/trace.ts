@@ -21,7 +21,7 @@ export interface TraceSummary {
     /** From the first step's begin to the last one's end. */
     readonly wallMs: number;
     readonly buildMs: number;
-    /** Steps before the first of the widest ones, the widest, and those after the last of them. */
+    /** Steps before the widest ones, the widest, and the steps after them. */
     readonly up: StepTimes;
     readonly full: StepTimes;
     readonly down: StepTimes;
@@ -35,7 +35,7 @@ export interface StepTimes {
 
 /**
  * Reads a random prompt, and then another with each step recorded: the first makes weights and threads ready, and
- * leaves a graph that fits nothing but its end.
+ * leaves a graph that only its end could reuse.
  */
 export async function traceRead(
     sequence: LlamaContextSequence,

@@ -81,7 +81,7 @@ export class AtomicFile {
     }
 }
 
-/** Runs `write` with a new atomic file and commits it; nothing is left behind when anything throws. */
+/** Runs `write` with a new atomic file and commits it; if it throws, no file is left behind. */
 export async function writeAtomically(
     target: string,
     options: AtomicFileOptions,

@@ -1,9 +1,10 @@
-import { readFile, stat } from "node:fs/promises";
+import { lstat, readFile, stat } from "node:fs/promises";
 import { ArmtError, quote, systemErrorText } from "./errors.js";
 import { decodeUtf8, type JsonObject, type JsonValue, parseStrictJsonObject } from "./strict-json.js";
 
 /** Bytes of a JSON file. The largest real ones are tokenizers of some 20 MB. */
 const MAX_JSON_BYTES = 64 * 2 ** 20;
+const BYTE_ORDER_MARK = /^\ufeff/;
 
 export type NumberRange = { min?: number; max?: number };
 
@@ -65,13 +66,21 @@ export class JsonFile {
     }
 
     public error(key: string, value: JsonValue, expected: string): ArmtError {
-        const got = value instanceof Map ? "an object" : Array.isArray(value) ? "a list" : JSON.stringify(value);
+        const got =
+            value instanceof Map
+                ? "an object"
+                : Array.isArray(value)
+                  ? "a list"
+                  : typeof value === "number"
+                    ? String(value)
+                    : JSON.stringify(value);
         return new ArmtError(`${quote(this.path)}: \`${key}\` is ${got.slice(0, 80)}, expected ${expected}`);
     }
 }
 
 /**
- * Reads a JSON file whose top is an object.
+ * Reads a JSON file whose top is an object. Accepts what editors and Python add to JSON: a byte order mark, `NaN`,
+ * `Infinity` and `-Infinity`. The methods of `JsonFile` that return numbers still refuse those.
  * @returns `undefined` when there is no such file
  * @throws {ArmtError} when it can't be read, is too large, or is no strict JSON object
  */
@@ -83,13 +92,26 @@ export async function readJsonFile(path: string): Promise<JsonFile | undefined> 
         bytes = await readFile(path);
     } catch (error) {
         if (error instanceof ArmtError) throw error;
-        if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+        if (error instanceof Error && "code" in error && error.code === "ENOENT") {
+            await refuseBrokenLink(path);
+            return undefined;
+        }
         throw new ArmtError(`cannot read ${quote(path)}: ${systemErrorText(error)}`, { cause: error });
     }
     try {
-        return new JsonFile(path, parseStrictJsonObject(decodeUtf8(bytes)));
+        return new JsonFile(
+            path,
+            parseStrictJsonObject(decodeUtf8(bytes).replace(BYTE_ORDER_MARK, ""), { nonFinite: true })
+        );
     } catch (error) {
         if (!(error instanceof ArmtError)) throw error;
         throw new ArmtError(`${quote(path)}: ${error.message}`, { cause: error });
     }
+}
+
+/** A link without its target is a file that was not downloaded, not one that does not exist. */
+async function refuseBrokenLink(path: string): Promise<void> {
+    const entry = await lstat(path).catch(() => undefined);
+    if (entry?.isSymbolicLink() === true)
+        throw new ArmtError(`${quote(path)} is a symbolic link to a file that does not exist; download it again`);
 }

@@ -29,7 +29,7 @@ export class RandomAccessFile {
     public async read(offset: number, length: number): Promise<Buffer> {
         if (offset + length > this.size)
             throw new ArmtError(
-                `${quote(this.path)} is truncated: ${length} bytes at ${offset} are wanted, the file has ${this.size}`
+                `${quote(this.path)} is truncated: ${length} bytes at ${offset} are needed, the file has ${this.size}`
             );
         const buffer = Buffer.allocUnsafe(length);
         await this.readInto(buffer, offset);

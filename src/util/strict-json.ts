@@ -1,26 +1,31 @@
 import { ArmtError } from "./errors.js";
 
-/** A JSON object as a map: no key, `__proto__` included, has a meaning of its own. */
+/** A JSON object as a map: no key has a special meaning, not even `__proto__`. */
 export type JsonObject = Map<string, JsonValue>;
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
 
 /** Nesting beyond this is refused; model files and their indexes need 4. */
 const MAX_DEPTH = 64;
 
+export type StrictJsonOptions = {
+    /** Accept `NaN`, `Infinity` and `-Infinity`, which Python's `json` module writes. Default: `false`. */
+    nonFinite?: boolean;
+};
+
 /**
  * Parses JSON as `JSON.parse` does, but refuses duplicate keys (two parsers may pick different ones) and deep nesting.
  * @throws {ArmtError} whose message gives the offset. Unit: UTF-16 code units.
  */
-export function parseStrictJson(text: string): JsonValue {
-    const parser = new Parser(text);
+export function parseStrictJson(text: string, { nonFinite = false }: StrictJsonOptions = {}): JsonValue {
+    const parser = new Parser(text, nonFinite);
     const value = parser.value(0);
     parser.end();
     return value;
 }
 
 /** The same for an object at the top. */
-export function parseStrictJsonObject(text: string): JsonObject {
-    const value = parseStrictJson(text);
+export function parseStrictJsonObject(text: string, options?: StrictJsonOptions): JsonObject {
+    const value = parseStrictJson(text, options);
     if (!(value instanceof Map)) throw new ArmtError("not a JSON object");
     return value;
 }
@@ -36,11 +41,15 @@ export function decodeUtf8(bytes: Uint8Array): string {
 
 const whitespace = /[ \t\n\r]*/y;
 const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const nonFiniteNumber = /NaN|-?Infinity/y;
 
 class Parser {
     private offset = 0;
 
-    constructor(private readonly text: string) {}
+    constructor(
+        private readonly text: string,
+        private readonly nonFinite: boolean
+    ) {}
 
     value(depth: number): JsonValue {
         if (depth > MAX_DEPTH) throw this.error("nested too deeply");
@@ -49,6 +58,8 @@ class Parser {
         if (first === "{") return this.object(depth);
         if (first === "[") return this.array(depth);
         if (first === '"') return this.string();
+        const number = this.nonFinite ? this.match(nonFiniteNumber) : undefined;
+        if (number !== undefined) return Number(number);
         const token = this.match(scalar);
         if (token === undefined) throw this.error("unexpected character");
         return JSON.parse(token) as null | boolean | number;

@@ -6,12 +6,16 @@ export interface TextStyle {
     size?: number;
 }
 
-/** Colours of lines, told apart by people who see colours differently too. */
+/** Colours of lines, distinguishable with colour blindness too. */
 export const colours = ["#1f6feb", "#d1570a", "#1a7f37", "#8250df", "#bf3989", "#57606a"] as const;
 
-/** A whole picture on white. Unit: pixels. `label` is what a screen reader says. */
+/** A whole picture on white. Unit: pixels. `label` is read by screen readers. */
 export function svg(width: number, height: number, label: string, parts: readonly string[]): string {
-    return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="${escapeMarkup(label)}"><rect width="100%" height="100%" fill="white"/>${parts.join("")}</svg>\n`;
+    return (
+        `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ` +
+        `${height}" font-family="system-ui, sans-serif" font-size="12" role="img" ` +
+        `aria-label="${escapeMarkup(label)}"><rect width="100%" height="100%" fill="white"/>${parts.join("")}</svg>\n`
+    );
 }
 
 export function svgText(
@@ -21,11 +25,17 @@ export function svgText(
     { anchor = "start", weight = "normal", colour = "#1f2328", size }: TextStyle = {}
 ): string {
     const fontSize = size === undefined ? "" : ` font-size="${size}"`;
-    return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-weight="${weight}" fill="${colour}"${fontSize}>${escapeMarkup(content)}</text>`;
+    return (
+        `<text x="${x}" y="${y}" text-anchor="${anchor}" font-weight="${weight}" ` +
+        `fill="${colour}"${fontSize}>${escapeMarkup(content)}</text>`
+    );
 }
 
 export function svgPolyline(points: readonly (readonly [number, number])[], colour: string, dash = ""): string {
-    return `<polyline points="${points.map((point) => point.join(",")).join(" ")}" fill="none" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>`;
+    return (
+        `<polyline points="${points.map((point) => point.join(",")).join(" ")}" fill="none" stroke="${colour}" ` +
+        `stroke-width="2" stroke-dasharray="${dash}"/>`
+    );
 }
 
 export function escapeMarkup(text: string): string {
@@ -95,13 +105,15 @@ export function logChart(
         );
         for (const { x, y, low = y, high = y } of dots ? points : []) {
             parts.push(
-                `<line x1="${placeX(x)}" x2="${placeX(x)}" y1="${placeY(low)}" y2="${placeY(high)}" stroke="${colour}"/>`,
+                `<line x1="${placeX(x)}" x2="${placeX(x)}" y1="${placeY(low)}" y2="${placeY(high)}" ` +
+                    `stroke="${colour}"/>`,
                 `<circle cx="${placeX(x)}" cy="${placeY(y)}" r="3.5" fill="${colour}"/>`
             );
         }
         const nameY = chartTop + height + 40 + 16 * i;
         parts.push(
-            `<line x1="${left}" x2="${left + 30}" y1="${nameY - 4}" y2="${nameY - 4}" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>`,
+            `<line x1="${left}" x2="${left + 30}" y1="${nameY - 4}" y2="${nameY - 4}" stroke="${colour}" ` +
+                `stroke-width="2" stroke-dasharray="${dash}"/>`,
             svgText(left + 38, nameY, name, { colour })
         );
     });

@@ -89,7 +89,7 @@ const COARSE_TOLERANCE = 0.8;
 export const MEMORY_FACTOR = 2;
 
 /**
- * The type of a file's large matrices that says least exactly what a weight is, and the difference that it may make.
+ * The least precise type of a file's large matrices, and the tolerance for it.
  */
 export function toleranceOf({ tensors }: GgufFile): { type: string; tolerance: number } {
     let worst = { type: "F32", tolerance: tolerances.F32! };

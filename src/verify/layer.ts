@@ -15,11 +15,11 @@ export type Rows = {
     textEnd: number;
     /** Memory tokens attend to the text before them. */
     memorySeesText: boolean;
-    /** Attention goes back into the text of the segment that ran before. */
+    /** Attention reaches into the text of the segment that ran before. */
     seesPrevious: boolean;
 };
 
-/** Keys [rows, Hkv, head], already turned, and values of some rows. */
+/** Keys [rows, Hkv, head], already rotated, and values of some rows. */
 type Cache = { keys: Float64Array; values: Float64Array; count: number };
 
 /** A base model's layer in float64, by its family's description: the checkpoint's own matrices, applied as they are. */
@@ -155,7 +155,7 @@ export class PlainLayer {
         return mixed;
     }
 
-    /** Rows that a row attends to: of the segment before, then of its own. */
+    /** Rows that a row attends to: first the previous segment's, then its own segment's. */
     private visible(own: Cache, row: number, rows: Rows): [Cache, number][] {
         const { sink, textEnd, count, memorySeesText, seesPrevious } = rows;
         const isMemory = row >= textEnd;
@@ -253,7 +253,7 @@ function addTo(target: Float64Array, x: Float64Array): void {
     for (let i = 0; i < x.length; i++) target[i]! += x[i]!;
 }
 
-/** Radians from one position to the next, for each pair of numbers that RoPE turns. */
+/** Radians from one position to the next, for each pair of dimensions that RoPE rotates. */
 function frequenciesOf(rope: NonNullable<BaseConfig["rope"]>, layer: number): Float64Array {
     const { dimensions, local } = rope;
     const isLocal = local?.layers[layer] === true;
@@ -263,7 +263,7 @@ function frequenciesOf(rope: NonNullable<BaseConfig["rope"]>, layer: number): Fl
         const frequency = 1 / theta ** ((2 * i) / dimensions);
         if (scaling === undefined) return frequency;
         if (scaling.type === "linear") return frequency / scaling.factor;
-        // turns within the context of before: few are slowed, many are kept
+        // rotations within the original context: few are slowed, many are kept
         const turns = (scaling.originalContext * frequency) / (2 * Math.PI);
         const kept = (turns - scaling.lowFreqFactor) / (scaling.highFreqFactor - scaling.lowFreqFactor);
         const share = Math.min(Math.max(kept, 0), 1);

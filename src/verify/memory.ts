@@ -22,7 +22,7 @@ export class PlainMemory {
         this.z = new Float64Array(6 * keyLength);
     }
 
-    /** Whether nothing has been written, so that nothing is read. */
+    /** Whether the memory is empty; then nothing is read. */
     public get empty(): boolean {
         return this.isEmpty;
     }
@@ -38,11 +38,11 @@ export class PlainMemory {
 
     /**
      * Writes a segment's memory rows, all of which see the memory from before.
-     * @param keys [M, d_mem] @param values [M, D] @param strengths before the sigmoid, [M, 1 | h | D]
+     * @param keys [M, d_mem] @param values [M, D] @param betas before the sigmoid, [M, 1 | h | D]
      */
-    public write(rows: number, keys: Float64Array, values: Float64Array, strengths: Float64Array): void {
+    public write(rows: number, keys: Float64Array, values: Float64Array, betas: Float64Array): void {
         const { headCount, width, keyLength, useDenom, gating } = this.kind;
-        const [channels, perRow] = [width / headCount, strengths.length / rows];
+        const [channels, perRow] = [width / headCount, betas.length / rows];
         const size = (6 * keyLength) / headCount;
         const [deltaA, deltaZ] = [new Float64Array(this.a.length), new Float64Array(this.z.length)];
         for (let row = 0; row < rows; row++) {
@@ -52,7 +52,7 @@ export class PlainMemory {
                 const newness = this.isEmpty ? 1 : this.newness(head, key);
                 for (let c = 0; c < channels; c++) {
                     const channel = head * channels + c;
-                    const beta = 1 / (1 + Math.exp(-strengths[row * perRow + (gating ? channel : head)]!));
+                    const beta = 1 / (1 + Math.exp(-betas[row * perRow + (gating ? channel : head)]!));
                     const change = beta * (values[row * width + channel]! - known[c]!);
                     for (let k = 0; k < size; k++) deltaA[(head * size + k) * channels + c]! += change * key[k]!;
                 }

@@ -50,17 +50,19 @@ export function roundTo(value: number, bits: number): number {
 export type Matrix = {
     outputs: number;
     inputs: number;
-    /** [outputs, inputs], or with `turned` [inputs, outputs] */
+    /** [outputs, inputs], or with `transposed` [inputs, outputs] */
     values: Numbers;
-    turned: boolean;
+    transposed: boolean;
     /** An adapter that stays apart: scale · B (A x), A [rank, inputs], B [outputs, rank] */
     lora: { a: Numbers; b: Numbers; rank: number; scale: number } | undefined;
 };
 
 /** @param x [rows, inputs] @returns [rows, outputs] */
 export function multiply(matrix: Matrix, x: Float64Array, rows: number): Float64Array {
-    const { outputs, inputs, values, turned, lora } = matrix;
-    const result = turned ? productTurned(values, x, rows, inputs, outputs) : product(values, x, rows, inputs, outputs);
+    const { outputs, inputs, values, transposed, lora } = matrix;
+    const result = transposed
+        ? productTransposed(values, x, rows, inputs, outputs)
+        : product(values, x, rows, inputs, outputs);
     if (lora === undefined) return result;
     const inner = product(lora.a, x, rows, inputs, lora.rank);
     const update = product(lora.b, inner, rows, lora.rank, outputs);
@@ -100,7 +102,7 @@ function product(w: Numbers, x: Float64Array, rows: number, inputs: number, outp
     return result;
 }
 
-function productTurned(w: Numbers, x: Float64Array, rows: number, inputs: number, outputs: number): Float64Array {
+function productTransposed(w: Numbers, x: Float64Array, rows: number, inputs: number, outputs: number): Float64Array {
     const result = new Float64Array(rows * outputs);
     for (let row = 0; row < rows; row++)
         for (let i = 0; i < inputs; i++) {

@@ -30,7 +30,7 @@ export type PlainOptions = {
 
 /**
  * What a checkpoint computes, in float64 and in the plain order of the paper (arXiv 2407.04841), from its own tensors:
- * nothing of it is shared with the engine or with the converter's writing of weights. One layer's weights are held at a
+ * it shares no code with the engine or with the converter's writing of weights. One layer's weights are held at a
  * time.
  */
 export async function runPlainModel(
@@ -54,7 +54,7 @@ export async function runPlainModel(
             bias: kind === "W_mb" ? await weights.numbers(`layers.${il}.${kind}.bias`) : undefined
         });
         const [query, key] = [await project("W_mq"), await project("W_mk")];
-        const [value, strength] = [await project("W_mv"), await project("W_mb")];
+        const [value, beta] = [await project("W_mv"), await project("W_mb")];
         const memory = new PlainMemory({ ...armt, width: base.hiddenSize, keyLength: key.matrix.outputs });
         for (const [s, x] of segments.entries()) {
             signal?.throwIfAborted();
@@ -71,19 +71,19 @@ export async function runPlainModel(
             }
             layer.run(x, rows);
             const written = x.subarray(textEnd * base.hiddenSize);
-            const strengths = multiply(strength.matrix, written, memoryTokens).map(
-                (number, i) => number + strength.bias![i % strength.bias!.length]!
+            const betas = multiply(beta.matrix, written, memoryTokens).map(
+                (number, i) => number + beta.bias![i % beta.bias!.length]!
             );
             memory.write(
                 memoryTokens,
                 multiply(key.matrix, written, memoryTokens),
                 multiply(value.matrix, written, memoryTokens),
-                strengths
+                betas
             );
         }
         memories.push(memory);
         onLayer?.(il + 1, base.layerCount);
-        // so that a progress bar and an interrupt have their turn
+        // yields to the progress bar and to an interrupt
         await new Promise((resolve) => setImmediate(resolve));
     }
     const norm = {

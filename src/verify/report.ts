@@ -47,7 +47,8 @@ export function reportText(report: VerifyReport): string {
     const where = firstBadLayer === undefined ? "" : `; the first layer that is off is ${firstBadLayer}`;
     return [
         textTable(["segment", "tokens", "max abs", "relative", "KL (nats)", "same top 1"], lines),
-        `memory: relative difference at most ${short(largest(worst))} (layer ${worst.layer} of ${memories.length})${where}\n`,
+        `memory: relative difference at most ${short(largest(worst))} (layer ${worst.layer} of ` +
+            `${memories.length})${where}\n`,
         `tolerance for ${type}: relative ${tolerance}: ${passed ? "passed" : "FAILED"}\n`
     ].join("\n");
 }
@@ -58,11 +59,18 @@ export function failureText({ model, checkpoint, gpu, firstBadLayer, segments, t
     const what =
         bad < 0
             ? "its memory differs"
-            : `the logits of segment ${bad + 1} differ by ${short(segments[bad]!.relative)} of their spread, tolerance ${tolerance}`;
+            : `the logits of segment ${bad + 1} differ by ${short(segments[bad]!.relative)} of their spread, ` +
+              `tolerance ${tolerance}`;
     const layer = firstBadLayer === undefined ? "" : `; the first layer whose memory is off is ${firstBadLayer}`;
     if (gpu !== false)
-        return `${model} computes something else on ${gpu} than ${checkpoint} does: ${what}${layer}. GPUs multiply in fewer bits than the CPU, for which the tolerances are; verify with \`--gpu off\``;
-    return `${model} does not compute what ${checkpoint} does: ${what}${layer}. Were the variant's flags those of training, and is the checkpoint the one that was converted?`;
+        return (
+            `${model} gives other results on ${gpu} than ${checkpoint}: ${what}${layer}. GPUs multiply ` +
+            "in fewer bits than the CPU, for which the tolerances are; verify with `--gpu off`"
+        );
+    return (
+        `${model} does not compute what ${checkpoint} does: ${what}${layer}. Were the variant's flags those of ` +
+        "training, and is the checkpoint the one that was converted?"
+    );
 }
 
 function largest({ a, z = 0 }: VerifyReport["memories"][number]): number {

@@ -3,7 +3,7 @@ import { resolveModel } from "../../plugin/model/model-cache.js";
 import type { ArmtHints } from "../convert/armt-config.js";
 import { armtFlags, type CheckpointArguments, loraFlags } from "../convert/checkpoint-arguments.js";
 import { openCheckpoint } from "../convert/open-checkpoint.js";
-import { type ArmtModelFacts, validateArmtFile } from "../formats/gguf/armt-model.js";
+import { type ArmtModelKeys, validateArmtFile } from "../formats/gguf/armt-model.js";
 import { openGguf } from "../formats/gguf/reader.js";
 import { openModel } from "../model/open-model.js";
 import type { ModelOptions } from "../model/options.js";
@@ -41,8 +41,8 @@ const DEFAULT_SEGMENT = 16;
 export async function verifyModel(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
     const { against, segments: segmentCount } = options;
     const model = resolveModel(options.model);
-    const { facts, type, tolerance } = await readFacts(model);
-    const source = { flags: armtFlags(options), lora: loraFlags(options), hints: hintsOf(facts) };
+    const { info, type, tolerance } = await readInfo(model);
+    const source = { flags: armtFlags(options), lora: loraFlags(options), hints: hintsOf(info) };
     const checkpoint =
         options.memory === undefined
             ? await openCheckpoint({ checkpoint: against, base: options.base, ...source })
@@ -50,14 +50,14 @@ export async function verifyModel(options: VerifyOptions, signal: AbortSignal): 
     const bar = createProgressBar("computing the plain model");
     try {
         const { base, armt } = checkpoint;
-        checkSizes(options.model, facts, base);
-        const size = options.segmentSize ?? Math.min(facts.segmentSize, DEFAULT_SEGMENT);
+        checkSizes(options.model, info, base);
+        const size = options.segmentSize ?? Math.min(info.segmentSize, DEFAULT_SEGMENT);
         const ids =
             options.tokens === undefined
-                ? randomIds(segmentCount * size + Math.ceil(size / 2), facts.vocabSize)
+                ? randomIds(segmentCount * size + Math.ceil(size / 2), info.vocabSize)
                 : await readTokenIds(options.tokens);
-        checkTokenIds(ids, facts.vocabSize);
-        // the engine first: what is wrong with it shows after seconds
+        checkTokenIds(ids, info.vocabSize);
+        // the engine first: its errors appear after seconds
         const engine = await runEngine({ ...options, segmentSize: size }, ids, signal);
         const onLayer = bar.update;
         const plain = await runPlainModel(checkpoint, ids, { segmentSize: size, onLayer, signal });
@@ -69,7 +69,7 @@ export async function verifyModel(options: VerifyOptions, signal: AbortSignal): 
             type,
             gpu: engine.gpu,
             tolerance: options.tolerance ?? tolerance,
-            segments: compareSegments(plain, engine.logits, lengths, facts.vocabSize),
+            segments: compareSegments(plain, engine.logits, lengths, info.vocabSize),
             memories: plain.memories.map(({ a, z }, layer) => {
                 const { a: actualA, z: actualZ } = engine.memories[layer]!;
                 const difference = { layer, a: relativeError(a, actualA) };
@@ -82,20 +82,20 @@ export async function verifyModel(options: VerifyOptions, signal: AbortSignal): 
     }
 }
 
-async function readFacts(model: string): Promise<{ facts: ArmtModelFacts; type: string; tolerance: number }> {
+async function readInfo(model: string): Promise<{ info: ArmtModelKeys; type: string; tolerance: number }> {
     const file = await openGguf(model);
     try {
-        return { facts: validateArmtFile(file), ...toleranceOf(file) };
+        return { info: validateArmtFile(file), ...toleranceOf(file) };
     } finally {
         await file.close();
     }
 }
 
 /**
- * Where no file of the checkpoint says how it computes, the model file is believed: what the converter was told is not
+ * If no file of the checkpoint says how it computes, the model file decides: the converter's options are not
  * recorded elsewhere.
  */
-function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelFacts): ArmtHints {
+function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelKeys): ArmtHints {
     const { headCount, normalizeKeys, useDenom, correction, gating } = memory;
     const slidingWindow = seesPreviousSegment;
     return { segmentSize, segmentAlignment, slidingWindow, headCount, normalizeKeys, useDenom, correction, gating };
@@ -103,14 +103,14 @@ function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }:
 
 function checkSizes(
     model: string,
-    facts: ArmtModelFacts,
+    info: ArmtModelKeys,
     base: { architecture: string; vocabSize: number; hiddenSize: number; layerCount: number }
 ): void {
     for (const [what, ours, theirs] of [
-        ["base model", alike(facts.baseArchitecture), alike(base.architecture)],
-        ["vocabulary", facts.vocabSize, base.vocabSize],
-        ["width", facts.embeddingLength, base.hiddenSize],
-        ["number of layers", facts.blockCount, base.layerCount]
+        ["base model", alike(info.baseArchitecture), alike(base.architecture)],
+        ["vocabulary", info.vocabSize, base.vocabSize],
+        ["width", info.embeddingLength, base.hiddenSize],
+        ["number of layers", info.blockCount, base.layerCount]
     ] as const)
         if (ours !== theirs)
             throw new ArmtError(
@@ -118,7 +118,7 @@ function checkSizes(
             );
 }
 
-/** A stock file of a Mistral, to which memory was attached, says that it is a LLaMA, whose layers are the same. */
+/** A stock Mistral file with attached memory is labelled as a LLaMA, whose layers are the same. */
 function alike(architecture: string): string {
     return architecture === "mistral" ? "llama" : architecture;
 }

@@ -27,12 +27,12 @@ export class PlainWeights {
         return this.get(name).dtype;
     }
 
-    /** @param turned the weight is [inputs, outputs] */
-    public async matrix(name: string, turned = false): Promise<Matrix> {
+    /** @param transposed the weight is [inputs, outputs] */
+    public async matrix(name: string, transposed = false): Promise<Matrix> {
         const tensor = this.get(name);
         const [first = 0, second = 0] = tensor.shape;
-        const [outputs, inputs] = turned ? [second, first] : [first, second];
-        return { outputs, inputs, values: await this.numbers(name), turned, lora: await this.lora(tensor) };
+        const [outputs, inputs] = transposed ? [second, first] : [first, second];
+        return { outputs, inputs, values: await this.numbers(name), transposed, lora: await this.lora(tensor) };
     }
 
     /** A matrix [outputs, inputs], some rows after another. */
@@ -50,7 +50,7 @@ export class PlainWeights {
                 outputs: end - row,
                 inputs,
                 values: readNumbers(bytes, dtype, tensor.name),
-                turned: false,
+                transposed: false,
                 lora: lora && { ...lora, b: lora.b.subarray(row * lora.rank, end * lora.rank) }
             };
         }
@@ -71,7 +71,7 @@ export class PlainWeights {
                 // A is [rank, V] and B [D, rank] for a table, as for a matrix that is used both ways
                 for (let d = 0; d < columns; d++)
                     for (let k = 0; k < lora.rank; k++)
-                        row[d]! += lora.turned
+                        row[d]! += lora.transposed
                             ? lora.scale * lora.b[d * lora.rank + k]! * lora.a[k * count + id]!
                             : lora.scale * lora.b[id * lora.rank + k]! * lora.a[k * columns + d]!;
             }
@@ -83,8 +83,8 @@ export class PlainWeights {
     private async lora({ lora }: SourceTensor) {
         if (lora === undefined) return undefined;
         const read = async ({ name, dtype, file }: SourceTensor) => readNumbers(await file.read(name), dtype, name);
-        const { rank, scale, turned } = lora;
-        return { a: await read(lora.a), b: await read(lora.b), rank, scale, turned };
+        const { rank, scale, transposed } = lora;
+        return { a: await read(lora.a), b: await read(lora.b), rank, scale, transposed };
     }
 
     private get(name: string): SourceTensor {

@@ -27,12 +27,12 @@ for (const [type, expected] of [
 ] as const) {
     test(`a random model is complete, and its large matrices are ${type}`, async (t) => {
         const file = await makeModel(t, type);
-        const facts = await validateArmtModel(file);
-        t.like(facts, { blockCount: 2, embeddingLength: 64, headCountKv: 1, segmentSize: 32 });
+        const info = await validateArmtModel(file);
+        t.like(info, { blockCount: 2, embeddingLength: 64, headCountKv: 1, segmentSize: 32 });
         const gguf = await openGguf(file);
         t.teardown(() => gguf.close());
         t.is(gguf.tensors.get("blk.0.ffn_up.weight")!.type.name, expected);
-        t.is(await fileDigest(gguf), facts.fingerprint);
+        t.is(await fileDigest(gguf), info.fingerprint);
         t.true(gguf.tensors.has("rope_freqs.weight"));
     });
 }

@@ -1,8 +1,8 @@
 import test from "ava";
 import { countOperations } from "../../src/bench/operations.js";
-import type { ArmtModelFacts } from "../../src/formats/gguf/armt-keys.js";
+import type { ArmtModelKeys } from "../../src/formats/gguf/armt-keys.js";
 
-const facts: ArmtModelFacts = {
+const info: ArmtModelKeys = {
     name: undefined,
     baseArchitecture: "llama",
     fingerprint: "0".repeat(64),
@@ -46,7 +46,7 @@ const facts: ArmtModelFacts = {
 
 /** The same count, row by row and layer by layer. */
 function count(tokens: number, segmentSize: number): { armt: number; stock: number } {
-    const { embeddingLength: d, feedForwardLength: f, blockCount, headCount, headCountKv, headSize, memory } = facts;
+    const { embeddingLength: d, feedForwardLength: f, blockCount, headCount, headCountKv, headSize, memory } = info;
     const product = (rows: number, columns: number) => 2 * rows * columns;
     const layer = (il: number, row: number, rows: number, wanted: number) => {
         let sum = 2 * product(headCountKv * headSize, d);
@@ -58,7 +58,7 @@ function count(tokens: number, segmentSize: number): { armt: number; stock: numb
         return sum;
     };
     const keys = 6 * memory.keyLength;
-    let armt = product(facts.vocabSize, d);
+    let armt = product(info.vocabSize, d);
     let stock = armt;
     for (let il = 0; il < blockCount; il++) {
         for (let row = 0; row < tokens; row++) stock += layer(il, row, tokens, 1);
@@ -87,6 +87,6 @@ for (const [tokens, segmentSize] of [
     [23, 8]
 ] as const) {
     test(`operations of ${tokens} tokens in segments of ${segmentSize} sum over all rows and layers`, (t) => {
-        t.deepEqual(countOperations(facts, tokens, segmentSize), count(tokens, segmentSize));
+        t.deepEqual(countOperations(info, tokens, segmentSize), count(tokens, segmentSize));
     });
 }

@@ -283,7 +283,12 @@ const twoNames =
         data[0]! ^= value;
         await writeSafetensors(file, [...tensors, { ...memory, name: "armt.memory", data }]);
     };
-test("two names with different contents", refused, twoNames(1), /are names of one tensor, but their contents differ/);
+test(
+    "two names with different contents",
+    refused,
+    twoNames(1),
+    /are two names of one tensor, but their contents differ/
+);
 
 test("two names with the same contents are one tensor", async (t) => {
     const folder = temporaryFolder(t);

@@ -317,7 +317,7 @@ test("the tokenizer is the base's where the checkpoint has none, and added token
     writeJson(base, "config.json", { ...readJson(folder, "config.json"), vocab_size: 280 });
     const warnings: string[] = [];
     t.is(await digest(folder, { base, onWarning: (text) => warnings.push(text) }), expected);
-    t.deepEqual(warnings, ["the weights have 288 tokens, the config of --base 280: the weights are followed"]);
+    t.deepEqual(warnings, ["the weights have 288 tokens, the config of --base 280: the weights decide"]);
 });
 
 test("shapes tell memory heads, gating and wrapped positions", async (t) => {

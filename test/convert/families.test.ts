@@ -122,7 +122,7 @@ async function readValues(folder: string, name: string): Promise<Float64Array> {
     return values;
 }
 
-test("GPT-2's matrices are turned, whatever the out type", async (t) => {
+test("GPT-2's matrices are transposed, whatever the out type", async (t) => {
     const folder = await makeTiny(t, { family: "gpt2", wrapPositions: true });
     const [family, tensors] = await convertedTensors(folder, "gpt2");
     t.is(family, "gpt2");

@@ -41,7 +41,7 @@ test("the sink follows the memory tokens, and both variants are keys of format 2
     t.deepEqual(rows.slice(4 * 32), decodeFloats(await source.read("memory_cell.sink"), "F32"));
     const text = (await describeGguf(output)).toText();
     t.regex(text, /sink +a learned row/);
-    t.regex(text, /goes back into the text of the segment before/);
+    t.regex(text, /reaches into the previous segment's text/);
     await quantizeModel({ input: output, output: `${output}.q`, mixture: "q8_0" });
     t.like(await validateArmtModel(`${output}.q`), { sinkCount: 1, seesPreviousSegment: true });
 });

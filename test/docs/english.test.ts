@@ -57,6 +57,18 @@ test("comments in TypeScript are wrapped at 120 columns", (t) => {
     );
 });
 
+test("code in TypeScript is wrapped at 120 columns, but for regular expressions", (t) => {
+    noFaults(t, filesOf(["plugin", "src", "bench"], /\.ts$/), (text) =>
+        text
+            .split("\n")
+            .flatMap((line, i) =>
+                [...line].length > 120 && !/^\s*\/\S/.test(line)
+                    ? [{ line: i + 1, found: line.trim().slice(0, 60), advice: "wrap the line" }]
+                    : []
+            )
+    );
+});
+
 test("TypeScript sources have no phrases that read like a translation", (t) => {
     noFaults(t, sources, phraseFaults);
 });

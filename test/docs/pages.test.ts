@@ -89,7 +89,7 @@ test("every message on the troubleshooting page exists in the code", (t) => {
     const sources = [...files, ...foreign, "native/build.mjs"].map((file) => readPage(file)).join("\n");
     // joins strings that span lines, and removes the quotes of code and the marks of inserted values
     const code = sources
-        .replaceAll(/"\s*\n\s*"/g, "")
+        .replaceAll(/["`]\s*\+?\s*\n\s*["`]/g, "")
         .replaceAll("\\`", "`")
         .replaceAll("`", "");
     const rows = readPage("docs/troubleshooting.md")

@@ -32,6 +32,27 @@ test("tokens at the end of the open segment are removed without reading the rest
     }
 });
 
+test("the sequence is rewound to the open segment's first token without reading anything again", async (t) => {
+    const { model, reference } = await loadTiny(t);
+    const ids = textIds(44, 96);
+    const other = textIds(9, 96, 2);
+    const expected = runReference(reference, [...ids.slice(0, 32), ...other]).logits.subarray(-9 * 96);
+    for (const schedule of schedules)
+        for (const count of [33, 44, 48]) {
+            await withSequence(model, { schedule }, async (sequence) => {
+                await read(sequence, [...ids, ...textIds(4, 96, 3)].slice(0, count));
+                t.is(sequence.armt!.openTokens, count - 32);
+                t.is(sequence.stateCellsStartIndex, 31);
+                const { segmentsClosed } = sequence.armt!;
+                await sequence.adaptStateToTokens([...ids.slice(0, 32), ...other] as Token[], false);
+                t.is(sequence.nextTokenIndex, 32);
+                t.like(sequence.armt, { tokens: 32, openTokens: 0, segmentsClosed });
+                const close = { within: LOGIT_TOLERANCE, rowLength: 96, what: `${schedule}, ${count} tokens` };
+                assertClose(t, await readLogits(sequence, other), expected, close);
+            });
+        }
+});
+
 test("tokens before the open segment are removed by reading the rest again", async (t) => {
     const { model, reference } = await loadTiny(t);
     const ids = textIds(44, 96);
@@ -39,7 +60,7 @@ test("tokens before the open segment are removed by reading the rest again", asy
     for (const range of [
         { start: 20, end: 44 },
         { start: 3, end: 10 },
-        { start: 32, end: 44 },
+        { start: 31, end: 44 },
         { start: 0, end: 44 }
     ]) {
         const kept = [...ids.slice(0, range.start), ...ids.slice(range.end)];

@@ -1,16 +1,24 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
-import type { Token } from "../../plugin/index.js";
+import { ArmtEvalError, type Token } from "../../plugin/index.js";
 import { decodeFloats } from "../../src/convert/float-decode.js";
 import { encodeFloats } from "../../src/convert/float-encode.js";
 import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { writeSafetensors } from "../../src/formats/safetensors/writer.js";
+import { fairBatching } from "../../src/server/engine/batching.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { AssociativeMemory } from "../helpers/associative-memory.js";
 import type { ReferenceModel } from "../helpers/checkpoint.js";
 import { largestDifference, relativeDifference } from "../helpers/compare.js";
-import { loadCheckpoint, loadTiny, readLogits, readMemories, withSequence } from "../helpers/contexts.js";
+import {
+    generateGreedy,
+    loadCheckpoint,
+    loadTiny,
+    readLogits,
+    readMemories,
+    withSequence
+} from "../helpers/contexts.js";
 import { ReferenceSequence } from "../helpers/reference.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
@@ -170,6 +178,49 @@ test("a memory beyond the range of f16 is an error that names the range, and wor
     }
 });
 
+test("a memory beyond the range of f16 ends its own sequence's evaluation alone", async (t) => {
+    const folder = temporaryFolder(t);
+    await makeTinyCheckpoint(folder, { vocab: 96, layers: 3 });
+    await scaleWeights(path.join(folder, "model.safetensors"), /\.1\.W_mv\.weight$/, 1e6);
+    const { model } = await loadCheckpoint(t, folder);
+    for (const schedule of schedules) {
+        let inBatch = 0;
+        const context = await model.createContext({
+            sequences: 2,
+            batchSize: 80,
+            threads: 1,
+            batching: {
+                itemPrioritizationStrategy: (options) => {
+                    inBatch = options.items.length;
+                    return fairBatching(options);
+                }
+            },
+            armt: { schedule, stateType: "f16" }
+        });
+        t.teardown(() => context.dispose());
+        const [first, other] = [context.getSequence(), context.getSequence()];
+        // its segment stays open, so nothing is written to its memory
+        const expected = await generateGreedy(other, rest, 6);
+        await other.clearHistory();
+        let failing: Promise<number> | undefined;
+        const tokens: number[] = [];
+        for await (const token of other.evaluate(rest as Token[], { temperature: 0, yieldEogToken: true })) {
+            tokens.push(token);
+            failing ??= t
+                .throwsAsync(generateGreedy(first, prompt, 2), {
+                    instanceOf: ArmtEvalError,
+                    message: /the memory of layer 1 has left the range of f16.*; the sequence was cleared/
+                })
+                .then(() => inBatch);
+            if (tokens.length === 6) break;
+        }
+        t.is(await failing, 2, "both were in the batch that failed");
+        t.deepEqual(tokens, expected, schedule);
+        t.is(first.armt!.tokens, 0);
+        t.deepEqual(await generateGreedy(first, rest, 6), expected, schedule);
+    }
+});
+
 test("a failure while the open segment is in flight clears the sequence, which can then be used again", async (t) => {
     const folder = temporaryFolder(t);
     await makeTinyCheckpoint(folder, { vocab: 96, layers: 4 });
@@ -222,7 +273,7 @@ test("a state resumes in its own type and is refused in another, with both names
                 )
             });
             await t.throwsAsync(sequence.armt!.load(snapshotFile), {
-                message: new RegExp(`its \`armt\\.stateType\` is ${stateType} and this context's is ${other}`)
+                message: new RegExp(`its \`armt\\.stateType\` is ${stateType}, and that of this context is ${other}`)
             });
             t.is(sequence.armt!.tokens, 0);
         });

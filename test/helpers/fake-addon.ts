@@ -22,7 +22,7 @@ export const noStats: NativeSequenceStats = {
 
 /** An engine that only records its calls. The test sets its answers. */
 export class FakeAddon implements ArmtAddon {
-    readonly apiVersion = 4;
+    readonly apiVersion = 5;
     /** The calls that tests check, in order. */
     readonly calls: unknown[][] = [];
     stats: NativeSequenceStats = noStats;
@@ -123,6 +123,10 @@ export class FakeAddon implements ArmtAddon {
 
     async measureProducts(): Promise<NativeProductTimes> {
         throw new Error("a fake addon multiplies nothing");
+    }
+
+    sequenceError(): string {
+        return "";
     }
 
     lastError(): string {

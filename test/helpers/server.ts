@@ -18,23 +18,25 @@ import type { Server } from "../../src/server/Server.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { writePlainModel } from "./plain-model.js";
+import { makeScriptedModel, type Scripted } from "./scripted-model.js";
 import { temporaryFolder } from "./temporary.js";
 
 export type TestServer = Listening & { server: Server; openai: OpenAI };
 
 export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
-    /** Sizes of the tiny ARMT model, or a plain one. */
-    tiny?: TinyOptions | "plain";
+    /** Sizes of the tiny ARMT model, a plain one, or one that writes what it is made for. */
+    tiny?: TinyOptions | "plain" | Scripted;
     sequences?: number;
     batchSize?: number;
 };
 
 let llama: ReturnType<typeof getLlama> | undefined;
 
-async function loadModel(t: ExecutionContext, tiny: TinyOptions | "plain"): Promise<LlamaModel> {
+async function loadModel(t: ExecutionContext, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<LlamaModel> {
     const folder = temporaryFolder(t);
     const modelPath = path.join(folder, "model.gguf");
     if (tiny === "plain") await writePlainModel(modelPath);
+    else if ("script" in tiny) await makeScriptedModel(folder, modelPath, tiny);
     else {
         await makeTinyCheckpoint(folder, { layers: 2, segmentSize: 64, ...tiny });
         await convertCheckpoint({ checkpoint: folder, output: modelPath, outType: "f32" });

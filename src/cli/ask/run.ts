@@ -4,7 +4,6 @@ import process from "node:process";
 import type { Writable } from "node:stream";
 import { ArmtSnapshot, type Token } from "../../../plugin/index.js";
 import { recallQuestionForm } from "../../eval/recall/task.js";
-import { TextStream } from "../../generation/TextStream.js";
 import { recallModelPath } from "../../model/embedded-model.js";
 import { openModel } from "../../model/open-model.js";
 import { ArmtError, quote } from "../../util/errors.js";
@@ -12,6 +11,7 @@ import { UsageError } from "../../util/failure.js";
 import { readEscapes } from "../shared/escapes.js";
 import { generate } from "../shared/generate.js";
 import { tokenizePrompt } from "../shared/prompt.js";
+import { TextStream } from "../text-stream.js";
 import type { AskOptions } from "./options.js";
 
 /** What `armt ask --json` prints. */
@@ -48,7 +48,7 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
         // split and join, since a replacement's $ would mean something
         const text = format.split("{}").join(options.question);
         const question = tokenizePrompt({ text, follows: true }, model);
-        const stream = new TextStream(model);
+        const stream = new TextStream(model, { continues: true });
         const result: AskResult = {
             memoryTokens: header.tokensRead,
             questionTokens: question.length,
@@ -71,7 +71,8 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
         else {
             output.write("\n");
             process.stderr.write(
-                `memory of ${result.memoryTokens} tokens loaded in ${(result.loadMs / 1000).toFixed(2)} s | first token after ${(result.firstTokenMs / 1000).toFixed(2)} s | ${result.tokens.length} tokens\n`
+                `memory of ${result.memoryTokens} tokens loaded in ${(result.loadMs / 1000).toFixed(2)} s | first ` +
+                    `token after ${(result.firstTokenMs / 1000).toFixed(2)} s | ${result.tokens.length} tokens\n`
             );
         }
         if (signal.aborted) throw signal.reason;

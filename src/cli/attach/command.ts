@@ -52,7 +52,8 @@ export const command: CommandModule<object, AttachArguments> = {
                 })
                 .option("force", { type: "boolean", default: false, describe: "Replace an existing output file" })
                 .example(
-                    "$0 attach Llama-3.2-1B-f16.gguf memory.safetensors model.gguf --segment-size 1024 --normalize-keys",
+                    "$0 attach Llama-3.2-1B-f16.gguf memory.safetensors model.gguf --segment-size 1024 " +
+                        "--normalize-keys",
                     ""
                 )
                 .example("$0 attach SmolLM2-135M-Instruct.Q4_1.gguf memory.gguf model.gguf", "armt-train made it")

@@ -44,7 +44,8 @@ export const command: CommandModule<object, BenchOptions> = {
                     choices: ["published", "engine"] as const,
                     default: "published" as const,
                     describe:
-                        "The llama.cpp that runs full attention: node-llama-cpp's, or this package's build with its own GPU backend"
+                        "The llama.cpp that runs full attention: node-llama-cpp's, or this package's build with its " +
+                        "own GPU backend"
                 })
                 .option("decode", {
                     type: "boolean",

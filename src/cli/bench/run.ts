@@ -130,7 +130,7 @@ async function prepareModel(
     }
     const gguf = await openGguf(file);
     try {
-        const facts = validateArmtFile(gguf);
+        const info = validateArmtFile(gguf);
         const plain = settings.stock
             ? path.join(
                   options.model === undefined ? cache : folder,
@@ -140,7 +140,7 @@ async function prepareModel(
         if (plain !== undefined && !existsSync(plain)) await writePlainGguf(file, plain);
         const name = options.model === undefined ? label.replace(`-${type}`, "") : path.basename(options.model);
         const stack = gguf.tensors.get("blk.0.ffn_up.weight")!;
-        return { file, plain, facts, type: stack.type.name, name, bytes: gguf.size };
+        return { file, plain, info, type: stack.type.name, name, bytes: gguf.size };
     } finally {
         await gguf.close();
     }
@@ -148,7 +148,7 @@ async function prepareModel(
 
 async function begin(
     options: BenchOptions,
-    { name, type, bytes, facts }: PreparedModel,
+    { name, type, bytes, info }: PreparedModel,
     settings: BenchSettings
 ): Promise<BenchResults> {
     const machine = await describeMachine();
@@ -157,18 +157,20 @@ async function begin(
         format: "armt bench 1",
         date: new Date().toISOString(),
         // without paths, which are nobody's business
-        command: `armt bench ${commandLine({ ...rest, model: model === undefined ? undefined : path.basename(model) })}`,
+        command:
+            "armt bench " +
+            `${commandLine({ ...rest, model: model === undefined ? undefined : path.basename(model) })}`,
         device: settings.gpu === false ? machine.cpu : await gpuName(settings, wantedGpu(options.gpu)),
         machine,
         model: {
             name,
             type,
-            fingerprint: facts.fingerprint,
+            fingerprint: info.fingerprint,
             bytes,
-            layers: facts.blockCount,
-            hidden: facts.embeddingLength,
-            memoryTokens: facts.memory.tokenCount,
-            memoryKeyLength: facts.memory.keyLength
+            layers: info.blockCount,
+            hidden: info.embeddingLength,
+            memoryTokens: info.memory.tokenCount,
+            memoryKeyLength: info.memory.keyLength
         },
         settings,
         groups: []
@@ -299,7 +301,8 @@ async function measureAll(model: BenchModel, results: BenchResults, json: string
     } catch (error) {
         if (!signal.aborted) throw error;
         throw new ArmtError(
-            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length} groups; continue with --resume`,
+            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length} groups; continue ` +
+                "with --resume",
             { cause: error }
         );
     }

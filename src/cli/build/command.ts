@@ -26,7 +26,8 @@ export const command: CommandModule<object, BuildCommandOptions> = {
                 .option("tuned", {
                     type: "boolean",
                     describe:
-                        "With --gpu cuda: also build ggml's CUDA backend, with fused kernels [default: if the driver cannot run the prebuilt one]"
+                        "With --gpu cuda: also build ggml's CUDA backend, with fused kernels [default: if the driver " +
+                        "cannot run the prebuilt one]"
                 })
                 .option("cuda-arch", {
                     type: "string",

@@ -28,7 +28,8 @@ export const command: CommandModule<object, ConvertArguments> = {
         addCheckpointOptions(yargs)
             .positional("checkpoint", {
                 describe:
-                    "Folder with config.json, armt_config.json, the weights and tokenizer.json; or the file of weights in it",
+                    "Folder with config.json, armt_config.json, the weights and tokenizer.json; or the file of " +
+                    "weights in it",
                 type: "string",
                 demandOption: true
             })

@@ -97,7 +97,9 @@ async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Chec
             ? {
                   name,
                   state: "broken",
-                  detail: `no NVIDIA GPU with a driver, and the CPU variant of node-llama-cpp is not installed; run \`npm install --include=optional node-llama-cpp@${layout?.nodeLlamaCppVersion}\``
+                  detail:
+                      "no NVIDIA GPU with a driver, and the CPU variant of node-llama-cpp is not installed; run " +
+                      `\`npm install --include=optional node-llama-cpp@${layout?.nodeLlamaCppVersion}\``
               }
             : { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
     const described = `${card.name}, compute capability ${card.capability}, driver ${card.driver}`;

@@ -72,7 +72,8 @@ export class ReadCheckpoint {
         }
         if (this.source(false).sha256 !== source.sha256)
             throw new ArmtError(
-                `${quote(this.file)} is of another text than ${this.input.name === "-" ? "this" : quote(this.input.name)}; read from the start with --restart`
+                `${quote(this.file)} is of another text than ` +
+                    `${this.input.name === "-" ? "this" : quote(this.input.name)}; read from the start with --restart`
             );
         const rest = async function* () {
             if (left !== "") yield left;

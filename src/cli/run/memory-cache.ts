@@ -16,7 +16,8 @@ export function addCacheOptions(parser: Argv<object>): void {
             type: "boolean",
             default: true,
             describe:
-                "Reuse the memory of an earlier prompt with the same beginning, and save this one's; --no-cache turns it off"
+                "Reuse the memory of an earlier prompt with the same beginning, and save this one's; --no-cache " +
+                "turns it off"
         })
         .option("cache-folder", {
             type: "string",

@@ -1,12 +1,12 @@
 import process from "node:process";
 import type { Writable } from "node:stream";
 import type { Token } from "../../../plugin/index.js";
-import { TextStream } from "../../generation/TextStream.js";
 import { openModel } from "../../model/open-model.js";
 import { checkTokenIds } from "../../model/token-ids.js";
 import { createProgressBar } from "../../util/progress.js";
 import { generate } from "../shared/generate.js";
 import { readPrompt, tokenizePrompt } from "../shared/prompt.js";
+import { TextStream } from "../text-stream.js";
 import { openCache } from "./memory-cache.js";
 import type { RunOptions } from "./options.js";
 import { describeTimings, type Timings } from "./timings.js";
@@ -42,7 +42,7 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
         signal.throwIfAborted();
         const loaded = performance.now();
 
-        const stream = new TextStream(model);
+        const stream = new TextStream(model, { continues: true });
         const tokens: Token[] = [];
         let text = "";
         const write = (piece: string) => {
@@ -77,9 +77,8 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
             output.write(`${JSON.stringify(result)}\n`);
         } else {
             output.write("\n");
-            process.stderr.write(
-                `${describeTimings({ prompt: promptTokens.length, cached: cachedTokens, generated: tokens.length }, timings, sequence.armt)}\n`
-            );
+            const counts = { prompt: promptTokens.length, cached: cachedTokens, generated: tokens.length };
+            process.stderr.write(`${describeTimings(counts, timings, sequence.armt)}\n`);
         }
         if (signal.aborted) throw signal.reason;
     } finally {

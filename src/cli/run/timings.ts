@@ -21,7 +21,8 @@ export function describeTimings(
 ): string {
     const parts = [
         `load ${seconds(timings.loadMs)}`,
-        `prompt ${prompt} tokens${cached > 0 ? `, ${cached} of them remembered,` : ""} in ${seconds(timings.promptMs)} (${rate(timings.promptTokensPerSecond)})`,
+        `prompt ${prompt} tokens${cached > 0 ? `, ${cached} of them remembered,` : ""} in ` +
+            `${seconds(timings.promptMs)} (${rate(timings.promptTokensPerSecond)})`,
         `generated ${generated} tokens in ${seconds(timings.generateMs)} (${rate(timings.generatedTokensPerSecond)})`
     ];
     if (armt !== undefined) parts.push(`${armt.segmentsClosed} segments closed, ${armt.schedule}`);

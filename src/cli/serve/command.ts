@@ -50,6 +50,11 @@ export const command: CommandModule<object, ServeOptions> = {
                     type: "number",
                     describe: "Maximum time of a request in seconds, including its wait"
                 })
+                .option("drain-timeout", {
+                    default: serverDefaults.drainTimeoutMs / 1000,
+                    type: "number",
+                    describe: "Seconds that running requests have to finish after SIGINT or SIGTERM"
+                })
                 .option("max-tokens", {
                     default: serverDefaults.defaultMaxTokens,
                     type: "number",
@@ -59,6 +64,21 @@ export const command: CommandModule<object, ServeOptions> = {
                     default: serverDefaults.maxBodyBytes / 2 ** 20,
                     type: "number",
                     describe: "Maximum size of a JSON body in MiB; documents have no limit"
+                })
+                .option("max-bodies", {
+                    default: serverDefaults.maxBodiesBytes / 2 ** 20,
+                    type: "number",
+                    describe: "MiB of all JSON bodies held at a time; beyond that, requests get 429"
+                })
+                .option("max-responses", {
+                    default: serverDefaults.maxResponses,
+                    type: "number",
+                    describe: "Responses stored for previous_response_id; the oldest go first"
+                })
+                .option("responses-size", {
+                    default: serverDefaults.maxResponsesBytes / 2 ** 20,
+                    type: "number",
+                    describe: "MiB of the stored responses, compressed; the oldest go first"
                 })
                 .option("memories-size", {
                     default: serverDefaults.maxMemoriesBytes / 2 ** 20,
@@ -86,6 +106,10 @@ export const command: CommandModule<object, ServeOptions> = {
         checkNumber("request-timeout", options.requestTimeout, { min: 0.001, integer: false });
         checkNumber("max-tokens", options.maxTokens, { min: 1 });
         checkNumber("max-body", options.maxBody, { min: 0.001, integer: false });
+        checkNumber("max-bodies", options.maxBodies, { min: 0.001, integer: false });
+        checkNumber("max-responses", options.maxResponses, { min: 0 });
+        checkNumber("responses-size", options.responsesSize, { min: 0, integer: false });
+        checkNumber("drain-timeout", options.drainTimeout, { min: 0, integer: false });
         checkNumber("memories-size", options.memoriesSize, { min: 0, integer: false });
         const keys = apiKeys(options);
         if (!isLoopback(options.host) && keys.length === 0)

@@ -11,7 +11,11 @@ export interface ServeOptions extends ModelOptions {
     maxQueue: number;
     requestTimeout: number;
     maxTokens: number;
+    drainTimeout: number;
     maxBody: number;
+    maxBodies: number;
+    maxResponses: number;
+    responsesSize: number;
     memoriesSize: number;
     storeFolder?: string;
     logLevel: string;

@@ -9,14 +9,12 @@ import { createServer } from "../../server/create-server.js";
 import { fairBatching } from "../../server/engine/batching.js";
 import { listen } from "../../server/listen.js";
 import { isLoopback } from "../../server/security.js";
+import { shutDown } from "../../server/shut-down.js";
 import { packageVersion } from "../shared/version.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
-/** Time for clients to take in their last answers. Unit: milliseconds. */
-const flushTime = 5000;
-
 /**
- * Answers requests until SIGINT or SIGTERM; then those that are there get their answer, and a second signal ends it at
+ * Answers requests until SIGINT or SIGTERM. Open requests then have the drain time to finish; a second signal exits at
  * once.
  */
 export async function serve(options: ServeOptions): Promise<void> {
@@ -45,8 +43,12 @@ export async function serve(options: ServeOptions): Promise<void> {
             maxQueue: options.maxQueue,
             requestTimeoutMs: options.requestTimeout * 1000,
             defaultMaxTokens: options.maxTokens,
-            maxBodyBytes: Math.floor(options.maxBody * 2 ** 20),
-            maxMemoriesBytes: Math.floor(options.memoriesSize * 2 ** 20)
+            drainTimeoutMs: options.drainTimeout * 1000,
+            maxBodyBytes: toBytes(options.maxBody),
+            maxBodiesBytes: toBytes(options.maxBodies),
+            maxResponses: options.maxResponses,
+            maxResponsesBytes: toBytes(options.responsesSize),
+            maxMemoriesBytes: toBytes(options.memoriesSize)
         });
         const app = createApp(server, packageVersion());
         const listening = await listen(app, options, server.limits);
@@ -54,16 +56,15 @@ export async function serve(options: ServeOptions): Promise<void> {
         process.stderr.write(`${server.engine.modelId} at ${listening.url} (Ctrl+C ends)\n`);
         await ended;
         process.stderr.write("finishing open requests; repeat to exit at once\n");
-        const closed = listening.close();
-        await server.engine.pool.drain();
-        listening.http.closeIdleConnections();
-        // the last answers are on their way; who only watches does not keep the server
-        setTimeout(() => listening.http.closeAllConnections(), flushTime).unref();
-        await closed;
+        await shutDown(server, listening);
     } finally {
         await store?.dispose();
         await llama.dispose();
     }
+}
+
+function toBytes(mebibytes: number): number {
+    return Math.floor(mebibytes * 2 ** 20);
 }
 
 function untilSignal(): Promise<void> {

@@ -60,7 +60,8 @@ export function addVariantOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArgumen
         })
         .option("memory-sees-text", {
             describe:
-                "Memory tokens attend to the text; --no-memory-sees-text: only to one another [default: true, or false with wrap_pos and transformers 5]",
+                "Memory tokens attend to the text; --no-memory-sees-text: only to one another [default: true, or " +
+                "false with wrap_pos and transformers 5]",
             type: "boolean"
         })
         .option("use-sink", {

@@ -3,7 +3,7 @@ import type { FamilyName } from "../families.js";
 /** Where stock llama.cpp files of an architecture differ from one another, and from what a family's checkpoint says. */
 export interface Architecture {
     readonly family: FamilyName;
-    /** RoPE turns neighbours, for which Q's and K's rows were put in another order. */
+    /** RoPE rotates pairs of neighbours, so Q's and K's rows are in another order. */
     readonly neighbours?: boolean;
     /** Q, K and V are one tensor. */
     readonly fusedAttention?: boolean;

@@ -130,7 +130,8 @@ function trainingKeys({ base, ask, training }: MemoryFacts): Map<string, GgufWri
 function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount }: MemorySizes): void {
     if (armt.wrapPositions)
         throw new ArmtError(
-            "`wrap_pos` adds rows to the base's position table, which a frozen base's file lacks: convert the whole checkpoint (armt convert)"
+            "`wrap_pos` adds rows to the base's position table, which a frozen base's file lacks: convert the whole " +
+                "checkpoint (armt convert)"
         );
     if (armt.slidingWindow && base.positionCount !== undefined)
         throw new ArmtError("`sliding_window` is defined for base models with RoPE: not supported");
@@ -138,7 +139,8 @@ function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount
     const limit = base.positionCount ?? base.slidingWindow;
     if (limit !== undefined && rows > limit)
         throw new ArmtError(
-            `the base model takes ${limit} rows at once, and a segment has ${rows} with its memory tokens: not supported`
+            `the base model supports ${limit} rows, and a segment has ${rows} with its memory tokens: not ` +
+                "supported"
         );
 }
 

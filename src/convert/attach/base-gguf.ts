@@ -10,7 +10,9 @@ import { type Architecture, stockArchitectures } from "./architectures.js";
 /** Gemma 3's every 6th layer is global, and the others have this RoPE base; llama.cpp has both in its code. */
 const GEMMA_PATTERN = 6;
 const LOCAL_THETA = 10_000;
-/** The Gemma 3 whose scale of q·k is not that of its head size (27 B), by its layers, as llama.cpp tells it. */
+/**
+ * Layers of Gemma 3 27B, whose scale of q·k does not follow from its head size; llama.cpp recognises it the same way.
+ */
 const GEMMA_27B_LAYERS = 62;
 
 /** What stock llama.cpp computes if a file doesn't say. */
@@ -43,7 +45,7 @@ export function readBaseGguf(file: GgufFile): BaseGguf {
     const { defaults } = family;
     for (const key of ["expert_count", "attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias"])
         if ((keys.number(key) ?? 0) !== 0)
-            throw keys.error(`\`${name}.${key}\` asks for what ARMT models don't compute`);
+            throw keys.error(`\`${name}.${key}\` is an option that ARMT models do not support`);
     const hiddenSize = keys.count("embedding_length");
     const layerCount = keys.count("block_count");
     const headCount = keys.count("attention.head_count");
@@ -100,7 +102,8 @@ function readRope(
     const dimensions = keys.number("rope.dimension_count") ?? headSize;
     if (neighbours === true && dimensions !== headSize)
         throw keys.error(
-            `\`${keys.name}.rope.dimension_count\` is ${dimensions}, heads have ${headSize}: not supported for this architecture`
+            `\`${keys.name}.rope.dimension_count\` is ${dimensions}, heads have ${headSize}: not supported for this ` +
+                "architecture"
         );
     const type = keys.string("rope.scaling.type");
     const factor = keys.number("rope.scaling.factor") ?? keys.number("rope.scale_linear") ?? 1;
@@ -159,7 +162,8 @@ class StockKeys {
         if (entry === undefined) return undefined;
         if (entry.type === "ARRAY" || !types.some((type) => type === entry.type))
             throw this.error(
-                `\`${this.name}.${key}\` is ${entry.type === "ARRAY" ? "a list, as where layers differ" : entry.type}: not supported`
+                `\`${this.name}.${key}\` is ` +
+                    `${entry.type === "ARRAY" ? "a list, as in models whose layers differ" : entry.type}: not supported`
             );
         return entry.value as ScalarValues[T];
     }

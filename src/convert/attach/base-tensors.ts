@@ -88,13 +88,13 @@ function kindsOf({ base, architecture }: BaseGguf): Kind[] {
     const { hiddenSize: d, feedForwardSize: f, headCount, kvHeadCount, headSize } = base;
     const family = families[base.architecture];
     const [queries, keys] = [headCount * headSize, kvHeadCount * headSize];
-    const turned = architecture.neighbours === true ? headSize : undefined;
+    const rotaryHeadSize = architecture.neighbours === true ? headSize : undefined;
     const qkv: Part[] =
         architecture.fusedAttention === true
             ? [{ kind: "attn_qkv", rows: queries + 2 * keys }]
             : [
-                  { kind: "attn_q", rows: queries, headSize: turned },
-                  { kind: "attn_k", rows: keys, headSize: turned },
+                  { kind: "attn_q", rows: queries, headSize: rotaryHeadSize },
+                  { kind: "attn_k", rows: keys, headSize: rotaryHeadSize },
                   { kind: "attn_v", rows: keys }
               ];
     const up: Part[] =

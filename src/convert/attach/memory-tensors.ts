@@ -10,15 +10,14 @@ const kinds = ["W_mq.weight", "W_mk.weight", "W_mv.weight", "W_mb.weight", "W_mb
 /** Tensors that ARMT adds to a base model. */
 export type MemoryTensors = { tensors: PlannedTensor[]; sizes: MemorySizes };
 
-/** Shapes that tell the variant, from a file of ARMT's tensors. */
+/** The variant, from the shapes of ARMT's tensors. */
 export function memoryHints({ tensors }: Checkpoint, { hiddenSize }: BaseConfig): Partial<ArmtConfig> {
-    const strengths = tensors.get("layers.0.W_mb.weight")?.shape[0];
-    if (strengths === undefined || strengths < 1) return {};
-    return strengths === hiddenSize ? { gating: true } : { headCount: strengths };
+    const betaCount = tensors.get("layers.0.W_mb.weight")?.shape[0];
+    if (betaCount === undefined || betaCount < 1) return {};
+    return betaCount === hiddenSize ? { gating: true } : { headCount: betaCount };
 }
 
-/**
- * Plans ARMT's own tensors for a base model of some sizes.
+/** Plans ARMT's own tensors for a base model.
  * @param type of the memory's matrices
  * @throws {ArmtError} that names a tensor that is missing, of the base, or of a shape that doesn't fit
  */
@@ -32,7 +31,7 @@ export function planMemoryTensors(
     const source = (canonical: string) => {
         const tensor = sources.get(canonical);
         if (tensor === undefined)
-            throw new ArmtError(`the memory's file has no tensor ${quote(canonical)} under any of its names`);
+            throw new ArmtError(`the memory file has no tensor ${quote(canonical)} under any of its names`);
         return tensor;
     };
     const take = (canonical: string, shape: readonly number[], why: string) => {
@@ -48,25 +47,27 @@ export function planMemoryTensors(
         if (canonical === "memory" || canonical === "sink") continue;
         if (!kinds.some((known) => known === kind))
             throw new ArmtError(
-                `tensor ${quote(name)} is of the base model: a file with ARMT's own tensors is wanted; where the base was trained too, convert the whole checkpoint (armt convert)`
+                `tensor ${quote(name)} belongs to the base model; give a file with ARMT's own tensors only. If ` +
+                    "the base was trained too, convert the whole checkpoint (armt convert)"
             );
         if (Number(layer) >= layerCount)
             throw new ArmtError(
-                `tensor ${quote(name)} is of a layer that the base model, which has ${layerCount}, lacks`
+                `tensor ${quote(name)} belongs to a layer that the base model, with ${layerCount} layers, does not have`
             );
     }
     const memoryTokens = rowsOf(source("memory"), armt.memoryTokens, "num_mem_tokens");
     const memoryKeySize = rowsOf(source("layers.0.W_mq.weight"), armt.memoryKeySize, "d_mem");
     if (memoryKeySize % armt.headCount !== 0 || hiddenSize % armt.headCount !== 0 || memoryKeySize === armt.headCount)
         throw new ArmtError(
-            `n_heads is ${armt.headCount}, which doesn't divide d_mem (${memoryKeySize}) and the base's width (${hiddenSize}) into heads of more than one number`
+            `n_heads is ${armt.headCount}, which doesn't divide d_mem (${memoryKeySize}) and the base's width ` +
+                `(${hiddenSize}) into heads of more than one number`
         );
     const sinkCount = sources.has("sink") ? 1 : 0;
     if (armt.sink !== undefined && armt.sink !== sinkCount > 0)
         throw new ArmtError(
-            `\`use_sink\` is ${armt.sink}, but the memory's file has ${sinkCount > 0 ? "a" : "no"} tensor "sink"`
+            `\`use_sink\` is ${armt.sink}, but the memory file has ${sinkCount > 0 ? "a" : "no"} tensor "sink"`
         );
-    const strengths = armt.gating ? hiddenSize : armt.headCount;
+    const betaCount = armt.gating ? hiddenSize : armt.headCount;
     const width = `the base's width is ${hiddenSize}`;
     // the engine takes memory tokens and β's projection in 16 bits at least
     const wide = type === "Q8_0" ? "F16" : type;
@@ -100,8 +101,8 @@ export function planMemoryTensors(
             stack("memory_q.weight", "W_mq.weight", [memoryKeySize, hiddenSize], keys),
             stack("memory_k.weight", "W_mk.weight", [memoryKeySize, hiddenSize], keys),
             stack("memory_v.weight", "W_mv.weight", [hiddenSize, hiddenSize], width),
-            stack("memory_b.weight", "W_mb.weight", [strengths, hiddenSize], betas, wide),
-            stack("memory_b.bias", "W_mb.bias", [strengths], betas, "F32")
+            stack("memory_b.weight", "W_mb.weight", [betaCount, hiddenSize], betas, wide),
+            stack("memory_b.bias", "W_mb.bias", [betaCount], betas, "F32")
         ]
     };
 }

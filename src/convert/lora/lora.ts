@@ -17,11 +17,11 @@ export type AdapterRole =
           /** Name of the weight that the product is added to. */
           name: string;
           adapter: string;
-          /** Factors of an embedding: A is [r, V], B is [D, r], and their product is added turned. */
+          /** Factors of an embedding: A is [r, V], B is [D, r], and their product is added transposed. */
           embedding: boolean;
       };
 
-/** What of an adapter the weights don't tell. */
+/** Properties of an adapter that its weights do not show. */
 export type LoraFlags = {
     /** Default: `lora_alpha` of `adapter_config.json`. */
     alpha?: number;
@@ -39,7 +39,7 @@ export type LoraUpdate<Source> = {
     /** Factor of B·A. */
     scale: number;
     /** The weight is [inputs, outputs]: an embedding, or transformers' Conv1D. */
-    turned: boolean;
+    transposed: boolean;
 };
 
 const MERGE_FIRST = "merge it in PyTorch (model.merge_and_unload()) and save the state dict again";
@@ -57,7 +57,7 @@ const refusals: readonly { pattern: RegExp; what: string }[] = [
     { pattern: /(?:^|\.)prompt_(?:embeddings|encoder)\b/, what: "a prompt-tuning adapter" }
 ];
 
-/** PEFT's copy of a module that was trained whole, and the module as it was before. */
+/** PEFT's copy of a fully trained module, and the original module. */
 const trainedPattern = /\.modules_to_save\.[^.]+(?=\.)/;
 const untrainedPattern = /\.original_module\./;
 const factorPattern = /^(?<module>.+)\.lora_(?<embedding>embedding_)?(?<part>[AB])(?<rest>(?:\.[^.]+)*)$/;
@@ -111,7 +111,7 @@ export class LoraConfig {
             const value = json.get(key);
             if (value !== undefined && value !== false)
                 throw new ArmtError(
-                    `${quote(json.path)}: \`${key}\` asks for another computation than LoRA's: not supported; ${MERGE_FIRST}`
+                    `${quote(json.path)}: \`${key}\` changes LoRA's computation: not supported; ` + `${MERGE_FIRST}`
                 );
         }
     }
@@ -127,7 +127,8 @@ export class LoraConfig {
         const alpha = flags.alpha ?? this.pattern("alpha_pattern", module) ?? json?.number("lora_alpha");
         if (alpha === undefined)
             throw new ArmtError(
-                `tensor ${quote(name)} has a LoRA update without an alpha: put adapter_config.json into ${quote(this.folder)}, or give --lora-alpha (and --rslora where training had use_rslora)`
+                `tensor ${quote(name)} has a LoRA update without an alpha: put adapter_config.json into ` +
+                    `${quote(this.folder)}, or give --lora-alpha (and --rslora if training used use_rslora)`
             );
         const expected = this.pattern("rank_pattern", module) ?? json?.integer("r", { min: 1 });
         if (expected !== undefined && expected !== rank)
@@ -170,7 +171,7 @@ export class LoraConfig {
 export function addUpdate(
     values: Float32Array,
     { first, columns }: { first: number; columns: number },
-    { rank, scale, turned }: Pick<LoraUpdate<unknown>, "rank" | "scale" | "turned">,
+    { rank, scale, transposed }: Pick<LoraUpdate<unknown>, "rank" | "scale" | "transposed">,
     a: Float32Array,
     b: Float32Array
 ): Float32Array {
@@ -182,7 +183,7 @@ export function addUpdate(
         const count = Math.min(columns - start, values.length - at);
         const sums = Float64Array.from(values.subarray(at, at + count));
         for (let k = 0; k < rank; k++) {
-            if (turned) {
+            if (transposed) {
                 const factor = scale * a[k * inputs + row]!;
                 for (let i = 0; i < count; i++) sums[i]! += factor * b[(start + i) * rank + k]!;
             } else {

@@ -26,7 +26,7 @@ export interface PlanOptions {
     target: QuantizeTarget;
     /** Type of the memory's projections. */
     memory: MemoryType;
-    /** Take q8_0 weights for what they stand for. */
+    /** Accept q8_0 weights as input. */
     requantize: boolean;
 }
 
@@ -78,7 +78,8 @@ function checkSource(file: GgufFile, name: string, { type }: GgufTensorInfo, req
     if (type.name === "Q8_0" && requantize) return;
     const remedy = type.name === "Q8_0" ? ", or round twice with --requantize" : "";
     throw new ArmtError(
-        `${quote(file.path)} is quantized already: tensor ${quote(name)} is ${type.name}; start from a file with f16, bf16 or f32 weights${remedy}`
+        `${quote(file.path)} is quantized already: tensor ${quote(name)} is ${type.name}; start from a file with ` +
+            `f16, bf16 or f32 weights${remedy}`
     );
 }
 

@@ -24,7 +24,7 @@ export interface QuantizeOptions {
     mixture: QuantizeTarget;
     /** Type of the memory's projections. Default: that of all weights if it has 16 bits, else `"q8_0"`. */
     memoryType?: MemoryType;
-    /** Take an input with q8_0 weights too, whose rounding the output has then as well. Default: `false`. */
+    /** Also accept an input with q8_0 weights, whose rounding remains in the output. Default: `false`. */
     requantize?: boolean;
     /** Replace an existing output. Default: `false`. */
     overwrite?: boolean;
@@ -43,7 +43,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
     const file = await openGguf(input);
     try {
         const { blockCount } = validateArmtFile(file);
-        // else damage would get a fingerprint of its own
+        // otherwise damage would get a valid fingerprint
         await verifyFingerprint(input);
         const plan = planTensors(file, blockCount, { target: mixture, memory, requantize });
         let done = 0;

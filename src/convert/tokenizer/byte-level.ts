@@ -6,23 +6,15 @@ import { type BpeTokenizer, componentParts, listTokens, type Merge, tokenTypes }
 
 const contraction = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const tail = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const upper = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
-const lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
 const start = "[^\\r\\n\\p{L}\\p{N}]?";
-const slashTail = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /**
  * llama.cpp's names (`tokenizer.ggml.pre`) for the expressions that split text into words, as `tokenizer.json` has
- * them.
+ * them. Those of GPT-4o and Tekken are not here: llama.cpp splits at combining marks where they don't.
  */
 const preTokenizerNames = new Map([
     [`${contraction}|${start}\\p{L}+|\\p{N}{1,3}|${tail}`, "llama-bpe"],
     [`${contraction}|${start}\\p{L}+|\\p{N}|${tail}`, "qwen2"],
-    [
-        `${start}${upper}*${lower}+${contraction}?|${start}${upper}+${lower}*${contraction}?|\\p{N}{1,3}|${slashTail}`,
-        "gpt-4o"
-    ],
-    [`${start}${upper}*${lower}+|${start}${upper}+${lower}*|\\p{N}|${slashTail}`, "tekken"],
     ["'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", "gpt-2"]
 ]);
 
@@ -75,6 +67,8 @@ function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
     const expression = rest.length === 0 && !ownSplit ? splitExpression(first) : undefined;
     const name = expression === undefined ? undefined : preTokenizerNames.get(expression);
     if (name === undefined) throw unknown(`unknown pre-tokenizer ${quote(expression ?? "")}`);
+    if (ignoreMerges && name !== "llama-bpe")
+        throw unknown(`\`ignore_merges\` with the pre-tokenizer ${quote(name)} is not supported`);
     // llama.cpp ignores merges for whole words of the vocabulary under this name; dbrx splits alike and doesn't.
     return name === "llama-bpe" && !ignoreMerges ? "dbrx" : name;
 }
@@ -82,7 +76,11 @@ function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
 function splitExpression(part: JsonObject | undefined): string | undefined {
     const pattern = part?.get("pattern");
     const expression = pattern instanceof Map ? pattern.get("Regex") : undefined;
-    return part?.get("type") === "Split" && typeof expression === "string" ? expression : undefined;
+    if (part?.get("type") !== "Split" || typeof expression !== "string") return undefined;
+    // Both forms keep the matches as words.
+    const [behavior, inverted] = [part.get("behavior"), part.get("invert") === true];
+    const findsWords = inverted ? behavior === "Removed" : behavior === "Isolated";
+    return findsWords ? expression : undefined;
 }
 
 /**

@@ -1,21 +1,31 @@
 import { type GgufWriteValue, numberArray, stringArray } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
+import { SPACE } from "./unsupported.js";
 import { type BpeTokenizer, componentParts, listTokens, tokenTypes } from "./vocabulary.js";
 
 const bytePattern = /^<0x[0-9A-F]{2}>$/;
-/** What SentencePiece writes for a space. */
-const SPACE = "▁";
 
 /** The keys of a SentencePiece-style BPE tokenizer, as Llama 2 has it. */
-export function sentencePieceKeys(json: JsonFile, bpe: BpeTokenizer, vocabSize: number): [string, GgufWriteValue][] {
+export function sentencePieceKeys(
+    json: JsonFile,
+    bpe: BpeTokenizer,
+    vocabSize: number,
+    onWarning?: (message: string) => void
+): [string, GgufWriteValue][] {
     if (!bpe.byteFallback)
         throw new ArmtError(
-            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not supported; use --vocab-from or --no-tokenizer`
+            `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not ` +
+                "supported; use --vocab-from or --no-tokenizer"
+        );
+    if (prependScheme(json) === "first")
+        onWarning?.(
+            `${quote(json.path)}: text gets a space in front only at its beginning (\`prepend_scheme\`: "first"), ` +
+                "but llama.cpp also adds one after each special token"
         );
     const scores = mergeScores(bpe);
     const tokens = listTokens(vocabSize, bpe.ids, (text) => {
-        return { text: displayText(text, bpe), type: tokenType(text, bpe), score: scores.get(text) ?? 0 };
+        return { text, type: tokenType(text, bpe), score: scores.get(text) ?? 0 };
     });
     return [
         ["tokenizer.ggml.model", { type: "STRING", value: "llama" }],
@@ -57,13 +67,10 @@ function mergeScores({ ids, merges }: BpeTokenizer): Map<string, number> {
 function tokenType(text: string, { added, unknownToken }: BpeTokenizer) {
     if (text === unknownToken) return tokenTypes.unknown;
     const special = added.get(text);
+    // Merges make runs of spaces from both spaces and `▁`; llama.cpp looks for user-defined tokens in the raw text.
+    if (special === false && text.includes(SPACE)) return tokenTypes.normal;
     if (special !== undefined) return special ? tokenTypes.control : tokenTypes.userDefined;
     return bytePattern.test(text) ? tokenTypes.byte : tokenTypes.normal;
-}
-
-/** llama.cpp looks for tokens of the user in the text itself, where spaces are spaces. */
-function displayText(text: string, { added }: BpeTokenizer): string {
-    return added.get(text) === false ? text.replaceAll(SPACE, " ") : text;
 }
 
 /** Whether text gets a space in front, by the normalizer (older files) or the pre-tokenizer (newer ones). */
@@ -71,8 +78,15 @@ function addsSpacePrefix(json: JsonFile): boolean {
     const prepends = componentParts(json, "normalizer").some(
         (part) => part.get("type") === "Prepend" && part.get("prepend") === SPACE
     );
-    const metaspace = componentParts(json, "pre_tokenizer").find((part) => part.get("type") === "Metaspace");
-    const scheme = metaspace?.get("prepend_scheme");
+    const scheme = prependScheme(json);
     if (typeof scheme === "string") return prepends || scheme !== "never";
-    return prepends || metaspace?.get("add_prefix_space") === true;
+    return prepends || metaspaceOf(json)?.get("add_prefix_space") === true;
+}
+
+function prependScheme(json: JsonFile) {
+    return metaspaceOf(json)?.get("prepend_scheme");
+}
+
+function metaspaceOf(json: JsonFile) {
+    return componentParts(json, "pre_tokenizer").find((part) => part.get("type") === "Metaspace");
 }

@@ -4,12 +4,13 @@ import type { GgufWriteValue } from "../../formats/gguf/writer.js";
 import type { JsonFile } from "../../util/json-file.js";
 import { readJsonFile } from "../../util/json-file.js";
 import type { JsonObject } from "../../util/strict-json.js";
+import { endTokenKeys } from "./end-tokens.js";
+import { tokenIds, tokenText } from "./token-files.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
 /** A special token's name in Hugging Face files and in GGUF. */
 const specialTokens = [
     ["bos", "bos"],
-    ["eos", "eos"],
     ["unk", "unknown"],
     ["pad", "padding"]
 ] as const;
@@ -17,23 +18,27 @@ const specialTokens = [
 /**
  * Ids of the special tokens, whether text gets them added, and the chat template: from `tokenizer_config.json`, else
  * `generation_config.json` and `config.json`.
+ * @throws {ArmtError} for ids that end an answer and that a GGUF file cannot hold
  */
 export async function specialTokenKeys(
     folder: string,
     tokenizer: JsonFile,
     bpe: BpeTokenizer,
-    config: JsonFile
+    config: JsonFile,
+    vocabSize: number
 ): Promise<[string, GgufWriteValue][]> {
     const own = await readJsonFile(path.join(folder, "tokenizer_config.json"));
     const generation = await readJsonFile(path.join(folder, "generation_config.json"));
-    const keys: [string, GgufWriteValue][] = [];
+    const keys = endTokenKeys({ own, generation, config }, bpe, vocabSize);
     for (const [name, ggufName] of specialTokens) {
-        const text = tokenText(own, `${name}_token`) ?? (name === "unk" ? bpe.unknownToken : undefined);
+        const text = tokenText(own?.get(`${name}_token`)) ?? (name === "unk" ? bpe.unknownToken : undefined);
         const id =
             (text === undefined ? undefined : bpe.ids.get(text)) ??
-            tokenId(generation, `${name}_token_id`) ??
-            tokenId(config, `${name}_token_id`);
-        if (id !== undefined) keys.push([`tokenizer.ggml.${ggufName}_token_id`, { type: "UINT32", value: id }]);
+            tokenIds(generation, `${name}_token_id`)[0] ??
+            tokenIds(config, `${name}_token_id`)[0];
+        // Checkpoints without such a token have an id beyond the vocabulary here.
+        if (id !== undefined && id < vocabSize)
+            keys.push([`tokenizer.ggml.${ggufName}_token_id`, { type: "UINT32", value: id }]);
     }
     const template = processorTemplate(tokenizer);
     keys.push(["tokenizer.ggml.add_bos_token", { type: "BOOL", value: own?.boolean("add_bos_token") ?? template.bos }]);
@@ -41,21 +46,6 @@ export async function specialTokenKeys(
     const chatTemplate = await readChatTemplate(folder, own);
     if (chatTemplate !== undefined) keys.push(["tokenizer.chat_template", { type: "STRING", value: chatTemplate }]);
     return keys;
-}
-
-/** A token given as text or as an object with its content. */
-function tokenText(json: JsonFile | undefined, key: string): string | undefined {
-    const value = json?.get(key);
-    const text = value instanceof Map ? value.get("content") : value;
-    return typeof text === "string" ? text : undefined;
-}
-
-/** An id, or the first of a list of ids. */
-function tokenId(json: JsonFile | undefined, key: string): number | undefined {
-    const value = json?.get(key);
-    if (!Array.isArray(value)) return json?.integer(key);
-    const [first] = value;
-    return typeof first === "number" && Number.isInteger(first) && first >= 0 ? first : undefined;
 }
 
 /** Whether the tokenizer's template for one text begins and ends with a special token. */
@@ -69,10 +59,17 @@ function processorTemplate(tokenizer: JsonFile): { bos: boolean; eos: boolean } 
     return { bos: isSpecial(single[0]), eos: single.length > 1 && isSpecial(single.at(-1)) };
 }
 
+/** The template of its own file, of the tokenizer's config, or of a processor's older `chat_template.json`. */
 async function readChatTemplate(folder: string, own: JsonFile | undefined): Promise<string | undefined> {
     const separate = await readFile(path.join(folder, "chat_template.jinja"), "utf8").catch(() => undefined);
-    if (separate !== undefined) return separate;
-    const template = own?.get("chat_template");
+    // Python reads text files with `\n` at the ends of lines, so the model never saw `\r\n`.
+    if (separate !== undefined) return separate.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n");
+    const processor = await readJsonFile(path.join(folder, "chat_template.json"));
+    return templateIn(own) ?? templateIn(processor);
+}
+
+function templateIn(json: JsonFile | undefined): string | undefined {
+    const template = json?.get("chat_template");
     if (typeof template === "string") return template;
     if (!Array.isArray(template)) return undefined;
     const named = template.filter((entry) => entry instanceof Map);

@@ -4,12 +4,16 @@ import { type JsonFile, readJsonFile } from "../../util/json-file.js";
 import { byteLevelKeys, isByteLevel } from "./byte-level.js";
 import { sentencePieceKeys } from "./sentencepiece.js";
 import { specialTokenKeys } from "./special-tokens.js";
+import { checkTokenizer, strippedAsPhi3 } from "./unsupported.js";
 import { parseBpe } from "./vocabulary.js";
+
+export type TokenizerOptions = { pre?: string; name?: string; onWarning?: (message: string) => void };
 
 /**
  * The tokenizer of a checkpoint folder (`tokenizer.json` and the files next to it) as GGUF keys, padded to the model's
  * vocabulary.
- * @param pre llama.cpp's name of the pre-tokenizer; recognized from the file by default
+ * @param options.pre llama.cpp's name of the pre-tokenizer; recognized from the file by default
+ * @param options.name the model's name, which becomes part of the keys if llama.cpp needs it to tokenize
  * @returns `undefined` when the folder has none
  * @throws {ArmtError} for tokenizers that llama.cpp can't reproduce
  */
@@ -17,11 +21,18 @@ export async function readTokenizer(
     folder: string,
     config: JsonFile,
     vocabSize: number,
-    pre: string | undefined
+    { pre, name, onWarning }: TokenizerOptions = {}
 ): Promise<Map<string, GgufWriteValue> | undefined> {
     const json = await readJsonFile(path.join(folder, "tokenizer.json"));
     if (json === undefined) return undefined;
     const bpe = parseBpe(json, vocabSize);
-    const keys = isByteLevel(json) ? byteLevelKeys(json, bpe, vocabSize, pre) : sentencePieceKeys(json, bpe, vocabSize);
-    return new Map([...keys, ...(await specialTokenKeys(folder, json, bpe, config))]);
+    const byteLevel = isByteLevel(json);
+    const normalizer = checkTokenizer(json, bpe, byteLevel);
+    const keys = byteLevel
+        ? byteLevelKeys(json, bpe, vocabSize, pre)
+        : sentencePieceKeys(json, bpe, vocabSize, onWarning);
+    if (normalizer !== undefined) keys.push(["tokenizer.armt.normalizer", { type: "STRING", value: normalizer }]);
+    if (strippedAsPhi3(json))
+        keys.push(["general.name", { type: "STRING", value: name === undefined ? "phi-3" : `${name} (phi-3)` }]);
+    return new Map([...keys, ...(await specialTokenKeys(folder, json, bpe, config, vocabSize))]);
 }

@@ -36,7 +36,8 @@ export function parseBpe(json: JsonFile, vocabSize: number): BpeTokenizer {
     const type = model.string("type");
     if (type !== "BPE")
         throw new ArmtError(
-            `${quote(json.path)}: tokenizer model ${quote(type ?? "")} is not supported (BPE is); use --vocab-from or --no-tokenizer`
+            `${quote(json.path)}: tokenizer model ${quote(type ?? "")} is not supported (BPE is); use --vocab-from ` +
+                "or --no-tokenizer"
         );
     const ids = new Map<string, number>();
     const taken = new Map<number, string>();
@@ -89,7 +90,7 @@ export function listTokens(size: number, ids: Map<string, number>, describe: (te
     return tokens;
 }
 
-/** Stands for a row of the embedding that no token has. */
+/** Stands for an embedding row without a token. */
 export function paddingToken(id: number): Token {
     return { text: `[PAD${id}]`, type: tokenTypes.unused, score: 0 };
 }

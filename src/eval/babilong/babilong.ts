@@ -251,7 +251,8 @@ export function babilongPlot(model: string, rows: readonly BabilongRow[]): strin
             const x = left + i * cell.width;
             const shade = `hsl(${Math.round(120 * row.recall)} 60% ${75 - 20 * row.recall}%)`;
             parts.push(
-                `<rect x="${x + 1}" y="${y + 1}" width="${cell.width - 2}" height="${cell.height - 2}" fill="${shade}"/>`,
+                `<rect x="${x + 1}" y="${y + 1}" width="${cell.width - 2}" height="${cell.height - 2}" ` +
+                    `fill="${shade}"/>`,
                 svgText(x + cell.width / 2, y + 18, percent(row.recall), { anchor: "middle", weight: "bold" }),
                 svgText(x + cell.width / 2, y + 33, `(${percent(row.withoutMemory.recall)})`, { anchor: "middle" })
             );

@@ -3,7 +3,7 @@ import { ArmtError } from "../../util/errors.js";
 import type { Haystack, Question } from "./haystack.js";
 import type { RecallTask } from "./task.js";
 
-/** Longest answer that is waited for. Unit: tokens. */
+/** Longest answer to generate. Unit: tokens. */
 const maxAnswerTokens = 12;
 
 export interface AnsweredQuestion extends Question {
@@ -13,7 +13,7 @@ export interface AnsweredQuestion extends Question {
 }
 
 /**
- * Reads a haystack into an empty sequence and writes its last segment to memory, so that nothing but memory can answer.
+ * Reads a haystack into an empty sequence and writes its last segment to memory, so that only memory can answer.
  */
 export async function readHaystack(
     sequence: LlamaContextSequence,

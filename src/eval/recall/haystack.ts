@@ -4,7 +4,7 @@ import { type FactKind, namesOf, type RecallTexts, type Split } from "./task.js"
 export interface HaystackOptions {
     /** Length, the facts included. Unit: tokens. */
     tokens: number;
-    /** Facts in it, those that a later one overrides included. */
+    /** Number of facts, including overridden ones. */
     facts: number;
     /** The same seed gives the same haystack. */
     seed: number;
@@ -56,7 +56,7 @@ const lastTries = 40;
 /**
  * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as
  * long as asked for, and short of it by less than a sentence.
- * @throws {RangeError} if the facts do not fit into the text, or there are not enough things to tell facts of
+ * @throws {RangeError} if the facts do not fit into the text, or there are not enough subjects for them
  */
 export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {
     const { tokens, facts: count, seed, split = "heldOut", changes = 0.25, countTokens } = options;
@@ -114,11 +114,11 @@ class Draw {
 }
 
 function makeFacts({ task }: RecallTexts, count: number, changes: number, split: Split, draw: Draw): Fact[] {
-    // nobody plays two parts, so that no sentence says something of a key in passing
+    // each name has one role, so that no sentence mentions a key by accident
     const names = draw.shuffle(namesOf(task, split));
     const bystanders = names.splice(0, bystanderCount);
     const decks = new Map<string, string[]>();
-    /** The next key of a kind that was not asked for; none when all are used up. */
+    /** The next unused key of a kind, or `undefined` if all are used. */
     const deal = ({ key }: FactKind): string | undefined => {
         if (key[0] === "name") return names.pop();
         const id = key.join(" ");

@@ -9,7 +9,7 @@ export interface MeasureOptions {
     tokens: number;
     /** Questions at least; haystacks are read until there are as many. */
     questions: number;
-    /** Facts in a haystack, those that a later one overrides included. */
+    /** Facts in a haystack, including overridden ones. */
     facts: number;
     seed: number;
     split: Split;
@@ -18,7 +18,7 @@ export interface MeasureOptions {
     onProgress?: (tokens: number, answered: number) => void;
 }
 
-/** Right answers among those asked for. */
+/** Right answers among the questions asked. */
 export interface Share {
     readonly asked: number;
     readonly right: number;
@@ -31,7 +31,7 @@ export interface RecallRow extends Share {
     readonly haystacks: number;
     /** Wilson's interval: with 95 % probability the model's recall is inside. */
     readonly interval: readonly [low: number, high: number];
-    /** The same questions asked of an empty sequence, which has nothing to read from memory. */
+    /** The same questions asked of an empty sequence, whose memory is empty. */
     readonly withoutMemory: Share;
     readonly readSeconds: number;
     readonly tokensPerSecond: number;
@@ -44,7 +44,7 @@ export interface RecallRow extends Share {
     readonly wrong: readonly { question: string; expected: string; answer: string; depth: number }[];
 }
 
-/** Equal parts of a haystack that recall is told apart by. */
+/** Equal parts of a haystack, for recall by depth. */
 export const depthParts = 10;
 
 /** Reads haystacks of one length and asks about what they held. */

@@ -69,7 +69,8 @@ export function recallPlot(models: readonly ModelRecall[]): string {
         );
         for (const row of rows) {
             parts.push(
-                `<line x1="${x(row.tokens)}" x2="${x(row.tokens)}" y1="${y(row.interval[0])}" y2="${y(row.interval[1])}" stroke="${colour}"/>`
+                `<line x1="${x(row.tokens)}" x2="${x(row.tokens)}" y1="${y(row.interval[0])}" ` +
+                    `y2="${y(row.interval[1])}" stroke="${colour}"/>`
             );
             parts.push(`<circle cx="${x(row.tokens)}" cy="${y(row.recall)}" r="4" fill="${colour}"/>`);
         }

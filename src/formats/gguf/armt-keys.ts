@@ -2,8 +2,8 @@ import { ArmtError, quote } from "../../util/errors.js";
 import type { GgufFile } from "./reader.js";
 import type { ElementType, ScalarValues } from "./types.js";
 
-/** What an ARMT model file says about its model; the names of docs/model-file.md. */
-export type ArmtModelFacts = {
+/** The keys of an ARMT model file; docs/model-file.md lists their names in the file. */
+export type ArmtModelKeys = {
     name: string | undefined;
     baseArchitecture: string;
     /** SHA-256 of the tensor data, 64 hex digits. */
@@ -28,11 +28,11 @@ export type ArmtModelFacts = {
     activation: Activation;
     /** Whether the MLP has a gate. */
     gated: boolean;
-    /** Attention and MLP both take the layer's input. */
+    /** Whether attention and the MLP both read the layer's input. */
     parallelResidual: boolean;
-    /** Rows that a row of some layers attends to, itself included; `undefined`: all before it. */
+    /** Sliding window of some layers, the row itself included; `undefined`: full attention. Unit: rows. */
     slidingWindow: number | undefined;
-    /** Attention goes back into the text of the segment before. */
+    /** Whether attention reaches into the previous segment's text. */
     seesPreviousSegment: boolean;
     /** Learned rows before each segment's text: 0 or 1. */
     sinkCount: number;
@@ -43,7 +43,7 @@ export type ArmtModelFacts = {
     positions:
         | {
               type: "rope";
-              /** Of a head, from its start. */
+              /** Number of a head's dimensions that rotate, from its start. */
               dimensions: number;
               freqBase: number;
               /** Factor of linear scaling; 1 without. */
@@ -55,7 +55,7 @@ export type ArmtModelFacts = {
               type: "learned";
               /** Rows of the table. */
               count: number;
-              /** Memory rows take the last ones, whatever the text's length. */
+              /** Memory rows use the last ones, whatever the text's length. */
               wrapped: boolean;
           };
     /** S: text tokens in a segment. */
@@ -133,7 +133,7 @@ export type Activation = (typeof activations)[number];
 
 const alignments = ["left", "right", "center"] as const;
 
-/** Takes keys by name and type, and knows in the end which `armt.` keys nobody asked for. */
+/** Reads keys by name and type, and finds the `armt.` keys that were never read. */
 class KeyReader {
     private readonly asked = new Set<string>();
 
@@ -188,7 +188,7 @@ class KeyReader {
 }
 
 /** Reads and checks the `armt.` keys. @throws {ArmtError} that names the key, without the file */
-export function readArmtKeys(file: GgufFile): ArmtModelFacts {
+export function readArmtKeys(file: GgufFile): ArmtModelKeys {
     const keys = new KeyReader(file);
     const architecture = keys.required("general.architecture", "STRING");
     if (architecture !== "armt") throw new ArmtError(`it is a ${quote(architecture)} model, not an ARMT model`);
@@ -199,15 +199,15 @@ export function readArmtKeys(file: GgufFile): ArmtModelFacts {
             version,
             `${SUPPORTED_FORMAT_VERSIONS.join(" or ")}; update node-llama-cpp-armt, or convert the checkpoint again`
         );
-    const facts = readFacts(keys);
-    if (version === 1 && (facts.sinkCount > 0 || facts.seesPreviousSegment))
+    const info = readAll(keys);
+    if (version === 1 && (info.sinkCount > 0 || info.seesPreviousSegment))
         throw invalid("armt.format_version", version, "2, with a sink or attention to the previous segment");
     keys.refuseOthers("armt.");
-    checkFacts(facts);
-    return facts;
+    checkAll(info);
+    return info;
 }
 
-function readFacts(keys: KeyReader): ArmtModelFacts {
+function readAll(keys: KeyReader): ArmtModelKeys {
     const headSize = keys.count("armt.attention.key_length");
     const valueSize = keys.count("armt.attention.value_length");
     if (valueSize !== headSize)
@@ -279,7 +279,7 @@ function readAskForm(keys: KeyReader): ArmtAskForm | undefined {
     };
 }
 
-function readTable(keys: KeyReader): ArmtModelFacts["positions"] {
+function readTable(keys: KeyReader): ArmtModelKeys["positions"] {
     return {
         type: "learned",
         count: keys.count("armt.position_count"),
@@ -287,7 +287,7 @@ function readTable(keys: KeyReader): ArmtModelFacts["positions"] {
     };
 }
 
-function readRope(keys: KeyReader, headSize: number): ArmtModelFacts["positions"] {
+function readRope(keys: KeyReader, headSize: number): ArmtModelKeys["positions"] {
     const dimensions = keys.count("armt.rope.dimension_count");
     if (dimensions > headSize || dimensions % 2 !== 0)
         throw invalid("armt.rope.dimension_count", dimensions, `an even number up to ${headSize}`);
@@ -321,50 +321,48 @@ function readActivation(keys: KeyReader): Activation {
     return known;
 }
 
-function readAlignment(keys: KeyReader): ArmtModelFacts["segmentAlignment"] {
+function readAlignment(keys: KeyReader): ArmtModelKeys["segmentAlignment"] {
     const value = keys.required("armt.segment_alignment", "STRING");
     const known = alignments.find((name) => name === value);
     if (known === undefined) throw invalid("armt.segment_alignment", value, alignments.join(", "));
     return known;
 }
 
-function checkFacts(facts: ArmtModelFacts): void {
-    const { baseArchitecture, fingerprint, headCount, headCountKv, headSize, embeddingLength, memory } = facts;
+function checkAll(info: ArmtModelKeys): void {
+    const { baseArchitecture, fingerprint, headCount, headCountKv, headSize, embeddingLength, memory } = info;
     if (!baseArchitectures.some((name) => name === baseArchitecture))
         throw invalid("armt.base_architecture", baseArchitecture, baseArchitectures.join(", "));
     if (!/^[0-9a-f]{64}$/.test(fingerprint)) throw invalid("armt.fingerprint", fingerprint, "64 hex digits");
     if (headCount % headCountKv !== 0)
         throw invalid("armt.attention.head_count_kv", headCountKv, `a divisor of ${headCount} heads`);
     if (headSize % 2 !== 0) throw invalid("armt.attention.key_length", headSize, "an even number");
-    const rows = facts.positions.type === "learned" ? facts.positions.count : facts.slidingWindow;
-    const { sinkCount, seesPreviousSegment } = facts;
+    const rows = info.positions.type === "learned" ? info.positions.count : info.slidingWindow;
+    const { sinkCount, seesPreviousSegment } = info;
     const others = memory.tokenCount + sinkCount;
     const parts = seesPreviousSegment ? 2 : 1;
-    if (rows !== undefined && parts * facts.segmentSize + others > rows)
+    if (rows !== undefined && parts * info.segmentSize + others > rows)
         throw invalid(
             "armt.segment_size",
-            facts.segmentSize,
-            `${Math.floor((rows - others) / parts)} at most: with ${memory.tokenCount} memory tokens the base model takes ${rows} rows`
+            info.segmentSize,
+            `${Math.floor((rows - others) / parts)} at most: with ${memory.tokenCount} memory tokens the base model ` +
+                `takes ${rows} rows`
         );
-    const splits = !memory.attendsToText || (facts.positions.type === "learned" && facts.positions.wrapped);
+    const splits = !memory.attendsToText || (info.positions.type === "learned" && info.positions.wrapped);
     if (sinkCount > 0 && splits)
-        throw invalid(
-            "armt.sink_count",
-            sinkCount,
-            "none where positions wrap or memory rows don't attend to the text"
-        );
-    if (seesPreviousSegment && (splits || facts.positions.type === "learned"))
+        throw invalid("armt.sink_count", sinkCount, "0, since positions wrap or memory rows do not attend to the text");
+    if (seesPreviousSegment && (splits || info.positions.type === "learned"))
         throw invalid(
             "armt.attention.previous_segment",
             "true",
-            "false but for RoPE and memory rows that attend to the text"
+            "false, since it needs RoPE and memory rows that attend to the text"
         );
     if (memory.dpfpOrder !== 3) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, "3");
     if (memory.keyLength % memory.headCount !== 0 || embeddingLength % memory.headCount !== 0)
         throw invalid(
             "armt.memory.head_count",
             memory.headCount,
-            `a divisor of \`armt.memory.key_length\` (${memory.keyLength}) and \`armt.embedding_length\` (${embeddingLength})`
+            `a divisor of \`armt.memory.key_length\` (${memory.keyLength}) and \`armt.embedding_length\` ` +
+                `(${embeddingLength})`
         );
 }
 

@@ -1,9 +1,9 @@
 import { ArmtError, quote } from "../../util/errors.js";
-import { type ArmtModelFacts, readArmtKeys } from "./armt-keys.js";
+import { type ArmtModelKeys, readArmtKeys } from "./armt-keys.js";
 import { type GgufFile, openGguf } from "./reader.js";
 import type { GgmlType, GgufTensorInfo } from "./types.js";
 
-export type { ArmtAskForm, ArmtModelFacts } from "./armt-keys.js";
+export type { ArmtAskForm, ArmtModelKeys } from "./armt-keys.js";
 
 /** Which types a tensor may have: any weight type, at least 16 bits, or float32. */
 type Precision = "out" | "memory" | "full";
@@ -18,7 +18,7 @@ const stackPattern = /^blk\.(?<layer>0|[1-9]\d{0,3})\.(?<kind>.+)$/;
  * every tensor. The weights themselves are not read.
  * @throws {ArmtError} that names the file and the key or tensor at fault; for other models than ARMT too
  */
-export async function validateArmtModel(path: string): Promise<ArmtModelFacts> {
+export async function validateArmtModel(path: string): Promise<ArmtModelKeys> {
     const file = await openGguf(path);
     try {
         return validateArmtFile(file);
@@ -28,19 +28,19 @@ export async function validateArmtModel(path: string): Promise<ArmtModelFacts> {
 }
 
 /** The same for an open file. */
-export function validateArmtFile(file: GgufFile): ArmtModelFacts {
+export function validateArmtFile(file: GgufFile): ArmtModelKeys {
     try {
-        const facts = readArmtKeys(file);
-        checkTokenizer(file, facts);
-        checkTensors(file, facts);
-        return facts;
+        const info = readArmtKeys(file);
+        checkTokenizer(file, info);
+        checkTensors(file, info);
+        return info;
     } catch (error) {
         if (!(error instanceof ArmtError)) throw error;
         throw new ArmtError(`bad ARMT model ${quote(file.path)}: ${error.message}`, { cause: error });
     }
 }
 
-function checkTokenizer(file: GgufFile, { vocabSize }: ArmtModelFacts): void {
+function checkTokenizer(file: GgufFile, { vocabSize }: ArmtModelKeys): void {
     const model = file.metadata.get("tokenizer.ggml.model");
     if (model?.type !== "STRING") throw new ArmtError("key `tokenizer.ggml.model` is missing or not a STRING");
     if (model.value === "no_vocab") return;
@@ -51,9 +51,9 @@ function checkTokenizer(file: GgufFile, { vocabSize }: ArmtModelFacts): void {
         throw new ArmtError(`\`tokenizer.ggml.tokens\` has ${tokens.count} entries, expected ${vocabSize}`);
 }
 
-function checkTensors(file: GgufFile, facts: ArmtModelFacts): void {
-    const single = singleTensors(facts);
-    const stacked = stackedTensors(facts);
+function checkTensors(file: GgufFile, info: ArmtModelKeys): void {
+    const single = singleTensors(info);
+    const stacked = stackedTensors(info);
     const stacks = new Map<string, Map<number, GgufTensorInfo>>();
     for (const [name, tensor] of file.tensors) {
         const requirement = single.get(name);
@@ -65,13 +65,13 @@ function checkTensors(file: GgufFile, facts: ArmtModelFacts): void {
     for (const [name, { optional }] of single) {
         if (optional !== true && !file.tensors.has(name)) throw new ArmtError(`tensor ${quote(name)} is missing`);
     }
-    for (const [kind, requirement] of stacked) checkStacks(kind, requirement, stacks.get(kind), facts.blockCount);
+    for (const [kind, requirement] of stacked) checkStacks(kind, requirement, stacks.get(kind), info.blockCount);
     const [query, key] = ["attn_q_norm.weight", "attn_k_norm.weight"];
     if (stacks.has(query) !== stacks.has(key))
         throw new ArmtError(`tensor ${quote(`blk.0.${stacks.has(query) ? key : query}`)} is missing`);
 }
 
-/** A kind's stacks must hold every layer once: each reaches to the next one's first layer. */
+/** The stacks of one kind must hold every layer once: each ends where the next one begins. */
 function checkStacks(
     kind: string,
     requirement: Requirement,
@@ -103,13 +103,13 @@ function checkTensor(name: string, { type, shape }: GgufTensorInfo, { shape: exp
     if (!allowed) throw new ArmtError(`tensor ${quote(name)} is ${type.name}, expected ${wanted}`);
 }
 
-/** A shape as text; last dimensions of 1 say nothing. */
+/** A shape as text, without trailing dimensions of 1. */
 function withoutOnes(shape: readonly number[]): string {
     return shape.slice(0, shape.findLastIndex((n) => n !== 1) + 1).join();
 }
 
-function singleTensors(facts: ArmtModelFacts): Map<string, Requirement> {
-    const { embeddingLength, vocabSize, positions, memory, sinkCount } = facts;
+function singleTensors(info: ArmtModelKeys): Map<string, Requirement> {
+    const { embeddingLength, vocabSize, positions, memory, sinkCount } = info;
     const ofPositions: [string, Requirement] =
         positions.type === "learned"
             ? ["position_embd.weight", { shape: [embeddingLength, positions.count], precision: "memory" }]
@@ -124,11 +124,11 @@ function singleTensors(facts: ArmtModelFacts): Map<string, Requirement> {
     ]);
 }
 
-function stackedTensors(facts: ArmtModelFacts): Map<string, Requirement> {
-    const { embeddingLength: d, feedForwardLength: f, headCount, headCountKv, headSize, memory } = facts;
-    const up = facts.gated ? 2 * f : f;
+function stackedTensors(info: ArmtModelKeys): Map<string, Requirement> {
+    const { embeddingLength: d, feedForwardLength: f, headCount, headCountKv, headSize, memory } = info;
+    const up = info.gated ? 2 * f : f;
     const qkv = (headCount + 2 * headCountKv) * headSize;
-    const strengths = memory.gating ? d : memory.headCount;
+    const betaCount = memory.gating ? d : memory.headCount;
     return new Map<string, Requirement>([
         ["attn_norm.weight", { shape: [d], precision: "full" }],
         ["attn_norm.bias", { shape: [d], precision: "full", optional: true }],
@@ -149,7 +149,7 @@ function stackedTensors(facts: ArmtModelFacts): Map<string, Requirement> {
         ["memory_q.weight", { shape: [d, memory.keyLength], precision: "out" }],
         ["memory_k.weight", { shape: [d, memory.keyLength], precision: "out" }],
         ["memory_v.weight", { shape: [d, d], precision: "out" }],
-        ["memory_b.weight", { shape: [d, strengths], precision: "memory" }],
-        ["memory_b.bias", { shape: [strengths], precision: "full" }]
+        ["memory_b.weight", { shape: [d, betaCount], precision: "memory" }],
+        ["memory_b.bias", { shape: [betaCount], precision: "full" }]
     ]);
 }

@@ -34,7 +34,7 @@ export class Cursor {
         if (this.has(length)) return;
         if (length > this.remaining) throw new ArmtError(`truncated at byte ${this.file.size}`);
         if (this.offset + length > MAX_METADATA_BYTES)
-            throw new ArmtError(`metadata go beyond ${MAX_METADATA_BYTES} bytes`);
+            throw new ArmtError(`the metadata is larger than ${MAX_METADATA_BYTES} bytes`);
         const start = this.offset;
         this.window = await this.file.read(start, Math.min(Math.max(length, WINDOW_BYTES), this.remaining));
         this.windowStart = start;
@@ -56,11 +56,11 @@ export class Cursor {
         return this.window.subarray(this.index - length, this.index);
     }
 
-    /** Passes over bytes that need not be read. */
+    /** Skips bytes. */
     skip(length: number): void {
         if (length > this.remaining) throw new ArmtError(`truncated at byte ${this.file.size}`);
         if (this.offset + length > MAX_METADATA_BYTES)
-            throw new ArmtError(`metadata go beyond ${MAX_METADATA_BYTES} bytes`);
+            throw new ArmtError(`the metadata is larger than ${MAX_METADATA_BYTES} bytes`);
         this.index += length;
     }
 

@@ -1,5 +1,5 @@
 import { quote } from "../../util/errors.js";
-import { type ArmtModelFacts, validateArmtFile } from "./armt-model.js";
+import { type ArmtModelKeys, validateArmtFile } from "./armt-model.js";
 import { openGguf } from "./reader.js";
 import type { GgufTensorInfo, GgufValue } from "./types.js";
 
@@ -17,7 +17,7 @@ export class GgufDescription {
         private readonly metadata: ReadonlyMap<string, GgufValue>,
         private readonly tensors: ReadonlyMap<string, GgufTensorInfo>,
         /** Facts of an ARMT model; `undefined` for other models. */
-        public readonly armt: ArmtModelFacts | undefined
+        public readonly armt: ArmtModelKeys | undefined
     ) {}
 
     public toJson({ tensors = false }: DescribeOptions = {}): string {
@@ -89,40 +89,41 @@ export async function describeGguf(path: string): Promise<GgufDescription> {
 }
 
 /** Size of one sequence's associative memory: A `[h, K/h, D/h]` and z `[K]` of each layer in float32. Unit: bytes. */
-export function memoryBytes({ blockCount, embeddingLength, memory }: ArmtModelFacts): number {
+export function memoryBytes({ blockCount, embeddingLength, memory }: ArmtModelKeys): number {
     const keySize = 2 * memory.dpfpOrder * memory.keyLength;
     const normalizer = memory.useDenom ? keySize : 0;
     return 4 * blockCount * ((keySize * embeddingLength) / memory.headCount + normalizer);
 }
 
-function armtRows(facts: ArmtModelFacts): [string, string][] {
-    const { memory } = facts;
+function armtRows(info: ArmtModelKeys): [string, string][] {
+    const { memory } = info;
     const yesNo = (value: boolean) => (value ? "yes" : "no");
     return [
         [
             "base",
-            `${facts.baseArchitecture}, ${facts.blockCount} layers of ${facts.embeddingLength}, vocabulary ${facts.vocabSize}`
+            `${info.baseArchitecture}, ${info.blockCount} layers of ${info.embeddingLength}, vocabulary ` +
+                `${info.vocabSize}`
         ],
         [
             "segment",
-            `${facts.segmentSize} tokens + ${memory.tokenCount} memory tokens, aligned ${facts.segmentAlignment}`
+            `${info.segmentSize} tokens + ${memory.tokenCount} memory tokens, aligned ${info.segmentAlignment}`
         ],
-        ["memory", `keys of ${memory.keyLength}, ${memory.headCount} head(s), ${memoryBytes(facts)} bytes a sequence`],
-        ...(facts.sinkCount > 0 ? ([["sink", "a learned row before each segment's text"]] as [string, string][]) : []),
-        ...(facts.seesPreviousSegment
-            ? ([["attention", "goes back into the text of the segment before"]] as [string, string][])
+        ["memory", `keys of ${memory.keyLength}, ${memory.headCount} head(s), ${memoryBytes(info)} bytes a sequence`],
+        ...(info.sinkCount > 0 ? ([["sink", "a learned row before each segment's text"]] as [string, string][]) : []),
+        ...(info.seesPreviousSegment
+            ? ([["attention", "reaches into the previous segment's text"]] as [string, string][])
             : []),
         ["normalized keys", yesNo(memory.normalizeKeys)],
         ["normalizer z", yesNo(memory.useDenom)],
         ["correction", yesNo(memory.correction)],
         ["gating", yesNo(memory.gating)],
-        ...trainingRows(facts),
-        ["fingerprint", facts.fingerprint]
+        ...trainingRows(info),
+        ["fingerprint", info.fingerprint]
     ];
 }
 
 /** What a model that `armt attach` made says of its training. */
-function trainingRows({ baseName, license, ask, training }: ArmtModelFacts): [string, string][] {
+function trainingRows({ baseName, license, ask, training }: ArmtModelKeys): [string, string][] {
     const rows: [string, string][] = [];
     if (baseName !== undefined)
         rows.push(["trained for", `${quote(baseName)}${license === undefined ? "" : `, licence ${license}`}`]);

@@ -55,7 +55,8 @@ export async function verifyFingerprint(
         if (expected?.type !== "STRING") throw new ArmtError(`${quote(path)} has no \`armt.fingerprint\` to verify`);
         if ((await fileDigest(file, onProgress)) !== expected.value)
             throw new ArmtError(
-                `${quote(path)} is damaged or was changed: it doesn't match its \`armt.fingerprint\`; convert the checkpoint again`
+                `${quote(path)} is damaged or was changed: it doesn't match its \`armt.fingerprint\`; convert the ` +
+                    "checkpoint again"
             );
     } finally {
         await file.close();

@@ -14,7 +14,7 @@ import {
 } from "./types.js";
 
 export type GgufHeader = {
-    /** Version of the format: 2 or 3 (they differ in nothing that is read here). */
+    /** Version of the format: 2 or 3 (this reader treats them alike). */
     version: number;
     metadata: Map<string, GgufValue>;
     tensors: Map<string, GgufTensorInfo>;
@@ -43,7 +43,7 @@ export async function readHeader(file: RandomAccessFile): Promise<GgufHeader> {
     const metadata = new Map<string, GgufValue>();
     for (let i = 0n; i < keyCount; i++) {
         const key = (await cursor.string(limits.MAX_KEY_BYTES)).toString("utf8");
-        if (metadata.has(key)) throw new ArmtError(`key ${quote(key)} is there twice`);
+        if (metadata.has(key)) throw new ArmtError(`key ${quote(key)} appears twice`);
         try {
             metadata.set(key, await readValue(cursor));
         } catch (error) {
@@ -112,7 +112,7 @@ async function readTensors(cursor: Cursor, count: number): Promise<Map<string, G
     const tensors = new Map<string, GgufTensorInfo>();
     for (let i = 0; i < count; i++) {
         const name = (await cursor.string(limits.MAX_TENSOR_NAME_BYTES)).toString("utf8");
-        if (tensors.has(name)) throw new ArmtError(`tensor ${quote(name)} is there twice`);
+        if (tensors.has(name)) throw new ArmtError(`tensor ${quote(name)} appears twice`);
         tensors.set(name, await readTensor(cursor, name));
     }
     return tensors;
@@ -152,11 +152,12 @@ function placeTensors(
     let expected = 0;
     for (const [name, tensor] of tensors) {
         if (tensor.offset !== expected)
-            throw new ArmtError(`tensor ${quote(name)}: its data are at offset ${tensor.offset}, expected ${expected}`);
+            throw new ArmtError(`tensor ${quote(name)}: its data is at offset ${tensor.offset}, expected ${expected}`);
         tensor.offset += dataStart;
         if (tensor.offset + tensor.byteLength > fileSize)
             throw new ArmtError(
-                `truncated: tensor ${quote(name)} ends at byte ${tensor.offset + tensor.byteLength}, the file at ${fileSize}`
+                `truncated: tensor ${quote(name)} ends at byte ${tensor.offset + tensor.byteLength}, the file at ` +
+                    `${fileSize}`
             );
         expected = align(expected + tensor.byteLength, alignment);
     }

@@ -1,4 +1,5 @@
-// What a GGUF file may claim. Beyond the bounds that the file's own size sets, these keep time and memory small for a
+// Limits on what a GGUF file may claim. Beyond the bounds that the file's own size sets, these keep time and memory
+// small for a
 // file that was made to cost much; each is far above what real files have.
 
 /** Metadata keys. Real files have below 100. */

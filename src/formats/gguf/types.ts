@@ -90,7 +90,7 @@ export const ARRAY_TYPE_ID = 9;
 export type ScalarType = keyof typeof scalarTypes;
 export type ElementType = ScalarType | "STRING";
 
-/** What stands for a value of each type; 64-bit integers are bigint. */
+/** The JavaScript value of each type; 64-bit integers are bigint. */
 export type ScalarValues = {
     UINT8: number;
     INT8: number;

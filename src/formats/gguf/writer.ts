@@ -26,7 +26,7 @@ export type GgufTensorData = {
     type: GgmlType;
     /** ggml's order: fastest dimension first. */
     shape: readonly number[];
-    /** Asked for once, when the tensor's turn comes. */
+    /** Called once, when the tensor is written. */
     data: () => AsyncIterable<Uint8Array>;
 };
 
@@ -44,7 +44,7 @@ const VERSION = 3;
 
 /**
  * Writes a GGUF file tensor by tensor; it appears under its name only when complete.
- * @throws {ArmtError} when a tensor's data don't fill its shape or the file can't be written
+ * @throws {ArmtError} if a tensor's data does not fill its shape or the file can't be written
  */
 export async function writeGguf(path: string, contents: GgufContents, options: AtomicFileOptions = {}): Promise<void> {
     const { header, digestOffset } = buildHeader(contents);

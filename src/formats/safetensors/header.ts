@@ -16,14 +16,13 @@ export type SafetensorsHeader = { tensors: Map<string, TensorInfo>; metadata: Ma
 
 /** The format's own limit; the header of a 1000-layer model is below 2 MB. Unit: bytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
-/** More dimensions than any framework's tensor has. */
+/** More dimensions than a tensor of any framework has. */
 const MAX_DIMENSIONS = 16;
 
 const tensorFields = new Set(["dtype", "shape", "data_offsets"]);
 
 /**
- * Reads a safetensors header, strictly: every tensor's bytes are its own, they match its shape, and together they are
- * all of the file.
+ * Reads a safetensors header, strictly: tensors do not overlap, match their shapes, and fill the file.
  * @param bytes the JSON text
  * @param dataStart where the tensors' data begins in the file
  * @param fileSize size of the file
@@ -67,7 +66,7 @@ function parseTensor(name: string, value: JsonValue, dataStart: number): TensorI
     const [begin, end, ...rest] = integers(value, "data_offsets") ?? [];
     if (begin === undefined || end === undefined || rest.length > 0) throw fail("`data_offsets` is not [begin, end]");
     if (end - begin !== byteLength)
-        throw fail(`data_offsets give ${end - begin} bytes, ${dtype} [${shape.join(", ")}] needs ${byteLength}`);
+        throw fail(`data_offsets span ${end - begin} bytes, but ${dtype} [${shape.join(", ")}] needs ${byteLength}`);
     return { dtype, shape, offset: dataStart + begin, byteLength };
 }
 

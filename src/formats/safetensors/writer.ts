@@ -14,8 +14,8 @@ export type TensorData = {
 };
 
 /**
- * Writes a safetensors file. It appears under its name only when complete and replaces an existing one unless told
- * otherwise. Wider types come first in the file, so that every tensor is aligned to its element.
+ * Writes a safetensors file. It appears under its name only when complete and replaces an existing one by default.
+ * Wider types come first in the file, so that every tensor is aligned to its element.
  * @throws {ArmtError} when data and shape disagree, a name is used twice, or the file can't be written
  */
 export async function writeSafetensors(

@@ -16,7 +16,7 @@ export abstract class PickleObject {
     abstract readonly kind: string;
 }
 
-/** What stands for an object that no weight needs: numbers of numpy, a run's arguments. Nothing of it is kept. */
+/** Replaces an object that no weight needs, such as a numpy number or a run's arguments. Its content is dropped. */
 export class PickleOpaque extends PickleObject {
     override readonly kind = "opaque";
 }

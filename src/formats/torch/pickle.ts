@@ -7,7 +7,7 @@ export type PickleHandlers = {
     globals: ReadonlySet<string>;
     /** Calls an allowed name. */
     call: (name: string, args: readonly PickleValue[]) => PickleValue;
-    /** Names, as "module name", whose objects come out as `PickleOpaque`, whatever is done with them. Default: none. */
+    /** Names, as "module name", whose objects become `PickleOpaque`. Default: none. */
     opaque?: ReadonlySet<string>;
     /** Resolves a persistent id. */
     load: (id: PickleValue) => PickleValue;
@@ -115,7 +115,7 @@ class Machine {
         }
     }
 
-    /** Opcodes that push what a name, a call, a persistent id or the memo stands for. */
+    /** Opcodes that push the object behind a name, a call, a persistent id or the memo. */
     private reference(opcode: number): PickleValue | undefined {
         switch (opcode) {
             case 0x63: // GLOBAL
@@ -194,7 +194,8 @@ class Machine {
         if (typeof module !== "string" || typeof name !== "string") throw this.input.error("a name that is not text");
         if (!this.handlers.globals.has(`${module} ${name}`) && !this.isOpaque(`${module} ${name}`))
             throw new ArmtError(
-                `its pickle refers to ${quote(`${module}.${name}`)}, which no plain checkpoint needs; refused, nothing was run`
+                `its pickle refers to ${quote(`${module}.${name}`)}, which no plain checkpoint needs; refused, ` +
+                    "nothing was run"
             );
         return new PickleGlobal(`${module} ${name}`);
     }
@@ -209,7 +210,7 @@ class Machine {
         return this.handlers.opaque?.has(name) === true;
     }
 
-    /** An object made without a call of its own is one that nobody looks at, or it is refused. */
+    /** An object made without a call is opaque, or it is refused. */
     private newObject(callee: PickleValue): PickleValue {
         if (!(callee instanceof PickleGlobal) || !this.isOpaque(callee.name))
             throw this.input.error("refused opcode NEWOBJ");
@@ -237,7 +238,7 @@ class Machine {
 
     private setItems(items: PickleValue[]): void {
         const target = this.top();
-        if (!(target instanceof Map)) throw this.input.error("items set on what is not a dictionary");
+        if (!(target instanceof Map)) throw this.input.error("items are set on something that is not a dictionary");
         this.fill(target, items);
     }
 

@@ -114,7 +114,8 @@ function describe(name: string, { storage, start, shape, stride }: TorchTensor, 
         );
     if (!isContiguous(shape, stride))
         throw new ArmtError(
-            `tensor ${quote(name)} is not contiguous (strides [${stride.join(", ")}] of [${shape.join(", ")}]); save it with .contiguous()`
+            `tensor ${quote(name)} is not contiguous (strides [${stride.join(", ")}] of [${shape.join(", ")}]); save ` +
+                "it with .contiguous()"
         );
     const byteLength = shape.reduce((product, n) => product * n, width);
     const whole = start === 0 && byteLength === place.size ? place : undefined;

@@ -28,7 +28,7 @@ export class TorchTensor extends PickleObject {
         public readonly start: number,
         /** Slowest dimension first. */
         public readonly shape: readonly number[],
-        /** Elements from one index to the next in each dimension. */
+        /** Elements between neighbouring indices in each dimension. */
         public readonly stride: readonly number[]
     ) {
         super();
@@ -89,7 +89,7 @@ const modelKeys = ["model_state_dict", "state_dict", "module", "model"];
  */
 export function parseStateDict(pickle: Buffer): Map<string, TorchTensor> {
     const top = unpickle(pickle, { globals: allowedGlobals, opaque: opaqueGlobals, call, load });
-    if (!(top instanceof Map)) throw new ArmtError("its pickle holds no dictionary of tensors");
+    if (!(top instanceof Map)) throw new ArmtError("its pickle has no dictionary of tensors");
     const tensors = tensorsOf(top);
     if (tensors.size > 0) return tensors;
     for (const key of modelKeys) {
@@ -99,7 +99,8 @@ export function parseStateDict(pickle: Buffer): Map<string, TorchTensor> {
     }
     const keys = [...top.keys()].filter((key) => typeof key === "string");
     throw new ArmtError(
-        `its pickle holds no tensors at its top level or under ${modelKeys.map((key) => `\`${key}\``).join(", ")} (its keys: ${keys.slice(0, 6).map(quote).join(", ") || "none"}); save the state dict itself`
+        `its pickle holds no tensors at its top level or under ${modelKeys.map((key) => `\`${key}\``).join(", ")} ` +
+            `(its keys: ${keys.slice(0, 6).map(quote).join(", ") || "none"}); save the state dict itself`
     );
 }
 
@@ -150,7 +151,8 @@ function rebuildTensor(args: readonly PickleValue[]): TorchTensor {
         const last = sizes.reduce((offset, n, i) => offset + (n - 1) * steps[i]!, start);
         if (!Number.isSafeInteger(last) || last >= storage.length)
             throw new ArmtError(
-                `bad pickle: a tensor [${sizes.join(", ")}] goes beyond storage ${quote(storage.key)} of ${storage.length} elements`
+                `bad pickle: a tensor [${sizes.join(", ")}] goes beyond storage ${quote(storage.key)} of ` +
+                    `${storage.length} elements`
             );
     }
     return new TorchTensor(storage, start, sizes, steps);

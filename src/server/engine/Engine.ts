@@ -2,26 +2,26 @@ import { createHash } from "node:crypto";
 import {
     type ArmtMemoryStore,
     type ArmtSnapshot,
-    type ChatWrapper,
     type LlamaContext,
     type LlamaContextSequence,
     type LlamaModel,
     LlamaVocabularyType,
-    resolveChatWrapper,
     type Token
 } from "../../../plugin/index.js";
 import { ApiError, badParameter } from "../errors.js";
+import { ChatTemplate, type RenderedChat, type RenderOptions } from "./chat-template/ChatTemplate.js";
+import type { Message } from "./chat-template/messages.js";
 import { RawLogprobsCollector } from "./raw-logprobs.js";
 import { SequencePool } from "./SequencePool.js";
 import { tokenizeText } from "./tokenize-text.js";
 
-/** How far the reading of a prompt has come, with the numbers of llama-server's `prompt_progress`. */
+/** Progress of reading a prompt, with the numbers of llama-server's `prompt_progress`. */
 export interface PromptProgress {
     /** Tokens of the prompt. */
     readonly total: number;
-    /** Of these, the ones that did not have to be read. */
+    /** Of these, tokens that were reused instead of read. */
     readonly cache: number;
-    /** Tokens of the prompt that are done, those included. */
+    /** Tokens of the prompt that are done, including reused ones. */
     readonly processed: number;
     /** Unit: milliseconds. */
     readonly timeMs: number;
@@ -32,36 +32,36 @@ export interface PromptProgress {
     readonly armt?: { readonly segments: number; readonly cells: number; readonly layers: number };
 }
 
-/** A prompt that a sequence holds now, all but its last token. */
+/** A prompt that a sequence has read, except its last token. */
 export interface ReadPrompt {
     readonly sequence: LlamaContextSequence;
     readonly last: Token;
     readonly promptTokens: number;
-    /** Tokens of the prompt that were truly not read again. */
+    /** Tokens of the prompt that were reused instead of read. */
     readonly cachedTokens: number;
-    /** Brings the sequence back to this point, for another choice. */
+    /** Returns the sequence to this point, for another choice. */
     rewind(): Promise<void>;
 }
 
 export interface ReadOptions {
-    /** The parameter that the prompt came in, for errors. */
+    /** Parameter of the request that contains the prompt, for errors. */
     param: string;
     /** The memory that the prompt continues. */
     memory?: ArmtSnapshot;
     signal: AbortSignal;
     onProgress?: (progress: PromptProgress) => void;
-    /** Whether the sequence has to come back to the end of the prompt. */
+    /** Whether `rewind` will be called. */
     willRewind?: boolean;
 }
 
-/** Often enough for a smooth bar. Unit: milliseconds. */
+/** Time between two reports, short enough for a smooth progress bar. Unit: milliseconds. */
 const progressInterval = 100;
 
 /** A model and a context with the sequences that requests run in. */
 export class Engine {
     readonly pool: SequencePool;
     readonly collector: RawLogprobsCollector;
-    readonly chatWrapper: ChatWrapper | undefined;
+    private readonly chatTemplate: ChatTemplate | undefined;
     /** Unix time of the start. Unit: seconds. */
     readonly created = Math.floor(Date.now() / 1000);
     readonly fingerprint: string;
@@ -76,10 +76,10 @@ export class Engine {
         this.pool = new SequencePool(context, maxQueue);
         this.collector = new RawLogprobsCollector(context);
         const { model } = context;
-        // the same seed gives the same text as long as this stays the same
+        // as long as this does not change, the same seed gives the same text
         const facts = JSON.stringify([model.armt ?? model.fileInfo.metadata.general, context.armt?.segmentSize]);
         this.fingerprint = `fp_${createHash("sha256").update(facts).digest("hex").slice(0, 12)}`;
-        this.chatWrapper = this.hasTokenizer ? resolveChatWrapper(model, { warningLogs: false }) : undefined;
+        this.chatTemplate = this.hasTokenizer ? new ChatTemplate(model) : undefined;
     }
 
     get model(): LlamaModel {
@@ -95,8 +95,8 @@ export class Engine {
     }
 
     /**
-     * @param special whether the names of special tokens in the text mean those tokens
-     * @throws {ApiError} where the model has no tokenizer
+     * @param special whether names of special tokens in the text become these tokens
+     * @throws {ApiError} if the model has no tokenizer
      */
     async tokenize(text: string, { special = false, begin = false } = {}): Promise<Token[]> {
         if (!this.hasTokenizer)
@@ -106,6 +106,28 @@ export class Engine {
         return begin && shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
     }
 
+    /**
+     * Renders a chat with the template of the model file.
+     * @param continues whether the chat continues a memory, which has the begin token already
+     * @throws {ApiError} if the model has no tokenizer, or if the template refuses the chat
+     */
+    async renderChat(
+        messages: readonly Message[],
+        { continues, ...options }: RenderOptions & { continues: boolean }
+    ): Promise<RenderedChat> {
+        if (this.chatTemplate === undefined)
+            throw new ApiError(
+                501,
+                "this model has no tokenizer, so it cannot chat; use /v1/completions with token ids"
+            );
+        const chat = await this.chatTemplate.render(messages, options);
+        const { bos, shouldPrependBosToken } = this.model.tokens;
+        const [first] = chat.tokens;
+        if (continues) return first === bos ? { ...chat, tokens: chat.tokens.slice(1) } : chat;
+        const begins = shouldPrependBosToken && bos !== null && first !== bos;
+        return begins ? { ...chat, tokens: [bos, ...chat.tokens] } : chat;
+    }
+
     /** Runs `work` in a sequence that has read a prompt. */
     async withPrompt<T>(
         prompt: readonly Token[],
@@ -113,13 +135,13 @@ export class Engine {
         work: (read: ReadPrompt) => Promise<T>
     ): Promise<T> {
         this.checkLength(prompt.length, options.param);
-        // with a memory, what a sequence holds is of no use
+        // the sequence will be overwritten with the memory
         return await this.pool.use(options.memory === undefined ? prompt : [], options.signal, async (sequence) =>
             work(await this.read(sequence, prompt, options))
         );
     }
 
-    /** @throws {ApiError} for a prompt that a plain model's context has no room for; nothing is ever cut off */
+    /** @throws {ApiError} if the prompt does not fit into a plain model's context; prompts are never truncated */
     checkLength(tokens: number, param: string): void {
         if (tokens === 0) throw badParameter(param, "the prompt has no tokens");
         if (this.model.armt !== undefined || tokens < this.context.contextSize) return;
@@ -166,7 +188,7 @@ export class Engine {
         return { sequence, last, promptTokens: total, cachedTokens, rewind };
     }
 
-    /** Reads tokens batch by batch, so that it ends within one when asked to. */
+    /** Reads tokens batch by batch, so that an abort takes effect within one batch. */
     private async append(sequence: LlamaContextSequence, tokens: readonly Token[], signal: AbortSignal): Promise<void> {
         const { batchSize } = this.context;
         const cancel = () => sequence.armt?.cancelEvaluation(signal.reason);
@@ -182,7 +204,7 @@ export class Engine {
     }
 }
 
-/** Reports how far a prompt has come, from the engine's counters; node-llama-cpp has no callback for it. */
+/** Reports progress from the engine's counters, since node-llama-cpp has no callback for it. */
 class PromptReporter {
     private readonly started = performance.now();
     private timer: NodeJS.Timeout | undefined;

@@ -54,7 +54,8 @@ export class MemoryRegistry {
         if (this.total + bytes > this.maxBytes)
             throw new ApiError(
                 507,
-                `the memories take ${this.total} bytes, this one needs ${bytes}, and the server holds ${this.maxBytes}; delete one`,
+                `the memories take ${this.total} bytes, this one needs ${bytes}, and the server holds ` +
+                    `${this.maxBytes}; delete one`,
                 { code: "memories_full" }
             );
     }

@@ -55,9 +55,9 @@ export class SequencePool {
     }
 
     /**
-     * Runs `work` with a sequence of its own.
-     * @param prompt what the request is going to read, so that the sequence that holds most of it is taken
-     * @throws {ApiError} where the queue is full or the server is ending
+     * Runs `work` with a sequence that no other request uses.
+     * @param prompt the tokens to read; the sequence that already holds most of them is preferred
+     * @throws {ApiError} if the queue is full or the server is ending
      */
     async use<T>(
         prompt: readonly Token[],
@@ -76,14 +76,14 @@ export class SequencePool {
         }
     }
 
-    /** Takes on nothing more and waits until all is done that was begun or waits. */
+    /** Accepts no more requests, and waits for running and queued ones. */
     async drain(): Promise<void> {
         this.isClosed = true;
         if (this.busy === 0 && this.queue.length === 0) return;
         await new Promise<void>((resolve) => this.drained.push(resolve));
     }
 
-    /** The longest held prefix wins; else the sequence that was idle longest, so that others keep what they hold. */
+    /** Prefers the longest reusable prefix, then the sequence that has been idle longest. */
     private pick(prompt: readonly Token[]): LlamaContextSequence | undefined {
         let best: LlamaContextSequence | undefined;
         let most = 0;
@@ -129,7 +129,7 @@ export class SequencePool {
         for (const resolve of this.drained.splice(0)) resolve();
     }
 
-    /** Time in which the queue should have moved on by one round. Unit: seconds. */
+    /** Estimated time until the current queue has been served. Unit: seconds. */
     private get retryAfter(): number {
         const rounds = this.queue.length / this.sequences.length;
         return Math.min(600, Math.max(1, Math.ceil((rounds * this.meanMs) / 1000)));
@@ -137,18 +137,18 @@ export class SequencePool {
 }
 
 export function draining(): ApiError {
-    return new ApiError(503, "the server is ending and takes on no more requests", {
+    return new ApiError(503, "the server is shutting down and accepts no more requests", {
         code: "draining",
         retryAfter: 10
     });
 }
 
-/** Tokens of a prompt that need not be read again in this sequence. */
+/** Tokens of a prompt that this sequence can reuse. */
 function usablePrefix(sequence: LlamaContextSequence, prompt: readonly Token[]): number {
     if (sequence.nextTokenIndex === 0 || prompt.length === 0) return 0;
     const same = sequence.compareContextTokens(prompt as Token[]).firstDifferentIndex;
     const { armt } = sequence;
-    // closed segments cannot be taken back, so what differs before the open one makes all of them useless
+    // closed segments cannot be removed, so a difference in one of them makes all of them useless
     if (armt !== undefined && same < armt.tokens - armt.openTokens) return 0;
     return same;
 }

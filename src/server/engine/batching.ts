@@ -4,15 +4,15 @@ import type { CustomBatchingPrioritizationStrategy } from "../../../plugin/index
 const longShare = 1 / 4;
 
 /**
- * Fills a batch so that a huge prompt delays no other request. Steps of answers and short prompts come first and
- * complete. Prompts longer than a quarter of a batch share a reserved quarter in equal parts. A prompt that is alone
+ * Fills a batch so that a huge prompt delays no other request. Steps of answers and prompts that fit into a batch come
+ * first, the shortest before the others. Longer prompts share a reserved quarter in equal parts. A prompt that is alone
  * gets the whole batch.
  */
 export const fairBatching: CustomBatchingPrioritizationStrategy = ({ items, size }) => {
     if (items.length === 1) return [{ item: items[0]!, processAmount: Math.min(size, items[0]!.tokens.length) }];
     const longSize = Math.max(1, Math.floor(size * longShare));
     const ordered = [...items].sort((a, b) => a.tokens.length - b.tokens.length);
-    const short = ordered.filter(({ tokens }) => tokens.length <= longSize);
+    const short = ordered.filter(({ tokens }) => tokens.length <= size);
     const long = ordered.slice(short.length);
     let left = long.length > 0 ? size - longSize : size;
     const chosen = [];

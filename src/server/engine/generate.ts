@@ -2,37 +2,55 @@ import {
     type LlamaContextSequence,
     type LlamaGrammar,
     LlamaGrammarEvaluationState,
-    type LlamaModel,
     type Token
 } from "../../../plugin/index.js";
-import { StopStrings } from "../../generation/StopStrings.js";
-import { TextStream } from "../../generation/TextStream.js";
+import { type AnswerPiece, AnswerText, type TokenText } from "../../generation/AnswerText.js";
 import type { RawLogprobs, RawLogprobsCollector } from "./raw-logprobs.js";
 import { type Sampling, samplingOptions } from "./sampling.js";
+
+/** A token of an answer, with its log-probability if that was requested. */
+export interface ShownToken extends TokenText {
+    readonly logprobs: RawLogprobs | undefined;
+}
 
 /** A piece of an answer. */
 export interface Piece {
     readonly text: string;
-    /** Log-probabilities of the tokens that became visible with this piece, if requested. */
-    readonly logprobs: readonly RawLogprobs[];
+    /** The tokens that became part of the answer with this piece. */
+    readonly tokens: readonly ShownToken[];
 }
 
-/** Why an answer ended: the model or a stop string ended it, or it has the requested length. */
+/** Why an answer ended: `stop` for the model or a stop string, `length` for the limit of tokens. */
 export type FinishReason = "stop" | "length";
 
-export interface GenerateOptions {
+/** The next part of the answer's text, and whether the answer ends with it. */
+export type ReadPiece = Pick<AnswerPiece, "text" | "tokens"> & { readonly stopped?: unknown };
+
+/** Turns tokens into text and decides where the answer ends. */
+export interface AnswerReader {
+    push(token: Token): ReadPiece | Promise<ReadPiece>;
+    end(): ReadPiece;
+    /** The grammar that the next token must match. */
+    readonly grammarState?: LlamaGrammarEvaluationState | undefined;
+}
+
+export interface WriteOptions {
     /** Number of the choice, from 0. */
     choice: number;
     maxTokens: number;
     sampling: Sampling;
-    stop: readonly string[];
+    /** Tokens that end the answer, besides the vocabulary's end-of-generation tokens. */
     stopTokens: ReadonlySet<Token>;
-    grammar?: LlamaGrammar;
-    /** Most probable tokens to tell of with each token; left out: none, nor the token's own. */
+    /** Number of most probable tokens to return with each token. Default: no log-probabilities at all. */
     logprobs?: number;
     signal: AbortSignal;
-    /** What it returns is waited for, so that a slow reader slows the writing down. */
+    /** Its promise is awaited, so that a slow reader slows the model down. */
     onPiece: (piece: Piece) => void | Promise<void>;
+}
+
+export interface GenerateOptions extends WriteOptions {
+    stop: readonly string[];
+    grammar?: LlamaGrammar;
 }
 
 export interface Generated {
@@ -45,87 +63,66 @@ export async function generate(
     sequence: LlamaContextSequence,
     last: Token,
     collector: RawLogprobsCollector,
-    options: GenerateOptions
-): Promise<Generated> {
-    const { logprobs } = options;
-    if (logprobs === undefined) return await write(sequence, last, options, () => undefined);
-    return await collector.listen(sequence, logprobs, (look) => write(sequence, last, options, look));
-}
-
-async function write(
-    sequence: LlamaContextSequence,
-    last: Token,
-    { choice, maxTokens, sampling, stop, stopTokens, grammar, signal, onPiece }: GenerateOptions,
-    look: () => RawLogprobs | undefined
+    { stop, grammar, ...options }: GenerateOptions
 ): Promise<Generated> {
     const { model } = sequence;
+    // a grammar matches special tokens by their names, so the answer must contain them
+    const text = new AnswerText(model, { stop, special: grammar !== undefined });
+    const grammarState = grammar && new LlamaGrammarEvaluationState({ model, grammar });
+    const reader: AnswerReader = { push: (token) => text.push(token), end: () => text.end(), grammarState };
+    return await write(sequence, last, collector, reader, options);
+}
+
+/** The same, with a given reader. */
+export async function write(
+    sequence: LlamaContextSequence,
+    last: Token,
+    collector: RawLogprobsCollector,
+    reader: AnswerReader,
+    options: WriteOptions
+): Promise<Generated> {
+    const { logprobs } = options;
+    if (logprobs === undefined) return await writeTokens(sequence, last, reader, options, () => undefined);
+    return await collector.listen(sequence, logprobs, (look) => writeTokens(sequence, last, reader, options, look));
+}
+
+async function writeTokens(
+    sequence: LlamaContextSequence,
+    last: Token,
+    reader: AnswerReader,
+    { choice, maxTokens, sampling, stopTokens, signal, onPiece }: WriteOptions,
+    look: () => RawLogprobs | undefined
+): Promise<Generated> {
     const tokens: Token[] = [];
     if (maxTokens === 0) return { finishReason: "length", tokens };
-    const text = new AnswerText(model, [...stop, ...grammarStops(grammar)], grammar?.trimWhitespaceSuffix === true);
-    let pending: RawLogprobs[] = [];
-    const show = async (piece: string) => {
-        if (piece === "" && pending.length === 0) return;
-        const shown = { text: piece, logprobs: pending };
-        pending = [];
-        await onPiece(shown);
+    const raw: (RawLogprobs | undefined)[] = [];
+    let waiting: ShownToken[] = [];
+    const show = async ({ text, tokens: shown }: Pick<AnswerPiece, "text" | "tokens">, isLast: boolean) => {
+        for (const token of shown) waiting.push({ ...token, logprobs: raw.shift() });
+        // a token that only begins a character is shown with the token that completes it
+        if (text === "" && !(isLast && waiting.length > 0)) return;
+        const piece = { text, tokens: waiting };
+        waiting = [];
+        await onPiece(piece);
+    };
+    const finish = async (finishReason: FinishReason): Promise<Generated> => {
+        await show(reader.end(), true);
+        return { finishReason, tokens };
     };
     const steps = sequence.evaluate([last], {
-        ...samplingOptions(model, sampling, { choice, written: tokens, maxTokens }),
-        grammarEvaluationState: grammar && new LlamaGrammarEvaluationState({ model, grammar })
+        ...samplingOptions(sequence.model, sampling, { choice, written: tokens, maxTokens }),
+        grammarEvaluationState: () => reader.grammarState
     });
     for await (const token of steps) {
         signal.throwIfAborted();
-        if (stopTokens.has(token)) break;
+        if (stopTokens.has(token) && reader.grammarState === undefined) break;
         tokens.push(token);
-        const raw = look();
-        const { text: piece, stopped } = text.push(token);
-        if (raw !== undefined && !stopped) pending.push(raw);
-        if (piece !== "") await show(piece);
-        if (stopped) return { finishReason: "stop", tokens };
-        if (tokens.length === maxTokens) {
-            await show(text.end());
-            return { finishReason: "length", tokens };
-        }
+        raw.push(look());
+        const { stopped, ...piece } = await reader.push(token);
+        await show(piece, stopped !== undefined);
+        if (stopped !== undefined) return { finishReason: "stop", tokens };
+        if (tokens.length === maxTokens) return await finish("length");
     }
     signal.throwIfAborted();
-    await show(text.end());
-    return { finishReason: "stop", tokens };
-}
-
-/** Tokens as text, up to a stop string; whitespace at the end is left out where a grammar allows any amount of it. */
-class AnswerText {
-    private readonly stream: TextStream;
-    private readonly stops: StopStrings;
-    private space = "";
-
-    constructor(
-        model: LlamaModel,
-        stop: readonly string[],
-        private readonly trims: boolean
-    ) {
-        this.stream = new TextStream(model);
-        this.stops = new StopStrings(stop);
-    }
-
-    push(token: Token): { text: string; stopped: boolean } {
-        const { text, stopped } = this.stops.push(this.stream.push(token));
-        return { text: this.withoutEnd(text), stopped };
-    }
-
-    end(): string {
-        const { text, stopped } = this.stops.push(this.stream.end());
-        return this.withoutEnd(stopped ? text : text + this.stops.end());
-    }
-
-    private withoutEnd(text: string): string {
-        if (!this.trims) return text;
-        const all = this.space + text;
-        const shown = all.trimEnd();
-        this.space = all.slice(shown.length);
-        return shown;
-    }
-}
-
-function grammarStops(grammar: LlamaGrammar | undefined): string[] {
-    return (grammar?.stopGenerationTriggers ?? []).map(String).filter((text) => text !== "");
+    return await finish("stop");
 }

@@ -22,16 +22,24 @@ export class RawLogprobsCollector {
     constructor(private readonly context: LlamaContext) {
         const decode = decodeOf(context);
         type Mapper = (logitIndex: number, tokenIndex: number) => unknown;
-        replaceDecode(context, (request: DecodeRequest, mapper: unknown) => {
-            const listener = this.listeners.get(request.sequenceId);
-            if (listener === undefined) return decode(request, mapper);
-            return decode(request, async (logitIndex: number, tokenIndex: number) => {
-                const value = await (mapper as Mapper)(logitIndex, tokenIndex);
-                const sampled = Array.isArray(value) ? value[0] : value;
-                if (typeof sampled === "number" && sampled >= 0)
-                    listener.last = await readLogprobs(context, listener, logitIndex, sampled as Token);
-                return value;
+        replaceDecode(context, async (request: DecodeRequest, mapper: unknown) => {
+            let failure: { readonly error: unknown } | undefined;
+            const decoded = await decode(request, async (logitIndex: number, tokenIndex: number) => {
+                try {
+                    const value = await (mapper as Mapper)(logitIndex, tokenIndex);
+                    const listener = this.listeners.get(request.sequenceId);
+                    const sampled = Array.isArray(value) ? value[0] : value;
+                    if (listener !== undefined && typeof sampled === "number" && sampled >= 0)
+                        listener.last = await readLogprobs(context, listener, logitIndex, sampled as Token);
+                    return value;
+                } catch (error) {
+                    // an error thrown from here would stop the whole batch, and this request would never end
+                    failure = { error };
+                    return undefined;
+                }
             });
+            if (failure !== undefined) throw failure.error;
+            return decoded;
         });
     }
 

@@ -1,19 +1,12 @@
 import { setImmediate } from "node:timers/promises";
-import {
-    ArmtError,
-    type LlamaText,
-    SpecialToken,
-    SpecialTokensText,
-    type Token,
-    type Tokenizer
-} from "../../../plugin/index.js";
+import { ArmtError, type Token } from "../../../plugin/index.js";
 import { PieceTokenizer } from "../../../plugin/memory/PieceTokenizer.js";
 
-/** Text that is tokenized at once; more of it would keep everybody waiting. Unit: UTF-16 code units. */
+/** Longest text that is tokenized at once; a longer one would block all requests. Unit: UTF-16 code units. */
 const atOnce = 2 ** 17;
 const step = 2 ** 14;
 
-/** Tokenizes a text of any length with the tokens of the whole, and lets others have their turn meanwhile. */
+/** Tokenizes a text in pieces, so that other requests can run meanwhile. The tokens are those of the whole text. */
 export async function tokenizeText(tokenize: (text: string) => readonly Token[], text: string): Promise<Token[]> {
     if (text.length <= atOnce) return [...tokenize(text)];
     const pieces = new PieceTokenizer(tokenize);
@@ -29,30 +22,8 @@ export async function tokenizeText(tokenize: (text: string) => readonly Token[],
         add(pieces.end().ids);
         return ids;
     } catch (error) {
-        // a tokenizer that has no places to cut
+        // the text has no place to cut it
         if (error instanceof ArmtError) return [...tokenize(text)];
         throw error;
     }
-}
-
-/** What `LlamaText.tokenize` gives, in the same way. */
-export async function tokenizeLlamaText(text: LlamaText, tokenizer: Tokenizer): Promise<Token[]> {
-    const ids: Token[] = [];
-    let run = "";
-    const endRun = async () => {
-        const option = ids.length > 0 ? "trimLeadingSpace" : undefined;
-        for (const id of await tokenizeText((part) => tokenizer(part, false, option), run)) ids.push(id);
-        run = "";
-    };
-    for (const value of text.values) {
-        if (value instanceof SpecialToken || value instanceof SpecialTokensText) {
-            const follows = ids.length > 0 || run !== "";
-            await endRun();
-            ids.push(
-                ...(value instanceof SpecialToken ? value.tokenize(tokenizer) : value.tokenize(tokenizer, follows))
-            );
-        } else run += String(value);
-    }
-    await endRun();
-    return ids;
 }

@@ -1,112 +1,313 @@
+import { TextDecoder } from "node:util";
 import {
-    type ChatHistoryItem,
-    type ChatModelFunctions,
-    ChatWrapper,
-    type ChatWrapperGenerateContextStateOptions,
-    type ChatWrapperGeneratedContextState,
-    LlamaChat,
-    LlamaText
+    type LlamaContextSequence,
+    LlamaGrammarEvaluationState,
+    type LlamaModel,
+    type Token
 } from "../../../plugin/index.js";
-import { ApiError } from "../errors.js";
-import type { ReadPrompt } from "./Engine.js";
-import type { GenerateOptions } from "./generate.js";
-import { samplingOptions } from "./sampling.js";
+import { AnswerText, type TokenText } from "../../generation/AnswerText.js";
+import { TokenBytes } from "../../generation/TokenBytes.js";
+import type { Tool } from "./chat-template/messages.js";
+import { endOfJson, idPlace, type ToolSyntax } from "./chat-template/tool-syntax.js";
+import { type AnswerReader, type FinishReason, type ReadPiece, type WriteOptions, write } from "./generate.js";
+import { createGrammar } from "./grammar.js";
+import { compileSchema } from "./json-schema/compile.js";
+import { choice, empty, literal, oneOf, type Part, Rules, repeat, sequence } from "./json-schema/gbnf.js";
+import type { RawLogprobsCollector } from "./raw-logprobs.js";
 
-/** What a client lets the model do with its tools. */
-export type ToolChoice = "auto" | "required";
+/** The tools that the model may call. */
+export interface ToolChoice {
+    readonly tools: readonly Tool[];
+    /** Whether the answer must be a call. */
+    readonly required: boolean;
+    /** Whether one turn may contain several calls. */
+    readonly parallel: boolean;
+    /** Parameter of the request for each tool, for errors. */
+    readonly params: readonly string[];
+}
 
-/** A chat wrapper with which the model's turn begins with a call. */
-export class CallingChatWrapper extends ChatWrapper {
-    override readonly wrapperName: string;
-    override readonly settings: ChatWrapper["settings"];
-
-    constructor(private readonly wrapped: ChatWrapper) {
-        super();
-        this.wrapperName = wrapped.wrapperName;
-        this.settings = wrapped.settings;
-    }
-
-    override generateContextState(options: ChatWrapperGenerateContextStateOptions): ChatWrapperGeneratedContextState {
-        const { contextText, stopGenerationTriggers } = this.wrapped.generateContextState(options);
-        return {
-            contextText,
-            stopGenerationTriggers,
-            noPrefixTrigger: { type: "functionCall", inject: LlamaText([]) }
-        };
-    }
+/** A call that the model has written. */
+export interface WrittenCall {
+    readonly index: number;
+    readonly name: string;
+    /** JSON, as the model wrote it. */
+    readonly arguments: string;
 }
 
 export interface ToolAnswer {
-    readonly finishReason: "stop" | "length" | "tool_calls";
-    readonly completionTokens: number;
+    readonly finishReason: FinishReason | "tool_calls";
+    readonly tokens: Token[];
 }
 
-export interface ToolOptions
-    extends Pick<GenerateOptions, "choice" | "maxTokens" | "sampling" | "stop" | "signal" | "onPiece"> {
-    history: ChatHistoryItem[];
-    functions: ChatModelFunctions;
-    chatWrapper: ChatWrapper;
-    /** Calls in one turn. */
-    parallel: boolean;
-    onCall: (call: { index: number; name: string; arguments: string }) => void | Promise<void>;
+export interface ToolOptions extends WriteOptions {
+    stop: readonly string[];
+    grammar: CallGrammar;
+    onCall: (call: WrittenCall) => void | Promise<void>;
 }
 
-/** Forgetting the beginning of a chat without a word is not an answer to it. */
-function refuseShift(): never {
-    throw new ApiError(400, "the chat and its answer do not fit into the model's context", {
-        param: "messages",
-        code: "context_length_exceeded"
-    });
+/** White space that a model may write differently from the template. */
+const anySpace = repeat(oneOf(" \\n"), 0, 2);
+
+/** The text that marks the beginning of calls: the first word before a name. */
+function triggerOf({ begin }: ToolSyntax): string {
+    return /^\S+/.exec(begin.trimStart())?.[0] ?? begin;
 }
 
-/** Lets the model answer with text or calls, through node-llama-cpp's function calling. */
-export async function generateWithTools(
-    { sequence }: ReadPrompt,
-    {
-        history,
-        functions,
-        chatWrapper,
-        parallel,
-        sampling,
-        choice,
-        maxTokens,
-        stop,
-        signal,
-        onPiece,
-        onCall
-    }: ToolOptions
-): Promise<ToolAnswer> {
-    const chat = new LlamaChat({ contextSequence: sequence, chatWrapper });
-    const before = sequence.tokenMeter.usedOutputTokens;
-    const { repeatPenalty, ...options } = samplingOptions(sequence.model, sampling, { choice, written: [], maxTokens });
-    let shown: Promise<void> | undefined;
-    try {
-        const { functionCalls, metadata } = await chat.generateResponse(history, {
-            ...options,
-            functions,
-            maxParallelFunctionCalls: parallel ? undefined : 1,
-            maxTokens,
-            signal,
-            customStopTriggers: stop,
-            contextShift: { size: 1, strategy: refuseShift },
-            repeatPenalty: repeatPenalty && {
-                lastTokens: maxTokens,
-                penalty: 1,
-                penalizeNewLine: true,
-                frequencyPenalty: repeatPenalty.frequencyPenalty,
-                presencePenalty: repeatPenalty.presencePenalty
-            },
-            onTextChunk: (text) => {
-                shown = Promise.resolve(onPiece({ text, logprobs: [] }));
-            }
+/** The beginning of the model's turn if it must be a call. */
+export function forcedStart({ required, tools }: ToolChoice, { begin, middle }: ToolSyntax): string {
+    if (!required) return "";
+    return tools.length === 1 ? begin + tools[0]!.name + middle : begin;
+}
+
+/** The grammars for calls: the names of the tools, and arguments that match their schemas. */
+export class CallGrammar {
+    private constructor(
+        private readonly model: LlamaModel,
+        readonly choice: ToolChoice,
+        readonly syntax: ToolSyntax,
+        private readonly rules: Rules,
+        private readonly calls: readonly { readonly name: Part; readonly value: Part }[]
+    ) {}
+
+    /** @throws {ApiError} if the schema of a tool cannot become a grammar */
+    static async create(model: LlamaModel, choice: ToolChoice, syntax: ToolSyntax): Promise<CallGrammar> {
+        const rules = new Rules();
+        const calls = choice.tools.map(({ name, parameters }, i) => {
+            const options = { param: choice.params[i]!, object: true };
+            return { name: literal(name), value: compileSchema(parameters ?? {}, options, rules).root };
         });
-        await shown;
-        for (const [index, { functionName, params }] of (functionCalls ?? []).entries())
-            await onCall({ index, name: functionName, arguments: JSON.stringify(params ?? {}) });
-        const calls = functionCalls?.length ?? 0;
-        const finishReason = calls > 0 ? "tool_calls" : metadata.stopReason === "maxTokens" ? "length" : "stop";
-        return { finishReason, completionTokens: sequence.tokenMeter.usedOutputTokens - before };
-    } finally {
-        chat.dispose({ disposeSequence: false });
+        const grammar = new CallGrammar(model, choice, syntax, rules, calls);
+        // a grammar that llama.cpp refuses is an error before the answer begins
+        await grammar.state(grammar.all);
+        return grammar;
     }
+
+    /** The grammar of the text after {@link forcedStart}. */
+    async afterStart(): Promise<LlamaGrammarEvaluationState> {
+        const isNamed = this.choice.tools.length === 1;
+        return await this.state(isNamed ? sequence(this.calls[0]!.value, this.rest) : this.all);
+    }
+
+    /**
+     * The grammar of a call that has already begun.
+     * @param before bytes of the first token that come before the call
+     * @param tokens the token in which the call begins, and all tokens after it
+     * @returns undefined if these tokens do not begin a call
+     */
+    async continued(before: Buffer, tokens: readonly Token[]): Promise<LlamaGrammarEvaluationState | undefined> {
+        const trigger = triggerOf(this.syntax);
+        const rest = this.syntax.begin.trimStart().slice(trigger.length);
+        const root = sequence(literal(before.toString()), literal(trigger), flexible(rest), this.all);
+        const state = await this.state(root);
+        const { AddonSampler } = (this.model as unknown as ModelInternals)._llama._bindings;
+        const native = (state as unknown as { _state: object })._state;
+        for (const token of tokens) {
+            if (!AddonSampler.canBeNextTokenForGrammarEvaluationState(native, token)) return undefined;
+            AddonSampler.acceptGrammarEvaluationStateToken(native, token);
+        }
+        return state;
+    }
+
+    /** A call of any tool, and the text after it. */
+    private get all(): Part {
+        return sequence(this.call, this.rest);
+    }
+
+    private get call(): Part {
+        const middle = flexible(this.syntax.middle);
+        return this.rules.add(
+            choice(...this.calls.map(({ name, value }) => this.rules.add(sequence(name, middle, value))))
+        );
+    }
+
+    private get rest(): Part {
+        const { next, end } = this.syntax;
+        const last = flexible(end);
+        if (!this.choice.parallel || next === undefined) return last;
+        return sequence(repeat(this.rules.add(sequence(flexible(next), this.call)), 0, maxCalls - 1), last);
+    }
+
+    private async state(root: Part): Promise<LlamaGrammarEvaluationState> {
+        const grammar = await createGrammar(this.model.llama, this.rules, root, "tools");
+        return new LlamaGrammarEvaluationState({ model: this.model, grammar });
+    }
+}
+
+/** Largest number of calls in one turn. */
+const maxCalls = 128;
+
+interface ModelInternals {
+    readonly _llama: {
+        readonly _bindings: {
+            readonly AddonSampler: {
+                canBeNextTokenForGrammarEvaluationState(state: object, token: Token): boolean;
+                acceptGrammarEvaluationStateToken(state: object, token: Token): void;
+            };
+        };
+    };
+}
+
+/** Text whose white space may be written differently. */
+function flexible(text: string): Part {
+    return sequence(
+        ...text.split(/(\s+)/).map((part) => {
+            if (part === "") return empty;
+            return /^\s+$/.test(part) ? anySpace : withIds(part);
+        })
+    );
+}
+
+function withIds(text: string): Part {
+    const id = repeat(oneOf("a-zA-Z0-9"), 9, 9);
+    return sequence(...text.split(idPlace).flatMap((part, i) => (i === 0 ? [literal(part)] : [id, literal(part)])));
+}
+
+/** Finds calls in a text that arrives in pieces. */
+class CallParser {
+    private text = "";
+    private count = 0;
+    private readonly names: readonly string[];
+
+    constructor(
+        private readonly syntax: ToolSyntax,
+        { tools }: ToolChoice,
+        /** The next part: the beginning of a call, its name, the arguments of a named call, or the text between two. */
+        private expected: "begin" | "name" | { readonly name: string } | "next"
+    ) {
+        this.names = tools.map(({ name }) => name).sort((a, b) => b.length - a.length);
+    }
+
+    /** @returns the calls that this piece completes */
+    push(text: string): WrittenCall[] {
+        this.text += text;
+        const calls: WrittenCall[] = [];
+        for (let isSure = true; isSure; ) {
+            const { expected } = this;
+            if (expected === "begin") isSure = this.take(this.syntax.begin.trimStart(), "name");
+            else if (expected === "next")
+                isSure = this.syntax.next !== undefined && this.take(this.syntax.next, "name");
+            else if (expected === "name")
+                isSure = this.names.some((name) => this.take(name + this.syntax.middle, { name }));
+            else {
+                const start = this.text.search(/\S/);
+                const end = start < 0 ? undefined : endOfJson(this.text, start);
+                isSure = end !== undefined;
+                if (end === undefined) break;
+                calls.push({ index: this.count++, name: expected.name, arguments: this.text.slice(start, end) });
+                this.text = this.text.slice(end);
+                this.expected = "next";
+            }
+        }
+        return calls;
+    }
+
+    private take(text: string, next: CallParser["expected"]): boolean {
+        const [taken] = new RegExp(`^\\s*${toPattern(text)}`).exec(this.text) ?? [];
+        if (taken === undefined) return false;
+        this.text = this.text.slice(taken.length);
+        this.expected = next;
+        return true;
+    }
+}
+
+function toPattern(text: string): string {
+    return text
+        .replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
+        .replace(/\s+/g, "\\s*")
+        .replaceAll(idPlace, "[a-zA-Z0-9]{9}");
+}
+
+type Reading = { readonly parser: CallParser; readonly decoder: TextDecoder };
+
+/** Reads an answer that may change from text to calls. */
+class ToolReader implements AnswerReader {
+    grammarState: LlamaGrammarEvaluationState | undefined;
+    private text: AnswerText;
+    /** White space at the end of the text; it is dropped if a call follows. */
+    private space = "";
+    private call: Reading | undefined;
+    count = 0;
+
+    constructor(
+        private readonly model: LlamaModel,
+        private readonly grammar: CallGrammar,
+        private readonly stop: readonly string[],
+        private readonly onCall: ToolOptions["onCall"]
+    ) {
+        this.text = this.newText();
+    }
+
+    /** Begins within a call, since the prompt ends with {@link forcedStart}. */
+    async begin(): Promise<void> {
+        const { choice: wanted } = this.grammar;
+        this.grammarState = await this.grammar.afterStart();
+        this.call = this.newCall(wanted.tools.length === 1 ? { name: wanted.tools[0]!.name } : "name");
+    }
+
+    async push(token: Token): Promise<ReadPiece> {
+        if (this.call !== undefined) return await this.readCall(this.call, [token]);
+        const { text, tokens, stopped } = this.text.push(token);
+        if (stopped === undefined) return this.withoutSpace(text, tokens);
+        if (this.stop.includes(stopped.string)) return { ...this.withoutSpace(text, tokens, true), stopped };
+        this.grammarState = await this.grammar.continued(stopped.before, stopped.tokens);
+        if (this.grammarState === undefined) {
+            // the text only looked like a call
+            const bytes = Buffer.concat(stopped.tokens.map((each) => TokenBytes.of(this.model).get(each)));
+            const rest = bytes.subarray(stopped.before.length).toString();
+            this.text = this.newText();
+            return this.withoutSpace(text + rest, tokens);
+        }
+        const shown = this.withoutSpace(text, tokens);
+        this.space = "";
+        this.call = this.newCall("begin");
+        const read = await this.readCall(this.call, stopped.tokens, stopped.before.length);
+        return { ...shown, stopped: read.stopped };
+    }
+
+    end(): ReadPiece {
+        if (this.call !== undefined) return { text: "", tokens: [] };
+        const { text, tokens } = this.text.end();
+        return this.withoutSpace(text, tokens, true);
+    }
+
+    private async readCall({ parser, decoder }: Reading, tokens: readonly Token[], skipped = 0): Promise<ReadPiece> {
+        const bytes = Buffer.concat(tokens.map((token) => TokenBytes.of(this.model).get(token, true)));
+        const { parallel } = this.grammar.choice;
+        for (const call of parser.push(decoder.decode(bytes.subarray(skipped), { stream: true }))) {
+            this.count++;
+            await this.onCall(call);
+            if (!parallel) return { text: "", tokens: [], stopped: true };
+        }
+        return { text: "", tokens: [] };
+    }
+
+    private newText(): AnswerText {
+        return new AnswerText(this.model, { stop: [...this.stop, triggerOf(this.grammar.syntax)] });
+    }
+
+    private newCall(expected: ConstructorParameters<typeof CallParser>[2]): Reading {
+        const { syntax, choice: wanted } = this.grammar;
+        const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+        return { parser: new CallParser(syntax, wanted, expected), decoder };
+    }
+
+    private withoutSpace(text: string, tokens: readonly TokenText[], isLast = false): ReadPiece {
+        const all = this.space + text;
+        const shown = isLast ? all : all.trimEnd();
+        this.space = all.slice(shown.length);
+        return { text: shown, tokens };
+    }
+}
+
+/** Lets the model answer with text or calls. */
+export async function generateWithTools(
+    sequence: LlamaContextSequence,
+    last: Token,
+    collector: RawLogprobsCollector,
+    { stop, grammar, onCall, ...options }: ToolOptions
+): Promise<ToolAnswer> {
+    const reader = new ToolReader(sequence.model, grammar, stop, onCall);
+    if (grammar.choice.required) await reader.begin();
+    const { finishReason, tokens } = await write(sequence, last, collector, reader, options);
+    return { finishReason: reader.count > 0 && finishReason === "stop" ? "tool_calls" : finishReason, tokens };
 }

@@ -10,11 +10,11 @@ import {
     usageOf
 } from "../answer.js";
 import { checkCombinations, grammarOf, messagesOf, toolsOf } from "../chat-request.js";
-import { renderChat } from "../engine/chat-prompt.js";
 import type { ReadPrompt } from "../engine/Engine.js";
 import { generate, type Piece } from "../engine/generate.js";
-import { CallingChatWrapper, generateWithTools } from "../engine/tools.js";
-import { unsupported } from "../errors.js";
+import { checkEnds } from "../engine/grammar.js";
+import { CallGrammar, forcedStart, generateWithTools } from "../engine/tools.js";
+import { lastEvent } from "../event-stream.js";
 import { chatLogprobs } from "../logprobs.js";
 import { newId, type Server } from "../Server.js";
 import { type ChatRequest, chatRequestSchema } from "../schemas/chat.js";
@@ -25,7 +25,7 @@ export function chatCompletions(server: Server): RequestHandler {
         answerRequest(server, chatRequestSchema, request, response, async (answering) => {
             const completion = await answerChat(server, answering);
             if (answering.stream === undefined) response.json(completion);
-            else answering.stream.end(true);
+            else answering.stream.end(lastEvent);
         });
 }
 
@@ -37,14 +37,16 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     checkCombinations(body);
     const messages = messagesOf(body.messages);
     const tools = toolsOf(body);
-    // node-llama-cpp's function calling brings the sequence to hold the chat alone
-    if (tools !== undefined && memory !== undefined)
-        throw unsupported("armt.memory", "`armt.memory` is not supported beside `tools`");
+    if (tools !== undefined) checkEnds(engine.model, "tools");
     const grammar = await grammarOf(engine, body.response_format);
     const sampling = samplingOf(server, body);
-    const wrapper = engine.chatWrapper;
-    const chatWrapper = tools?.required && wrapper !== undefined ? new CallingChatWrapper(wrapper) : wrapper;
-    const chat = await renderChat(engine, messages, tools?.functions, memory !== undefined, chatWrapper);
+    const chat = await engine.renderChat(messages, {
+        continues: memory !== undefined,
+        tools: tools?.tools,
+        answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax)),
+        variables: body.chat_template_kwargs
+    });
+    const calls = tools && (await CallGrammar.create(engine.model, tools, chat.syntax));
     const n = body.n ?? 1;
     const stop = stopStrings(body.stop);
     const wantsLogprobs = body.logprobs === true;
@@ -57,8 +59,13 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     };
     // all of OpenAI's chunks have the key if usage was requested
     const noUsage = body.stream_options?.include_usage === true ? { usage: null } : {};
-    const send = async (choices: object[], more: object = noUsage) =>
-        await stream?.send({ ...head, object: "chat.completion.chunk", choices, ...more });
+    const chunk = (choices: object[], more: object = noUsage) => ({
+        ...head,
+        object: "chat.completion.chunk",
+        choices,
+        ...more
+    });
+    const send = async (...args: Parameters<typeof chunk>) => await stream?.send(chunk(...args));
 
     answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
@@ -67,12 +74,12 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     const writeChoice = async (read: ReadPrompt, index: number) => {
         let text = "";
         const logprobs: ReturnType<typeof chatLogprobs> = [];
-        const calls: Call[] = [];
+        const written: Call[] = [];
         await send([{ index, delta: { role: "assistant", content: "", refusal: null }, finish_reason: null }]);
         const onPiece = async (piece: Piece) => {
             onFirstToken();
             text += piece.text;
-            const raw = wantsLogprobs ? chatLogprobs(engine.model, piece.logprobs) : [];
+            const raw = wantsLogprobs ? chatLogprobs(engine.model, piece.tokens) : [];
             logprobs.push(...raw);
             await send([
                 {
@@ -84,46 +91,37 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
             ]);
         };
         const maxTokens = tokensToWrite(server, body.max_completion_tokens ?? body.max_tokens, read.promptTokens);
-        const common = { choice: index, maxTokens, sampling, signal, onPiece };
-        let finishReason: string;
-        if (tools === undefined) {
-            const { stopTokens } = chat;
-            const written = await generate(read.sequence, read.last, engine.collector, {
-                ...common,
-                stop: [...stop, ...chat.stop],
-                stopTokens,
-                grammar,
-                logprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined
-            });
-            usage.completionTokens += written.tokens.length;
-            finishReason = written.finishReason;
-        } else {
-            const written = await generateWithTools(read, {
-                ...common,
-                stop,
-                history: chat.history,
-                functions: tools.functions,
-                parallel: tools.parallel,
-                chatWrapper: chatWrapper!,
-                onCall: async ({ index: number, ...called }) => {
-                    onFirstToken();
-                    const call: Call = { id: newId("call_"), type: "function", function: called };
-                    calls.push(call);
-                    await send([{ index, delta: { tool_calls: [{ index: number, ...call }] }, finish_reason: null }]);
-                }
-            });
-            usage.completionTokens += written.completionTokens;
-            finishReason = written.finishReason;
-        }
+        const { stopTokens } = chat;
+        const common = { choice: index, maxTokens, sampling, signal, stop, stopTokens, onPiece };
+        const { sequence, last } = read;
+        const { finishReason, tokens } =
+            calls === undefined
+                ? await generate(sequence, last, engine.collector, {
+                      ...common,
+                      grammar,
+                      logprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined
+                  })
+                : await generateWithTools(sequence, last, engine.collector, {
+                      ...common,
+                      grammar: calls,
+                      onCall: async ({ index: number, ...called }) => {
+                          onFirstToken();
+                          const call: Call = { id: newId("call_"), type: "function", function: called };
+                          written.push(call);
+                          const delta = { tool_calls: [{ index: number, ...call }] };
+                          await send([{ index, delta, finish_reason: null }]);
+                      }
+                  });
+        usage.completionTokens += tokens.length;
         await send([{ index, delta: {}, logprobs: null, finish_reason: finishReason }]);
-        const hasCalls = calls.length > 0;
+        const hasCalls = written.length > 0;
         choices.push({
             index,
             message: {
                 role: "assistant",
                 content: hasCalls && text === "" ? null : text,
                 refusal: null,
-                ...(hasCalls ? { tool_calls: calls } : {})
+                ...(hasCalls ? { tool_calls: written } : {})
             },
             logprobs: wantsLogprobs ? { content: logprobs, refusal: null } : null,
             finish_reason: finishReason
@@ -140,8 +138,8 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
             onProgress:
                 body.return_progress === true
                     ? (progress) =>
-                          void send([{ index: 0, delta: {}, finish_reason: null }], {
-                              ...noUsage,
+                          stream?.offer({
+                              ...chunk([{ index: 0, delta: {}, finish_reason: null }]),
                               prompt_progress: progressOf(progress)
                           })
                     : undefined

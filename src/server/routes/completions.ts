@@ -11,9 +11,9 @@ import {
     usageOf
 } from "../answer.js";
 import type { ReadPrompt } from "../engine/Engine.js";
-import { generate, type Piece } from "../engine/generate.js";
-import type { RawLogprobs } from "../engine/raw-logprobs.js";
+import { generate, type Piece, type ShownToken } from "../engine/generate.js";
 import { badParameter } from "../errors.js";
+import { lastEvent } from "../event-stream.js";
 import { completionLogprobs } from "../logprobs.js";
 import { newId, type Server } from "../Server.js";
 import { type CompletionRequest, completionRequestSchema } from "../schemas/completions.js";
@@ -27,7 +27,7 @@ export function completions(server: Server): RequestHandler {
         answerRequest(server, completionRequestSchema, request, response, async (answering) => {
             const completion = await answerCompletion(server, answering);
             if (answering.stream === undefined) response.json(completion);
-            else answering.stream.end(true);
+            else answering.stream.end(lastEvent);
         });
 }
 
@@ -46,7 +46,8 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
         system_fingerprint: engine.fingerprint
     };
     const noUsage = body.stream_options?.include_usage === true ? { usage: null } : {};
-    const send = async (choices: object[], more: object = noUsage) => await stream?.send({ ...head, choices, ...more });
+    const chunk = (choices: object[], more: object = noUsage) => ({ ...head, choices, ...more });
+    const send = async (...args: Parameters<typeof chunk>) => await stream?.send(chunk(...args));
 
     answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
@@ -54,8 +55,8 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
     const writeChoice = async (read: ReadPrompt, choice: number, index: number) => {
         let text = "";
         let offset = 0;
-        const raw: RawLogprobs[] = [];
-        const logprobsOf = (shown: readonly RawLogprobs[]) => {
+        const all: ShownToken[] = [];
+        const logprobsOf = (shown: readonly ShownToken[]) => {
             if (body.logprobs === undefined) return null;
             const { end, ...logprobs } = completionLogprobs(engine.model, shown, offset);
             offset = end;
@@ -72,23 +73,21 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
             onPiece: async (piece: Piece) => {
                 onFirstToken();
                 text += piece.text;
-                raw.push(...piece.logprobs);
+                all.push(...piece.tokens);
                 if (stream !== undefined)
-                    await send([
-                        { index, text: piece.text, logprobs: logprobsOf(piece.logprobs), finish_reason: null }
-                    ]);
+                    await send([{ index, text: piece.text, logprobs: logprobsOf(piece.tokens), finish_reason: null }]);
             }
         });
         usage.completionTokens += tokens.length;
         await send([{ index, text: "", logprobs: null, finish_reason: finishReason }]);
         offset = 0;
-        choices.push({ index, text, logprobs: logprobsOf(raw), finish_reason: finishReason });
+        choices.push({ index, text, logprobs: logprobsOf(all), finish_reason: finishReason });
     };
 
     for (const [number, prompt] of prompts.entries()) {
         const onProgress = (progress: Parameters<typeof progressOf>[0]) =>
-            void send([{ index: number * n, text: "", logprobs: null, finish_reason: null }], {
-                ...noUsage,
+            stream?.offer({
+                ...chunk([{ index: number * n, text: "", logprobs: null, finish_reason: null }]),
                 prompt_progress: progressOf(progress)
             });
         await engine.withPrompt(

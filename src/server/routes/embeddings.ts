@@ -11,11 +11,8 @@ import { validate } from "../validate.js";
  */
 export function embeddings(server: Server): RequestHandler {
     return async (request) => {
-        const { limits, engine } = server;
-        const body = validate(
-            embeddingRequestSchema,
-            await readJsonBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs)
-        );
+        const { engine } = server;
+        const body = validate(embeddingRequestSchema, await readJsonBody(request, server));
         checkModel(server, body.model);
         throw new ApiError(501, `${engine.modelId} is a language model and makes no embeddings`, {
             param: "model",

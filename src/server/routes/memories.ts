@@ -3,38 +3,39 @@ import type { Token } from "../../../plugin/index.js";
 import { type FeedPiece, tokenizeSource } from "../../../plugin/memory/feed.js";
 import type { StoredMemory } from "../engine/MemoryRegistry.js";
 import { ApiError, toApiError } from "../errors.js";
-import { EventStream } from "../event-stream.js";
+import { EventStream, lastEvent } from "../event-stream.js";
 import { checkEncoding } from "../json-body.js";
 import { ClientGoneError, requestSignal } from "../request-signal.js";
 import type { Server } from "../Server.js";
 import { memoryQuerySchema } from "../schemas/other.js";
 import { validate } from "../validate.js";
 
-/** Time between two reports. Unit: milliseconds. */
+/** Time between two progress events. Unit: milliseconds. */
 const progressInterval = 100;
 
-/** `POST /v1/armt/memories`: the body is the document, as text, of any length; it is read as it comes. */
+/** `POST /v1/armt/memories`: the body is a text of any length, which is read as it arrives. */
 export function createMemory(server: Server): RequestHandler {
     return async (request, response) => {
-        const { engine, registry, limits, log } = server;
+        const { engine, registry, limits, log, ending } = server;
         const { name, from, watch, stream: wantsStream } = validate(memoryQuerySchema, { ...request.query });
         if (engine.model.armt === undefined)
-            throw new ApiError(501, `${engine.modelId} is no ARMT model, so it has no memory to keep`);
+            throw new ApiError(501, `${engine.modelId} is not an ARMT model, so it has no memory`);
         if (!request.is("text/plain"))
-            throw new ApiError(415, "the body has to be the document, with the header Content-Type: text/plain");
+            throw new ApiError(415, "the body must be the document, with the header Content-Type: text/plain");
         checkEncoding(request);
         const base = from === undefined ? undefined : registry.get(from, "from");
         registry.checkRoom(base?.snapshot.bytes ?? engine.context.armt?.memoryBytes ?? 0);
         engine.pool.checkRoom();
-        const stream = wantsStream === "true" ? new EventStream(response, limits.pingIntervalMs) : undefined;
-        const { signal, done } = requestSignal(request, response, limits.requestTimeoutMs);
+        const { signal, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
+        const { pingIntervalMs } = limits;
+        const stream = wantsStream === "true" ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
         try {
             stream?.begin();
             const memory = await readDocument(server, request, { name, base, signal, stream, watch });
             if (stream === undefined) sendMemory(response, memory);
             else {
                 await stream.send({ memory: describeMemory(memory) });
-                stream.end(true);
+                stream.end(lastEvent);
             }
         } catch (error) {
             if (signal.reason instanceof ClientGoneError) {
@@ -43,8 +44,7 @@ export function createMemory(server: Server): RequestHandler {
             }
             if (!stream?.open) throw error;
             if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "upload failed");
-            await stream.send(toApiError(error).body);
-            stream.end(false);
+            stream.end(toApiError(error).body);
         } finally {
             stream?.dispose();
             server.hub.end(watch);
@@ -102,7 +102,7 @@ interface DocumentOptions {
     watch: string | undefined;
 }
 
-/** Reads a document in a sequence of its own. Whatever ends it early, what was read stays as a partial memory. */
+/** Reads a document in its own sequence. If the upload ends early, the part so far becomes a partial memory. */
 async function readDocument(
     server: Server,
     request: Request,
@@ -131,7 +131,7 @@ async function readDocument(
                 time_ms: Math.round(performance.now() - started)
             };
             hub.report(watch, progress);
-            await stream?.send({ progress });
+            stream?.offer({ progress });
         };
         const take = ({ ids, characters: count }: FeedPiece) => {
             unread = [...unread, ...ids];
@@ -183,12 +183,12 @@ async function readDocument(
     });
 }
 
-/** Whether a document ended early through nobody's fault but its way here. */
+/** Whether an upload ended early because of the connection or the deadline. */
 function isInterruption(error: unknown, signal: AbortSignal): boolean {
     return signal.aborted || (error instanceof ApiError && error.status === 408);
 }
 
-/** @throws {ApiError} for bytes that are no UTF-8, and for a client that sends nothing more */
+/** @throws {ApiError} if the bytes are not valid UTF-8, or if the client stops sending */
 async function* documentText(request: Request, idleMs: number, signal: AbortSignal): AsyncGenerator<string> {
     const decoder = new TextDecoder("utf-8", { fatal: true });
     const decode = (bytes?: Buffer) => {
@@ -212,10 +212,7 @@ async function* documentText(request: Request, idleMs: number, signal: AbortSign
 async function nextOrIdle<T>(next: Promise<T>, idleMs: number, signal: AbortSignal): Promise<T> {
     let stop = () => {};
     const idle = new Promise<never>((_, reject) => {
-        const timer = setTimeout(
-            () => reject(new ApiError(408, `nothing of the document came for ${idleMs} ms`)),
-            idleMs
-        );
+        const timer = setTimeout(() => reject(new ApiError(408, `no data arrived for ${idleMs} ms`)), idleMs);
         const onAbort = () => reject(signal.reason);
         signal.addEventListener("abort", onAbort);
         stop = () => {
@@ -228,7 +225,7 @@ async function nextOrIdle<T>(next: Promise<T>, idleMs: number, signal: AbortSign
     try {
         return await Promise.race([next, idle]);
     } catch (error) {
-        // a connection that was cut off, which the signal may not know yet
+        // the connection was closed, and the signal may not be aborted yet
         throw error instanceof Error && "code" in error && error.code === "ECONNRESET" ? new ClientGoneError() : error;
     } finally {
         stop();

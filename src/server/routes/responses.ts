@@ -1,6 +1,6 @@
 import type { RequestHandler } from "express";
 import { type Answering, afterMemory, answerRequest, samplingOf, tokensToWrite } from "../answer.js";
-import { type Message, renderChat } from "../engine/chat-prompt.js";
+import type { Message } from "../engine/chat-template/messages.js";
 import { generate } from "../engine/generate.js";
 import type { StoredResponse } from "../engine/ResponseStore.js";
 import { badParameter } from "../errors.js";
@@ -13,7 +13,7 @@ export function createResponse(server: Server): RequestHandler {
         answerRequest(server, responseRequestSchema, request, response, async (answering) => {
             const body = await answerResponse(server, answering);
             if (answering.stream === undefined) response.json(body);
-            else answering.stream.end(false);
+            else answering.stream.end();
         });
 }
 
@@ -50,7 +50,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     // as in OpenAI's API, instructions are for this response alone
     const instructions: Message[] =
         body.instructions === undefined ? [] : [{ role: "system", text: body.instructions }];
-    const chat = await renderChat(engine, [...instructions, ...messages], undefined, memory !== undefined);
+    const chat = await engine.renderChat([...instructions, ...messages], { continues: memory !== undefined });
 
     const store = body.store ?? true;
     const response: ResponseBody = {
@@ -102,7 +102,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
                 choice: 0,
                 maxTokens: tokensToWrite(server, body.max_output_tokens, promptTokens),
                 sampling,
-                stop: chat.stop,
+                stop: [],
                 stopTokens: chat.stopTokens,
                 signal,
                 onPiece: async (piece) => {
@@ -134,7 +134,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     if (store) {
         const answer: Message = { role: "assistant", text: part!.text, calls: [] };
         const stored: StoredResponse = { body: response, messages: [...messages, answer], memory: memory?.id };
-        responses.add(stored);
+        await responses.add(stored);
     }
     await send(`response.${response.status}`, { response });
     return response;

@@ -1,30 +1,59 @@
 import { maxTopLogprobs, minOneToken, promptProgressSchema, samplingShape, usageSchema } from "./sampling.js";
 import { optional, text, z } from "./zod.js";
 
-const textPart = z.strictObject({ type: z.literal("text"), text: text() });
+const unused = z.unknown().optional().openapi({ description: "Without effect" });
+
+const textPart = z.strictObject({ type: z.literal("text"), text: text(), annotations: unused, cache_control: unused });
+const refusalPart = z.strictObject({ type: z.literal("refusal"), refusal: text() });
 const content = z.union([text(), z.array(textPart).min(1)]);
 
 const toolCall = z.strictObject({
     id: z.string().min(1).max(200),
-    type: z.literal("function"),
-    function: z.strictObject({ name: z.string(), arguments: text() })
+    type: optional(z.literal("function")),
+    function: z.strictObject({ name: text(), arguments: text(), parsed_arguments: unused }),
+    index: unused
 });
 
-const name = optional(z.string()).openapi({ description: "Without effect; templates have no place for it" });
+const name = optional(text()).openapi({ description: "Used if the chat template has a place for it" });
+const never = z.null().optional();
+
+/**
+ * An assistant's message as clients keep it, with the keys that this API and other servers add to their answers. Keys
+ * that cannot change the next answer are accepted and ignored.
+ */
+const assistantMessage = z.strictObject({
+    role: z.literal("assistant"),
+    content: z.union([text(), z.array(z.union([textPart, refusalPart]))]).nullish(),
+    refusal: optional(text()),
+    tool_calls: optional(z.array(toolCall)),
+    name,
+    reasoning_content: optional(text()).openapi({
+        description: "The model's reasoning; used if the chat template has a place for it"
+    }),
+    reasoning: optional(text()).openapi({ description: "Another name of `reasoning_content`" }),
+    reasoning_details: unused,
+    thinking_blocks: unused,
+    provider_specific_fields: unused,
+    annotations: unused,
+    parsed: unused,
+    index: unused,
+    id: unused,
+    audio: never,
+    function_call: never
+});
 
 export const messageSchema = z
     .discriminatedUnion("role", [
         z.strictObject({ role: z.literal("system"), content, name }),
         z.strictObject({ role: z.literal("developer"), content, name }),
         z.strictObject({ role: z.literal("user"), content, name }),
+        assistantMessage,
         z.strictObject({
-            role: z.literal("assistant"),
-            content: content.nullish(),
-            refusal: z.null().optional(),
-            tool_calls: optional(z.array(toolCall)),
+            role: z.literal("tool"),
+            tool_call_id: z.string(),
+            content: z.union([text(), z.array(textPart)]),
             name
-        }),
-        z.strictObject({ role: z.literal("tool"), tool_call_id: z.string(), content })
+        })
     ])
     .openapi("ChatMessage");
 
@@ -42,7 +71,7 @@ export const toolSchema = z.strictObject({
 const jsonSchema = z.strictObject({
     name: toolName,
     description: optional(text()),
-    schema: z.record(z.string(), z.unknown()),
+    schema: optional(z.record(z.string(), z.unknown())),
     strict: optional(z.boolean())
 });
 
@@ -69,6 +98,9 @@ export const chatRequestSchema = z
             ])
         ),
         parallel_tool_calls: optional(z.boolean()),
+        chat_template_kwargs: optional(z.record(z.string().max(64), z.unknown())).openapi({
+            description: "Variables for the model's chat template, such as `enable_thinking`"
+        }),
         store: optional(z.literal(false)).openapi({ description: "Chats are not stored; use /v1/responses" }),
         modalities: optional(z.tuple([z.literal("text")])),
         service_tier: optional(z.enum(["auto", "default"]))
@@ -77,6 +109,11 @@ export const chatRequestSchema = z
 
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
 
+const answeredCall = z.object({
+    id: z.string(),
+    type: z.literal("function"),
+    function: z.object({ name: z.string(), arguments: z.string() })
+});
 const tokenLogprob = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()).nullable() });
 const logprobs = z
     .object({ content: z.array(tokenLogprob.extend({ top_logprobs: z.array(tokenLogprob) })), refusal: z.null() })
@@ -97,7 +134,7 @@ export const chatResponseSchema = z
                     role: z.literal("assistant"),
                     content: z.string().nullable(),
                     refusal: z.null(),
-                    tool_calls: z.array(toolCall).optional()
+                    tool_calls: z.array(answeredCall).optional()
                 }),
                 logprobs,
                 finish_reason: finishReason
@@ -121,16 +158,7 @@ export const chatChunkSchema = z
                     role: z.literal("assistant").optional(),
                     content: z.string().nullable().optional(),
                     refusal: z.null().optional(),
-                    tool_calls: z
-                        .array(
-                            z.object({
-                                index: z.int(),
-                                id: z.string(),
-                                type: z.literal("function"),
-                                function: z.object({ name: z.string(), arguments: z.string() })
-                            })
-                        )
-                        .optional()
+                    tool_calls: z.array(answeredCall.extend({ index: z.int() })).optional()
                 }),
                 logprobs: logprobs.optional(),
                 finish_reason: finishReason.nullable()

@@ -262,7 +262,7 @@ test(
     {},
     { keys: { "llama.expert_count": { type: "UINT32", value: 8 } } },
     nothing,
-    /`llama\.expert_count` asks for what/
+    /`llama\.expert_count` is an option that ARMT models do not support/
 );
 test(
     "YaRN",
@@ -339,7 +339,7 @@ test(
     {},
     {},
     async (files) => void (await writeStockOf(files, { layers: 4 })),
-    /layers\.3\..*" is of a layer that the base model, which has 3, lacks/
+    /layers\.3\..*" belongs to a layer that the base model, with 3 layers, does not have/
 );
 test(
     "memory of a shallower model",
@@ -347,7 +347,7 @@ test(
     {},
     {},
     async (files) => void (await writeStockOf(files, { layers: 2 })),
-    /the memory's file has no tensor "layers\.2\.W_mq\.weight"/
+    /the memory file has no tensor "layers\.2\.W_mq\.weight"/
 );
 test(
     "memory heads that were not told right",
@@ -371,7 +371,7 @@ test(
     { family: "gpt2" },
     { metadata: { segment_size: "125", normalize_keys: "true" } },
     nothing,
-    /takes 128 rows at once, and a segment has 129/
+    /supports 128 rows, and a segment has 129/
 );
 test(
     "wrapped positions",
@@ -408,7 +408,7 @@ test("a file that holds the base's weights too is refused", async (t) => {
     const files = await writeStock(folder, temporaryFolder(t));
     const memory = path.join(folder, "model.safetensors");
     await t.throwsAsync(attach({ ...files, memory }), {
-        message: /is of the base model: .* where the base was trained too, convert the whole checkpoint/
+        message: /belongs to the base model; .* If the base was trained too, convert the whole checkpoint/
     });
     await t.throwsAsync(attach({ ...files, memory: folder }), { message: /it is not a file/ });
 });

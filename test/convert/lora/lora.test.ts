@@ -46,7 +46,7 @@ type Dialect = {
     /** Whether a weight, by the end of its name, is updated. */
     isUpdated: (name: string) => boolean;
     /** Whether it is [inputs, outputs]. */
-    turned?: boolean;
+    transposed?: boolean;
     scale?: number;
     /** Names of the weight, A and B. */
     names?: (name: string) => [string, string, string];
@@ -60,9 +60,9 @@ const peftNames = (name: string): [string, string, string] => {
 };
 
 /** The same checkpoint with separate updates and with merged updates. */
-function dialects({ isUpdated, turned = false, scale = alpha / rank, names = peftNames }: Dialect) {
-    const inputsOf = ([rows, columns]: readonly number[]) => (turned ? rows! : columns!);
-    const outputsOf = ([rows, columns]: readonly number[]) => (turned ? columns! : rows!);
+function dialects({ isUpdated, transposed = false, scale = alpha / rank, names = peftNames }: Dialect) {
+    const inputsOf = ([rows, columns]: readonly number[]) => (transposed ? rows! : columns!);
+    const outputsOf = ([rows, columns]: readonly number[]) => (transposed ? columns! : rows!);
     const factors = (shape: readonly number[]) => ({
         a: eighths(rank, inputsOf(shape), 1),
         b: eighths(outputsOf(shape), rank, 4)
@@ -73,7 +73,7 @@ function dialects({ isUpdated, turned = false, scale = alpha / rank, names = pef
         const [, columns] = tensor.shape as [number, number];
         const values = Float32Array.from(decodeNumbers("F32", tensor.data), (x, i) => {
             const [row, column] = [Math.floor(i / columns), i % columns];
-            const [output, input] = turned ? [column, row] : [row, column];
+            const [output, input] = transposed ? [column, row] : [row, column];
             let sum = 0;
             for (let k = 0; k < rank; k++) sum += b[output * rank + k]! * a[k * inputsOf(tensor.shape) + input]!;
             return x + scale * sum;
@@ -123,13 +123,13 @@ test(
     }
 );
 test(
-    "an update of GPT-2's turned matrices is turned",
+    "an update of GPT-2's transposed matrices is transposed",
     compare,
     { family: "gpt2" },
-    { isUpdated: (name) => /layer\.(attn|mlp)\.c_\w+\.weight$/.test(name), turned: true }
+    { isUpdated: (name) => /layer\.(attn|mlp)\.c_\w+\.weight$/.test(name), transposed: true }
 );
 test(
-    "an update of the memory's matrices of a GPT-2 is not turned",
+    "an update of the memory's matrices of a GPT-2 is not transposed",
     compare,
     { family: "gpt2" },
     { isUpdated: (name) => /W_m[qv]\.weight$/.test(name) }
@@ -141,12 +141,12 @@ test(
     { isUpdated: (name) => name.endsWith("query_key_value.weight") }
 );
 test(
-    "an update of the embedding is turned",
+    "an update of the embedding is transposed",
     compare,
     {},
     {
         isUpdated: (name) => name.endsWith("embed_tokens.weight"),
-        turned: true,
+        transposed: true,
         names: (name) => {
             const module = name.replace(/\.weight$/, "");
             return [
@@ -281,7 +281,7 @@ test(
     {},
     /"memory_cell.*belongs to a DoRA adapter: not supported; merge it in PyTorch/
 );
-test("DoRA in the config", refused, same, { use_dora: true }, /`use_dora` asks for another computation/);
+test("DoRA in the config", refused, same, { use_dora: true }, /`use_dora` changes LoRA.s computation/);
 test("AdaLoRA", refused, third("lora_B.default.weight", "lora_E.default"), {}, /belongs to an AdaLoRA adapter/);
 test("VeRA", refused, third("lora_B.default.weight", "vera_lambda_b.default"), {}, /belongs to a VeRA adapter/);
 test("LoHa", refused, third("lora_B.default.weight", "hada_w1_a.default"), {}, /belongs to a LoHa adapter/);
@@ -313,7 +313,7 @@ test(
     refused,
     third("lora_B.default", "lora_B.other"),
     {},
-    /is of the adapter "other", and there is another, "default"/
+    /belongs to the adapter "other", but there is another, "default"/
 );
 test(
     "update of another shape",
@@ -370,13 +370,13 @@ test("refused: a tied embedding with an update that the output has not", async (
 test("pieces that begin and end within rows add up to the whole", (t) => {
     const [rows, columns] = [7, 10];
     const values = eighths(rows, columns, 2);
-    for (const turned of [false, true]) {
-        const [inputs, outputs] = turned ? [rows, columns] : [columns, rows];
+    for (const transposed of [false, true]) {
+        const [inputs, outputs] = transposed ? [rows, columns] : [columns, rows];
         const [a, b] = [eighths(rank, inputs, 3), eighths(outputs, rank, 5)];
-        const update = { rank, scale: 0.5, turned };
+        const update = { rank, scale: 0.5, transposed };
         const expected = Float32Array.from(values, (value, i) => {
             const [row, column] = [Math.floor(i / columns), i % columns];
-            const [output, input] = turned ? [column, row] : [row, column];
+            const [output, input] = transposed ? [column, row] : [row, column];
             let sum = 0;
             for (let k = 0; k < rank; k++) sum += b[output * rank + k]! * a[k * inputs + input]!;
             return value + 0.5 * sum;
@@ -385,7 +385,7 @@ test("pieces that begin and end within rows add up to the whole", (t) => {
             const sums = new Float32Array(values.length);
             for (let first = 0; first < values.length; first += step)
                 sums.set(addUpdate(values.subarray(first, first + step), { first, columns }, update, a, b), first);
-            t.deepEqual(sums, expected, `${turned} ${step}`);
+            t.deepEqual(sums, expected, `${transposed} ${step}`);
         }
     }
 });

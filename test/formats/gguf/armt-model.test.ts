@@ -37,9 +37,9 @@ async function changedModel(t: ExecutionContext, change: (model: Model) => void)
     return changed;
 }
 
-test("facts of a converted model are read", async (t) => {
-    const facts = await validateArmtModel(await changedModel(t, () => {}));
-    t.like(facts, {
+test("keys of a converted model are read", async (t) => {
+    const info = await validateArmtModel(await changedModel(t, () => {}));
+    t.like(info, {
         baseArchitecture: "llama",
         vocabSize: 40,
         blockCount: 3,
@@ -47,15 +47,15 @@ test("facts of a converted model are read", async (t) => {
         headCountKv: 2,
         headSize: 8
     });
-    t.like(facts, { segmentSize: 16, segmentAlignment: "left", norm: "rms", activation: "silu", gated: true });
-    t.deepEqual(facts.positions, {
+    t.like(info, { segmentSize: 16, segmentAlignment: "left", norm: "rms", activation: "silu", gated: true });
+    t.deepEqual(info.positions, {
         type: "rope",
         dimensions: 8,
         freqBase: 10_000,
         linearFactor: 1,
         localFreqBase: undefined
     });
-    t.like(facts.memory, {
+    t.like(info.memory, {
         tokenCount: 8,
         keyLength: 8,
         dpfpOrder: 3,
@@ -63,7 +63,7 @@ test("facts of a converted model are read", async (t) => {
         normalizeKeys: true,
         gating: false
     });
-    t.regex(facts.fingerprint, /^[0-9a-f]{64}$/);
+    t.regex(info.fingerprint, /^[0-9a-f]{64}$/);
 });
 
 test("stacks may be split anywhere", async (t) => {
@@ -215,7 +215,7 @@ test(
 );
 test("tokenizer without tokens", refused, setText("tokenizer.ggml.model", "gpt2"), /tokenizer\.ggml\.tokens/);
 
-test("description tells facts, keys and tensors, as text and as JSON", async (t) => {
+test("description lists properties, keys and tensors, as text and as JSON", async (t) => {
     const file = await changedModel(t, setText("general.name", "two\nlines"));
     const description = await describeGguf(file);
     const text = description.toText({ tensors: true });
@@ -231,7 +231,7 @@ test("description tells facts, keys and tensors, as text and as JSON", async (t)
     t.is(JSON.parse(description.toJson()).tensors, undefined);
 });
 
-test("description of another model has no ARMT facts", async (t) => {
+test("description of another model has no ARMT properties", async (t) => {
     const description = await describeGguf(await changedModel(t, setText("general.architecture", "llama")));
     t.is(description.armt, undefined);
     t.notRegex(description.toText(), /^ARMT$/m);

@@ -105,7 +105,7 @@ test("array longer than the file", refused, withKey(u32(9), u32(4), u64(1000)), 
 test("array of arrays", refused, withKey(u32(9), u32(9), u64(1)), /arrays of arrays/);
 test("array of an unknown type", refused, withKey(u32(9), u32(99), u64(1)), /element type 99/);
 test("BOOL of 2", refused, withKey(u32(7), u8(2)), /neither 0 nor 1/);
-test("duplicate key", refused, ggufBytes({ keys: [key("k", 0, u8(0)), key("k", 0, u8(0))] }), /"k" is there twice/);
+test("duplicate key", refused, ggufBytes({ keys: [key("k", 0, u8(0)), key("k", 0, u8(0))] }), /"k" appears twice/);
 test("alignment 0", refused, alignment(4, u32(0)), /`general\.alignment` is 0/);
 test("alignment 3", refused, alignment(4, u32(3)), /is 3, not a power of two/);
 test("alignment 2^31", refused, alignment(4, u32(2 ** 31)), /is 2147483648/);
@@ -134,7 +134,7 @@ test(
     "misaligned offset",
     refused,
     withTensor(tensorEntry("a", [1]), tensorEntry("b", [1], 0, 4)),
-    /"b": its data are at offset 4, expected 32/
+    /"b": its data is at offset 4, expected 32/
 );
 test(
     "overlapping tensors",
@@ -142,10 +142,5 @@ test(
     withTensor(tensorEntry("a", [9]), tensorEntry("b", [1], 0, 32)),
     /offset 32, expected 64/
 );
-test(
-    "duplicate tensor",
-    refused,
-    withTensor(tensorEntry("a", [1]), tensorEntry("a", [1], 0, 32)),
-    /"a" is there twice/
-);
+test("duplicate tensor", refused, withTensor(tensorEntry("a", [1]), tensorEntry("a", [1], 0, 32)), /"a" appears twice/);
 test("tensor name of 64 bytes", refused, withTensor(tensorEntry("a".repeat(64), [1])), /string of 64 bytes/);

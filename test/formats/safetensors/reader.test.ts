@@ -107,13 +107,13 @@ test(
     "shape that disagrees with its bytes",
     refused,
     fileBytes(`{"a":${entry("F32", [3], 0, 8)}}`, Buffer.alloc(8)),
-    /give 8 bytes, F32 \[3\] needs 12/
+    /span 8 bytes, but F32 \[3\] needs 12/
 );
 test(
     "data that ends before it begins",
     refused,
     fileBytes(`{"a":${entry("U8", [1], 1, 0)}}`, Buffer.alloc(1)),
-    /give -1 bytes/
+    /span -1 bytes/
 );
 test(
     "data past the end",

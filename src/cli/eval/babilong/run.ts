@@ -31,7 +31,8 @@ export async function evaluateBabilong(options: BabilongOptions, signal: AbortSi
     );
     if (sets.length === 0)
         throw new ArmtError(
-            `none of the data is left by --lengths and --tasks; there are ${found.map(({ length, task }) => (length === "" ? task : `${length}/${task}`)).join(", ")}`
+            "none of the data is left by --lengths and --tasks; there are " +
+                `${found.map(({ length, task }) => (length === "" ? task : `${length}/${task}`)).join(", ")}`
         );
     // a file that is at fault is known before minutes are spent
     const data = [];

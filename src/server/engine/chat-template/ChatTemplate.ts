@@ -1,0 +1,361 @@
+import { randomInt } from "node:crypto";
+import type { LlamaModel, Token } from "../../../../plugin/index.js";
+import { TokenBytes } from "../../../generation/TokenBytes.js";
+import { ApiError, badParameter } from "../../errors.js";
+import { tokenizeText } from "../tokenize-text.js";
+import { probeTemplate, type TemplateCapabilities } from "./capabilities.js";
+import { parseKeepingNumbers, putNumbers, toJson } from "./lossless.js";
+import { Markers } from "./Markers.js";
+import type { Message, TemplateMessage, Tool, ToolCall } from "./messages.js";
+import { TemplateError, TemplateLimitError, TemplateRenderer } from "./TemplateRenderer.js";
+import { plainSyntax, type ToolSyntax } from "./tool-syntax.js";
+
+/** The template for model files without one, in the form of node-llama-cpp's `GeneralChatWrapper`. */
+const defaultTemplate =
+    "{{ bos_token }}{% for message in messages %}" +
+    "{% if message.role == 'user' %}{{ '### Human\\n' }}" +
+    "{% elif message.role == 'assistant' %}{{ '### Assistant\\n' }}{% endif %}" +
+    "{{ message.content + '\\n\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '### Assistant\\n' }}{% endif %}";
+
+/** Time that one rendering may take. Unit: milliseconds. */
+const defaultTimeoutMs = 5000;
+
+export interface ChatTemplateOptions {
+    /** Default: the template in the model file. */
+    source?: string;
+    /** Time that one rendering may take. Unit: milliseconds. Default: 5000. */
+    timeoutMs?: number;
+}
+
+/** Options for rendering a chat. */
+export interface RenderOptions {
+    tools?: readonly Tool[];
+    /** The beginning of the model's turn, which the model continues. Default: none. */
+    answer?: (syntax: ToolSyntax) => string;
+    /** Variables for the template, such as `enable_thinking`. Default: none. */
+    variables?: Readonly<Record<string, unknown>>;
+}
+
+/** A chat as a prompt. */
+export interface RenderedChat {
+    readonly tokens: Token[];
+    /** How the model writes calls. */
+    readonly syntax: ToolSyntax;
+    /** Tokens that end the model's turn, besides the vocabulary's end-of-generation tokens. */
+    readonly stopTokens: ReadonlySet<Token>;
+}
+
+/**
+ * The chat template of a model file. Special tokens that the template writes are special tokens of the prompt. The
+ * contents of messages are always text, even if they contain the name of a special token.
+ */
+export class ChatTemplate {
+    private readonly source: string;
+    private readonly renderer: TemplateRenderer;
+    private readonly bytes: TokenBytes;
+    private markers: Markers | undefined;
+    private probed: Promise<TemplateCapabilities> | undefined;
+
+    constructor(
+        private readonly model: LlamaModel,
+        { source, timeoutMs = defaultTimeoutMs }: ChatTemplateOptions = {}
+    ) {
+        this.source = source ?? model.fileInfo.metadata.tokenizer?.chat_template ?? defaultTemplate;
+        this.renderer = new TemplateRenderer(timeoutMs);
+        this.bytes = TokenBytes.of(model);
+    }
+
+    /** @throws {ApiError} if the template refuses the chat */
+    async render(messages: readonly Message[], options: RenderOptions = {}): Promise<RenderedChat> {
+        try {
+            return await this.renderTokens(messages, options);
+        } catch (error) {
+            if (!(error instanceof TemplateLimitError)) throw error;
+            throw new ApiError(500, `the model's chat template was terminated: ${error.message}`, {
+                code: "template_limit"
+            });
+        }
+    }
+
+    private async renderTokens(messages: readonly Message[], options: RenderOptions): Promise<RenderedChat> {
+        const capabilities = await this.capabilities();
+        const { tools = [], answer, variables = {} } = options;
+        const hasTools = tools.length > 0;
+        const isNative = !hasTools || (capabilities.tools && capabilities.syntax !== undefined);
+        const syntax = (isNative ? capabilities.syntax : undefined) ?? plainSyntax;
+        const sign = newSign(messages, tools, this.source);
+        const given = isNative && hasTools ? { tools: tools.map((tool) => toTemplateTool(tool, sign)) } : {};
+        const all = { ...variables, ...given, add_generation_prompt: true };
+        const form = isNative ? capabilities.calls : undefined;
+        const render = async (chat: readonly Message[]) => {
+            const given = toTemplate(chat, { form, sign, describe: isNative ? [] : tools });
+            return await this.renderMarked(capabilities.system ? given : withoutSystem(given), all, sign);
+        };
+        const { text, mark } = await render(messages).catch(async (error) => {
+            const short = withShortIds(messages);
+            if (short === undefined || !(error instanceof ApiError)) throw error;
+            // some templates require ids of nine characters; other errors should name the original ids
+            return await render(short).catch(() => {
+                throw error;
+            });
+        });
+        return {
+            tokens: await this.tokenize(text + (answer?.(syntax) ?? ""), mark),
+            syntax,
+            stopTokens: this.stopTokens(capabilities)
+        };
+    }
+
+    async dispose(): Promise<void> {
+        await this.renderer.dispose();
+    }
+
+    /**
+     * Renders a chat. If its messages contain names of special tokens, the text has a `mark` in front of each of them.
+     * @throws {ApiError}
+     */
+    private async renderMarked(
+        chat: readonly TemplateMessage[],
+        more: Record<string, unknown>,
+        numberSign: string
+    ): Promise<{ text: string; mark: string | undefined }> {
+        const render = async (messages: unknown, variables: Record<string, unknown>) =>
+            putNumbers(await this.renderOrRefuse(messages, variables), numberSign);
+        const plain = await render(chat, more);
+        const mark = newSign(plain, chat, more);
+        const { specialNames } = this;
+        let isPlain = true;
+        const escapeAll = <T>(value: T) =>
+            mapStrings(value, (text, isKey) => {
+                const escaped = specialNames.escape(text, mark, !isKey);
+                isPlain &&= escaped === text;
+                return escaped;
+            });
+        const escapeContents = (message: TemplateMessage) => ({ ...escapeAll(message), role: message.role });
+        const variables = { ...more, ...(more.tools === undefined ? {} : { tools: escapeAll(more.tools) }) };
+        const escapedChat = chat.map(escapeContents);
+        if (isPlain) return { text: plain, mark: undefined };
+        const isSame = (text: string) => text.replaceAll(mark, "") === plain;
+        const escaped = await render(escapedChat, variables);
+        if (isSame(escaped)) return { text: escaped, mark };
+        // a template may search an assistant's text for special tokens, such as the end of its reasoning
+        const others = chat.map((message) => (message.role === "assistant" ? message : escapeContents(message)));
+        const byOthers = await render(others, variables);
+        if (isSame(byOthers)) return { text: byOthers, mark };
+        throw badParameter(
+            "messages",
+            "the messages contain names of special tokens, and the model's chat template processes them as its own; " +
+                "remove them"
+        );
+    }
+
+    private async renderOrRefuse(messages: unknown, variables: Record<string, unknown>): Promise<string> {
+        try {
+            return await this.run(messages, variables);
+        } catch (error) {
+            if (!(error instanceof TemplateError) || error instanceof TemplateLimitError) throw error;
+            throw new ApiError(400, `the model's chat template refuses these messages: ${error.message}`, {
+                param: "messages"
+            });
+        }
+    }
+
+    private async run(messages: unknown, variables: Record<string, unknown>): Promise<string> {
+        const { bosString, eosString } = this.model.tokens;
+        return await this.renderer.render(this.source, {
+            bos_token: bosString ?? "",
+            eos_token: eosString ?? "",
+            ...variables,
+            messages
+        });
+    }
+
+    /** Tokenizes a rendered text. The text between two special tokens is tokenized as a whole. */
+    private async tokenize(text: string, mark: string | undefined): Promise<Token[]> {
+        const tokens: Token[] = [];
+        for (const stretch of this.specialNames.split(text, mark)) {
+            if ("token" in stretch) tokens.push(stretch.token);
+            else
+                for (const id of await tokenizeText((part) => this.model.tokenize(part), stretch.text)) tokens.push(id);
+        }
+        return tokens;
+    }
+
+    private get specialNames(): Markers {
+        this.markers ??= new Markers(this.bytes.specialTokens, (token) => {
+            const { lstrip, rstrip } = this.model.getTokenAttributes(token);
+            return { before: lstrip, after: rstrip };
+        });
+        return this.markers;
+    }
+
+    private capabilities(): Promise<TemplateCapabilities> {
+        this.probed ??= probeTemplate((messages, more) => this.run(messages, more)).catch((error) => {
+            this.probed = undefined;
+            throw error;
+        });
+        return this.probed;
+    }
+
+    /** A special token right after an assistant's text ends its turn. */
+    private stopTokens({ afterText }: TemplateCapabilities): ReadonlySet<Token> {
+        const [first] = this.specialNames.split(afterText.trimStart(), undefined);
+        return new Set(first !== undefined && "token" in first ? [first.token] : []);
+    }
+}
+
+interface MessageForm {
+    /** How the template accepts calls and their results; undefined if it does not. */
+    form: TemplateCapabilities["calls"];
+    /** Marks numbers whose digits must not change. */
+    sign: string;
+    /** Tools that the template does not describe to the model. */
+    describe: readonly Tool[];
+}
+
+/**
+ * Converts messages to the template's form. If the template does not support tools, their descriptions, calls and
+ * results become text.
+ */
+function toTemplate(messages: readonly Message[], { form, sign, describe }: MessageForm): TemplateMessage[] {
+    const chat: TemplateMessage[] = [];
+    const called = new Map<string, string>();
+    for (const message of messages) {
+        const named = message.name === undefined ? {} : { name: message.name };
+        switch (message.role) {
+            case "system":
+            case "user":
+                chat.push({ role: message.role, content: message.text, ...named });
+                break;
+            case "assistant":
+                for (const call of message.calls) called.set(call.id, call.name);
+                chat.push({ ...assistantMessage(message, form, sign), ...named });
+                break;
+            case "tool": {
+                const { callId, text } = message;
+                const name = message.name ?? called.get(callId);
+                if (form === undefined) appendResult(chat, text);
+                else chat.push({ role: "tool", content: text, tool_call_id: callId, ...(name && { name }) });
+            }
+        }
+    }
+    if (describe.length === 0) return chat;
+    const description = describeTools(describe);
+    const first = chat.find(({ role }) => role === "system");
+    if (first === undefined) chat.unshift({ role: "system", content: description });
+    else first.content += `\n\n${description}`;
+    return chat;
+}
+
+function assistantMessage(
+    { text, calls, reasoning }: Extract<Message, { role: "assistant" }>,
+    form: TemplateCapabilities["calls"],
+    sign: string
+): TemplateMessage {
+    const thought = reasoning === undefined || reasoning === "" ? {} : { reasoning_content: reasoning };
+    if (calls.length === 0) return { role: "assistant", content: text, ...thought };
+    if (form === undefined) {
+        const written = calls.map(writeCall).join("\n");
+        return { role: "assistant", content: text === "" ? written : `${text}\n${written}`, ...thought };
+    }
+    return {
+        role: "assistant",
+        content: text,
+        ...thought,
+        tool_calls: calls.map(({ id, name, arguments: json }) => ({
+            id,
+            type: "function",
+            function: { name, arguments: form === "text" ? json : parseKeepingNumbers(json, sign) }
+        }))
+    };
+}
+
+/** The chat with call ids of nine characters; undefined if it has no calls. */
+function withShortIds(messages: readonly Message[]): Message[] | undefined {
+    const ids = new Map<string, string>();
+    const shorten = (id: string) => {
+        const short = ids.get(id) ?? `call${String(ids.size).padStart(5, "0")}`;
+        ids.set(id, short);
+        return short;
+    };
+    const chat = messages.map((message): Message => {
+        if (message.role === "tool") return { ...message, callId: shorten(message.callId) };
+        if (message.role !== "assistant") return message;
+        return { ...message, calls: message.calls.map((call) => ({ ...call, id: shorten(call.id) })) };
+    });
+    return ids.size === 0 ? undefined : chat;
+}
+
+function writeCall({ name, arguments: json }: ToolCall): string {
+    return `${plainSyntax.begin}${name}${plainSyntax.middle}${json}${plainSyntax.end}`;
+}
+
+/** Appends a result as a user's text; results of the same turn share a message. */
+function appendResult(chat: TemplateMessage[], text: string): void {
+    const written = `||result: ${text}`;
+    const last = chat.at(-1);
+    if (last?.role === "user" && last.content.startsWith("||result: ")) last.content += `\n${written}`;
+    else chat.push({ role: "user", content: written });
+}
+
+function describeTools(tools: readonly Tool[]): string {
+    return [
+        "You can call functions. To call one, write its name and its arguments as JSON, and nothing after it:",
+        `${plainSyntax.begin}name${plainSyntax.middle}{"argument": "value"}${plainSyntax.end}`,
+        "The result comes back behind ||result: and is not shown to the user. These are the functions:",
+        ...tools.map(({ name, description, parameters }) => toJson({ name, description, parameters }))
+    ].join("\n");
+}
+
+/** For templates without system messages: their text is prepended to the next user message. */
+function withoutSystem(chat: readonly TemplateMessage[]): TemplateMessage[] {
+    const result: TemplateMessage[] = [];
+    let rules: string[] = [];
+    for (const message of chat) {
+        if (message.role === "system") {
+            rules.push(message.content);
+            continue;
+        }
+        if (rules.length > 0 && message.role !== "user") result.push({ role: "user", content: rules.join("\n\n") });
+        const isUser = message.role === "user" && rules.length > 0;
+        result.push(isUser ? { ...message, content: [...rules, message.content].join("\n\n") } : message);
+        rules = [];
+    }
+    if (rules.length > 0) result.push({ role: "user", content: rules.join("\n\n") });
+    return result;
+}
+
+function toTemplateTool({ name, description, parameters }: Tool, sign: string) {
+    return {
+        type: "function",
+        function: {
+            name,
+            description: description ?? "",
+            parameters: parseKeepingNumbers(toJson(parameters ?? { type: "object", properties: {} }), sign)
+        }
+    };
+}
+
+/** A random private-use character that does not occur in any of the values. Authors of messages cannot predict it. */
+function newSign(...values: readonly unknown[]): string {
+    for (;;) {
+        const sign = String.fromCodePoint(randomInt(0xf0000, 0xffffe));
+        if (!contains(values, sign)) return sign;
+    }
+}
+
+function contains(value: unknown, sign: string): boolean {
+    if (typeof value === "string") return value.includes(sign);
+    if (typeof value !== "object" || value === null) return false;
+    return Object.entries(value).some(([key, inside]) => key.includes(sign) || contains(inside, sign));
+}
+
+function mapStrings<T>(value: T, change: (text: string, isKey: boolean) => string): T {
+    const map = (item: unknown): unknown => {
+        if (typeof item === "string") return change(item, false);
+        if (Array.isArray(item)) return item.map(map);
+        if (typeof item !== "object" || item === null) return item;
+        return Object.fromEntries(Object.entries(item).map(([key, inner]) => [change(key, true), map(inner)]));
+    };
+    return map(value) as T;
+}

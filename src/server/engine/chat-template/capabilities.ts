@@ -1,0 +1,75 @@
+import type { TemplateMessage } from "./messages.js";
+import { TemplateError, TemplateLimitError } from "./TemplateRenderer.js";
+import { probeCalls, probeIds, readToolSyntax, type ToolSyntax } from "./tool-syntax.js";
+
+/** The features that a template supports. */
+export interface TemplateCapabilities {
+    /** Whether it renders system messages. */
+    readonly system: boolean;
+    /** Whether it describes tools to the model. */
+    readonly tools: boolean;
+    /** In which form it accepts the arguments of calls; undefined if it does not render calls and results. */
+    readonly calls: "object" | "text" | undefined;
+    /** How the model writes calls, if the template shows it. */
+    readonly syntax: ToolSyntax | undefined;
+    /** The text after an assistant's message, such as the end of its turn. */
+    readonly afterText: string;
+}
+
+type Render = (
+    messages: TemplateMessage[],
+    more: { tools?: unknown; add_generation_prompt?: boolean }
+) => Promise<string>;
+
+const user: TemplateMessage = { role: "user", content: "armt probe of a user" };
+const answer = "armt probe of an answer";
+
+/** Detects the features of a template by rendering small chats. */
+export async function probeTemplate(render: Render): Promise<TemplateCapabilities> {
+    const attempt = async (...args: Parameters<Render>): Promise<string | undefined> => {
+        try {
+            return await render(...args);
+        } catch (error) {
+            if (error instanceof TemplateError && !(error instanceof TemplateLimitError)) return undefined;
+            throw error;
+        }
+    };
+    const rule = "armt probe of a rule";
+    const system = await attempt([{ role: "system", content: rule }, user], {});
+    const tool = { name: "armt_probe_tool", description: "", parameters: { type: "object", properties: {} } };
+    const told = await attempt([user], { tools: [{ type: "function", function: tool }] });
+    const plain = await attempt([user, { role: "assistant", content: answer }], { add_generation_prompt: false });
+    const afterText = plain?.includes(answer) ? plain.slice(plain.lastIndexOf(answer) + answer.length) : "";
+    const called = (count: number, asText: boolean): TemplateMessage => ({
+        role: "assistant",
+        content: "",
+        tool_calls: probeCalls(count, asText)
+    });
+    const result = "armt probe of a result";
+    const results: TemplateMessage[] = [
+        { role: "tool", content: result, tool_call_id: probeIds[0], name: probeCalls(1, false)[0]!.function.name }
+    ];
+    let calls: TemplateCapabilities["calls"];
+    for (const form of ["object", "text"] as const) {
+        const chat = await attempt([user, called(1, form === "text"), ...results], {});
+        const [call] = probeCalls(1, false);
+        const { name } = call!.function;
+        const parts = [name, `"${name}_key"`, `"${name}_value"`, result];
+        if (calls === undefined && parts.every((part) => chat?.includes(part))) calls = form;
+    }
+    let syntax: ToolSyntax | undefined;
+    if (calls !== undefined) {
+        const asText = calls === "text";
+        const begin = await attempt([user], { add_generation_prompt: true });
+        const one = await attempt([user, called(1, asText)], { add_generation_prompt: false });
+        const two = await attempt([user, called(2, asText)], { add_generation_prompt: false });
+        if (begin !== undefined && one !== undefined) syntax = readToolSyntax(begin, one, two, afterText);
+    }
+    return {
+        system: system?.includes(rule) ?? false,
+        tools: told?.includes(tool.name) ?? false,
+        calls,
+        syntax,
+        afterText
+    };
+}

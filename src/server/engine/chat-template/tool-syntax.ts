@@ -1,0 +1,118 @@
+/**
+ * How a model writes calls: `begin`, a name, `middle`, and the arguments as JSON. Then follows `next` and another name,
+ * or `end`.
+ */
+export interface ToolSyntax {
+    readonly begin: string;
+    readonly middle: string;
+    /** Undefined if a turn has one call only. */
+    readonly next: string | undefined;
+    readonly end: string;
+}
+
+/** The syntax for models whose template has none; it is node-llama-cpp's default. */
+export const plainSyntax: ToolSyntax = { begin: "||call: ", middle: "(", next: ")\n||call: ", end: ")" };
+
+/** Ids of the probe's calls. Some templates require nine letters and digits. */
+export const probeIds = ["callprob1", "callprob2"] as const;
+const probeNames = ["armt_first_probe", "armt_second_probe"] as const;
+
+/** Calls to render, to see how a template writes them. */
+export function probeCalls(count: number, asText: boolean) {
+    return probeNames.slice(0, count).map((name, i) => {
+        const value = { [`${name}_key`]: `${name}_value` };
+        return {
+            id: probeIds[i]!,
+            type: "function" as const,
+            function: { name, arguments: asText ? JSON.stringify(value) : value }
+        };
+    });
+}
+
+/**
+ * Infers from rendered chats how a template writes calls.
+ * @param begin the chat up to the model's turn
+ * @param one the chat with one call
+ * @param two the chat with two calls; undefined if the template refuses them
+ * @param afterText the text after an assistant's message
+ * @returns undefined if the template does not write the arguments as JSON after the name
+ */
+export function readToolSyntax(
+    begin: string,
+    one: string,
+    two: string | undefined,
+    afterText: string
+): ToolSyntax | undefined {
+    const [first] = findCalls(one, commonStart(begin, one), 1) ?? [];
+    if (first === undefined) return undefined;
+    const start = commonStart(begin, one);
+    const end = one.slice(first.end);
+    const syntax = {
+        begin: one.slice(start, first.nameAt),
+        middle: first.middle,
+        end: withoutIds(end.endsWith(afterText) ? end.slice(0, end.length - afterText.length) : end).trimEnd()
+    };
+    // an id before the arguments would have to be known in advance
+    if (probeIds.some((id) => syntax.begin.includes(id) || syntax.middle.includes(id))) return undefined;
+    const calls = two === undefined ? undefined : findCalls(two, commonStart(begin, two), 2);
+    if (calls === undefined) return { ...syntax, next: undefined };
+    const [a, b] = calls as [FoundCall, FoundCall];
+    const isRegular = b.middle === first.middle && two!.slice(start, a.nameAt) === syntax.begin;
+    return { ...syntax, next: isRegular ? withoutIds(two!.slice(a.end, b.nameAt)) : undefined };
+}
+
+/** Placeholder for the id of a call, which the model chooses. */
+export const idPlace = "\u0000";
+
+function withoutIds(text: string): string {
+    return probeIds.reduce((left, id) => left.replace(id, idPlace), text);
+}
+
+type FoundCall = { readonly nameAt: number; readonly middle: string; readonly end: number };
+
+function findCalls(text: string, start: number, count: number): FoundCall[] | undefined {
+    const calls: FoundCall[] = [];
+    let from = start;
+    for (const name of probeNames.slice(0, count)) {
+        const nameAt = text.indexOf(name, from);
+        const argumentsAt = text.indexOf("{", nameAt + name.length);
+        if (nameAt < 0 || argumentsAt < 0) return undefined;
+        // the name and the arguments may be in the same object
+        const end = endOfJson(text, argumentsAt);
+        const value = end === undefined ? undefined : parse(text.slice(argumentsAt, end));
+        if (value?.[`${name}_key`] !== `${name}_value`) return undefined;
+        calls.push({ nameAt, middle: text.slice(nameAt + name.length, argumentsAt), end: end! });
+        from = end!;
+    }
+    return calls;
+}
+
+function parse(json: string): Record<string, unknown> | undefined {
+    try {
+        return JSON.parse(json) as Record<string, unknown>;
+    } catch {
+        return undefined;
+    }
+}
+
+/** The end of the JSON object or array at an offset; undefined if it is incomplete. */
+export function endOfJson(text: string, at: number): number | undefined {
+    let depth = 0;
+    let inString = false;
+    for (let i = at; i < text.length; i++) {
+        const character = text[i]!;
+        if (inString) {
+            if (character === "\\") i++;
+            else if (character === '"') inString = false;
+        } else if (character === '"') inString = true;
+        else if (character === "{" || character === "[") depth++;
+        else if ((character === "}" || character === "]") && --depth === 0) return i + 1;
+    }
+    return undefined;
+}
+
+function commonStart(a: string, b: string): number {
+    let length = 0;
+    while (length < a.length && a[length] === b[length]) length++;
+    return length;
+}

@@ -1,0 +1,100 @@
+import { LosslessNumber } from "lossless-json";
+import { unsupported } from "../../errors.js";
+
+/** A JSON schema: an object, `true` for any value, or `false` for none. */
+export type Schema = boolean | SchemaObject;
+export type SchemaObject = Readonly<Record<string, unknown>>;
+
+export const kinds = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
+export type Kind = (typeof kinds)[number];
+
+/** Keywords without an effect on validity. */
+const annotations = new Set([
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$id",
+    "$schema",
+    "contentEncoding",
+    "contentMediaType",
+    "default",
+    "definitions",
+    "deprecated",
+    "description",
+    "discriminator",
+    "example",
+    "examples",
+    "readOnly",
+    "strict",
+    "title",
+    "writeOnly"
+]);
+
+/** Keywords of each kind of value. */
+export const keywordsOf: Readonly<Record<Kind, readonly string[]>> = {
+    object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties", "propertyNames"],
+    array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
+    string: ["minLength", "maxLength", "format"],
+    number: [],
+    integer: [],
+    boolean: [],
+    null: []
+};
+
+export function isObject(value: unknown): value is SchemaObject {
+    return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof LosslessNumber);
+}
+
+/** @throws {ApiError} if the value is not a schema */
+export function checkSchema(value: unknown, param: string): Schema {
+    if (typeof value === "boolean" || isObject(value)) return value;
+    throw unsupported(param, `\`${param}\` must be a JSON schema: an object, true or false`);
+}
+
+/** The keywords of a schema that affect validity. A keyword with the value null counts as absent. */
+export function assertionsOf(schema: SchemaObject): Record<string, unknown> {
+    return Object.fromEntries(
+        Object.entries(schema).filter(
+            ([key, value]) => !annotations.has(key) && !key.startsWith("x-") && (value !== null || key === "const")
+        )
+    );
+}
+
+/**
+ * Resolves a reference within the same schema.
+ * @throws {ApiError}
+ */
+export function resolveReference(root: Schema, reference: unknown, param: string): { schema: Schema; pointer: string } {
+    const refuse = (reason: string) => unsupported(`${param}.$ref`, `\`${param}.$ref\` ${reason}`);
+    if (typeof reference !== "string" || !/^#(?:\/|$)/.test(reference))
+        throw refuse("must point into the same schema, such as #/$defs/name");
+    let found: unknown = root;
+    for (const part of reference.split("/").slice(1)) {
+        const key = decode(part);
+        const inObject = isObject(found) && Object.hasOwn(found, key);
+        const inList = Array.isArray(found) && /^\d+$/.test(key) && Number(key) < found.length;
+        if (!inObject && !inList) throw refuse(`points to ${JSON.stringify(reference)}, which does not exist`);
+        found = (found as Record<string, unknown>)[key];
+    }
+    return { schema: checkSchema(found, `${param}.$ref`), pointer: reference };
+}
+
+/** RFC 6901. */
+function decode(part: string): string {
+    let text = part;
+    try {
+        text = decodeURIComponent(part);
+    } catch {
+        // not percent-encoded
+    }
+    return text.replaceAll("~1", "/").replaceAll("~0", "~");
+}
+
+/** The kind of a value in `const` or `enum`. */
+export function kindOf(value: unknown): Kind {
+    if (value === null) return "null";
+    if (Array.isArray(value)) return "array";
+    if (value instanceof LosslessNumber || typeof value === "number")
+        return Number.isInteger(Number(value)) ? "integer" : "number";
+    return typeof value as "object" | "string" | "boolean";
+}

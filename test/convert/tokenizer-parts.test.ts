@@ -1,0 +1,135 @@
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { readTokenizer } from "../../src/convert/tokenizer/tokenizer.js";
+import { readJsonFile } from "../../src/util/json-file.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+
+const added = (content: string, id: number, more: object = {}) => ({ content, id, special: true, ...more });
+const gpt2 = {
+    model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] },
+    added_tokens: [added("<e>", 2), added("<f>", 3), added("<g>", 4), added("<h>", 5), added("<i>", 6)],
+    pre_tokenizer: { type: "ByteLevel", use_regex: true }
+};
+const replace = { type: "Replace", pattern: { String: " " }, content: "▁" };
+const bytes = Array.from({ length: 256 }, (_, byte) => [
+    `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
+    byte
+]);
+const llama2 = {
+    model: { type: "BPE", byte_fallback: true, vocab: { ...Object.fromEntries(bytes), "▁": 256 }, merges: [] },
+    normalizer: replace,
+    pre_tokenizer: null
+};
+
+type Files = Record<string, unknown>;
+
+/** The keys that a folder with these files gets. Files are JSON, or text as it is. */
+async function keysOf(t: ExecutionContext, files: Files, name?: string): Promise<ReadonlyMap<string, unknown>> {
+    const folder = temporaryFolder(t);
+    for (const [file, content] of Object.entries({ "config.json": {}, ...files }))
+        writeFileSync(path.join(folder, file), typeof content === "string" ? content : JSON.stringify(content));
+    const config = (await readJsonFile(path.join(folder, "config.json")))!;
+    const keys = (await readTokenizer(folder, config, 300, { name }))!;
+    return new Map(
+        [...keys].map(([key, value]) => [key.replace("tokenizer.ggml.", ""), (value as { value?: unknown }).value])
+    );
+}
+
+const refused = test.macro({
+    title: (name = "") => `refused by name: ${name}`,
+    async exec(t, tokenizer: object, message: RegExp) {
+        await t.throwsAsync(keysOf(t, { "tokenizer.json": tokenizer }), { name: "ArmtError", message });
+    }
+});
+
+for (const type of ["Lowercase", "NFD", "NFKC", "StripAccents", "Strip"]) {
+    test(
+        `${type} of a byte-level tokenizer`,
+        refused,
+        { ...gpt2, normalizer: { type } },
+        new RegExp(`normalizer "${type}"`)
+    );
+    const normalizers = [{ type }, replace];
+    test(
+        `${type} of a SentencePiece tokenizer`,
+        refused,
+        { ...llama2, normalizer: { type: "Sequence", normalizers } },
+        new RegExp(`normalizer "${type}"`)
+    );
+}
+test(
+    "replacement",
+    refused,
+    { ...gpt2, normalizer: { type: "Replace", pattern: { String: "x" }, content: "y" } },
+    /"Replace" of "x"/
+);
+for (const flag of ["lstrip", "rstrip", "single_word"])
+    test(
+        flag,
+        refused,
+        { ...gpt2, added_tokens: [added("<m>", 2, { [flag]: true })] },
+        new RegExp(`\`${flag}\`.*"<m>"`)
+    );
+test("digits", refused, { ...llama2, pre_tokenizer: { type: "Digits", individual_digits: true } }, /"Digits"/);
+test("spaces that stay spaces", refused, { ...llama2, normalizer: null }, /spaces stay spaces/);
+test("a missing byte", refused, { ...llama2, model: { ...llama2.model, vocab: { "▁": 0 } } }, /without "<0x00>"/);
+test("dropout", refused, { ...gpt2, model: { ...gpt2.model, dropout: 0.1 } }, /`dropout`/);
+test("end of word", refused, { ...gpt2, model: { ...gpt2.model, end_of_word_suffix: "</w>" } }, /end_of_word_suffix/);
+test(
+    "added spaces that no merge makes",
+    refused,
+    { ...llama2, added_tokens: [added("▁▁", 257, { special: false })] },
+    /"▁▁", which no merge makes/
+);
+
+test("NFC is left to the plugin", async (t) => {
+    const keys = await keysOf(t, { "tokenizer.json": { ...gpt2, normalizer: { type: "NFC" } } });
+    t.is(keys.get("tokenizer.armt.normalizer"), "NFC");
+    t.false((await keysOf(t, { "tokenizer.json": gpt2 })).has("tokenizer.armt.normalizer"));
+});
+
+test("rstrip as Phi-3 has it is marked in the model's name", async (t) => {
+    const plain = ["<unk>", "<s>", "<|endoftext|>"].map((content, i) => added(content, 2 + i));
+    const stripped = ["</s>", "<|user|>"].map((content, i) => added(content, 5 + i, { rstrip: true }));
+    const files = { "tokenizer.json": { ...gpt2, added_tokens: [...plain, ...stripped] } };
+    t.is((await keysOf(t, files, "Notes")).get("general.name"), "Notes (phi-3)");
+    t.false((await keysOf(t, { "tokenizer.json": gpt2 }, "Notes")).has("general.name"));
+});
+
+test("all tokens that end an answer get keys", async (t) => {
+    const ends = async (ids: unknown, tokenizerConfig: object) => {
+        const keys = await keysOf(t, {
+            "tokenizer.json": gpt2,
+            "generation_config.json": { eos_token_id: ids },
+            "tokenizer_config.json": tokenizerConfig
+        });
+        return ["eos", "eot", "eom", "fim_pad", "fim_rep"].map((name) => keys.get(`${name}_token_id`));
+    };
+    t.deepEqual(await ends([2, 3], {}), [2, 3, undefined, undefined, undefined]);
+    t.deepEqual(await ends([3, 2], { eos_token: "<e>" }), [2, 3, undefined, undefined, undefined]);
+    t.deepEqual(await ends([2, 3, 4, 5, 6], {}), [2, 3, 4, 5, 6]);
+    t.deepEqual(await ends(2, { eot_token: "<g>" }), [2, 4, undefined, undefined, undefined]);
+    t.deepEqual(await ends(-1, {}), [undefined, undefined, undefined, undefined, undefined]);
+    await t.throwsAsync(ends([2, 300], {}), { message: /`eos_token_id` has 300, and the model has 300 tokens/ });
+    await t.throwsAsync(ends([0, 1, 2, 3, 4, 5, 6], {}), { message: /more tokens that end an answer/ });
+    await t.throwsAsync(ends(["x"], {}), { message: /`eos_token_id` is "x"/ });
+});
+
+test("chat templates come from a processor's file too, with Python's line ends", async (t) => {
+    const template = async (files: Files) =>
+        (await keysOf(t, { "tokenizer.json": gpt2, ...files })).get("tokenizer.chat_template");
+    const json = { "chat_template.json": { chat_template: "of the processor" } };
+    t.is(await template(json), "of the processor");
+    t.is(await template({ ...json, "tokenizer_config.json": { chat_template: "own" } }), "own");
+    t.is(await template({ ...json, "chat_template.jinja": "\ufeffa\r\nb" }), "a\nb");
+});
+
+test("byte order marks and numbers that are not finite are read", async (t) => {
+    const config = '\ufeff{\r\n"x": [NaN, Infinity, -Infinity],\r\n"bos_token_id": 3}';
+    t.is((await keysOf(t, { "tokenizer.json": gpt2, "config.json": config })).get("bos_token_id"), 3);
+    const folder = temporaryFolder(t);
+    writeFileSync(path.join(folder, "x.json"), '{"n": NaN}');
+    const json = (await readJsonFile(path.join(folder, "x.json")))!;
+    t.throws(() => json.number("n"), { name: "ArmtError", message: /`n` is NaN, expected a number/ });
+});

@@ -1,0 +1,310 @@
+import test, { type ExecutionContext } from "ava";
+import {
+    ArmtMemoryStore,
+    type CustomBatchingPrioritizationStrategy,
+    DisposedError,
+    type LlamaContext,
+    type LlamaContextSequence,
+    type LlamaModel,
+    type Token
+} from "../../plugin/index.js";
+import { fairBatching } from "../../src/server/engine/batching.js";
+import { assertClose } from "../helpers/compare.js";
+import { generateGreedy, loadTiny, readLogits, readMemories, withContext } from "../helpers/contexts.js";
+import { textIds } from "../helpers/tokens.js";
+import { until } from "../helpers/until.js";
+
+const vocab = 96;
+const segmentSize = 16;
+const batchSize = 64;
+const long = textIds(200_000, vocab, 7) as Token[];
+const prefix = textIds(5 * segmentSize + 3, vocab, 2) as Token[];
+const question = textIds(9, vocab, 3) as Token[];
+
+/** A context whose batches are counted. */
+async function createCountedContext(t: ExecutionContext, model: LlamaModel, memoryStore?: ArmtMemoryStore) {
+    const counter = { batches: 0 };
+    const strategy: CustomBatchingPrioritizationStrategy = (options) => {
+        counter.batches++;
+        return fairBatching(options);
+    };
+    const context = await model.createContext({
+        batchSize,
+        sequences: 2,
+        threads: 1,
+        batching: { itemPrioritizationStrategy: strategy },
+        armt: { memoryStore }
+    });
+    t.teardown(() => context.dispose());
+    return { context, counter };
+}
+
+type Chat = (sequence: LlamaContextSequence) => Promise<() => Promise<void>>;
+
+async function firstToken(sequence: LlamaContextSequence, tokens: Token[]): Promise<void> {
+    for await (const _ of sequence.evaluate(tokens, { temperature: 0, yieldEogToken: true })) return;
+}
+
+/** Each prepares a sequence and returns what a request does with it until its first token. */
+const chats: Record<string, Chat> = {
+    "a warm chat": async (sequence) => {
+        await sequence.clearHistory();
+        await sequence.evaluateWithoutGeneratingNewTokens([...prefix, ...textIds(5, vocab, 4)] as Token[]);
+        return async () => {
+            await sequence.adaptStateToTokens([...prefix, ...question], false);
+            await firstToken(sequence, [...prefix, ...question].slice(sequence.nextTokenIndex));
+        };
+    },
+    "a chat with a memory": async (sequence) => {
+        await sequence.clearHistory();
+        await sequence.evaluateWithoutGeneratingNewTokens(prefix);
+        const memory = await sequence.armt!.snapshot();
+        return async () => {
+            await sequence.armt!.restore(memory);
+            await firstToken(sequence, question);
+        };
+    },
+    "a new chat": async (sequence) => async () => {
+        await sequence.clearHistory();
+        await firstToken(sequence, question);
+    }
+};
+
+for (const withStore of [false, true])
+    test(`chats wait two batches at most for a long read ${withStore ? "with" : "without"} a store`, async (t) => {
+        const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+        const store = withStore ? await ArmtMemoryStore.open({ checkpointInterval: 64 }) : undefined;
+        if (store !== undefined) t.teardown(() => store.dispose());
+        const { context, counter } = await createCountedContext(t, model, store);
+        const reader = context.getSequence();
+        const sequence = context.getSequence();
+        const count = async (chat: Chat) => {
+            const work = await chat(sequence);
+            const before = counter.batches;
+            await work();
+            return counter.batches - before;
+        };
+        const alone = new Map<Chat, number>();
+        // the chats' own checkpoints exist from the second time on
+        for (let round = 0; round < 2; round++)
+            for (const chat of Object.values(chats)) alone.set(chat, await count(chat));
+
+        const reading = reader.evaluateWithoutGeneratingNewTokens(long);
+        for (const part of [0, 0.5, 0.95]) {
+            await until(() => reader.armt!.tokens > part * long.length, `${part} of the long text is read`);
+            for (const [what, chat] of Object.entries(chats)) {
+                const beside = await count(chat);
+                t.true(reader.armt!.tokens < long.length, "the long read covers the chat");
+                t.true(beside <= alone.get(chat)! + 2, `${what} at ${part}: ${beside}, ${alone.get(chat)} alone`);
+            }
+        }
+        await reading;
+        t.is(reader.nextTokenIndex, long.length);
+        t.is(reader.armt!.tokens, long.length);
+    });
+
+test("what needs the context runs between two batches of a long read", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const { context, counter } = await createCountedContext(t, model);
+    const [reader, other] = [context.getSequence(), context.getSequence()];
+    await other.evaluateWithoutGeneratingNewTokens(prefix);
+    const snapshot = await other.armt!.snapshot();
+    const reading = reader.evaluateWithoutGeneratingNewTokens(long.slice(0, 40_000));
+    await until(() => reader.armt!.tokens > 0, "the read has begun");
+    const works: Record<string, () => Promise<unknown>> = {
+        restore: () => other.armt!.restore(snapshot),
+        erase: () => other.eraseContextTokenRanges([{ start: prefix.length - 1, end: prefix.length }]),
+        snapshot: () => other.armt!.snapshot(),
+        "close a segment": () => other.armt!.closeSegment(),
+        "read a memory": () => other.armt!.readMemory(0),
+        clear: () => other.clearHistory(),
+        dispose: () => other.dispose()
+    };
+    for (const [what, work] of Object.entries(works)) {
+        const before = counter.batches;
+        await work();
+        t.true(counter.batches - before <= 1, `${what}: ${counter.batches - before} batches`);
+    }
+    t.true(reader.armt!.tokens < 40_000);
+    await reading;
+});
+
+test("logits and memories of reads that share batches are those of the same reads alone", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 3 });
+    const prompts = [long.slice(0, 700), long.slice(1000, 1333), long.slice(2000, 2005)];
+    for (const schedule of ["sequential", "diagonal"] as const) {
+        const run = async (context: LlamaContext, prompt: Token[], sequence = context.getSequence()) => {
+            const output: number[][] = [];
+            const generateNext = { logits: true };
+            const result = await sequence.controlledEvaluate(
+                prompt.map((token, i) => (i % 50 === 49 ? [token, { generateNext }] : token))
+            );
+            for (const [i, item] of result.entries())
+                if (item?.next.logits !== undefined) output.push([i, ...item.next.logits.values()]);
+            return {
+                output,
+                tokens: await generateGreedy(sequence, question, 6),
+                memories: await readMemories(sequence),
+                logits: await readLogits(sequence, question)
+            };
+        };
+        const options = { schedule, batchSize, sequences: prompts.length };
+        const alone = [];
+        for (const prompt of prompts) alone.push(await withContext(model, options, (context) => run(context, prompt)));
+        const together = await withContext(model, options, (context) =>
+            Promise.all(prompts.map((prompt) => run(context, prompt)))
+        );
+        t.is(alone[0]!.output.length, 14);
+        for (const [i, one] of alone.entries()) {
+            const other = together[i]!;
+            t.deepEqual(other.tokens, one.tokens);
+            t.deepEqual(
+                other.output.map(([index]) => index),
+                one.output.map(([index]) => index)
+            );
+            assertClose(t, other.logits, one.logits, { within: 1e-4, rowLength: vocab, what: schedule });
+            for (const [layer, { a, z }] of one.memories.entries()) {
+                assertClose(t, other.memories[layer]!.a, a, { within: 1e-4, rowLength: a.length, what: schedule });
+                assertClose(t, other.memories[layer]!.z, z, { within: 1e-4, rowLength: z.length, what: schedule });
+            }
+        }
+    }
+});
+
+test("an aborted read ends within a batch, keeps what it read, and leaves others alone", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const { context, counter } = await createCountedContext(t, model);
+    const [first, second] = [context.getSequence(), context.getSequence()];
+    const reading = first.evaluateWithoutGeneratingNewTokens(long);
+    const other = second.evaluateWithoutGeneratingNewTokens(long.slice(0, 2000));
+    await until(() => first.armt!.tokens > 500, "something is read");
+    const before = counter.batches;
+    first.armt!.cancelEvaluation(new Error("enough"));
+    await t.throwsAsync(reading, { message: "enough" });
+    t.true(counter.batches - before <= 1);
+    const { tokens } = first.armt!;
+    t.is(first.nextTokenIndex, tokens);
+    await other;
+    t.is(second.armt!.tokens, 2000);
+    t.is(first.armt!.tokens, tokens);
+    const logits = await readLogits(first, question);
+    await second.clearHistory();
+    await second.evaluateWithoutGeneratingNewTokens(long.slice(0, tokens));
+    assertClose(t, logits, await readLogits(second, question), { within: 1e-4, rowLength: vocab, what: "continued" });
+});
+
+test("a sequence that is disposed in the middle of its read ends it, and its successor starts empty", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const { context } = await createCountedContext(t, model);
+    const [first, second] = [context.getSequence(), context.getSequence()];
+    const reading = first.evaluateWithoutGeneratingNewTokens(long);
+    const other = second.evaluateWithoutGeneratingNewTokens(long.slice(0, 3000));
+    await until(() => first.armt!.tokens > 500, "something is read");
+    await Promise.all([first.dispose(), t.throwsAsync(reading, { instanceOf: DisposedError })]);
+    const successor = context.getSequence();
+    t.is(successor.armt!.tokens, 0);
+    const logits = await readLogits(successor, question);
+    await other;
+    await second.clearHistory();
+    assertClose(t, logits, await readLogits(second, question), { within: 1e-4, rowLength: vocab, what: "successor" });
+});
+
+test("a context that is disposed in the middle of reads ends all of them", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const { context } = await createCountedContext(t, model);
+    const sequences = [context.getSequence(), context.getSequence()];
+    const readings = sequences.map((sequence) => sequence.evaluateWithoutGeneratingNewTokens(long));
+    await until(() => sequences[1]!.armt!.tokens > 500, "something is read");
+    await Promise.all([
+        context.dispose(),
+        ...readings.map((reading) => t.throwsAsync(reading, { instanceOf: DisposedError }))
+    ]);
+});
+
+test("tokens are erased only after the sequence's own read", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const { context } = await createCountedContext(t, model);
+    const sequence = context.getSequence();
+    const reading = sequence.evaluateWithoutGeneratingNewTokens(long.slice(0, 5000));
+    await until(() => sequence.armt!.tokens > 500, "something is read");
+    const erasing = sequence.eraseContextTokenRanges([{ start: 4995, end: 5000 }]);
+    await Promise.all([reading, erasing]);
+    t.is(sequence.nextTokenIndex, 4995);
+    t.is(sequence.armt!.tokens, 4995);
+});
+
+test("a full segment ends its own sequence's evaluation, with the reason", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const options = {
+        segmentOverflow: "extend",
+        openSegmentLimit: 20,
+        schedule: "sequential",
+        sequences: 3,
+        batchSize
+    } as const;
+    const start = question.slice(0, 3);
+    const expected = await withContext(model, options, (context) => generateGreedy(context.getSequence(), start, 15));
+    await withContext(model, options, async (context) => {
+        const [full, well, wrong] = [context.getSequence(), context.getSequence(), context.getSequence()];
+        const failing = t.throwsAsync(generateGreedy(full, textIds(14, vocab, 9), 30), {
+            message: /the open segment is full: it can grow to 20 tokens/
+        });
+        const refused = t.throwsAsync(wrong.evaluateWithoutGeneratingNewTokens([vocab] as Token[]), {
+            message: /token id 96 is out of range/
+        });
+        t.deepEqual(await generateGreedy(well, start, 15), expected);
+        await failing;
+        await refused;
+        t.is(full.armt!.tokens, 20);
+        await full.clearHistory();
+        t.deepEqual(await generateGreedy(full, start, 15), expected);
+    });
+});
+
+test("a failure to use the logits of one sequence does not end the others' reads", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    await withContext(model, { sequences: 2, batchSize }, async (context) => {
+        const [first, second] = [context.getSequence(), context.getSequence()];
+        const failing = t.throwsAsync(
+            generateGreedy(first, question, 1).then(() =>
+                first.controlledEvaluate([
+                    [
+                        question[0]!,
+                        {
+                            generateNext: {
+                                token: true,
+                                options: {
+                                    tokenBias: () => {
+                                        throw new Error("no bias");
+                                    }
+                                }
+                            }
+                        }
+                    ]
+                ] as never)
+            ),
+            { message: "no bias" }
+        );
+        const tokens = await generateGreedy(second, question, 20);
+        t.is(tokens.length, 20);
+        await failing;
+        t.is((await generateGreedy(second, question, 3)).length, 3);
+    });
+});
+
+test("the size of the state is known during a read", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const { context } = await createCountedContext(t, model);
+    const sequence = context.getSequence();
+    const reading = sequence.evaluateWithoutGeneratingNewTokens(long.slice(0, 20_000));
+    await until(() => sequence.armt!.tokens > 0, "the read has begun");
+    const sizes = new Set<number>();
+    while (sequence.armt!.tokens < 20_000) {
+        sizes.add(context.stateSize);
+        await new Promise((resolve) => setImmediate(resolve));
+    }
+    await reading;
+    t.deepEqual([...sizes], [context.armt!.totalBytes]);
+    await context.dispose();
+    t.throws(() => context.stateSize, { instanceOf: DisposedError });
+});

@@ -1,0 +1,210 @@
+import type { ExecutionContext } from "ava";
+import test from "ava";
+import { post, readEvents, startServer, type TestServerOptions } from "../helpers/server.js";
+
+/** A chat of one turn that ends with the role's name as a special token. */
+const template =
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+const special = ["<|user|>", "<|assistant|>", "<|stop|>"];
+
+/** What tests look at, whatever the answer is. */
+// biome-ignore lint/suspicious/noExplicitAny: answers of many shapes
+type Json = any;
+
+type Scripted = Exclude<TestServerOptions["tiny"], undefined | "plain">;
+
+async function serve(t: ExecutionContext, tiny: Scripted) {
+    const { url, server } = await startServer(t, { tiny, sequences: 1 });
+    const ask = async (path: string, body: object) => {
+        const { text, json } = await post(url + path, { temperature: 0, max_tokens: 30, ...body });
+        const isStream = text.startsWith("data:");
+        return {
+            events: (isStream ? readEvents(text).events : []) as Json[],
+            json: (isStream ? {} : json()) as Json
+        };
+    };
+    const chat = (more: object = {}) =>
+        ask("/v1/chat/completions", { messages: [{ role: "user", content: "Hi" }], ...more });
+    const complete = (more: object = {}) => ask("/v1/completions", { prompt: "<|assistant|>", ...more });
+    return { url, model: server.engine.model, chat, complete, ask };
+}
+
+const cut = (text: string, ...places: number[]) => {
+    const bytes = Buffer.from(text);
+    return [...places, bytes.length].map((end, i) => bytes.subarray(places[i - 1] ?? 0, end));
+};
+
+test("tokens that end within characters give the text of their bytes, whole and streamed, in every answer", async (t) => {
+    // the cuts are in 本, between the halves of 😀, and in す
+    const text = "日本語😀です";
+    const pieces = cut(text, 4, 11, 14, 17);
+    const { chat, complete, ask } = await serve(t, {
+        special,
+        template,
+        script: [["<|assistant|>", ...pieces, "<eos>"]]
+    });
+    t.is((await complete()).json.choices[0].text, text);
+    t.is((await complete({ stream: true })).events.map((event) => event.choices[0].text).join(""), text);
+    t.is((await chat()).json.choices[0].message.content, text);
+    t.is((await chat({ stream: true })).events.map((event) => event.choices[0].delta.content ?? "").join(""), text);
+    const { json } = await ask("/v1/responses", { input: "Hi", max_tokens: undefined, max_output_tokens: 30 });
+    t.is(json.output[0].content[0].text, text);
+});
+
+for (const sentencePiece of [false, true])
+    test(`log-probabilities have the answer's text and bytes, ${sentencePiece ? "SentencePiece" : "byte-level BPE"}`, async (t) => {
+        const script = [["<|assistant|>", "So", " it", " ", ...cut("😊", 1, 2, 3), " is", "<|stop|>", " so", "<eos>"]];
+        const { chat, complete } = await serve(t, { special, template, script, sentencePiece });
+        const { choices } = (await chat({ logprobs: true, top_logprobs: 2 })).json;
+        const { content } = choices[0].message;
+        t.is(content, "So it 😊 is so");
+        const streamed = (await chat({ logprobs: true, stream: true })).events.flatMap(
+            (event) => event.choices[0].logprobs?.content ?? []
+        );
+        for (const list of [choices[0].logprobs.content, streamed]) {
+            t.is(Buffer.from(list.flatMap(({ bytes }: Json) => bytes)).toString(), content);
+            t.is(list.map(({ token }: Json) => token).join(""), content);
+            t.is(list.length, 10);
+        }
+        const { text, logprobs } = (await complete({ logprobs: 2 })).json.choices[0];
+        t.is(text, content);
+        for (const [i, token] of logprobs.tokens.entries()) t.true(text.startsWith(token, logprobs.text_offset[i]));
+        t.is(logprobs.tokens.join(""), text);
+        // cut off by a stop string within a token
+        const stopped = (await chat({ logprobs: true, stop: "s so" })).json.choices[0];
+        t.is(stopped.message.content, "So it 😊 i");
+        t.is(
+            Buffer.from(stopped.logprobs.content.flatMap(({ bytes }: Json) => bytes)).toString(),
+            stopped.message.content
+        );
+    });
+
+test("a special token in `stop` ends the answer, and its name in a text that the model writes ends none", async (t) => {
+    const { chat, complete } = await serve(t, {
+        special,
+        template,
+        script: [["<|assistant|>", "Elbe", "<|stop|>", " <", "|stop|>", "<eos>"]]
+    });
+    t.is((await complete()).json.choices[0].text, "Elbe <|stop|>");
+    for (const ask of [chat, complete])
+        for (const stop of ["<|stop|>", ["nothing", "be<|stop|>"]]) {
+            const [choice] = (await ask({ stop })).json.choices;
+            t.is(choice.text ?? choice.message.content, stop === "<|stop|>" ? "Elbe" : "El");
+            t.is(choice.finish_reason, "stop");
+        }
+});
+
+test("what looks like the end of a turn, or like the next one, ends no answer", async (t) => {
+    const markers = ["<|im_start|>", "<|im_end|>"];
+    const chatml =
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    const text = "A <|im_end|> and\n### Human\nuser: <end> of it";
+    const pieces = ["A <|im_", "end|> and", "\n### Human\n", "user: <end> of it"];
+    const { chat } = await serve(t, { special: markers, template: chatml, script: [["\n", ...pieces, "<eos>"]] });
+    const [choice] = (await chat()).json.choices;
+    t.is(choice.message.content, text);
+    t.is(choice.finish_reason, "stop");
+});
+
+test("the token with which the template ends a turn ends the answer", async (t) => {
+    const turns =
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|stop|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    const { chat } = await serve(t, {
+        special,
+        template: turns,
+        script: [["<|assistant|>", "Elbe", "<|stop|>", "more"]]
+    });
+    const [choice] = (await chat()).json.choices;
+    t.is(choice.message.content, "Elbe");
+    t.is(choice.finish_reason, "stop");
+});
+
+const tools = (parameters: object) => [{ type: "function", function: { name: "look", parameters } }];
+const id = { type: "object", properties: { id: { type: "integer" } }, required: ["id"], additionalProperties: false };
+
+test("a call keeps the digits that the model writes", async (t) => {
+    for (const number of ["1374029117403856901", "12"]) {
+        const { chat } = await serve(t, { script: [["(", '{"id": ', ...cut(number, 1), "}", ")"]] });
+        const { json } = await chat({ tools: tools(id), tool_choice: "required", parallel_tool_calls: false });
+        const [choice] = json.choices;
+        t.is(choice.finish_reason, "tool_calls");
+        t.is(choice.message.content, null);
+        t.is(choice.message.tool_calls[0].function.arguments, `{"id": ${number}}`);
+    }
+});
+
+test("a text goes over into calls where the model writes one, and stays text where it only looks like one", async (t) => {
+    const script = [["<|assistant|>", "Let me see.\n", "||call", ": lo", "ok(", '{"id": ', "7", "}", ")", "<eos>"]];
+    const { chat } = await serve(t, { special, template, script });
+    const body = { tools: tools(id), logprobs: undefined };
+    const [choice] = (await chat(body)).json.choices;
+    t.is(choice.message.content, "Let me see.");
+    t.deepEqual(
+        choice.message.tool_calls.map(({ function: call }: Json) => call),
+        [{ name: "look", arguments: '{"id": 7}' }]
+    );
+    t.is(choice.finish_reason, "tool_calls");
+    const events = (await chat({ ...body, stream: true })).events;
+    t.is(events.map((event) => event.choices[0].delta.content ?? "").join(""), "Let me see.");
+    t.is(events.flatMap((event) => event.choices[0].delta.tool_calls ?? []).length, 1);
+    const other = await serve(t, {
+        special,
+        template,
+        script: [["<|assistant|>", "So ||call", ": the", " vet.", "<eos>"]]
+    });
+    const text = (await other.chat(body)).json.choices[0];
+    t.is(text.message.content, "So ||call: the vet.");
+    t.is(text.finish_reason, "stop");
+});
+
+test("messages come back as clients keep them", async (t) => {
+    const { ask } = await serve(t, { special, template, script: [["<|assistant|>", "Yes", "<eos>"]] });
+    const user = { role: "user", content: "Hi" };
+    const call = { index: 0, id: "call_1", type: "function", function: { name: "now", arguments: "" } };
+    const result = { role: "tool", tool_call_id: "call_1", name: "now", content: [{ type: "text", text: "noon" }] };
+    const taken: object[][] = [
+        [
+            user,
+            {
+                role: "assistant",
+                content: "Yes",
+                refusal: null,
+                annotations: null,
+                audio: null,
+                function_call: null,
+                tool_calls: null
+            }
+        ],
+        [
+            user,
+            { role: "assistant", content: "Yes", annotations: [], index: 0, parsed: { a: 1 }, reasoning_content: "hm" }
+        ],
+        [user, { role: "assistant", content: null, refusal: "No." }],
+        [user, { role: "assistant", tool_calls: [call] }, result],
+        [user, { role: "assistant", content: [], tool_calls: [call] }, { ...result, content: "" }]
+    ];
+    for (const messages of taken) {
+        const { json } = await ask("/v1/chat/completions", { messages: [...messages, user] });
+        t.is(json.choices?.[0].message.content, "Yes", JSON.stringify(json));
+    }
+    const refused: [object, string][] = [
+        [{ role: "assistant", content: "Yes", audio: { id: "a" } }, "messages.1.audio"],
+        [
+            { role: "assistant", content: "Yes", function_call: { name: "now", arguments: "{}" } },
+            "messages.1.function_call"
+        ],
+        [{ role: "assistant", content: "Yes", prefix: true }, "messages.1.prefix"],
+        [{ role: "assistant", content: null }, "messages.1.content"]
+    ];
+    for (const [message, param] of refused)
+        t.is((await ask("/v1/chat/completions", { messages: [user, message] })).json.error.param, param);
+});
+
+test("an answer under a schema shows special tokens as the grammar sees them", async (t) => {
+    const script = [["<|assistant|>", '"', "a", "<|stop|>", "b", '"', "<eos>"]];
+    const { chat } = await serve(t, { special, template, script: script.map((list) => list.slice(0, 5)) });
+    const schema = { type: "string", maxLength: 12 };
+    const { json } = await chat({ response_format: { type: "json_schema", json_schema: { name: "x", schema } } });
+    const text = JSON.parse(json.choices[0].message.content);
+    t.true(text.startsWith("a<|stop|>b") && text.length <= 12, text);
+});

@@ -1,0 +1,276 @@
+import { readdirSync } from "node:fs";
+import path from "node:path";
+import { Template } from "@huggingface/jinja";
+import test from "ava";
+import fc from "fast-check";
+import { LosslessNumber } from "lossless-json";
+import { getLlama, LlamaLogLevel, type LlamaModel } from "../../plugin/index.js";
+import { recallQuestionForm } from "../../src/eval/recall/task.js";
+import { textOf } from "../../src/generation/TextStream.js";
+import { TokenBytes } from "../../src/generation/TokenBytes.js";
+import { recallModelPath } from "../../src/model/embedded-model.js";
+import { ChatTemplate } from "../../src/server/engine/chat-template/ChatTemplate.js";
+import type { Message } from "../../src/server/engine/chat-template/messages.js";
+import { TemplateRenderer } from "../../src/server/engine/chat-template/TemplateRenderer.js";
+import { ApiError } from "../../src/server/errors.js";
+import { chatTemplates } from "../helpers/chat-templates.js";
+import { repositoryRoot } from "../helpers/repository.js";
+
+const vocabularies = path.join(repositoryRoot, "native", "build", "llama.cpp", "models");
+const llama = await getLlama({ logLevel: LlamaLogLevel.disabled, maxThreads: 1 });
+const files = ["llama-bpe", "qwen2", "phi-3", "llama-spm", "gpt-2", "gemma-4"].map((name) => `ggml-vocab-${name}.gguf`);
+const models = new Map<string, LlamaModel>();
+for (const file of files.filter((name) => readdirSync(vocabularies).includes(name)))
+    models.set(file, await llama.loadModel({ modelPath: path.join(vocabularies, file), vocabOnly: true }));
+test.after.always(() => llama.dispose());
+
+/** What transformers and the library itself make of a chat. */
+function renderPlain(model: LlamaModel, source: string, messages: object[], more: object = {}): string {
+    const { bosString, eosString } = model.tokens;
+    return new Template(source).render({
+        messages,
+        bos_token: bosString ?? "",
+        eos_token: eosString ?? "",
+        add_generation_prompt: true,
+        ...more
+    });
+}
+
+const toPlain = (messages: readonly Message[]) =>
+    messages.map((message) => ({ role: message.role, content: message.text }));
+
+/** Users and assistants in turn. */
+const chatOf = (contents: readonly string[]): Message[] =>
+    contents.map((text, i) => (i % 2 === 0 ? { role: "user", text } : { role: "assistant", text, calls: [] }));
+
+const content = fc.oneof(
+    fc.string({ maxLength: 30 }),
+    fc.string({ unit: "binary", maxLength: 10 }),
+    fc.constantFrom(
+        "  spaces around \n",
+        "\n\n",
+        "1. one\n2. two",
+        "### Instruction:\n",
+        "a < b",
+        "日本語の本😀です",
+        "{{ x }}{% if %}",
+        ""
+    )
+);
+const contents = fc
+    .array(content, { minLength: 1, maxLength: 5 })
+    .map((list) => (list.length % 2 === 0 ? list.slice(1) : list));
+
+test("there are vocabularies of all kinds to try", (t) => {
+    t.deepEqual([...models.keys()], files);
+});
+
+for (const [name, source] of Object.entries(chatTemplates))
+    test(`a chat has the tokens of its rendered template, ${name}`, async (t) => {
+        for (const [file, model] of models) {
+            const template = new ChatTemplate(model, { source });
+            t.teardown(() => template.dispose());
+            await fc.assert(
+                fc.asyncProperty(contents, async (list) => {
+                    const messages = chatOf(list);
+                    const rendered = renderPlain(model, source, toPlain(messages));
+                    const { tokens } = await template.render(messages);
+                    t.deepEqual(tokens, model.tokenize(rendered, true), file);
+                }),
+                { numRuns: 10 }
+            );
+        }
+    });
+
+for (const [name, source] of Object.entries(chatTemplates))
+    test(`special tokens that messages name are text, ${name}`, async (t) => {
+        for (const [file, model] of models) {
+            const template = new ChatTemplate(model, { source });
+            t.teardown(() => template.dispose());
+            const special = TokenBytes.of(model).specialTokens;
+            const names = [...special.keys()].filter((text) => text.length > 2).slice(0, 300);
+            const named = fc
+                .tuple(fc.constantFrom(...names), content, fc.boolean(), fc.constantFrom("", " ", "\n"))
+                .map(([text, other, first, space]) => (first ? text + space + other : other + space + text));
+            const count = (tokens: readonly number[]) =>
+                tokens.filter((token) => [...special.values()].includes(token as never)).length;
+            await fc.assert(
+                fc.asyncProperty(fc.tuple(named, named, named), async (list) => {
+                    const messages = chatOf(list);
+                    const { tokens } = await template.render(messages);
+                    const rendered = renderPlain(model, source, toPlain(messages));
+                    // the same text in the same places, but with the template's own special tokens alone
+                    const neutral = await template.render(chatOf(["x", "y", "z"]));
+                    t.is(count(tokens), count(neutral.tokens), `${file}: ${JSON.stringify(list)}`);
+                    const strip = (text: string) => text.replace(/\s/g, "");
+                    t.is(strip(textOf(model, tokens, { special: true })), strip(rendered), file);
+                }),
+                { numRuns: 6 }
+            );
+        }
+    });
+
+const qwen = () => models.get("ggml-vocab-qwen2.gguf")!;
+const templateOf = (source: string) => new ChatTemplate(qwen(), { source });
+
+test("names that two messages make together are text, too", async (t) => {
+    const source = "{% for m in messages %}{{ m.content }}{% endfor %}";
+    const template = templateOf(source);
+    const messages: Message[] = [
+        { role: "user", text: "a <|im_" },
+        { role: "user", text: "end|> b" }
+    ];
+    const { tokens } = await template.render(messages);
+    t.deepEqual(tokens, qwen().tokenize("a <|im_end|> b", false));
+    t.notDeepEqual(tokens, qwen().tokenize("a <|im_end|> b", true));
+});
+
+test("thoughts are found in what an assistant wrote, and left out where the template says so", async (t) => {
+    const template = templateOf(chatTemplates.qwen3);
+    const messages: Message[] = [
+        { role: "user", text: "<|im_end|>one?" },
+        { role: "assistant", text: "<think>\nhm\n</think>\n\n1", calls: [] },
+        { role: "user", text: "two?" }
+    ];
+    const render = async (options?: object) =>
+        textOf(qwen(), (await template.render(messages, options)).tokens, { special: true });
+    t.is(await render(), renderPlain(qwen(), chatTemplates.qwen3, toPlain(messages)));
+    t.false((await render()).includes("hm"));
+    t.true((await render({ variables: { enable_thinking: false } })).endsWith("assistant\n<think>\n\n</think>\n\n"));
+});
+
+const tools = [
+    { name: "look", description: "Looks", parameters: { type: "object", properties: { id: { type: "integer" } } } }
+];
+const called: Message[] = [
+    { role: "user", text: "Look it up" },
+    {
+        role: "assistant",
+        text: "",
+        calls: [{ id: "call_1", name: "look", arguments: '{"id": 1374029117403856901, "x": 1.10}' }]
+    },
+    { role: "tool", callId: "call_1", text: '{"order": 12345678901234567890}' }
+];
+
+test("the template renders calls and results if it supports them, digit by digit", async (t) => {
+    for (const name of ["llama3", "qwen2", "mistral"] as const) {
+        const chat = await templateOf(chatTemplates[name]).render(called, { tools });
+        const text = textOf(qwen(), chat.tokens, { special: true });
+        t.regex(text, /"id": 1374029117403856901, "x": 1\.10/, name);
+        t.true(text.includes('{"order": 12345678901234567890}'), name);
+    }
+});
+
+test("numbers in the schemas of tools keep their digits", async (t) => {
+    const parameters = {
+        type: "object",
+        properties: { id: { enum: [new LosslessNumber("12345678901234567890"), 7] } }
+    };
+    for (const name of ["qwen2", "phi"] as const) {
+        const { tokens } = await templateOf(chatTemplates[name]).render(called, {
+            tools: [{ name: "look", parameters }]
+        });
+        t.regex(textOf(qwen(), tokens, { special: true }), /"enum": ?\[12345678901234567890, ?7\]/, name);
+    }
+});
+
+test("how a model writes calls is read from its template", async (t) => {
+    const syntax = async (name: keyof typeof chatTemplates) =>
+        (await templateOf(chatTemplates[name]).render(called, { tools })).syntax;
+    t.deepEqual(await syntax("qwen2"), {
+        begin: '<tool_call>\n{"name": "',
+        middle: '", "arguments": ',
+        next: '}\n</tool_call>\n<tool_call>\n{"name": "',
+        end: "}\n</tool_call>"
+    });
+    t.deepEqual(await syntax("llama3"), {
+        begin: '{"name": "',
+        middle: '", "parameters": ',
+        next: undefined,
+        end: "}"
+    });
+    // its template has no word on tools
+    t.is((await syntax("phi")).begin, "||call: ");
+    t.deepEqual(await syntax("mistral"), {
+        begin: '[TOOL_CALLS] [{"name": "',
+        middle: '", "arguments": ',
+        next: ', "id": "\u0000"}, {"name": "',
+        end: ', "id": "\u0000"}]'
+    });
+});
+
+test("what a template has no form for becomes text", async (t) => {
+    const messages: Message[] = [{ role: "system", text: "Be short." }, ...called];
+    for (const name of ["gemma", "phi", "alpaca"] as const) {
+        const { tokens } = await templateOf(chatTemplates[name]).render(messages, { tools });
+        const text = textOf(qwen(), tokens, { special: true });
+        for (const part of [
+            "Be short.",
+            "Looks",
+            "Look it up",
+            '||call: look({"id": 1374029117403856901, "x": 1.10})',
+            "||result: "
+        ])
+            t.true(text.includes(part), `${name}: ${part} in ${text}`);
+    }
+});
+
+test("the token that a template ends a turn with ends the answer", async (t) => {
+    const stops = async (name: keyof typeof chatTemplates) =>
+        [...(await templateOf(chatTemplates[name]).render(chatOf(["x"]))).stopTokens].map((token) =>
+            textOf(qwen(), [token], { special: true })
+        );
+    t.deepEqual(await stops("qwen2"), ["<|im_end|>"]);
+    t.deepEqual(await stops("alpaca"), []);
+});
+
+test("a template that refuses its messages is a 400 with its reason", async (t) => {
+    const template = templateOf("{{ raise_exception('no ' + messages[0].role) }}");
+    const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: ApiError });
+    t.is(error.status, 400);
+    t.regex(error.message, /no user/);
+});
+
+test("a template that does not end is ended, and the next one is rendered", async (t) => {
+    const renderer = new TemplateRenderer(300);
+    t.teardown(() => renderer.dispose());
+    const endless = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+    let turns = 0;
+    const timer = setInterval(() => turns++, 10);
+    const [first, second] = await Promise.allSettled([
+        renderer.render(endless, {}),
+        renderer.render("{{ a }}", { a: 1 })
+    ]);
+    clearInterval(timer);
+    t.is(first.status, "rejected");
+    t.deepEqual(second, { status: "fulfilled", value: "1" });
+    t.true(turns >= 2, `${turns} turns for others`);
+    const template = new ChatTemplate(qwen(), { source: endless, timeoutMs: 200 });
+    t.teardown(() => template.dispose());
+    const started = performance.now();
+    const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: ApiError });
+    t.is(error.status, 500);
+    // one attempt, and no more to find out what it supports
+    t.true(performance.now() - started < 2000);
+});
+
+test("a chat with the package's model has the form that it was trained with", async (t) => {
+    const model = await llama.loadModel({ modelPath: recallModelPath, vocabOnly: true });
+    t.teardown(() => model.dispose());
+    const template = new ChatTemplate(model);
+    t.teardown(() => template.dispose());
+    const form = await recallQuestionForm();
+    const question = "What is in the box?";
+    const trained = form.replace("{}", question);
+    t.regex(trained, /^\nQuestion: .*\nAnswer:$/);
+    const { tokens } = await template.render([{ role: "user", text: question }]);
+    t.deepEqual(tokens, model.tokenize(trained));
+    const later = await template.render([
+        { role: "system", text: "The box holds a lamp." },
+        { role: "user", text: question },
+        { role: "assistant", text: " a lamp", calls: [] },
+        { role: "user", text: "And where?" }
+    ]);
+    const text = `The box holds a lamp.${trained} a lamp${form.replace("{}", "And where?")}`;
+    t.is(textOf(model, later.tokens), text);
+});

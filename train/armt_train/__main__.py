@@ -1,0 +1,3 @@
+from armt_train.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""A training run: the recipe, the data's workers, one step, the stages, and what is saved."""

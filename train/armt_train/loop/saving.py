@@ -1,0 +1,159 @@
+"""What a run leaves in its folder, and how the next one goes on from it.
+
+- `trained-1-of-2.safetensors` …: the trained weights in 16 bits, files of at most 16 MiB; metadata says stage and
+  step. `slots.safetensors`: the maps of the slots loss.
+- `state-0.pt` …: a rank's whole state: float32 weights, optimizer, the streams and their memory.
+"""
+
+import json
+import os
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from armt_train.errors import TrainError
+
+SHARD_BYTES = 16 * 2**20 - 2**16  # with room for the header
+# PEFT puts the base's weight and its own below names of its own
+LORA = ".default.weight"
+
+
+def trained_weights(model):
+    """Names and parameters that are trained, in a stable order."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def replace(path, write):
+    """Writes a file under a temporary name, flushes it, and renames it."""
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    # safetensors makes files that only their owner can read
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, 0o666 & ~mask)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def half(tensor):
+    """float16, which is finer than bfloat16 where weights are, unless a number is too large for it."""
+    tensor = tensor.detach().cpu()
+    return tensor.to(torch.float16 if tensor.abs().max() < 6e4 else torch.bfloat16).contiguous()
+
+
+def save_trained(folder, model, slots, position):
+    tensors = {name: half(p) for name, p in trained_weights(model).items()}
+    shards, size = [{}], 0
+    for name, tensor in tensors.items():
+        if size + tensor.nbytes > SHARD_BYTES and shards[-1]:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    metadata = {"position": json.dumps(position)}
+    old = set(folder.glob("trained-*-of-*.safetensors"))
+    for i, shard in enumerate(shards):
+        path = folder / f"trained-{i + 1}-of-{len(shards)}.safetensors"
+        replace(path, lambda p, shard=shard: save_file(shard, p, metadata=metadata))
+        old.discard(path)
+    for path in old:
+        path.unlink()
+    if slots is not None:
+        maps = {name: half(p) for name, p in slots.named_parameters()}
+        replace(
+            folder / "slots.safetensors", lambda p: save_file(maps, p, metadata={"key_parts": str(slots.key_parts)})
+        )
+    return len(shards)
+
+
+def trained_files(folder):
+    files = sorted(folder.glob("trained-*-of-*.safetensors"))
+    if files:
+        count = int(files[0].stem.rsplit("-", 1)[1])
+        if len(files) != count:
+            raise TrainError(
+                f"{folder}: of {count} files of trained weights {len(files)} are there: "
+                f"{', '.join(f.name for f in files)}"
+            )
+    return files
+
+
+def read_position(folder):
+    """Stage and step of saved trained weights; None where there are none."""
+    files = trained_files(folder)
+    if not files:
+        return None
+    with safe_open(files[0], "pt") as file:
+        return json.loads((file.metadata() or {})["position"])
+
+
+@torch.no_grad()
+def load_trained(folder, model):
+    files = trained_files(folder)
+    if not files:
+        raise TrainError(f"{folder}: there are no trained weights (trained-1-of-….safetensors)")
+    own = trained_weights(model)
+    missing = set(own)
+    for path in files:
+        for name, tensor in load_file(path).items():
+            if name not in own or own[name].shape != tensor.shape:
+                expected = list(own[name].shape) if name in own else "none of that name"
+                raise TrainError(
+                    f'{path}: tensor "{name}" is {list(tensor.shape)}, expected {expected}: '
+                    "the weights are of a run with other settings (model, tune, lora) or another base"
+                )
+            own[name].copy_(tensor)
+            missing.discard(name)
+    if missing:
+        raise TrainError(
+            f'{folder}: the trained weights lack "{sorted(missing)[0]}": they are of a run with other settings'
+        )
+
+
+@torch.no_grad()
+def load_slots(folder, slots):
+    """Takes saved maps that have the shapes of these."""
+    path = folder / "slots.safetensors"
+    if slots is None or not path.is_file():
+        return
+    saved = load_file(path)
+    for name, p in slots.named_parameters():
+        if name in saved and saved[name].shape == p.shape:
+            p.copy_(saved[name])
+
+
+def state_file(folder, rank):
+    return folder / f"state-{rank}.pt"
+
+
+def save_state(folder, world, step, position, streams):
+    """A rank's whole state. `streams`: the workers' states."""
+    data = {
+        "position": position,
+        "world_size": world.size,
+        "names": step.names,
+        "weights": [p.detach().cpu() for p in step.parameters],
+        "key_parts": step.slots.key_parts if step.slots is not None else 0,
+        "optimizer": step.optimizer.state_dict(),
+        "memory": [part.cpu() for part in step.state] if step.state is not None else None,
+        "streams": streams,
+        "chat_generator": step.chat_generator.get_state(),
+        "random": torch.get_rng_state(),
+    }
+    replace(state_file(folder, world.rank), lambda p: torch.save(data, p))
+
+
+def load_state(folder, world):
+    """A rank's state, or None where there is none that this run can go on from."""
+    path = state_file(folder, world.rank)
+    if not path.is_file():
+        return None
+    data = torch.load(path, map_location="cpu", weights_only=False)
+    if data["world_size"] != world.size:
+        raise TrainError(
+            f"{path}: the run had {data['world_size']} GPUs and now has {world.size}; "
+            "start with as many, or go on from the trained weights alone (--fresh-state)"
+        )
+    return data

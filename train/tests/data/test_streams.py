@@ -1,0 +1,202 @@
+import json
+import lzma
+import pickle
+import random
+import re
+
+import numpy as np
+import pytest
+from data.test_forms import made_lists
+
+from armt_train.tasks import TASKS, Batches, Corpus
+from armt_train.tasks.corpus import read_own
+
+S, N = 96, 4
+
+
+class WordTokenizer:
+    """A word with the space before it is a token; a token's id is given when it is first met."""
+
+    chat_template = None
+
+    def __init__(self):
+        self.ids, self.texts = {}, []
+        self.end = self.number("<end>")
+
+    def number(self, text):
+        if text not in self.ids:
+            self.ids[text] = len(self.texts)
+            self.texts.append(text)
+        return self.ids[text]
+
+    def encode(self, text, special=False):
+        return [self.number(piece) for piece in re.findall(r" ?\w+|\s|\S", text)]
+
+    def encode_batch(self, texts):
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids):
+        return "".join(self.texts[i] for i in ids)
+
+    def id(self, text):
+        return self.ids.get(text)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rng = random.Random(0)
+    for split in ("train", "heldOut"):
+        lists = made_lists(split)
+        words = [w for name in ("adjective", "verb", "usual act", "usual substance") for w in lists[name]]
+        sentence = lambda words=words: " ".join(rng.choices(words, k=rng.randint(13, 20))).capitalize() + "."
+        chapters = ["\n".join(" ".join(sentence() for _ in range(4)) for _ in range(5)) for _ in range(20)]
+        (folder / f"prose-{split}.txt.xz").write_bytes(lzma.compress("\n\n".join(chapters).encode()))
+    (folder / "words.json").write_text(json.dumps({split: made_lists(split) for split in ("train", "heldOut")}))
+    return Corpus(WordTokenizer(), {"folder": str(folder)})
+
+
+def batches(corpus, split="train", seed="a", batch=3, **mix):
+    mix = {"worlds": {"open": 1}, "facts": [2, 6], "life": [3, 3], **mix}
+    shape = {"segment": S, "n": N, "questions": 6, "question": 64, "answer": 16, "tail": 1}
+    return Batches(corpus.train.tokenizer, corpus, shape, mix, batch, seed, split)
+
+
+def rows(corpus, batch):
+    """(task, question, answer, age, stream) of the rows that ask."""
+    decode = corpus.train.tokenizer.decode
+    for b, q in np.argwhere(batch["asked_task"] >= 0):
+        places = batch["asked_places"][b, q][batch["asked_weight"][b, q] > 0]
+        ids = batch["asked"][b, q]
+        task, age = TASKS[batch["asked_task"][b, q]], batch["asked_age"][b, q]
+        yield task, decode(ids[: places[0] + 1]), decode(ids[places + 1]), age, b
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_others(corpus):
+    one, two, other = batches(corpus), batches(corpus), batches(corpus, seed="b")
+    for _ in range(4):
+        first, second = next(one), next(two)
+        assert all(np.array_equal(first[key], second[key]) for key in first)
+    assert not np.array_equal(first["text"], next(other)["text"])
+
+
+def test_batches_go_on_exactly_after_pickling(corpus):
+    source = batches(corpus, worlds={"open": 1, "story": 1, "needle": 1, "six": 1}, recite=0.5)
+    next(source)
+    copy = pickle.loads(pickle.dumps(source))
+    for _ in range(3):
+        first, second = next(source), next(copy)
+        assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("worlds", [{"open": 1}, {"six": 1}, {"needle": 1}])
+@pytest.mark.parametrize("split", ["train", "heldOut"])
+def test_an_answer_was_read_before_it_is_asked_for(corpus, worlds, split):
+    source = batches(corpus, split, worlds=worlds, cut=0.0, several=0.0)
+    read, asked = [""] * 3, 0
+    for _ in range(9):
+        batch = next(source)
+        for b in range(3):
+            text = corpus.train.tokenizer.decode(batch["text"][b].reshape(-1))
+            read[b] = text if batch["fresh"][b] else read[b] + text
+        for _, _, answer, age, b in rows(corpus, batch):
+            parts = answer.replace("<end>", "").strip().rstrip(".").split(", ")
+            # a value that begins its sentence has a capital there
+            assert all(part.lower() in read[b].lower() for part in parts if len(part) > 3), answer
+            assert 0 <= age <= 3 * N
+            asked += 1
+    assert asked > 20
+
+
+def test_a_recitation_is_what_the_text_says(corpus):
+    source = batches(corpus, worlds={"six": 1}, facts=[1, 1], recite=1.0, cut=0.0)
+    read, asked = [""] * 3, 0
+    for _ in range(6):
+        batch = next(source)
+        for b in range(3):
+            text = corpus.train.tokenizer.decode(batch["text"][b].reshape(-1))
+            read[b] = text if batch["fresh"][b] else read[b] + text
+        for task, question, answer, _, b in rows(corpus, batch):
+            if task != "recitation":
+                continue
+            cue = re.search(r'"(.*?)("| go on|\n|$)', question)[1] if '"' in question else question
+            assert f"{cue.strip()} {answer.strip()}" in read[b]
+            asked += 1
+    assert asked > 20
+
+
+def test_segments_without_facts_are_quiet_and_slots_hold_the_facts(corpus):
+    source = batches(corpus, worlds={"six": 1}, facts=[2, 4], cut=0.0)
+    decode = corpus.train.tokenizer.decode
+    quiet = held = 0
+    for _ in range(6):
+        batch = next(source)
+        for b in range(3):
+            for i in range(N):
+                slots = batch["slots"][b, i]
+                there = slots[slots[:, 0] >= 0]
+                quiet += batch["quiet"][b, i]
+                held += len(there)
+                assert not (len(there) and batch["quiet"][b, i])
+                for slot in there:
+                    value = decode(slot[4:][slot[4:] >= 0]).strip()
+                    assert value in decode(batch["text"][b, i])
+    assert quiet and held
+
+
+def test_questions_that_a_segments_end_cuts_go_on_in_the_row(corpus):
+    source = batches(corpus, worlds={"six": 1}, facts=[8, 8], cut=1.0)
+    decode, found = corpus.train.tokenizer.decode, 0
+    for _ in range(12):
+        batch = next(source)
+        for b in range(3):
+            end = decode(batch["text"][b].reshape(-1)[-12:])
+            for task, question, _, _, stream in rows(corpus, batch):
+                whole = question.startswith("\nQuestion: ")
+                if stream == b and task == "six kinds" and not whole and "?\nAnswer:" in question:
+                    assert re.search(r"\nQ|\nQuestion|\n$", end), (end, question)
+                    assert re.search(r"\nQuestion: .*\?\nAnswer:$", end + question, re.S), (end, question)
+                    found += 1
+                    break
+    assert found
+
+
+def test_the_open_segment_ends_with_its_answer(corpus):
+    source = batches(corpus, worlds={"six": 1}, facts=[8, 8])
+    asked = 0
+    for _ in range(8):
+        batch = next(source)
+        for b in range(3):
+            length, weight = batch["tail_length"][b, 0], batch["tail_weight"][b, 0]
+            assert length <= S and not batch["tail"][b, 0, length:].any()
+            if weight.any():
+                assert batch["tail_places"][b, 0][weight > 0].max() == length - 2
+                assert batch["tail_task"][b, 0] >= 0
+                asked += 1
+    assert asked
+
+
+def test_wrong_settings_are_named(corpus):
+    with pytest.raises(ValueError, match='mix: unknown key "fact"'):
+        batches(corpus, fact=[1, 2])
+    with pytest.raises(ValueError, match='mix.worlds: unknown world "opne"'):
+        batches(corpus, worlds={"opne": 1})
+    with pytest.raises(ValueError, match="folder"):
+        Corpus(WordTokenizer(), {"folder": "/nowhere"})
+
+
+def test_own_facts_are_asked_for(tmp_path, corpus):
+    file = tmp_path / "own.jsonl"
+    fact = {"text": "The boiler is a Kessel 7.", "question": "Which boiler is it?", "answer": "Kessel 7"}
+    file.write_text(json.dumps(fact) + "\n")
+    corpus.own = read_own(file)
+    try:
+        source = batches(corpus, own=1.0)
+        found = [row for _ in range(3) for row in rows(corpus, next(source))]
+        asked = [(question, answer) for task, question, answer, *_ in found if task == "own"]
+        assert any("Which boiler" in question and "Kessel 7" in answer for question, answer in asked)
+    finally:
+        corpus.own = []
+    file.write_text('{"text": 1}\n')
+    with pytest.raises(ValueError, match="own.jsonl, line 1"):
+        read_own(file)
