@@ -19,6 +19,7 @@ export {
 } from "./memory/ArmtMemoryStore.js";
 export { type ArmtSaveOptions, ArmtSnapshot } from "./memory/ArmtSnapshot.js";
 export type { ArmtFeedOptions } from "./memory/feed.js";
+export { type CachedModel, listModels, removeModel, resolveModel } from "./model/model-cache.js";
 export type { ArmtContextOptions } from "./options.js";
 export type { ArmtSequence } from "./sequence/ArmtSequence.js";
 export type { ArmtSequenceSaveOptions, ArmtSnapshotOptions } from "./sequence/snapshots.js";

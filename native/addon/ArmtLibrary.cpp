@@ -101,6 +101,7 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     find_symbol(handle, "ggml_quantize_requires_imatrix", ggml_functions.quantize_requires_imatrix);
     find_symbol(handle, "ggml_quantize_chunk", ggml_functions.quantize_chunk);
     find_symbol(handle, "ggml_validate_row_data", ggml_functions.validate_row_data);
+    find_symbol(handle, "ggml_get_type_traits", ggml_functions.get_type_traits);
     find_symbol(handle, "ggml_init", backend_functions.init);
     find_symbol(handle, "ggml_free", backend_functions.free);
     find_symbol(handle, "ggml_tensor_overhead", backend_functions.tensor_overhead);

@@ -39,6 +39,7 @@ public:
         decltype(&ggml_quantize_requires_imatrix) quantize_requires_imatrix;
         decltype(&ggml_quantize_chunk)            quantize_chunk;
         decltype(&ggml_validate_row_data)         validate_row_data;
+        decltype(&ggml_get_type_traits)           get_type_traits;
     };
 
     // The library of this process. Throws std::runtime_error if it is not loaded.

@@ -2,5 +2,5 @@
 
 #include <napi.h>
 
-// Quantizes weights with ggml's own functions
+// Quantizes and dequantizes weights with ggml's own functions
 void armt_register_quantize(Napi::Env env, Napi::Object exports);

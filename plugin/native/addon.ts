@@ -96,6 +96,8 @@ export interface ArmtAddon {
     copySequence(contextId: number, from: number, to: number): Promise<void>;
     /** Rounds float32 rows to a quantized type, given as ggml's number. `values` must not change meanwhile. */
     quantize(type: number, values: Float32Array, rowLength: number): Promise<Buffer>;
+    /** Values of a quantized type's blocks as bytes of float32. `blocks` must not change meanwhile. */
+    dequantize(type: number, blocks: Uint8Array): Promise<Buffer>;
     setTrace(contextId: number, enabled: boolean): void;
     takeTrace(contextId: number): ArmtTraceStep[];
     measureProducts(product: NativeProduct): Promise<NativeProductTimes>;

@@ -10,6 +10,8 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     demo: () => import("./demo/command.js"),
     convert: () => import("./convert/command.js"),
     attach: () => import("./attach/command.js"),
+    pull: () => import("./pull/command.js"),
+    models: () => import("./models/command.js"),
     quantize: () => import("./quantize/command.js"),
     inspect: () => import("./inspect/command.js"),
     verify: () => import("./verify/command.js"),

@@ -18,6 +18,8 @@ export type CheckpointOptions = {
     lora?: LoraConfig;
     /** Whether a weight is `[inputs, outputs]`, by its canonical name. Default: none is. */
     isTransposed?: (canonical: string) => boolean;
+    /** Take updates of weights that the files lack. Default: `false`. */
+    adapterAlone?: boolean;
 };
 
 type Factors = { a?: SourceTensor; b?: SourceTensor; adapter: string; embedding: boolean };
@@ -29,6 +31,8 @@ const COMPARE_BYTES = 4 * 2 ** 20;
 export class Checkpoint {
     private constructor(
         public readonly tensors: ReadonlyMap<string, SourceTensor>,
+        /** Updates of weights that the files lack, by the weights' names. */
+        public readonly adapters: ReadonlyMap<string, LoraUpdate<SourceTensor>>,
         private readonly files: readonly TensorFile[]
     ) {}
 
@@ -39,36 +43,49 @@ export class Checkpoint {
     public static async open(location: string, options: CheckpointOptions = {}): Promise<Checkpoint> {
         const files = await openWeightFiles(location);
         try {
-            const tensors = new Map<string, SourceTensor>();
-            const factors = new Map<string, Factors>();
-            for (const file of files) {
-                for (const [name, info] of file.tensors) {
-                    const role = adapterRole(name);
-                    const canonical = role === undefined ? undefined : canonicalName(role.name, name);
-                    if (role === undefined || canonical === undefined) continue;
-                    const tensor = { ...info, name, file };
-                    if (role.role === "weight") {
-                        tensors.set(canonical, await onlyOne(tensors.get(canonical), tensor));
-                        continue;
-                    }
-                    const { adapter, embedding } = role;
-                    const pair: Factors = factors.get(canonical) ?? { adapter, embedding };
-                    factors.set(canonical, pair);
-                    if (pair.adapter !== adapter)
-                        throw new ArmtError(
-                            `tensor ${quote(name)} belongs to the adapter ${quote(adapter)}, but there is another, ` +
-                                `${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
-                        );
-                    const part = role.role === "A" ? "a" : "b";
-                    pair[part] = await onlyOne(pair[part], tensor);
-                }
-            }
-            for (const [canonical, pair] of factors) addLora(tensors, canonical, pair, options);
-            return new Checkpoint(tensors, files);
+            return await Checkpoint.fromFiles(files, options);
         } catch (error) {
             await closeAll(files);
             throw error;
         }
+    }
+
+    /**
+     * The same from open files, which belong to the checkpoint unless this throws.
+     * @throws {ArmtError} that names the tensor at fault
+     */
+    public static async fromFiles(files: readonly TensorFile[], options: CheckpointOptions = {}): Promise<Checkpoint> {
+        const tensors = new Map<string, SourceTensor>();
+        const factors = new Map<string, Factors>();
+        for (const file of files) {
+            for (const [name, info] of file.tensors) {
+                const role = adapterRole(name);
+                const canonical = role === undefined ? undefined : canonicalName(role.name, name);
+                if (role === undefined || canonical === undefined) continue;
+                const tensor = { ...info, name, file };
+                if (role.role === "weight") {
+                    tensors.set(canonical, await onlyOne(tensors.get(canonical), tensor));
+                    continue;
+                }
+                const { adapter, embedding } = role;
+                const pair: Factors = factors.get(canonical) ?? { adapter, embedding };
+                factors.set(canonical, pair);
+                if (pair.adapter !== adapter)
+                    throw new ArmtError(
+                        `tensor ${quote(name)} is of the adapter ${quote(adapter)}, and there is another, ${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
+                    );
+                const part = role.role === "A" ? "a" : "b";
+                pair[part] = await onlyOne(pair[part], tensor);
+            }
+        }
+        const adapters = new Map<string, LoraUpdate<SourceTensor>>();
+        for (const [canonical, pair] of factors) {
+            const weight = tensors.get(canonical);
+            const lora = updateOf(canonical, pair, weight, options);
+            if (weight === undefined) adapters.set(canonical, lora);
+            else tensors.set(canonical, { ...weight, lora });
+        }
+        return new Checkpoint(tensors, adapters, files);
     }
 
     /** Weights that an adapter adds to. */
@@ -99,18 +116,17 @@ async function onlyOne(other: SourceTensor | undefined, tensor: SourceTensor): P
     );
 }
 
-/** Attaches an update to its weight. */
-function addLora(
-    tensors: Map<string, SourceTensor>,
+/** What an adapter's factors add to a weight. */
+function updateOf(
     canonical: string,
     { a, b, embedding }: Factors,
-    { lora = new LoraConfig(undefined), isTransposed }: CheckpointOptions
-): void {
+    weight: SourceTensor | undefined,
+    { lora = new LoraConfig(undefined), isTransposed, adapterAlone = false }: CheckpointOptions
+): LoraUpdate<SourceTensor> {
     const name = (a ?? b)!.name;
     if (a === undefined || b === undefined)
         throw new ArmtError(`tensor ${quote(name)} has no lora_${a === undefined ? "A" : "B"} next to it`);
-    const weight = tensors.get(canonical);
-    if (weight === undefined)
+    if (weight === undefined && !adapterAlone)
         throw new ArmtError(
             `tensor ${quote(name)} is an update of a weight that the checkpoint lacks: an adapter alone is not a ` +
                 "model; merge it into its base in PyTorch"
@@ -124,11 +140,11 @@ function addLora(
             `tensors ${quote(a.name)} [${a.shape.join(", ")}] and ${quote(b.name)} [${b.shape.join(", ")}] have ` +
                 "no product"
         );
-    if (weight.shape.join() !== expected.join())
+    if (weight !== undefined && weight.shape.join() !== expected.join())
         throw new ArmtError(
             `tensor ${quote(weight.name)} is [${weight.shape.join(", ")}], its LoRA update [${expected.join(", ")}]`
         );
-    tensors.set(canonical, { ...weight, lora: { a, b, rank, scale: lora.scaleOf(weight.name, rank), transposed } });
+    return { a, b, rank, scale: lora.scaleOf(weight?.name ?? canonical, rank), transposed };
 }
 
 /** Whether two tensors hold the same bytes; those on one storage need no look. */

@@ -68,14 +68,15 @@ class FactorReader {
         const { lora } = tensor;
         if (lora === undefined) return undefined;
         if (this.tensor !== tensor) {
-            this.factors = { a: await readWhole(lora.a), b: await readWhole(lora.b) };
+            this.factors = { a: await readFloats(lora.a), b: await readFloats(lora.b) };
             this.tensor = tensor;
         }
         return this.factors;
     }
 }
 
-async function readWhole({ name, dtype, file }: SourceTensor): Promise<Float32Array> {
+/** All elements of a small tensor. @throws {ArmtError} if some are not finite */
+export async function readFloats({ name, dtype, file }: SourceTensor): Promise<Float32Array> {
     if (!isFloatDtype(dtype)) throw new ArmtError(`tensor ${quote(name)} is ${dtype}, expected a float type`);
     const values = decodeFloats(await file.read(name), dtype);
     const bad = findNonFinite(values);

@@ -7,6 +7,7 @@ import type {
     LlamaContextOptions,
     LlamaModel
 } from "../../plugin/index.js";
+import { resolveModel } from "../../plugin/model/model-cache.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { checkModelFile } from "./check-model-file.js";
 import { embeddedModel } from "./embedded-model.js";
@@ -42,7 +43,8 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
  * @throws {ArmtError} if the file is not a whole model file
  */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
-    const { model: modelPath = embeddedModel(), threads, verify, verbose = false } = options;
+    const { threads, verify, verbose = false } = options;
+    const modelPath = options.model === undefined ? embeddedModel() : resolveModel(options.model);
     const gpu = wantedGpu(options.gpu);
     const isArmt = await checkModelFile(modelPath);
     if (isArmt && verify) await verifyWithProgress(modelPath);

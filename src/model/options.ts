@@ -15,7 +15,7 @@ export type KvType = keyof typeof kvTypes;
 
 /** How a model is opened, in the words of the command line. */
 export interface ModelOptions {
-    /** Model file. Default: the one of the package. */
+    /** Model file, or the name of a model that `armt pull` made. Default: the model of the package. */
     model?: string;
     schedule?: ArmtSchedule;
     segmentSize?: number;

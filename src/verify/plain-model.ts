@@ -1,11 +1,18 @@
 import type { ArmtConfig } from "../convert/armt-config.js";
 import type { BaseConfig } from "../convert/base-config.js";
+import type { SourceTensor } from "../convert/checkpoint.js";
 import { families } from "../convert/families.js";
-import type { OpenCheckpoint } from "../convert/open-checkpoint.js";
 import { normalize, PlainLayer, type Rows } from "./layer.js";
 import { PlainMemory } from "./memory.js";
 import { multiply, roundTo } from "./numbers.js";
 import { PlainWeights } from "./weights.js";
+
+/** What the plain model takes of a checkpoint. */
+export type PlainSource = {
+    base: BaseConfig;
+    armt: ArmtConfig;
+    weights: { tensors: ReadonlyMap<string, SourceTensor> };
+};
 
 export type PlainResult = {
     /** Of each segment: [tokens, V]. */
@@ -27,7 +34,7 @@ export type PlainOptions = {
  * time.
  */
 export async function runPlainModel(
-    { base, armt, weights: { tensors } }: OpenCheckpoint,
+    { base, armt, weights: { tensors } }: PlainSource,
     ids: readonly number[],
     { segmentSize, onLayer, signal }: PlainOptions
 ): Promise<PlainResult> {

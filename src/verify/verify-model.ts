@@ -1,4 +1,5 @@
 import type { Token } from "../../plugin/index.js";
+import { resolveModel } from "../../plugin/model/model-cache.js";
 import type { ArmtHints } from "../convert/armt-config.js";
 import { armtFlags, type CheckpointArguments, loraFlags } from "../convert/checkpoint-arguments.js";
 import { openCheckpoint } from "../convert/open-checkpoint.js";
@@ -10,12 +11,15 @@ import { checkTokenIds, readTokenIds } from "../model/token-ids.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { createProgressBar } from "../util/progress.js";
 import { compareLogits, relativeError, toleranceOf } from "./compare.js";
+import { openParts } from "./open-parts.js";
 import { type PlainResult, runPlainModel, segmentLengths } from "./plain-model.js";
 import { judge, type VerifyReport } from "./report.js";
 
 export interface VerifyOptions extends Omit<ModelOptions, "model" | "kvType">, CheckpointArguments {
     model: string;
     against: string;
+    /** The memory's file; `against` is a stock GGUF file of its base then. */
+    memory?: string;
     /** Whole segments before a last, half full one. */
     segments: number;
     /** JSON file with token ids. */
@@ -36,14 +40,13 @@ const DEFAULT_SEGMENT = 16;
  */
 export async function verifyModel(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
     const { against, segments: segmentCount } = options;
-    const { info, type, tolerance } = await readInfo(options.model);
-    const checkpoint = await openCheckpoint({
-        checkpoint: against,
-        base: options.base,
-        flags: armtFlags(options),
-        lora: loraFlags(options),
-        hints: hintsOf(info)
-    });
+    const model = resolveModel(options.model);
+    const { info, type, tolerance } = await readInfo(model);
+    const source = { flags: armtFlags(options), lora: loraFlags(options), hints: hintsOf(info) };
+    const checkpoint =
+        options.memory === undefined
+            ? await openCheckpoint({ checkpoint: against, base: options.base, ...source })
+            : await openParts({ base: against, memory: options.memory, ...source });
     const bar = createProgressBar("computing the plain model");
     try {
         const { base, armt } = checkpoint;

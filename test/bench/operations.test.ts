@@ -37,7 +37,11 @@ const info: ArmtModelKeys = {
         correction: true,
         gating: false,
         attendsToText: true
-    }
+    },
+    ask: undefined,
+    baseName: undefined,
+    license: undefined,
+    training: undefined
 };
 
 /** The same count, row by row and layer by layer. */

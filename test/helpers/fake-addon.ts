@@ -45,6 +45,10 @@ export class FakeAddon implements ArmtAddon {
         throw new Error("a fake addon quantizes nothing");
     }
 
+    async dequantize(): Promise<Buffer> {
+        throw new Error("a fake addon dequantizes nothing");
+    }
+
     lastContextId(): number {
         // the plugin calls this before and after each creation
         if (this.knowsContexts) this.contexts++;

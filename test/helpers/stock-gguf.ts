@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { loadAnyEngine } from "../../plugin/native/library.js";
 import { encodeFloats, type TargetType } from "../../src/convert/float-encode.js";
+import { type GgmlType, ggmlType } from "../../src/formats/gguf/types.js";
 import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../src/formats/gguf/writer.js";
 import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { type TensorData, writeSafetensors } from "../../src/formats/safetensors/writer.js";
@@ -145,7 +147,7 @@ export interface StockFiles {
 
 export interface StockOptions {
     /** Type of a matrix, by its name in the file. */
-    type?: (name: string) => TargetType;
+    type?: (name: string) => GgmlType;
     /** Metadata of the memory's file. Default: empty. */
     metadata?: Record<string, string>;
     /** Keys that override the checkpoint's. */
@@ -184,7 +186,7 @@ export async function writeStock(
         const { shape, values } = tensor;
         const target = shape.length < 2 || name === "position_embd.weight" ? "F32" : type(name);
         const data = async function* () {
-            yield encodeFloats(values, target)!;
+            yield await encode(values, target, shape.at(-1)!);
         };
         tensors.push(...change({ name, type: target, shape: shape.toReversed(), data }));
     }
@@ -192,6 +194,13 @@ export async function writeStock(
     await writeGguf(files.base, { metadata: metadataOfBase, tensors });
     await writeSafetensors(files.memory, memory, { format: "pt", ...metadata });
     return files;
+}
+
+async function encode(values: Float32Array, type: GgmlType, rowLength: number): Promise<Uint8Array> {
+    const own: readonly string[] = ["F32", "F16", "BF16", "Q8_0"] satisfies TargetType[];
+    if (own.includes(type)) return encodeFloats(values, type as TargetType)!;
+    const { addon } = await loadAnyEngine();
+    return addon.quantize(ggmlType(type).id, values, rowLength);
 }
 
 function stockKeys(architecture: string, config: Json, kvHeads: number): [string, GgufWriteValue][] {

@@ -18,7 +18,7 @@ export const command: CommandModule<object, AskOptions> = {
                 .option("model", {
                     alias: "m",
                     type: "string",
-                    describe: "Model file (.gguf) [default: the model that read the text]"
+                    describe: "Model file (.gguf) or name (armt pull) [default: the model that read the text]"
                 })
                 .option("format", {
                     type: "string",

@@ -1,9 +1,10 @@
 import process from "node:process";
 import type { Argv, CommandModule } from "yargs";
 import { type AttachType, attachMemory, attachTypes } from "../../convert/attach/attach.js";
-import { armtFlags, type CheckpointArguments } from "../../convert/checkpoint-arguments.js";
+import { type MergedType, mergedTypes } from "../../convert/attach/base-tensors.js";
+import { armtFlags, type CheckpointArguments, loraFlags } from "../../convert/checkpoint-arguments.js";
 import { createProgressBar } from "../../util/progress.js";
-import { addVariantOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
+import { addLoraOptions, addVariantOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
 import { withInterrupt } from "../shared/interrupt.js";
 import { checkNumber } from "../shared/numbers.js";
 import { typedOptions } from "../shared/typed-options.js";
@@ -14,6 +15,7 @@ interface AttachArguments extends CheckpointArguments {
     output: string;
     segmentSize?: number;
     memoryType?: AttachType;
+    mergedType?: MergedType;
     name?: string;
     force: boolean;
 }
@@ -23,19 +25,25 @@ export const command: CommandModule<object, AttachArguments> = {
     describe: "Combine a stock GGUF file with memory tensors that were trained on its frozen weights",
     builder: (parser: Argv<object>) => {
         addVariantOptions(parser);
+        addLoraOptions(parser);
         return typedOptions(
             parser
                 .positional("base", { type: "string", demandOption: true, describe: "GGUF file of the base model" })
                 .positional("memory", {
                     type: "string",
                     demandOption: true,
-                    describe: "File with ARMT's tensors (memory, W_mq, W_mk, W_mv, W_mb): safetensors or PyTorch"
+                    describe: "File with ARMT's tensors and LoRA of the base: safetensors, GGUF or PyTorch"
                 })
                 .positional("output", { type: "string", demandOption: true, describe: "GGUF file to write" })
                 .option("segment-size", { type: "number", requiresArg: true, describe: "Text tokens in a segment" })
                 .option("memory-type", {
                     choices: Object.keys(attachTypes) as AttachType[],
-                    describe: "Type of the memory's matrices [default: bf16 if they are bf16, else f16]"
+                    describe: "Type of the memory's matrices [default: q8_0 or bf16 if they are, else f16]"
+                })
+                .option("merged-type", {
+                    choices: Object.keys(mergedTypes) as MergedType[],
+                    describe:
+                        "Type of the base's matrices that LoRA changes, or that become one and have several types [default: their own if it is a float type or q8_0, else q8_0]"
                 })
                 .option("name", {
                     type: "string",
@@ -48,6 +56,7 @@ export const command: CommandModule<object, AttachArguments> = {
                         "--normalize-keys",
                     ""
                 )
+                .example("$0 attach SmolLM2-135M-Instruct.Q4_1.gguf memory.gguf model.gguf", "armt-train made it")
         );
     },
     handler: async (argv) => {
@@ -62,7 +71,9 @@ export const command: CommandModule<object, AttachArguments> = {
                     memory: argv.memory,
                     output: argv.output,
                     flags: { ...armtFlags(argv), segmentSize: argv.segmentSize },
+                    lora: loraFlags(argv),
                     memoryType: argv.memoryType,
+                    mergedType: argv.mergedType,
                     name: argv.name,
                     overwrite: argv.force,
                     onProgress: bar.update,

@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import type { Writable } from "node:stream";
+import { resolveModel } from "../../../plugin/model/model-cache.js";
 import { availableCores } from "../../../plugin/native/threads.js";
 import { describeMachine } from "../../bench/machine.js";
 import {
@@ -112,7 +113,7 @@ async function prepareModel(
     ]
         .filter((part) => part !== "")
         .join("-");
-    let file = options.model;
+    let file = options.model === undefined ? undefined : resolveModel(options.model);
     if (file === undefined) {
         await mkdir(cache, { recursive: true });
         file = path.join(cache, `${label}.gguf`);

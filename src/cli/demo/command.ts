@@ -18,7 +18,7 @@ export const command: CommandModule<object, DemoOptions> = {
                 .option("model", {
                     alias: "m",
                     type: "string",
-                    describe: "Model file (.gguf) [default: the included model]"
+                    describe: "Model file (.gguf) or name (armt pull) [default: the included model]"
                 })
                 .example("$0 demo --tokens 1000000", "A million tokens, in the same memory")
         );

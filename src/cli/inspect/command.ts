@@ -1,6 +1,7 @@
 import type { CommandModule } from "yargs";
 import { describeSnapshot } from "../../../plugin/memory/describe-snapshot.js";
 import { isSnapshotFile, readSnapshotFile } from "../../../plugin/memory/snapshot-file.js";
+import { resolveModel } from "../../../plugin/model/model-cache.js";
 import { describeGguf } from "../../formats/gguf/describe.js";
 import { verifyWithProgress } from "../../model/verify-with-progress.js";
 
@@ -24,7 +25,8 @@ export const command: CommandModule<object, InspectArguments> = {
                 default: false
             })
             .example("$0 inspect model.gguf --tensors", "Facts, keys and tensors"),
-    handler: async ({ file, json, tensors, verify }) => {
+    handler: async ({ file: named, json, tensors, verify }) => {
+        const file = resolveModel(named);
         if (await isSnapshotFile(file)) {
             if (verify) await readSnapshotFile(file);
             const memory = await describeSnapshot(file);

@@ -1,8 +1,8 @@
-import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import type { Argv } from "yargs";
 import { ArmtMemoryStore } from "../../../plugin/index.js";
+import { userCacheFolder } from "../../util/cache-folder.js";
 
 /** Where memories are kept between runs. */
 export interface CacheOptions {
@@ -47,12 +47,7 @@ export async function openCache(
     }
 }
 
-/** As in the XDG Base Directory Specification, the variable counts only if it is an absolute path. */
+/** Where `armt run` keeps memories. */
 export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-    const base = env.XDG_CACHE_HOME ?? "";
-    return path.join(
-        path.isAbsolute(base) ? base : path.join(os.homedir(), ".cache"),
-        "node-llama-cpp-armt",
-        "memories"
-    );
+    return path.join(userCacheFolder(env), "memories");
 }

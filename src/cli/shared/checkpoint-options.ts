@@ -5,13 +5,16 @@ import { checkNumber } from "./numbers.js";
 
 /** All of them but the segment size, which means something else to commands that compute. */
 export function addCheckpointOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArguments> {
-    return addVariantOptions(yargs)
-        .option("base", {
-            describe:
-                "The base model's config.json, or the folder with it and the tokenizer [default: the checkpoint's]",
-            type: "string",
-            requiresArg: true
-        })
+    return addLoraOptions(addVariantOptions(yargs)).option("base", {
+        describe: "The base model's config.json, or the folder with it and the tokenizer [default: the checkpoint's]",
+        type: "string",
+        requiresArg: true
+    }) as Argv<T & CheckpointArguments>;
+}
+
+/** What of LoRA a file doesn't say. */
+export function addLoraOptions<T>(yargs: Argv<T>): Argv<T & CheckpointArguments> {
+    return yargs
         .option("lora-alpha", {
             describe: "alpha of unmerged LoRA weights [default: that of adapter_config.json]",
             type: "number",

@@ -12,7 +12,10 @@ export function addModelOptions(
     defaultKvType: KvType,
     model: "positional" | "option" = "positional"
 ): void {
-    const file = { type: "string", describe: "Model file (.gguf) [default: the included model]" } as const;
+    const file = {
+        type: "string",
+        describe: "Model file (.gguf) or name (armt pull) [default: the included model]"
+    } as const;
     if (model === "positional") parser.positional("model", file).alias("model", "m");
     else parser.option("model", { ...file, alias: "m" });
     addComputingOptions(parser);

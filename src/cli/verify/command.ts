@@ -22,7 +22,13 @@ export const command: CommandModule<object, VerifyOptions> = {
                     type: "string",
                     demandOption: true,
                     requiresArg: true,
-                    describe: "The checkpoint the file was made from: the folder, or the file of weights in it"
+                    describe:
+                        "What the file was made from: the folder of a checkpoint, the file of weights in it, or with --memory the base's GGUF file"
+                })
+                .option("memory", {
+                    type: "string",
+                    requiresArg: true,
+                    describe: "The memory's file that was attached to the base"
                 })
                 .option("segments", {
                     type: "number",

@@ -1,40 +1,45 @@
-import path from "node:path";
 import { FINGERPRINT_KEY } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
 import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
-import { openSafetensors } from "../../formats/safetensors/reader.js";
 import { AtomicFile } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
-import { JsonFile, readJsonFile } from "../../util/json-file.js";
-import { type JsonObject, parseStrictJson, parseStrictJsonObject } from "../../util/strict-json.js";
 import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "../armt-config.js";
 import type { BaseConfig } from "../base-config.js";
-import { Checkpoint } from "../checkpoint.js";
 import { families } from "../families.js";
 import type { MemorySizes } from "../layout.js";
+import type { LoraFlags } from "../lora/lora.js";
 import { modelKeys } from "../metadata.js";
-import { isFile } from "../shards.js";
 import { streamTensor } from "../stream.js";
 import { copyTokenizer } from "../tokenizer/from-gguf.js";
 import { readBaseGguf } from "./base-gguf.js";
-import { planBaseTensors } from "./base-tensors.js";
+import { type MergedType, planBaseTensors } from "./base-tensors.js";
+import { checkBase } from "./check-base.js";
+import { stockUpdates } from "./lora-updates.js";
+import { type MemoryFacts, type MemoryFile, openMemoryFile } from "./memory-file.js";
 import { memoryHints, planMemoryTensors } from "./memory-tensors.js";
 
-/** Values of `--memory-type` and their tensor types. */
-export const attachTypes = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+/** Values of `--memory-type` and the tensor types they stand for. */
+export const attachTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const;
 export type AttachType = keyof typeof attachTypes;
 
 export type AttachOptions = {
     /** A stock GGUF file of the base model. */
     base: string;
-    /** ARMT's tensors: a safetensors or torch file. */
+    /** ARMT's tensors, and LoRA of the base: a safetensors, GGUF (docs/memory-file.md) or torch file. */
     memory: string;
     /** The GGUF file to write. */
     output: string;
     /** Values that the memory file's metadata and the `armt_config.json` next to it lack, or that override them. */
     flags?: ArmtFlags;
-    /** Type of the memory's matrices. Default: `bf16` if they are bfloat16, else `f16`. */
+    /** What of LoRA the memory's file doesn't say, or what overrides it. */
+    lora?: LoraFlags;
+    /** Type of the memory's matrices. Default: `q8_0` if they are q8_0, `bf16` if they are bfloat16, else `f16`. */
     memoryType?: AttachType;
+    /**
+     * Type of the base's matrices that LoRA changes, or whose parts become one and have several types. Default: their
+     * own type if it is a float type or q8_0, else `q8_0`.
+     */
+    mergedType?: MergedType;
     /** `general.name`. Default: the base's. */
     name?: string;
     /** Replace an existing output. Default: `false`. */
@@ -46,35 +51,37 @@ export type AttachOptions = {
 };
 
 /**
- * Puts ARMT's tensors, trained on a frozen base, and a stock file of that base together. Every row of the base's
- * tensors keeps its bytes.
+ * Puts ARMT's tensors, trained on a frozen base, and a stock file of that base together. Rows of the base's tensors
+ * keep their bytes, unless LoRA changes them or they become one matrix with rows of another type.
  * @throws {ArmtError} that names the file, key, option or tensor at fault; then there is no output
  */
 export async function attachMemory(options: AttachOptions): Promise<void> {
     const { base: basePath, memory, output, overwrite = false, memoryType, onProgress, onWarning, signal } = options;
     await (await AtomicFile.create(output, { overwrite })).abort();
-    if (!(await isFile(memory))) throw new ArmtError(`cannot read ${quote(memory)}: it is not a file`);
-    const file = await openGguf(basePath);
+    const memoryFile = await openMemoryFile(memory, options.lora);
     try {
-        const source = readBaseGguf(file);
-        const { base } = source;
-        let done = 0;
-        const onBytes = (count: number) => {
-            done += count;
-            onProgress?.(done, file.size);
-        };
-        const baseTensors = planBaseTensors(source, { onBytes, signal });
-        const weights = await Checkpoint.open(memory);
+        const file = await openGguf(basePath);
         try {
-            const json = await readNumbers(memory);
-            const armt = parseArmtConfig(json, options.flags ?? {}, memoryHints(weights, base));
-            const type = attachTypes[memoryType ?? (weights.halfType === "BF16" ? "bf16" : "f16")];
+            const { weights, facts, numbers } = memoryFile;
+            const source = readBaseGguf(file);
+            const { base } = source;
+            if (facts !== undefined) await checkBase(source, facts.base);
+            let done = 0;
+            const onBytes = (count: number) => {
+                done += count;
+                onProgress?.(done, file.size);
+            };
+            const lora = stockUpdates(memoryFile, source);
+            const baseTensors = planBaseTensors(source, { lora, mergedType: options.mergedType, onBytes, signal });
+            const armt = parseArmtConfig(numbers, options.flags ?? {}, memoryHints(weights, base));
+            const type = attachTypes[memoryType ?? memoryTypeOf(memoryFile)];
             const { tensors, sizes } = planMemoryTensors(weights, base, armt, type);
             checkRows(base, armt, sizes);
             const embeddingScale = embeddingScaleOf(file, base);
             const metadata = new Map<string, GgufWriteValue>([
                 ...modelKeys(base, armt, { sizes, embeddingScale }, type, options.name),
                 ...generalKeys(file, options.name),
+                ...(facts === undefined ? [] : trainingKeys(facts)),
                 ...(await tokenizerKeys(file, base, onWarning))
             ]);
             const memoryTensors = tensors.map((tensor): GgufTensorData => {
@@ -83,40 +90,40 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
             const contents = { metadata, tensors: [...baseTensors, ...memoryTensors], digestKey: FINGERPRINT_KEY };
             await writeGguf(output, contents, { overwrite });
         } finally {
-            await weights.close();
+            await file.close();
         }
     } finally {
-        await file.close();
+        await memoryFile.weights.close();
     }
 }
 
-/**
- * ARMT's numbers: the metadata of a safetensors file, by their own keys or all in `armt_config`, and the
- * `armt_config.json` next to it for what they lack.
- */
-async function readNumbers(memory: string): Promise<JsonFile | undefined> {
-    const beside = await readJsonFile(path.join(path.dirname(memory), "armt_config.json"));
-    const values: JsonObject = new Map(beside?.values);
-    if (memory.endsWith(".safetensors")) {
-        const file = await openSafetensors(memory);
-        await file.close();
-        for (const [key, text] of file.metadata) {
-            if (key === "format") continue; // "pt", says every file of PyTorch's
-            try {
-                if (key === "armt_config") for (const entry of parseStrictJsonObject(text)) values.set(...entry);
-                else values.set(key, isText(key) ? text : parseStrictJson(text));
-            } catch (error) {
-                if (!(error instanceof ArmtError)) throw error;
-                throw new ArmtError(`${quote(memory)}: metadata ${quote(key)}: ${error.message}`, { cause: error });
-            }
-        }
-    }
-    return values.size === 0 ? undefined : new JsonFile(memory, values);
+function memoryTypeOf({ weights, isQuantized }: MemoryFile): AttachType {
+    if (isQuantized) return "q8_0";
+    return weights.halfType === "BF16" ? "bf16" : "f16";
 }
 
-/** Keys whose values are text, which in the metadata has no quotes. */
-function isText(key: string): boolean {
-    return key === "segment_alignment" || key === "layers_attr";
+/** What the memory's file says for people and programs that ask the model. */
+function trainingKeys({ base, ask, training }: MemoryFacts): Map<string, GgufWriteValue> {
+    const keys = new Map<string, GgufWriteValue>();
+    const string = (key: string, value: string | undefined) => {
+        if (value !== undefined) keys.set(key, { type: "STRING", value });
+    };
+    string("general.license", base.license);
+    if (base.name !== undefined) {
+        keys.set("general.base_model.count", { type: "UINT32", value: 1 });
+        string("general.base_model.0.name", base.name);
+    }
+    string("armt.training", training);
+    if (ask === undefined) return keys;
+    keys.set("armt.ask.chat", { type: "BOOL", value: ask.chat });
+    keys.set("armt.ask.close", { type: "BOOL", value: ask.close });
+    keys.set("armt.ask.greedy", { type: "BOOL", value: ask.greedy });
+    string("armt.ask.before", ask.before);
+    string("armt.ask.after", ask.after);
+    string("armt.ask.end", JSON.stringify(ask.end));
+    // llama.cpp's programs take it for the default temperature
+    if (ask.greedy) keys.set("general.sampling.temp", { type: "FLOAT32", value: 0 });
+    return keys;
 }
 
 /** A window or a position table has to hold a segment with its memory tokens. */

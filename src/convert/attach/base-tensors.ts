@@ -2,7 +2,13 @@ import type { GgufFile } from "../../formats/gguf/reader.js";
 import type { GgmlType, GgufTensorInfo } from "../../formats/gguf/types.js";
 import type { GgufTensorData } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
+import type { SourceTensor } from "../checkpoint.js";
+import { decodeWeights } from "../decode-weights.js";
 import { families } from "../families.js";
+import { findNonFinite } from "../float-decode.js";
+import { encodeFloats, Q8_0_BLOCK, type TargetType } from "../float-encode.js";
+import { addUpdate, type LoraUpdate } from "../lora/lora.js";
+import { readFloats } from "../stream.js";
 import type { BaseGguf } from "./base-gguf.js";
 
 /** Bytes read at once. */
@@ -26,15 +32,29 @@ interface Kind {
     readonly optional?: boolean;
 }
 
-type Options = { onBytes?: (count: number) => void; signal?: AbortSignal };
+/** Types that tensors can be put into. */
+export const mergedTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const;
+export type MergedType = keyof typeof mergedTypes;
+
+export type BaseTensorOptions = {
+    /** What LoRA adds, by the stock tensor's name. */
+    lora?: ReadonlyMap<string, LoraUpdate<SourceTensor>>;
+    /**
+     * Type for matrices that LoRA changes, and for parts of one matrix that have several types. Default: their own
+     * type if they have one of `mergedTypes`, F32 for several float types, else Q8_0, or F16 for rows that are no whole
+     * number of its blocks.
+     */
+    mergedType?: MergedType;
+    onBytes?: (count: number) => void;
+    signal?: AbortSignal;
+};
 
 /**
- * The base's tensors in the ARMT file's order: rows of a stack over layers, each row with the bytes that it has in the
- * stock file.
- * @throws {ArmtError} that names a tensor that is missing, unknown, misshapen, or of another type than those it is put
- * together with
+ * The base's tensors in the ARMT file's order: rows of a stack over layers. Rows keep the bytes that they have in the
+ * stock file, unless LoRA changes the matrix or its parts have several types.
+ * @throws {ArmtError} that names a tensor that is missing, unknown or misshapen
  */
-export function planBaseTensors(source: BaseGguf, options: Options): GgufTensorData[] {
+export function planBaseTensors(source: BaseGguf, options: BaseTensorOptions): GgufTensorData[] {
     const { file, base } = source;
     const used = new Set<string>();
     const tensors: GgufTensorData[] = [];
@@ -52,10 +72,13 @@ export function planBaseTensors(source: BaseGguf, options: Options): GgufTensorD
         const tensor = find(file, name, shape, optional);
         if (tensor === undefined) continue;
         used.add(name);
-        const data = () => bytes(file, [{ name, start: 0, end: tensor.byteLength }], options);
+        const data = () => bytes(file, [{ name, start: 0, end: tensor.byteLength }], tensor.type.name, options);
         tensors.push({ name, type: tensor.type.name, shape, data });
     }
     for (const kind of kindsOf(source)) tensors.push(...planStacks(source, kind, used, options));
+    for (const [name, { a }] of options.lora ?? [])
+        if (!used.has(name))
+            throw failure(file, `it has no matrix ${quote(name)} for the LoRA of tensor ${quote(a.name)}`);
     for (const name of file.tensors.keys())
         if (!used.has(name)) throw failure(file, `its tensor ${quote(name)} has no place in an ARMT model of its kind`);
     return tensors;
@@ -112,7 +135,7 @@ function planStacks(
     { file, base }: BaseGguf,
     { name, parts, columns, optional }: Kind,
     used: Set<string>,
-    options: Options
+    options: BaseTensorOptions
 ): GgufTensorData[] {
     const suffix = name.slice(name.lastIndexOf("."));
     const stacks: { first: number; type: GgmlType; pieces: Piece[] }[] = [];
@@ -127,18 +150,12 @@ function planStacks(
             if (columns === undefined && tensor.type.name !== "F32")
                 throw failure(file, `its tensor ${quote(tensorName)} is ${tensor.type.name}, expected F32`);
             const rowBytes = tensor.byteLength / part.rows;
-            return [{ name: tensorName, start: 0, end: tensor.byteLength, rowBytes, headSize: part.headSize }, tensor];
+            const lora = options.lora?.get(tensorName);
+            if (lora !== undefined) checkUpdate(lora, tensorName, [part.rows, columns ?? 1]);
+            const rows = { rowBytes, headSize: part.headSize, columns };
+            return [{ name: tensorName, start: 0, end: tensor.byteLength, ...rows, lora }, tensor];
         });
-        const [first] = pieces as [[Piece, GgufTensorInfo]];
-        const type = first[1].type.name;
-        for (const [piece, tensor] of pieces)
-            if (tensor.type.name !== type)
-                throw failure(
-                    file,
-                    `its tensors ${quote(first[0].name)} (${type}) and ${quote(piece.name)} (${tensor.type.name}) ` +
-                        "become one, and have two types, as in files of llama.cpp's mixtures (Q4_K_M, …): attach to " +
-                        "an f16, bf16 or q8_0 file of the same base, then use armt quantize"
-                );
+        const type = commonType(pieces, columns, options.mergedType);
         const last = stacks.at(-1);
         if (last !== undefined && last.type === type) last.pieces.push(...pieces.map(([piece]) => piece));
         else stacks.push({ first: layer, type, pieces: pieces.map(([piece]) => piece) });
@@ -152,8 +169,34 @@ function planStacks(
         name: `blk.${first}.${name}`,
         type,
         shape: [...(columns === undefined ? [] : [columns]), rows, pieces.length / perLayer],
-        data: () => bytes(file, pieces, options)
+        data: () => bytes(file, pieces, type, options)
     }));
+}
+
+/** The type for the parts of a layer's matrix. */
+function commonType(
+    parts: readonly (readonly [Piece, GgufTensorInfo])[],
+    columns: number | undefined,
+    wanted: MergedType | undefined
+): GgmlType {
+    const types = new Set(parts.map(([, { type }]) => type.name));
+    const [first] = types as Iterable<GgmlType> as [GgmlType];
+    if (types.size === 1 && parts.every(([{ lora }]) => lora === undefined)) return first;
+    const fits = columns !== undefined && columns % Q8_0_BLOCK === 0;
+    if (wanted !== undefined) return wanted === "q8_0" && !fits ? "F16" : mergedTypes[wanted];
+    if (![...types].every((type) => type === "F32" || type === "F16" || type === "BF16")) return fits ? "Q8_0" : "F16";
+    return types.size === 1 ? first : "F32";
+}
+
+function checkUpdate(
+    { a, b }: LoraUpdate<SourceTensor>,
+    name: string,
+    [rows, columns]: readonly [rows: number, columns: number]
+): void {
+    if (b.shape[0] === rows && a.shape[1] === columns) return;
+    throw new ArmtError(
+        `tensors ${quote(b.name)} [${b.shape.join(", ")}] and ${quote(a.name)} [${a.shape.join(", ")}] do not fit the base's tensor ${quote(name)}, which has ${rows} rows of ${columns}`
+    );
 }
 
 /** Bytes of a stock tensor. */
@@ -163,22 +206,71 @@ interface Piece {
     readonly end: number;
     readonly rowBytes?: number;
     readonly headSize?: number;
+    readonly columns?: number;
+    readonly lora?: LoraUpdate<SourceTensor>;
 }
 
 async function* bytes(
     file: GgufFile,
     pieces: readonly Piece[],
-    { onBytes, signal }: Options
+    target: GgmlType,
+    { onBytes, signal }: BaseTensorOptions
 ): AsyncGenerator<Uint8Array, void, void> {
-    for (const { name, start, end, rowBytes = 1, headSize } of pieces) {
+    for (const { name, start, end, rowBytes = 1, headSize, columns = 1, lora } of pieces) {
+        const { type } = file.tensors.get(name)!;
+        const change =
+            type.name === target && lora === undefined ? undefined : await RowChange.of(name, lora, columns, target);
         const head = (headSize ?? 1) * rowBytes;
         const step = Math.max(1, Math.floor(READ_BYTES / head)) * head;
         for (let at = start; at < end; at += step) {
             signal?.throwIfAborted();
             const read = await file.readTensor(name, at, Math.min(at + step, end));
-            yield headSize === undefined ? read : splitNeighbours(read, rowBytes, headSize);
+            const rows = headSize === undefined ? read : splitNeighbours(read, rowBytes, headSize);
+            yield change === undefined ? rows : await change.apply(rows, type.name, (at - start) / rowBytes);
             onBytes?.(read.byteLength);
         }
+    }
+}
+
+/** Puts rows of a matrix into another type, with what LoRA adds to them. */
+class RowChange {
+    private constructor(
+        private readonly name: string,
+        private readonly columns: number,
+        private readonly target: TargetType,
+        private readonly update: { lora: LoraUpdate<SourceTensor>; a: Float32Array; b: Float32Array } | undefined
+    ) {}
+
+    static async of(
+        name: string,
+        lora: LoraUpdate<SourceTensor> | undefined,
+        columns: number,
+        target: GgmlType
+    ): Promise<RowChange> {
+        const update = lora && { lora, a: await readFloats(lora.a), b: await readFloats(lora.b) };
+        return new RowChange(name, columns, target as TargetType, update);
+    }
+
+    /** @param first index of the first row in its matrix, whose rows are in the order of the checkpoint */
+    async apply(rows: Buffer, type: GgmlType, first: number): Promise<Uint8Array> {
+        const { name, columns, target, update } = this;
+        let values: Float32Array;
+        try {
+            values = await decodeWeights(rows, type);
+        } catch (error) {
+            throw new ArmtError(`tensor ${quote(name)}: ${error instanceof Error ? error.message : String(error)}`, {
+                cause: error
+            });
+        }
+        if (update !== undefined)
+            values = addUpdate(values, { first: first * columns, columns }, update.lora, update.a, update.b);
+        if (findNonFinite(values) >= 0) throw new ArmtError(`tensor ${quote(name)} has values that are not finite`);
+        const encoded = encodeFloats(values, target);
+        if (encoded === undefined)
+            throw new ArmtError(
+                `tensor ${quote(name)} has values beyond the range of ${target}; use --merged-type bf16 or f32`
+            );
+        return encoded;
     }
 }
 

@@ -2,7 +2,7 @@ import { ArmtError, quote } from "../../util/errors.js";
 import type { ArmtConfig } from "../armt-config.js";
 import type { BaseConfig } from "../base-config.js";
 import type { Checkpoint } from "../checkpoint.js";
-import type { TargetType } from "../float-encode.js";
+import { Q8_0_BLOCK, type TargetType } from "../float-encode.js";
 import type { MemorySizes, PlannedTensor } from "../layout.js";
 
 const kinds = ["W_mq.weight", "W_mk.weight", "W_mv.weight", "W_mb.weight", "W_mb.bias"] as const;
@@ -69,12 +69,15 @@ export function planMemoryTensors(
         );
     const betaCount = armt.gating ? hiddenSize : armt.headCount;
     const width = `the base's width is ${hiddenSize}`;
+    // the engine takes memory tokens and β's projection in 16 bits at least
+    const wide = type === "Q8_0" ? "F16" : type;
+    const matrixType = hiddenSize % Q8_0_BLOCK === 0 ? type : wide;
     const stack = (
         kind: string,
         part: (typeof kinds)[number],
         shape: readonly number[],
         why: string,
-        stored = type
+        stored = matrixType
     ): PlannedTensor => ({
         name: `blk.0.${kind}`,
         type: stored,
@@ -88,7 +91,7 @@ export function planMemoryTensors(
         tensors: [
             {
                 name: "memory_embd.weight",
-                type,
+                type: wide,
                 shape: [hiddenSize, memoryTokens + sinkCount],
                 contents: [
                     take("memory", [memoryTokens, hiddenSize], width),
@@ -98,7 +101,7 @@ export function planMemoryTensors(
             stack("memory_q.weight", "W_mq.weight", [memoryKeySize, hiddenSize], keys),
             stack("memory_k.weight", "W_mk.weight", [memoryKeySize, hiddenSize], keys),
             stack("memory_v.weight", "W_mv.weight", [hiddenSize, hiddenSize], width),
-            stack("memory_b.weight", "W_mb.weight", [betaCount, hiddenSize], betas),
+            stack("memory_b.weight", "W_mb.weight", [betaCount, hiddenSize], betas, wide),
             stack("memory_b.bias", "W_mb.bias", [betaCount], betas, "F32")
         ]
     };

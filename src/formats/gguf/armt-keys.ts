@@ -77,6 +77,29 @@ export type ArmtModelKeys = {
         /** Whether memory rows attend to the text before them. */
         attendsToText: boolean;
     };
+    /** How the model was asked in its training; `undefined`: the file doesn't say. */
+    ask: ArmtAskForm | undefined;
+    /** Name of the base model that the memory was trained for. */
+    baseName: string | undefined;
+    /** SPDX identifier. */
+    license: string | undefined;
+    /** JSON text about the training, for people. */
+    training: string | undefined;
+};
+
+/** How to ask a model, as its training did. */
+export type ArmtAskForm = {
+    /** Questions are the last turn of a chat in the model's template. */
+    readonly chat: boolean;
+    /** Close the open segment before the question. */
+    readonly close: boolean;
+    /** Take the most probable token each time. */
+    readonly greedy: boolean;
+    /** What stands around a question without a chat template; `undefined`: that form was not trained. */
+    readonly before: string | undefined;
+    readonly after: string | undefined;
+    /** Texts of the tokens that end an answer. */
+    readonly end: readonly string[];
 };
 
 /** A key of a model file that is missing or wrong. */
@@ -227,7 +250,32 @@ function readAll(keys: KeyReader): ArmtModelKeys {
             correction: keys.required("armt.memory.correction", "BOOL"),
             gating: keys.required("armt.memory.gating", "BOOL"),
             attendsToText: keys.optional("armt.memory.attends_to_text", "BOOL") ?? true
-        }
+        },
+        ask: readAskForm(keys),
+        baseName: keys.optional("general.base_model.0.name", "STRING"),
+        license: keys.optional("general.license", "STRING"),
+        training: keys.optional("armt.training", "STRING")
+    };
+}
+
+function readAskForm(keys: KeyReader): ArmtAskForm | undefined {
+    if (!keys.has("armt.ask.chat")) return undefined;
+    const end = keys.optional("armt.ask.end", "STRING") ?? "[]";
+    let texts: unknown;
+    try {
+        texts = JSON.parse(end);
+    } catch {
+        // judged below
+    }
+    if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string"))
+        throw invalid("armt.ask.end", end, "a JSON list of texts");
+    return {
+        chat: keys.required("armt.ask.chat", "BOOL"),
+        close: keys.required("armt.ask.close", "BOOL"),
+        greedy: keys.required("armt.ask.greedy", "BOOL"),
+        before: keys.optional("armt.ask.before", "STRING"),
+        after: keys.optional("armt.ask.after", "STRING"),
+        end: texts
     };
 }
 

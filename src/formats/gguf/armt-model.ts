@@ -3,7 +3,7 @@ import { type ArmtModelKeys, readArmtKeys } from "./armt-keys.js";
 import { type GgufFile, openGguf } from "./reader.js";
 import type { GgmlType, GgufTensorInfo } from "./types.js";
 
-export type { ArmtModelKeys } from "./armt-keys.js";
+export type { ArmtAskForm, ArmtModelKeys } from "./armt-keys.js";
 
 /** Which types a tensor may have: any weight type, at least 16 bits, or float32. */
 type Precision = "out" | "memory" | "full";

@@ -117,8 +117,30 @@ function armtRows(info: ArmtModelKeys): [string, string][] {
         ["normalizer z", yesNo(memory.useDenom)],
         ["correction", yesNo(memory.correction)],
         ["gating", yesNo(memory.gating)],
+        ...trainingRows(info),
         ["fingerprint", info.fingerprint]
     ];
+}
+
+/** What a model that `armt attach` made says of its training. */
+function trainingRows({ baseName, license, ask, training }: ArmtModelKeys): [string, string][] {
+    const rows: [string, string][] = [];
+    if (baseName !== undefined)
+        rows.push(["trained for", `${quote(baseName)}${license === undefined ? "" : `, licence ${license}`}`]);
+    if (training !== undefined) rows.push(["training", training]);
+    if (ask === undefined) return rows;
+    const forms = [
+        ...(ask.chat ? ["in a chat"] : []),
+        ...(ask.before === undefined && ask.after === undefined
+            ? []
+            : [`between ${quote(ask.before ?? "")} and ${quote(ask.after ?? "")}`])
+    ];
+    rows.push([
+        "ask",
+        `${forms.join(", or ") || "as text"}; ${ask.close ? "close the segment first" : "in the open segment"}; ${ask.greedy ? "take the most probable token" : "sample"}`
+    ]);
+    if (ask.end.length > 0) rows.push(["answers end with", ask.end.map(quote).join(", ")]);
+    return rows;
 }
 
 function table(rows: readonly (readonly [string, string])[]): string {

@@ -249,14 +249,6 @@ const without =
         tensor.name === name ? [] : [tensor];
 
 test(
-    "a mixture whose Q and V have two types",
-    refused,
-    {},
-    { type: (name) => (name.includes("attn_v") ? "F16" : "Q8_0") },
-    nothing,
-    /"blk\.0\.attn_q\.weight" \(Q8_0\) and "blk\.0\.attn_v\.weight" \(F16\) become one, .*attach to an f16, bf16 or q8_0 file/
-);
-test(
     "an unknown architecture",
     refused,
     {},

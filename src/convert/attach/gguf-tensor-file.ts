@@ -1,0 +1,54 @@
+import type { GgufFile } from "../../formats/gguf/reader.js";
+import type { GgmlType, GgufTensorInfo } from "../../formats/gguf/types.js";
+import type { ReadRange, TensorInfo } from "../../formats/safetensors/reader.js";
+import { ArmtError, quote } from "../../util/errors.js";
+import { decodeWeights, isWeightType } from "../decode-weights.js";
+import type { TensorFile } from "../shards.js";
+
+/** A GGUF file's tensors as those of a checkpoint; quantized ones are read as float32. */
+export class GgufTensorFile implements TensorFile {
+    public readonly tensors: ReadonlyMap<string, TensorInfo>;
+
+    public constructor(private readonly file: GgufFile) {
+        this.tensors = new Map([...file.tensors].map(([name, tensor]) => [name, infoOf(file, name, tensor)]));
+    }
+
+    public get path(): string {
+        return this.file.path;
+    }
+
+    /** @throws {ArmtError} if there is no such tensor, or its data are damaged */
+    public async read(name: string, { start = 0, end }: ReadRange = {}): Promise<Buffer> {
+        const info = this.tensors.get(name);
+        if (info === undefined) throw new ArmtError(`${quote(this.path)} has no tensor ${quote(name)}`);
+        const { type } = this.file.tensors.get(name)!;
+        const stop = end ?? info.byteLength;
+        if (type.blockSize === 1) return this.file.readTensor(name, start, stop);
+        const size = 4 * type.blockSize;
+        const first = Math.floor(start / size);
+        const blocks = await this.file.readTensor(
+            name,
+            first * type.blockBytes,
+            Math.ceil(stop / size) * type.blockBytes
+        );
+        const { buffer, byteOffset } = await decodeWeights(blocks, type.name);
+        return Buffer.from(buffer, byteOffset + start - first * size, stop - start);
+    }
+
+    public async close(): Promise<void> {
+        await this.file.close();
+    }
+}
+
+function infoOf(file: GgufFile, name: string, { type, shape, offset, byteLength }: GgufTensorInfo): TensorInfo {
+    if (!isWeightType(type.name))
+        throw new ArmtError(`${quote(file.path)}: tensor ${quote(name)} is ${type.name}, expected a type for weights`);
+    const elements = shape.reduce((product, n) => product * n, 1);
+    const isFloat = type.blockSize === 1;
+    return {
+        dtype: isFloat ? (type.name as Extract<GgmlType, TensorInfo["dtype"]>) : "F32",
+        shape: shape.toReversed(),
+        offset,
+        byteLength: isFloat ? byteLength : 4 * elements
+    };
+}

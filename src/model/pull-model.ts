@@ -1,0 +1,74 @@
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import { type KnownModel, knownModel, memoryPath } from "../../plugin/model/known-models.js";
+import { cachedModelPath, modelFolder } from "../../plugin/model/model-cache.js";
+import { attachMemory } from "../convert/attach/attach.js";
+import { isFile } from "../convert/shards.js";
+import { ArmtError, quote } from "../util/errors.js";
+
+export type PullOptions = {
+    /** A GGUF file of the base, in any quantization. Default: it is downloaded. */
+    base?: string;
+    /** Make the model again if it is there. Default: `false`. */
+    force?: boolean;
+    /** The memory's file. Default: the package's. */
+    memory?: string;
+    onDownload?: (done: number, total: number) => void;
+    onAttach?: (done: number, total: number) => void;
+    onWarning?: (message: string) => void;
+    signal?: AbortSignal;
+};
+
+export type PulledModel = {
+    readonly path: string;
+    /** `false`: it was there. */
+    readonly isNew: boolean;
+};
+
+/**
+ * Puts a known memory and its base together, and keeps the model in the user's cache.
+ * @throws {ArmtError} for an unknown name, a package without the memory, a base that cannot be downloaded, and another
+ * base than the memory's
+ */
+export async function pullModel(name: string, options: PullOptions = {}): Promise<PulledModel> {
+    const known = knownModel(name);
+    const output = cachedModelPath(known.name);
+    if (options.force !== true && (await isFile(output))) return { path: output, isNew: false };
+    const { memory = memoryPath(known), onAttach: onProgress, onWarning, signal } = options;
+    if (!(await isFile(memory)))
+        throw new ArmtError(
+            `this version of the package has no memory for ${quote(known.name)} (${quote(memory)} is missing); update node-llama-cpp-armt`
+        );
+    await mkdir(modelFolder(), { recursive: true });
+    const base = options.base ?? (await downloadBase(known, options));
+    try {
+        const overwrite = true;
+        await attachMemory({ base, memory, output, name: known.name, overwrite, onProgress, onWarning, signal });
+    } finally {
+        // a base that does not fit would be taken again, and one that does is in the output
+        if (options.base === undefined && signal?.aborted !== true) await rm(base, { force: true });
+    }
+    return { path: output, isNew: true };
+}
+
+/** Downloads a base's file; an interrupted download goes on where it ended. */
+async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOptions): Promise<string> {
+    const { onDownload, signal } = options;
+    try {
+        const { createModelDownloader } = await import("node-llama-cpp");
+        const downloader = await createModelDownloader({
+            modelUri: baseUri,
+            dirPath: path.join(modelFolder(), "bases"),
+            deleteTempFileOnCancel: false,
+            onProgress: ({ downloadedSize, totalSize }) => onDownload?.(downloadedSize, totalSize)
+        });
+        return await downloader.download({ signal });
+    } catch (error) {
+        signal?.throwIfAborted();
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new ArmtError(
+            `cannot download ${baseUri}: ${reason.split("\n", 1)[0]}. Without a network, get a GGUF file of ${base} in any quantization, and run \`npx armt pull ${name} --base FILE\``,
+            { cause: error }
+        );
+    }
+}
