@@ -36,11 +36,6 @@ def write_gguf(folder, path, kind="F16"):
     rope = config.rope_parameters
     if config.model_type == "gemma3_text":
         writer.add_sliding_window(config.sliding_window)
-        writer.add_array(
-            f"{family.architecture}.attention.sliding_window_pattern",
-            [k == "sliding_attention" for k in config.layer_types],
-        )
-        writer.add_float32(f"{family.architecture}.rope.freq_base_swa", rope["sliding_attention"]["rope_theta"])
         rope = rope["full_attention"]
     writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1)))

@@ -39,16 +39,18 @@ def family_config(name):
             **SMALL, rope_parameters=rope | {"partial_rotary_factor": 0.5}, tie_word_embeddings=False
         )
     assert name == "gemma3_text"
+    # every 6th layer is global, and the others have this RoPE base: llama.cpp has both in its code
+    kinds = ["sliding_attention" if (i + 1) % 6 else "full_attention" for i in range(7)]
     return transformers.Gemma3TextConfig(
-        **SMALL,
+        **SMALL | {"num_hidden_layers": 7},
         head_dim=12,
         query_pre_attn_scalar=12,
         sliding_window=64,
         tie_word_embeddings=True,
-        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        layer_types=kinds,
         rope_parameters={
             "full_attention": rope | {"rope_theta": 3000.0},
-            "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
         },
     )
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from engine import armt, engine_logits
+from gguf_files import write_gguf
 from helpers import tiny_recipe, write_base
 
+from armt_train.export.memory_file import export_memory
 from armt_train.export.merged import export_merged
 from armt_train.loop import saving
 from armt_train.loop.recipe import parse_recipe
@@ -48,6 +50,13 @@ def test_engine_gives_the_trainers_logits_after_two_steps(tmp_path, random_data,
     assert expected.std() > 0.3
     for i in range(model.layers):
         assert (found[f"W_mem.{i}"] - a[i][0]).abs().max() < TOLERANCE
+    # and so does the base's stock file with the memory's file
+    stock = write_gguf(tmp_path / "base", tmp_path / "stock.gguf", "F32")
+    for memory in ("memory.safetensors", "memory.gguf"):
+        export_memory(tmp_path / memory, base, model, recipe, "f32", {})
+        armt("attach", stock, tmp_path / memory, tmp_path / "attached.gguf", "--memory-type", "f32", "--force")
+        attached = engine_logits(tmp_path / "attached.gguf", ids, tmp_path)
+        assert (attached["logits"] - expected).abs().max() < TOLERANCE
     # the memory takes part in it
     alone, _ = trainer_logits(model, ids[model.armt.segment_size :])
     assert (alone - expected[model.armt.segment_size :]).abs().max() > 20 * TOLERANCE
