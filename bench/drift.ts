@@ -1,4 +1,4 @@
-// `npm run bench:drift`: how far a memory kept in 16 bits leaves one kept in float32, by the number of segments read.
+// `npm run bench:drift`: how far a 16-bit memory drifts from a float32 one, by the number of segments read.
 
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
@@ -41,7 +41,8 @@ const args = await yargs(hideBin(process.argv))
     .parse();
 
 /**
- * Compared with the trained model: weights of scales at which rounding does not grow, and numbers that f16 can hold.
+ * A random model to compare with the trained one. Its weights have scales at which rounding does not grow, and its
+ * numbers stay within f16's range.
  */
 const randomModel: TinyOptions = {
     layers: 8,
@@ -58,7 +59,7 @@ const randomModel: TinyOptions = {
 const schedules = ["sequential", "diagonal"] as const;
 const narrowTypes = stateTypes.filter((type) => type !== "f32");
 
-/** 1, 2, 5, 10 … and the last. */
+/** Numbers of segments to compare after: 1, 2, 5, 10, … and the last. */
 function checkpoints(last: number): number[] {
     const steps: number[] = [];
     for (let decade = 1; decade <= last; decade *= 10) steps.push(decade, 2 * decade, 5 * decade);
@@ -76,23 +77,23 @@ interface Row {
     changedChoices: number;
 }
 
-/** A context that the engine refused to continue with. */
+/** A context that the engine refused to continue. */
 interface Failure {
     stateType: ArmtStateType;
     schedule: "sequential" | "diagonal";
-    /** Checkpoint that it did not reach. */
+    /** The checkpoint that it did not reach. Unit: segments. */
     segments: number;
     reason: string;
 }
 
 interface State {
-    /** Of all layers. */
+    /** A of each layer. */
     readonly a: readonly Float32Array[];
     readonly z: readonly Float32Array[];
     readonly logits: Float32Array;
 }
 
-/** The sequence's memory and its logits for the probe; the sequence is unchanged afterwards. */
+/** Returns the sequence's memory and its logits for the probe. Leaves the sequence unchanged. */
 async function look(sequence: LlamaContextSequence, layers: number, probe: readonly Token[]): Promise<State> {
     const armt = sequence.armt!;
     const a = [];
@@ -109,7 +110,7 @@ async function look(sequence: LlamaContextSequence, layers: number, probe: reado
     return { a, z, logits: Float32Array.from(rows.flatMap((piece) => [...piece])) };
 }
 
-/** ‖x - y‖ / ‖y‖ over all numbers of all parts. */
+/** ‖x - y‖ / ‖y‖ over all elements of all parts. */
 function relativeError(x: readonly Float32Array[], y: readonly Float32Array[]): number {
     let error = 0;
     let norm = 0;
@@ -122,7 +123,7 @@ function relativeError(x: readonly Float32Array[], y: readonly Float32Array[]): 
     return norm === 0 ? 0 : Math.sqrt(error / norm);
 }
 
-/** Share of the rows whose most likely token is another one. */
+/** Share of rows whose most likely token differs. */
 function changedChoices(x: Float32Array, y: Float32Array, vocab: number): number {
     const best = (row: Float32Array) => row.reduce((at, value, i) => (value > row[at]! ? i : at), 0);
     let changed = 0;
@@ -137,7 +138,7 @@ async function contextFor(model: LlamaModel, stateType: ArmtStateType, schedule:
         threads: 1,
         experimentalKvCacheKeyType: "F32",
         experimentalKvCacheValueType: "F32",
-        // all layers' cells in one product, as on a GPU
+        // batch the cells of all layers in one product, as on a GPU
         armt: { schedule, stateType, maxCells: schedule === "diagonal" ? model.armt!.layers : undefined }
     });
 }
@@ -173,7 +174,7 @@ async function measure(model: LlamaModel, text: readonly Token[], probe: readonl
             if (armt.segmentsClosed !== segments)
                 throw new Error(`${armt.segmentsClosed} segments were closed, not ${segments}`);
             const state = await look(sequences[i]!, layers, probe);
-            // the plain recurrence in float32
+            // the first context is the reference: the plain recurrence in float32
             reference ??= state;
             rows.push({
                 stateType,
@@ -201,7 +202,7 @@ async function measureTrained(llama: Llama) {
     const haystack = makeHaystack(texts, { tokens: wanted + 64, facts: args.facts, seed: args.seed, countTokens });
     const ids = model.tokenize([...haystack.sentences()].join(""));
     if (ids.length < wanted) throw new Error(`the text has ${ids.length} tokens, not ${wanted}`);
-    // questions about another text
+    // ask about another text
     const other = makeHaystack(texts, { tokens: 1024, facts: 10, seed: args.seed + 1, countTokens });
     const { before, after } = texts.task.answer;
     const probe = model
@@ -291,7 +292,7 @@ function plot(all: readonly Measured[]): string {
     ] as const) {
         const lines: ChartLine[] = all
             .flatMap(({ name, rows, failures }) =>
-                // contexts that failed are in the table
+                // omit contexts that failed; the table lists them
                 narrowTypes
                     .filter((type) => failures.every(({ stateType }) => stateType !== type))
                     .flatMap((type) =>

@@ -1,5 +1,5 @@
-// `npm run bench:memory`: what a memory of a long text costs to keep and gains, compared with llama.cpp's state of the
-// same base model after the same text.
+// `npm run bench:memory`: what storing the memory of a long text costs and gains, compared with llama.cpp's state of
+// the same base model after the same text.
 
 import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import os from "node:os";
@@ -36,7 +36,7 @@ const args = await yargs(hideBin(process.argv))
     .strict()
     .parse();
 
-/** Small, since stock attention over the whole text takes time that grows with its square. */
+/** A small model, since the time of stock's attention grows with the square of the text's length. */
 const readModel = resolveTinyOptions({
     layers: 2,
     hidden: 64,
@@ -51,8 +51,8 @@ const readModel = resolveTinyOptions({
 });
 
 /**
- * The memory of Llama-3.2-1B's published checkpoints (16 layers of 2048, keys of 64), in a model that is otherwise
- * small.
+ * A small model with a memory as large as in the published checkpoints of Llama-3.2-1B: 16 layers with a hidden size of
+ * 2048 and keys of 64.
  */
 const wideModel = resolveTinyOptions({
     layers: 16,
@@ -71,7 +71,7 @@ const wideModel = resolveTinyOptions({
 const threads = availableCores();
 const question = 16;
 
-/** Milliseconds that `work` took, and its result. */
+/** Runs `work`, and returns its result and the time that it took. Unit: milliseconds. */
 async function timed<T>(work: () => Promise<T>): Promise<{ ms: number; value: T }> {
     const start = performance.now();
     const value = await work();
@@ -95,7 +95,7 @@ async function makeModel(folder: string, name: string, config: TinyConfig): Prom
     return armt;
 }
 
-/** Saves and loads what a sequence holds, several times. */
+/** Saves and loads the state of a sequence several times. */
 async function saveAndLoad(
     sequence: LlamaContextSequence,
     file: string,
@@ -145,7 +145,7 @@ async function measureArmt(llama: Llama, modelPath: string, folder: string) {
     const fillingStoreMs = await readWithStore({ memoryStore: store });
     await store.dispose();
     const folderSize = await store.measureFolder();
-    // opened again, so that memories come from the folder
+    // reopen the store, so that memories come from the folder
     const next = await ArmtMemoryStore.open({ folder: storeFolder });
     const storedPrefixMs = await readWithStore({ memoryStore: next });
     const { cachedTokens } = next.stats;

@@ -1,5 +1,5 @@
-// `npm run bench:quantization`: what each type of weights costs. Recall and perplexity of the package's model, size and
-// speed of a random model of a well-known shape.
+// `npm run bench:quantization`: what each type of weights costs. It measures recall and perplexity of the package's
+// model, and size and speed of a random model with a well-known shape.
 
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
@@ -44,7 +44,7 @@ const args = await yargs(hideBin(process.argv))
     .parse();
 
 const types = Object.keys(fileTypes) as QuantizeTarget[];
-/** The package's model is too small for a second thread to pay. */
+/** The package's model is too small to benefit from a second thread. */
 const qualityOptions = { threads: 1 };
 const shape = resolveShape(args.shape, { layers: args.layers });
 
@@ -52,7 +52,7 @@ const cache = args.cacheFolder;
 if (cache !== undefined) await mkdir(cache, { recursive: true });
 const folder = cache ?? (await mkdtemp(path.join(os.tmpdir(), "armt-bench-")));
 
-/** A file of each type, made of the package's model (whose weights are q8_0) or of a random f16 one. */
+/** Makes a file of each type, from the package's model (with q8_0 weights) or from a random f16 model. */
 async function modelsOf(name: string, input: string, requantize: boolean): Promise<Record<QuantizeTarget, string>> {
     const files: [QuantizeTarget, string][] = [];
     for (const type of types) {
@@ -94,7 +94,7 @@ async function measureQuality(llama: Llama, modelPath: string) {
         recall.push(
             await withModel(llama, modelPath, qualityOptions, async ({ context, model }) => {
                 const options = { tokens, questions, facts: 10, seed: args.seed, split: "heldOut" } as const;
-                // a context has one sequence, which measureRecall takes for itself
+                // a context has one sequence, and measureRecall needs its own
                 const own = await model.createContext({ batchSize: 512, ...qualityOptions });
                 await context.dispose();
                 const { asked, right, interval, withoutMemory } = await measureRecall(model, own, texts, options);
@@ -112,7 +112,7 @@ async function measureQuality(llama: Llama, modelPath: string) {
     return { recall, perplexity, bytes: (await stat(modelPath)).size };
 }
 
-/** Milliseconds to the first token of a prompt, and for each token after it. */
+/** Measures the time to the first token after a prompt, and for each further token. Unit: milliseconds. */
 async function timeOnce(llama: Llama, modelPath: string) {
     return await withModel(llama, modelPath, { segmentSize: 512, threads: args.threads }, async (sequence) => {
         const random = seededRandom(args.seed, "bench");
@@ -127,7 +127,7 @@ async function timeOnce(llama: Llama, modelPath: string) {
             }
             return { prompt: first - start, token: (performance.now() - first) / count };
         };
-        // weights come from the disk the first time, and buffers are touched
+        // warm up: the first run reads weights from disk and touches buffers
         await generate(ids, 1);
         await sequence.clearHistory();
         return await generate(ids, args.generate);
@@ -157,7 +157,7 @@ async function measureAll(
     });
     const times = new Map(types.map((type) => [type, { prompt: [] as number[], token: [] as number[] }]));
     for (let round = 0; round < args.runs; round++) {
-        // each round begins with another type, so that no type always meets the machine in the same state
+        // each round begins with a different type, so that no type always runs at the same point
         for (let i = 0; i < types.length; i++) {
             const type = types[(i + round) % types.length]!;
             const { prompt, token } = await timeOnce(llama, synthetic[type]);

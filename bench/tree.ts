@@ -2,17 +2,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-/** The repository, from `dist/bench/`. */
+/** Root of the repository, relative to `dist/bench/`. */
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..", "..");
 
-/** Files below a folder, as paths in the repository. Default: TypeScript files. */
+/** Files below a folder, as paths relative to the repository. Default: TypeScript files. */
 export function sourceFiles(folder: string, extensions = /\.ts$/): string[] {
     return readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })
         .map((file) => path.posix.join(folder, file))
         .filter((file) => extensions.test(file));
 }
 
-/** The files of this repository that a file imports, `import type`, `export from` and `import()` counted. */
+/** Files of this repository that a file imports, including `import type`, `export from` and `import()`. */
 export function importsOf(file: string): string[] {
     const text = readFileSync(path.join(root, file), "utf8");
     const code = text.replaceAll(/^\s*(\/\/|\/?\*).*$/gm, "");
@@ -47,12 +47,12 @@ export function circlesOf(graph: ReadonlyMap<string, readonly string[]>): string
 export type FolderSize = {
     folder: string;
     files: number;
-    /** Unit: lines. */
+    /** Median file size. Unit: lines. */
     median: number;
     largest: { file: string; lines: number };
 };
 
-/** Sizes of each folder and of each folder within it, from the number of lines of each file. */
+/** Sizes of each folder, including nested ones, from the number of lines in each file. */
 export function folderSizes(lines: ReadonlyMap<string, number>): FolderSize[] {
     const folders = new Map<string, string[]>();
     for (const file of lines.keys()) {

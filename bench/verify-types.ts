@@ -1,5 +1,5 @@
-// `npm run bench:verify`: how far a model file is from its checkpoint by the type of its weights, which the tolerances
-// of `armt verify` stand on.
+// `npm run bench:verify`: how much a model file differs from its checkpoint, by the type of its weights. The tolerances
+// of `armt verify` are based on these results.
 
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
@@ -26,7 +26,7 @@ const args = await yargs(hideBin(process.argv))
     .strict()
     .parse();
 
-/** One of each kind: Mistral and Qwen2 compute what a LLaMA does. */
+/** One family of each kind. Mistral and Qwen2 are left out, since they compute the same as LLaMA. */
 const familyNames: readonly FamilyName[] = ["llama", "qwen3", "phi3", "gemma3_text", "gpt2", "gpt_neox"];
 const types = ["f32", "f16", "bf16", ...mixtures] as const;
 
@@ -34,19 +34,20 @@ interface Row {
     readonly family: FamilyName;
     readonly dtype: "F32" | "BF16";
     readonly type: (typeof types)[number];
-    /** Largest of the segments: of the logits' spread, and nats. */
+    /** Largest value over the segments, relative to the spread of the logits. */
     readonly relative: number;
+    /** Largest value over the segments. Unit: nats. */
     readonly kl: number;
-    /** Smallest of the segments. */
+    /** Smallest value over the segments. */
     readonly top1: number;
-    /** Largest of the layers. */
+    /** Largest value over the layers. */
     readonly memory: number;
 }
 
 async function measure(folder: string, family: FamilyName, dtype: Row["dtype"]): Promise<Row[]> {
     const checkpoint = path.join(folder, `${family}-${dtype}`);
     const { layers, hidden } = args;
-    // Gemma's local layers and its other ones want RoPE's parameters apart
+    // Gemma needs separate RoPE parameters for its local layers
     const config = family === "gemma3_text" ? { rope_parameters: null } : {};
     const sizes = { heads: 8, vocab: 512, memTokens: 8, dMem: 32, tokenizer: false };
     await makeTinyCheckpoint(checkpoint, { family, dtype, layers, hidden, config, ...sizes });

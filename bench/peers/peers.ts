@@ -1,5 +1,5 @@
-// `npm run bench:peers`: merges what `bench/peers/authors.py` and `cuda-check speed` measured; prints the table and
-// draws the plot.
+// `npm run bench:peers`: merges the measurements of `bench/peers/authors.py` and `cuda-check speed`, prints the table
+// and draws the plot.
 
 import path from "node:path";
 import yargs from "yargs";
@@ -30,7 +30,7 @@ const args = await yargs(hideBin(process.argv))
     .strict()
     .parse();
 
-/** NAME=VALUE of an option, each name once. */
+/** Parses an option's NAME=VALUE pairs; each name may occur once. */
 function named(option: string, values: readonly string[]): Map<string, string> {
     const found = new Map<string, string>();
     for (const value of values) {

@@ -7,7 +7,7 @@ const seriesNames = ["authorsSequential", "authorsDiagonal", "engineSequential",
 
 type SeriesName = (typeof seriesNames)[number];
 
-/** Colours say which schedule, dashes whose. */
+/** Colours show the schedule; dashes show whose implementation it is. */
 const series: Record<SeriesName, { what: RegExp; head: string; label: string; colour: string; dash: string }> = {
     authorsSequential: {
         what: /^authors, segment (\d+) sequential$/,
@@ -39,7 +39,7 @@ const series: Record<SeriesName, { what: RegExp; head: string; label: string; co
     }
 };
 
-/** Who computes full attention. */
+/** Implementations of full attention. */
 const fullAttention = {
     pytorch: { what: /^PyTorch full attention/, label: "full attention, PyTorch", colour: colours[5] },
     llamaCpp: { what: /^llama\.cpp full attention/, label: "full attention, llama.cpp", colour: colours[0] }
@@ -49,21 +49,21 @@ type Whose = keyof typeof fullAttention;
 
 const whose = Object.keys(fullAttention) as Whose[];
 
-/** What is compared: one text, read by models of one shape. */
+/** A comparison of models of one shape that read the same text. */
 export interface Comparison {
     readonly type: string;
     readonly layers: number;
     readonly hidden: number;
     readonly tokens: number;
-    /** By segment size, smallest first. */
+    /** Runs by segment size, smallest first. */
     readonly rows: readonly { segment: number; runs: Partial<Record<SeriesName, PeersRun>> }[];
     readonly full: readonly { whose: Whose; name: string; run: PeersRun }[];
 }
 
 /**
- * The runs to compare: those of the first run's length and shape, the authors' before others. Runs of other names take
- * no part.
- * @throws {ArmtError} if two runs would share one place
+ * Picks the runs to compare: those with the length and shape of the first run, or of the authors' first run if there is
+ * one. Runs with unknown names are ignored.
+ * @throws {ArmtError} if two runs belong in the same place
  */
 export function compare({ parts }: PeersResults): Comparison | undefined {
     const runs = parts.flatMap((part) => part.runs.map((run) => ({ part, run })));
@@ -141,7 +141,7 @@ function tablesOf(comparison: Comparison): string[] {
     return parts;
 }
 
-/** Time by segment size, full attention as lines across; nothing if no run has segments. */
+/** Plots time by segment size, with full attention as horizontal lines. `undefined` if no run has segments. */
 export function peersPlot(results: PeersResults): string | undefined {
     const comparison = compare(results);
     if (comparison === undefined || comparison.rows.length === 0) return undefined;

@@ -13,19 +13,19 @@ const run = z.looseObject({
     most: z.number().positive()
 });
 
-/** What `cuda-check speed` and `bench/peers/authors.py` write; the latter says more of itself. */
+/** What `cuda-check speed` and `bench/peers/authors.py` write; the latter adds more fields. */
 const partFile = z.looseObject({
     device: z.string(),
     unit: z.literal("seconds"),
     runs: z.array(run),
-    /** Which kernels PyTorch's attention might take. */
+    /** Kernels that PyTorch's attention was allowed to use. */
     sdpa: z.string().optional(),
     failed: z.array(z.object({ what: z.string(), error: z.string() })).optional()
 });
 
 export type PeersRun = z.infer<typeof run>;
 
-/** What one program measured, and how it was called. */
+/** Measurements of one program, and how it was called. */
 export type PeersPart = {
     name: string;
     command: string;
@@ -33,13 +33,13 @@ export type PeersPart = {
     runs: PeersRun[];
     sdpa?: string | undefined;
     failed?: { what: string; error: string }[] | undefined;
-    /** Versions, and what else the program says. */
+    /** Versions and other details that the program reports. */
     [more: string]: unknown;
 };
 
 export type PeersResults = {
     format: "cuda-check 1";
-    /** Day, as 2026-01-31. */
+    /** Date, e.g. 2026-01-31. */
     date: string;
     device: string;
     unit: "seconds";
@@ -47,12 +47,12 @@ export type PeersResults = {
     parts: PeersPart[];
 };
 
-/** A part that is to be merged. */
+/** A part to merge. */
 export type PartSource = { name: string; file: string; command: string; note?: string };
 
 /**
- * One result out of the files of several programs, in the order given.
- * @throws {ArmtError} that names the file which cannot be read or is of another device than the first
+ * Merges the files of several programs into one result, in the given order.
+ * @throws {ArmtError} that names a file which cannot be read or comes from a different device than the first
  */
 export async function mergeParts(
     sources: readonly PartSource[],
@@ -75,7 +75,7 @@ export async function mergeParts(
     return { format: "cuda-check 1", date, device: common!, unit: "seconds", model, parts };
 }
 
-/** The results as JSON, a run in a line. */
+/** Formats the results as JSON, with one run on each line. */
 export function formatPeersResults({ parts, ...head }: PeersResults): string {
     const fields = Object.entries(head).map(([key, value]) => ` ${field(key, value)},\n`);
     return `{\n${fields.join("")} "parts": [\n${parts.map(formatPart).join(",\n")}\n ]\n}\n`;
@@ -83,7 +83,7 @@ export function formatPeersResults({ parts, ...head }: PeersResults): string {
 
 function formatPart(part: PeersPart): string {
     const { runs, ...head } = part;
-    // runs last: what they are comes first
+    // put the runs last, after their description
     const fields = Object.entries({ ...head, runs }).map(([key, value]) =>
         isListOfObjects(value)
             ? `   ${JSON.stringify(key)}: [\n${value.map((one) => `    ${inLine(one)}`).join(",\n")}\n   ]`

@@ -1,25 +1,26 @@
 import { seededRandom } from "../../src/util/random.js";
 
-/** What one request took. Unit: milliseconds. */
+/** Times of one request. Unit: milliseconds. */
 export type Timing = { firstToken: number; total: number };
 
 /**
- * Printable ASCII in the tiny tokenizer: a token that is a part of a character would be shown only with the next ones.
+ * Logit biases that favour printable ASCII in the tiny tokenizer. The server would hold back a token with only part of
+ * a character until the next tokens complete it.
  */
 export const printable = Object.fromEntries(Array.from({ length: 94 }, (_, id) => [id, 100]));
 
-/** Ids that stand for text in the tiny tokenizer. */
+/** Number of text tokens in the tiny tokenizer. */
 const textTokens = 286;
 
 let prompts = 0;
 
-/** A prompt that was never sent before, so that no part of it can be cached. */
+/** Makes a prompt that was never sent before, so that no part of it can be cached. */
 export function randomPrompt(tokens: number): number[] {
     const random = seededRandom(prompts++, "prompt");
     return Array.from({ length: tokens }, () => Math.floor(random() * textTokens));
 }
 
-/** Sends a prompt and reads the answer as it comes. */
+/** Sends a prompt and reads the answer as a stream. */
 export async function ask(url: string, prompt: number[], maxTokens: number, signal?: AbortSignal): Promise<Timing> {
     const started = performance.now();
     const response = await fetch(`${url}/v1/completions`, {
@@ -39,7 +40,7 @@ export async function ask(url: string, prompt: number[], maxTokens: number, sign
     return { firstToken, total: performance.now() - started };
 }
 
-/** So many clients, each asking again as soon as it is answered, for a time. */
+/** Runs several clients for a time. Each sends its next request as soon as it has the answer to the last one. */
 export async function load(
     url: string,
     clients: number,

@@ -105,7 +105,7 @@ async function measureLoads() {
             timings: [] as Timing[]
         }))
     );
-    // the first round warms up and is thrown away
+    // the first round is a warm-up and is discarded
     for (let round = 0; round <= args.rounds; round++)
         for (const one of cases) {
             const milliseconds = round === 0 ? 1000 : args.seconds * 1000;
@@ -127,7 +127,7 @@ async function measureLoads() {
     }));
 }
 
-/** A short chat's time to its first token and to its end, alone and while a long prompt is read. */
+/** Measures a short chat's time to its first token and to its end, alone and while the server reads a long prompt. */
 async function measureBesideLongPrompt() {
     const results = [];
     for (const { name, url } of servers) {
@@ -193,7 +193,7 @@ async function report(
         command: ["node", path.relative(process.cwd(), process.argv[1]!), ...process.argv.slice(2)].join(" "),
         machine: await describeMachine(),
         threads: servers[0]!.threads,
-        // of the machine over the last minute: others' work slows both servers down
+        // the machine's load over the last minute: other processes slow both servers down
         loadAverage: os.loadavg()[0],
         model,
         requests: { promptTokens, maxTokens, sequences },

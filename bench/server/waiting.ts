@@ -38,13 +38,13 @@ const args = await yargs(hideBin(process.argv))
     .strict()
     .parse();
 
-/** Shares of the long prompt that are read when the short requests come. */
+/** Share of the long prompt that the server has read when the short requests arrive. */
 const points = { beginning: 0.02, middle: 0.5, end: 0.9 };
 
-/** Of one request. `batches`: all batches of the context until its answer. */
+/** Measurements of one request. `batches` counts all batches of the context until its first token. */
 type Sample = { firstTokenMs: number; batches: number };
 
-/** Of all requests of one kind. */
+/** Measurements of all requests of one kind. */
 type Result = { chat: string; firstTokenMs: { median: number; max: number }; batches: number[] };
 
 const model = resolveTinyOptions({
@@ -79,7 +79,7 @@ try {
     const store = await ArmtMemoryStore.open();
     const server = createServer({ modelId: "bench", context, store });
     const { url, close } = await listen(createApp(server, "0.0.0"), { host: "127.0.0.1", port: 0 }, server.limits);
-    /** Tokens that the sequence with the long prompt holds. */
+    /** Returns the number of tokens in the sequence with the long prompt. */
     const tokensRead = () => {
         const { sequences } = server.engine.pool as unknown as { sequences: { armt: { tokens: number } }[] };
         return Math.max(...sequences.map((sequence) => sequence.armt.tokens));
@@ -107,7 +107,7 @@ try {
     await rm(folder, { recursive: true, force: true });
 }
 
-/** Sends a prompt, and waits for its first token. */
+/** Sends a prompt and waits for the first token of the answer. */
 async function ask(url: string, body: object): Promise<Sample> {
     const [before, started] = [batches, performance.now()];
     const response = await fetch(`${url}/v1/completions`, {
@@ -160,7 +160,7 @@ async function report(alone: Result[], beside: Record<string, Result[]>, longPro
         command: ["node", path.relative(process.cwd(), process.argv[1]!), ...process.argv.slice(2)].join(" "),
         machine: await describeMachine(),
         threads: args.threads,
-        // of the machine over the last minute: others' work slows the server down
+        // the machine's load over the last minute: other processes slow the server down
         loadAverage: os.loadavg()[0],
         model,
         requests: { promptTokens: args.promptTokens, longPrompt: args.longPrompt, batchSize: args.batchSize },

@@ -5,20 +5,20 @@ import { createServer } from "../../src/server/create-server.js";
 import { fairBatching } from "../../src/server/engine/batching.js";
 import { listen } from "../../src/server/listen.js";
 
-/** What a server process is started with, as JSON in its first argument. */
+/** Options of a server process, passed as JSON in its first argument. */
 export type ServerWorkerOptions = {
     modelPath: string;
-    /** `false`: node-llama-cpp as published, without the engine in the process. */
+    /** `false` loads node-llama-cpp as published, without the engine. */
     armt: boolean;
     sequences: number;
-    /** For the plain model; an ARMT model's has no bound. */
+    /** Context size of the plain model; an ARMT model has no limit. Unit: tokens. */
     contextSize: number;
     batchSize: number;
-    /** Default: the cores that are there. */
+    /** Number of threads. Default: the available cores. */
     threads?: number;
 };
 
-/** Its message once it listens. */
+/** The message that a server process sends once it listens. */
 export type ServerWorkerReply = { url: string; threads: number };
 
 const options = JSON.parse(process.argv[2]!) as ServerWorkerOptions;

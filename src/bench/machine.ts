@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 
-/** Where and with what a measurement was made. */
+/** The machine and the software versions of a measurement. */
 export type Machine = {
     cpu: string;
     cores: number;

@@ -7,11 +7,11 @@ import { ratios, type Summary, summarize } from "./statistics.js";
 import type { GraphCounts, MemoryUse, WorkerOptions } from "./worker.js";
 import { BenchWorker } from "./worker-client.js";
 
-/** What is measured. */
+/** The model to measure. */
 export interface BenchModel {
     /** ARMT model file. */
     readonly file: string;
-    /** The same base model as a plain file; absent where stock is not measured. */
+    /** The same base model as a plain file; absent if stock is not measured. */
     readonly plain?: string;
     readonly info: ArmtModelKeys;
     /** Type of the large matrices. */
@@ -20,20 +20,20 @@ export interface BenchModel {
 
 export interface MeasureHooks {
     signal: AbortSignal;
-    /** Called after each case of a round, the first, uncounted round included. */
+    /** Called after each case of a round, including the warm-up round. */
     onStep: () => void;
 }
 
-/** Rounds before those that count: caches, clocks, and kernels that are compiled when first used. */
+/** Uncounted first rounds: they warm up caches and clocks, and compile kernels on first use. */
 export const warmUpRounds = 1;
 
-/** Sequences of a decode. */
+/** Numbers of sequences to decode at the same time. */
 export const decodeSequences = [1, 8] as const;
 
-/** Weights of one product that is measured have at most so many bytes. */
+/** Largest total size of the weights in one measured product. Unit: bytes. */
 const productBytes = 512 * 2 ** 20;
 
-/** Room in stock's context for the token after the prompt. Unit: tokens. */
+/** Spare room in stock's context, for the token after the prompt. Unit: tokens. */
 const room = 256;
 
 interface Case {
@@ -41,19 +41,22 @@ interface Case {
     readonly worker: BenchWorker;
     readonly milliseconds: number[];
     peakResident: number;
-    /** Taken before the next case's process starts, since the device does not show which process uses its memory. */
+    /** Measured before the next case's process starts: the device does not report memory by process. Unit: bytes. */
     readonly device: number | undefined;
     graphs?: GraphCounts;
 }
 
-/** Cases of one group, each in a process of its own, which live until the group is measured. */
+/** Cases of one group. Each has its own process, which runs until the whole group is measured. */
 class Cases {
     readonly cases: Case[] = [];
     readonly failures: { name: CaseName; reason: string }[] = [];
 
     constructor(private readonly signal: AbortSignal) {}
 
-    /** A failure of stock is a result, as out of memory is; without ARMT there is nothing to compare. */
+    /**
+     * Starts a case and warms it up. A failure of stock, such as running out of memory, is a result. A failure of ARMT
+     * throws, since nothing is left to compare.
+     */
     async add(
         name: CaseName,
         options: WorkerOptions,
@@ -77,7 +80,7 @@ class Cases {
         }
     }
 
-    /** In a round, each case comes first as often as the others do. */
+    /** The cases in the order of a round. The order rotates, so that each case comes first equally often. */
     inRound(round: number): Case[] {
         return this.cases.map((_, i) => this.cases[(i + round) % this.cases.length]!);
     }
@@ -101,7 +104,7 @@ class Cases {
         });
     }
 
-    /** Every pair, as times faster than the other: from the rounds of this group. */
+    /** The speedup of one case over another, for every pair, from the rounds of this group. */
     ratios(): ({ name: string } & Summary)[] {
         const of = (name: CaseName) => this.cases.find((one) => one.name === name)?.milliseconds;
         const pairs: [CaseName, CaseName][] = [
@@ -116,7 +119,7 @@ class Cases {
     }
 }
 
-/** Steps of a group, for its progress. */
+/** Number of steps in a group, for its progress bar. */
 export function stepsOfPrompt(settings: BenchSettings): number {
     return (settings.runs + warmUpRounds) * (settings.schedules.length + (settings.stock ? 1 : 0) + 1);
 }
@@ -126,8 +129,8 @@ export function stepsOfDecode(settings: BenchSettings): number {
 }
 
 /**
- * Measures one length with one segment size: all cases in rotation, and in each round the device's rate of matrix
- * products.
+ * Measures one prompt length with one segment size. Each round runs all cases in rotation and measures the device's
+ * rate of matrix products.
  */
 export async function measurePrompt(
     model: BenchModel,
@@ -194,7 +197,10 @@ export async function measurePrompt(
     };
 }
 
-/** Measures generation with as many tokens in stock's K/V cache as in ARMT's open segment, after one closed segment. */
+/**
+ * Measures generation. ARMT starts with one closed and one open segment. Stock's K/V cache starts with as many tokens
+ * as the open segment.
+ */
 export async function measureDecode(
     model: BenchModel,
     settings: BenchSettings,
@@ -202,7 +208,7 @@ export async function measureDecode(
     { signal, onStep }: MeasureHooks
 ): Promise<DecodeGroup> {
     const kvTokens = Math.max(1, Math.floor(segmentSize / 2));
-    // the open segment is not to fill
+    // the open segment must not fill up
     const count = Math.max(1, Math.min(32, segmentSize - kvTokens - 1));
     const cases = new Cases(signal);
     const ask = (worker: BenchWorker, name: CaseName) =>
@@ -279,8 +285,8 @@ async function addCases(
 }
 
 /**
- * Products like those that the model spends its time with, as large as in one layer of a segment. Several weights one
- * after another, as in the sequential schedule, and several in one batched product, as in the diagonal.
+ * The matrix products that take most of the model's time, with the sizes of one layer and one segment. They run with
+ * several weights one after another, as in the sequential schedule, and batched, as in the diagonal one.
  */
 function productsOf({ info, type }: BenchModel, settings: BenchSettings, segmentSize: number): NativeProduct[] {
     const { embeddingLength: k, feedForwardLength, blockCount, memory } = info;

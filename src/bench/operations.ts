@@ -1,22 +1,22 @@
 import type { ArmtModelKeys } from "../formats/gguf/armt-keys.js";
 
-/** Multiplications and additions of matrix products, each counted as one operation. */
+/** Multiplications and additions in matrix products; each counts as one operation. */
 export interface Operations {
     readonly armt: number;
     readonly stock: number;
 }
 
 /**
- * Counts what no schedule can do without, from the start of a prompt to the first token after it: products with
- * weights, attention (causal, so half of the square), products with the memory. In the last layer only rows that
- * somebody reads go beyond K and V: memory rows, and the last token.
- * @param tokens of the prompt
+ * Counts the operations that every schedule needs, from the start of a prompt to the first token after it. They are
+ * products with weights, attention (causal, so half of the square) and products with the memory. In the last layer, all
+ * rows need K and V, but only the memory rows and the last token need the rest.
+ * @param tokens length of the prompt
  * @param segmentSize text tokens in a segment
  */
 export function countOperations(info: ArmtModelKeys, tokens: number, segmentSize: number): Operations {
     const segments = Math.ceil(tokens / segmentSize);
     const { tokenCount } = info.memory;
-    // the last segment stays open: it reads memory and writes nothing
+    // the last segment stays open, so it reads memory but does not write it
     const open = tokens - (segments - 1) * segmentSize;
     let armt = rows(info, open, 1) + (segments > 1 ? reads(info, open) : 0);
     if (segments > 1) {
@@ -28,7 +28,7 @@ export function countOperations(info: ArmtModelKeys, tokens: number, segmentSize
     return { armt: armt + head, stock: rows(info, tokens, 1) + head };
 }
 
-/** The base model over rows that attend to each other; `last` of them go through all of the last layer. */
+/** Operations of the base model on rows that attend to each other. Only `last` rows need all of the last layer. */
 function rows(info: ArmtModelKeys, count: number, last: number): number {
     const { embeddingLength: d, feedForwardLength: f, headCount, headCountKv, headSize, blockCount } = info;
     const queries = headCount * headSize;
@@ -39,19 +39,19 @@ function rows(info: ArmtModelKeys, count: number, last: number): number {
     return (blockCount - 1) * whole + count * keysAndValues + last * others + attention(count - last);
 }
 
-/** K/h · D/h for each head: a product of one row with A. */
+/** Operations to multiply one row by A: K/h · D/h multiplications for each head. */
 function memoryProduct({ memory, embeddingLength }: ArmtModelKeys): number {
     const keys = 2 * memory.dpfpOrder * memory.keyLength;
     return (2 * keys * embeddingLength) / memory.headCount;
 }
 
-/** Memory is read before the layer, by all rows whose K and V count, also in the last layer. */
+/** Operations to read memory. Every row that needs K and V reads it before each layer, including the last. */
 function reads(info: ArmtModelKeys, count: number): number {
     const { embeddingLength, blockCount, memory } = info;
     return blockCount * count * (2 * embeddingLength * memory.keyLength + memoryProduct(info));
 }
 
-/** Keys, values and betas of the memory rows, and their sum into A. */
+/** Operations to write memory: keys, values and betas of the memory rows, and the update of A. */
 function writes(info: ArmtModelKeys): number {
     const { embeddingLength: d, blockCount, memory } = info;
     const betaCount = memory.gating ? d : memory.headCount;
@@ -59,7 +59,7 @@ function writes(info: ArmtModelKeys): number {
     return blockCount * memory.tokenCount * (projections + memoryProduct(info));
 }
 
-/** What the memory holds under the keys already, from the second segment on. */
+/** Operations to look up what the memory already holds for the new keys, from the second segment on. */
 function corrections(info: ArmtModelKeys): number {
     return info.blockCount * info.memory.tokenCount * memoryProduct(info);
 }

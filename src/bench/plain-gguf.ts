@@ -8,8 +8,8 @@ import { ArmtError, quote } from "../util/errors.js";
 import { byteTokenizer, byteTokenizerSize } from "./synthetic.js";
 
 /**
- * llama.cpp's architecture of a family's plain models, and whether its RoPE rotates pairs of neighbours, for which
- * rows are permuted.
+ * llama.cpp's architecture for each family's plain models. If its RoPE rotates pairs of neighbours, the rows of Q and K
+ * must be permuted.
  */
 const architectures: Readonly<Record<string, { name: string; neighbours: boolean }>> = {
     llama: { name: "llama", neighbours: true },
@@ -20,18 +20,18 @@ const architectures: Readonly<Record<string, { name: string; neighbours: boolean
 /** Default of llama.cpp's loader. Unit: tokens. */
 const contextLength = 131_072;
 
-/** Rows of one layer's matrix or vector in a stack. */
+/** The rows of one layer's matrix or vector within a stack of layers. */
 interface Rows {
     readonly first: number;
     readonly count: number;
-    /** Size of a head whose halves become neighbours. */
+    /** Head size, if the two halves of each head must be interleaved. */
     readonly permute?: number;
 }
 
 /**
- * Writes the base model of an ARMT model file, with the same weights in the same types, as a plain file that stock
- * llama.cpp runs at full speed.
- * @throws {ArmtError} for families that this is not known for
+ * Writes the base model of an ARMT model file as a plain file that stock llama.cpp runs at full speed. The weights and
+ * their types stay the same.
+ * @throws {ArmtError} if the family has no known plain form
  */
 export async function writePlainGguf(model: string, output: string): Promise<void> {
     const file = await openGguf(model);
@@ -102,7 +102,7 @@ interface Stack {
     readonly index: number;
 }
 
-/** The stack that holds a layer: the last one that begins at or before it. */
+/** The stack that holds a layer: the last stack that begins at or before it. */
 function stackOf(file: GgufFile, kind: string, layer: number): Stack | undefined {
     for (let first = layer; first >= 0; first--) {
         const name = `blk.${first}.${kind}`;
@@ -123,7 +123,7 @@ function copy(file: GgufFile, name: string, { type, shape }: GgufTensorInfo): Gg
     };
 }
 
-/** @param dimensions 2: rows of a matrix; 1: elements of a vector, which are rows of one element */
+/** @param dimensions 2 for the rows of a matrix, 1 for the elements of a vector (rows of one element) */
 function slice(
     file: GgufFile,
     { name: source, tensor, index }: Stack,

@@ -3,8 +3,8 @@ import type { z } from "zod";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 
 /**
- * Reads a JSON file that is of a schema; `what` names it in messages.
- * @throws {ArmtError} if the file cannot be read, is not JSON or is of another form
+ * Reads a JSON file and checks it against a schema; `what` names the file in messages.
+ * @throws {ArmtError} if the file cannot be read, is not JSON or does not match the schema
  */
 export async function readJsonAs<T>(file: string, schema: z.ZodType<T>, what: string): Promise<T> {
     let text: string;

@@ -88,13 +88,13 @@ function threadsOf({ threads }: BenchResults["settings"]): string {
     return threads === 1 ? "1 thread" : `${threads} threads`;
 }
 
-/** Times faster than stock in the same rounds. */
+/** Speedup over stock in the same rounds. */
 function ratioTo(group: PromptGroup | DecodeGroup, name: CaseName): string {
     const ratio = group.ratios.find((one) => one.name === `${name} / stock`);
     return ratio === undefined ? "" : `${ratio.median.toFixed(2)}x`;
 }
 
-/** A plot of time and peak memory by length, in one picture. */
+/** Time and peak memory by length, as two plots in one picture. */
 export function benchPlot(results: BenchResults): string {
     const width = 720;
     const prompts = results.groups.filter((group) => group.kind === "prompt");
@@ -132,7 +132,10 @@ export function benchPlot(results: BenchResults): string {
 
 type Values = { median: number; min: number; max: number };
 
-/** Stock does not depend on the segment size, but it was measured with each: one line for each keeps runs apart. */
+/**
+ * One line for each segment size, even for stock: its time does not depend on the size, but it was measured again with
+ * each one.
+ */
 function linesOf(
     groups: readonly PromptGroup[],
     valuesOf: (one: MeasuredCase) => Values,

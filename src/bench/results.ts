@@ -16,16 +16,16 @@ const caseName = z.enum(["stock", "sequential", "diagonal"]);
 
 const measuredCase = z.strictObject({
     name: caseName,
-    /** Of a prompt from its start to the first token after it; of a decode, until its last token. */
+    /** Time from the start to the first token after the prompt; for a decode, to its last token. */
     milliseconds: summary,
     tokensPerSecond: z.number(),
     /** Largest resident set of the process. Unit: bytes. */
     peakBytes: z.number(),
-    /** What the model and its context take of the device. Unit: bytes. */
+    /** Device memory that the model and its context use. Unit: bytes. */
     deviceBytes: z.number().optional(),
     /** Graph evaluations of the last prompt. */
     graphs: graphs.optional(),
-    /** Measured time to the time that the operations take at the measured rate; each round's own. */
+    /** Measured time divided by the time that the operations take at the rate measured in the same round. */
     overFloor: summary.optional()
 });
 
@@ -41,10 +41,10 @@ const promptGroup = z.strictObject({
     ratios: z.array(ratio),
     floor: z.strictObject({
         device: z.string(),
-        /** The best of several layouts of weights, each round. Unit: operations/s. */
+        /** The best rate of several weight layouts in each round. Unit: operations/s. */
         rate: summary,
         operations: z.strictObject({ armt: z.number(), stock: z.number() }),
-        /** At the median rate. */
+        /** Time that the operations take at the median rate. */
         milliseconds: z.strictObject({ armt: z.number(), stock: z.number() })
     })
 });
@@ -53,7 +53,7 @@ const decodeGroup = z.strictObject({
     kind: z.literal("decode"),
     segmentSize: z.number(),
     sequences: z.number(),
-    /** Tokens in the K/V cache at the start, of ARMT's open segment and of stock alike. */
+    /** Tokens in the K/V cache at the start, the same in ARMT's open segment and in stock. */
     kvTokens: z.number(),
     /** Tokens generated in each sequence. */
     tokens: z.number(),
@@ -110,8 +110,8 @@ export type PromptGroup = z.infer<typeof promptGroup>;
 export type DecodeGroup = z.infer<typeof decodeGroup>;
 export type BenchSettings = z.infer<typeof settings>;
 /**
- * What `armt bench` writes. A group is a length and a segment size, measured in rotation in one run: ratios never span
- * two runs.
+ * What `armt bench` writes. A group has one length and one segment size. One run measures its cases in rotation, so
+ * ratios never span two runs.
  */
 export type BenchResults = z.infer<typeof results>;
 
@@ -120,14 +120,14 @@ export async function writeResults(file: string, value: BenchResults): Promise<v
     await writeAtomically(file, {}, (target) => target.write(text));
 }
 
-/** @throws {ArmtError} if `armt bench` did not write the file, or it cannot be read */
+/** @throws {ArmtError} if the file cannot be read or was not written by `armt bench` */
 export async function readResults(file: string): Promise<BenchResults> {
     return await readJsonAs(file, results, "result of armt bench");
 }
 
 /**
  * The groups of an earlier run that a new one may keep.
- * @throws {ArmtError} that names what differs, since one table would mix results of two settings
+ * @throws {ArmtError} that names the difference if the settings differ: one table must not mix two settings
  */
 export function keptGroups(
     earlier: BenchResults,
@@ -146,7 +146,7 @@ export function keptGroups(
     for (const name of Object.keys(now.machine.versions))
         differing(`version of ${name}`, earlier.machine.versions[name], now.machine.versions[name]);
     differing("model", earlier.model.fingerprint, now.model.fingerprint);
-    // lengths and sizes may be added
+    // a new run may add lengths and sizes
     for (const name of Object.keys(now.settings) as (keyof BenchSettings)[])
         if (name !== "lengths" && name !== "segments" && name !== "decode")
             differing(name, earlier.settings[name], now.settings[name]);

@@ -2,14 +2,14 @@ import type { TinyOptions } from "../tiny/options.js";
 
 type Shape = Pick<Required<TinyOptions>, "layers" | "hidden" | "heads" | "kvHeads" | "ffn" | "vocab" | "tied"> & {
     headDim?: number;
-    /** RoPE's base. */
+    /** Base of RoPE's frequencies. */
     ropeTheta: number;
-    /** Scaling of the llama3 kind. */
+    /** Factor of llama3's RoPE scaling. */
     ropeFactor?: number;
     memTokens?: number;
 };
 
-/** Shapes of well-known models, and small ones for a CPU. The sizes are those of the models' `config.json`. */
+/** Shapes of well-known models, with the sizes from their `config.json`, and small shapes for a CPU. */
 export const shapes = {
     tiny: {
         layers: 2,
@@ -82,9 +82,7 @@ export type ShapeName = keyof typeof shapes;
 
 export const shapeNames = Object.keys(shapes) as ShapeName[];
 
-/**
- * Default sizes of the associative memory: those of published checkpoints. A context sets its own segment size.
- */
+/** Default sizes of the associative memory, from published checkpoints. A context can set its own segment size. */
 const defaultMemory = { memTokens: 16, dMem: 64, segmentSize: 1024 };
 
 export interface ResolvedShape extends Omit<Shape, "memTokens"> {

@@ -9,7 +9,8 @@ export function summarize(samples: readonly number[]): Summary {
 }
 
 /**
- * Ratio of two quantities measured in turn: each round's ratio, so that what slows the machine for a while slows both.
+ * Ratio of two quantities measured in turn. It is taken within each round, since a temporary slowdown of the machine
+ * affects both quantities.
  */
 export function ratios(numerator: readonly number[], denominator: readonly number[]): Summary {
     return summarize(numerator.map((x, i) => x / denominator[i]!));

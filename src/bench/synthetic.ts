@@ -23,11 +23,12 @@ export type WeightType = (typeof weightTypes)[number];
 const fileTypes: Readonly<Record<WeightType, number>> = { f16: 1, q4_0: 2, q8_0: 7, bf16: 32 };
 
 /**
- * Different random values of each kind; large matrices repeat them from random places. A whole number of all blocks.
+ * Number of distinct random values of each kind, a multiple of every block size. Large matrices repeat the values from
+ * random offsets.
  */
 const poolElements = 2 ** 20;
 
-/** Bytes that one piece of a tensor has at most. */
+/** Largest piece of a tensor to write at once. Unit: bytes. */
 const pieceBytes = 8 * 2 ** 20;
 
 export interface SyntheticOptions {
@@ -35,7 +36,7 @@ export interface SyntheticOptions {
     type: WeightType;
     output: string;
     signal?: AbortSignal;
-    /** Bytes written so far, and all of them. */
+    /** Called with the number of bytes written so far and in total. */
     onProgress?: (done: number, total: number) => void;
 }
 
@@ -45,8 +46,8 @@ interface RandomSource extends PlanSource {
 }
 
 /**
- * Writes an ARMT model with random weights. Times depend on shapes and types alone; the values have the scales of a
- * trained model's, so that nothing overflows and a device draws as much power.
+ * Writes an ARMT model with random weights. Times depend only on shapes and types. The values have the scales of a
+ * trained model, so that nothing overflows and the device draws realistic power.
  */
 export async function writeSyntheticModel({
     shape,
@@ -60,7 +61,7 @@ export async function writeSyntheticModel({
         listTensors(config).map((tensor) => [canonicalName(tensor.name)!, tensor])
     );
     const { base, armt } = configs(shape, config.headDim);
-    // q4_0 replaces the converter's q8_0
+    // the converter has no q4_0: plan with q8_0, which q4_0 then replaces
     const planType = { bf16: "BF16", f16: "F16", q8_0: "Q8_0", q4_0: "Q8_0" } as const;
     const plan = new LayoutPlan(sources, base, armt, planType[type]);
     const metadata = modelKeys(base, armt, plan, planType[type], undefined);
@@ -171,7 +172,7 @@ async function* randomBytes(
     }
 }
 
-/** Encoded random values by type and scale. */
+/** Pools of encoded random values, by type, mean and deviation. */
 class Pools {
     private readonly pools = new Map<string, Promise<Uint8Array>>();
 
@@ -196,10 +197,10 @@ async function encodePool(type: GgmlType, values: Float32Array): Promise<Uint8Ar
     return await addon.quantize(ggmlType(type).id, values, 256);
 }
 
-/** Tokens that a tokenizer of bytes has at least. */
+/** Smallest vocabulary of a byte tokenizer. Unit: tokens. */
 export const byteTokenizerSize = 3 + 256 + 1;
 
-/** A tokenizer of bytes, as large as the model's vocabulary: the published libllama ends the process without one. */
+/** A byte tokenizer as large as the model's vocabulary. Without one, the published libllama aborts the process. */
 export function byteTokenizer(vocab: number): Map<string, GgufWriteValue> {
     const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
     const { unknown, control, byte, normal, unused } = tokenTypes;

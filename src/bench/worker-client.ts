@@ -6,12 +6,12 @@ import type { WorkerOptions, WorkerReply, WorkerRequest } from "./worker.js";
 
 type ReplyOf<K extends WorkerReply["kind"]> = Extract<WorkerReply, { kind: K }>;
 
-/** Characters of a worker's last words that an error repeats. */
+/** How much of a worker's last output an error quotes. Unit: characters. */
 const keptOutput = 2000;
 
 /**
- * A process that holds one model and times what it does. A process each, so that the plain library and ours are never
- * in one, and that peaks of memory are those of one model.
+ * A worker process that holds one model and times its work. Each model has its own process: the plain library and ours
+ * must not share one, and the peak memory must be that of a single model.
  */
 export class BenchWorker {
     private output = "";
@@ -27,10 +27,10 @@ export class BenchWorker {
         child.stderr?.on("data", collect);
     }
 
-    /** Name of the device, if it is a GPU. */
+    /** Name of the GPU; empty on a CPU. */
     device = "";
 
-    /** @throws {ArmtError} with the worker's reason */
+    /** @throws {ArmtError} with the worker's error message */
     public static async start(name: string, options: WorkerOptions): Promise<BenchWorker> {
         const child = fork(fileURLToPath(new URL("worker.js", import.meta.url)), [JSON.stringify(options)], {
             stdio: ["ignore", "pipe", "pipe", "ipc"]
@@ -45,7 +45,10 @@ export class BenchWorker {
         return worker;
     }
 
-    /** @throws the signal's reason, and the worker is ended; {ArmtError} with the worker's reason */
+    /**
+     * Sends a request and waits for its answer. An abort stops the worker.
+     * @throws the signal's reason, or {ArmtError} with the worker's error message
+     */
     public async ask<K extends WorkerRequest["kind"]>(
         request: Extract<WorkerRequest, { kind: K }>,
         signal?: AbortSignal
@@ -58,7 +61,7 @@ export class BenchWorker {
     public async stop(): Promise<void> {
         if (this.child.exitCode !== null || this.child.signalCode !== null) return;
         const ended = once(this.child, "exit");
-        // in the middle of a long evaluation it would not listen
+        // the worker does not respond in the middle of a long evaluation
         const timer = setTimeout(() => this.child.kill("SIGKILL"), 2000);
         if (this.child.connected) this.child.disconnect();
         await ended;

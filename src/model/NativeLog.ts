@@ -15,7 +15,7 @@ export class NativeLog {
     readonly logger = (_level: string, message: string): void => {
         const text = message.trim();
         if (this.verbose) process.stderr.write(`${text}\n`);
-        // drops the function's name from "llama_model_load: error loading model: …", which does not help the reader
+        // "llama_model_load: error loading model: …" begins with a function's name, which does not help the reader
         else if (text !== "" && !generic.test(text)) this.lastReason = text.split("\n", 1)[0]!.replace(/^\w+: /, "");
     };
 

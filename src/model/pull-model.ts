@@ -37,7 +37,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     const { memory = memoryPath(known), onAttach: onProgress, onWarning, signal } = options;
     if (!(await isFile(memory)))
         throw new ArmtError(
-            `this version of the package has no memory for ${quote(known.name)} (${quote(memory)} is missing); update node-llama-cpp-armt`
+            `this version of the package has no memory for ${quote(known.name)} (${quote(memory)} is ` +
+                `missing); update node-llama-cpp-armt`
         );
     await mkdir(modelFolder(), { recursive: true });
     const base = options.base ?? (await downloadBase(known, options));
@@ -51,7 +52,7 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     return { path: output, isNew: true };
 }
 
-/** Downloads a base's file; an interrupted download goes on where it ended. */
+/** Downloads a base's file; an interrupted download continues where it ended. */
 async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOptions): Promise<string> {
     const { onDownload, signal } = options;
     try {
@@ -67,7 +68,8 @@ async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOp
         signal?.throwIfAborted();
         const reason = error instanceof Error ? error.message : String(error);
         throw new ArmtError(
-            `cannot download ${baseUri}: ${reason.split("\n", 1)[0]}. Without a network, get a GGUF file of ${base} in any quantization, and run \`npx armt pull ${name} --base FILE\``,
+            `cannot download ${baseUri}: ${reason.split("\n", 1)[0]}. Without a network, get a GGUF file of ` +
+                `${base} in any quantization, and run \`npx armt pull ${name} --base FILE\``,
             { cause: error }
         );
     }

@@ -19,11 +19,11 @@ import { listTensors, type TinyTensor } from "./weights.js";
 const ROPE_THETA = 10_000;
 
 /**
- * Makes a checkpoint folder with seeded random weights in the form that the authors' code saves: `config.json`,
- * `armt_config.json`, `model.safetensors` (or shards with their index) and, where the vocabulary has room,
- * `tokenizer.json`. Unlike a freshly wrapped model it writes to its memory (W_mv is not 0). Same options, same bytes.
+ * Makes a checkpoint folder with seeded random weights, in the format that the authors' code saves: `config.json`,
+ * `armt_config.json`, `model.safetensors` (or shards with an index) and, if the vocabulary has room, `tokenizer.json`.
+ * Unlike a freshly wrapped model, it writes to its memory (W_mv is not 0). The same options give the same bytes.
  * Existing files are replaced.
- * @throws {ArmtError} that names the option, or the file that can't be written
+ * @throws {ArmtError} that names the invalid option or the file that can't be written
  */
 export async function makeTinyCheckpoint(folder: string, options: TinyOptions = {}): Promise<void> {
     const config = resolveTinyOptions(options);
@@ -68,7 +68,7 @@ async function writeWeights(folder: string, config: TinyConfig): Promise<void> {
     });
 }
 
-/** Values are drawn when their turn comes, so only one tensor is held. */
+/** Draws the values only when they are written, so that one tensor at a time is in memory. */
 async function* encodeLater(values: () => Float32Array, dtype: TinyConfig["dtype"]): AsyncGenerator<ArrayBufferView> {
     const bytes = encodeFloats(values(), dtype);
     if (bytes === undefined) throw new ArmtError(`a random weight is beyond the range of ${dtype}`);

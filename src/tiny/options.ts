@@ -1,7 +1,7 @@
 import { type FamilyName, families } from "../convert/families.js";
 import { ArmtError } from "../util/errors.js";
 
-/** RoPE scaling of the base model, as `rope_parameters` of a Hugging Face config names it. */
+/** RoPE scaling of the base model, named as in `rope_parameters` of a Hugging Face config. */
 export type TinyRopeScaling =
     | { type: "linear"; factor: number }
     | {
@@ -9,79 +9,79 @@ export type TinyRopeScaling =
           factor: number;
           lowFreqFactor: number;
           highFreqFactor: number;
-          /** Unit: positions. */
+          /** Context length before scaling. Unit: positions. */
           originalMaxPositions: number;
       };
 
-/** Sizes and variant of a small random checkpoint; everything has a default. */
+/** Sizes and variant of a small random checkpoint; all options have defaults. */
 export type TinyOptions = {
-    /** Family of the base model, whose names and sizes the files take. Default: `"llama"`. */
+    /** Family of the base model; it sets tensor names and the form of `config.json`. Default: `"llama"`. */
     family?: FamilyName;
     /** Keys of `config.json` to add or replace. Default: none. */
     config?: Readonly<Record<string, unknown>>;
-    /** GPT-2: memory tokens take the last rows of the position table. Default: `false`. */
+    /** GPT-2 only: memory tokens use the last rows of the position table. Default: `false`. */
     wrapPositions?: boolean;
     /** A learned row before each segment's text. Default: `false`. */
     sink?: boolean;
     /** Attention reaches into the previous segment. Default: `false`. */
     slidingWindow?: boolean;
-    /** L. Default: 4. */
+    /** Number of layers, L. Default: 4. */
     layers?: number;
-    /** D. Default: 64. */
+    /** Hidden size, D. Default: 64. */
     hidden?: number;
-    /** Attention heads. Default: 4. */
+    /** Number of attention heads. Default: 4. */
     heads?: number;
-    /** Key and value heads, a divisor of `heads`. Default: 2, or `heads` if that is odd. */
+    /** Number of key and value heads, a divisor of `heads`. Default: 2, or `heads` if it is odd. */
     kvHeads?: number;
-    /** Even size of an attention head. Default: `hidden / heads`. */
+    /** Size of an attention head, an even number. Default: `hidden / heads`. */
     headDim?: number;
     /** Inner size of the feed-forward network. Default: 2 · `hidden`. */
     ffn?: number;
-    /** V. Default: the tokenizer's 288. */
+    /** Vocabulary size, V. Default: 288, the tokenizer's size. */
     vocab?: number;
-    /** S, text tokens in a segment. Default: 16. */
+    /** Text tokens in a segment, S. Default: 16. */
     segmentSize?: number;
-    /** M, memory tokens. Default: 8. */
+    /** Number of memory tokens, M. Default: 8. */
     memTokens?: number;
-    /** d_mem, a multiple of `nHeads`. Default: 16. */
+    /** Size of the memory's keys, d_mem, a multiple of `nHeads`. Default: 16. */
     dMem?: number;
-    /** Heads of the associative memory, a divisor of `hidden`. Default: 1. */
+    /** Number of heads of the associative memory, a divisor of `hidden`. Default: 1. */
     nHeads?: number;
-    /** Default: `true`. */
+    /** Normalize the memory's keys. Default: `true`. */
     normalizeKeys?: boolean;
-    /** Default: `true`. */
+    /** Divide what is read by the normalizer z. Default: `true`. */
     useDenom?: boolean;
-    /** Default: `true`. */
+    /** Apply the correction γ to updates of z. Default: `true`. */
     correction?: boolean;
-    /** Default: `false`. */
+    /** One β for each dimension instead of one for each head. Default: `false`. */
     gating?: boolean;
-    /** Default: `"left"`. */
+    /** How a text is cut into segments. Default: `"left"`. */
     alignment?: "left" | "right" | "center";
-    /** Output and embedding share a tensor. Default: `false`. */
+    /** Whether output and embedding share a tensor. Default: `false`. */
     tied?: boolean;
-    /** Biases in attention and feed-forward network, if the family has a choice. Default: `false`. */
+    /** Add biases to attention and feed-forward network, in families where they are optional. Default: `false`. */
     biases?: boolean;
-    /** Default: none. */
+    /** RoPE scaling of the base model. Default: none. */
     ropeScaling?: TinyRopeScaling;
     /** Integer from 0 to 2^32 - 1; the same seed gives the same file. Default: 1. */
     seed?: number;
     /** Type of the weights in the file. Default: `"F32"`. */
     dtype?: "F32" | "F16" | "BF16";
-    /** Safetensors files; more than one come with an index. Default: 1. */
+    /** Number of safetensors files; several files come with an index. Default: 1. */
     shards?: number;
     /**
-     * Which of a layer's two names the file holds; with `"short"` a tied checkpoint keeps `lm_head` rather than the
+     * Which of a layer's two names the file uses. With `"short"`, a tied checkpoint stores `lm_head` instead of the
      * embedding. Default: `"long"`.
      */
     names?: "long" | "short";
-    /** Write a byte-level BPE `tokenizer.json`. Default: whether `vocab` has room for it. */
+    /** Write a byte-level BPE `tokenizer.json`. Default: `true` if `vocab` has room for it. */
     tokenizer?: boolean;
 };
 
-/** Positions of a base model that learns them. */
+/** Number of positions in a base model with learned positions. */
 export const TINY_POSITIONS = 128;
 
-/** Bytes, 30 merges and 2 special tokens. */
+/** Vocabulary of the tokenizer: 256 bytes, 30 merges and 2 special tokens. */
 export const TOKENIZER_VOCAB = 288;
 
 export type TinyConfig = Required<Omit<TinyOptions, "ropeScaling">> & Pick<TinyOptions, "ropeScaling">;
@@ -157,7 +157,7 @@ function withoutUndefined(options: TinyOptions): TinyOptions {
     return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-/** Rows of the learned position table, with those for memory tokens. */
+/** Number of rows in the learned position table, including those for memory tokens. */
 export function positionRows({ family, config, wrapPositions, memTokens }: TinyConfig): number {
     const { positions } = families[family].keys;
     const count = positions === undefined ? 0 : Number(config[positions] ?? TINY_POSITIONS);

@@ -1,7 +1,8 @@
 import { TOKENIZER_VOCAB } from "./options.js";
 
 /**
- * Merges of common pairs in byte-level BPE's letters, `Ġ` being the space; each joins two tokens that exist by then.
+ * Merges of common pairs, in the letters of byte-level BPE (`Ġ` is the space). Each merge joins two tokens that already
+ * exist.
  */
 const merges = [
     ["Ġ", "t"],
@@ -39,7 +40,7 @@ const merges = [
 const BEGIN = "<|begin_of_text|>";
 const END = "<|end_of_text|>";
 
-/** Llama 3's rule for cutting text before merges are applied. */
+/** Llama 3's pattern for splitting text before merges are applied. */
 const WORD_PATTERN =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| " +
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -48,7 +49,7 @@ const WORD_PATTERN =
 export const beginToken = TOKENIZER_VOCAB - 2;
 export const endToken = TOKENIZER_VOCAB - 1;
 
-/** A `tokenizer.json` in Llama 3's form: bytes, a few merges, two special tokens, and reserved ones up to `vocab`. */
+/** A `tokenizer.json` like Llama 3's: bytes, a few merges, two special tokens, and reserved tokens up to `vocab`. */
 export function tinyTokenizer(vocab: number): object {
     const pieces = [...byteLetters(), ...merges.map(([left, right]) => left + right)];
     const specials = [BEGIN, END];
@@ -101,7 +102,7 @@ export function tinyTokenizer(vocab: number): object {
     };
 }
 
-/** Byte-level BPE's letter for each byte, printable ones first, as GPT-2 orders its vocabulary. */
+/** Byte-level BPE's letter for each byte, in GPT-2's order: printable bytes first. */
 function byteLetters(): string[] {
     const isPrintable = (byte: number) =>
         (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;

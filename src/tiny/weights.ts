@@ -5,20 +5,20 @@ import { positionRows, type TinyConfig } from "./options.js";
 export type TinyTensor = {
     /** Name in the authors' state dict. */
     name: string;
-    /** Slowest dimension first. */
+    /** Dimensions, the slowest-varying first. */
     shape: number[];
-    /** Of the normal distribution that the values are drawn from. */
+    /** Mean of the normal distribution that the values are drawn from. */
     mean: number;
     deviation: number;
     values: () => Float32Array;
 };
 
-/** Deviation of token and memory embeddings; large enough that keys depend on the text (0.02 would hide it). */
+/** Standard deviation of token and memory embeddings. With a small one (0.02), keys hardly depend on the text. */
 const EMBEDDING_DEVIATION = 0.5;
-/** Deviation of the logits of a normalized row. */
+/** Standard deviation of the logits of a normalized row. */
 const LOGIT_DEVIATION = 2;
 
-/** All tensors of a checkpoint. Each draws its values from its own seed, so no option changes the others' values. */
+/** All tensors of a checkpoint. Each has its own seed, so that an option never changes the values of other tensors. */
 export function listTensors(config: TinyConfig): TinyTensor[] {
     const { hidden, vocab, memTokens, layers, tied, names } = config;
     const family = families[config.family];
@@ -97,9 +97,9 @@ function listLayer(config: TinyConfig, family: Family, il: number): TinyTensor[]
 }
 
 /**
- * Scales at which rounding does not grow over segments. β is small on average: M similar keys of one segment each
- * correct the same value, and from about β = 1/2 on they overshoot more with every segment. Without a denominator M · β
- * · ‖k‖² has to stay below 2, so there β falls with M, and keys that aren't normalized are short (‖φ‖² grows with the
+ * Scales at which rounding errors do not grow over segments. β is small on average: the M similar keys of a segment all
+ * correct the same value, and from about β = 1/2 on they overshoot more with every segment. Without a denominator,
+ * M · β · ‖k‖² must stay below 2. There, β falls with M, and keys that aren't normalized are short (‖φ‖² grows with the
  * 4th power of the scale).
  */
 function memoryScale({ useDenom, normalizeKeys, memTokens, dMem }: TinyConfig) {

@@ -14,7 +14,8 @@ interface TraceEvent {
 }
 
 /**
- * All steps in the Trace Event Format: a process for each schedule, a thread for each layer, and one for the graphs.
+ * Converts all steps to the Trace Event Format: one process for each schedule, with a thread for each layer and one for
+ * the graphs.
  */
 export function chromeTrace(traces: readonly Trace[]): { traceEvents: TraceEvent[]; displayTimeUnit: "ms" } {
     const events = traces.flatMap((trace, pid): TraceEvent[] => [

@@ -6,13 +6,13 @@ const left = 70;
 const right = 20;
 const width = 1100;
 const captionHeight = 40;
-/** Marks of built and replayed graphs, above the cells. */
+/** Height of the marks above the cells, which show built and replayed graphs. */
 const markHeight = 8;
 
-/** Steps that a picture has; the Chrome trace has all. */
+/** Most steps that a picture shows; the Chrome trace has all. */
 export const maxSteps = 1500;
 
-/** Cells by layer and time, each trace below the other on one scale of time: a step is as wide as it took. */
+/** Draws cells by layer and time, one trace below the other, on one time scale. A step's width is its duration. */
 export function tracePicture(title: string, traces: readonly Trace[]): string {
     const shown = traces.map((trace) => ({ ...trace, steps: trace.steps.slice(0, maxSteps) }));
     const span = Math.max(1e-6, ...shown.map((trace) => summarizeTrace(trace).wallMs));
@@ -74,7 +74,7 @@ function panel(trace: Trace, allSteps: number, top: number, rowHeight: number, s
 }
 
 function cell(x: number, y: number, cellWidth: number, height: number, segment: number): string {
-    // neighbours differ
+    // neighbouring segments get different colours
     const hue = (segment * 137) % 360;
     const rect =
         `<rect x="${x}" y="${y}" width="${round(cellWidth)}" height="${height - 0.5}" fill="hsl(${hue} ` +
@@ -97,13 +97,13 @@ function axis(y: number, span: number, scale: number): string[] {
     return parts;
 }
 
-/** 1, 2 or 5 times a power of ten. */
+/** Rounds up to 1, 2 or 5 times a power of ten. */
 function niceStep(value: number): number {
     const power = 10 ** Math.floor(Math.log10(value));
     return ([1, 2, 5].find((factor) => factor * power >= value) ?? 10) * power;
 }
 
-/** One line about a step. */
+/** Describes a step in one line. */
 export function describeStep(step: ArmtTraceStep): string {
     const cells = step.endLayer - step.firstLayer;
     const where =
@@ -122,7 +122,7 @@ function round(value: number): number {
     return Math.round(value * 100) / 100;
 }
 
-/** A page with the picture and a table of the steps, that needs no other file. */
+/** A self-contained HTML page with the picture and a table of the steps. */
 export function tracePage(title: string, traces: readonly Trace[]): string {
     const tables = traces.map(({ schedule, steps }) => {
         const rows = steps.slice(0, maxSteps).map((step, i) => {

@@ -12,16 +12,16 @@ export interface Trace {
     readonly steps: readonly ArmtTraceStep[];
 }
 
-/** Sums over a trace. Unit of times: milliseconds. */
+/** Totals of a trace. Unit of times: milliseconds. */
 export interface TraceSummary {
     readonly steps: number;
     readonly cells: number;
     readonly built: number;
     readonly replayed: number;
-    /** From the first step's begin to the last one's end. */
+    /** Time from the start of the first step to the end of the last. */
     readonly wallMs: number;
     readonly buildMs: number;
-    /** Steps before the widest ones, the widest, and the steps after them. */
+    /** Ramp up, full width and ramp down: the steps before the widest ones, the widest, and those after them. */
     readonly up: StepTimes;
     readonly full: StepTimes;
     readonly down: StepTimes;
@@ -34,8 +34,8 @@ export interface StepTimes {
 }
 
 /**
- * Reads a random prompt, and then another with each step recorded: the first makes weights and threads ready, and
- * leaves a graph that only its end could reuse.
+ * Reads two random prompts and records each step of the second. The first prompt warms up weights and threads. It
+ * leaves a graph that only the end of the second prompt could reuse.
  */
 export async function traceRead(
     sequence: LlamaContextSequence,
@@ -58,14 +58,14 @@ export async function traceRead(
     try {
         await read();
     } finally {
-        // what was recorded before an error is of no use
+        // an incomplete recording is useless
         if (signal?.aborted) trace.stop();
     }
     const { schedule, segmentSize } = armt;
     return { schedule, tokens, segmentSize, layers, steps: trace.stop() };
 }
 
-/** The cells (layer, segment) of a step, the first layer's first. */
+/** The cells (layer, segment) of a step, in order of layers. */
 export function cellsOf(step: ArmtTraceStep): { layer: number; segment: number }[] {
     return Array.from({ length: step.endLayer - step.firstLayer }, (_, i) => ({
         layer: step.firstLayer + i,

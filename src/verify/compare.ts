@@ -1,20 +1,20 @@
 import type { GgufFile } from "../formats/gguf/reader.js";
 
-/** How far the engine's logits of one segment are from the plain model's. */
+/** Difference between the engine's and the plain model's logits for one segment. */
 export type SegmentDifference = {
-    /** Text tokens. */
+    /** Number of text tokens. */
     tokens: number;
-    /** Largest difference of a logit. */
+    /** Largest absolute difference between two logits. */
     maxAbs: number;
-    /** Root mean square of the differences, over that of the logits about their rows' means. */
+    /** Root mean square of the differences, divided by that of the logits after subtracting each row's mean. */
     relative: number;
     /** Mean Kullback-Leibler divergence of the engine's next-token distributions from the plain model's. Unit: nats. */
     kl: number;
-    /** Share of the tokens whose likeliest next token is the same. */
+    /** Share of tokens for which both models have the same likeliest next token. */
     top1: number;
 };
 
-/** @param expected [tokens, V] @param actual the same */
+/** @param expected [tokens, V] @param actual [tokens, V] */
 export function compareLogits(expected: Float64Array, actual: ArrayLike<number>, vocabSize: number): SegmentDifference {
     const tokens = expected.length / vocabSize;
     let [maxAbs, squares, spread, kl, agreed] = [0, 0, 0, 0, 0];
@@ -25,7 +25,7 @@ export function compareLogits(expected: Float64Array, actual: ArrayLike<number>,
         const mean = own.reduce((sum, value) => sum + value, 0) / vocabSize;
         for (let i = 0; i < vocabSize; i++) {
             const difference = Math.abs(other[i]! - own[i]!);
-            // a NaN is larger than any number
+            // treats NaN as larger than any number
             if (!(difference <= maxAbs)) maxAbs = difference;
             squares += difference ** 2;
             spread += (own[i]! - mean) ** 2;
@@ -38,13 +38,13 @@ export function compareLogits(expected: Float64Array, actual: ArrayLike<number>,
         tokens,
         maxAbs,
         relative: Math.sqrt(squares / Math.max(spread, Number.MIN_VALUE)),
-        // rounding may take it below 0
+        // rounding can make it negative
         kl: Number.isNaN(kl) ? kl : Math.max(kl / tokens, 0),
         top1: agreed / tokens
     };
 }
 
-/** Root mean square of the differences over that of the values. */
+/** Root mean square of the differences, divided by that of the expected values. */
 export function relativeError(expected: Float64Array, actual: ArrayLike<number>): number {
     let [squares, size] = [0, 0];
     for (let i = 0; i < expected.length; i++) {
@@ -67,9 +67,9 @@ function indexOfLargest(values: Float64Array): number {
 }
 
 /**
- * Relative differences of logits that rounding to a type may cause: two to five times (float32: more, for deep models)
- * the largest measured in models of random weights, which rounding hurts more than trained ones. docs/convert.md has
- * the measurements. A wrong tensor or variant causes differences of the order of 1.
+ * Largest relative difference of logits that each type's rounding may cause. It is two to five times (float32: more,
+ * for deep models) the largest measured with random weights, which suffer more from rounding than trained ones.
+ * docs/convert.md has the measurements. A wrong tensor or variant causes differences of the order of 1.
  */
 const tolerances: Readonly<Record<string, number>> = {
     F32: 0.0001,
@@ -82,14 +82,14 @@ const tolerances: Readonly<Record<string, number>> = {
     Q5_0: 0.5
 };
 
-/** For types with fewer bits. */
+/** Tolerance for types with fewer bits. */
 const COARSE_TOLERANCE = 0.8;
 
-/** The memory is a sum over segments, and each adds its own rounding. */
+/** Tolerance of the memory relative to that of logits: the memory sums over segments, and each adds rounding errors. */
 export const MEMORY_FACTOR = 2;
 
 /**
- * The least precise type of a file's large matrices, and the tolerance for it.
+ * Returns the least precise type among a file's large matrices, and its tolerance.
  */
 export function toleranceOf({ tensors }: GgufFile): { type: string; tolerance: number } {
     let worst = { type: "F32", tolerance: tolerances.F32! };

@@ -6,25 +6,25 @@ import type { PlainWeights } from "./weights.js";
 type Linear = { matrix: Matrix; bias: Numbers | undefined };
 type Norm = { weight: Numbers; bias: Numbers | undefined };
 
-/** Positions of rows in a segment. */
+/** Layout of the rows in a segment. */
 export type Rows = {
     count: number;
-    /** Rows before the text. */
+    /** Number of rows before the text. */
     sink: number;
-    /** Rows from here on are memory tokens. */
+    /** First row after the text; memory tokens start here. */
     textEnd: number;
-    /** Memory tokens attend to the text before them. */
+    /** Whether memory tokens attend to the text before them. */
     memorySeesText: boolean;
-    /** Attention reaches into the text of the segment that ran before. */
+    /** Whether attention reaches into the text of the previous segment. */
     seesPrevious: boolean;
 };
 
-/** Keys [rows, Hkv, head], already rotated, and values of some rows. */
+/** Rotated keys and values of some rows, each [rows, Hkv, head]. */
 type Cache = { keys: Float64Array; values: Float64Array; count: number };
 
-/** A base model's layer in float64, by its family's description: the checkpoint's own matrices, applied as they are. */
+/** A layer of the base model in float64. It follows the family's description and uses the checkpoint's own matrices. */
 export class PlainLayer {
-    /** The text of the segment before. */
+    /** Keys and values of the previous segment's text. */
     private previous: Cache = { keys: new Float64Array(), values: new Float64Array(), count: 0 };
 
     private constructor(
@@ -113,14 +113,14 @@ export class PlainLayer {
         addTo(x, output);
     }
 
-    /** @returns the heads' mixed values, [rows, H · head] */
+    /** @returns the attention output of all heads, [rows, H · head] */
     private attend(x: Float64Array, rows: Rows): Float64Array {
         const { base, parts, previous } = this;
         const { headCount, kvHeadCount, headSize } = base;
         const { count } = rows;
         const scale = base.attentionScale ?? 1 / Math.sqrt(headSize);
         const [q, k, values] = this.project(x, count);
-        // positions continue from the number of keys before
+        // positions continue after the previous segment's keys
         const first = rows.seesPrevious ? previous.count : 0;
         const queries = this.prepare(q, count, headCount, parts.queryNorm, first);
         const own: Cache = { keys: this.prepare(k, count, kvHeadCount, parts.keyNorm, first), values, count };
@@ -155,7 +155,7 @@ export class PlainLayer {
         return mixed;
     }
 
-    /** Rows that a row attends to: first the previous segment's, then its own segment's. */
+    /** Rows that a row attends to: first those of the previous segment, then those of its own. */
     private visible(own: Cache, row: number, rows: Rows): [Cache, number][] {
         const { sink, textEnd, count, memorySeesText, seesPrevious } = rows;
         const isMemory = row >= textEnd;
@@ -169,7 +169,7 @@ export class PlainLayer {
         return seen;
     }
 
-    /** Q [rows, H, head], K and V [rows, Hkv, head], from three matrices or from one in the family's order. */
+    /** Computes Q [rows, H, head], K and V [rows, Hkv, head] with three matrices, or one in the family's order. */
     private project(x: Float64Array, count: number): [Float64Array, Float64Array, Float64Array] {
         const { qkv } = this.parts;
         const products = qkv.map((linear) => apply(linear, x, count));
@@ -195,7 +195,7 @@ export class PlainLayer {
         ];
     }
 
-    /** Norm of each head, then RoPE from a first position on. */
+    /** Normalizes each head, then applies RoPE starting at a first position. */
     private prepare(
         x: Float64Array,
         count: number,
@@ -226,7 +226,7 @@ export class PlainLayer {
     }
 }
 
-/** RMS norm or LayerNorm of each row as long as the weight. */
+/** Applies RMS norm or LayerNorm to each row; a row is as long as the weight. */
 export function normalize({ weight, bias }: Norm, x: Float64Array, family: Family, epsilon: number): Float64Array {
     const width = weight.length;
     const offset = family.normsLessOne ? 1 : 0;
@@ -253,7 +253,7 @@ function addTo(target: Float64Array, x: Float64Array): void {
     for (let i = 0; i < x.length; i++) target[i]! += x[i]!;
 }
 
-/** Radians from one position to the next, for each pair of dimensions that RoPE rotates. */
+/** RoPE's frequency for each rotated pair of dimensions. Unit: radians per position. */
 function frequenciesOf(rope: NonNullable<BaseConfig["rope"]>, layer: number): Float64Array {
     const { dimensions, local } = rope;
     const isLocal = local?.layers[layer] === true;
@@ -263,7 +263,7 @@ function frequenciesOf(rope: NonNullable<BaseConfig["rope"]>, layer: number): Fl
         const frequency = 1 / theta ** ((2 * i) / dimensions);
         if (scaling === undefined) return frequency;
         if (scaling.type === "linear") return frequency / scaling.factor;
-        // rotations within the original context: few are slowed, many are kept
+        // pairs with few turns within the original context are slowed down; those with many are unchanged
         const turns = (scaling.originalContext * frequency) / (2 * Math.PI);
         const kept = (turns - scaling.lowFreqFactor) / (scaling.highFreqFactor - scaling.lowFreqFactor);
         const share = Math.min(Math.max(kept, 0), 1);

@@ -8,11 +8,11 @@ export type MemoryKind = Pick<ArmtConfig, "headCount" | "normalizeKeys" | "useDe
     keyLength: number;
 };
 
-/** One layer's memory, as the paper has it: a matrix and a normalizer for each head. */
+/** One layer's memory as in the paper (arXiv 2407.04841): a matrix and a normalizer for each head. */
 export class PlainMemory {
     /** [h, K / h, D / h] */
     public readonly a: Float64Array;
-    /** [h, K / h]; zeros if the model has none. */
+    /** [h, K / h]; zeros if the model has no normalizer. */
     public readonly z: Float64Array;
     private isEmpty = true;
 
@@ -22,12 +22,12 @@ export class PlainMemory {
         this.z = new Float64Array(6 * keyLength);
     }
 
-    /** Whether the memory is empty; then nothing is read. */
+    /** Whether the memory is empty. An empty memory is not read. */
     public get empty(): boolean {
         return this.isEmpty;
     }
 
-    /** What a row's key finds: [d_mem] → [D] */
+    /** Looks up a row's key: [d_mem] → [D] */
     public read(projected: Float64Array): Float64Array {
         const { headCount, width } = this.kind;
         const found = new Float64Array(width);
@@ -37,8 +37,8 @@ export class PlainMemory {
     }
 
     /**
-     * Writes a segment's memory rows, all of which see the memory from before.
-     * @param keys [M, d_mem] @param values [M, D] @param betas before the sigmoid, [M, 1 | h | D]
+     * Writes a segment's memory rows. All of them see the memory as it was before the segment.
+     * @param keys [M, d_mem] @param values [M, D] @param betas [M, 1 | h | D], before the sigmoid
      */
     public write(rows: number, keys: Float64Array, values: Float64Array, betas: Float64Array): void {
         const { headCount, width, keyLength, useDenom, gating } = this.kind;
@@ -64,7 +64,7 @@ export class PlainMemory {
         this.isEmpty = false;
     }
 
-    /** φ of one head's part: y = [relu(x), relu(-x)], then y times itself rolled by 1, 2 and 3. */
+    /** φ of one head's part: y = [relu(x), relu(-x)], then the products of y with y rolled by 1, 2 and 3. */
     private features(projected: Float64Array, head: number): Float64Array {
         const { headCount, normalizeKeys } = this.kind;
         const size = projected.length / headCount;
@@ -91,7 +91,7 @@ export class PlainMemory {
         return key.reduce((sum, value, k) => sum + value * this.z[head * key.length + k]!, 1e-5);
     }
 
-    /** γ: how much of a key the normalizer has not counted yet. */
+    /** γ: the share of a key that the normalizer does not include yet. */
     private newness(head: number, key: Float64Array): number {
         const { correction, useDenom, normalizeKeys } = this.kind;
         if (!correction || !useDenom) return 1;

@@ -1,10 +1,10 @@
 import type { Dtype } from "../formats/safetensors/dtypes.js";
 import { ArmtError, quote } from "../util/errors.js";
 
-/** Numbers of a weight, each exactly as the checkpoint has it. */
+/** Values of a weight, exactly as in the checkpoint. */
 export type Numbers = Float32Array | Float64Array;
 
-/** Reads little-endian elements. @throws {ArmtError} for types that are no floats */
+/** Reads little-endian elements. @throws {ArmtError} for types other than floats */
 export function readNumbers(bytes: Buffer, dtype: Dtype, name: string): Numbers {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     switch (dtype) {
@@ -31,7 +31,7 @@ export function readNumbers(bytes: Buffer, dtype: Dtype, name: string): Numbers 
     }
 }
 
-/** The value of an IEEE 754 half by its definition. */
+/** The value of an IEEE 754 half, computed from its definition. */
 function halfValue(bits: number): number {
     const sign = bits >= 0x8000 ? -1 : 1;
     const exponent = Math.floor(bits / 1024) % 32;
@@ -40,20 +40,20 @@ function halfValue(bits: number): number {
     return exponent === 0 ? sign * fraction * 2 ** -14 : sign * (1 + fraction) * 2 ** (exponent - 15);
 }
 
-/** A number rounded to some bits of significand, to nearest: 8 are bfloat16's, 11 a half's. */
+/** Rounds a number to the nearest with `bits` bits of significand: 8 for bfloat16, 11 for a half. */
 export function roundTo(value: number, bits: number): number {
     const unit = 2 ** (Math.floor(Math.log2(Math.abs(value))) - bits + 1);
     return Math.round(value / unit) * unit;
 }
 
-/** W x for rows of x. */
+/** A matrix W to multiply with each row x. */
 export type Matrix = {
     outputs: number;
     inputs: number;
-    /** [outputs, inputs], or with `transposed` [inputs, outputs] */
+    /** [outputs, inputs], or [inputs, outputs] if `transposed` */
     values: Numbers;
     transposed: boolean;
-    /** An adapter that stays apart: scale · B (A x), A [rank, inputs], B [outputs, rank] */
+    /** An unmerged adapter, which adds scale · B (A x): A [rank, inputs], B [outputs, rank] */
     lora: { a: Numbers; b: Numbers; rank: number; scale: number } | undefined;
 };
 
@@ -76,7 +76,7 @@ function product(w: Numbers, x: Float64Array, rows: number, inputs: number, outp
     for (let o = 0; o < outputs; o++) {
         weight.set(w.subarray(o * inputs, (o + 1) * inputs));
         let row = 0;
-        // four rows at once: a weight is fetched once for all of them
+        // process four rows at once, to fetch each weight only once for all four
         for (; row + 3 < rows; row += 4) {
             const start = row * inputs;
             let [a, b, c, d] = [0, 0, 0, 0];
@@ -119,14 +119,14 @@ export const activations = {
 } as const;
 
 /**
- * 1 - erf(x): for x from 0.5 on exp(-x²) / π · ∫ exp(-x² t²) / (1 + t²) dt over the line, by the trapezoidal rule,
- * whose error falls off exponentially.
+ * 1 - erf(x). For x ≥ 0.5 it is exp(-x²) / π · ∫ exp(-x² t²) / (1 + t²) dt over the real line. The trapezoidal rule
+ * computes the integral; its error falls off exponentially.
  */
 function erfc(x: number): number {
     if (x < 0) return 2 - erfc(-x);
     if (x > 27) return 0;
     if (x < 0.5) return 1 - erfSeries(x);
-    // t = u / x keeps the integrand as wide as a Gaussian's
+    // with t = u / x, the integrand is as wide as a Gaussian for every x
     const step = 0.1;
     let sum = 0;
     for (let k = 0; k <= 70; k++) {
@@ -134,7 +134,7 @@ function erfc(x: number): number {
         const t = u / x;
         sum += ((k === 0 ? 1 : 2) * Math.exp(-u * u)) / (1 + t * t);
     }
-    // what the integrand's poles at t = ±i add to the rule
+    // correction for the integrand's poles at t = ±i
     const poles = 2 / (1 - Math.exp((2 * Math.PI * x) / step));
     return (Math.exp(-x * x) * sum * step) / (Math.PI * x) + poles;
 }

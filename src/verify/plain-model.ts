@@ -15,22 +15,22 @@ export type PlainSource = {
 };
 
 export type PlainResult = {
-    /** Of each segment: [tokens, V]. */
+    /** Logits of each segment: [tokens, V]. */
     logits: Float64Array[];
-    /** Of each layer after the last segment was written. */
+    /** Memory of each layer after the last segment was written. */
     memories: PlainMemory[];
 };
 
 export type PlainOptions = {
-    /** Text tokens in a segment. */
+    /** Number of text tokens in a segment. */
     segmentSize: number;
     onLayer?: (done: number, layers: number) => void;
     signal?: AbortSignal;
 };
 
 /**
- * What a checkpoint computes, in float64 and in the plain order of the paper (arXiv 2407.04841), from its own tensors:
- * it shares no code with the engine or with the converter's writing of weights. One layer's weights are held at a
+ * Runs a checkpoint in float64, in the paper's plain order (arXiv 2407.04841), from its own tensors. It shares no code
+ * with the engine or with the part of the converter that writes weights. Only one layer's weights are in memory at a
  * time.
  */
 export async function runPlainModel(
@@ -83,7 +83,7 @@ export async function runPlainModel(
         }
         memories.push(memory);
         onLayer?.(il + 1, base.layerCount);
-        // yields to the progress bar and to an interrupt
+        // let the progress bar update and an interrupt take effect
         await new Promise((resolve) => setImmediate(resolve));
     }
     const norm = {
@@ -96,7 +96,7 @@ export async function runPlainModel(
     return { logits: await logitsOf(weights, base, text), memories };
 }
 
-/** Lengths of the segments that n tokens are cut into. */
+/** Lengths of the segments that n tokens are split into. */
 export function segmentLengths(n: number, size: number, alignment: ArmtConfig["segmentAlignment"]): number[] {
     const count = Math.ceil(n / size);
     const each = alignment === "center" ? Math.ceil(n / count) : size;
@@ -104,7 +104,7 @@ export function segmentLengths(n: number, size: number, alignment: ArmtConfig["s
     return alignment === "right" ? lengths.reverse() : lengths;
 }
 
-/** Each segment's rows: a sink if the model has one, its tokens' embeddings, then the memory tokens'. */
+/** Rows of each segment: a sink if the model has one, the token embeddings, then the memory tokens. */
 async function embed(
     weights: PlainWeights,
     base: BaseConfig,
@@ -166,7 +166,7 @@ async function logitsOf(
     return logits;
 }
 
-/** The rows of a segment whose logits count. */
+/** The text rows of a segment, whose logits are compared. */
 function textOf(x: Float64Array, sink: number, length: number, width: number): Float64Array {
     return x.subarray(sink * width, (sink + length) * width);
 }

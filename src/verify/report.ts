@@ -1,35 +1,35 @@
 import { textTable } from "../util/table.js";
 import { MEMORY_FACTOR, type SegmentDifference } from "./compare.js";
 
-/** What `armt verify` found. */
+/** Result of `armt verify`. */
 export type VerifyReport = {
     model: string;
     checkpoint: string;
     baseArchitecture: string;
-    /** Of the file's large matrices, the one that keeps least. */
+    /** Least precise type among the file's large matrices. */
     type: string;
-    /** GPU that the engine ran on; `false`: the CPU, which the tolerances are for. */
+    /** GPU that the engine ran on, or `false` for the CPU. Tolerances are meant for the CPU. */
     gpu: string | false;
-    /** Largest relative difference of logits that passes; of the memory twice that. */
+    /** Largest relative difference of logits that passes. Memory may differ by twice as much. */
     tolerance: number;
     segments: SegmentDifference[];
-    /** Relative differences of each layer's memory after the last segment; `z` if the model has one. */
+    /** Relative differences of each layer's memory after the last segment; `z` only if the model has it. */
     memories: { layer: number; a: number; z?: number }[];
-    /** The first layer whose memory is off by more than the tolerance; `undefined`: none. */
+    /** First layer whose memory differs by more than the tolerance; `undefined` if there is none. */
     firstBadLayer: number | undefined;
     passed: boolean;
 };
 
-/** Judges what was compared. */
+/** Decides whether the comparison passes. */
 export function judge(parts: Omit<VerifyReport, "firstBadLayer" | "passed">): VerifyReport {
     const { tolerance, segments, memories } = parts;
-    // not `>`: NaN is no pass
+    // not `>`, since NaN must fail
     const firstBadLayer = memories.find(({ a, z = 0 }) => ![a, z].every((part) => part <= MEMORY_FACTOR * tolerance));
     const passed = firstBadLayer === undefined && segments.every(({ relative }) => relative <= tolerance);
     return { ...parts, firstBadLayer: firstBadLayer?.layer, passed };
 }
 
-/** A table for people. */
+/** The report as a table. */
 export function reportText(report: VerifyReport): string {
     const { segments, memories, tolerance, type, firstBadLayer, passed } = report;
     const lines = segments.map(({ tokens, maxAbs, relative, kl, top1 }, i) => [
@@ -53,7 +53,7 @@ export function reportText(report: VerifyReport): string {
     ].join("\n");
 }
 
-/** Why it failed, in one line. */
+/** Explains in one line why the comparison failed. */
 export function failureText({ model, checkpoint, gpu, firstBadLayer, segments, tolerance }: VerifyReport): string {
     const bad = segments.findIndex(({ relative }) => !(relative <= tolerance));
     const what =

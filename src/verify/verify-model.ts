@@ -20,23 +20,24 @@ export interface VerifyOptions extends Omit<ModelOptions, "model" | "kvType">, C
     against: string;
     /** The memory's file; `against` is a stock GGUF file of its base then. */
     memory?: string;
-    /** Whole segments before a last, half full one. */
+    /** Number of whole segments before the last one, which is half full. */
     segments: number;
-    /** JSON file with token ids. */
+    /** JSON file with the token ids to read. */
     tokens?: string;
     tolerance?: number;
     json: boolean;
 }
 
 /**
- * Default number of tokens in a segment, unless the model's is smaller: each costs the plain model a second or so per
- * 10^9 weights.
+ * Default number of tokens in a segment, unless the model's segments are smaller. Each token takes the plain model
+ * about a second per 10^9 weights.
  */
 const DEFAULT_SEGMENT = 16;
 
 /**
- * Runs the same tokens through the engine and through the plain model, and compares.
- * @throws {ArmtError} if either can't be opened or they are not of one shape; that they differ is in the report
+ * Runs the same tokens through the engine and the plain model and compares the results. The report says whether they
+ * differ.
+ * @throws {ArmtError} if either can't be opened or their shapes differ
  */
 export async function verifyModel(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
     const { against, segments: segmentCount } = options;
@@ -57,7 +58,7 @@ export async function verifyModel(options: VerifyOptions, signal: AbortSignal): 
                 ? randomIds(segmentCount * size + Math.ceil(size / 2), info.vocabSize)
                 : await readTokenIds(options.tokens);
         checkTokenIds(ids, info.vocabSize);
-        // the engine first: its errors appear after seconds
+        // run the engine first: its errors appear within seconds
         const engine = await runEngine({ ...options, segmentSize: size }, ids, signal);
         const onLayer = bar.update;
         const plain = await runPlainModel(checkpoint, ids, { segmentSize: size, onLayer, signal });
@@ -91,10 +92,7 @@ async function readInfo(model: string): Promise<{ info: ArmtModelKeys; type: str
     }
 }
 
-/**
- * If no file of the checkpoint says how it computes, the model file decides: the converter's options are not
- * recorded elsewhere.
- */
+/** Settings to use where the checkpoint's files have none: only the model file records the converter's options. */
 function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelKeys): ArmtHints {
     const { headCount, normalizeKeys, useDenom, correction, gating } = memory;
     const slidingWindow = seesPreviousSegment;
@@ -118,12 +116,12 @@ function checkSizes(
             );
 }
 
-/** A stock Mistral file with attached memory is labelled as a LLaMA, whose layers are the same. */
+/** A stock Mistral file with attached memory is labelled as LLaMA, since their layers are the same. */
 function alike(architecture: string): string {
     return architecture === "mistral" ? "llama" : architecture;
 }
 
-/** The same tokens each time: a linear congruential generator by its high bits. */
+/** The same tokens on every run: the high bits of a linear congruential generator. */
 function randomIds(count: number, vocabSize: number): number[] {
     let state = 1;
     return Array.from({ length: count }, () => {

@@ -2,10 +2,10 @@ import type { SourceTensor } from "../convert/checkpoint.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { type Matrix, type Numbers, readNumbers } from "./numbers.js";
 
-/** Elements of a matrix that is read in parts. */
+/** Size of the parts in which a matrix is read. Unit: elements. */
 const PART_ELEMENTS = 2 ** 24;
 
-/** A checkpoint's own tensors, by the names below the base model (`layers.0.layer.self_attn.q_proj`, …). */
+/** A checkpoint's own tensors, by their names within the base model (`layers.0.layer.self_attn.q_proj`, …). */
 export class PlainWeights {
     public constructor(private readonly tensors: ReadonlyMap<string, SourceTensor>) {}
 
@@ -13,7 +13,7 @@ export class PlainWeights {
         return this.tensors.has(name);
     }
 
-    /** A vector, or all elements of a small matrix. */
+    /** Reads a vector or all elements of a small matrix. */
     public async numbers(name: string): Promise<Numbers> {
         const tensor = this.get(name);
         return readNumbers(await tensor.file.read(tensor.name), tensor.dtype, tensor.name);
@@ -27,7 +27,7 @@ export class PlainWeights {
         return this.get(name).dtype;
     }
 
-    /** @param transposed the weight is [inputs, outputs] */
+    /** @param transposed whether the weight is [inputs, outputs] */
     public async matrix(name: string, transposed = false): Promise<Matrix> {
         const tensor = this.get(name);
         const [first = 0, second = 0] = tensor.shape;
@@ -35,7 +35,7 @@ export class PlainWeights {
         return { outputs, inputs, values: await this.numbers(name), transposed, lora: await this.lora(tensor) };
     }
 
-    /** A matrix [outputs, inputs], some rows after another. */
+    /** Reads a matrix [outputs, inputs] a few rows at a time. */
     public async *parts(name: string): AsyncGenerator<Matrix> {
         const tensor = this.get(name);
         const { file, dtype, byteLength } = tensor;
@@ -56,7 +56,7 @@ export class PlainWeights {
         }
     }
 
-    /** Rows of a table, adapters added: [ids, columns]. */
+    /** Reads rows of a table and adds adapters: [ids, columns]. */
     public async rows(name: string, ids: readonly number[]): Promise<Float64Array> {
         const tensor = this.get(name);
         const { file, dtype, byteLength } = tensor;
@@ -68,7 +68,7 @@ export class PlainWeights {
             const bytes = await file.read(tensor.name, { start: id * rowBytes, end: (id + 1) * rowBytes });
             const row = Float64Array.from(readNumbers(bytes, dtype, tensor.name));
             if (lora !== undefined) {
-                // A is [rank, V] and B [D, rank] for a table, as for a matrix that is used both ways
+                // for a table, A is [rank, V] and B [D, rank], as for a matrix that serves as both embedding and output
                 for (let d = 0; d < columns; d++)
                     for (let k = 0; k < lora.rank; k++)
                         row[d]! += lora.transposed

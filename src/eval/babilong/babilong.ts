@@ -6,10 +6,10 @@ import { svg, svgText } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
 import { type Share, wilson } from "../recall/measure.js";
 
-/** Default prompt of a question. */
+/** Default prompt template. */
 export const defaultTemplate = "{input}\n\nQuestion: {question}\nAnswer:";
 
-/** One question of BABILong (arXiv 2406.10149): facts in a long text. */
+/** One question of BABILong (arXiv 2406.10149) about facts in a long text. */
 export interface BabilongSample {
     readonly input: string;
     readonly question: string;
@@ -27,7 +27,7 @@ export interface BabilongSet {
 
 /**
  * Finds the files of a data set: one JSON file, or a folder with `<length>/<task>.json` or `<task>.json`.
- * @throws {ArmtError} if there are none
+ * @throws {ArmtError} if there are no such files
  */
 export async function findBabilong(data: string): Promise<BabilongSet[]> {
     const isFolder = async (name: string) => (await stat(name)).isDirectory();
@@ -56,7 +56,7 @@ function taskOf(file: string): string {
     return path.basename(file, ".json");
 }
 
-/** @throws {ArmtError} that names the file, and the entry at fault */
+/** @throws {ArmtError} that names the file and the invalid entry */
 export async function readBabilong(file: string): Promise<BabilongSample[]> {
     let json: unknown;
     try {
@@ -78,14 +78,14 @@ export async function readBabilong(file: string): Promise<BabilongSample[]> {
     });
 }
 
-/** All answers that a file's questions have; an answer that names another of them is wrong. */
+/** The answers to all questions of a file. An answer that names a label other than its own is wrong. */
 export function labelsOf(samples: readonly BabilongSample[]): Set<string> {
     return new Set(samples.flatMap(({ target }) => partsOf(target)));
 }
 
 /**
- * Whether an answer is right by the authors' rule: its first sentence has all of the target's words and no other of the
- * task's labels, except those that the question itself names.
+ * Whether an answer is right by the authors' rule: its first sentence has all words of the target and no other label of
+ * the task, except labels in the question.
  */
 export function isRight(answer: string, { question, target }: BabilongSample, labels: ReadonlySet<string>): boolean {
     const [sentence = ""] = answer.trim().toLowerCase().split(/[.\n]/);
@@ -110,7 +110,7 @@ export interface BabilongOptions {
     template: string;
     maxTokens: number;
     signal?: AbortSignal;
-    /** Questions answered so far. */
+    /** Called with the number of questions answered so far. */
     onProgress?: (answered: number) => void;
 }
 
@@ -118,17 +118,17 @@ export interface BabilongOptions {
 export interface BabilongRow extends Share {
     readonly length: string;
     readonly task: string;
-    /** Wilson's interval at 95 %. */
+    /** Wilson's 95 % interval. */
     readonly interval: readonly [low: number, high: number];
-    /** The same questions with the last segment of the prompt alone, which has the question in it. */
+    /** Results for the same questions if the model reads only the last segment, which contains the question. */
     readonly withoutMemory: Share;
-    /** Tokens of the prompts, on average. */
+    /** Average length of the prompts. Unit: tokens. */
     readonly tokens: number;
     readonly tokensPerSecond: number;
     readonly answers: readonly { question: string; target: string; answer: string; right: boolean }[];
 }
 
-/** Asks all questions of a file, each of its own text. */
+/** Asks all questions of a file, each about its own text. */
 export async function measureBabilong(
     model: LlamaModel,
     sequence: LlamaContextSequence,
@@ -149,7 +149,7 @@ export async function measureBabilong(
         if (prompt.length === 0) throw new ArmtError(`${quote(set.file)}: a prompt is empty`);
         await sequence.clearHistory();
         const start = performance.now();
-        // in pieces that can be interrupted; the rest is long enough to answer from
+        // an abort can interrupt `feed`; the rest is long enough to generate from
         const rest = Math.min(prompt.length, armt.segmentSize);
         await armt.feed([prompt.slice(0, prompt.length - rest)], { signal });
         const answer = await generate(model, sequence, prompt.slice(prompt.length - rest), maxTokens, signal);
@@ -178,12 +178,12 @@ export async function measureBabilong(
     };
 }
 
-/** What is open when the whole prompt is read: 1 to `segmentSize` tokens. */
+/** The open segment after the whole prompt is read: 1 to `segmentSize` tokens. */
 function lastSegment(prompt: readonly Token[], segmentSize: number): Token[] {
     return prompt.slice(Math.floor((prompt.length - 1) / segmentSize) * segmentSize);
 }
 
-/** A replacement text would have its own signs, `$&`. */
+/** Fills in the template. A function does the replacement, since a string would interpret signs such as `$&`. */
 function fill(template: string, { input, question }: BabilongSample): string {
     return template.replaceAll(/\{(input|question)\}/g, (_, name: "input" | "question") => ({ input, question })[name]);
 }

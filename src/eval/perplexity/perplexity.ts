@@ -4,25 +4,25 @@ import { ArmtError } from "../../util/errors.js";
 import { type ChartLine, colours, logChart, svg } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
 
-/** Loss over some tokens. */
+/** Loss over a range of tokens. */
 export interface Loss {
     readonly tokens: number;
-    /** Mean of -ln p of the token that came. Unit: nats. */
+    /** Mean of -ln p of the actual next token. Unit: nats. */
     readonly mean: number;
-    /** Of the mean. */
+    /** Standard error of the mean. Unit: nats. */
     readonly standardError: number;
     readonly perplexity: number;
 }
 
-/** A range of the text, by the position of the predicted tokens. */
+/** Results for one range of the text, given by the positions of the predicted tokens. */
 export interface PerplexityPart {
-    /** First and last token, counted from 0. */
+    /** Positions of the first and last token, from 0. */
     readonly from: number;
     readonly to: number;
     readonly withMemory: Loss;
     /** The same tokens, each predicted from its own segment alone. */
     readonly withoutMemory: Loss;
-    /** Mean difference of the losses, token by token: what memory is worth. Unit: nats. */
+    /** What memory gains: the mean difference of the losses, token by token. Unit: nats. */
     readonly gain: Loss["mean"];
     readonly gainStandardError: number;
 }
@@ -31,20 +31,20 @@ export interface Perplexity {
     readonly tokens: number;
     readonly segmentSize: number;
     readonly total: PerplexityPart;
-    /** The first segment, the second, then stretches that double. */
+    /** The first segment, the second, then ranges that double in length. */
     readonly parts: readonly PerplexityPart[];
 }
 
 export interface PerplexityOptions {
     signal?: AbortSignal;
-    /** Tokens read so far, both readings together, and all of them. */
+    /** Called with the number of tokens read so far and in total, over both passes. */
     onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * Reads a text twice, as the model does and with the memory emptied before each segment, and compares how well each
- * next token was predicted. Token t + 1 is scored from the logits of token t, which is in the same segment both times;
- * nothing predicts the text's first token.
+ * Reads a text twice, once normally and once with the memory cleared before each segment, and compares how well the
+ * model predicts each next token. The logits of token t score token t + 1; token t is in the same segment in both
+ * passes. Nothing predicts the first token.
  * @throws {ArmtError} for a text of fewer than two tokens
  */
 export async function measurePerplexity(
@@ -74,7 +74,7 @@ export async function measurePerplexity(
     const withoutMemory = new Float64Array(ids.length - 1);
     await sequence.clearHistory();
     await read(ids, 0, withMemory);
-    // the model's own cuts, which alignment may have moved
+    // the model's own segment boundaries, which alignment may move
     for (const { start, end } of segmentsOf(ids.length, segmentSize, sequence.model.armt!.segmentAlignment)) {
         await sequence.clearHistory();
         await read(ids.slice(start, end), start, withoutMemory);
@@ -100,7 +100,7 @@ function segmentsOf(
     return segments;
 }
 
-/** -ln of the softmax at a token. */
+/** Loss of a token: -ln of its softmax probability. Unit: nats. */
 export function lossOf(logits: Float32Array, token: number): number {
     let largest = Number.NEGATIVE_INFINITY;
     for (const value of logits) if (value > largest) largest = value;
@@ -115,7 +115,7 @@ function stretches(losses: number, segmentSize: number): [from: number, to: numb
     return result;
 }
 
-/** Losses `from` to `to`: loss i is that of token i + 1. */
+/** Compares the losses in a range; loss i is that of token i + 1. */
 function compare(withMemory: Float64Array, withoutMemory: Float64Array, from: number, to: number): PerplexityPart {
     const a = withMemory.subarray(from, to);
     const b = withoutMemory.subarray(from, to);
@@ -157,7 +157,7 @@ export function perplexityTable({ parts, total }: Perplexity): string {
     );
 }
 
-/** Perplexity by place in the text. */
+/** Plots perplexity by position in the text. */
 export function perplexityPlot(model: string, { parts, segmentSize }: Perplexity): string {
     const line = (name: string, kind: "withMemory" | "withoutMemory", colour: string, dash = ""): ChartLine => ({
         name,

@@ -13,7 +13,8 @@ export interface AnsweredQuestion extends Question {
 }
 
 /**
- * Reads a haystack into an empty sequence and writes its last segment to memory, so that only memory can answer.
+ * Reads a haystack into an empty sequence and writes its last segment to memory, so that answers can come only from
+ * memory.
  */
 export async function readHaystack(
     sequence: LlamaContextSequence,
@@ -30,7 +31,7 @@ export async function readHaystack(
     return tokens;
 }
 
-/** Asks each question from the same memory, which is afterwards as it was before. */
+/** Asks each question with the same memory and leaves the memory unchanged. */
 export async function askAll(
     sequence: LlamaContextSequence,
     model: LlamaModel,

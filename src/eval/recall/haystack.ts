@@ -2,17 +2,17 @@ import { seededRandom } from "../../util/random.js";
 import { type FactKind, namesOf, type RecallTexts, type Split } from "./task.js";
 
 export interface HaystackOptions {
-    /** Length, the facts included. Unit: tokens. */
+    /** Length, including the facts. Unit: tokens. */
     tokens: number;
     /** Number of facts, including overridden ones. */
     facts: number;
     /** The same seed gives the same haystack. */
     seed: number;
-    /** Which half of names and sentences facts and questions are made of. Default: `"heldOut"`. */
+    /** Which half of the names and sentences to build facts and questions from. Default: `"heldOut"`. */
     split?: Split;
     /** Share of the facts that override an earlier one. Default: a quarter. */
     changes?: number;
-    /** Number of tokens of a text. */
+    /** Returns the number of tokens in a text. */
     countTokens: (text: string) => number;
 }
 
@@ -22,13 +22,13 @@ export interface Fact {
     readonly key: string;
     readonly value: string;
     readonly sentence: string;
-    /** Place in the haystack, from 0 to 1. */
+    /** Position in the haystack, from 0 to 1. */
     readonly depth: number;
-    /** Whether a later fact has another value for the key. */
+    /** Whether a later fact gives the key another value. */
     readonly overridden: boolean;
 }
 
-/** A question about a fact that holds at the haystack's end. */
+/** A question about a fact that still holds at the end of the haystack. */
 export interface Question {
     readonly fact: Fact;
     readonly text: string;
@@ -39,24 +39,24 @@ export interface Question {
 export interface Haystack {
     readonly facts: readonly Fact[];
     readonly questions: readonly Question[];
-    /** The text, sentence by sentence, each with the space or newline before it. */
+    /** The sentences of the text, each with the space or newline before it. */
     sentences(): Generator<string, void, void>;
 }
 
-/** Share of the sentences that begin a paragraph. */
+/** Share of sentences that begin a paragraph. */
 const paragraphs = 0.08;
-/** How a stretch of filler is drawn: sentences in a row out of prose, and of the made-up kind. */
+/** Fewest and most sentences in a row of filler: from prose, and made-up ones. */
 const proseRun = [2, 12] as const;
 const chatterRun = [2, 16] as const;
 const bystanderCount = 4;
 
-/** Sentences of filler that are tried for the last gap. */
+/** How many filler sentences to try for the last gap. */
 const lastTries = 40;
 
 /**
  * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as
- * long as asked for, and short of it by less than a sentence.
- * @throws {RangeError} if the facts do not fit into the text, or there are not enough subjects for them
+ * long as requested, and shorter by less than a sentence.
+ * @throws {RangeError} if the facts do not fit into the text or there are too few subjects for them
  */
 export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {
     const { tokens, facts: count, seed, split = "heldOut", changes = 0.25, countTokens } = options;
@@ -82,7 +82,7 @@ export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Hays
     };
 }
 
-/** Draws from lists with a seed. */
+/** Draws at random from lists, with a seed. */
 class Draw {
     private readonly random: () => number;
 
@@ -114,7 +114,7 @@ class Draw {
 }
 
 function makeFacts({ task }: RecallTexts, count: number, changes: number, split: Split, draw: Draw): Fact[] {
-    // each name has one role, so that no sentence mentions a key by accident
+    // each name has only one role, so that no other sentence mentions a key by accident
     const names = draw.shuffle(namesOf(task, split));
     const bystanders = names.splice(0, bystanderCount);
     const decks = new Map<string, string[]>();
@@ -163,7 +163,7 @@ function makeFacts({ task }: RecallTexts, count: number, changes: number, split:
     return facts.map((fact, i) => ({ ...fact, depth: depths[i]! }));
 }
 
-/** All ways to take one word of each list, in order. */
+/** All combinations of one word from each list, in order. */
 function combinations(lists: readonly (readonly string[])[]): string[] {
     return lists.reduce<string[]>(
         (starts, list) => starts.flatMap((start) => list.map((word) => (start === "" ? word : `${start} ${word}`))),
@@ -180,7 +180,7 @@ function* write(
     countTokens: (text: string) => number
 ): Generator<string, void, void> {
     const filler = fillerSentences(texts, draw);
-    // filler leaves room for the remaining facts, so that the text states each of them
+    // filler must leave room for the remaining facts
     let reserved = sizes.reduce((sum, size) => sum + size, 0);
     let written = 0;
     let next = 0;

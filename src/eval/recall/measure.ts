@@ -7,18 +7,18 @@ import type { RecallTexts, Split } from "./task.js";
 export interface MeasureOptions {
     /** Length of a haystack. Unit: tokens. */
     tokens: number;
-    /** Questions at least; haystacks are read until there are as many. */
+    /** Least number of questions; haystacks are read until it is reached. */
     questions: number;
     /** Facts in a haystack, including overridden ones. */
     facts: number;
     seed: number;
     split: Split;
     signal?: AbortSignal;
-    /** Called while reading: tokens of all haystacks so far, and the number of questions answered. */
+    /** Called while reading, with the tokens of all haystacks so far and the number of questions answered. */
     onProgress?: (tokens: number, answered: number) => void;
 }
 
-/** Right answers among the questions asked. */
+/** Number of questions asked and of right answers. */
 export interface Share {
     readonly asked: number;
     readonly right: number;
@@ -29,25 +29,25 @@ export interface Share {
 export interface RecallRow extends Share {
     readonly tokens: number;
     readonly haystacks: number;
-    /** Wilson's interval: with 95 % probability the model's recall is inside. */
+    /** Wilson's 95 % interval for the model's recall. */
     readonly interval: readonly [low: number, high: number];
-    /** The same questions asked of an empty sequence, whose memory is empty. */
+    /** Results for the same questions on an empty sequence, whose memory is empty. */
     readonly withoutMemory: Share;
     readonly readSeconds: number;
     readonly tokensPerSecond: number;
     /** Resident memory of the process after the last haystack. Unit: bytes. */
     readonly processBytes: number;
-    /** By tenth of the haystack, from its beginning. */
+    /** Results for each tenth of the haystack, from its beginning. */
     readonly byDepth: readonly Share[];
     readonly byKind: Readonly<Record<string, Share>>;
-    /** Questions that were answered wrong. */
+    /** Questions with wrong answers. */
     readonly wrong: readonly { question: string; expected: string; answer: string; depth: number }[];
 }
 
-/** Equal parts of a haystack, for recall by depth. */
+/** Number of equal parts of a haystack, for recall by depth. */
 export const depthParts = 10;
 
-/** Reads haystacks of one length and asks about what they held. */
+/** Reads haystacks of one length and asks about their facts. */
 export async function measureRecall(
     model: LlamaModel,
     context: LlamaContext,
@@ -63,7 +63,7 @@ export async function measureRecall(
     let readSeconds = 0;
     try {
         while (answers.length < questions) {
-            // haystacks of different lengths are different ones
+            // haystacks of different lengths get different seeds
             const haystack = makeHaystack(texts, {
                 tokens,
                 facts,
@@ -114,7 +114,7 @@ function share(answers: readonly AnsweredQuestion[]): Share {
     return { asked: answers.length, right, recall: answers.length === 0 ? 0 : right / answers.length };
 }
 
-/** Wilson's score interval for a share of `asked`, at 95 %. */
+/** Wilson's 95 % score interval for the share `right / asked`. */
 export function wilson(right: number, asked: number): [low: number, high: number] {
     if (asked === 0) return [0, 1];
     const z = 1.959964;

@@ -3,7 +3,7 @@ import { colours, svg, svgPolyline, svgText as text } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
 import { depthParts, type RecallRow, type Share } from "./measure.js";
 
-/** Rows of one model. */
+/** Results of one model. */
 export interface ModelRecall {
     readonly model: string;
     readonly rows: readonly RecallRow[];
@@ -38,7 +38,7 @@ const lineTop = 40;
 const lineHeight = 220;
 const cellHeight = 22;
 
-/** Recall by length as lines, and by length and depth as a heat map for each model. A self-contained SVG. */
+/** A self-contained SVG: recall by length as lines, and by length and depth as a heat map for each model. */
 export function recallPlot(models: readonly ModelRecall[]): string {
     const lengths = [...new Set(models.flatMap(({ rows }) => rows.map(({ tokens }) => tokens)))].sort((a, b) => a - b);
     const step = (width - left - right) / lengths.length;

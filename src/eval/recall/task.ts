@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { recallFolder } from "../../util/assets.js";
 
-/** Which half of names, sentences and prose: what training saw, or what it did not. */
+/** Half of the names, sentences and prose: what training saw, or what it did not see. */
 export type Split = "train" | "heldOut";
 
 /** A kind of fact and the questions about it; `{key}`, `{value}` and `{name}` are slots. */
@@ -32,7 +32,7 @@ export interface RecallTask {
 /** Words, sentences and prose of the recall task. */
 export interface RecallTexts {
     readonly task: RecallTask;
-    /** Passages that training never saw, each as its sentences. */
+    /** Passages that training never saw, each split into sentences. */
     readonly prose: readonly (readonly string[])[];
 }
 
@@ -45,13 +45,13 @@ export async function readRecallTexts(): Promise<RecallTexts> {
     return { task, prose: prose.filter((passage) => passage.length > 0) };
 }
 
-/** The form of a question behind a text, with `{}` in its place. */
+/** Template for a question after a text; `{}` stands for the question. */
 export async function recallQuestionForm(): Promise<string> {
     const { answer }: RecallTask = JSON.parse(await readFile(new URL("task.json", recallFolder), "utf8"));
     return `${answer.before}{}${answer.after}`;
 }
 
-/** Names are a stem and an ending; which pairs are held out leaves every stem and every ending in both halves. */
+/** Names of one half. A name is a stem and an ending; every stem and every ending occurs in both halves. */
 export function namesOf({ names }: RecallTask, split: Split): string[] {
     return names.stems.flatMap((stem, i) =>
         names.endings

@@ -137,7 +137,9 @@ function trainingRows({ baseName, license, ask, training }: ArmtModelKeys): [str
     ];
     rows.push([
         "ask",
-        `${forms.join(", or ") || "as text"}; ${ask.close ? "close the segment first" : "in the open segment"}; ${ask.greedy ? "take the most probable token" : "sample"}`
+        `${forms.join(", or ") || "as text"}; ` +
+            `${ask.close ? "close the segment first" : "in the open segment"}; ` +
+            `${ask.greedy ? "take the most probable token" : "sample"}`
     ]);
     if (ask.end.length > 0) rows.push(["answers end with", ask.end.map(quote).join(", ")]);
     return rows;
