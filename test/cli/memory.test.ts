@@ -116,7 +116,7 @@ test.serial("inspect shows what a memory holds, and verifies it", async (t) => {
 /** A model that reads fast, and a text that takes it a while. */
 async function setUpLong(t: ExecutionContext) {
     const set = await setUp(t, { layers: 1, hidden: 32, heads: 2, segmentSize: 256, dMem: 8 });
-    const long = Array.from({ length: 1400 }, (_, i) => `Line ${i}: the lamp is in room ${(i * 7) % 31}.`).join("\n");
+    const long = Array.from({ length: 3500 }, (_, i) => `Line ${i}: the lamp is in room ${(i * 7) % 31}.`).join("\n");
     writeFileSync(set.text, long);
     return { ...set, long };
 }
