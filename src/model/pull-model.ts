@@ -1,5 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
+import process from "node:process";
 import { type KnownModel, knownModel, memoryPath } from "../../plugin/model/known-models.js";
 import { cachedModelPath, modelFolder } from "../../plugin/model/model-cache.js";
 import { attachMemory } from "../convert/attach/attach.js";
@@ -51,10 +52,28 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     return { path: output, isNew: true };
 }
 
+/** Unit: milliseconds. */
+const NETWORK_TIMEOUT = 20_000;
+
+/** Asks the host of models for anything: the downloader repeats failed requests for many minutes. */
+async function checkNetwork(signal: AbortSignal | undefined): Promise<void> {
+    const timeout = AbortSignal.timeout(NETWORK_TIMEOUT);
+    const host = process.env.MODEL_ENDPOINT ?? process.env.HF_ENDPOINT ?? "https://huggingface.co/";
+    await fetch(host, { method: "HEAD", signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) });
+}
+
+/** The reason of a failed request, which `fetch` keeps in the cause. */
+function reasonOf(error: unknown): string {
+    const { cause } = error instanceof Error ? error : { cause: undefined };
+    const reason = cause instanceof Error && cause.message !== "" ? cause : error;
+    return (reason instanceof Error ? reason.message : String(reason)).split("\n", 1)[0]!;
+}
+
 /** Downloads a base's file; an interrupted download goes on where it ended. */
 async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOptions): Promise<string> {
     const { onDownload, signal } = options;
     try {
+        await checkNetwork(signal);
         const { createModelDownloader } = await import("node-llama-cpp");
         const downloader = await createModelDownloader({
             modelUri: baseUri,
@@ -65,9 +84,8 @@ async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOp
         return await downloader.download({ signal });
     } catch (error) {
         signal?.throwIfAborted();
-        const reason = error instanceof Error ? error.message : String(error);
         throw new ArmtError(
-            `cannot download ${baseUri}: ${reason.split("\n", 1)[0]}. Without a network, get a GGUF file of ${base} in any quantization, and run \`npx armt pull ${name} --base FILE\``,
+            `cannot download ${baseUri}: ${reasonOf(error)}. Without a network, get a GGUF file of ${base} in any quantization, and run \`npx armt pull ${name} --base FILE\``,
             { cause: error }
         );
     }
