@@ -28,7 +28,9 @@ export type OpenParts = PlainSource & {
     weights: { tensors: ReadonlyMap<string, SourceTensor>; close(): Promise<void> };
 };
 
-/** @throws {ArmtError} that names the file or tensor at fault, or what the plain model doesn't compute from such files */
+/**
+ * @throws {ArmtError} that names the file or tensor at fault, or what the plain model doesn't compute from such files
+ */
 export async function openParts(options: PartsOptions): Promise<OpenParts> {
     const memory = await openMemoryFile(options.memory, options.lora);
     try {

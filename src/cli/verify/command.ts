@@ -23,7 +23,8 @@ export const command: CommandModule<object, VerifyOptions> = {
                     demandOption: true,
                     requiresArg: true,
                     describe:
-                        "What the file was made from: the folder of a checkpoint, the file of weights in it, or with --memory the base's GGUF file"
+                        "What the file was made from: the folder of a checkpoint, the file of weights in it, " +
+                        "or with --memory the base's GGUF file"
                 })
                 .option("memory", {
                     type: "string",

@@ -25,7 +25,11 @@ export async function checkBase({ file, name, base }: BaseGguf, memory: MemoryFa
     const sizes = (architecture: string, layers: number, width: number, vocabulary: number) =>
         `${architecture}, ${layers} layers of ${width}, ${vocabulary} tokens`;
     throw new ArmtError(
-        `cannot attach to ${quote(file.path)}${nameOf(file)}: the memory was trained for ${quote(memory.name ?? "a base without a name")} (${sizes(memory.architecture, memory.layers, memory.width, memory.vocabularySize)}), and this file (${sizes(name, base.layerCount, base.hiddenSize, base.vocabSize)}) differs in ${differing}: ${remarks[first]}. Any quantization of that base will do`
+        `cannot attach to ${quote(file.path)}${nameOf(file)}: the memory was trained for ` +
+            `${quote(memory.name ?? "a base without a name")} ` +
+            `(${sizes(memory.architecture, memory.layers, memory.width, memory.vocabularySize)}), and this file ` +
+            `(${sizes(name, base.layerCount, base.hiddenSize, base.vocabSize)}) differs in ${differing}: ` +
+            `${remarks[first]}. Any quantization of that base will do`
     );
 }
 

@@ -24,7 +24,8 @@ export function stockUpdates(
         const kind = modules.get(module);
         if (layer === undefined || kind === undefined)
             throw new ArmtError(
-                `tensor ${quote(update.a.name)} is LoRA of a module that is not known in a base with the architecture ${quote(source.name)}; known are ${[...modules.keys()].join(", ")}`
+                `tensor ${quote(update.a.name)} is LoRA of a module that is not known in a base with the ` +
+                    `architecture ${quote(source.name)}; known are ${[...modules.keys()].join(", ")}`
             );
         if (Number(layer) >= layerCount)
             throw new ArmtError(
@@ -36,7 +37,8 @@ export function stockUpdates(
     for (const [module, count] of counts)
         if (facts !== undefined && count !== layerCount)
             throw new ArmtError(
-                `${quote(path)} is damaged: it has LoRA of ${quote(module)} for ${count} of the base's ${layerCount} layers`
+                `${quote(path)} is damaged: ` +
+                    `it has LoRA of ${quote(module)} for ${count} of the base's ${layerCount} layers`
             );
     return updates;
 }

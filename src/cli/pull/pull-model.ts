@@ -1,11 +1,11 @@
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
-import { type KnownModel, knownModel, memoryPath } from "../../plugin/model/known-models.js";
-import { cachedModelPath, modelFolder } from "../../plugin/model/model-cache.js";
-import { attachMemory } from "../convert/attach/attach.js";
-import { isFile } from "../convert/shards.js";
-import { ArmtError, quote } from "../util/errors.js";
+import { type KnownModel, knownModel, memoryPath } from "../../../plugin/model/known-models.js";
+import { cachedModelPath, modelFolder } from "../../../plugin/model/model-cache.js";
+import { attachMemory } from "../../convert/attach/attach.js";
+import { isFile } from "../../convert/shards.js";
+import { ArmtError, quote } from "../../util/errors.js";
 
 export type PullOptions = {
     /** A GGUF file of the base, in any quantization. Default: it is downloaded. */
@@ -38,7 +38,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     const { memory = memoryPath(known), onAttach: onProgress, onWarning, signal } = options;
     if (!(await isFile(memory)))
         throw new ArmtError(
-            `this version of the package has no memory for ${quote(known.name)} (${quote(memory)} is missing); update node-llama-cpp-armt`
+            `this version of the package has no memory for ${quote(known.name)} ` +
+                `(${quote(memory)} is missing); update node-llama-cpp-armt`
         );
     await mkdir(modelFolder(), { recursive: true });
     const base = options.base ?? (await downloadBase(known, options));
@@ -69,7 +70,7 @@ function reasonOf(error: unknown): string {
     return (reason instanceof Error ? reason.message : String(reason)).split("\n", 1)[0]!;
 }
 
-/** Downloads a base's file; an interrupted download goes on where it ended. */
+/** Downloads a base's file; an interrupted download resumes. */
 async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOptions): Promise<string> {
     const { onDownload, signal } = options;
     try {
@@ -85,7 +86,9 @@ async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOp
     } catch (error) {
         signal?.throwIfAborted();
         throw new ArmtError(
-            `cannot download ${baseUri}: ${reasonOf(error)}. Without a network, get a GGUF file of ${base} in any quantization, and run \`npx armt pull ${name} --base FILE\``,
+            `cannot download ${baseUri}: ${reasonOf(error)}. ` +
+                `Without a network, get a GGUF file of ${base} in any quantization, ` +
+                `and run \`npx armt pull ${name} --base FILE\``,
             { cause: error }
         );
     }
