@@ -14,7 +14,7 @@ export type CachedModel = {
 };
 
 const modelEnd = ".gguf";
-/** Names that stay in the folder and do not look like options. */
+/** Names without a folder, and not options. */
 const namePattern = /^[A-Za-z0-9][\w.-]*$/;
 
 /** Where `armt pull` keeps models: `models` in the user's cache folder. */
@@ -47,11 +47,11 @@ export async function listModels(env?: NodeJS.ProcessEnv): Promise<CachedModel[]
 export async function removeModel(name: string, env?: NodeJS.ProcessEnv): Promise<CachedModel> {
     const models = await listModels(env);
     const model = models.find((other) => other.name === name);
-    if (model === undefined) {
-        const names = models.map((other) => other.name).join(", ");
-        const others = names === "" ? "" : `; there are ${names}`;
-        throw new ArmtError(`no model ${quote(name)} in ${quote(modelFolder(env))}${others}`);
-    }
+    if (model === undefined)
+        throw new ArmtError(
+            `no model ${quote(name)} in ${quote(modelFolder(env))}` +
+                (models.length === 0 ? "" : `; there are ${models.map((other) => other.name).join(", ")}`)
+        );
     await rm(model.path);
     return model;
 }
@@ -73,8 +73,8 @@ export function resolveModel(model: string): string {
         throw new ArmtError(`the model ${quote(model)} is not on this machine yet; run \`npx armt pull ${model}\``);
     if (isFile(model)) return model;
     throw new ArmtError(
-        `${quote(model)} is neither a file nor the name of a model; known names are ` +
-            `${knownModels.map(({ name }) => name).join(", ")}`
+        `${quote(model)} is neither a file nor the name of a model; ` +
+            `known names are ${knownModels.map(({ name }) => name).join(", ")}`
     );
 }
 

@@ -72,7 +72,7 @@ export class Checkpoint {
                 factors.set(canonical, pair);
                 if (pair.adapter !== adapter)
                     throw new ArmtError(
-                        `tensor ${quote(name)} is of the adapter ${quote(adapter)}, and there is another, ` +
+                        `tensor ${quote(name)} belongs to the adapter ${quote(adapter)}, but there is another, ` +
                             `${quote(pair.adapter)}: save the state dict with one adapter, or merge them`
                     );
                 const part = role.role === "A" ? "a" : "b";

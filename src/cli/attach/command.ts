@@ -43,8 +43,8 @@ export const command: CommandModule<object, AttachArguments> = {
                 .option("merged-type", {
                     choices: Object.keys(mergedTypes) as MergedType[],
                     describe:
-                        "Type of the base's matrices that LoRA changes, or that become one and have several " +
-                        "types [default: their own if it is a float type or q8_0, else q8_0]"
+                        "Type of the base's matrices that LoRA changes, or that become one and have several types " +
+                        "[default: their own if it is a float type or q8_0, else q8_0]"
                 })
                 .option("name", {
                     type: "string",

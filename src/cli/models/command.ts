@@ -1,19 +1,9 @@
 import process from "node:process";
 import type { Argv, CommandModule } from "yargs";
 import { knownModels } from "../../../plugin/model/known-models.js";
-import { listModels, removeModel } from "../../../plugin/model/model-cache.js";
+import { listModels } from "../../../plugin/model/model-cache.js";
 import { textTable } from "../../util/table.js";
-
-const remove: CommandModule<object, { name: string }> = {
-    command: "rm <name>",
-    describe: "Remove a model from the cache",
-    builder: (parser: Argv<object>) =>
-        parser.positional("name", { type: "string", demandOption: true, describe: "Name of the model" }),
-    handler: async ({ name }) => {
-        const { path } = await removeModel(name);
-        process.stderr.write(`removed ${path}\n`);
-    }
-};
+import { command as remove } from "./rm/command.js";
 
 export const command: CommandModule<object, { json: boolean }> = {
     command: "models",

@@ -25,7 +25,7 @@ export const command: CommandModule<object, PullArguments> = {
                 .example("$0 pull smollm2-135m", "then: armt serve smollm2-135m")
         ),
     handler: async ({ name, base, force }) => {
-        const { pullModel } = await import("../../model/pull-model.js");
+        const { pullModel } = await import("./pull-model.js");
         const download = createProgressBar("downloading");
         const attach = createProgressBar("attaching");
         const warnings: string[] = [];

@@ -195,8 +195,8 @@ function checkUpdate(
 ): void {
     if (b.shape[0] === rows && a.shape[1] === columns) return;
     throw new ArmtError(
-        `tensors ${quote(b.name)} [${b.shape.join(", ")}] and ${quote(a.name)} [${a.shape.join(", ")}] do ` +
-            `not fit the base's tensor ${quote(name)}, which has ${rows} rows of ${columns}`
+        `tensors ${quote(b.name)} [${b.shape.join(", ")}] and ${quote(a.name)} [${a.shape.join(", ")}] ` +
+            `do not fit the base's tensor ${quote(name)}, which has ${rows} rows of ${columns}`
     );
 }
 

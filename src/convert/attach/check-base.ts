@@ -27,9 +27,9 @@ export async function checkBase({ file, name, base }: BaseGguf, memory: MemoryFa
     throw new ArmtError(
         `cannot attach to ${quote(file.path)}${nameOf(file)}: the memory was trained for ` +
             `${quote(memory.name ?? "a base without a name")} ` +
-            `(${sizes(memory.architecture, memory.layers, memory.width, memory.vocabularySize)}), and ` +
-            `this file (${sizes(name, base.layerCount, base.hiddenSize, base.vocabSize)}) differs in ` +
-            `${differing}: ${remarks[first]}. Any quantization of that base will do`
+            `(${sizes(memory.architecture, memory.layers, memory.width, memory.vocabularySize)}), and this file ` +
+            `(${sizes(name, base.layerCount, base.hiddenSize, base.vocabSize)}) differs in ${differing}: ` +
+            `${remarks[first]}. Any quantization of that base will do`
     );
 }
 

@@ -37,8 +37,8 @@ export function stockUpdates(
     for (const [module, count] of counts)
         if (facts !== undefined && count !== layerCount)
             throw new ArmtError(
-                `${quote(path)} is damaged: it has LoRA of ${quote(module)} for ${count} of the base's ` +
-                    `${layerCount} layers`
+                `${quote(path)} is damaged: ` +
+                    `it has LoRA of ${quote(module)} for ${count} of the base's ${layerCount} layers`
             );
     return updates;
 }

@@ -61,8 +61,8 @@ export async function openMemoryFile(location: string, flags: LoraFlags = {}): P
         const hasLora = files.some((file) => [...file.tensors.keys()].some((name) => name.includes(".lora_")));
         if (facts !== undefined && facts.hasLora !== hasLora)
             throw new ArmtError(
-                `${quote(location)}: \`lora\` ` +
-                    `${hasLora ? "is null, but there are LoRA tensors" : "is set, but there are no LoRA tensors"}`
+                `${quote(location)}: \`lora\` is ` +
+                    (hasLora ? "null, but there are LoRA tensors" : "set, but there are no LoRA tensors")
             );
         const config =
             json === undefined
@@ -88,8 +88,8 @@ async function openFiles(location: string): Promise<OpenFiles> {
             const architecture = file.metadata.get("general.architecture");
             if (architecture?.type !== "STRING" || architecture.value !== MEMORY_ARCHITECTURE)
                 throw new ArmtError(
-                    `${quote(location)} is not a memory's file: \`general.architecture\` is not ` +
-                        `${quote(MEMORY_ARCHITECTURE)}`
+                    `${quote(location)} is not a memory's file: ` +
+                        `\`general.architecture\` is not ${quote(MEMORY_ARCHITECTURE)}`
                 );
             const texts = new Map<string, string>();
             for (const key of ["armt_config", "armt_memory"]) {
@@ -164,8 +164,8 @@ function readFacts(json: JsonFile): MemoryFacts {
     const version = json.require("format_version", json.integer("format_version", { min: 1 }));
     if (version > FORMAT_VERSION)
         throw new ArmtError(
-            `${quote(json.path)}: \`format_version\` is ${version}, expected ${FORMAT_VERSION} at most; ` +
-                `update node-llama-cpp-armt`
+            `${quote(json.path)}: \`format_version\` is ${version}, ` +
+                `expected ${FORMAT_VERSION} at most; update node-llama-cpp-armt`
         );
     const base = json.require("base", json.object("base"));
     const digests = base.require("fingerprint", base.object("fingerprint"));

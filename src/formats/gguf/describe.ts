@@ -137,9 +137,11 @@ function trainingRows({ baseName, license, ask, training }: ArmtModelKeys): [str
     ];
     rows.push([
         "ask",
-        `${forms.join(", or ") || "as text"}; ` +
-            `${ask.close ? "close the segment first" : "in the open segment"}; ` +
-            `${ask.greedy ? "take the most probable token" : "sample"}`
+        [
+            forms.join(", or ") || "as text",
+            ask.close ? "close the segment first" : "in the open segment",
+            ask.greedy ? "take the most probable token" : "sample"
+        ].join("; ")
     ]);
     if (ask.end.length > 0) rows.push(["answers end with", ask.end.map(quote).join(", ")]);
     return rows;

@@ -39,8 +39,8 @@ function splitWords(text: string): string[] {
  */
 export async function parseArmt(args: readonly string[]): Promise<void> {
     if (args.at(-1) === "--help") return;
-    // `eval` has subcommands
-    const names = args.slice(0, args[0] === "eval" ? 2 : 1);
+    const hasSubcommand = args[0] === "eval" || (args[0] === "models" && args[1] === "rm");
+    const names = args.slice(0, hasSubcommand ? 2 : 1);
     if (names.length === 0 || !names.every((name) => /^[a-z]+$/.test(name)))
         throw new Error(`no command in: armt ${args.join(" ")}`);
     const { command } = (await import(path.join(repositoryRoot, "dist/src/cli", ...names, "command.js"))) as {

@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { knownModels, memoryPath } from "../../plugin/model/known-models.js";
-import { cachedModelPath, listModels, removeModel, resolveModel } from "../../plugin/model/model-cache.js";
-import { validateArmtModel } from "../../src/formats/gguf/armt-model.js";
-import { pullModel } from "../../src/model/pull-model.js";
-import { runArmt } from "../helpers/armt-command.js";
-import { temporaryFolder } from "../helpers/temporary.js";
-import { makeTrained } from "../helpers/trained-memory.js";
+import { knownModels, memoryPath } from "../../../plugin/model/known-models.js";
+import { cachedModelPath, listModels, removeModel, resolveModel } from "../../../plugin/model/model-cache.js";
+import { pullModel } from "../../../src/cli/pull/pull-model.js";
+import { validateArmtModel } from "../../../src/formats/gguf/armt-model.js";
+import { runArmt } from "../../helpers/armt-command.js";
+import { temporaryFolder } from "../../helpers/temporary.js";
+import { makeTrained } from "../../helpers/trained-memory.js";
 
 const name = "smollm2-135m";
 

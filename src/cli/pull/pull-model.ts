@@ -1,10 +1,11 @@
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
-import { type KnownModel, knownModel, memoryPath } from "../../plugin/model/known-models.js";
-import { cachedModelPath, modelFolder } from "../../plugin/model/model-cache.js";
-import { attachMemory } from "../convert/attach/attach.js";
-import { isFile } from "../convert/shards.js";
-import { ArmtError, quote } from "../util/errors.js";
+import process from "node:process";
+import { type KnownModel, knownModel, memoryPath } from "../../../plugin/model/known-models.js";
+import { cachedModelPath, modelFolder } from "../../../plugin/model/model-cache.js";
+import { attachMemory } from "../../convert/attach/attach.js";
+import { isFile } from "../../convert/shards.js";
+import { ArmtError, quote } from "../../util/errors.js";
 
 export type PullOptions = {
     /** A GGUF file of the base, in any quantization. Default: it is downloaded. */
@@ -37,8 +38,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     const { memory = memoryPath(known), onAttach: onProgress, onWarning, signal } = options;
     if (!(await isFile(memory)))
         throw new ArmtError(
-            `this version of the package has no memory for ${quote(known.name)} (${quote(memory)} is ` +
-                `missing); update node-llama-cpp-armt`
+            `this version of the package has no memory for ${quote(known.name)} ` +
+                `(${quote(memory)} is missing); update node-llama-cpp-armt`
         );
     await mkdir(modelFolder(), { recursive: true });
     const base = options.base ?? (await downloadBase(known, options));
@@ -52,10 +53,28 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     return { path: output, isNew: true };
 }
 
-/** Downloads a base's file; an interrupted download continues where it ended. */
+/** Unit: milliseconds. */
+const NETWORK_TIMEOUT = 20_000;
+
+/** Asks the host of models for anything: the downloader repeats failed requests for many minutes. */
+async function checkNetwork(signal: AbortSignal | undefined): Promise<void> {
+    const timeout = AbortSignal.timeout(NETWORK_TIMEOUT);
+    const host = process.env.MODEL_ENDPOINT ?? process.env.HF_ENDPOINT ?? "https://huggingface.co/";
+    await fetch(host, { method: "HEAD", signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) });
+}
+
+/** The reason of a failed request, which `fetch` keeps in the cause. */
+function reasonOf(error: unknown): string {
+    const { cause } = error instanceof Error ? error : { cause: undefined };
+    const reason = cause instanceof Error && cause.message !== "" ? cause : error;
+    return (reason instanceof Error ? reason.message : String(reason)).split("\n", 1)[0]!;
+}
+
+/** Downloads a base's file; an interrupted download resumes. */
 async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOptions): Promise<string> {
     const { onDownload, signal } = options;
     try {
+        await checkNetwork(signal);
         const { createModelDownloader } = await import("node-llama-cpp");
         const downloader = await createModelDownloader({
             modelUri: baseUri,
@@ -66,10 +85,10 @@ async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOp
         return await downloader.download({ signal });
     } catch (error) {
         signal?.throwIfAborted();
-        const reason = error instanceof Error ? error.message : String(error);
         throw new ArmtError(
-            `cannot download ${baseUri}: ${reason.split("\n", 1)[0]}. Without a network, get a GGUF file of ` +
-                `${base} in any quantization, and run \`npx armt pull ${name} --base FILE\``,
+            `cannot download ${baseUri}: ${reasonOf(error)}. ` +
+                `Without a network, get a GGUF file of ${base} in any quantization, ` +
+                `and run \`npx armt pull ${name} --base FILE\``,
             { cause: error }
         );
     }
