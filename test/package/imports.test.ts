@@ -12,7 +12,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     convert: ["util", "formats", "plugin"],
     tiny: ["util", "formats", "convert"],
     generation: ["util", "plugin"],
-    model: ["util", "formats", "plugin", "convert"],
+    model: ["util", "formats", "plugin"],
     verify: ["util", "formats", "plugin", "convert", "model"],
     eval: ["util", "plugin"],
     trace: ["util", "plugin"],
