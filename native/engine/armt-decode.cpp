@@ -69,9 +69,9 @@ void llama_context::run_armt(armt_step & step) {
         for (uint32_t is = 0; is < step.n_seqs; ++is) {
             const int32_t il = mem.find_overflow(step, is);
             if (il >= 0) {
-                reasons[step.seq_id + is] =
-                    "the memory of layer " + std::to_string(il) + " has left the range of f16; create the context " +
-                    "with the stateType bf16 or f32; the sequence was cleared";
+                reasons[step.seq_id + is] = "the memory of layer " + std::to_string(il) +
+                                            " has left the range of f16; create the context " +
+                                            "with the stateType bf16 or f32; the sequence was cleared";
             }
         }
     }
