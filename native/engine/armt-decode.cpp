@@ -79,7 +79,7 @@ void llama_context::run_armt(armt_step & step) {
     for (const auto & [seq_id, why] : reasons) {
         mem.seq_rm(seq_id, -1, -1);
     }
-    if (reasons.size() == step.n_seqs) {
+    if (res == nullptr || reasons.size() == step.n_seqs) {
         // the graph refers to this step
         gf_res_prev_active = nullptr;
         if (status == GGML_STATUS_ABORTED) {
