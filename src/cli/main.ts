@@ -1,43 +1,27 @@
 #!/usr/bin/env node
 import process from "node:process";
-import yargs, { type CommandModule } from "yargs";
+import yargs, { type Argv, type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
+import { systemErrorText } from "../util/errors.js";
 import { reportFailure, UsageError } from "../util/failure.js";
+import { describeAll, exitCodes, importCommands } from "./commands.js";
+import { groups } from "./shared/option-groups.js";
 import { packageVersion } from "./shared/version.js";
 
-/** Imported one at a time: a command's libraries cost more time than its work may take. */
-const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = {
-    demo: () => import("./demo/command.js"),
-    convert: () => import("./convert/command.js"),
-    attach: () => import("./attach/command.js"),
-    pull: () => import("./pull/command.js"),
-    models: () => import("./models/command.js"),
-    quantize: () => import("./quantize/command.js"),
-    inspect: () => import("./inspect/command.js"),
-    verify: () => import("./verify/command.js"),
-    run: () => import("./run/command.js"),
-    serve: () => import("./serve/command.js"),
-    read: () => import("./read/command.js"),
-    ask: () => import("./ask/command.js"),
-    bench: () => import("./bench/command.js"),
-    trace: () => import("./trace/command.js"),
-    eval: () => import("./eval/command.js"),
-    logits: () => import("./logits/command.js"),
-    doctor: () => import("./doctor/command.js"),
-    build: () => import("./build/command.js"),
-    tiny: () => import("./tiny/command.js")
-};
-
 async function main(args: string[]): Promise<void> {
-    const named = args.find((arg) => !arg.startsWith("-"));
-    const wanted = named !== undefined && Object.hasOwn(commands, named) ? [named] : Object.keys(commands);
-    const modules = await Promise.all(wanted.map((name) => commands[name]!()));
+    const name = args.find((arg) => !arg.startsWith("-"));
+    const commands = await importCommands(name);
+    const isOne = commands.length === 1;
+    const width = Math.min(120, process.stdout.columns ?? 100);
+    const asksForHelp = name === "help" || args.includes("--help") || args.includes("-h");
+    if (asksForHelp && (name === undefined || name === "help")) {
+        process.stdout.write(describeAll(commands, width));
+        return;
+    }
     const parser = yargs(args)
         .scriptName("armt")
-        .usage(
-            "$0 <command>\n\nRuns ARMT models, which read inputs of any length in constant memory, with node-llama-cpp."
-        )
-        .command(modules.map((module) => module.command as CommandModule))
+        .usage("$0 <command>")
+        .command(commands.map(({ command }) => ownOptionsFirst(command)))
         .demandCommand(1, "a command is needed; see armt --help")
         .strict()
         .option("verbose", {
@@ -48,33 +32,64 @@ async function main(args: string[]): Promise<void> {
         .version(packageVersion())
         .help()
         .alias({ h: "help" })
+        .group(["help", "version", "verbose"], groups.general)
         .recommendCommands()
-        .wrap(Math.min(120, process.stdout.columns ?? 100))
-        .epilogue("Exit codes: 0 success, 1 failure, 2 wrong usage. Errors are one line on standard error.")
+        .wrap(width)
+        .epilogue(exitCodes)
         .exitProcess(false)
         .fail((message, error) => {
-            throw error ?? new UsageError(explain(message, modules));
+            throw error ?? new UsageError(explain(message, name, isOne ? commands[0]!.command : undefined));
         });
     await parser.parseAsync();
 }
 
-/** yargs counts arguments and does not say which. */
-function explain(message: string, modules: readonly { command: unknown }[]): string {
-    const [only, ...others] = modules.map((module) => (module.command as CommandModule).command);
-    return message.startsWith("Not enough non-option arguments") && others.length === 0
-        ? `Not enough arguments for armt ${only}`
-        : message;
+/** Lists a command's own options before those that other commands share, and refuses a value that is given twice. */
+function ownOptionsFirst(command: CommandModule): CommandModule {
+    const { builder } = command;
+    if (typeof builder !== "function") return command;
+    return {
+        ...command,
+        builder: (parser: Argv) => {
+            const built = builder(parser.group([], groups.positional).group([], groups.own)) as Argv;
+            return built.middleware((argv) => {
+                const { array } = (built as unknown as { getOptions(): { array: string[] } }).getOptions();
+                for (const [name, value] of Object.entries(argv))
+                    if (Array.isArray(value) && /^[a-z][a-z-]+$/.test(name) && !array.includes(name))
+                        throw new UsageError(`--${name} is given more than once`);
+            });
+        }
+    };
+}
+
+/** yargs counts arguments and does not say which, and it guesses a command without saying that the given one is wrong. */
+function explain(message: string, name: string | undefined, command: CommandModule | undefined): string {
+    if (message.startsWith("Not enough non-option arguments") && command !== undefined)
+        return `Not enough arguments for armt ${command.command}`;
+    if (/^(Did you mean|Unknown argument)/.test(message) && command === undefined && name !== undefined)
+        return `unknown command ${JSON.stringify(name)}; ${message.startsWith("Did") ? `did${message.slice(3)}` : "see armt --help"}`;
+    return message;
+}
+
+const args = hideBin(process.argv);
+const verbose = args.includes("--verbose");
+
+/** Ends at once. For errors that no command can handle. */
+function endWith(error: unknown): never {
+    reportFailure(error, verbose);
+    process.exit();
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     // the reader of a pipe has had enough, as `head` does
     if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    endWith(new Error(`cannot write the output: ${systemErrorText(error)}`, { cause: error }));
 });
+// a message that cannot be shown is no reason to lose the work
+process.stderr.on("error", () => {});
+process.on("uncaughtException", endWith);
 
-const args = hideBin(process.argv);
 try {
     await main(args);
 } catch (error) {
-    reportFailure(error, args.includes("--verbose"));
+    reportFailure(error, verbose);
 }

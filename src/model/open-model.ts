@@ -9,6 +9,7 @@ import type {
 } from "../../plugin/index.js";
 import { resolveModel } from "../../plugin/model/model-cache.js";
 import { ArmtError, quote } from "../util/errors.js";
+import { UsageError } from "../util/failure.js";
 import { checkModelFile } from "./check-model-file.js";
 import { embeddedModel } from "./embedded-model.js";
 import { startLlama, wantedGpu } from "./gpu.js";
@@ -23,7 +24,10 @@ export interface OpenModel {
     /** The file that it was loaded from. */
     readonly file: string;
     readonly vocabSize: number;
-    /** Makes a context as the command line asks for it. */
+    /**
+     * Makes a context as the command line asks for it.
+     * @throws {UsageError} if an option of the command line is out of the model's range
+     */
     createContext(options?: OpenContextOptions): Promise<LlamaContext>;
 }
 
@@ -66,7 +70,8 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
                 const extended = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
                 return await model.createContext({ ...rest, ...more, armt: extended });
             } catch (error) {
-                if (error instanceof ArmtError || error instanceof RangeError) throw error;
+                if (error instanceof RangeError) throw new UsageError(error.message);
+                if (error instanceof ArmtError) throw error;
                 throw new ArmtError(log.explain(error), { cause: error });
             }
         };

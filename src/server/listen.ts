@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Express } from "express";
+import { ArmtError, systemErrorText } from "../util/errors.js";
 import type { ServerLimits } from "./options.js";
 
 /** Bytes that the headers of a request may have. */
@@ -14,7 +15,10 @@ export interface Listening {
     close(): Promise<void>;
 }
 
-/** Makes an app listen, with limits on what a slow or hostile connection can hold. */
+/**
+ * Makes an app listen, with limits on what a slow or hostile connection can hold.
+ * @throws {ArmtError} if the address cannot be used, such as a port in use
+ */
 export async function listen(
     app: Express,
     { host, port }: { host: string; port: number },
@@ -33,7 +37,10 @@ export async function listen(
     );
     http.maxHeadersCount = 100;
     await new Promise<void>((resolve, reject) => {
-        http.once("error", reject);
+        http.once("error", (error) => {
+            const at = `port ${port} of ${host}`;
+            reject(new ArmtError(`cannot listen on ${at}: ${systemErrorText(error)}`, { cause: error }));
+        });
         http.listen(port, host, resolve);
     });
     const { port: actual } = http.address() as AddressInfo;

@@ -30,7 +30,11 @@ const systemErrorTexts: Record<string, string> = {
     EDQUOT: "the disk quota is used up",
     EFBIG: "the file would be too large for the file system",
     EROFS: "the file system is read-only",
-    EMFILE: "too many open files"
+    EMFILE: "too many open files",
+    EADDRINUSE: "another program uses this port; choose another one, or 0 for any free one",
+    EADDRNOTAVAIL: "this machine has no such address",
+    ENOTFOUND: "no such host name",
+    EIO: "input or output error"
 };
 
 /** The reason for a failed system call, in plain words. */

@@ -11,6 +11,9 @@ export type CommandOptions = {
     env?: NodeJS.ProcessEnv;
 };
 
+/** The program `armt`. */
+export const armtScript = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
+
 let cache: string | undefined;
 
 /** Replaces the user's cache folder; removed when the tests of a file end. */
@@ -25,7 +28,7 @@ function cacheFolder(): string {
 
 /** Runs `armt` as a user does. */
 export function runArmt(args: readonly string[], options: CommandOptions = {}): Promise<ProcessResult> {
-    return runNode([path.join(repositoryRoot, "dist", "src", "cli", "main.js"), ...args], options);
+    return runNode([armtScript, ...args], options);
 }
 
 /** Runs a script in a separate process. */

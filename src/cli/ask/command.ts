@@ -1,7 +1,7 @@
 import process from "node:process";
 import type { Argv, CommandModule } from "yargs";
 import { checkGenerationOptions } from "../shared/generate.js";
-import { addGenerationOptions } from "../shared/generation-options.js";
+import { addGenerationOptions, addJsonOption } from "../shared/generation-options.js";
 import { withInterrupt } from "../shared/interrupt.js";
 import { addComputingOptions, checkModelOptions } from "../shared/model-options.js";
 import { typedOptions } from "../shared/typed-options.js";
@@ -30,6 +30,7 @@ export const command: CommandModule<object, AskOptions> = {
                 .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")
         );
         addGenerationOptions(parser);
+        addJsonOption(parser);
         addComputingOptions(parser);
         return options;
     },

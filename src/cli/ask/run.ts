@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import type { Writable } from "node:stream";
@@ -6,10 +5,12 @@ import { ArmtSnapshot, type Token } from "../../../plugin/index.js";
 import { recallQuestionForm } from "../../eval/recall/task.js";
 import { recallModelPath } from "../../model/embedded-model.js";
 import { openModel } from "../../model/open-model.js";
-import { ArmtError, quote } from "../../util/errors.js";
+import { withoutMemory } from "../../model/without-memory.js";
+import { ArmtError } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { readEscapes } from "../shared/escapes.js";
 import { generate } from "../shared/generate.js";
+import { modelOfMemory } from "../shared/memory-model.js";
 import { tokenizePrompt } from "../shared/prompt.js";
 import { TextStream } from "../text-stream.js";
 import type { AskOptions } from "./options.js";
@@ -35,13 +36,12 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
         throw new UsageError("--format must contain {} where the question goes");
     if (options.question === "") throw new ArmtError("the question is empty; it needs at least one character");
     const header = await ArmtSnapshot.inspect(options.memory);
-    const file = modelOf(options, header.modelPath);
+    const file = modelOfMemory(options.memory, header.modelPath, options.model);
     const format = options.format === undefined ? await formFor(file) : readEscapes(options.format);
     const { llama, model, createContext } = await openModel({ ...options, model: file });
     try {
         const sequence = (await createContext({ like: header })).getSequence();
-        if (sequence.armt === undefined)
-            throw new ArmtError(`${quote(model.filename ?? "the model")} is a plain model, which has no memory`);
+        if (sequence.armt === undefined) throw withoutMemory(file);
         const started = performance.now();
         await sequence.armt.load(options.memory, { signal });
         const loaded = performance.now();
@@ -61,7 +61,7 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
             result.text += piece;
             if (!options.json) output.write(piece);
         };
-        for await (const token of generate(sequence, question, options, signal)) {
+        for await (const token of generate(sequence, question, options, { signal })) {
             if (result.tokens.length === 0) result.firstTokenMs = performance.now() - loaded;
             result.tokens.push(token);
             write(stream.push(token));
@@ -84,14 +84,4 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
 /** The question's format if no option gives one. */
 async function formFor(model: string): Promise<string> {
     return path.resolve(model) === recallModelPath ? await recallQuestionForm() : "\n{}";
-}
-
-function modelOf({ model, memory }: AskOptions, modelPath: string): string {
-    if (model !== undefined) return model;
-    if (modelPath === "") throw new UsageError(`${quote(memory)} does not say which model read it; name it with -m`);
-    if (!existsSync(modelPath))
-        throw new ArmtError(
-            `the model that read ${quote(memory)} is no longer at ${quote(modelPath)}; name it with -m`
-        );
-    return modelPath;
 }

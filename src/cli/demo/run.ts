@@ -4,7 +4,7 @@ import { askAll, readHaystack } from "../../eval/recall/ask.js";
 import { type Fact, makeHaystack } from "../../eval/recall/haystack.js";
 import { readRecallTexts } from "../../eval/recall/task.js";
 import { openModel } from "../../model/open-model.js";
-import { ArmtError } from "../../util/errors.js";
+import { withoutMemory } from "../../model/without-memory.js";
 import { createProgressBar } from "../../util/progress.js";
 import type { DemoOptions } from "./options.js";
 
@@ -17,7 +17,7 @@ export async function demo(options: DemoOptions, signal: AbortSignal, output: Wr
         const context = await createContext();
         const sequence = context.getSequence();
         const { armt } = sequence;
-        if (armt === undefined) throw new ArmtError(`${file} is a plain model, which has no memory`);
+        if (armt === undefined) throw withoutMemory(file);
         const haystack = makeHaystack(texts, {
             ...options,
             countTokens: (text) => model.tokenize(text).length

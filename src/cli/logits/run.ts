@@ -2,7 +2,7 @@ import type { ArmtSequence, Token } from "../../../plugin/index.js";
 import { type TensorData, writeSafetensors } from "../../formats/safetensors/writer.js";
 import { openModel } from "../../model/open-model.js";
 import { checkTokenIds, readTokenIds } from "../../model/token-ids.js";
-import { ArmtError } from "../../util/errors.js";
+import { withoutMemory } from "../../model/without-memory.js";
 import { createProgressBar, type ProgressBar } from "../../util/progress.js";
 import type { LogitsOptions } from "./options.js";
 
@@ -15,10 +15,10 @@ export async function writeLogits(options: LogitsOptions, signal: AbortSignal): 
     const bar = createProgressBar("computing logits");
     try {
         checkTokenIds(ids, vocabSize);
-        if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+        if (model.armt === undefined) throw withoutMemory(file);
         const context = await createContext();
         const { armt } = context.getSequence();
-        if (armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+        if (armt === undefined) throw withoutMemory(file);
         const tensors: TensorData[] = [
             { name: "logits", dtype: "F32", shape: [ids.length, vocabSize], data: logits(armt, ids, bar, signal) }
         ];

@@ -4,6 +4,7 @@ import type { ArmtSequence, LlamaModel, Token } from "../../../plugin/index.js";
 import { beginTokens } from "../../../plugin/memory/feed.js";
 import { pieceTokenizerOf, type TokenizedPiece } from "../../../plugin/memory/PieceTokenizer.js";
 import { openModel } from "../../model/open-model.js";
+import { withoutMemory } from "../../model/without-memory.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { createProgressBar, createProgressCounter, type ProgressBar } from "../../util/progress.js";
 import { openText, type TextInput } from "../shared/text-input.js";
@@ -29,7 +30,7 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
     const { llama, model, file, createContext } = await openModel(options);
     try {
         const { armt } = (await createContext()).getSequence();
-        if (armt === undefined) throw new ArmtError(`${quote(file)} is a plain model, which has no memory`);
+        if (armt === undefined) throw withoutMemory(file);
         const started = performance.now();
         const checkpoint = new ReadCheckpoint(`${options.out}.part`, input);
         if (options.restart) await checkpoint.remove();

@@ -3,6 +3,7 @@ import process from "node:process";
 import type { Argv } from "yargs";
 import { ArmtMemoryStore } from "../../../plugin/index.js";
 import { userCacheFolder } from "../../util/cache-folder.js";
+import { groups } from "../shared/option-groups.js";
 
 /** Where memories are kept between runs. */
 export interface CacheOptions {
@@ -14,6 +15,7 @@ export function addCacheOptions(parser: Argv<object>): void {
     parser
         .option("cache", {
             type: "boolean",
+            group: groups.segments,
             default: true,
             describe:
                 "Reuse the memory of an earlier prompt with the same beginning, and save this one's; --no-cache " +
@@ -21,6 +23,7 @@ export function addCacheOptions(parser: Argv<object>): void {
         })
         .option("cache-folder", {
             type: "string",
+            group: groups.segments,
             describe: "Folder for it [default: node-llama-cpp-armt in the user's cache folder]"
         });
 }

@@ -1,11 +1,14 @@
 import process from "node:process";
 import type { Writable } from "node:stream";
-import type { Token } from "../../../plugin/index.js";
+import type { LlamaModel, Token } from "../../../plugin/index.js";
+import type { Message } from "../../generation/chat-template/messages.js";
 import { openModel } from "../../model/open-model.js";
 import { checkTokenIds } from "../../model/token-ids.js";
+import { UsageError } from "../../util/failure.js";
 import { createProgressBar } from "../../util/progress.js";
+import { openChatTemplate, openingMessages, renderChat } from "../shared/chat-prompt.js";
 import { generate } from "../shared/generate.js";
-import { readPrompt, tokenizePrompt } from "../shared/prompt.js";
+import { type Prompt, readPrompt, tokenizePrompt } from "../shared/prompt.js";
 import { TextStream } from "../text-stream.js";
 import { openCache } from "./memory-cache.js";
 import type { RunOptions } from "./options.js";
@@ -27,10 +30,10 @@ export interface RunResult {
 /** Reads the prompt and streams the answer to `output`, or writes a single JSON object at the end. */
 export async function run(options: RunOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const started = performance.now();
-    const prompt = await readPrompt(options);
+    const prompt = await readRunPrompt(options);
     const { llama, model, vocabSize, createContext } = await openModel(options);
     try {
-        const promptTokens = tokenizePrompt(prompt, model);
+        const { tokens: promptTokens, stopTokens } = await tokenizeRunPrompt(prompt, options, model);
         checkTokenIds(promptTokens, vocabSize);
         const bar = createProgressBar("reading the prompt");
         const memoryStore = model.armt === undefined ? undefined : await openCache(options, warn);
@@ -51,7 +54,7 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
         };
         let read: number | undefined;
         try {
-            for await (const token of generate(sequence, promptTokens, options, signal)) {
+            for await (const token of generate(sequence, promptTokens, options, { signal, stopTokens })) {
                 read ??= performance.now();
                 bar.stop();
                 tokens.push(token);
@@ -83,6 +86,28 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
         if (signal.aborted) throw signal.reason;
     } finally {
         await llama.dispose();
+    }
+}
+
+/** @throws {UsageError} if an option needs `--chat`, or excludes it */
+async function readRunPrompt(options: RunOptions): Promise<Prompt> {
+    if (options.chat && options.tokens !== undefined) throw new UsageError("--chat and --tokens exclude each other");
+    if (!options.chat && options.systemPrompt !== undefined) throw new UsageError("--system-prompt needs --chat");
+    return await readPrompt(options);
+}
+
+async function tokenizeRunPrompt(
+    prompt: Prompt,
+    { chat, systemPrompt, parseSpecial }: RunOptions,
+    model: LlamaModel
+): Promise<{ tokens: Token[]; stopTokens?: ReadonlySet<Token> }> {
+    if (!chat || !("text" in prompt)) return { tokens: tokenizePrompt({ ...prompt, special: parseSpecial }, model) };
+    const template = openChatTemplate(model);
+    try {
+        const messages: Message[] = [...openingMessages(systemPrompt), { role: "user", text: prompt.text }];
+        return await renderChat(template, model, messages, false);
+    } finally {
+        await template.dispose();
     }
 }
 

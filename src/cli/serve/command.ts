@@ -33,6 +33,8 @@ export const command: CommandModule<object, ServeOptions> = {
                 .option("alias", { type: "string", describe: "Name of the model in the API [default: the file's]" })
                 .option("api-key", {
                     type: "string",
+                    array: true,
+                    nargs: 1,
                     describe: "Key that requests must bring; may be repeated, or set as ARMT_API_KEY"
                 })
                 .option("parallel", {
@@ -100,7 +102,7 @@ export const command: CommandModule<object, ServeOptions> = {
     handler: async (options) => {
         checkModelOptions(options);
         checkNumber("port", options.port, { min: 0 });
-        if (options.port > 65_535) throw new RangeError("--port must be at most 65535");
+        if (options.port > 65_535) throw new UsageError("--port must be at most 65535");
         checkNumber("parallel", options.parallel, { min: 1 });
         checkNumber("max-queue", options.maxQueue, { min: 0 });
         checkNumber("request-timeout", options.requestTimeout, { min: 0.001, integer: false });

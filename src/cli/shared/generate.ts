@@ -1,41 +1,52 @@
 import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
 import { InterruptedError } from "./interrupt.js";
 import { checkNumber } from "./numbers.js";
+import { checkSamplingOptions, evaluateOptions, type SamplingOptions } from "./sampling.js";
 
 /** Length and sampling of an answer. */
-export interface GenerationOptions {
+export interface GenerationOptions extends SamplingOptions {
+    /** -1: no limit. Unit: tokens. */
     maxTokens: number;
-    temperature: number;
-    seed?: number;
     ignoreEos: boolean;
 }
 
-/** @throws {UsageError | RangeError} if a number is invalid */
+/** @throws {UsageError} if a number is invalid */
 export function checkGenerationOptions(options: GenerationOptions): void {
-    checkNumber("max-tokens", options.maxTokens, { min: 0 });
-    checkNumber("temperature", options.temperature, { min: 0, integer: false });
-    checkNumber("seed", options.seed, { min: 0 });
+    checkNumber("predict", options.maxTokens, { min: -1 });
+    checkSamplingOptions(options);
 }
 
-/** Generates the tokens that follow a prompt. An interrupt ends the generation without an error. */
+export interface GenerateSettings {
+    /** An abort with an {@link InterruptedError} ends the generation without an error. */
+    signal: AbortSignal;
+    /** Tokens that end the answer, besides the vocabulary's end-of-generation tokens. Default: none. */
+    stopTokens?: ReadonlySet<Token>;
+}
+
+/** Generates the tokens that follow a prompt. */
 export async function* generate(
     sequence: LlamaContextSequence,
-    promptTokens: Token[],
-    { maxTokens, temperature, seed, ignoreEos }: GenerationOptions,
-    signal: AbortSignal
+    promptTokens: readonly Token[],
+    options: GenerationOptions,
+    { signal, stopTokens }: GenerateSettings
 ): AsyncGenerator<Token, void, void> {
+    const { maxTokens, ignoreEos } = options;
     const cancel = () => sequence.armt?.cancelEvaluation(signal.reason);
     signal.addEventListener("abort", cancel);
     try {
         if (maxTokens === 0) {
-            await sequence.evaluateWithoutGeneratingNewTokens(promptTokens);
+            await sequence.evaluateWithoutGeneratingNewTokens([...promptTokens]);
             return;
         }
-        let left = maxTokens;
-        for await (const token of sequence.evaluate(promptTokens, { temperature, seed, yieldEogToken: ignoreEos })) {
+        const tokens = [...promptTokens];
+        const settings = { ...evaluateOptions(options, tokens), yieldEogToken: ignoreEos };
+        let left = maxTokens < 0 ? Number.POSITIVE_INFINITY : maxTokens;
+        for await (const token of sequence.evaluate([...promptTokens], settings)) {
+            if (!ignoreEos && stopTokens?.has(token)) return;
+            tokens.push(token);
             yield token;
             left--;
-            if (left === 0 || signal.aborted) return;
+            if (left <= 0 || signal.aborted) return;
         }
     } catch (error) {
         if (!(error instanceof InterruptedError)) throw error;

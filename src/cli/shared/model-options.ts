@@ -3,6 +3,7 @@ import { schedules, segmentOverflows, stateTypes } from "../../../plugin/native/
 import { type KvType, kvTypes, type ModelOptions } from "../../model/options.js";
 import { addGpuOption } from "./gpu-option.js";
 import { checkNumber } from "./numbers.js";
+import { groups } from "./option-groups.js";
 
 /**
  * @param model how the command line names the model file: by position, or with `-m` if another file takes that position
@@ -19,59 +20,73 @@ export function addModelOptions(
     if (model === "positional") parser.positional("model", file).alias("model", "m");
     else parser.option("model", { ...file, alias: "m" });
     addComputingOptions(parser);
+    const group = groups.segments;
     parser
         .option("segment-size", {
             type: "number",
+            group,
             describe: "Tokens in a segment [default: the model's]"
         })
         .option("segment-overflow", {
             choices: segmentOverflows,
+            group,
             describe: "close: write a full segment to memory; extend: let it grow [default: close]"
         })
         .option("open-segment-limit", {
             type: "number",
+            group,
             describe: "Maximum tokens in a growing segment [default: segment size + 2048]"
         })
         .option("kv-type", {
             choices: Object.keys(kvTypes) as KvType[],
             default: defaultKvType,
+            group,
             describe: "Number type of the open segment's K/V cache"
         })
         .option("state-type", {
             choices: stateTypes,
+            group,
             describe: "Number type of the associative memory [default: f32]"
         });
 }
 
 /** The options that say how something is computed, not what. */
 export function addComputingOptions(parser: Argv<object>): void {
+    const group = groups.computing;
     addGpuOption(parser);
     parser
+        .option("threads", {
+            alias: "t",
+            type: "number",
+            group,
+            describe: "CPU threads, at most the usable cores [default: the usable cores that are idle]"
+        })
+        .option("batch-size", {
+            alias: "b",
+            type: "number",
+            group,
+            describe: "Tokens passed to the engine at once [default: 512, on a GPU 4096]"
+        })
         .option("schedule", {
             choices: schedules,
+            group,
             describe:
                 "Order of the computation: segment after segment, or diagonals over layers and segments [default: auto]"
         })
         .option("max-cells", {
             type: "number",
+            group,
             describe: "Maximum number of cells in one product of the diagonal [default: chosen by the engine]"
-        })
-        .option("batch-size", {
-            type: "number",
-            describe: "Tokens passed to the engine at once [default: 512, on a GPU 4096]"
         })
         .option("verify", {
             type: "boolean",
             default: true,
+            group,
             describe: "Compare the whole file with its fingerprint first, to detect damage; --no-verify: don't"
-        })
-        .option("threads", {
-            type: "number",
-            describe: "CPU threads [default: the usable cores]"
         });
 }
 
-/** @throws {UsageError | RangeError} for a number that can't be meant */
+/** @throws {UsageError} for a number that can't be meant */
 export function checkModelOptions(options: Omit<ModelOptions, "model">): void {
     checkNumber("segment-size", options.segmentSize, { min: 1 });
     checkNumber("open-segment-limit", options.openSegmentLimit, { min: 1 });

@@ -20,6 +20,8 @@ export type Prompt =
           readonly text: string;
           /** Whether the prompt continues a text that was read before. It then gets no begin token. */
           readonly follows?: boolean;
+          /** Whether names of special tokens in the text become these tokens. Default: `false`. */
+          readonly special?: boolean;
       };
 
 /**
@@ -39,10 +41,15 @@ export async function readPrompt({ prompt, file, tokens }: PromptSource): Promis
 /** @throws {ArmtError} if the prompt is text and the model has no tokenizer */
 export function tokenizePrompt(prompt: Prompt, model: LlamaModel): Token[] {
     if ("ids" in prompt) return prompt.ids.map((id) => id as Token);
+    needTokenizer(model);
+    const tokens = model.tokenize(prompt.text, prompt.special);
+    return prompt.follows === true ? tokens : [...beginTokens(model, tokens), ...tokens];
+}
+
+/** @throws {ArmtError} if the model has no tokenizer */
+export function needTokenizer(model: LlamaModel): void {
     if (model.vocabularyType === LlamaVocabularyType.none)
         throw new ArmtError("this model has no tokenizer; give the prompt as token ids with --tokens file.json");
-    const tokens = model.tokenize(prompt.text);
-    return prompt.follows === true ? tokens : [...beginTokens(model, tokens), ...tokens];
 }
 
 async function readStandardInput(): Promise<string> {

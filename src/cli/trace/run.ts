@@ -1,10 +1,10 @@
 import path from "node:path";
 import type { Writable } from "node:stream";
 import { openModel } from "../../model/open-model.js";
+import { withoutMemory } from "../../model/without-memory.js";
 import { chromeTrace } from "../../trace/chrome.js";
 import { tracePage, tracePicture } from "../../trace/picture.js";
 import { type Trace, traceRead, traceTable } from "../../trace/trace.js";
-import { ArmtError } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { parseLength } from "../../util/lengths.js";
 import { writeText } from "../shared/write-text.js";
@@ -21,7 +21,7 @@ export async function trace(options: TraceOptions, signal: AbortSignal, output: 
     for (const one of schedules) {
         const { llama, model, file, vocabSize, createContext } = await openModel({ ...options, schedule: one });
         try {
-            if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+            if (model.armt === undefined) throw withoutMemory(file);
             const context = await createContext();
             const { layers } = model.armt;
             traces.push(await traceRead(context.getSequence(), tokens, { layers, vocab: vocabSize, signal }));

@@ -10,6 +10,7 @@ import {
     readBabilong
 } from "../../../eval/babilong/babilong.js";
 import { openModel } from "../../../model/open-model.js";
+import { withoutMemory } from "../../../model/without-memory.js";
 import { ArmtError } from "../../../util/errors.js";
 import { UsageError } from "../../../util/failure.js";
 import { createProgressBar } from "../../../util/progress.js";
@@ -42,7 +43,7 @@ export async function evaluateBabilong(options: BabilongOptions, signal: AbortSi
     }
     const { llama, model, file, createContext } = await openModel(options);
     try {
-        if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+        if (model.armt === undefined) throw withoutMemory(file);
         const context = await createContext();
         const sequence = context.getSequence();
         const rows: BabilongRow[] = [];

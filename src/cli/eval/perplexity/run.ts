@@ -2,7 +2,7 @@ import path from "node:path";
 import type { Writable } from "node:stream";
 import { measurePerplexity, perplexityPlot, perplexityTable } from "../../../eval/perplexity/perplexity.js";
 import { openModel } from "../../../model/open-model.js";
-import { ArmtError } from "../../../util/errors.js";
+import { withoutMemory } from "../../../model/without-memory.js";
 import { UsageError } from "../../../util/failure.js";
 import { parseLength } from "../../../util/lengths.js";
 import { createProgressBar } from "../../../util/progress.js";
@@ -22,7 +22,7 @@ export async function evaluatePerplexity(
     const { llama, model, file, createContext } = await openModel(options);
     const bar = createProgressBar("reading");
     try {
-        if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+        if (model.armt === undefined) throw withoutMemory(file);
         let text = "";
         for await (const piece of input.pieces) {
             signal.throwIfAborted();

@@ -15,6 +15,8 @@ export const command: CommandModule<object, RecallOptions> = {
                 .option("model", {
                     alias: "m",
                     type: "string",
+                    array: true,
+                    nargs: 1,
                     describe: "Model file (.gguf); repeat to compare models in one table [default: the included model]"
                 })
                 .option("lengths", { type: "string", default: "4k,32k,128k", describe: "Tokens to read, e.g. 4k,1m" })

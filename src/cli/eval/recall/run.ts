@@ -5,7 +5,7 @@ import { type ModelRecall, recallPlot, recallTable } from "../../../eval/recall/
 import { readRecallTexts } from "../../../eval/recall/task.js";
 import { embeddedModel } from "../../../model/embedded-model.js";
 import { openModel } from "../../../model/open-model.js";
-import { ArmtError } from "../../../util/errors.js";
+import { withoutMemory } from "../../../model/without-memory.js";
 import { UsageError } from "../../../util/failure.js";
 import { formatLength, parseLength } from "../../../util/lengths.js";
 import { createProgressBar } from "../../../util/progress.js";
@@ -25,7 +25,7 @@ export async function evaluateRecall(options: RecallOptions, signal: AbortSignal
             kvType: "f16"
         });
         try {
-            if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
+            if (model.armt === undefined) throw withoutMemory(file);
             const context = await createContext();
             const rows = [];
             for (const tokens of lengths) {

@@ -1,0 +1,100 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import type { Readable, Writable } from "node:stream";
+import { ArmtSnapshot } from "../../../plugin/index.js";
+import { isSnapshotFile } from "../../../plugin/memory/snapshot-file.js";
+import { openModel } from "../../model/open-model.js";
+import { withoutMemory } from "../../model/without-memory.js";
+import { ArmtError } from "../../util/errors.js";
+import { UsageError } from "../../util/failure.js";
+import { InterruptedError } from "../shared/interrupt.js";
+import { modelOfMemory } from "../shared/memory-model.js";
+import { Conversation } from "./Conversation.js";
+import { type ChatLines, openLines } from "./lines.js";
+import type { ChatOptions } from "./options.js";
+
+export interface ChatStreams {
+    input: Readable & { isTTY?: boolean };
+    /** Gets the answers. */
+    output: Writable;
+    /** Gets everything else. */
+    messages: Writable;
+}
+
+const help = `/reset       start a new chat, on the same memory
+/save FILE   save the memory, with this chat in it
+/exit        end, as Ctrl+D does
+A backslash at the end of a line continues the message. Ctrl+C stops an answer.
+`;
+
+/** Answers messages until the input ends. */
+export async function chat(options: ChatOptions, { input, output, messages }: ChatStreams): Promise<void> {
+    const { memory: file, model: named } = await sortArguments(options);
+    const header = file === undefined ? undefined : await ArmtSnapshot.inspect(file);
+    const modelPath = header === undefined ? named : modelOfMemory(file!, header.modelPath, named);
+    const { llama, file: modelFile, createContext } = await openModel({ ...options, model: modelPath });
+    let snapshot: ArmtSnapshot | undefined;
+    let conversation: Conversation | undefined;
+    let lines: ChatLines | undefined;
+    let stop: (() => void) | undefined;
+    const onInterrupt = () => {
+        if (stop === undefined) lines?.close();
+        else stop();
+    };
+    process.on("SIGINT", onInterrupt);
+    try {
+        const sequence = (await createContext({ like: header })).getSequence();
+        if (file !== undefined) {
+            if (sequence.armt === undefined) throw withoutMemory(modelFile);
+            await sequence.armt.load(file);
+            snapshot = await sequence.armt.snapshot();
+        }
+        conversation = new Conversation(sequence, options, snapshot);
+        const about = header === undefined ? "" : `, on a memory of ${header.tokensRead} tokens`;
+        if (input.isTTY) messages.write(`${path.basename(modelFile)}${about}. /help lists commands, Ctrl+D ends.\n`);
+        lines = openLines({ input, output: messages, onInterrupt });
+        for (let text = await lines.next(); text !== undefined; text = await lines.next()) {
+            if (text.trim() === "") continue;
+            if (text.startsWith("/")) {
+                const [name = "", ...rest] = text.trim().split(/\s+/);
+                if (name === "/exit" || name === "/quit") break;
+                else if (name === "/reset") conversation.reset();
+                else if (name === "/save" && rest.length > 0) await save(rest.join(" "));
+                else messages.write(name === "/help" ? help : `unknown command ${name}; /help lists commands\n`);
+                continue;
+            }
+            const controller = new AbortController();
+            stop = () => controller.abort(new InterruptedError());
+            try {
+                for await (const piece of conversation.answer(text, controller.signal)) output.write(piece);
+                output.write("\n");
+            } catch (error) {
+                if (!(error instanceof ArmtError) || input.isTTY !== true) throw error;
+                messages.write(`${error.message}\n`);
+            } finally {
+                stop = undefined;
+            }
+        }
+        async function save(target: string): Promise<void> {
+            if (sequence.armt === undefined) throw withoutMemory(modelFile);
+            const { bytes, tokensRead } = await sequence.armt.save(target);
+            messages.write(`${tokensRead} tokens, ${bytes} bytes\n`);
+        }
+    } finally {
+        process.off("SIGINT", onInterrupt);
+        lines?.close();
+        await conversation?.dispose();
+        snapshot?.dispose();
+        await llama.dispose();
+    }
+}
+
+/** Takes a model file in the memory's place for the model. */
+async function sortArguments({ memory, model }: ChatOptions): Promise<Pick<ChatOptions, "memory" | "model">> {
+    const isMemory =
+        memory === undefined || memory.endsWith(".armt") || (existsSync(memory) && (await isSnapshotFile(memory)));
+    if (isMemory) return { memory, model };
+    if (model !== undefined) throw new UsageError(`${JSON.stringify(memory)} is not a memory file`);
+    return { memory: undefined, model: memory };
+}

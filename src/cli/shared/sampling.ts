@@ -1,0 +1,74 @@
+import { randomInt } from "node:crypto";
+import type { SequenceEvaluateOptions, Token } from "../../../plugin/index.js";
+import { checkNumber } from "./numbers.js";
+
+/** How tokens are drawn. */
+export interface SamplingOptions {
+    /** Default: 0, which picks the most probable token. */
+    temperature?: number;
+    /** 0: all tokens. Default: node-llama-cpp's. */
+    topK?: number;
+    /** Default: node-llama-cpp's. */
+    topP?: number;
+    /** Default: node-llama-cpp's. */
+    minP?: number;
+    /** -1: a new one each time. Default: -1. */
+    seed?: number;
+    /** Default: 1, no penalty. */
+    repeatPenalty?: number;
+    /** Number of recent tokens that penalties count; -1: all. Default: 64. Unit: tokens. */
+    repeatLastN?: number;
+    /** Default: 0. */
+    presencePenalty?: number;
+    /** Default: 0. */
+    frequencyPenalty?: number;
+}
+
+/** llama.cpp's default of `--repeat-last-n`. Unit: tokens. */
+const defaultRepeatLastN = 64;
+
+/** Seeds are 32-bit numbers. */
+const maxSeed = 2 ** 32 - 1;
+
+/** @throws {UsageError} if a number is invalid */
+export function checkSamplingOptions(options: SamplingOptions): void {
+    checkNumber("temp", options.temperature, { min: 0, integer: false });
+    checkNumber("top-k", options.topK, { min: 0 });
+    checkNumber("top-p", options.topP, { min: 0, max: 1, integer: false });
+    checkNumber("min-p", options.minP, { min: 0, max: 1, integer: false });
+    checkNumber("seed", options.seed, { min: -1, max: maxSeed });
+    checkNumber("repeat-penalty", options.repeatPenalty, { min: 0.01, integer: false });
+    checkNumber("repeat-last-n", options.repeatLastN, { min: -1 });
+    checkNumber("presence-penalty", options.presencePenalty, { min: -100, max: 100, integer: false });
+    checkNumber("frequency-penalty", options.frequencyPenalty, { min: -100, max: 100, integer: false });
+}
+
+/**
+ * The options of node-llama-cpp for one answer.
+ * @param tokens the prompt, then the answer as far as it is written; penalties count the last of them, as llama.cpp's do
+ */
+export function evaluateOptions(
+    options: SamplingOptions,
+    tokens: readonly Token[]
+): Pick<SequenceEvaluateOptions, "temperature" | "topK" | "topP" | "minP" | "seed" | "repeatPenalty"> {
+    const { temperature = 0, topK, topP, minP, seed = -1, repeatLastN = defaultRepeatLastN } = options;
+    const { repeatPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = options;
+    const hasPenalty = repeatLastN !== 0 && (repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0);
+    const count = repeatLastN < 0 ? Number.POSITIVE_INFINITY : repeatLastN;
+    return {
+        temperature,
+        topK,
+        topP,
+        minP,
+        seed: seed < 0 ? randomInt(maxSeed) : seed,
+        repeatPenalty: hasPenalty
+            ? {
+                  punishTokens: () => tokens.slice(Math.max(0, tokens.length - count)),
+                  maxPunishTokens: Math.min(count, 2 ** 16),
+                  penalty: repeatPenalty,
+                  presencePenalty,
+                  frequencyPenalty
+              }
+            : undefined
+    };
+}
