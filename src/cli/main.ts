@@ -8,6 +8,9 @@ import { describeAll, exitCodes, importCommands } from "./commands.js";
 import { groups } from "./shared/option-groups.js";
 import { packageVersion } from "./shared/version.js";
 
+/** Stands for a lone dash, which yargs drops among several arguments. No argument can contain it. */
+const dash = "\0";
+
 async function main(args: string[]): Promise<void> {
     const name = args.find((arg) => !arg.startsWith("-"));
     const commands = await importCommands(name);
@@ -18,7 +21,7 @@ async function main(args: string[]): Promise<void> {
         process.stdout.write(describeAll(commands, width));
         return;
     }
-    const parser = yargs(args)
+    const parser = yargs(args.map((arg) => (arg === "-" ? dash : arg)))
         .scriptName("armt")
         .usage("$0 <command>")
         .command(commands.map(({ command }) => ownOptionsFirst(command)))
@@ -43,7 +46,10 @@ async function main(args: string[]): Promise<void> {
     await parser.parseAsync();
 }
 
-/** Lists a command's own options before those that other commands share, and refuses a value that is given twice. */
+/**
+ * Lists a command's own options before those that other commands share. Refuses a value that is given twice, and puts
+ * dashes back.
+ */
 function ownOptionsFirst(command: CommandModule): CommandModule {
     const { builder } = command;
     if (typeof builder !== "function") return command;
@@ -53,9 +59,12 @@ function ownOptionsFirst(command: CommandModule): CommandModule {
             const built = builder(parser.group([], groups.positional).group([], groups.own)) as Argv;
             return built.middleware((argv) => {
                 const { array } = (built as unknown as { getOptions(): { array: string[] } }).getOptions();
-                for (const [name, value] of Object.entries(argv))
+                for (const [name, value] of Object.entries(argv)) {
+                    if (value === dash) argv[name] = "-";
+                    else if (Array.isArray(value)) argv[name] = value.map((item) => (item === dash ? "-" : item));
                     if (Array.isArray(value) && /^[a-z][a-z-]+$/.test(name) && !array.includes(name))
                         throw new UsageError(`--${name} is given more than once`);
+                }
             });
         }
     };

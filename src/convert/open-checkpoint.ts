@@ -34,6 +34,7 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
         isTransposed: (canonical) => family.transposed && /^layers\.\d+\.layer\./.test(canonical)
     });
     try {
+        checkMemory(weights, options.checkpoint);
         if (options.base !== undefined) base = withVocabularyOf(weights, base, options.onWarning);
         const hints = { ...options.hints, ...hintsOf(weights.tensors, base) };
         if (configs.isClassConfig) hints.normalizeKeys ??= true; // all code with the class normalizes keys
@@ -44,6 +45,15 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
         await weights.close();
         throw error;
     }
+}
+
+/** Reports a plain checkpoint as such, instead of asking for the properties of a memory that it does not have. */
+function checkMemory({ tensors }: Checkpoint, checkpoint: string): void {
+    if ([...tensors.keys()].some((name) => name === "memory" || /\.W_m[qkvb]\./.test(name))) return;
+    throw new ArmtError(
+        `${quote(checkpoint)} is a plain checkpoint without a memory; train one with armt-train, or convert the ` +
+            "checkpoint with llama.cpp and run it as it is with `armt run`, or add a memory with `armt attach`"
+    );
 }
 
 /** Properties of the memory that follow from the tensors' shapes. */

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -90,6 +91,59 @@ test.serial("standard input is read too, and a memory of closed segments ends wi
     });
     t.like(whole.source, { name: text, characters: book.length, complete: true });
     t.like(closed.source, { name: "-", characters: book.length, sha256: whole.source?.sha256 });
+});
+
+test.serial("several files are one text, and standard input may be one of them", async (t) => {
+    const { model, folder, memory } = await setUp(t);
+    const [first, last] = [path.join(folder, "first.txt"), path.join(folder, "last.txt")];
+    writeFileSync(first, "The lamp is in the hall.");
+    writeFileSync(last, "\ufeffThe key is in the café.\n", "utf16le");
+    const { code, stderr } = await runArmt(["read", first, "-", last, "-m", model, "-o", memory], {
+        input: "Nobody is here.\n"
+    });
+    t.is(code, 0, stderr);
+    const text = "The lamp is in the hall.\nNobody is here.\nThe key is in the café.\n";
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    t.like((await ArmtSnapshot.inspect(memory)).source, { name: `${first}, -, ${last}`, sha256 });
+    const twice = await runArmt(["read", "-", "-", "-m", model, "-o", memory]);
+    t.is(twice.code, 2);
+    t.regex(twice.stderr, /- is given more than once/);
+});
+
+test.serial("a memory of another text is replaced with --force only", async (t) => {
+    const { model, folder, text, memory } = await setUp(t);
+    const read = (file: string, ...more: string[]) => runArmt(["read", file, "-m", model, "-o", memory, ...more]);
+    await read(text);
+    const other = path.join(folder, "other.txt");
+    writeFileSync(other, "Another text");
+    const before = readFileSync(memory);
+    for (const file of [other, "-"]) {
+        const refused = await runArmt(["read", file, "-m", model, "-o", memory], { input: book });
+        t.is(refused.code, 1);
+        t.regex(refused.stderr, /book\.armt" exists and is the memory of another text .*; [^\n]*--force\n$/);
+        t.deepEqual(readFileSync(memory), before);
+    }
+    t.is((await read(text)).code, 0);
+    t.is((await read(other, "--force")).code, 0);
+    t.is((await ArmtSnapshot.inspect(memory)).source?.characters, 12);
+    writeFileSync(memory, "notes");
+    const notes = await read(text);
+    t.regex(notes.stderr, /exists and is not a memory file; [^\n]*--force/);
+    t.is(readFileSync(memory, "utf8"), "notes");
+});
+
+test.serial("a document that is not text is refused, and the memory before it stays", async (t) => {
+    const { model, folder, text, memory } = await setUp(t);
+    await runArmt(["read", text, "-m", model, "-o", memory]);
+    const before = readFileSync(memory);
+    const document = path.join(folder, "book.pdf");
+    writeFileSync(document, "%PDF-1.7\n1 0 obj\n");
+    const { code, stderr } = await runArmt(["read", document, "-m", model, "-o", memory, "--force"]);
+    t.is(code, 1);
+    t.regex(stderr, /^armt: "[^\n]*book\.pdf" is a PDF document \(byte 0\); extract its text first[^\n]*\n$/);
+    t.deepEqual(readFileSync(memory), before);
+    const question = await runArmt(["run", model, "-f", document]);
+    t.regex(question.stderr, /is a PDF document/);
 });
 
 test.serial("inspect shows what a memory holds, and verifies it", async (t) => {

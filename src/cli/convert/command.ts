@@ -2,6 +2,8 @@ import type { CommandModule } from "yargs";
 import { armtFlags, type CheckpointArguments, loraFlags } from "../../convert/checkpoint-arguments.js";
 import { type ConvertOptions, convertCheckpoint, type OutType, outTypes } from "../../convert/convert.js";
 import { type MemoryType, type Mixture, memoryTypes, mixtures } from "../../convert/quantize/mixtures.js";
+import { checkModelFile } from "../../model/check-model-file.js";
+import { withoutMemory } from "../../model/without-memory.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { createProgressBar } from "../../util/progress.js";
@@ -72,6 +74,7 @@ export const command: CommandModule<object, ConvertArguments> = {
     handler: async (argv) => {
         checkNumber("segment-size", argv.segmentSize, { min: 1 });
         checkCheckpointOptions(argv);
+        await refuseModelFile(argv.checkpoint);
         const bar = createProgressBar("Converting");
         const interruption = interruptible();
         try {
@@ -109,6 +112,13 @@ export const command: CommandModule<object, ConvertArguments> = {
         }
     }
 };
+
+/** @throws {ArmtError} for a GGUF file, which is converted already */
+async function refuseModelFile(file: string): Promise<void> {
+    if (!file.endsWith(".gguf")) return;
+    if (!(await checkModelFile(file))) throw withoutMemory(file);
+    throw new ArmtError(`${quote(file)} is a model file with a memory already; run it with \`armt run\``);
+}
 
 function isOutType(type: OutType | Mixture): type is OutType {
     return Object.hasOwn(outTypes, type);

@@ -10,12 +10,16 @@ import type { ReadOptions } from "./options.js";
 const defaultCheckpointInterval = 10;
 
 export const command: CommandModule<object, ReadOptions> = {
-    command: "read [file]",
+    command: "read [files..]",
     describe: "Read a text once and save its memory, for armt ask",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<ReadOptions>(
             parser
-                .positional("file", { type: "string", describe: "Text file [default: standard input]" })
+                .positional("files", {
+                    type: "string",
+                    array: true,
+                    describe: "Text files, read one after another; -: standard input [default: standard input]"
+                })
                 .option("out", {
                     alias: "o",
                     type: "string",
@@ -37,8 +41,14 @@ export const command: CommandModule<object, ReadOptions> = {
                     default: false,
                     describe: "Read from the start even if an interrupted run could be resumed"
                 })
+                .option("force", {
+                    type: "boolean",
+                    default: false,
+                    describe: "Replace an existing memory file, even of another text"
+                })
                 .option("json", { type: "boolean", default: false, describe: "Print the result as JSON" })
                 .example("$0 read book.txt -m model.gguf -o book.armt", "Reads a book, with a progress bar")
+                .example("$0 read chapters/*.txt -o book.armt", "Reads several files as one text")
                 .example("zcat logs.gz | $0 read -m model.gguf -o logs.armt", "Reads more than fits into memory")
         );
         addModelOptions(parser, "f16", "option");

@@ -1,10 +1,11 @@
 import type { ModelOptions } from "../../model/options.js";
 
 export interface ReadOptions extends ModelOptions {
-    file?: string;
+    files?: string[];
     out: string;
     closedOnly: boolean;
     checkpointInterval: number;
     restart: boolean;
+    force: boolean;
     json: boolean;
 }

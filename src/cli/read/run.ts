@@ -7,7 +7,8 @@ import { openModel } from "../../model/open-model.js";
 import { withoutMemory } from "../../model/without-memory.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { createProgressBar, createProgressCounter, type ProgressBar } from "../../util/progress.js";
-import { openText, type TextInput } from "../shared/text-input.js";
+import { openTexts, type TextInput } from "../shared/text-input.js";
+import { checkTarget } from "./check-target.js";
 import type { ReadOptions } from "./options.js";
 import { ReadCheckpoint } from "./ReadCheckpoint.js";
 
@@ -26,7 +27,8 @@ export interface ReadResult {
 
 /** Reads a text to its end and saves the memory. */
 export async function read(options: ReadOptions, signal: AbortSignal, output: Writable): Promise<void> {
-    const input = await openText(options.file);
+    const input = await openTexts(options.files ?? []);
+    await checkTarget(options);
     const { llama, model, file, createContext } = await openModel(options);
     try {
         const { armt } = (await createContext()).getSequence();

@@ -16,6 +16,38 @@ export interface TextInput {
 }
 
 /**
+ * Opens several files as one text. Each file begins on a new line.
+ * @param files names; `-` for standard input. Without any, standard input is read
+ * @throws {UsageError} if standard input is a terminal, or is named twice
+ * @throws {ArmtError} if a file cannot be read
+ */
+export async function openTexts(files: readonly string[]): Promise<TextInput> {
+    if (files.length <= 1) return await openText(files[0]);
+    if (files.filter((file) => file === "-").length > 1) throw new UsageError("- is given more than once");
+    const inputs: TextInput[] = [];
+    for (const file of files) inputs.push(await openText(file));
+    const sizes = inputs.map(({ bytes }) => bytes);
+    return {
+        name: files.join(", "),
+        bytes: sizes.every((size) => size !== undefined) ? sizes.reduce((sum, size) => sum + size, 0) : undefined,
+        pieces: joined(inputs)
+    };
+}
+
+async function* joined(inputs: readonly TextInput[]): AsyncGenerator<string, void, void> {
+    let last = "\n";
+    for (const { pieces } of inputs) {
+        let isFirst = true;
+        for await (const piece of pieces) {
+            if (piece === "") continue;
+            yield isFirst && last !== "\n" ? `\n${piece}` : piece;
+            isFirst = false;
+            last = piece.at(-1)!;
+        }
+    }
+}
+
+/**
  * @throws {UsageError} without a file, if standard input is a terminal
  * @throws {ArmtError} if the file cannot be read
  */

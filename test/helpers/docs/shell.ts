@@ -82,7 +82,7 @@ export class Shell {
 shift
 more=()
 case "$1" in run|read|ask|eval|logits|demo|bench|trace) [[ " $* " = *" --help "* ]] || more+=(--threads 1) ;; esac
-case "$1" in convert) [[ " $* " = *" --force "* ]] || more+=(--force) ;; esac
+case "$1" in convert|read) [[ " $* " = *" --force "* ]] || more+=(--force) ;; esac
 case "$1 $2" in "eval recall") more+=(--questions 2 --lengths 400) ;; esac
 case "$1" in bench) more+=(--synthetic tiny --type f16 --lengths 200 --segments 32 --runs 1) ;; esac
 case "$1" in trace) more+=(--tokens 400) ;; esac

@@ -1,0 +1,33 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { ArmtSnapshot } from "../../../plugin/index.js";
+import { ArmtError, quote } from "../../util/errors.js";
+import { openTexts } from "../shared/text-input.js";
+import type { ReadOptions } from "./options.js";
+
+/**
+ * Checks the memory file before the text is read, which may take hours. A memory of another text is not replaced.
+ * @throws {ArmtError} if the file cannot be written, or exists and is not a memory of this text
+ */
+export async function checkTarget({ out, files = [], force }: ReadOptions): Promise<void> {
+    if (!existsSync(path.dirname(path.resolve(out))))
+        throw new ArmtError(`cannot write ${quote(out)}: no such file or folder`);
+    if (force || !existsSync(out)) return;
+    const remedy = "choose another name, or replace it with --force";
+    const { source } = await ArmtSnapshot.inspect(out).catch(() => {
+        throw new ArmtError(`${quote(out)} exists and is not a memory file; ${remedy}`);
+    });
+    // standard input can be read only once; a file is read far faster than a model reads it
+    const isKnown = source !== undefined && files.length > 0 && !files.includes("-");
+    if (isKnown && (await hashOf(files)) === source.sha256) return;
+    const name = source === undefined || source.name === "-" ? "" : ` (${quote(source.name)})`;
+    throw new ArmtError(`${quote(out)} exists and is the memory of another text${name}; ${remedy}`);
+}
+
+/** SHA-256 of a text in UTF-8, as a memory file stores it. */
+async function hashOf(files: readonly string[]): Promise<string> {
+    const hash = createHash("sha256");
+    for await (const piece of (await openTexts(files)).pieces) hash.update(piece, "utf8");
+    return hash.digest("hex");
+}
