@@ -70,12 +70,14 @@ function ownOptionsFirst(command: CommandModule): CommandModule {
     };
 }
 
-/** yargs counts arguments and does not say which, and it guesses a command without saying that the given one is wrong. */
+/** yargs counts arguments without naming the missing one, and guesses a command without naming the wrong one. */
 function explain(message: string, name: string | undefined, command: CommandModule | undefined): string {
     if (message.startsWith("Not enough non-option arguments") && command !== undefined)
         return `Not enough arguments for armt ${command.command}`;
-    if (/^(Did you mean|Unknown argument)/.test(message) && command === undefined && name !== undefined)
-        return `unknown command ${JSON.stringify(name)}; ${message.startsWith("Did") ? `did${message.slice(3)}` : "see armt --help"}`;
+    if (/^(Did you mean|Unknown argument)/.test(message) && command === undefined && name !== undefined) {
+        const advice = message.startsWith("Did") ? `did${message.slice(3)}` : "see armt --help";
+        return `unknown command ${JSON.stringify(name)}; ${advice}`;
+    }
     return message;
 }
 

@@ -60,8 +60,8 @@ test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--seed", "1", "--seed", "2"], /--seed is given more than once/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--speed", "1"], /speed/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-p", "b"], /--prompt is given more than once/);
-test(wrongUsage, ["run", "-m", "m.gguf", "Once", "upon"], /unexpected argument "upon"; put quotes/);
-test(wrongUsage, ["run", "m.gguf", "Once upon", "a time"], /unexpected argument "a time"/);
+test(wrongUsage, ["run", "-m", "m.gguf", "A", "book"], /unexpected argument "book"; put quotes/);
+test(wrongUsage, ["run", "m.gguf", "A long", "book"], /unexpected argument "book"/);
 test(wrongUsage, ["run", "-m", "m.gguf", "a", "-p", "b"], /as an argument and with --prompt/);
 test(wrongUsage, ["run", "-m", "m.gguf", "a", "--system-prompt", "b"], /--system-prompt needs --chat/);
 test(wrongUsage, ["run", "-m", "m.gguf", "--chat", "--tokens", "b"], /exclude each other/);

@@ -16,7 +16,7 @@ export interface ConversationOptions extends GenerationOptions {
  */
 export class Conversation {
     private messages: Message[];
-    /** Tokens after the memory, of which the sequence holds the first {@link held}. */
+    /** Tokens after the memory; the sequence holds the first {@link held} of them. */
     private tokens: readonly Token[] = [];
     private readonly template: ChatTemplate;
     private readonly base: number;
@@ -107,7 +107,8 @@ export class Conversation {
         const { model, context } = this.sequence;
         if (model.armt !== undefined || tokens < context.contextSize) return;
         throw new ArmtError(
-            `the chat has ${tokens} tokens, and the context of this model holds ${context.contextSize}; /reset starts anew`
+            `the chat has ${tokens} tokens, and the context of this model holds ${context.contextSize}; ` +
+                "/reset starts a new chat"
         );
     }
 }

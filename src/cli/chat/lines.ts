@@ -43,7 +43,7 @@ export function openLines({ input, output, onInterrupt }: ChatLinesOptions): Cha
     };
 }
 
-/** Lines in order of arrival: a pipe may send them before they are asked for. */
+/** Lines in order of arrival: a pipe may send them before the chat wants them. */
 function queueOf(lines: Interface): () => Promise<string | undefined> {
     const waiting: string[] = [];
     let isClosed = false;

@@ -8,8 +8,8 @@ export interface GivenRunOptions extends RunOptions {
 }
 
 /**
- * Finds out which arguments are the model and the prompt. The model comes first, unless `-m` names it. A single argument
- * is the prompt if it has white space and no file has this name.
+ * Finds out which arguments are the model and the prompt. The model comes first, unless `-m` names it. A single
+ * argument is the prompt if it has white space and no file has this name.
  * @throws {UsageError} for more arguments than that, and for a prompt given twice
  */
 export function placeArguments({ input = [], ...options }: GivenRunOptions): RunOptions {

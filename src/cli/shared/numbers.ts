@@ -2,8 +2,8 @@ import { UsageError } from "../../util/failure.js";
 
 /**
  * Checks an optional number.
- * @throws {UsageError} if it is not a single number, is below `min` or above `max`, or `integer` is set and it is not an
- * integer
+ * @throws {UsageError} if it is not a single number, is below `min` or above `max`, or has a fraction
+ * although `integer` is set
  */
 export function checkNumber(
     option: string,

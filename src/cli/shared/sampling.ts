@@ -45,7 +45,7 @@ export function checkSamplingOptions(options: SamplingOptions): void {
 
 /**
  * The options of node-llama-cpp for one answer.
- * @param tokens the prompt, then the answer as far as it is written; penalties count the last of them, as llama.cpp's do
+ * @param tokens the prompt, then the answer as far as it is written; penalties count the last of them, as in llama.cpp
  */
 export function evaluateOptions(
     options: SamplingOptions,

@@ -36,7 +36,7 @@ test.serial("each line of a pipe is a message, and the memory answers", async (t
     t.deepEqual([first, second, third], ["tower", "crimson", "tower"]);
 });
 
-test.serial("a chat is saved with its memory, and another chat goes on there", async (t) => {
+test.serial("a chat is saved with its memory, and another chat continues there", async (t) => {
     const { folder, memory } = await readFacts(t);
     const saved = path.join(folder, "chat.armt");
     const args = (file: string) => ["chat", file, "-n", "8", "--threads", "1"];
