@@ -12,7 +12,7 @@ import { metrics } from "./routes/metrics.js";
 import { getModel, listModels } from "./routes/models.js";
 import { page } from "./routes/page.js";
 import { watchProgress } from "./routes/progress.js";
-import { createResponse, deleteResponse, getResponse } from "./routes/responses.js";
+import { createResponse, deleteResponse, getResponse } from "./routes/responses/route.js";
 import { detokenize, tokenize } from "./routes/tokenize.js";
 import type { Server } from "./Server.js";
 import { checkApiKey, checkOrigin } from "./security.js";

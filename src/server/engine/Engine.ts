@@ -39,6 +39,8 @@ export interface ReadPrompt {
     readonly promptTokens: number;
     /** Tokens of the prompt that were reused instead of read. */
     readonly cachedTokens: number;
+    /** Time that reading took. Unit: milliseconds. */
+    readonly readMs: number;
     /** Returns the sequence to this point, for another choice. */
     rewind(): Promise<void>;
 }
@@ -159,6 +161,7 @@ export class Engine {
     ): Promise<ReadPrompt> {
         const last = prompt.at(-1)!;
         const head = prompt.slice(0, -1);
+        const started = performance.now();
         const base = memory?.tokensRead ?? 0;
         const total = base + prompt.length;
         const progress = onProgress && new PromptReporter(sequence, total, onProgress);
@@ -177,6 +180,7 @@ export class Engine {
             progress?.stop();
         }
         progress?.end(cachedTokens);
+        const readMs = performance.now() - started;
         const snapshot = willRewind && sequence.armt !== undefined ? await sequence.armt.snapshot() : undefined;
         const rewind = async () => {
             if (snapshot !== undefined) await sequence.armt!.restore(snapshot);
@@ -185,7 +189,7 @@ export class Engine {
                 await this.append(sequence, head.slice(sequence.nextTokenIndex), signal);
             }
         };
-        return { sequence, last, promptTokens: total, cachedTokens, rewind };
+        return { sequence, last, promptTokens: total, cachedTokens, readMs, rewind };
     }
 
     /** Reads tokens batch by batch, so that an abort takes effect within one batch. */
