@@ -20,6 +20,8 @@ import { copyState, loadState } from "./sequence-state.js";
 export interface ReadRequest extends DecodeRequest {
     /** The store to use instead of the context's; null for none. */
     readonly memoryStore?: ArmtMemoryStore | null;
+    /** Tokens of the sequence after which the store should keep a memory. Default: where it does by itself. */
+    readonly checkpointsAt?: readonly number[];
     /** Whether more of the prompt follows. It is then cut from the left, whatever the model's alignment. */
     readonly isPart?: boolean;
 }
@@ -197,7 +199,8 @@ export class Evaluation {
             origin
         );
         const cachedTokens = found === undefined ? 0 : found.end - start;
-        const chosen = new Set(chooseCheckpoints(ends, store.checkpointInterval));
+        const wanted = (request.checkpointsAt ?? []).map((mark) => ends.filter((end) => end <= mark).at(-1));
+        const chosen = new Set([...chooseCheckpoints(ends, store.checkpointInterval), ...wanted]);
         const checkpoints = await store.missing(
             keys.filter(({ end }) => end > start + cachedTokens && chosen.has(end))
         );
@@ -220,6 +223,7 @@ export class Evaluation {
             copyState(native, handle, this.armt, { closedOnly: true, tokenIds: false })
         );
         await store.put(key, new ArmtSnapshot(parts));
+        handle.keptTokens = end;
     }
 
     private async reconcileAfterFailure(handle: SequenceHandle, tokens: readonly Token[]): Promise<void> {

@@ -8,6 +8,8 @@ import { completions } from "./routes/completions.js";
 import { embeddings } from "./routes/embeddings.js";
 import { health } from "./routes/health.js";
 import { createMemory, deleteMemory, getMemory, listMemories } from "./routes/memories.js";
+import { errorBody as messageError } from "./routes/messages/error-body.js";
+import { countTokens, createMessage } from "./routes/messages/route.js";
 import { metrics } from "./routes/metrics.js";
 import { getModel, listModels } from "./routes/models.js";
 import { page } from "./routes/page.js";
@@ -71,6 +73,8 @@ export function createApp(server: Server, version: string): Express {
     app.post("/v1/responses", createResponse(server));
     app.get("/v1/responses/:id", getResponse(server));
     app.delete("/v1/responses/:id", deleteResponse(server));
+    app.post("/v1/messages", createMessage(server));
+    app.post("/v1/messages/count_tokens", countTokens(server));
     app.post("/v1/embeddings", embeddings(server));
     app.post("/v1/armt/memories", createMemory(server));
     app.get("/v1/armt/memories", listMemories(server));
@@ -85,6 +89,6 @@ export function createApp(server: Server, version: string): Express {
         response.json(description);
     });
     app.use(notFound);
-    app.use(errorHandler(log));
+    app.use(errorHandler(log, { "/v1/messages": messageError }));
     return app;
 }

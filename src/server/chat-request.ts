@@ -1,5 +1,5 @@
+import type { Message, ToolCall } from "../generation/chat-template/messages.js";
 import { chooseTools } from "./chat/choose-tools.js";
-import type { Message, ToolCall } from "./engine/chat-template/messages.js";
 import type { Format } from "./engine/grammar.js";
 import { badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";

@@ -2,6 +2,12 @@ import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-ope
 import { chatChunkSchema, chatRequestSchema, chatResponseSchema } from "./schemas/chat.js";
 import { completionRequestSchema, completionResponseSchema } from "./schemas/completions.js";
 import {
+    countTokensRequestSchema,
+    countTokensResponseSchema,
+    messageRequestSchema,
+    messageResponseSchema
+} from "./schemas/messages.js";
+import {
     deletedSchema,
     detokenizeRequestSchema,
     detokenizeResponseSchema,
@@ -60,6 +66,20 @@ const routes: readonly Route[] = [
     },
     { method: "get", path: "/v1/responses/{id}", summary: "Get a stored response", answer: responseSchema },
     { method: "delete", path: "/v1/responses/{id}", summary: "Delete a stored response", answer: deletedSchema },
+    {
+        method: "post",
+        path: "/v1/messages",
+        summary: "Answer a chat, in Anthropic's form",
+        body: messageRequestSchema,
+        answer: messageResponseSchema
+    },
+    {
+        method: "post",
+        path: "/v1/messages/count_tokens",
+        summary: "Count the tokens of a chat, in Anthropic's form",
+        body: countTokensRequestSchema,
+        answer: countTokensResponseSchema
+    },
     {
         method: "post",
         path: "/v1/embeddings",

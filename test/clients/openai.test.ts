@@ -108,7 +108,11 @@ test("schema", async (t) => {
 
 test("errors", async (t) => {
     const { openai } = server();
-    const wrong = { ...sampling, input, text: { format: { type: "json_schema" as const, name: "a", schema: { not: {} } } } };
+    const wrong = {
+        ...sampling,
+        input,
+        text: { format: { type: "json_schema" as const, name: "a", schema: { not: {} } } }
+    };
     const error = await t.throwsAsync<InstanceType<typeof OpenAI.APIError>>(openai.responses.create(wrong), {
         instanceOf: OpenAI.BadRequestError
     });

@@ -131,7 +131,7 @@ test("invalid texts, and those of unlimited cost, are refused", async (t) => {
     let deep: object = { type: "string" };
     for (let i = 0; i < 25; i++) deep = { type: "array", items: deep };
     for (const schema of [
-        { type: "string", maxLength: 2 ** 31 },
+        { type: "string", minLength: 2 ** 31 },
         { type: "array", items: { type: "string" }, minItems: 1e9 },
         {
             type: "object",
@@ -246,4 +246,11 @@ test("headers that are too large or come too slowly end the connection", async (
     for (const answer of answers) t.regex(answer, /^($|HTTP\/1\.1 408)/);
     t.true(answers.some((answer) => answer !== ""));
     await isWell(running);
+});
+
+test("a chat that the model's template refuses is a 400 with the template's reason", async (t) => {
+    const { url } = await startServer(t, { tiny: { template: "{{ raise_exception('no chats') }}", script: [["a"]] } });
+    const { message: text, param } = await refused(post(`${url}/v1/chat/completions`, { messages: [message] }));
+    t.regex(text, /template refuses these messages: no chats/);
+    t.is(param, "messages");
 });

@@ -1,11 +1,12 @@
 import type { Token } from "../../../plugin/index.js";
+import type { RenderedChat } from "../../generation/chat-template/ChatTemplate.js";
 import { afterMemory, tokensToWrite } from "../answer.js";
-import type { RenderedChat } from "../engine/chat-template/ChatTemplate.js";
 import type { Engine, PromptProgress, ReadPrompt } from "../engine/Engine.js";
 import { type FinishReason, generate, type Piece } from "../engine/generate.js";
 import { checkEnds, type FormatGrammar, formatGrammar } from "../engine/grammar.js";
 import type { StoredMemory } from "../engine/MemoryRegistry.js";
 import { CallGrammar, forcedStart, generateWithTools, type WrittenCall } from "../engine/tools.js";
+import { ApiError } from "../errors.js";
 import type { Server } from "../Server.js";
 import type { ChatQuery } from "./query.js";
 
@@ -30,7 +31,7 @@ export interface WrittenAnswer {
 }
 
 /** A chat that a sequence has read. */
-export interface ReadChat extends Pick<ReadPrompt, "promptTokens" | "cachedTokens" | "readMs"> {
+export interface ReadChat extends Pick<ReadPrompt, "promptTokens" | "cachedTokens" | "keptTokens" | "readMs"> {
     /** Writes one answer. */
     write(index: number, listener: AnswerListener): Promise<WrittenAnswer>;
 }
@@ -51,7 +52,8 @@ export class PreparedChat {
         private readonly prompt: readonly Token[],
         private readonly memory: StoredMemory | undefined,
         private readonly calls: CallGrammar | undefined,
-        private readonly format: FormatGrammar | undefined
+        private readonly format: FormatGrammar | undefined,
+        private readonly checkpointsAt: readonly number[] | undefined
     ) {}
 
     /**
@@ -63,15 +65,15 @@ export class PreparedChat {
         const { messages, tools, variables } = query;
         if (tools !== undefined) checkEnds(engine.model, "tools");
         const format = await formatOf(engine, query);
+        const options = { continues: memory !== undefined, tools: tools?.tools, variables };
         const chat = await engine.renderChat(messages, {
-            continues: memory !== undefined,
-            tools: tools?.tools,
-            answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax)),
-            variables
+            ...options,
+            answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax))
         });
         const calls = tools && (await CallGrammar.create(engine.model, tools, chat.syntax, format));
         const prompt = afterMemory(memory, chat.tokens);
-        return new PreparedChat(server, query, chat, prompt, memory, calls, format);
+        const marks = memory === undefined ? await marksOf(engine, query, chat.tokens, options) : undefined;
+        return new PreparedChat(server, query, chat, prompt, memory, calls, format, marks);
     }
 
     /** The tokens of the prompt, without those of the memory. */
@@ -91,13 +93,15 @@ export class PreparedChat {
             memory: this.memory?.snapshot,
             signal,
             onProgress,
-            willRewind: choices > 1
+            willRewind: choices > 1,
+            checkpointsAt: this.checkpointsAt
         };
         return await this.server.engine.withPrompt(this.prompt, options, async (read) => {
             let written = 0;
             return await work({
                 promptTokens: read.promptTokens,
                 cachedTokens: read.cachedTokens,
+                keptTokens: read.keptTokens,
                 readMs: read.readMs,
                 write: async (index, listener) => {
                     if (written++ > 0) await read.rewind();
@@ -147,6 +151,33 @@ export class PreparedChat {
                   });
         return { text, calls: written, finishReason, stopString, tokens, timeMs: performance.now() - started };
     }
+}
+
+/** Places that one request may mark; Anthropic's API has four. */
+const maxMarks = 4;
+
+/** The numbers of tokens that the first messages have in common with the whole chat. */
+async function marksOf(
+    engine: Engine,
+    { messages, keepAfter = [] }: ChatQuery,
+    whole: readonly Token[],
+    options: Parameters<Engine["renderChat"]>[1]
+): Promise<number[]> {
+    const marks: number[] = [];
+    for (const count of keepAfter.slice(-maxMarks)) {
+        const first = messages.slice(0, count);
+        // many templates render no chat without a user
+        if (!first.some(({ role }) => role === "user")) first.push({ role: "user", text: "" });
+        try {
+            const { tokens } = await engine.renderChat(first, options);
+            const different = tokens.findIndex((token, i) => token !== whole[i]);
+            marks.push(different < 0 ? tokens.length : different);
+        } catch (error) {
+            // a template may refuse a part of a chat that it takes as a whole
+            if (!(error instanceof ApiError)) throw error;
+        }
+    }
+    return marks;
 }
 
 async function formatOf(engine: Engine, { format, formatParam = "response_format" }: ChatQuery) {

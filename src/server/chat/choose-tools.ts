@@ -1,4 +1,4 @@
-import type { Tool } from "../engine/chat-template/messages.js";
+import type { Tool } from "../../generation/chat-template/messages.js";
 import type { ToolChoice } from "../engine/tools.js";
 import { badParameter } from "../errors.js";
 

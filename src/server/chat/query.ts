@@ -1,4 +1,4 @@
-import type { Message } from "../engine/chat-template/messages.js";
+import type { Message } from "../../generation/chat-template/messages.js";
 import type { Format } from "../engine/grammar.js";
 import type { Sampling } from "../engine/sampling.js";
 import type { ToolChoice } from "../engine/tools.js";
@@ -19,6 +19,8 @@ export interface ChatQuery {
     readonly maxTokens?: number;
     /** Variables for the chat template. Default: none. */
     readonly variables?: Readonly<Record<string, unknown>>;
+    /** Numbers of messages after which the store keeps a checkpoint. Default: where it does by itself. */
+    readonly keepAfter?: readonly number[];
     /** Number of most probable tokens to return with each token. Default: no log-probabilities. */
     readonly logprobs?: number;
     /** Parameter of the request with the messages, for errors. */

@@ -8,12 +8,14 @@ import {
     LlamaVocabularyType,
     type Token
 } from "../../../plugin/index.js";
+import { ChatRefusedError } from "../../generation/chat-template/ChatRefusedError.js";
+import { ChatTemplate, type RenderedChat, type RenderOptions } from "../../generation/chat-template/ChatTemplate.js";
+import type { Message } from "../../generation/chat-template/messages.js";
+import { TemplateLimitError } from "../../generation/chat-template/TemplateRenderer.js";
+import { tokenizeText } from "../../generation/tokenize-text.js";
 import { ApiError, badParameter } from "../errors.js";
-import { ChatTemplate, type RenderedChat, type RenderOptions } from "./chat-template/ChatTemplate.js";
-import type { Message } from "./chat-template/messages.js";
 import { RawLogprobsCollector } from "./raw-logprobs.js";
 import { SequencePool } from "./SequencePool.js";
-import { tokenizeText } from "./tokenize-text.js";
 
 /** Progress of reading a prompt, with the numbers of llama-server's `prompt_progress`. */
 export interface PromptProgress {
@@ -39,6 +41,8 @@ export interface ReadPrompt {
     readonly promptTokens: number;
     /** Tokens of the prompt that were reused instead of read. */
     readonly cachedTokens: number;
+    /** Of the tokens that were read, those that a later prompt with this beginning need not read. */
+    readonly keptTokens: number;
     /** Time that reading took. Unit: milliseconds. */
     readonly readMs: number;
     /** Returns the sequence to this point, for another choice. */
@@ -54,6 +58,8 @@ export interface ReadOptions {
     onProgress?: (progress: PromptProgress) => void;
     /** Whether `rewind` will be called. */
     willRewind?: boolean;
+    /** Tokens of the prompt after which the store keeps a checkpoint. Default: where it does by itself. */
+    checkpointsAt?: readonly number[];
 }
 
 /** Time between two reports, short enough for a smooth progress bar. Unit: milliseconds. */
@@ -122,7 +128,7 @@ export class Engine {
                 501,
                 "this model has no tokenizer, so it cannot chat; use /v1/completions with token ids"
             );
-        const chat = await this.chatTemplate.render(messages, options);
+        const chat = await this.chatTemplate.render(messages, options).catch(toApiError);
         const { bos, shouldPrependBosToken } = this.model.tokens;
         const [first] = chat.tokens;
         if (continues) return first === bos ? { ...chat, tokens: chat.tokens.slice(1) } : chat;
@@ -157,7 +163,7 @@ export class Engine {
     async read(
         sequence: LlamaContextSequence,
         prompt: readonly Token[],
-        { memory, signal, onProgress, willRewind = false }: ReadOptions
+        { memory, signal, onProgress, willRewind = false, checkpointsAt }: ReadOptions
     ): Promise<ReadPrompt> {
         const last = prompt.at(-1)!;
         const head = prompt.slice(0, -1);
@@ -166,6 +172,7 @@ export class Engine {
         const total = base + prompt.length;
         const progress = onProgress && new PromptReporter(sequence, total, onProgress);
         let cachedTokens = base;
+        let keptTokens = 0;
         try {
             if (memory !== undefined) await sequence.armt!.restore(memory);
             else {
@@ -174,7 +181,7 @@ export class Engine {
             }
             progress?.begin(cachedTokens);
             if (memory === undefined && sequence.armt !== undefined && this.store !== undefined)
-                ({ cachedTokens } = await this.store.prefill(sequence, head, { signal }));
+                ({ cachedTokens, keptTokens } = await this.store.prefill(sequence, head, { signal, checkpointsAt }));
             else await this.append(sequence, head.slice(cachedTokens - base), signal);
         } finally {
             progress?.stop();
@@ -189,7 +196,7 @@ export class Engine {
                 await this.append(sequence, head.slice(sequence.nextTokenIndex), signal);
             }
         };
-        return { sequence, last, promptTokens: total, cachedTokens, readMs, rewind };
+        return { sequence, last, promptTokens: total, cachedTokens, keptTokens, readMs, rewind };
     }
 
     /** Reads tokens batch by batch, so that an abort takes effect within one batch. */
@@ -250,4 +257,12 @@ class PromptReporter {
             armt: armt && { segments: armt.segmentsClosed, cells: armt.cells, layers: model.armt!.layers }
         });
     }
+}
+
+/** A chat that cannot be rendered, as an error of the API. */
+function toApiError(error: unknown): never {
+    if (error instanceof ChatRefusedError)
+        throw new ApiError(400, error.message, { param: "messages", code: error.code });
+    if (error instanceof TemplateLimitError) throw new ApiError(500, error.message, { code: "template_limit" });
+    throw error;
 }

@@ -1,5 +1,5 @@
+import type { Message } from "../../../generation/chat-template/messages.js";
 import { checkCall } from "../../chat-request.js";
-import type { Message } from "../../engine/chat-template/messages.js";
 import { badParameter } from "../../errors.js";
 import type { ResponseInputItem, ResponseItem, ResponseRequest } from "../../schemas/responses.js";
 

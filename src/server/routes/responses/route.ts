@@ -1,7 +1,7 @@
 import type { RequestHandler } from "express";
+import type { Message, ToolCall } from "../../../generation/chat-template/messages.js";
 import { type Answering, answerRequest, samplingOf } from "../../answer.js";
 import { PreparedChat } from "../../chat/PreparedChat.js";
-import type { Message, ToolCall } from "../../engine/chat-template/messages.js";
 import { type ApiError, badParameter } from "../../errors.js";
 import type { EventStream } from "../../event-stream.js";
 import { newId, type Server } from "../../Server.js";
