@@ -44,8 +44,8 @@ function isOwn(origin: string, host: string | undefined): boolean {
 }
 
 /**
- * Requires one of the keys, as a bearer token or in Anthropic's header. It compares hashes in constant time, so that the time reveals neither a
- * key's length nor its beginning.
+ * Requires one of the keys, as a bearer token or in Anthropic's header. It compares hashes in constant time, so that
+ * the time reveals neither a key's length nor its beginning.
  */
 export function checkApiKey(keys: readonly string[]): RequestHandler {
     const hashes = keys.map(hash);

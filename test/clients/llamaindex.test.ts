@@ -6,7 +6,7 @@ import { answerText, findParameters, shareServer } from "../helpers/assistant.js
 const server = shareServer();
 const messages = [{ role: "user" as const, content: "Where is the lamp?" }];
 
-/** Chats and responses, whose methods have the same types but for their options. */
+/** Chats and responses, whose methods differ in the types of their options only. */
 function models(model = "tiny"): OpenAI[] {
     const all = { model, temperature: 0, apiKey: "unused", maxRetries: 0, baseURL: `${server().url}/v1` };
     return [new OpenAI(all), new OpenAIResponses(all) as unknown as OpenAI];

@@ -6,7 +6,7 @@ import { compileSchema } from "../../src/server/engine/json-schema/compile.js";
 import { ApiError } from "../../src/server/errors.js";
 import { GrammarSampler } from "./gbnf.js";
 
-// by default, ajv divides floating-point numbers, and 0.07 is no multiple of 0.01
+// by default, ajv divides floating-point numbers, and 0.07 is then not a multiple of 0.01
 const options = { strict: false, logger: false, multipleOfPrecision: 9 } as const;
 const validators = { "draft-2020-12": new Ajv2020(options), "draft-7": new Ajv(options) };
 for (const ajv of Object.values(validators)) addFormats.default(ajv);

@@ -128,7 +128,7 @@ test("items are found by reference in stored responses, and not once those are d
     t.is(gone.json().error!.param, "input.1.id");
 });
 
-test("a format beside tools is for the answer, and a call stays possible", async (t) => {
+test("a format together with tools is for the answer, and a call stays possible", async (t) => {
     // the model begins its answer with an object
     const script = [["<|assistant|>", "{"], ...assistantModel.script.slice(1)];
     const { url } = await startServer(t, { tiny: { ...assistantModel, script } });
@@ -143,12 +143,12 @@ test("a format beside tools is for the answer, and a call stays possible", async
     t.deepEqual(JSON.parse(answer.output[0].content[0].text), { place: "box" });
 });
 
-test("tools work beside a memory", async (t) => {
+test("tools work together with a memory", async (t) => {
     const { url } = await startServer(t, { tiny: assistantModel });
     const upload = await fetch(`${url}/v1/armt/memories`, {
         method: "POST",
         headers: { "content-type": "text/plain" },
-        body: "The lamp stands in the box. ".repeat(20)
+        body: "The lamp is in the box. ".repeat(20)
     });
     const { id, tokens } = (await upload.json()) as Json;
     const body = { temperature: 0, tools: [find], input: [user], armt: { memory: id } };

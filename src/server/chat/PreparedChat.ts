@@ -43,7 +43,7 @@ export interface RunOptions {
     choices?: number;
 }
 
-/** A chat whose prompt and grammars are ready, so that nothing about the request can be wrong any more. */
+/** A chat whose prompt and grammars are ready, so the request has no errors left. */
 export class PreparedChat {
     private constructor(
         private readonly server: Server,

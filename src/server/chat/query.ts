@@ -19,7 +19,7 @@ export interface ChatQuery {
     readonly maxTokens?: number;
     /** Variables for the chat template. Default: none. */
     readonly variables?: Readonly<Record<string, unknown>>;
-    /** Numbers of messages after which the store keeps a checkpoint. Default: where it does by itself. */
+    /** Numbers of messages after which the store keeps a checkpoint. Default: only where the store chooses to. */
     readonly keepAfter?: readonly number[];
     /** Number of most probable tokens to return with each token. Default: no log-probabilities. */
     readonly logprobs?: number;

@@ -58,7 +58,7 @@ export interface ReadOptions {
     onProgress?: (progress: PromptProgress) => void;
     /** Whether `rewind` will be called. */
     willRewind?: boolean;
-    /** Tokens of the prompt after which the store keeps a checkpoint. Default: where it does by itself. */
+    /** Tokens of the prompt after which the store keeps a checkpoint. Default: only where the store chooses to. */
     checkpointsAt?: readonly number[];
 }
 

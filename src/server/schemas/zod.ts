@@ -25,7 +25,7 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 /** Clients send null and empty values for parameters that they do not set, so these mean the default. */
 export function optional<T extends z.ZodType>(schema: T) {
     const given = schema.nullish();
-    // an empty list is no number
+    // an empty list is not a number
     const isScalar = schema instanceof z.ZodNumber || schema instanceof z.ZodBoolean;
     return (isScalar ? given : z.preprocess((value) => (isEmpty(value) ? undefined : value), given)).transform(
         (value) => (value ?? undefined) as z.output<T> | undefined

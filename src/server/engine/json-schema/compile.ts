@@ -147,7 +147,7 @@ class SchemaCompiler {
         return this.schema(merged, { param, depth: depth + 1 });
     }
 
-    /** Alternatives beside other keywords, which hold for each of them. */
+    /** Alternatives with other keywords, which hold for each of them. */
     private each(key: "anyOf" | "oneOf", own: Record<string, unknown>, { param, depth }: Place): Compiled {
         const { [key]: list, ...rest } = own;
         if (!Array.isArray(list)) throw unsupported(`${param}.${key}`, `\`${param}.${key}\` must be a list of schemas`);
@@ -344,7 +344,7 @@ class SchemaCompiler {
         return { part: this.rules.add(part), node: this.ambiguity.value("[", children) };
     }
 
-    /** Different items are possible where they can be counted: each is written at most once, in the schema's order. */
+    /** Items that can be counted are different: the grammar writes each at most once, in the schema's order. */
     private uniqueArray(
         items: unknown,
         prefixItems: readonly unknown[],

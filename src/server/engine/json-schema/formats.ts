@@ -2,7 +2,8 @@ import { Automaton } from "./regular/Automaton.js";
 
 const year = "(?:(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26]|00)00)-02-29|";
 const days =
-    "\\d{4}-(?:02-(?:0[1-9]|1\\d|2[0-8])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])))";
+    "\\d{4}-(?:02-(?:0[1-9]|1\\d|2[0-8])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|" +
+    "(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])))";
 
 /** RFC 3339's full-date, with the days that each month has. */
 const date = `${year}${days}`;
@@ -96,7 +97,7 @@ export function formatAutomaton(name: string): Automaton | undefined {
     return known;
 }
 
-/** Whether a format that this file does not know may be checked by the pattern beside it, as validators' own are. */
+/** Whether a format that this file does not know may be left to its pattern, as validators' own are. */
 export function isOwnFormat(name: string): boolean {
     return !unsupportedFormats.has(name);
 }

@@ -20,7 +20,7 @@ const made = new LRUCache<string, Automaton>({ max: 500 });
 
 /**
  * The numbers that a schema's bounds accept. They are written without exponents, and with few digits after the point.
- * @throws {ApiError} if a bound is no number, or if nothing is left
+ * @throws {ApiError} if a bound is not a number, or if nothing is left
  */
 export function numberAutomaton(kind: "integer" | "number", about: Record<string, unknown>, param: string): Automaton {
     const name = stringify([kind, about])!;

@@ -40,8 +40,8 @@ export class Automaton {
     }
 
     /**
-     * The texts in which a pattern matches somewhere, as in JSON Schema: those that all of these automata accept. They
-     * are smaller than their intersection, which may get a smaller one beside them.
+     * The texts in which a pattern matches somewhere, as in JSON Schema: those that all of these automata accept.
+     * Together with a smaller automaton, their intersection may be small too.
      * @throws {PatternError}
      * @throws {AutomatonSizeError}
      */
