@@ -7,6 +7,7 @@ import type { ProgressHub } from "./engine/ProgressHub.js";
 import type { ResponseStore } from "./engine/ResponseStore.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
+import type { UploadBudget } from "./UploadBudget.js";
 
 /** What all routes share. */
 export interface Server {
@@ -16,6 +17,8 @@ export interface Server {
     readonly hub: ProgressHub;
     /** Counts the bytes of the bodies of open requests. */
     readonly bodies: BodyBudget;
+    /** Counts the bytes of uploads that have arrived and are not read yet. */
+    readonly uploads: UploadBudget;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;

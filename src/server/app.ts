@@ -11,7 +11,7 @@ import { createMemory, deleteMemory, getMemory, listMemories } from "./routes/me
 import { metrics } from "./routes/metrics.js";
 import { getModel, listModels } from "./routes/models.js";
 import { page } from "./routes/page.js";
-import { watchProgress } from "./routes/progress.js";
+import { cancelUpload, watchProgress } from "./routes/progress.js";
 import { createResponse, deleteResponse, getResponse } from "./routes/responses.js";
 import { detokenize, tokenize } from "./routes/tokenize.js";
 import type { Server } from "./Server.js";
@@ -77,6 +77,7 @@ export function createApp(server: Server, version: string): Express {
     app.get("/v1/armt/memories/:id", getMemory(server));
     app.delete("/v1/armt/memories/:id", deleteMemory(server));
     app.get("/v1/armt/progress/:name", watchProgress(server));
+    app.delete("/v1/armt/progress/:name", cancelUpload(server));
     app.post("/tokenize", tokenize(server));
     app.post("/detokenize", detokenize(server));
     app.get("/metrics", metrics(server));

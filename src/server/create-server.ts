@@ -9,6 +9,7 @@ import { ResponseStore } from "./engine/ResponseStore.js";
 import { Metrics } from "./metrics.js";
 import { type ServerLimits, serverDefaults } from "./options.js";
 import type { Server } from "./Server.js";
+import { UploadBudget } from "./UploadBudget.js";
 
 export interface ServerOptions extends Partial<ServerLimits> {
     /** Name of the model in the API. */
@@ -56,6 +57,7 @@ export function createServer({
         hub: new ProgressHub(),
         // a single body of the allowed size always fits
         bodies: new BodyBudget(Math.max(limits.maxBodiesBytes, limits.maxBodyBytes)),
+        uploads: new UploadBudget(limits.maxUploadsBytes),
         limits,
         metrics,
         log,

@@ -81,6 +81,7 @@ const routes: readonly Route[] = [
     { method: "get", path: "/v1/armt/memories/{id}", summary: "Describe a memory", answer: memorySchema },
     { method: "delete", path: "/v1/armt/memories/{id}", summary: "Delete a memory", answer: deletedSchema },
     { method: "get", path: "/v1/armt/progress/{name}", summary: "Watch an upload, as server-sent events" },
+    { method: "delete", path: "/v1/armt/progress/{name}", summary: "Cancel an upload", answer: deletedSchema },
     {
         method: "post",
         path: "/tokenize",
