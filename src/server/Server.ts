@@ -9,6 +9,14 @@ import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
 import type { UploadBudget } from "./UploadBudget.js";
 
+/** A document to try a model with. */
+export interface SampleDocument {
+    readonly name: string;
+    readonly text: string;
+    /** Questions that the text answers. */
+    readonly questions: readonly string[];
+}
+
 /** What all routes share. */
 export interface Server {
     readonly engine: Engine;
@@ -24,6 +32,9 @@ export interface Server {
     readonly log: Logger;
     /** A request must bring one of these keys; with none, requests need no key. */
     readonly apiKeys: readonly string[];
+    /** What the model can do, for people. */
+    readonly description: string | undefined;
+    readonly sample: SampleDocument | undefined;
     /** Whether only this machine can reach the server. */
     readonly loopback: boolean;
     /** Aborted when the server ends and open requests have no time left. */

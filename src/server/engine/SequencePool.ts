@@ -78,10 +78,7 @@ export class SequencePool {
      * sequences but one.
      * @throws {ApiError} if the queue is full or the server is ending
      */
-    async useForDocument<T>(
-        signal: AbortSignal,
-        work: (sequence: LlamaContextSequence) => Promise<T>
-    ): Promise<T> {
+    async useForDocument<T>(signal: AbortSignal, work: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {
         return await this.lend({ prompt: [], isDocument: true }, signal, work);
     }
 
