@@ -1,4 +1,6 @@
 import type { Request } from "express";
+import { NotTextError } from "../formats/text/NotTextError.js";
+import { TextReader } from "../formats/text/TextReader.js";
 import { ApiError } from "./errors.js";
 import { ClientGoneError } from "./request-signal.js";
 import type { UploadBudget } from "./UploadBudget.js";
@@ -58,20 +60,21 @@ export class Upload {
 
     /**
      * The body as text.
-     * @throws {ApiError} if the bytes are not valid UTF-8
+     * @param name of the document, for errors
+     * @throws {ApiError} if the bytes are not text in UTF-8, or in UTF-16 with a byte order mark
      */
-    async *text(signal: AbortSignal): AsyncGenerator<string, void, void> {
-        const decoder = new TextDecoder("utf-8", { fatal: true });
-        const decode = (bytes?: Buffer) => {
-            try {
-                return decoder.decode(bytes, { stream: bytes !== undefined });
-            } catch {
-                throw new ApiError(400, "the document is not valid UTF-8");
+    async *text(name: string | undefined, signal: AbortSignal): AsyncGenerator<string, void, void> {
+        const reader = new TextReader(name);
+        try {
+            for await (const bytes of this.bytes(signal)) {
+                const text = reader.push(bytes);
+                if (text !== "") yield text;
             }
-        };
-        for await (const bytes of this.bytes(signal)) yield decode(bytes);
-        const rest = decode();
-        if (rest !== "") yield rest;
+            const rest = reader.end();
+            if (rest !== "") yield rest;
+        } catch (error) {
+            throw error instanceof NotTextError ? new ApiError(400, error.message, { code: "not_text" }) : error;
+        }
     }
 
     /** Frees what was not read. */

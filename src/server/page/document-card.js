@@ -45,13 +45,11 @@ export class TaskCard {
     constructor(name, onStop) {
         this.name = name;
         this.facts = make("p", { className: "facts", textContent: "waits for the file before it" });
-        this.bar = make("progress", { max: 1, value: 0, aria: { label: `Reading ${name}` } });
         this.button = button("Stop", onStop, `Stop reading ${name}`);
         this.element = make(
             "li",
             { className: "card task" },
             make("span", { className: "name", textContent: name }),
-            this.bar,
             this.facts,
             make("div", { className: "row" }, this.button)
         );
@@ -62,13 +60,11 @@ export class TaskCard {
     }
 
     show(tokens, part) {
-        this.bar.value = part;
         this.say(`${plural(tokens, "token")} read, ${Math.floor(100 * part)} %`);
     }
 
     fail(message, onDismiss) {
         this.element.classList.add("failed");
-        this.bar.remove();
         this.say(message);
         const dismissing = button("Dismiss", onDismiss, `Dismiss ${this.name}`);
         this.button.replaceWith(dismissing);

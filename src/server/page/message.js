@@ -25,7 +25,8 @@ export class MessageView {
             );
         }
         const who = make("h3", { className: "who", textContent: isQuestion ? "You" : "Model" });
-        this.element = make("li", { className: message.role }, who, this.content, this.row);
+        const head = make("div", { className: "row" }, who, this.row);
+        this.element = make("li", { className: message.role }, head, this.content);
         this.render();
     }
 

@@ -23,10 +23,10 @@ export class Reading {
         element("bar").value = 0;
     }
 
-    /** @param restored cells that had run before, in what the reading continues */
-    show({ tokens, segments, cells, part, restored = 0 }) {
+    show({ tokens, segments, cells, part }) {
         if (shown !== this) return;
-        this.first ??= { tokens, at: performance.now(), cells: restored };
+        // cells of what is continued ran elsewhere
+        this.first ??= { tokens, at: performance.now(), cells: Math.max(0, segments * picture.layers - cells) };
         const seconds = (performance.now() - this.first.at) / 1000;
         element("tokens").textContent = count(tokens);
         element("segments").textContent = count(segments);

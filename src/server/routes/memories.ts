@@ -161,7 +161,7 @@ async function readDocument(
             const snapshot = await armt.snapshot();
             return registry.add({ name, status, snapshot, unread, characters, hash: hash.current });
         };
-        const text = hash.observe(upload.text(signal));
+        const text = hash.observe(upload.text(name, signal));
         const pieces = tokenizeSource(engine.model, text, sequence.nextTokenIndex === 0);
         let isWhole = true;
         try {
