@@ -7,6 +7,8 @@ export interface RecallSample {
     readonly text: string;
     /** Questions that the text answers. */
     readonly questions: readonly string[];
+    /** The right answers, in the order of the questions. */
+    readonly answers: readonly string[];
 }
 
 /** What the included model can do, for its users. */
@@ -22,6 +24,7 @@ export async function makeRecallSample(countTokens: (text: string) => number): P
     return {
         name: "sample.txt",
         text: [...haystack.sentences()].join(""),
-        questions: haystack.questions.map(({ text }) => text)
+        questions: haystack.questions.map(({ text }) => text),
+        answers: haystack.questions.map(({ expected }) => expected)
     };
 }

@@ -147,8 +147,9 @@ export class Documents {
             this.finish(task);
             await this.refresh();
             if (base !== undefined) await this.forget(base);
-            this.say(`${name} is ready: ${plural(memory.tokens, "token")}. Questions go on from there.`);
-            this.handlers.onRead(this.find(memory.id) ?? memory);
+            const held = this.find(memory.id);
+            this.say(`${held.name} is ready: ${plural(held.tokens, "token")}. Questions go on from there.`);
+            this.handlers.onRead(held);
         } catch (error) {
             await this.refresh().catch(() => {});
             if (!signal.aborted) {

@@ -18,7 +18,7 @@ export function getModel(server: Server): RequestHandler {
     };
 }
 
-function describe({ engine, description, sample }: Server) {
+function describe({ engine, description, sample, limits }: Server) {
     const { armt } = engine.context;
     return {
         id: engine.modelId,
@@ -26,6 +26,7 @@ function describe({ engine, description, sample }: Server) {
         created: engine.created,
         owned_by: "local",
         description,
+        defaults: { max_tokens: limits.defaultMaxTokens },
         armt: armt && {
             segment_size: armt.segmentSize,
             memory_bytes: armt.memoryBytes,

@@ -35,6 +35,9 @@ export const modelSchema = z
         created: z.int(),
         owned_by: z.string(),
         description: z.string().optional().openapi({ description: "What the model can do" }),
+        defaults: z
+            .record(z.string(), z.unknown())
+            .openapi({ description: "Parameters of a chat that a request leaves out" }),
         armt: z.record(z.string(), z.unknown()).optional()
     })
     .openapi("Model");
