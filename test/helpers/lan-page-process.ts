@@ -1,5 +1,5 @@
-// Uses the page at an address that browsers do not trust like this machine's own ones, in a network namespace where that
-// address exists. Prints what it saw as JSON.
+// Uses the page at an address that browsers do not trust like this machine's own ones, in a network namespace that has
+// this address. Prints what it saw as JSON.
 //
 //     node lan-page-process.js <address> <model.gguf>
 import { mkdirSync } from "node:fs";

@@ -64,7 +64,7 @@ test("a memory is saved to a file that the plugin reads, and loaded again with t
     t.is(server.registry.count, 2);
 });
 
-test("a partial memory is saved with all text that it covers, and reading goes on after it is loaded", async (t) => {
+test("a partial memory is saved with all text that it covers, and reading continues after it is loaded", async (t) => {
     const { url, server } = await startServer(t);
     const text = book.repeat(4);
     const request = httpRequest(`${url}/v1/armt/memories`, { method: "POST", headers: plain, agent: false });

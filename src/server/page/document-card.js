@@ -65,6 +65,7 @@ export class TaskCard {
 
     fail(message, onDismiss) {
         this.element.classList.add("failed");
+        this.facts.setAttribute("role", "alert");
         this.say(message);
         const dismissing = button("Dismiss", onDismiss, `Dismiss ${this.name}`);
         this.button.replaceWith(dismissing);

@@ -148,14 +148,14 @@ export class Documents {
             await this.refresh();
             if (base !== undefined) await this.forget(base);
             const held = this.find(memory.id);
-            this.say(`${held.name} is ready: ${plural(held.tokens, "token")}. Questions go on from there.`);
+            this.say(`${held.name} is ready: ${plural(held.tokens, "token")}. Ask about it.`);
             this.handlers.onRead(held);
         } catch (error) {
             await this.refresh().catch(() => {});
             if (!signal.aborted) {
                 task.isDone = true;
                 card.fail(error.message, () => this.finish(task));
-                this.say(error.message);
+                this.say(`${name} was not read.`);
                 return;
             }
             this.finish(task);

@@ -25,8 +25,8 @@ function about({ description, armt }) {
     if (description !== undefined) return description;
     if (armt === undefined) return "A plain model: it chats within its context, and reads no documents.";
     return (
-        `Reads documents of any length, each into a memory of ${bytes(armt.memory_bytes)}, and answers what they say. ` +
-        "Drop a document and ask about it, or chat without one."
+        `Reads documents of any length, each into a memory of ${bytes(armt.memory_bytes)}. ` +
+        "Drop one and ask about it, or chat without one."
     );
 }
 

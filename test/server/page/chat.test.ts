@@ -6,7 +6,7 @@ import { until } from "../../helpers/until.js";
 const template = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}{{ '<|assistant|>' }}";
 const special = ["<|user|>", "<|system|>", "<|assistant|>"];
 const says = (...pieces: string[]) => ({ special, template, script: [["<|assistant|>", ...pieces, "<eos>"]] });
-/** An answer without end. */
+/** An answer that never ends. */
 const endless = { special, template, script: [["<|assistant|>", "la", " li", "la"]] };
 
 const bodyOf = (request: Request) => request.postDataJSON() as Record<string, unknown> & { messages: unknown[] };
@@ -62,7 +62,7 @@ inBrowser("a question is edited and an answer regenerated, and chats are there a
     await ask("Second?");
     t.deepEqual(bodies.at(-1)!.messages, said(["user", "First?"], ["assistant", "Yes."], ["user", "Second?"]));
     await page.getByRole("button", { name: "Regenerate this answer" }).last().click();
-    await until(() => bodies.length === 3, "the answer is asked for again");
+    await until(() => bodies.length === 3, "the request is repeated");
     await page.getByText(/Answer done/).waitFor();
     t.deepEqual(bodies[2]!.messages, bodies[1]!.messages);
     t.is(await page.locator("#log > li").count(), 4);

@@ -95,7 +95,7 @@ inBrowser("several documents: choose, save, delete and load; they are there afte
     t.deepEqual(problems, []);
 });
 
-inBrowser("a stopped document is partly read, and goes on in this session and after a reload", async (t) => {
+inBrowser("a stopped document is partly read, and is continued in this session and after a reload", async (t) => {
     const { page, server, problems } = await openPage(t, { tiny: { layers: 4 } });
     const text = `${"é — ".repeat(200)}${book.repeat(8)}`;
     const whole = file("long.txt", text);
@@ -137,7 +137,7 @@ inBrowser("a stopped document is partly read, and goes on in this session and af
     t.deepEqual(problems, []);
 });
 
-inBrowser("UTF-16 is read, and what is no text is refused by name while the chat stays as it was", async (t) => {
+inBrowser("UTF-16 is read, and what is not text is refused by name while the chat stays as it was", async (t) => {
     const { page, server, problems } = await openPage(t);
     const text = "The lamp — 🪔 — is in the kitchen.\n".repeat(40);
     const little = Buffer.concat([Buffer.of(0xff, 0xfe), Buffer.from(text, "utf16le")]);
