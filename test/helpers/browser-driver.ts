@@ -16,6 +16,9 @@ export type Watched = {
     foreign: string[];
 };
 
+/** How long the page may take, generous, since the machine may be busy with other tests. Unit: milliseconds. */
+export const patience = 120_000;
+
 /** A refused request, which the page shows; and a header that browsers heed only on HTTPS and on this machine. */
 const harmless = /^(Failed to load resource|The Cross-Origin-Opener-Policy header has been ignored)/;
 
@@ -35,9 +38,9 @@ export function watch(page: Page, url: string): Watched {
 
 /** Waits until an expression is true in the page. Its security policy forbids playwright's own way. */
 export async function untilTrue(page: Page, expression: string): Promise<void> {
-    const end = performance.now() + 60_000;
+    const end = performance.now() + patience;
     while (!(await page.evaluate(expression))) {
-        if (performance.now() > end) throw new Error(`not within 60 s: ${expression}`);
+        if (performance.now() > end) throw new Error(`not within ${patience} ms: ${expression}`);
         await new Promise((resolve) => setTimeout(resolve, 20));
     }
 }

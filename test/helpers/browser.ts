@@ -1,6 +1,6 @@
 import type { ExecutionContext } from "ava";
 import { type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { chromiumPath, type Watched, watch } from "./browser-driver.js";
+import { chromiumPath, patience, type Watched, watch } from "./browser-driver.js";
 import { testWith } from "./needs.js";
 import { startServer, type TestServer, type TestServerOptions } from "./server.js";
 
@@ -23,6 +23,7 @@ export async function openPage(
     const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
     t.teardown(() => browser.close());
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...more });
+    page.setDefaultTimeout(patience);
     const { problems, foreign } = watch(page, running.url);
     await page.goto(running.url);
     return { ...running, page, problems, foreign };

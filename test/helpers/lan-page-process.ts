@@ -10,7 +10,7 @@ import { getLlama, LlamaLogLevel } from "../../plugin/index.js";
 import { createApp } from "../../src/server/app.js";
 import { createServer } from "../../src/server/create-server.js";
 import { listen } from "../../src/server/listen.js";
-import { chromiumPath, dropFiles, watch } from "./browser-driver.js";
+import { chromiumPath, dropFiles, patience, watch } from "./browser-driver.js";
 import { repositoryRoot } from "./repository.js";
 
 const [host = "", modelPath = ""] = process.argv.slice(2);
@@ -24,6 +24,7 @@ const { url } = await listen(createApp(server, "0.0.0"), { host, port: 0 }, serv
 
 const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
 const page = await browser.newPage();
+page.setDefaultTimeout(patience);
 const { problems, foreign } = watch(page, url);
 await page.goto(url);
 await page.getByLabel(/Key, kept/).fill("open sesame");

@@ -128,7 +128,7 @@ inBrowser("a stopped document is partly read, and is continued in this session a
     await choose(file("long.txt", "changed"));
     await page.getByText(/long.txt has changed since/).waitFor();
     await choose(whole);
-    await page.getByText(/long.txt is ready/).waitFor({ timeout: 60_000 });
+    await page.getByText(/long.txt is ready/).waitFor();
     const [memory] = server.registry.list();
     t.is(server.registry.count, 1);
     t.is(memory!.status, "complete");
@@ -204,7 +204,7 @@ inBrowser(
         await page.getByText(/reads a text of any length and answers short questions/).waitFor();
         await page.getByRole("button", { name: "Try the sample document" }).click();
         const questions = page.locator("#questions button");
-        await questions.first().waitFor({ timeout: 60_000 });
+        await questions.first().waitFor();
         t.is(await questions.count(), sample.questions.length);
         const question = (await questions.first().textContent())!;
         await questions.first().click();
