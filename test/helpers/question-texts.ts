@@ -13,7 +13,7 @@ export function wholeText(text: QuestionedText): string {
     return [...text.sentences()].join("");
 }
 
-/** How often one text stands in another. */
+/** How often one text is in another. */
 export function countOf(text: string, part: string): number {
     return text.split(part).length - 1;
 }

@@ -49,7 +49,7 @@ export interface WrongAnswer {
     readonly question: string;
     readonly expected: string;
     readonly answer: string;
-    /** Position in the text of what was asked about, from 0 to 1. */
+    /** Position of the answer in the text, from 0 to 1. */
     readonly depth: number;
 }
 

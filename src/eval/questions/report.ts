@@ -63,7 +63,7 @@ const cellHeight = 22;
 
 /**
  * A self-contained SVG: recall by length as lines, and by length and depth as a heat map for each model and task.
- * @param title what was asked about, e.g. "planted facts"
+ * @param title the subject of the questions, e.g. "planted facts"
  */
 export function memoryPlot(series: readonly MemorySeries[], title: string): string {
     const lengths = [...new Set(series.flatMap(({ rows }) => rows.map(({ tokens }) => tokens)))].sort((a, b) => a - b);

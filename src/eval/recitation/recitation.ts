@@ -14,8 +14,8 @@ const longest = 45;
 const around = 1;
 
 /**
- * Texts of prose, of which some sentences are asked for: their first eight words, and the five after them. An asked
- * sentence stands in the text once, between the sentences before and after it.
+ * Texts of prose. The questions give the first eight words of some sentences and want the next five. Each of these
+ * sentences is in the text once, between its neighbors.
  * @param count sentences to ask for
  * @param seed gives the order of the sentences
  */

@@ -60,7 +60,7 @@ function fill(form: string, slots: Readonly<Record<string, string>>): string {
     return form.replaceAll(/\{(\w+)\}/g, (_, name: string) => slots[name] ?? "");
 }
 
-/** qa4: which place lies on which side of which. Two places are joined by one sentence at most. */
+/** qa4: the directions between places. Two places are joined by one sentence at most. */
 function tellMap(data: StoryData, { places }: Cast, sizes: StorySizes, draw: Draw): Story {
     const ways = Object.keys(data.ways);
     const sentences: string[] = [];

@@ -7,8 +7,8 @@ import type { StoryData, StoryTask } from "./data.js";
 import { type StoryQuestion, tellStory } from "./simulate.js";
 
 /**
- * Texts with stories: each is told in its order, spread over the text. Stories of one text share neither people nor
- * things, and maps no places.
+ * Texts with stories. The sentences of each keep their order and are spread over the text. Stories of one text share
+ * neither people nor things, and maps no places.
  * @param count stories in a text
  */
 export function storyTexts(

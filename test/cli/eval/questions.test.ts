@@ -71,8 +71,7 @@ test("each command reads its texts, asks in the chosen forms, and writes table, 
     const stories = await measure("stories", ...few, "--tasks", "qa1,qa4");
     t.deepEqual(stories.tasks, ["qa1", "qa4"]);
 
-    const short = ["--lengths", "160", "--questions", "1", "--per-text", "1"];
-    const recitation = await measure("recitation", ...short, "--base", at("base.gguf"), "--form", "plain,completion");
+    const recitation = await measure("recitation", ...few, "--form", "plain,completion");
     t.deepEqual(recitation.tasks, ["plain", "completion"]);
 
     const books = await measure("books", folder);

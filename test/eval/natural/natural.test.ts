@@ -6,7 +6,7 @@ import { countOf, makeTexts, wholeText } from "../../helpers/question-texts.js";
 const facts = await readNaturalFacts();
 const prose = await readProse();
 
-test("each fact stands in one text before one stands in a second", (t) => {
+test("each fact is in one text before any fact is in a second", (t) => {
     const texts = makeTexts(naturalTexts(facts, prose, { count: 41, seed: 3 }), 3, 8192);
     t.is(facts.length, 123);
     const all = texts.map(wholeText);

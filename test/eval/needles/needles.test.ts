@@ -13,7 +13,7 @@ function needlesOf(text: string): { type: string; key: string; value: string }[]
 }
 
 for (const task of needleTasks)
-    test(`${task}: every asked value stands in the text once, and only all of them score 1`, (t) => {
+    test(`${task}: every wanted value is in the text once, and only all of them score 1`, (t) => {
         const { keys, valuesOfKey, asked } = data.tasks[task];
         const types = new Set<string>();
         for (const text of makeTexts(needleTexts(data, prose, { task, values: needleValues, sets: 3 }), 4)) {

@@ -5,7 +5,7 @@ import { countOf, makeTexts, wholeText } from "../../helpers/question-texts.js";
 
 const prose = await readProse();
 
-test("an asked sentence's beginning stands in the text once, before the expected words", (t) => {
+test("the beginning of each sentence is in the text once, before the expected words", (t) => {
     const texts = makeTexts(recitationTexts(prose, { count: 10, seed: 2 }), 3);
     for (const text of texts) {
         const whole = wholeText(text);

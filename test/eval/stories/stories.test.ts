@@ -79,7 +79,7 @@ test("answers about people and things follow from the sentences", (t) => {
     }
 });
 
-test("gifts are asked for where one answer is right", (t) => {
+test("questions about gifts have one right answer", (t) => {
     for (const { sentences, questions } of stories("qa5", 60)) {
         const { gifts } = follow(sentences);
         const last = gifts.filter(({ thing }, i) => !gifts.slice(i + 1).some((later) => later.thing === thing));
@@ -112,7 +112,7 @@ test("maps say each side of a place once and join no two places twice", (t) => {
     }
 });
 
-test("a story's sentences stand in the text in their order, among held-out prose", (t) => {
+test("texts of stories have the wanted length, and hold their answers", (t) => {
     for (const task of storyTasks)
         for (const text of makeTexts(storyTexts(data, prose, { task, count: 2 }), 2)) {
             const whole = wholeText(text);

@@ -31,7 +31,7 @@ export interface TextKind {
 export interface Evaluation {
     /** Name of the command. */
     readonly command: string;
-    /** What is asked about, e.g. "planted facts". */
+    /** Subject of the questions, e.g. "planted facts". */
     readonly title: string;
     readonly kinds: readonly TextKind[];
     /** Default: as the model's file says. */

@@ -6,7 +6,7 @@ import { readForms, readLengths } from "../questions/options.js";
 import { evaluateQuestions } from "../questions/run.js";
 import type { RecitationOptions } from "./options.js";
 
-/** Measures whether a model goes on with sentences that it read. */
+/** Measures whether a model continues sentences that it read. */
 export async function evaluateRecitation(
     options: RecitationOptions,
     signal: AbortSignal,
