@@ -18,7 +18,9 @@ export type DetectOptions = Omit<ConvertOptions, "output" | "overwrite" | "onPro
     computing: Omit<ModelOptions, "model" | "segmentSize" | "verify">;
     /** The text, or its tokens. */
     text: string | readonly Token[];
-    /** Segment sizes to compare. Default: the one that the checkpoint's files or the flags give, otherwise 512 and 1024. */
+    /**
+     * Segment sizes to compare. Default: the one that the checkpoint's files or the flags give, otherwise 512 and 1024.
+     */
     segmentSizes?: readonly number[];
     /** Maximum number of tokens of the text to read. Default: 8½ of the largest segments. */
     maxTokens?: number;
@@ -81,7 +83,7 @@ async function modelFile(options: DetectOptions, folder: string): Promise<{ file
     const convert = (more: ConvertOptions["flags"]) =>
         convertCheckpoint({
             ...{ checkpoint, base, outType, lora, vocabFrom, pre, onWarning, signal, output },
-            flags: { normalizeKeys: true, ...flags, ...more }
+            flags: { ...flags, normalizeKeys: flags?.normalizeKeys ?? true, ...more }
         });
     try {
         await convert({});

@@ -15,7 +15,9 @@ export type Candidates = {
 
 /** All pairs of keys and segment size. They interact: a wrong one of either hides the other's effect. */
 export function firstRound({ normalizeKeys, segmentSize }: Candidates, start: Variant): Variant[] {
-    return segmentSize.flatMap((size) => normalizeKeys.map((keys) => ({ ...start, segmentSize: size, normalizeKeys: keys })));
+    return segmentSize.flatMap((size) =>
+        normalizeKeys.map((keys) => ({ ...start, segmentSize: size, normalizeKeys: keys }))
+    );
 }
 
 /** The best of the first round with the other values of alignment and correction, one at a time. */

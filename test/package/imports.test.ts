@@ -2,7 +2,19 @@ import test from "ava";
 import { circlesOf, folderSizes, importsOf, sourceFiles } from "../../bench/tree.js";
 
 /** Rooms of `src/` that the commands and the benches may import. */
-const library = ["util", "formats", "plugin", "convert", "tiny", "generation", "model", "verify", "eval", "detect", "trace"];
+const library = [
+    "util",
+    "formats",
+    "plugin",
+    "convert",
+    "tiny",
+    "generation",
+    "model",
+    "verify",
+    "eval",
+    "detect",
+    "trace"
+];
 
 /** The rooms that each room may import. Any other import would point up. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
