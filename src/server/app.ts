@@ -13,6 +13,9 @@ import { errorBody as messageError } from "./routes/messages/error-body.js";
 import { countTokens, createMessage } from "./routes/messages/route.js";
 import { metrics } from "./routes/metrics.js";
 import { getModel, getSample, listModels } from "./routes/models.js";
+import { errorBody as ollamaError } from "./routes/ollama/error-body.js";
+import { ollamaShow, ollamaTags, ollamaVersion } from "./routes/ollama/models.js";
+import { ollamaChat, ollamaEmbed, ollamaGenerate } from "./routes/ollama/route.js";
 import { page } from "./routes/page.js";
 import { cancelUpload, watchProgress } from "./routes/progress.js";
 import { createResponse, deleteResponse, getResponse } from "./routes/responses/route.js";
@@ -76,6 +79,12 @@ export function createApp(server: Server, version: string): Express {
     app.delete("/v1/responses/:id", deleteResponse(server));
     app.post("/v1/messages", createMessage(server));
     app.post("/v1/messages/count_tokens", countTokens(server));
+    app.get("/api/version", ollamaVersion(version));
+    app.get(["/api/tags", "/api/ps"], ollamaTags(server));
+    app.post("/api/show", ollamaShow(server));
+    app.post("/api/chat", ollamaChat(server));
+    app.post("/api/generate", ollamaGenerate(server));
+    app.post(["/api/embed", "/api/embeddings"], ollamaEmbed(server));
     app.post("/v1/embeddings", embeddings(server));
     app.post("/v1/armt/memories", createMemory(server));
     app.get("/v1/armt/memories", listMemories(server));
@@ -94,6 +103,6 @@ export function createApp(server: Server, version: string): Express {
         response.json(description);
     });
     app.use(notFound);
-    app.use(errorHandler(log, { "/v1/messages": messageError }));
+    app.use(errorHandler(log, { "/v1/messages": messageError, "/api/": ollamaError }));
     return app;
 }

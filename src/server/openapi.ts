@@ -8,6 +8,15 @@ import {
     messageResponseSchema
 } from "./schemas/messages.js";
 import {
+    ollamaChatRequestSchema,
+    ollamaChatResponseSchema,
+    ollamaEmbedRequestSchema,
+    ollamaErrorSchema,
+    ollamaGenerateRequestSchema,
+    ollamaGenerateResponseSchema,
+    ollamaShowRequestSchema
+} from "./schemas/ollama.js";
+import {
     deletedSchema,
     detokenizeRequestSchema,
     detokenizeResponseSchema,
@@ -86,6 +95,37 @@ const routes: readonly Route[] = [
         body: countTokensRequestSchema,
         answer: countTokensResponseSchema
     },
+    {
+        method: "post",
+        path: "/api/chat",
+        summary: "Answer a chat, in Ollama's form",
+        body: ollamaChatRequestSchema,
+        answer: ollamaChatResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/generate",
+        summary: "Answer a prompt, in Ollama's form",
+        body: ollamaGenerateRequestSchema,
+        answer: ollamaGenerateResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/embed",
+        summary: "Not supported: 501",
+        body: ollamaEmbedRequestSchema,
+        answer: ollamaErrorSchema,
+        status: 501
+    },
+    {
+        method: "post",
+        path: "/api/show",
+        summary: "Describe the model, in Ollama's form",
+        body: ollamaShowRequestSchema
+    },
+    { method: "get", path: "/api/tags", summary: "List the model, in Ollama's form" },
+    { method: "get", path: "/api/ps", summary: "List the model, which is always loaded" },
+    { method: "get", path: "/api/version", summary: "The server's version" },
     {
         method: "post",
         path: "/v1/embeddings",
