@@ -20,10 +20,12 @@ export {
 export { type ArmtSaveOptions, ArmtSnapshot } from "./memory/ArmtSnapshot.js";
 export type { ArmtFeedOptions } from "./memory/feed.js";
 export { type CachedModel, listModels, removeModel, resolveModel } from "./model/model-cache.js";
+export type { ArmtSamplingDefaults } from "./model/sampling-defaults.js";
 export type { ArmtContextOptions } from "./options.js";
 export type { ArmtSequence } from "./sequence/ArmtSequence.js";
 export type { ArmtSequenceSaveOptions, ArmtSnapshotOptions } from "./sequence/snapshots.js";
 export type {
+    ArmtAskForm,
     ArmtFeedProgress,
     ArmtFeedSource,
     ArmtLayerMemory,

@@ -23,6 +23,7 @@ export function modelInfoOf({ memory, ...keys }: ModelKeys): ArmtModelInfo {
         layers: keys.blockCount,
         embeddingLength: keys.embeddingLength,
         vocabSize: keys.vocabSize,
+        ask: keys.ask,
         fingerprint: keys.fingerprint
     };
 }

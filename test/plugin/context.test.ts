@@ -41,6 +41,7 @@ const fakeInfo: ArmtModelInfo = {
     layers: 1,
     embeddingLength: 32,
     vocabSize: 260,
+    ask: undefined,
     fingerprint: ""
 };
 

@@ -4,6 +4,7 @@ import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../forma
 import { AtomicFile } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "../armt-config.js";
+import { type AskFlags, askFormOf, askKeys } from "../asking.js";
 import type { BaseConfig } from "../base-config.js";
 import { families } from "../families.js";
 import type { MemorySizes } from "../layout.js";
@@ -40,6 +41,8 @@ export type AttachOptions = {
      * own type if it is a float type or q8_0, else `q8_0`.
      */
     mergedType?: MergedType;
+    /** How to ask the model, over what the memory's file says. */
+    ask?: AskFlags;
     /** `general.name`. Default: the base's. */
     name?: string;
     /** Replace an existing output. Default: `false`. */
@@ -77,11 +80,14 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
             const type = attachTypes[memoryType ?? memoryTypeOf(memoryFile)];
             const { tensors, sizes } = planMemoryTensors(weights, base, armt, type);
             checkRows(base, armt, sizes);
+            const ask = askFormOf(options.ask ?? {}, facts?.ask);
             const embeddingScale = embeddingScaleOf(file, base);
             const metadata = new Map<string, GgufWriteValue>([
                 ...modelKeys(base, armt, { sizes, embeddingScale }, type, options.name),
                 ...generalKeys(file, options.name),
+                ...samplingOf(file),
                 ...(facts === undefined ? [] : trainingKeys(facts)),
+                ...(ask === undefined ? [] : askKeys(ask)),
                 ...(await tokenizerKeys(file, base, onWarning))
             ]);
             const memoryTensors = tensors.map((tensor): GgufTensorData => {
@@ -103,7 +109,7 @@ function memoryTypeOf({ weights, isQuantized }: MemoryFile): AttachType {
 }
 
 /** What the memory's file says for people and programs that ask the model. */
-function trainingKeys({ base, ask, training }: MemoryFacts): Map<string, GgufWriteValue> {
+function trainingKeys({ base, training }: MemoryFacts): Map<string, GgufWriteValue> {
     const keys = new Map<string, GgufWriteValue>();
     const string = (key: string, value: string | undefined) => {
         if (value !== undefined) keys.set(key, { type: "STRING", value });
@@ -114,16 +120,14 @@ function trainingKeys({ base, ask, training }: MemoryFacts): Map<string, GgufWri
         string("general.base_model.0.name", base.name);
     }
     string("armt.training", training);
-    if (ask === undefined) return keys;
-    keys.set("armt.ask.chat", { type: "BOOL", value: ask.chat });
-    keys.set("armt.ask.close", { type: "BOOL", value: ask.close });
-    keys.set("armt.ask.greedy", { type: "BOOL", value: ask.greedy });
-    string("armt.ask.before", ask.before);
-    string("armt.ask.after", ask.after);
-    string("armt.ask.end", JSON.stringify(ask.end));
-    // llama.cpp's programs take it for the default temperature
-    if (ask.greedy) keys.set("general.sampling.temp", { type: "FLOAT32", value: 0 });
     return keys;
+}
+
+/** The base's defaults of sampling, as llama.cpp reads them. */
+function samplingOf(file: GgufFile): [string, GgufWriteValue][] {
+    return [...file.metadata].flatMap(([key, value]): [string, GgufWriteValue][] =>
+        key.startsWith("general.sampling.") && value.type !== "ARRAY" ? [[key, value]] : []
+    );
 }
 
 /** A window or a position table has to hold a segment with its memory tokens. */

@@ -98,6 +98,8 @@ export type ArmtAskForm = {
     /** What stands around a question without a chat template; `undefined`: that form was not trained. */
     readonly before: string | undefined;
     readonly after: string | undefined;
+    /** The text that a question begins with, special tokens included; `undefined`: `before`. */
+    readonly start: string | undefined;
     /** Texts of the tokens that end an answer. */
     readonly end: readonly string[];
 };
@@ -275,6 +277,7 @@ function readAskForm(keys: KeyReader): ArmtAskForm | undefined {
         greedy: keys.required("armt.ask.greedy", "BOOL"),
         before: keys.optional("armt.ask.before", "STRING"),
         after: keys.optional("armt.ask.after", "STRING"),
+        start: keys.optional("armt.ask.start", "STRING"),
         end: texts
     };
 }

@@ -1,0 +1,39 @@
+import type { Argv } from "yargs";
+import type { AskFlags } from "../../convert/asking.js";
+import { readEscapes } from "./escapes.js";
+
+/** How a model was asked in its training, for commands that write a model file. */
+export interface AskArguments {
+    closeBeforeQuestion?: boolean;
+    questionBefore?: string;
+    questionAfter?: string;
+    questionStart?: string;
+}
+
+export function addAskOptions<T>(parser: Argv<T>): Argv<T & AskArguments> {
+    const text = { type: "string", requiresArg: true } as const;
+    return parser
+        .option("close-before-question", {
+            type: "boolean",
+            describe: "The model was trained with questions that start a new segment; stored in the file"
+        })
+        .option("question-before", {
+            ...text,
+            describe: "Text before a question without a chat template (\\n: new line)"
+        })
+        .option("question-after", { ...text, describe: "Text after it" })
+        .option("question-start", {
+            ...text,
+            describe: "Text that every question begins with, such as <|im_start|>user [default: --question-before]"
+        }) as Argv<T & AskArguments>;
+}
+
+export function askFlags(argv: AskArguments): AskFlags {
+    const text = (value: string | undefined) => (value === undefined ? undefined : readEscapes(value));
+    return {
+        close: argv.closeBeforeQuestion,
+        before: text(argv.questionBefore),
+        after: text(argv.questionAfter),
+        start: text(argv.questionStart)
+    };
+}
