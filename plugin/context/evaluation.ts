@@ -4,7 +4,7 @@ import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import { ArmtSnapshot } from "../memory/ArmtSnapshot.js";
 import { chooseCheckpoints } from "../memory/checkpoint-spacing.js";
 import { type SegmentKey, segmentEnds, segmentKeys } from "../memory/segment-keys.js";
-import type { Decoded, DecodeRequest, LogitMapper } from "../node-llama-cpp/decode.js";
+import type { Decoded, LogitMapper } from "../node-llama-cpp/decode.js";
 import { withContextLock } from "../node-llama-cpp/locks.js";
 import { hasIds } from "../node-llama-cpp/token-record.js";
 import type { ArmtProgress } from "../types.js";
@@ -12,18 +12,11 @@ import type { ArmtContext } from "./ArmtContext.js";
 import type { BatchQueue } from "./BatchQueue.js";
 import { type PlannedRead, planQuestions, questionsOf } from "./plan-questions.js";
 import { ProgressReporter } from "./progress.js";
+import type { ReadRequest } from "./read-request.js";
 import type { SequenceHandle } from "./SequenceHandle.js";
 import { findCut } from "./segment-cut.js";
 import { planSegments } from "./segments.js";
 import { copyState, loadState } from "./sequence-state.js";
-
-/** A read of tokens into one sequence, whose lock the caller holds. */
-export interface ReadRequest extends DecodeRequest {
-    /** The store to use instead of the context's; null for none. */
-    readonly memoryStore?: ArmtMemoryStore | null;
-    /** Whether more of the prompt follows. It is then cut from the left, whatever the model's alignment. */
-    readonly isPart?: boolean;
-}
 
 /** A part of a read that ends where a segment is closed early or a checkpoint is taken, read in one or more batches. */
 interface Piece {

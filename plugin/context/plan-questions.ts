@@ -2,8 +2,8 @@ import type { Token } from "node-llama-cpp";
 import { ArmtError } from "../errors.js";
 import { clearNativeSequence, truncateNativeSequence } from "../node-llama-cpp/sequence-state.js";
 import type { ArmtContext } from "./ArmtContext.js";
-import type { ReadRequest } from "./evaluation.js";
 import type { QuestionCuts } from "./question-cuts.js";
+import type { ReadRequest } from "./read-request.js";
 import type { SequenceHandle } from "./SequenceHandle.js";
 import { isCutBy } from "./segment-cut.js";
 
@@ -21,8 +21,8 @@ export function questionsOf({ parts }: ArmtContext, handle: SequenceHandle): Que
 
 /**
  * Finds the places in a read where questions start. Equal tokens must be cut alike, whichever reads they come in. So a
- * read goes back to the start of a question whose first tokens came before, and to the start of everything if a segment
- * was closed for a question that is not there any more. The caller holds the sequence's lock.
+ * read goes back to the start of a question whose first tokens came before. It goes back to the start of everything if
+ * a segment was closed for a question that is gone. The caller holds the sequence's lock.
  */
 export async function planQuestions(
     armt: ArmtContext,
@@ -59,7 +59,7 @@ export async function planQuestions(
     return { request: again, closes: [earlier, ...closes] };
 }
 
-/** Where questions begin in tokens of which the first has the index `from` in the sequence. */
+/** Where questions begin in tokens that start at index `from` of the sequence. */
 function findFrom(questions: QuestionCuts, tokens: readonly Token[], from: number): number[] {
     const found = questions.find(tokens).map((at) => at + from);
     return from > 0 && questions.opens(tokens) ? [from, ...found] : found;

@@ -15,9 +15,9 @@ const joining = new WeakSet<Tokenizer>();
 let original: Tokenize | undefined;
 
 /**
- * Tokenizes the text between two special tokens of a `LlamaText` as a whole for this model, as training code does.
- * node-llama-cpp tokenizes what a chat template writes and what a message says apart, which gives other tokens at every
- * place where they meet. All chat classes use `LlamaText`, so this is the one place to change it.
+ * For this model, tokenizes the text between two special tokens of a `LlamaText` as a whole, as training code does.
+ * Left alone, node-llama-cpp tokenizes the template's words and the messages apart, which gives other tokens where they
+ * meet. All chat classes use `LlamaText`, so this is the one place to change it.
  */
 export function joinText(model: LlamaModel): void {
     joining.add(model.tokenizer);

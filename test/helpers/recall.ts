@@ -21,7 +21,7 @@ export interface RecallText {
     readonly questions: readonly Question[];
 }
 
-/** A text after which the open segment holds `open` tokens or up to 4 fewer, with the questions whose facts are in it. */
+/** A text that leaves `open` tokens in the open segment, or up to 4 fewer, and the questions about facts in it. */
 export async function recallText(model: LlamaModel, segments: number, open: number, seed: number): Promise<RecallText> {
     const { segmentSize } = model.armt!;
     const wanted = segments * segmentSize + open;

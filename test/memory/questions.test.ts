@@ -169,7 +169,7 @@ test("a chat session has the trained form token for token, and remembers with a 
                 const session = new LlamaChatSession({ contextSequence: sequence, systemPrompt: text });
                 const answer = (await session.prompt(question.text, greedy)).trim();
                 if (answer === question.expected) right[name]++;
-                const form = model.tokenize(`\nQuestion: ${question.text}\nAnswer: ${answer}`);
+                const form = model.tokenize(`\nQuestion: ${question.text}\nAnswer:`);
                 t.deepEqual(sequence.contextTokens.slice(0, tokens.length + form.length), [...tokens, ...form]);
                 if (name === "closed") {
                     asked++;
