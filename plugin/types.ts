@@ -50,8 +50,10 @@ export interface ArmtModelInfo {
     readonly vocabSize: number;
     /** How the model was asked in its training; undefined if the file does not say. */
     readonly ask: ArmtAskForm | undefined;
-    /** SHA-256 of the weights, 64 hexadecimal digits. */
+    /** SHA-256 of what a memory depends on: weights, sizes, variant and vocabulary. 64 hexadecimal digits. */
     readonly fingerprint: string;
+    /** Fingerprints that earlier files of the same model had. Memories with one of them fit. */
+    readonly earlierFingerprints: readonly string[];
 }
 
 /** How to ask a model, as its training did (GGUF keys `armt.ask.*`). */

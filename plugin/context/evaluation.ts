@@ -215,7 +215,7 @@ export class Evaluation {
     }
 
     private async startFrom(snapshot: ArmtSnapshot, handle: SequenceHandle, cachedTokens: number): Promise<void> {
-        await handle.betweenBatches((native) => loadState(native, handle, snapshot));
+        await handle.betweenBatches((native) => loadState(native, handle, snapshot, this.armt.origin.fingerprint));
         handle.cachedTokens = cachedTokens;
     }
 

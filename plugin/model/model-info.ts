@@ -24,6 +24,7 @@ export function modelInfoOf({ memory, ...keys }: ModelKeys): ArmtModelInfo {
         embeddingLength: keys.embeddingLength,
         vocabSize: keys.vocabSize,
         ask: keys.ask,
-        fingerprint: keys.fingerprint
+        fingerprint: keys.fingerprint,
+        earlierFingerprints: keys.earlierFingerprints
     };
 }

@@ -1,6 +1,7 @@
 import path from "node:path";
 import type { ArmtAskForm } from "../formats/gguf/armt-keys.js";
 import type { GgufWriteValue } from "../formats/gguf/writer.js";
+import { ArmtError, quote } from "../util/errors.js";
 import { type JsonFile, readJsonFile } from "../util/json-file.js";
 
 /** How to ask a model, as options say it. */
@@ -33,6 +34,18 @@ export function askFormOf(flags: AskFlags, known: ArmtAskForm | undefined): Armt
         end: []
     };
     return { ...(known ?? none), ...given };
+}
+
+/**
+ * The key with the fingerprints that earlier files of a model had.
+ * @throws {ArmtError} for one that is no fingerprint
+ */
+export function earlierKeys(fingerprints: readonly string[]): Map<string, GgufWriteValue> {
+    if (fingerprints.length === 0) return new Map();
+    for (const fingerprint of fingerprints)
+        if (!/^[0-9a-f]{64}$/.test(fingerprint))
+            throw new ArmtError(`${quote(fingerprint)} is not a fingerprint, which has 64 digits from 0 to f`);
+    return new Map([["armt.earlier_fingerprints", { type: "STRING", value: JSON.stringify(fingerprints) }]]);
 }
 
 /** The keys `armt.ask.*`. */

@@ -1,9 +1,8 @@
-import { FINGERPRINT_KEY } from "../formats/gguf/fingerprint.js";
 import { type GgufWriteValue, writeGguf } from "../formats/gguf/writer.js";
 import { AtomicFile } from "../util/atomic-file.js";
 import { quote } from "../util/errors.js";
 import type { ArmtConfig, ArmtFlags } from "./armt-config.js";
-import { type AskFlags, askFormOf, askKeys, samplingKeys } from "./asking.js";
+import { type AskFlags, askFormOf, askKeys, earlierKeys, samplingKeys } from "./asking.js";
 import type { BaseConfig } from "./base-config.js";
 import type { Checkpoint } from "./checkpoint.js";
 import type { CheckpointConfigs } from "./configs.js";
@@ -52,6 +51,11 @@ export type ConvertOptions = {
     pre?: string;
     /** How to ask the model, as it was trained (`armt.ask.*`). Default: the keys are left out. */
     ask?: AskFlags;
+    /**
+     * Fingerprints that earlier files of the same checkpoint had. The caller vouches that memories made with them fit.
+     * Default: none.
+     */
+    earlierFingerprints?: readonly string[];
     /** `general.name`. Default: none. */
     name?: string;
     /** Whether to replace an existing output. Default: `false`. */
@@ -86,7 +90,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
         const tokenizer = await tokenizerKeys({ ...options, onWarning }, configs, base);
         const sampling = await samplingKeys(configs.tokenizerFolders);
         const ask = askFormOf(options.ask ?? {}, undefined);
-        const texts = new Map([...sampling, ...(ask === undefined ? [] : askKeys(ask)), ...tokenizer]);
+        const earlier = earlierKeys(options.earlierFingerprints ?? []);
+        const texts = new Map([...sampling, ...(ask === undefined ? [] : askKeys(ask)), ...earlier, ...tokenizer]);
         await write(weights, base, armt, texts, options);
         if (loraCount > 0) options.onNote?.(`merged the LoRA updates of ${loraCount} weights`);
         else if (configs.adapter !== undefined)
@@ -119,7 +124,7 @@ async function write(
     const tensors = plan.tensors.map((tensor) => {
         return { ...tensor, data: () => streamTensor(tensor, { onBytes, signal }) };
     });
-    await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+    await writeGguf(output, { metadata, tensors, fingerprint: true }, { overwrite });
 }
 
 async function tokenizerKeys(

@@ -76,7 +76,7 @@ test("equal tokens are cut alike, whichever reads they come in", async (t) => {
     await readIn(whole, all, all.length);
     t.is(whole.armt!.openTokens, question.length);
     t.is(whole.armt!.segmentsClosed, 3);
-    for (const size of [1, 2, 3, 64, tokens.length + 1, tokens.length + 2]) {
+    for (const size of [2, 3, 64, tokens.length + 1, tokens.length + 2]) {
         const other = context.getSequence();
         await readIn(other, all, size);
         await assertSame(t, other, whole);

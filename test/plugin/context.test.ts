@@ -42,7 +42,8 @@ const fakeInfo: ArmtModelInfo = {
     embeddingLength: 32,
     vocabSize: 260,
     ask: undefined,
-    fingerprint: ""
+    fingerprint: "",
+    earlierFingerprints: []
 };
 
 /** A plain model, decorated as an ARMT model, with an engine that only records its calls. */

@@ -78,6 +78,7 @@ export const command: CommandModule<object, AttachArguments> = {
                     memoryType: argv.memoryType,
                     mergedType: argv.mergedType,
                     ask: askFlags(argv),
+                    earlierFingerprints: argv.earlierFingerprint,
                     name: argv.name,
                     overwrite: argv.force,
                     onProgress: bar.update,

@@ -87,6 +87,7 @@ export const command: CommandModule<object, ConvertArguments> = {
                 tokenizer: argv.tokenizer,
                 pre: argv.pre,
                 ask: askFlags(argv),
+                earlierFingerprints: argv.earlierFingerprint,
                 name: argv.name,
                 overwrite: argv.force,
                 onProgress: bar.update,

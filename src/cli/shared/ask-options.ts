@@ -2,12 +2,13 @@ import type { Argv } from "yargs";
 import type { AskFlags } from "../../convert/asking.js";
 import { readEscapes } from "./escapes.js";
 
-/** How a model was asked in its training, for commands that write a model file. */
+/** How a model was asked in its training, and what else only commands that write a model file take. */
 export interface AskArguments {
     closeBeforeQuestion?: boolean;
     questionBefore?: string;
     questionAfter?: string;
     questionStart?: string;
+    earlierFingerprint?: string[];
 }
 
 export function addAskOptions<T>(parser: Argv<T>): Argv<T & AskArguments> {
@@ -25,6 +26,11 @@ export function addAskOptions<T>(parser: Argv<T>): Argv<T & AskArguments> {
         .option("question-start", {
             ...text,
             describe: "Text that every question begins with, such as <|im_start|>user [default: --question-before]"
+        })
+        .option("earlier-fingerprint", {
+            ...text,
+            array: true,
+            describe: "Fingerprint of an earlier file of this model, whose memories fit this one; repeat for several"
         }) as Argv<T & AskArguments>;
 }
 

@@ -1,10 +1,9 @@
-import { FINGERPRINT_KEY } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
 import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
 import { AtomicFile } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "../armt-config.js";
-import { type AskFlags, askFormOf, askKeys } from "../asking.js";
+import { type AskFlags, askFormOf, askKeys, earlierKeys } from "../asking.js";
 import type { BaseConfig } from "../base-config.js";
 import { families } from "../families.js";
 import type { MemorySizes } from "../layout.js";
@@ -43,6 +42,11 @@ export type AttachOptions = {
     mergedType?: MergedType;
     /** How to ask the model, over what the memory's file says. */
     ask?: AskFlags;
+    /**
+     * Fingerprints that earlier files of the same model had. The caller vouches that memories made with them fit.
+     * Default: none.
+     */
+    earlierFingerprints?: readonly string[];
     /** `general.name`. Default: the base's. */
     name?: string;
     /** Replace an existing output. Default: `false`. */
@@ -88,12 +92,13 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
                 ...samplingOf(file),
                 ...(facts === undefined ? [] : trainingKeys(facts)),
                 ...(ask === undefined ? [] : askKeys(ask)),
+                ...earlierKeys(options.earlierFingerprints ?? []),
                 ...(await tokenizerKeys(file, base, onWarning))
             ]);
             const memoryTensors = tensors.map((tensor): GgufTensorData => {
                 return { ...tensor, data: () => streamTensor(tensor, { signal }) };
             });
-            const contents = { metadata, tensors: [...baseTensors, ...memoryTensors], digestKey: FINGERPRINT_KEY };
+            const contents = { metadata, tensors: [...baseTensors, ...memoryTensors], fingerprint: true };
             await writeGguf(output, contents, { overwrite });
         } finally {
             await file.close();

@@ -1,6 +1,6 @@
 import { loadAnyEngine } from "../../../plugin/native/library.js";
 import { validateArmtFile } from "../../formats/gguf/armt-model.js";
-import { FINGERPRINT_KEY, verifyFingerprint } from "../../formats/gguf/fingerprint.js";
+import { FINGERPRINT_KEY, HEAD_DIGEST_KEY, verifyFingerprint } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
 import { ggmlType } from "../../formats/gguf/types.js";
 import { type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
@@ -56,16 +56,24 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
             data: () => stream(file, tensor, onBytes, options.signal)
         }));
         const metadata = await metadataOf(file, mixture);
-        await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+        await writeGguf(output, { metadata, tensors, fingerprint: true }, { overwrite });
     } finally {
         await file.close();
     }
 }
 
+/** Keys that the output gets its own values for, or that hold for the input's weights alone. */
+const replacedKeys: ReadonlySet<string> = new Set([
+    FINGERPRINT_KEY,
+    HEAD_DIGEST_KEY,
+    "armt.earlier_fingerprints",
+    quantizationVersionKey
+]);
+
 async function metadataOf(file: GgufFile, mixture: QuantizeTarget): Promise<Map<string, GgufWriteValue>> {
     const metadata = new Map<string, GgufWriteValue>();
     for (const [key, value] of file.metadata) {
-        if (key === FINGERPRINT_KEY || key === quantizationVersionKey) continue;
+        if (replacedKeys.has(key)) continue;
         if (value.type !== "ARRAY") metadata.set(key, value);
         else {
             const { elementType, count } = value;

@@ -6,8 +6,10 @@ import type { ElementType, ScalarValues } from "./types.js";
 export type ArmtModelKeys = {
     name: string | undefined;
     baseArchitecture: string;
-    /** SHA-256 of the tensor data, 64 hex digits. */
+    /** SHA-256 of what a memory depends on, 64 hex digits. */
     fingerprint: string;
+    /** Fingerprints that earlier files of the same model had. */
+    earlierFingerprints: readonly string[];
     /** V */
     vocabSize: number;
     /** Unit: tokens. */
@@ -201,6 +203,7 @@ export function readArmtKeys(file: GgufFile): ArmtModelKeys {
             version,
             `${SUPPORTED_FORMAT_VERSIONS.join(" or ")}; update node-llama-cpp-armt, or convert the checkpoint again`
         );
+    keys.optional("armt.head_digest", "STRING");
     const info = readAll(keys);
     if (version === 1 && (info.sinkCount > 0 || info.seesPreviousSegment))
         throw invalid("armt.format_version", version, "2, with a sink or attention to the previous segment");
@@ -219,6 +222,7 @@ function readAll(keys: KeyReader): ArmtModelKeys {
         name: keys.optional("general.name", "STRING"),
         baseArchitecture: keys.required("armt.base_architecture", "STRING"),
         fingerprint: keys.required("armt.fingerprint", "STRING"),
+        earlierFingerprints: readTexts(keys, "armt.earlier_fingerprints"),
         vocabSize: keys.count("armt.vocab_size"),
         contextLength: keys.count("armt.context_length"),
         embeddingLength: keys.count("armt.embedding_length"),
@@ -262,15 +266,6 @@ function readAll(keys: KeyReader): ArmtModelKeys {
 
 function readAskForm(keys: KeyReader): ArmtAskForm | undefined {
     if (!keys.has("armt.ask.chat")) return undefined;
-    const end = keys.optional("armt.ask.end", "STRING") ?? "[]";
-    let texts: unknown;
-    try {
-        texts = JSON.parse(end);
-    } catch {
-        // judged below
-    }
-    if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string"))
-        throw invalid("armt.ask.end", end, "a JSON list of texts");
     return {
         chat: keys.required("armt.ask.chat", "BOOL"),
         close: keys.required("armt.ask.close", "BOOL"),
@@ -278,8 +273,22 @@ function readAskForm(keys: KeyReader): ArmtAskForm | undefined {
         before: keys.optional("armt.ask.before", "STRING"),
         after: keys.optional("armt.ask.after", "STRING"),
         start: keys.optional("armt.ask.start", "STRING"),
-        end: texts
+        end: readTexts(keys, "armt.ask.end")
     };
+}
+
+/** A list of texts, as JSON; empty if the key is absent. */
+function readTexts(keys: KeyReader, key: string): string[] {
+    const json = keys.optional(key, "STRING") ?? "[]";
+    let texts: unknown;
+    try {
+        texts = JSON.parse(json);
+    } catch {
+        // judged below
+    }
+    if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string"))
+        throw invalid(key, json, "a JSON list of texts");
+    return texts;
 }
 
 function readTable(keys: KeyReader): ArmtModelKeys["positions"] {
