@@ -1,6 +1,6 @@
 import type { ExecutionContext } from "ava";
 import { getLlama, LlamaLogLevel, type LlamaModel, type Token } from "../../plugin/index.js";
-import { makeHaystack, type Question } from "../../src/eval/recall/haystack.js";
+import { type FactQuestion, makeHaystack } from "../../src/eval/recall/haystack.js";
 import { readRecallTexts } from "../../src/eval/recall/task.js";
 import { recallModelPath } from "../../src/model/embedded-model.js";
 
@@ -18,7 +18,7 @@ export async function loadRecallModel(t: ExecutionContext): Promise<LlamaModel> 
 export interface RecallText {
     readonly text: string;
     readonly tokens: Token[];
-    readonly questions: readonly Question[];
+    readonly questions: readonly FactQuestion[];
 }
 
 /** A text that leaves `open` tokens in the open segment, or up to 4 fewer, and the questions about facts in it. */
