@@ -7,6 +7,7 @@ import "./augmentation.js";
 
 export * from "node-llama-cpp";
 export type { ArmtContext } from "./context/ArmtContext.js";
+export type { ArmtSamplingDefaults } from "./context/sampling-defaults.js";
 export type { ArmtTrace } from "./context/trace.js";
 export { ArmtError, ArmtEvalError, ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 // replaces node-llama-cpp's
@@ -20,7 +21,6 @@ export {
 export { type ArmtSaveOptions, ArmtSnapshot } from "./memory/ArmtSnapshot.js";
 export type { ArmtFeedOptions } from "./memory/feed.js";
 export { type CachedModel, listModels, removeModel, resolveModel } from "./model/model-cache.js";
-export type { ArmtSamplingDefaults } from "./model/sampling-defaults.js";
 export type { ArmtContextOptions } from "./options.js";
 export type { ArmtSequence } from "./sequence/ArmtSequence.js";
 export type { ArmtSequenceSaveOptions, ArmtSnapshotOptions } from "./sequence/snapshots.js";

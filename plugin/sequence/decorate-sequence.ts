@@ -2,8 +2,8 @@ import type { LlamaContextSequence } from "node-llama-cpp";
 import type { ArmtContext } from "../context/ArmtContext.js";
 import type { Evaluation } from "../context/evaluation.js";
 import { SequenceHandle } from "../context/SequenceHandle.js";
+import { samplingDefaults } from "../context/sampling-defaults.js";
 import { ArmtUnsupportedError } from "../errors.js";
-import { samplingDefaults } from "../model/sampling-defaults.js";
 import { delayStateChanges, replaceContextShift } from "../node-llama-cpp/sequence-state.js";
 import { ArmtSequence } from "./ArmtSequence.js";
 

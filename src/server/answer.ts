@@ -1,7 +1,7 @@
 import type { Request, Response } from "express";
 import type { z } from "zod";
+import { samplingDefaults } from "../../plugin/context/sampling-defaults.js";
 import type { Token } from "../../plugin/index.js";
-import { samplingDefaults } from "../../plugin/model/sampling-defaults.js";
 import type { PromptProgress } from "./engine/Engine.js";
 import type { StoredMemory } from "./engine/MemoryRegistry.js";
 import type { Sampling } from "./engine/sampling.js";
