@@ -91,6 +91,8 @@ export class PreparedChat {
         const options = {
             param: this.query.param,
             memory: this.memory?.snapshot,
+            questionAt: this.memory?.unread.length,
+            closeBeforeQuestion: this.query.closeBeforeQuestion,
             signal,
             onProgress,
             willRewind: choices > 1,

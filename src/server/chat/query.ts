@@ -21,6 +21,8 @@ export interface ChatQuery {
     readonly variables?: Readonly<Record<string, unknown>>;
     /** Numbers of messages after which the store keeps a checkpoint. Default: only where the store chooses to. */
     readonly keepAfter?: readonly number[];
+    /** Whether the question about a memory starts a new segment. Default: what suits the model. */
+    readonly closeBeforeQuestion?: boolean;
     /** Number of most probable tokens to return with each token. Default: no log-probabilities. */
     readonly logprobs?: number;
     /** Parameter of the request with the messages, for errors. */

@@ -37,6 +37,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
             maxTokens: body.max_completion_tokens ?? body.max_tokens,
             variables: body.chat_template_kwargs,
             logprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined,
+            closeBeforeQuestion: body.armt?.closeBeforeQuestion,
             param: "messages"
         },
         memory

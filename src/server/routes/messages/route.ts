@@ -59,6 +59,7 @@ async function answerMessage(server: Server, answering: Answering<MessageRequest
             sampling: samplingOf(server, body),
             stop: body.stop_sequences,
             maxTokens: body.max_tokens,
+            closeBeforeQuestion: body.armt?.closeBeforeQuestion,
             param: "messages"
         },
         memory

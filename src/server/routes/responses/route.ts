@@ -82,6 +82,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
             sampling,
             maxTokens: body.max_output_tokens,
             variables: body.chat_template_kwargs,
+            closeBeforeQuestion: body.armt?.closeBeforeQuestion,
             param: "input"
         },
         memory
