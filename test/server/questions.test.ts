@@ -4,7 +4,7 @@ import { recallText } from "../helpers/recall.js";
 import { post, send, startServer } from "../helpers/server.js";
 
 test("chats about a memory have the trained form, and remember with a nearly full open segment", async (t) => {
-    const { url, server } = await startServer(t, { modelFile: recallModelPath, sequences: 1 });
+    const { url, server } = await startServer(t, { tiny: { file: recallModelPath }, sequences: 1 });
     const { model } = server.engine;
     const right = { closed: 0, open: 0 };
     let asked = 0;
@@ -42,7 +42,7 @@ test("chats about a memory have the trained form, and remember with a nearly ful
 });
 
 test("another choice about closing starts a chat from its beginning", async (t) => {
-    const { url, server } = await startServer(t, { modelFile: recallModelPath, sequences: 1 });
+    const { url, server } = await startServer(t, { tiny: { file: recallModelPath }, sequences: 1 });
     const chat = async (closeBeforeQuestion?: boolean) => {
         const { json } = await post(`${url}/v1/chat/completions`, {
             messages: [
