@@ -10,7 +10,7 @@ test("every way gives the same answers, and none once the text is forgotten", as
     const { text, tokens, questions } = await recallText(model, 2, 120, 3);
     const plain = { before: model.armt!.ask!.before!, after: model.armt!.ask!.after! };
     const asking: Asking = { form: "plain", plain };
-    const { url } = await startServer(t, { modelFile: recallModelPath, sequences: 1 });
+    const { url } = await startServer(t, { tiny: { file: recallModelPath }, sequences: 1 });
     const open = async (name: "memory" | "read" | "chat") => {
         const context = await model.createContext({ threads: 1 });
         return await openWay(name)(context);
