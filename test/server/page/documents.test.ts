@@ -206,7 +206,7 @@ inBrowser(
     async (t) => {
         const sample = await makeRecallSample((text) => Math.ceil(text.length / 4.1));
         const { page, server, problems } = await openPage(t, {
-            modelFile: recallModelPath,
+            tiny: { file: recallModelPath },
             modelId: recallModelId,
             description: recallDescription,
             sample,
