@@ -5,28 +5,30 @@ import { type MemoryType, type Mixture, memoryTypes, mixtures } from "../../conv
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { createProgressBar } from "../../util/progress.js";
+import { type AskArguments, addAskOptions, askFlags } from "../shared/ask-options.js";
 import { addCheckpointOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
 import { checkNumber } from "../shared/numbers.js";
 
-type ConvertArguments = CheckpointArguments & {
-    checkpoint: string;
-    output: string;
-    outtype?: OutType | Mixture;
-    memoryType?: MemoryType;
-    segmentSize?: number;
-    vocabFrom?: string;
-    tokenizer: boolean;
-    pre?: string;
-    name?: string;
-    detect?: string;
-    force: boolean;
-};
+type ConvertArguments = CheckpointArguments &
+    AskArguments & {
+        checkpoint: string;
+        output: string;
+        outtype?: OutType | Mixture;
+        memoryType?: MemoryType;
+        segmentSize?: number;
+        vocabFrom?: string;
+        tokenizer: boolean;
+        pre?: string;
+        name?: string;
+        detect?: string;
+        force: boolean;
+    };
 
 export const command: CommandModule<object, ConvertArguments> = {
     command: "convert <checkpoint> <output>",
     describe: "Convert a checkpoint folder (PyTorch or safetensors) into a GGUF model file",
     builder: (yargs) =>
-        addCheckpointOptions(yargs)
+        addAskOptions(addCheckpointOptions(yargs))
             .positional("checkpoint", {
                 describe:
                     "Folder with config.json, armt_config.json, the weights and tokenizer.json; or the file of " +
@@ -92,6 +94,8 @@ export const command: CommandModule<object, ConvertArguments> = {
                 vocabFrom: argv.vocabFrom,
                 tokenizer: argv.tokenizer,
                 pre: argv.pre,
+                ask: askFlags(argv),
+                earlierFingerprints: argv.earlierFingerprint,
                 name: argv.name,
                 overwrite: argv.force,
                 onProgress: bar.update,

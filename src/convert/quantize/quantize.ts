@@ -1,6 +1,6 @@
 import { loadAnyEngine } from "../../../plugin/native/library.js";
 import { validateArmtFile } from "../../formats/gguf/armt-model.js";
-import { FINGERPRINT_KEY, verifyFingerprint } from "../../formats/gguf/fingerprint.js";
+import { verifyFingerprint } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
 import { copyMetadata } from "../../formats/gguf/rewrite.js";
 import { ggmlType } from "../../formats/gguf/types.js";
@@ -57,7 +57,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
             data: () => stream(file, tensor, onBytes, options.signal)
         }));
         const metadata = await metadataOf(file, mixture);
-        await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+        await writeGguf(output, { metadata, tensors, fingerprint: true }, { overwrite });
     } finally {
         await file.close();
     }

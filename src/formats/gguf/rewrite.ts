@@ -1,15 +1,18 @@
-import { FINGERPRINT_KEY } from "./fingerprint.js";
+import { FINGERPRINT_KEY, HEAD_DIGEST_KEY } from "./fingerprint.js";
 import { type GgufFile, openGguf } from "./reader.js";
 import { type GgufWriteValue, writeGguf } from "./writer.js";
 
 /** Number of bytes copied at once. */
 const COPY_BYTES = 8 * 2 ** 20;
 
-/** All keys of a file in the form that a writer takes, without the fingerprint. */
+/** Keys that hold for one file alone, and for one set of weights and numbers. */
+const ownKeys: ReadonlySet<string> = new Set([FINGERPRINT_KEY, HEAD_DIGEST_KEY, "armt.earlier_fingerprints"]);
+
+/** All keys of a file in the form that a writer takes, without its fingerprint and earlier ones. */
 export async function copyMetadata(file: GgufFile): Promise<Map<string, GgufWriteValue>> {
     const metadata = new Map<string, GgufWriteValue>();
     for (const [key, value] of file.metadata) {
-        if (key === FINGERPRINT_KEY) continue;
+        if (ownKeys.has(key)) continue;
         if (value.type !== "ARRAY") metadata.set(key, value);
         else {
             const { elementType, count } = value;
@@ -38,7 +41,7 @@ export async function rewriteKeys(
             shape,
             data: () => copyTensor(file, name, byteLength, signal)
         }));
-        await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+        await writeGguf(output, { metadata, tensors, fingerprint: true }, { overwrite });
     } finally {
         await file.close();
     }

@@ -31,8 +31,9 @@ export class Settings {
 
     /** Shows what applies to a field that is empty. */
     showDefaults(defaults) {
-        for (const [name, isNumber] of fields)
-            if (isNumber) input(name).placeholder = defaults[name] === undefined ? "" : String(defaults[name]);
+        for (const [name] of fields)
+            // a file's numbers have the precision of 32 bits
+            if (defaults[name] !== undefined) input(name).placeholder = String(Number(defaults[name].toPrecision(6)));
     }
 
     /** The parameters of a request, without the system text. */

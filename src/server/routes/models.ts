@@ -1,5 +1,5 @@
 import type { RequestHandler } from "express";
-import { checkModel } from "../answer.js";
+import { checkModel, samplingOf } from "../answer.js";
 import { ApiError } from "../errors.js";
 import type { Server } from "../Server.js";
 
@@ -18,7 +18,9 @@ export function getModel(server: Server): RequestHandler {
     };
 }
 
-function describe({ engine, description, sample, limits }: Server) {
+function describe(server: Server) {
+    const { engine, description, sample, limits } = server;
+    const { temperature, topP, topK, minP } = samplingOf(server, {});
     const { armt } = engine.context;
     return {
         id: engine.modelId,
@@ -26,7 +28,7 @@ function describe({ engine, description, sample, limits }: Server) {
         created: engine.created,
         owned_by: "local",
         description,
-        defaults: { max_tokens: limits.defaultMaxTokens },
+        defaults: { temperature, top_p: topP, top_k: topK, min_p: minP, max_tokens: limits.defaultMaxTokens },
         armt: armt && {
             segment_size: armt.segmentSize,
             memory_bytes: armt.memoryBytes,

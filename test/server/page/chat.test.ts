@@ -138,6 +138,7 @@ inBrowser("settings are kept in the browser and sent; empty and invalid ones are
     };
     for (const name of ["temperature", "top_p", "seed", "max_tokens"]) t.false(name in (await ask()));
     t.is(await page.locator("#setting-max_tokens").getAttribute("placeholder"), "77");
+    t.is(await page.locator("#setting-temperature").getAttribute("placeholder"), "1");
     await set({ temperature: "0.3", top_p: "0.9", seed: "7", max_tokens: "12", system: "Be brief." });
     await page.reload();
     await page.getByText(/segments of 64 tokens/).waitFor();

@@ -137,6 +137,18 @@ inBrowser("a stopped document is partly read, and is continued in this session a
     t.deepEqual(problems, []);
 });
 
+inBrowser("a reload ends the reading, and what was read is a partial document", async (t) => {
+    const { page, server, problems } = await openPage(t, { tiny: { layers: 4 } });
+    await page.getByLabel(/Drop texts/).setInputFiles(file("long.txt", book.repeat(8)));
+    await page.getByText(/Reading long.txt: [1-9]0 %/).waitFor();
+    await page.reload();
+    await page.getByText(/partly read, [\d,]+ characters/).waitFor();
+    t.is(server.engine.pool.busy, 0);
+    await page.getByRole("radio", { name: "long.txt" }).check();
+    t.is(await page.locator("#subject").textContent(), "About long.txt, which is partly read");
+    t.deepEqual(problems, []);
+});
+
 inBrowser("UTF-16 is read, and what is not text is refused by name while the chat stays as it was", async (t) => {
     const { page, server, problems } = await openPage(t);
     const text = "The lamp — 🪔 — is in the kitchen.\n".repeat(40);
