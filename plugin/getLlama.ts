@@ -58,10 +58,16 @@ function decorateLlama(llama: Llama, engine: Engine, defaults: Partial<LlamaMode
             const { modelPath } = options;
             if (!runsArmt) await refuseArmtModel(llama, engine, modelPath);
             const info = runsArmt ? await readModelInfo(modelPath) : undefined;
-            return decorateModel(await loadModel({ ...defaults, ...options }), addon, info, path.resolve(modelPath));
+            const model = await loadModel({ ...defaults, ...options, modelPath: openablePath(modelPath) });
+            return decorateModel(model, addon, info, path.resolve(modelPath));
         }
     });
     return llama;
+}
+
+/** The form of a path in which Windows opens it however long it is; llama.cpp passes it on as it gets it. */
+function openablePath(file: string): string {
+    return path.resolve(file).length < 248 ? file : path.toNamespacedPath(file);
 }
 
 /**
