@@ -19,6 +19,7 @@ type ConvertArguments = CheckpointArguments & {
     tokenizer: boolean;
     pre?: string;
     name?: string;
+    detect?: string;
     force: boolean;
 };
 
@@ -60,6 +61,13 @@ export const command: CommandModule<object, ConvertArguments> = {
                 requiresArg: true
             })
             .option("name", { describe: "Name of the model, stored in the file", type: "string", requiresArg: true })
+            .option("detect", {
+                describe:
+                    "Text by which to find out the keys, the segment size and so on that no option gives, as " +
+                    "armt detect does; stops if that is not clear",
+                type: "string",
+                requiresArg: true
+            })
             .option("force", { describe: "Replace an existing output file", type: "boolean", default: false })
             .example("$0 convert ./checkpoint model.gguf", "All options come from armt_config.json")
             .example(
@@ -92,6 +100,10 @@ export const command: CommandModule<object, ConvertArguments> = {
                 onNote: (message) => process.stderr.write(`${message}\n`),
                 signal: interruption.signal
             };
+            if (argv.detect !== undefined) {
+                const { detectFlags } = await import("../detect/run.js");
+                options.flags = await detectFlags(argv.detect, options);
+            }
             const { outtype, memoryType } = argv;
             if (outtype === undefined || isOutType(outtype)) {
                 if (memoryType !== undefined)

@@ -2,6 +2,7 @@ import { loadAnyEngine } from "../../../plugin/native/library.js";
 import { validateArmtFile } from "../../formats/gguf/armt-model.js";
 import { FINGERPRINT_KEY, verifyFingerprint } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
+import { copyMetadata } from "../../formats/gguf/rewrite.js";
 import { ggmlType } from "../../formats/gguf/types.js";
 import { type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
@@ -63,15 +64,8 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
 }
 
 async function metadataOf(file: GgufFile, mixture: QuantizeTarget): Promise<Map<string, GgufWriteValue>> {
-    const metadata = new Map<string, GgufWriteValue>();
-    for (const [key, value] of file.metadata) {
-        if (key === FINGERPRINT_KEY || key === quantizationVersionKey) continue;
-        if (value.type !== "ARRAY") metadata.set(key, value);
-        else {
-            const { elementType, count } = value;
-            metadata.set(key, { type: "ARRAY", elementType, count, bytes: await file.readArrayBytes(key) });
-        }
-    }
+    const metadata = await copyMetadata(file);
+    metadata.delete(quantizationVersionKey);
     metadata.set("general.file_type", { type: "UINT32", value: fileTypes[mixture] });
     if (!isWideType(mixture)) metadata.set(quantizationVersionKey, { type: "UINT32", value: quantizationVersion });
     return metadata;
