@@ -63,4 +63,4 @@ check() {
     step node dist/src/cli/main.js ask note.armt "Where is the key?" -n 8 --threads 1
 }
 
-check | sed -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g" | tee "$log"
+check | sed -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g" -e "s#Linux [0-9][^ ]* arm64#Linux arm64#" | tee "$log"
