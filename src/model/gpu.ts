@@ -89,8 +89,8 @@ export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaO
         if (gpu !== false && error instanceof NoBinaryFoundError) throw await missingGpu(wish, error);
         throw error;
     }
-    // node-llama-cpp falls back to another GPU on a platform that never has the requested one; where it has no CPU
-    // variant, a GPU's stands for it
+    // node-llama-cpp falls back to another GPU on a platform that never has the requested one. If a platform has no
+    // CPU variant, its GPU variant stands for it
     if (gpu === "auto" || llama.gpu === gpu || (gpu === false && llama.gpu === ordinaryVariant())) return llama;
     await llama.dispose();
     throw await missingGpu(wish);

@@ -127,8 +127,8 @@ export async function renameOver(
             const wait = renameWaits[attempt];
             if (wait === undefined)
                 throw new ArmtError(
-                    `cannot write ${quote(to)}: Windows does not replace it (${code}); close every program that has it ` +
-                        "open, such as one that runs this model",
+                    `cannot write ${quote(to)}: Windows does not replace it (${code}); close every program that has ` +
+                        "it open, such as one that runs this model",
                     { cause: error }
                 );
             await setTimeout(wait);

@@ -21,8 +21,8 @@ export const command: CommandModule<object, BuildCommandOptions> = {
                 .option("gpu", {
                     choices: ["cuda", "vulkan", "metal"] as const,
                     describe:
-                        "Build for this GPU variant of node-llama-cpp [default: the CPU variant, or Metal on a Mac with an ARM " +
-                        "processor]"
+                        "Build for this GPU variant of node-llama-cpp [default: the CPU variant; Metal on a Mac with " +
+                        "an ARM processor]"
                 })
                 .option("tuned", {
                     type: "boolean",

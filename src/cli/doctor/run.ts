@@ -131,7 +131,7 @@ async function checkCuda(variant: Variant, machine: Machine): Promise<Check> {
     // what the commands will do; a card of another folder's tests is none to start
     if (machine.root === undefined && !tuned && (await devicesOf("cuda")) === undefined)
         return unused(
-            "node-llama-cpp cannot load its prebuilt CUDA libraries here; `npx node-llama-cpp inspect gpu` says more, " +
+            "node-llama-cpp cannot load its prebuilt CUDA libraries; `npx node-llama-cpp inspect gpu` says more, " +
                 "and `armt build --gpu cuda --tuned` builds others"
         );
     const backend = tuned

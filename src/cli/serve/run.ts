@@ -15,8 +15,8 @@ import { packageVersion } from "../shared/version.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
 /**
- * Answers requests until a signal asks it to stop. Open requests then have the drain time to finish. A second signal exits at
- * once.
+ * Answers requests until a signal asks it to stop. Open requests then have the drain time to finish. A second signal
+ * exits at once.
  */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
