@@ -30,7 +30,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     detect: ["util", "formats", "plugin", "convert", "model", "eval"],
     trace: ["util", "plugin"],
     bench: ["util", "formats", "plugin", "convert", "tiny"],
-    server: ["util", "plugin", "generation"],
+    server: ["util", "formats", "plugin", "generation"],
     "llama-node": ["util", "plugin", "generation", "model"],
     cli: [...library, "bench"],
     "bench at the top level": [...library, "bench", "server"]
