@@ -7,7 +7,7 @@ import { seededRandom } from "../util/random.js";
 
 /** Options of a worker process, passed as JSON in its first argument. */
 export type WorkerOptions = {
-    gpu: "cuda" | false;
+    gpu: "cuda" | "vulkan" | "metal" | false;
     threads: number;
     /** `published` loads node-llama-cpp as published, without the engine. */
     library: "published" | "engine";
