@@ -8,10 +8,11 @@ import test, { type ExecutionContext } from "ava";
 import { getLlama, type Llama, LlamaLogLevel, type LlamaModel, type Token } from "../../plugin/index.js";
 import { loadEngine } from "../../plugin/native/library.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
-import type { QuantizeTarget } from "../../src/convert/quantize/mixtures.js";
+import type { MemoryType, QuantizeTarget } from "../../src/convert/quantize/mixtures.js";
 import { quantizeModel } from "../../src/convert/quantize/quantize.js";
 import { openGguf } from "../../src/formats/gguf/reader.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
+import type { TinyOptions } from "../../src/tiny/options.js";
 import { readCheckpoint } from "../helpers/checkpoint.js";
 import { generateGreedy, readLogits, withContext, withSequence } from "../helpers/contexts.js";
 import { runReference } from "../helpers/reference.js";
@@ -81,13 +82,18 @@ async function expectedExtraBuffers(file: string): Promise<string[]> {
     return [...names].filter((name) => name !== "CPU").sort();
 }
 
-async function makeModel(t: ExecutionContext, type: QuantizeTarget) {
+async function makeModel(
+    t: ExecutionContext,
+    type: QuantizeTarget,
+    memoryType?: MemoryType,
+    options: TinyOptions = {}
+) {
     const folder = temporaryFolder(t);
     const at = (name: string) => path.join(folder, name);
-    await makeTinyCheckpoint(at("checkpoint"), sizes);
+    await makeTinyCheckpoint(at("checkpoint"), { ...sizes, ...options });
     await convertCheckpoint({ checkpoint: at("checkpoint"), output: at("f16.gguf"), outType: "f16" });
     const file = at(`${type}.gguf`);
-    if (type !== "f16") await quantizeModel({ input: at("f16.gguf"), output: file, mixture: type });
+    if (type !== "f16") await quantizeModel({ input: at("f16.gguf"), output: file, mixture: type, memoryType });
     return { file, reference: await readCheckpoint(at("checkpoint")) };
 }
 
@@ -98,11 +104,21 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
     return Math.sqrt(sum / a.length);
 }
 
-const types = ["f16", "bf16", "q8_0", "q6_k", "q4_k_m", "q4_0"] as const;
+const cases: readonly { type: QuantizeTarget; memoryType?: MemoryType; options?: TinyOptions; name?: string }[] = [
+    { type: "f16" },
+    { type: "bf16" },
+    { type: "q8_0" },
+    { type: "q6_k" },
+    { type: "q4_k_m" },
+    { type: "q4_0", memoryType: "q4_0", name: "q4_0, the memory's matrices too" },
+    // a stack of one layer is a matrix of its own in the file already
+    { type: "q4_0", options: { layers: 1 }, name: "q4_0, one layer" },
+    { type: "q4_0", options: { family: "gpt2", kvHeads: 4 }, name: "q4_0, biases and no gate" }
+];
 
-for (const type of types) {
-    test.serial(`${type}: matrices in extra buffer types give the logits that stacks give`, async (t) => {
-        const { file, reference } = await makeModel(t, type);
+for (const { type, memoryType, options, name = type } of cases) {
+    test.serial(`${name}: matrices in extra buffer types give the logits that stacks give`, async (t) => {
+        const { file, reference } = await makeModel(t, type, memoryType, options);
         const wanted = await expectedExtraBuffers(file);
         t.log(`${cpu}: ${wanted.join(", ") || "no extra buffer type takes these weights"}`);
 

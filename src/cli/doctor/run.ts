@@ -8,6 +8,7 @@ import { getLlama } from "../../../plugin/index.js";
 import { cudaState, type Machine } from "../../../plugin/native/cuda-state.js";
 import { importBuildModule, loadEngine } from "../../../plugin/native/library.js";
 import { availableCores } from "../../../plugin/native/threads.js";
+import { startLlama } from "../../model/gpu.js";
 
 /** One line of `armt doctor`. */
 export interface Check {
@@ -23,8 +24,9 @@ const minNode = [20, 19] as const;
 /**
  * Checks everything from the machine to a running engine, and continues after a problem.
  * @param machine if it names another folder of the package, the engine in that folder is not loaded
+ * @param startGpu starts the GPU variant and stops it. Default: as commands do with `--gpu cuda`, if the engine is loaded
  */
-export async function checkInstallation(machine: Machine = {}): Promise<Check[]> {
+export async function checkInstallation(machine: Machine = {}, startGpu?: () => Promise<void>): Promise<Check[]> {
     const { packageRoot, resolveLayout, findLibraries, findTools, installedVariant, isUpToDate } =
         await importBuildModule();
     const { root = packageRoot, env = process.env, host } = machine;
@@ -72,7 +74,7 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         });
     } else checks.push(found);
     if (origin !== undefined && root === packageRoot) checks.push(...(await checkEngine(variant)));
-    checks.push(await checkGpu(variant, machine));
+    checks.push(await checkGpu(variant, machine, startGpu ?? (root === packageRoot ? startCuda : undefined)));
     return checks;
 }
 
@@ -89,7 +91,11 @@ function checkNode(): Check {
 }
 
 /** The backend on which `--gpu cuda` and `getLlama({gpu: "cuda"})` would run ARMT models, and the reason. */
-async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Check> {
+async function checkGpu(
+    variant: "cuda" | false,
+    machine: Machine,
+    startGpu: (() => Promise<void>) | undefined
+): Promise<Check> {
     const name = "GPU";
     const { card, layout, problem, tuned } = await cudaState(machine);
     if (card === null)
@@ -105,10 +111,23 @@ async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Chec
     const described = `${card.name}, compute capability ${card.capability}, driver ${card.driver}`;
     if (problem !== undefined)
         return { name, state: variant ? "broken" : "warning", detail: `${described}; unused: ${problem}` };
+    try {
+        await startGpu?.();
+    } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        return { name, state: variant ? "broken" : "warning", detail: `${described}; it does not start: ${reason}` };
+    }
     const backend = tuned
         ? `tuned backend, ${layout?.backend}; its fused kernels are ${fusedKernels(card)}`
         : "prebuilt backend of node-llama-cpp, without fused kernels (`armt build --gpu cuda --tuned` has them)";
     return { name, state: "ok", detail: `${described}; ${backend}` };
+}
+
+/** Files can be complete and still not load, for example with a driver that is too old. */
+async function startCuda(): Promise<void> {
+    const wish = { gpu: "cuda", said: "--gpu cuda" } as const;
+    const llama = await startLlama(wish, true, { build: "never", progressLogs: false });
+    await llama.dispose();
 }
 
 /** Whether the fused kernels of native/cuda are on for a card. */

@@ -86,6 +86,11 @@ cudaVariantTest(
         for (const name of ["packages", "build tools", "build", "GPU"]) t.is(built.get(name)?.state, "ok", name);
         t.regex(String(built.get("GPU")?.detail), /NVIDIA H100.*prebuilt backend/);
 
+        const refused = await checkInstallation({ root, env }, () => Promise.reject(new Error("NoBinaryFoundError")));
+        const gpu = refused.find(({ name }) => name === "GPU");
+        t.is(gpu?.state, "broken");
+        t.regex(String(gpu?.detail), /NVIDIA H100.*; it does not start: NoBinaryFoundError/);
+
         const noCard = await look(withSmi(""));
         t.is(noCard.get("GPU")?.state, "broken");
         t.regex(
