@@ -1,4 +1,4 @@
-// `npm run bench:cpu`: what the engine's CPU speed and memory are beside stock node-llama-cpp's, for each type of
+// `npm run bench:cpu`: the engine's speed and memory on a CPU, compared with stock node-llama-cpp's, for each type of
 // weights. All cases of a type run in one rotation, so that no ratio spans two runs.
 
 import { existsSync } from "node:fs";
@@ -22,7 +22,7 @@ import { writeAtomically } from "../src/util/atomic-file.js";
 import { textTable } from "../src/util/table.js";
 
 const args = await yargs(hideBin(process.argv))
-    .usage("Measures speed and memory on a CPU beside stock node-llama-cpp, by type of weights.")
+    .usage("Compares speed and memory on a CPU with stock node-llama-cpp, by type of weights.")
     .options({
         types: { type: "string", default: "q4_0,q4_k_m,q6_k,q8_0,bf16,f16", describe: "Types of weights" },
         shape: { choices: shapeNames, default: "110m" as ShapeName, describe: "Shape of the random model" },

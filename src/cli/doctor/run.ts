@@ -24,7 +24,8 @@ const minNode = [20, 19] as const;
 /**
  * Checks everything from the machine to a running engine, and continues after a problem.
  * @param machine if it names another folder of the package, the engine in that folder is not loaded
- * @param startGpu starts the GPU variant and stops it. Default: as commands do with `--gpu cuda`, if the engine is loaded
+ * @param startGpu starts the GPU variant and stops it. Default: as commands do with `--gpu cuda`, if the engine in this
+ *   folder is meant
  */
 export async function checkInstallation(machine: Machine = {}, startGpu?: () => Promise<void>): Promise<Check[]> {
     const { packageRoot, resolveLayout, findLibraries, findTools, installedVariant, isUpToDate } =
