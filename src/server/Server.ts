@@ -7,6 +7,15 @@ import type { ProgressHub } from "./engine/ProgressHub.js";
 import type { ResponseStore } from "./engine/ResponseStore.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
+import type { UploadBudget } from "./UploadBudget.js";
+
+/** A document to try a model with. */
+export interface SampleDocument {
+    readonly name: string;
+    readonly text: string;
+    /** Questions that the text answers. */
+    readonly questions: readonly string[];
+}
 
 /** What all routes share. */
 export interface Server {
@@ -16,11 +25,16 @@ export interface Server {
     readonly hub: ProgressHub;
     /** Counts the bytes of the bodies of open requests. */
     readonly bodies: BodyBudget;
+    /** Counts the bytes of uploads that have arrived and are not read yet. */
+    readonly uploads: UploadBudget;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;
     /** A request must bring one of these keys; with none, requests need no key. */
     readonly apiKeys: readonly string[];
+    /** What the model can do, for people. */
+    readonly description: string | undefined;
+    readonly sample: SampleDocument | undefined;
     /** Whether only this machine can reach the server. */
     readonly loopback: boolean;
     /** Aborted when the server ends and open requests have no time left. */

@@ -95,7 +95,7 @@ export async function askWithText<Q extends Question>(
 }
 
 /** @param text what stands before the question, in the same turn of a chat */
-function questionTokens(model: LlamaModel, question: Question, { form, plain }: Asking, text = ""): Token[] {
+export function questionTokens(model: LlamaModel, question: Question, { form, plain }: Asking, text = ""): Token[] {
     if (form === "completion") return model.tokenize(` ${requireCompletion(question)}`);
     if (form === "plain") return model.tokenize(`${plain.before}${question.text}${plain.after}`);
     return chatTokens(model, text + question.text);
@@ -121,7 +121,7 @@ function chatTokens(model: LlamaModel, text: string): Token[] {
 }
 
 /** Longest answer to generate: a right one with words around it. Unit: tokens. */
-function answerLength(model: LlamaModel, { expected }: Question): number {
+export function answerLength(model: LlamaModel, { expected }: Question): number {
     return 16 + Math.ceil(1.5 * model.tokenize(` ${expected}`).length);
 }
 
@@ -148,7 +148,7 @@ function requireCompletion({ text, completion }: Question): string {
     return completion;
 }
 
-function requireArmt(sequence: LlamaContextSequence) {
+export function requireArmt(sequence: LlamaContextSequence) {
     if (sequence.armt === undefined) throw new ArmtError("memory is measured on ARMT models; this is a plain model");
     return sequence.armt;
 }

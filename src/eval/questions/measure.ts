@@ -1,8 +1,9 @@
 import type { LlamaContext, LlamaContextSequence, LlamaModel } from "../../../plugin/index.js";
 import { seededRandom } from "../../util/random.js";
-import { type AnsweredQuestion, type Asking, askAll, askWithText, readText } from "./ask.js";
-import type { MakeText, QuestionedText, QuestionForm } from "./question.js";
+import { type AnsweredQuestion, type Asking, askWithText } from "./ask.js";
+import type { MakeText, Question, QuestionedText, QuestionForm } from "./question.js";
 import { type Share, shareOf, wilson } from "./share.js";
+import { type OpenWay, openWay, type Way } from "./ways.js";
 
 export interface MeasureOptions {
     /** Length of a text. Unit: tokens. */
@@ -13,6 +14,8 @@ export interface MeasureOptions {
     /** How to ask; each question is asked in each form. */
     asking: readonly Asking[];
     makeText: MakeText;
+    /** How texts and questions reach the model. Default: `memory`. */
+    openWay?: OpenWay;
     signal?: AbortSignal;
     /** Called while reading, with the tokens of all texts so far and the number of questions answered. */
     onProgress?: (tokens: number, answered: number) => void;
@@ -68,7 +71,7 @@ export async function measureMemory(
     options: MeasureOptions
 ): Promise<MemoryRow[]> {
     const { tokens, questions, asking, signal, onProgress } = options;
-    const sequence = context.getSequence();
+    const way = await (options.openWay ?? openWay("memory"))(context);
     const answers = asking.map((): AnsweredQuestion[] => []);
     const blind = asking.map((): AnsweredQuestion[] => []);
     let haystacks = 0;
@@ -79,20 +82,20 @@ export async function measureMemory(
             const text = textOf(model, options, haystacks);
             const before = read;
             const started = performance.now();
-            read += await readText(sequence, text, {
+            read += await way.read(text, {
                 signal,
                 onProgress: (done) => onProgress?.(before + done, answers[0]!.length)
             });
             readSeconds += (performance.now() - started) / 1000;
             for (const [i, form] of asking.entries())
-                answers[i]!.push(...(await askAll(sequence, model, text.questions, form, signal)));
-            await sequence.clearHistory();
+                answers[i]!.push(...(await askEach(way, text.questions, form, signal)));
+            await way.forget();
             for (const [i, form] of asking.entries())
-                blind[i]!.push(...(await askAll(sequence, model, text.questions, form, signal)));
+                blind[i]!.push(...(await askEach(way, text.questions, form, signal)));
             haystacks++;
         }
     } finally {
-        await sequence.dispose();
+        await way.dispose();
     }
     return asking.map(({ form }, i) => ({
         form,
@@ -129,6 +132,22 @@ export async function measureAlone(
         shares.push(fits ? { ...shareOfAnswers(answers), wrong: wrongOf(answers) } : null);
     }
     return shares;
+}
+
+/** Asks each question about what was read. */
+async function askEach(
+    way: Way,
+    questions: readonly Question[],
+    asking: Asking,
+    signal: AbortSignal | undefined
+): Promise<AnsweredQuestion[]> {
+    const answers: AnsweredQuestion[] = [];
+    for (const question of questions) {
+        signal?.throwIfAborted();
+        const answer = await way.ask(question, asking, signal);
+        answers.push({ question, answer, score: question.score(answer) });
+    }
+    return answers;
 }
 
 /** Texts of different lengths get different seeds. */

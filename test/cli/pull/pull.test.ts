@@ -128,7 +128,7 @@ function useHost(t: ExecutionContext, url: string): void {
     });
 }
 
-/** Files that are left of downloads. */
+/** What remains of downloads. */
 function leftovers(): string[] {
     const folder = path.join(path.dirname(cachedModelPath(name)), "bases");
     return existsSync(folder) ? readdirSync(folder) : [];
@@ -172,7 +172,7 @@ test.serial("an interrupted download resumes where it ended", async (t) => {
     await t.throwsAsync(pullModel(name, { memory }), { message: /not a GGUF file|GGUF/ });
     const sent = host.bytesSent() - before;
     t.true(sent < 0.75 * contents.length, `${sent} of ${contents.length} bytes were sent again`);
-    t.deepEqual(leftovers(), [], "a file that is no model does not stay");
+    t.deepEqual(leftovers(), [], "a file of another kind does not stay");
 });
 
 test.serial("another base from the host is refused and does not stay", async (t) => {

@@ -1,6 +1,7 @@
 import type { Argv } from "yargs";
 import { stateTypes } from "../../../../plugin/native/enums.js";
 import type { QuestionForm } from "../../../eval/questions/question.js";
+import { type WayName, ways } from "../../../eval/questions/ways.js";
 import type { ModelOptions } from "../../../model/options.js";
 import { UsageError } from "../../../util/failure.js";
 import { parseLength } from "../../../util/lengths.js";
@@ -15,6 +16,7 @@ export interface QuestionOptions extends Omit<ModelOptions, "model"> {
     questions: number;
     seed: number;
     form?: string;
+    through: WayName;
     json?: string;
     plot?: string;
 }
@@ -48,6 +50,13 @@ export function addQuestionOptions(
             describe: `How to ask: ${forms.join(", ")}, or several with commas [default: as the model's file says]`
         });
     parser
+        .option("through", {
+            choices: ways,
+            default: "memory" satisfies WayName,
+            describe:
+                "How texts and questions reach the model: memory (closes the last segment), read (as armt read and " +
+                "ask), chat (LlamaChatSession) or server (armt serve)"
+        })
         .option("state-type", {
             choices: stateTypes,
             describe: "Number type of the associative memory [default: f32]"

@@ -1,10 +1,11 @@
 import path from "node:path";
 import type { Writable } from "node:stream";
-import type { LlamaModel } from "../../../../plugin/index.js";
+import type { LlamaContext, LlamaModel } from "../../../../plugin/index.js";
 import type { Asking } from "../../../eval/questions/ask.js";
 import { type MeasureOptions, type MemoryRow, measureAlone, measureMemory } from "../../../eval/questions/measure.js";
 import type { MakeText, QuestionForm } from "../../../eval/questions/question.js";
 import { type MemorySeries, memoryPlot, memoryTable } from "../../../eval/questions/report.js";
+import { type OpenWay, openWay, serverWay, type WayName } from "../../../eval/questions/ways.js";
 import { recallPlainForm } from "../../../eval/recall/task.js";
 import { readArmtKeys } from "../../../formats/gguf/armt-keys.js";
 import { openGguf } from "../../../formats/gguf/reader.js";
@@ -62,13 +63,13 @@ export async function evaluateQuestions(
         results.push(...seriesOf(path.basename(file), rows, evaluation));
     }
     output.write(memoryTable(results));
-    const { questions, seed, base, json, plot } = options;
+    const { questions, seed, through, base, json, plot } = options;
     const { command: task, title, settings } = evaluation;
     if (json !== undefined) {
         const baseName = base === undefined ? {} : { base: path.basename(base) };
         await writeText(
             json,
-            `${JSON.stringify({ task, questions, seed, ...settings, ...baseName, results }, undefined, 4)}\n`
+            `${JSON.stringify({ task, questions, seed, through, ...settings, ...baseName, results }, undefined, 4)}\n`
         );
     }
     if (plot !== undefined) await writeText(plot, memoryPlot(results, title));
@@ -90,6 +91,7 @@ async function measureModel(
         if (model.armt === undefined) throw new ArmtError(`${quote(file)} is not an ARMT model`);
         const asking = await askingOf(modelPath, forms);
         const context = await createContext();
+        const way = await wayTo(context, options.through);
         const measured: Measured[] = [];
         for (const kind of kinds)
             for (const tokens of kind.lengths(countWith(model))) {
@@ -101,16 +103,26 @@ async function measureModel(
                         return await measureMemory(model, context, {
                             ...common(options, kind, [...asking], tokens, signal),
                             questions,
+                            openWay: way.open,
                             onProgress
                         });
                     }
                 );
                 measured.push(...rows.map((row, i) => ({ kind, asking: asking[i]!, row })));
             }
+        await way.close();
         return measured;
     } finally {
         await llama.dispose();
     }
+}
+
+/** How to open a way to a context's model. The server takes the context's sequences, so there is one for all texts. */
+async function wayTo(context: LlamaContext, name: WayName): Promise<{ open: OpenWay; close: () => Promise<void> }> {
+    if (name !== "server") return { open: openWay(name), close: async () => {} };
+    const { startLocalServer } = await import("../../serve/local-server.js");
+    const { url, close } = await startLocalServer(context);
+    return { open: async ({ model }) => serverWay(url, model), close };
 }
 
 /** Asks the base alone what the model was asked. */
