@@ -23,10 +23,14 @@ export class SequenceHandle {
 
     /** Tokens of the last prompt that came from a memory store. */
     cachedTokens = 0;
+    /** End of the last checkpoint that the last read left. Unit: tokens of the sequence. */
+    keptTokens = 0;
 
     constructor(
         private readonly engine: EngineContext,
-        readonly sequence: LlamaContextSequence
+        readonly sequence: LlamaContextSequence,
+        /** Whether a question starts a new segment; undefined: as the model was trained. */
+        public closeBeforeQuestion?: boolean
     ) {
         this.record = new TokenRecord(sequence);
     }

@@ -21,7 +21,8 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
         convert: () => import("./convert/command.js"),
         attach: () => import("./attach/command.js"),
         quantize: () => import("./quantize/command.js"),
-        inspect: () => import("./inspect/command.js")
+        inspect: () => import("./inspect/command.js"),
+        detect: () => import("./detect/command.js")
     },
     Install: {
         doctor: () => import("./doctor/command.js"),

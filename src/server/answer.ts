@@ -1,11 +1,12 @@
 import type { Request, Response } from "express";
 import type { z } from "zod";
+import { samplingDefaults } from "../../plugin/context/sampling-defaults.js";
 import type { Token } from "../../plugin/index.js";
 import type { PromptProgress } from "./engine/Engine.js";
 import type { StoredMemory } from "./engine/MemoryRegistry.js";
 import type { Sampling } from "./engine/sampling.js";
 import { ApiError, badParameter, toApiError } from "./errors.js";
-import { EventStream } from "./event-stream.js";
+import { EventStream, type StreamEncoding } from "./event-stream.js";
 import { readJsonBody } from "./json-body.js";
 import type { Usage } from "./metrics.js";
 import { ClientGoneError, requestSignal } from "./request-signal.js";
@@ -18,8 +19,8 @@ interface AnswerBody {
     model?: string;
     stream?: boolean;
     return_progress?: boolean;
-    stream_options?: { include_usage?: boolean };
-    armt?: { memory?: string; deadline_ms?: number };
+    stream_options?: object;
+    armt?: { memory?: string; closeBeforeQuestion?: boolean; deadline_ms?: number };
 }
 
 /** The context of a route while it answers. */
@@ -37,13 +38,22 @@ export interface Answering<T> {
     onUsage(usage: Usage): void;
 }
 
+/** What differs between protocols. */
+export interface AnswerForm {
+    /** Ends a stream with a failure. Default: OpenAI's error object. */
+    endWithError?: (stream: EventStream, error: ApiError) => void;
+    /** How events are written. Default: `sse`. */
+    encoding?: StreamEncoding;
+}
+
 /** Reads, checks and answers one request. A failure after a stream has begun becomes an event of the stream. */
 export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     server: Server,
     schema: S,
     request: Request,
     response: Response,
-    work: (answering: Answering<z.infer<S>>) => Promise<void>
+    work: (answering: Answering<z.infer<S>>) => Promise<void>,
+    { endWithError = (stream, error) => stream.end(error.body), encoding }: AnswerForm = {}
 ): Promise<void> {
     const { engine, limits, metrics, log, ending } = server;
     const started = performance.now();
@@ -59,7 +69,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     const timeoutMs = Math.min(limits.requestTimeoutMs, body.armt?.deadline_ms ?? Number.POSITIVE_INFINITY);
     const { signal, done } = requestSignal(response, timeoutMs, ending.signal);
     const { pingIntervalMs } = limits;
-    const stream = body.stream === true ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
+    const stream = body.stream === true ? new EventStream(response, { pingIntervalMs, signal, encoding }) : undefined;
     let isFirst = true;
     try {
         await work({
@@ -85,7 +95,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
         }
         if (!stream?.open) throw error;
         if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "stream failed");
-        stream.end(toApiError(error).body);
+        endWithError(stream, toApiError(error));
     } finally {
         stream?.dispose();
         done();
@@ -129,11 +139,13 @@ export function samplingOf({ engine }: Server, body: SamplingBody): Sampling {
             );
         logitBias.set(Number(key) as Token, bias);
     }
+    const defaults = samplingDefaults(engine.model);
     return {
-        temperature: body.temperature ?? 1,
-        topP: body.top_p ?? 1,
-        topK: body.top_k ?? 0,
-        minP: body.min_p ?? 0,
+        temperature: body.temperature ?? defaults.temperature ?? 1,
+        topP: body.top_p ?? defaults.topP ?? 1,
+        topK: body.top_k ?? defaults.topK ?? 0,
+        minP: body.min_p ?? defaults.minP ?? 0,
+        repeatPenalty: defaults.repeatPenalty ?? 1,
         seed: body.seed,
         presencePenalty: body.presence_penalty ?? 0,
         frequencyPenalty: body.frequency_penalty ?? 0,

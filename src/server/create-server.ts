@@ -8,7 +8,8 @@ import { ProgressHub } from "./engine/ProgressHub.js";
 import { ResponseStore } from "./engine/ResponseStore.js";
 import { Metrics } from "./metrics.js";
 import { type ServerLimits, serverDefaults } from "./options.js";
-import type { Server } from "./Server.js";
+import type { SampleDocument, Server } from "./Server.js";
+import { UploadBudget } from "./UploadBudget.js";
 
 export interface ServerOptions extends Partial<ServerLimits> {
     /** Name of the model in the API. */
@@ -18,6 +19,10 @@ export interface ServerOptions extends Partial<ServerLimits> {
      * its sequences are taken.
      */
     context: LlamaContext;
+    /** What the model can do, for people. Default: `general.description` of its file. */
+    description?: string;
+    /** A document to try an ARMT model with, which the page offers. Default: none. */
+    sample?: SampleDocument;
     /** Where prefixes of prompts are kept. Default: only what the sequences hold is used again. */
     store?: ArmtMemoryStore;
     /** A request must bring one of these keys. Default: requests need no key. */
@@ -35,6 +40,8 @@ export interface ServerOptions extends Partial<ServerLimits> {
 export function createServer({
     modelId,
     context,
+    description,
+    sample,
     store,
     apiKeys = [],
     loopback = true,
@@ -48,7 +55,7 @@ export function createServer({
     const engine = new Engine(modelId, context, store, limits.maxQueue);
     const registry = new MemoryRegistry(limits.maxMemoriesBytes);
     const metrics = new Metrics(engine, registry);
-    const responses = new ResponseStore(limits);
+    const responses: Server["responses"] = new ResponseStore(limits);
     return {
         engine,
         registry,
@@ -56,11 +63,19 @@ export function createServer({
         hub: new ProgressHub(),
         // a single body of the allowed size always fits
         bodies: new BodyBudget(Math.max(limits.maxBodiesBytes, limits.maxBodyBytes)),
+        uploads: new UploadBudget(limits.maxUploadsBytes),
         limits,
         metrics,
         log,
+        description: description ?? descriptionOf(context),
+        sample,
         apiKeys,
         loopback,
         ending
     };
+}
+
+function descriptionOf({ model }: LlamaContext): string | undefined {
+    const general: { readonly description?: unknown } = model.fileInfo.metadata.general;
+    return typeof general.description === "string" ? general.description : undefined;
 }

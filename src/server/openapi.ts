@@ -2,12 +2,28 @@ import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-ope
 import { chatChunkSchema, chatRequestSchema, chatResponseSchema } from "./schemas/chat.js";
 import { completionRequestSchema, completionResponseSchema } from "./schemas/completions.js";
 import {
+    countTokensRequestSchema,
+    countTokensResponseSchema,
+    messageRequestSchema,
+    messageResponseSchema
+} from "./schemas/messages.js";
+import {
+    ollamaChatRequestSchema,
+    ollamaChatResponseSchema,
+    ollamaEmbedRequestSchema,
+    ollamaErrorSchema,
+    ollamaGenerateRequestSchema,
+    ollamaGenerateResponseSchema,
+    ollamaShowRequestSchema
+} from "./schemas/ollama.js";
+import {
     deletedSchema,
     detokenizeRequestSchema,
     detokenizeResponseSchema,
     embeddingRequestSchema,
     errorSchema,
     healthSchema,
+    memoryFileQuerySchema,
     memoryListSchema,
     memoryQuerySchema,
     memorySchema,
@@ -25,6 +41,11 @@ type Route = {
     summary: string;
     body?: z.ZodType;
     text?: boolean;
+    /** Whether the body is a file of bytes. */
+    file?: boolean;
+    /** Whether the answer is one. */
+    answersFile?: boolean;
+    answersText?: boolean;
     query?: z.ZodObject;
     answer?: z.ZodType;
     events?: z.ZodType;
@@ -62,6 +83,51 @@ const routes: readonly Route[] = [
     { method: "delete", path: "/v1/responses/{id}", summary: "Delete a stored response", answer: deletedSchema },
     {
         method: "post",
+        path: "/v1/messages",
+        summary: "Answer a chat, in Anthropic's form",
+        body: messageRequestSchema,
+        answer: messageResponseSchema
+    },
+    {
+        method: "post",
+        path: "/v1/messages/count_tokens",
+        summary: "Count the tokens of a chat, in Anthropic's form",
+        body: countTokensRequestSchema,
+        answer: countTokensResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/chat",
+        summary: "Answer a chat, in Ollama's form",
+        body: ollamaChatRequestSchema,
+        answer: ollamaChatResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/generate",
+        summary: "Answer a prompt, in Ollama's form",
+        body: ollamaGenerateRequestSchema,
+        answer: ollamaGenerateResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/embed",
+        summary: "Not supported: 501",
+        body: ollamaEmbedRequestSchema,
+        answer: ollamaErrorSchema,
+        status: 501
+    },
+    {
+        method: "post",
+        path: "/api/show",
+        summary: "Describe the model, in Ollama's form",
+        body: ollamaShowRequestSchema
+    },
+    { method: "get", path: "/api/tags", summary: "List the model, in Ollama's form" },
+    { method: "get", path: "/api/ps", summary: "List the model, which is always loaded" },
+    { method: "get", path: "/api/version", summary: "The server's version" },
+    {
+        method: "post",
         path: "/v1/embeddings",
         summary: "Not supported: 501",
         body: embeddingRequestSchema,
@@ -80,7 +146,24 @@ const routes: readonly Route[] = [
     { method: "get", path: "/v1/armt/memories", summary: "List the memories", answer: memoryListSchema },
     { method: "get", path: "/v1/armt/memories/{id}", summary: "Describe a memory", answer: memorySchema },
     { method: "delete", path: "/v1/armt/memories/{id}", summary: "Delete a memory", answer: deletedSchema },
+    {
+        method: "get",
+        path: "/v1/armt/memories/{id}/file",
+        summary: "Save a memory to a file",
+        answersFile: true
+    },
+    {
+        method: "post",
+        path: "/v1/armt/memories/file",
+        summary: "Load a memory from a file",
+        file: true,
+        query: memoryFileQuerySchema,
+        answer: memorySchema,
+        status: 201
+    },
     { method: "get", path: "/v1/armt/progress/{name}", summary: "Watch an upload, as server-sent events" },
+    { method: "delete", path: "/v1/armt/progress/{name}", summary: "Cancel an upload", answer: deletedSchema },
+    { method: "get", path: "/v1/armt/sample", summary: "A text to try the model with", answersText: true },
     {
         method: "post",
         path: "/tokenize",
@@ -104,7 +187,9 @@ const routes: readonly Route[] = [
 export function describeApi(version: string, asksForKey: boolean) {
     const registry = new OpenAPIRegistry();
     if (asksForKey) registry.registerComponent("securitySchemes", "apiKey", { type: "http", scheme: "bearer" });
-    for (const { method, path, summary, body, text, query, answer, events, status = 200 } of routes) {
+    const bytes = z.string().openapi({ format: "binary" });
+    for (const route of routes) {
+        const { method, path, summary, body, text, file, query, answer, events, status = 200 } = route;
         const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
         registry.registerPath({
             method,
@@ -116,6 +201,7 @@ export function describeApi(version: string, asksForKey: boolean) {
                     : {}),
                 ...(query && { query }),
                 ...(body && { body: { required: true, content: { "application/json": { schema: body } } } }),
+                ...(file && { body: { required: true, content: { "application/octet-stream": { schema: bytes } } } }),
                 ...(text && { body: { required: true, content: { "text/plain": { schema: z.string() } } } })
             },
             responses: {
@@ -123,6 +209,8 @@ export function describeApi(version: string, asksForKey: boolean) {
                     description: summary,
                     content: {
                         ...(answer && { "application/json": { schema: answer } }),
+                        ...(route.answersFile && { "application/octet-stream": { schema: bytes } }),
+                        ...(route.answersText && { "text/plain": { schema: z.string() } }),
                         ...(events && { "text/event-stream": { schema: events } })
                     }
                 },

@@ -7,27 +7,31 @@ import { withoutMemory } from "../../model/without-memory.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { createProgressBar } from "../../util/progress.js";
+import { stopSignals } from "../../util/stop-signals.js";
+import { type AskArguments, addAskOptions, askFlags } from "../shared/ask-options.js";
 import { addCheckpointOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
 import { checkNumber } from "../shared/numbers.js";
 
-type ConvertArguments = CheckpointArguments & {
-    checkpoint: string;
-    output: string;
-    outtype?: OutType | Mixture;
-    memoryType?: MemoryType;
-    segmentSize?: number;
-    vocabFrom?: string;
-    tokenizer: boolean;
-    pre?: string;
-    name?: string;
-    force: boolean;
-};
+type ConvertArguments = CheckpointArguments &
+    AskArguments & {
+        checkpoint: string;
+        output: string;
+        outtype?: OutType | Mixture;
+        memoryType?: MemoryType;
+        segmentSize?: number;
+        vocabFrom?: string;
+        tokenizer: boolean;
+        pre?: string;
+        name?: string;
+        detect?: string;
+        force: boolean;
+    };
 
 export const command: CommandModule<object, ConvertArguments> = {
     command: "convert <checkpoint> <output>",
     describe: "Convert a checkpoint folder (PyTorch or safetensors) into a GGUF model file",
     builder: (yargs) =>
-        addCheckpointOptions(yargs)
+        addAskOptions(addCheckpointOptions(yargs))
             .positional("checkpoint", {
                 describe:
                     "Folder with config.json, armt_config.json, the weights and tokenizer.json; or the file of " +
@@ -61,6 +65,13 @@ export const command: CommandModule<object, ConvertArguments> = {
                 requiresArg: true
             })
             .option("name", { describe: "Name of the model, stored in the file", type: "string", requiresArg: true })
+            .option("detect", {
+                describe:
+                    "Text by which to find out the keys, the segment size and so on that no option gives, as " +
+                    "armt detect does; stops if that is not clear",
+                type: "string",
+                requiresArg: true
+            })
             .option("force", { describe: "Replace an existing output file", type: "boolean", default: false })
             .example("$0 convert ./checkpoint model.gguf", "All options come from armt_config.json")
             .example(
@@ -87,6 +98,8 @@ export const command: CommandModule<object, ConvertArguments> = {
                 vocabFrom: argv.vocabFrom,
                 tokenizer: argv.tokenizer,
                 pre: argv.pre,
+                ask: askFlags(argv),
+                earlierFingerprints: argv.earlierFingerprint,
                 name: argv.name,
                 overwrite: argv.force,
                 onProgress: bar.update,
@@ -94,6 +107,10 @@ export const command: CommandModule<object, ConvertArguments> = {
                 onNote: (message) => process.stderr.write(`${message}\n`),
                 signal: interruption.signal
             };
+            if (argv.detect !== undefined) {
+                const { detectFlags } = await import("../detect/run.js");
+                options.flags = await detectFlags(argv.detect, options);
+            }
             const { outtype, memoryType } = argv;
             if (outtype === undefined || isOutType(outtype)) {
                 if (memoryType !== undefined)
@@ -125,7 +142,7 @@ function isOutType(type: OutType | Mixture): type is OutType {
 }
 
 /**
- * Aborts on the first SIGINT or SIGTERM, so that the temporary file is removed. A second signal ends the process at
+ * Aborts on the first signal to stop, so that the temporary file is removed. A second signal ends the process at
  * once.
  */
 function interruptible(): { signal: AbortSignal; end: () => void } {
@@ -135,10 +152,8 @@ function interruptible(): { signal: AbortSignal; end: () => void } {
         controller.abort();
     };
     const end = () => {
-        process.off("SIGINT", abort);
-        process.off("SIGTERM", abort);
+        for (const signal of stopSignals()) process.off(signal, abort);
     };
-    process.on("SIGINT", abort);
-    process.on("SIGTERM", abort);
+    for (const signal of stopSignals()) process.on(signal, abort);
     return { signal: controller.signal, end };
 }

@@ -1,3 +1,4 @@
+import { samplingDefaults } from "../../../plugin/context/sampling-defaults.js";
 import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
 import { InterruptedError } from "./interrupt.js";
 import { checkNumber } from "./numbers.js";
@@ -39,7 +40,10 @@ export async function* generate(
             return;
         }
         const tokens = [...promptTokens];
-        const settings = { ...evaluateOptions(options, tokens), yieldEogToken: ignoreEos };
+        const settings = {
+            ...evaluateOptions(options, tokens, samplingDefaults(sequence.model)),
+            yieldEogToken: ignoreEos
+        };
         let left = maxTokens < 0 ? Number.POSITIVE_INFINITY : maxTokens;
         for await (const token of sequence.evaluate([...promptTokens], settings)) {
             if (!ignoreEos && stopTokens?.has(token)) return;

@@ -29,17 +29,23 @@ function addSamplingOptions(parser: Argv<object>): void {
         .option("temp", {
             ...number,
             alias: "temperature",
-            describe: "Randomness; 0 always picks the most probable token [default: 0]"
+            describe: "Randomness; 0 always picks the most probable token [default: as the model file says, or 0]"
         })
-        .option("top-k", { ...number, describe: "Draw from the k most probable tokens; 0: from all [default: 40]" })
+        .option("top-k", {
+            ...number,
+            describe: "Draw from the k most probable tokens; 0: from all [default: as the model file says, or 40]"
+        })
         .option("top-p", {
             ...number,
             describe:
-                "Draw from the most probable tokens that have this probability together; 1: from all [default: 0.95]"
+                "Draw from the most probable tokens that have this probability together; 1: from all " +
+                "[default: as the model file says, or 0.95]"
         })
         .option("min-p", {
             ...number,
-            describe: "Draw from tokens with at least this part of the best one's probability [default: 0]"
+            describe:
+                "Draw from tokens with at least this part of the best one's probability " +
+                "[default: as the model file says, or 0]"
         })
         .option("seed", { ...number, alias: "s", describe: "Random seed; -1: a new one each time [default: -1]" })
         .option("repeat-penalty", {

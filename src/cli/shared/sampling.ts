@@ -1,16 +1,17 @@
 import { randomInt } from "node:crypto";
+import type { ArmtSamplingDefaults } from "../../../plugin/context/sampling-defaults.js";
 import type { SequenceEvaluateOptions, Token } from "../../../plugin/index.js";
 import { checkNumber } from "./numbers.js";
 
 /** How tokens are drawn. */
 export interface SamplingOptions {
-    /** Default: 0, which picks the most probable token. */
+    /** Default: as the model file says, or 0, which picks the most probable token. */
     temperature?: number;
-    /** 0: all tokens. Default: node-llama-cpp's. */
+    /** 0: all tokens. Default: as the model file says, or node-llama-cpp's. */
     topK?: number;
-    /** Default: node-llama-cpp's. */
+    /** Default: as the model file says, or node-llama-cpp's. */
     topP?: number;
-    /** Default: node-llama-cpp's. */
+    /** Default: as the model file says, or node-llama-cpp's. */
     minP?: number;
     /** -1: a new one each time. Default: -1. */
     seed?: number;
@@ -46,20 +47,22 @@ export function checkSamplingOptions(options: SamplingOptions): void {
 /**
  * The options of node-llama-cpp for one answer.
  * @param tokens the prompt, then the answer as far as it is written; penalties count the last of them, as in llama.cpp
+ * @param defaults what the model file says
  */
 export function evaluateOptions(
     options: SamplingOptions,
-    tokens: readonly Token[]
+    tokens: readonly Token[],
+    defaults: ArmtSamplingDefaults = {}
 ): Pick<SequenceEvaluateOptions, "temperature" | "topK" | "topP" | "minP" | "seed" | "repeatPenalty"> {
-    const { temperature = 0, topK, topP, minP, seed = -1, repeatLastN = defaultRepeatLastN } = options;
+    const { seed = -1, repeatLastN = defaultRepeatLastN } = options;
     const { repeatPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = options;
     const hasPenalty = repeatLastN !== 0 && (repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0);
     const count = repeatLastN < 0 ? Number.POSITIVE_INFINITY : repeatLastN;
     return {
-        temperature,
-        topK,
-        topP,
-        minP,
+        temperature: options.temperature ?? defaults.temperature ?? 0,
+        topK: options.topK ?? defaults.topK,
+        topP: options.topP ?? defaults.topP,
+        minP: options.minP ?? defaults.minP,
         seed: seed < 0 ? randomInt(maxSeed) : seed,
         repeatPenalty: hasPenalty
             ? {

@@ -41,6 +41,10 @@ export interface ReadPrompt {
     readonly promptTokens: number;
     /** Tokens of the prompt that were reused instead of read. */
     readonly cachedTokens: number;
+    /** Of the tokens that were read, those that a later prompt with this beginning need not read. */
+    readonly keptTokens: number;
+    /** Time that reading took. Unit: milliseconds. */
+    readonly readMs: number;
     /** Returns the sequence to this point, for another choice. */
     rewind(): Promise<void>;
 }
@@ -50,10 +54,16 @@ export interface ReadOptions {
     param: string;
     /** The memory that the prompt continues. */
     memory?: ArmtSnapshot;
+    /** Index in the prompt at which a chat about the memory begins; undefined for other prompts. */
+    questionAt?: number;
+    /** Whether a question starts a new segment. Default: as the model was trained. */
+    closeBeforeQuestion?: boolean;
     signal: AbortSignal;
     onProgress?: (progress: PromptProgress) => void;
     /** Whether `rewind` will be called. */
     willRewind?: boolean;
+    /** Tokens of the prompt after which the store keeps a checkpoint. Default: only where the store chooses to. */
+    checkpointsAt?: readonly number[];
 }
 
 /** Time between two reports, short enough for a smooth progress bar. Unit: milliseconds. */
@@ -157,15 +167,18 @@ export class Engine {
     async read(
         sequence: LlamaContextSequence,
         prompt: readonly Token[],
-        { memory, signal, onProgress, willRewind = false }: ReadOptions
+        { memory, questionAt, closeBeforeQuestion, signal, onProgress, willRewind = false, checkpointsAt }: ReadOptions
     ): Promise<ReadPrompt> {
         const last = prompt.at(-1)!;
         const head = prompt.slice(0, -1);
+        const started = performance.now();
         const base = memory?.tokensRead ?? 0;
         const total = base + prompt.length;
         const progress = onProgress && new PromptReporter(sequence, total, onProgress);
         let cachedTokens = base;
+        let keptTokens = 0;
         try {
+            await this.setClosing(sequence, closeBeforeQuestion);
             if (memory !== undefined) await sequence.armt!.restore(memory);
             else {
                 await sequence.adaptStateToTokens(head, false);
@@ -173,12 +186,18 @@ export class Engine {
             }
             progress?.begin(cachedTokens);
             if (memory === undefined && sequence.armt !== undefined && this.store !== undefined)
-                ({ cachedTokens } = await this.store.prefill(sequence, head, { signal }));
-            else await this.append(sequence, head.slice(cachedTokens - base), signal);
+                ({ cachedTokens, keptTokens } = await this.store.prefill(sequence, head, { signal, checkpointsAt }));
+            else if (memory !== undefined) {
+                const at = questionAt ?? (closeBeforeQuestion === true ? 0 : prompt.length);
+                await this.append(sequence, head.slice(0, at), signal);
+                if (at < prompt.length) await sequence.armt!.startQuestion(prompt.slice(at));
+                await this.append(sequence, head.slice(at), signal);
+            } else await this.append(sequence, head.slice(cachedTokens), signal);
         } finally {
             progress?.stop();
         }
         progress?.end(cachedTokens);
+        const readMs = performance.now() - started;
         const snapshot = willRewind && sequence.armt !== undefined ? await sequence.armt.snapshot() : undefined;
         const rewind = async () => {
             if (snapshot !== undefined) await sequence.armt!.restore(snapshot);
@@ -187,7 +206,15 @@ export class Engine {
                 await this.append(sequence, head.slice(sequence.nextTokenIndex), signal);
             }
         };
-        return { sequence, last, promptTokens: total, cachedTokens, rewind };
+        return { sequence, last, promptTokens: total, cachedTokens, keptTokens, readMs, rewind };
+    }
+
+    /** Sets whether questions start a new segment. What the sequence holds was cut otherwise if that changes. */
+    private async setClosing(sequence: LlamaContextSequence, wanted: boolean | undefined): Promise<void> {
+        const { armt } = sequence;
+        if (armt === undefined || armt.closeBeforeQuestion === wanted) return;
+        armt.closeBeforeQuestion = wanted;
+        await sequence.clearHistory();
     }
 
     /** Reads tokens batch by batch, so that an abort takes effect within one batch. */
