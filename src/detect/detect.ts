@@ -9,6 +9,7 @@ import { validateArmtModel } from "../formats/gguf/armt-model.js";
 import { rewriteKeys } from "../formats/gguf/rewrite.js";
 import { startLlama, wantedGpu } from "../model/gpu.js";
 import { contextOptions, type ModelOptions } from "../model/options.js";
+import { usableThreads } from "../model/usable-threads.js";
 import { ArmtError } from "../util/errors.js";
 import { type Detection, detection, type Measured, rank } from "./compare.js";
 import { type Candidates, firstRound, secondRound, type Variant, variantKeys } from "./variants.js";
@@ -52,15 +53,21 @@ export async function detectVariant(options: DetectOptions): Promise<Detection> 
             correction: known.memory.correction,
             ...pick(options.flags)
         };
-        const llama = await startLlama(wantedGpu(options.computing.gpu), true, {
+        const computing = { ...options.computing, threads: usableThreads(options.computing.threads) };
+        const llama = await startLlama(wantedGpu(computing.gpu), true, {
             build: "never",
-            maxThreads: options.computing.threads,
+            maxThreads: computing.threads,
             logLevel: LlamaLogLevel.error,
             progressLogs: false
         });
         try {
             const files = { model: file, variant: path.join(folder, "variant.gguf") };
-            const measure = new Measurement(options, llama, files, Math.max(...candidates.segmentSize));
+            const measure = new Measurement(
+                { ...options, computing },
+                llama,
+                files,
+                Math.max(...candidates.segmentSize)
+            );
             const first = [];
             for (const variant of firstRound(candidates, start)) first.push(await measure.run(variant));
             const best = rank(first).results[0]!.variant;

@@ -15,6 +15,7 @@ import { embeddedModel } from "./embedded-model.js";
 import { startLlama, wantedGpu } from "./gpu.js";
 import { NativeLog } from "./NativeLog.js";
 import { contextOptions, type ModelOptions } from "./options.js";
+import { usableThreads } from "./usable-threads.js";
 import { verifyWithProgress } from "./verify-with-progress.js";
 
 /** A loaded model. */
@@ -47,7 +48,8 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
  * @throws {ArmtError} if the file is not a whole model file
  */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
-    const { threads, verify, verbose = false } = options;
+    const { verify, verbose = false } = options;
+    const threads = usableThreads(options.threads);
     const modelPath = options.model === undefined ? embeddedModel() : resolveModel(options.model);
     const gpu = wantedGpu(options.gpu);
     const isArmt = await checkModelFile(modelPath);
@@ -65,7 +67,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     try {
         const model = await llama.loadModel({ modelPath });
         const createContext: OpenModel["createContext"] = async ({ onProgress, memoryStore, like, ...more } = {}) => {
-            const { armt, ...rest } = contextOptions(options, like);
+            const { armt, ...rest } = contextOptions({ ...options, threads }, like);
             try {
                 const extended = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
                 return await model.createContext({ ...rest, ...more, armt: extended });

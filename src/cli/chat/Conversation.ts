@@ -49,6 +49,7 @@ export class Conversation {
         const { tokens, stopTokens } = await renderChat(this.template, model, messages, this.memory !== undefined);
         this.checkLength(tokens.length);
         const rest = await this.keepPrefix(tokens);
+        await this.startQuestion(rest);
         const stream = new TextStream(model, { continues: true });
         const written: Token[] = [];
         let answer = "";
@@ -92,6 +93,18 @@ export class Conversation {
         }
         await sequence.adaptStateToTokens(tokens.slice(0, -1), false);
         return tokens.slice(this.held);
+    }
+
+    /**
+     * Closes the open segment if the model was trained so. After an answer, reading finds a question's start by itself
+     * if the model file names it: the tokens to read begin with the end of the answer.
+     */
+    private async startQuestion(rest: readonly Token[]): Promise<void> {
+        const { armt, model, nextTokenIndex } = this.sequence;
+        if (armt === undefined || nextTokenIndex === 0) return;
+        const { close, start, before } = model.armt?.ask ?? {};
+        const isFoundInside = close === true && (start ?? before) !== undefined;
+        if (this.held === 0 || !isFoundInside) await armt.startQuestion(rest);
     }
 
     /** A plain model's answer ends where its context does. */

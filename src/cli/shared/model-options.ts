@@ -59,7 +59,7 @@ export function addComputingOptions(parser: Argv<object>): void {
             alias: "t",
             type: "number",
             group,
-            describe: "CPU threads, at most the usable cores [default: the usable cores that are idle]"
+            describe: "CPU threads, at most the usable cores [default: the usable cores]"
         })
         .option("batch-size", {
             alias: "b",
