@@ -96,8 +96,8 @@ export class Conversation {
     }
 
     /**
-     * Closes the open segment if the model was trained so. After an answer, reading finds a question's start by itself
-     * if the model file names it: the tokens to read begin with the end of the answer.
+     * Prepares for a question as the model was trained. After an answer, the tokens to read begin with the end of that
+     * answer, and the read closes the segment where the question starts if the model file says how questions do.
      */
     private async startQuestion(rest: readonly Token[]): Promise<void> {
         const { armt, model, nextTokenIndex } = this.sequence;
