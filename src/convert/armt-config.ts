@@ -79,26 +79,33 @@ const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
     { pattern: /adapter/, what: "an adapter" }
 ];
 
+export type ArmtConfigOptions = {
+    /** Whether the file is a transformers config, which has other keys as well. Default: `false`. */
+    isClassConfig?: boolean;
+    /** A sentence for the error about a value that nothing gives. Default: none. */
+    suggestion?: string;
+};
+
 /**
  * Merges the file and the flags; flags win. Hints, then the authors' defaults, supply the values that neither gives.
  * Values in which published checkpoints differ (`normalize_keys`, segment size) have no default and must be given.
- * @param isClassConfig whether the file is a transformers config, which has other keys as well
  * @throws {ArmtError} that names the key or the flag
  */
 export function parseArmtConfig(
     json: JsonFile | undefined,
     flags: ArmtFlags,
     hints: ArmtHints = {},
-    isClassConfig = false
+    { isClassConfig = false, suggestion }: ArmtConfigOptions = {}
 ): ArmtConfig {
     if (json !== undefined) checkKeys(json, isClassConfig);
     const segmentSize =
         flags.segmentSize ?? json?.integer("segment_size", { min: 1, max: MAX_SEGMENT_SIZE }) ?? hints.segmentSize;
-    if (segmentSize === undefined) throw missing("segment_size", "--segment-size");
+    if (segmentSize === undefined) throw missing("segment_size", "--segment-size", suggestion);
     if (!Number.isInteger(segmentSize) || segmentSize < 1 || segmentSize > MAX_SEGMENT_SIZE)
         throw new ArmtError(`--segment-size is ${segmentSize}, expected an integer from 1 to ${MAX_SEGMENT_SIZE}`);
     const normalizeKeys = flags.normalizeKeys ?? json?.boolean("normalize_keys") ?? hints.normalizeKeys;
-    if (normalizeKeys === undefined) throw missing("normalize_keys", "--normalize-keys or --no-normalize-keys");
+    if (normalizeKeys === undefined)
+        throw missing("normalize_keys", "--normalize-keys or --no-normalize-keys", suggestion);
     const headCount = flags.headCount ?? json?.integer("n_heads", { min: 1 }) ?? hints.headCount ?? 1;
     if (!Number.isInteger(headCount) || headCount < 1)
         throw new ArmtError(`--n-heads is ${headCount}, expected a positive integer`);
@@ -116,6 +123,14 @@ export function parseArmtConfig(
         wrapPositions: flags.wrapPositions ?? json?.boolean("wrap_pos") ?? hints.wrapPositions ?? false,
         memoryTokens: flags.memoryTokens ?? json?.integer("num_mem_tokens", { min: 1 }),
         memoryKeySize: flags.memoryKeySize ?? json?.integer("d_mem", { min: 1 })
+    };
+}
+
+/** What the authors' wrapper saves as `config.json` with `PyTorchModelHubMixin`: its constructor's arguments. */
+export function parseMixinConfig(json: JsonFile): ArmtHints {
+    return {
+        segmentSize: json.integer("segment_size", { min: 1, max: MAX_SEGMENT_SIZE }),
+        segmentAlignment: parseAlignment(json)
     };
 }
 
@@ -149,8 +164,9 @@ function isSet(value: unknown): boolean {
     return value !== null && value !== false && value !== 0 && value !== "";
 }
 
-function missing(key: string, flag: string): ArmtError {
+function missing(key: string, flag: string, suggestion: string | undefined): ArmtError {
+    const hint = suggestion === undefined ? "" : ` (${suggestion})`;
     return new ArmtError(
-        `\`${key}\` is unknown: armt_config.json lacks it, and the weights don't show it; pass ${flag}`
+        `\`${key}\` is unknown: armt_config.json lacks it, and the weights don't show it; pass ${flag}${hint}`
     );
 }

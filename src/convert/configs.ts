@@ -21,6 +21,8 @@ export type CheckpointConfigs = {
     armt: JsonFile | undefined;
     /** Whether ARMT's keys are in the `config.json` of the authors' `ARMTForCausalLM`. */
     isClassConfig: boolean;
+    /** `config.json` of a wrapper that saved its constructor's arguments. `undefined` if it is another kind of file. */
+    mixin: JsonFile | undefined;
     /** `adapter_config.json` */
     adapter: JsonFile | undefined;
     /** Folders to search for the tokenizer, in this order. */
@@ -30,6 +32,8 @@ export type CheckpointConfigs = {
 /** `model_type` of the one class of the authors that computes what the engine does. */
 const CLASS_TYPE = "armt";
 const CLASS_NAME = "ARMTForCausalLM";
+/** `model_type` of the authors' class with a window that is always on. */
+const WINDOW_TYPE = "armt_sw";
 
 /**
  * Finds the configs of a checkpoint.
@@ -40,6 +44,7 @@ export async function readConfigs({ checkpoint, base }: CheckpointSource): Promi
     const file = path.join(folder, "config.json");
     const own = await readJsonFile(file);
     const isClassConfig = own?.string("model_type") === CLASS_TYPE;
+    if (own !== undefined) checkType(own);
     if (isClassConfig) checkClass(own!);
     const given = base === undefined ? undefined : await readBase(base);
     return {
@@ -47,6 +52,7 @@ export async function readConfigs({ checkpoint, base }: CheckpointSource): Promi
         base: given?.json ?? ownBase(own, file, isClassConfig),
         armt: (await readJsonFile(path.join(folder, "armt_config.json"))) ?? (isClassConfig ? own : undefined),
         isClassConfig,
+        mixin: own?.get("model_type") === undefined ? own : undefined,
         adapter: await readJsonFile(path.join(folder, "adapter_config.json")),
         tokenizerFolders: given === undefined ? [folder] : [folder, given.folder]
     };
@@ -82,6 +88,16 @@ async function readBase(base: string): Promise<{ json: JsonFile; folder: string 
     const json = await readJsonFile(file);
     if (json === undefined) throw new ArmtError(`no ${quote(file)} (--base)`);
     return { json, folder: path.dirname(file) };
+}
+
+/** Refuses the class that has a type of its own. */
+function checkType(config: JsonFile): void {
+    if (config.get("model_type") !== WINDOW_TYPE) return;
+    throw new ArmtError(
+        `${quote(config.path)}: \`model_type\` is ${WINDOW_TYPE} (ARMTSlidingWindowForCausalLM): each segment's ` +
+            "positions start at 0 again, next to the window, and memory rows are causal; not supported; convert a " +
+            `checkpoint that was trained as ${CLASS_NAME}`
+    );
 }
 
 /** Refuses the authors' other classes, which read the same config but compute something different. */

@@ -1,10 +1,12 @@
 import { ArmtError, quote } from "../util/errors.js";
-import { type ArmtConfig, type ArmtFlags, type ArmtHints, parseArmtConfig } from "./armt-config.js";
+import type { JsonFile } from "../util/json-file.js";
+import { type ArmtConfig, type ArmtFlags, type ArmtHints, parseArmtConfig, parseMixinConfig } from "./armt-config.js";
 import { type BaseConfig, parseBaseConfig } from "./base-config.js";
 import { Checkpoint, type SourceTensor, sameContents } from "./checkpoint.js";
 import { type CheckpointConfigs, type CheckpointSource, readConfigs } from "./configs.js";
 import { families } from "./families.js";
 import { LoraConfig, type LoraFlags } from "./lora/lora.js";
+import { describePublished, differsFromPublished, findPublished } from "./published.js";
 
 export type OpenOptions = CheckpointSource & {
     /** Values that `armt_config.json` lacks, or overrides for it. */
@@ -29,6 +31,7 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     const configs = await readConfigs(options);
     let base = parseBaseConfig(configs.base);
     const family = families[base.architecture];
+    if (configs.isClassConfig && family.positions === "learned") checkPositions(configs.armt!);
     const weights = await Checkpoint.open(options.checkpoint, {
         lora: new LoraConfig(configs.adapter, options.lora, configs.folder),
         isTransposed: (canonical) => family.transposed && /^layers\.\d+\.layer\./.test(canonical)
@@ -37,7 +40,14 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
         if (options.base !== undefined) base = withVocabularyOf(weights, base, options.onWarning);
         const hints = { ...options.hints, ...hintsOf(weights.tensors, base) };
         if (configs.isClassConfig) hints.normalizeKeys ??= true; // all code with the class normalizes keys
-        const armt = parseArmtConfig(configs.armt, options.flags ?? {}, hints, configs.isClassConfig);
+        if (configs.mixin !== undefined) takeMixinHints(configs.mixin, hints, options);
+        const published = findPublished(weights.tensors, base);
+        const armt = parseArmtConfig(configs.armt, options.flags ?? {}, hints, {
+            isClassConfig: configs.isClassConfig,
+            suggestion: published === undefined ? undefined : describePublished(published)
+        });
+        if (published !== undefined && differsFromPublished(published, armt))
+            options.onWarning?.(`the ${describePublished(published)}`);
         await checkTie(weights, base);
         return { configs, base, armt, weights };
     } catch (error) {
@@ -60,6 +70,28 @@ function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): 
     if (rows !== undefined && base.positionCount !== undefined && memoryTokens > 0)
         hints.wrapPositions = rows === base.positionCount + memoryTokens;
     return hints;
+}
+
+/** Keys that only the newest class has. Its positions run on through the segments up to the end of the table. */
+const newestKeys = ["model_dtype", "memory_dtype", "attn_implementation", "base_attn_implementation"];
+
+function checkPositions(json: JsonFile): void {
+    const key = newestKeys.find((name) => json.get(name) !== undefined);
+    if (key === undefined) return;
+    throw new ArmtError(
+        `${quote(json.path)}: \`${key}\` shows that the newest ARMTForCausalLM trained it, in which learned ` +
+            "positions run on from segment to segment: not supported; convert a checkpoint of an earlier class"
+    );
+}
+
+/** Values that the authors' wrapper saves about itself. They are taken aloud, since the file is no ARMT config. */
+function takeMixinHints(json: JsonFile, hints: ArmtHints, { flags, onWarning }: OpenOptions): void {
+    const { segmentSize, segmentAlignment } = parseMixinConfig(json);
+    if (segmentSize !== undefined && flags?.segmentSize === undefined) {
+        hints.segmentSize ??= segmentSize;
+        onWarning?.(`the segment size is ${segmentSize}, from ${quote(json.path)}`);
+    }
+    hints.segmentAlignment ??= segmentAlignment;
 }
 
 /** Takes the vocabulary size from the weights, which may have more tokens than the config of --base. */

@@ -1,5 +1,5 @@
 import type { LlamaGrammar } from "../../plugin/index.js";
-import type { Message, Tool, ToolCall } from "./engine/chat-template/messages.js";
+import type { Message, Tool, ToolCall } from "../generation/chat-template/messages.js";
 import type { Engine } from "./engine/Engine.js";
 import { checkEnds, grammarForObject, grammarForSchema } from "./engine/grammar.js";
 import type { ToolChoice } from "./engine/tools.js";

@@ -288,6 +288,41 @@ test("the sink and the window of the authors' class are taken over", async (t) =
     t.like(await validateArmtModel(await convert(folder)), { sinkCount: 1, seesPreviousSegment: true });
 });
 
+test("the class with a window of its own is refused by name", async (t) => {
+    const folder = await makeTiny(t);
+    asClass(folder, { model_type: "armt_sw", architectures: ["ARMTSlidingWindowForCausalLM"] });
+    await t.throwsAsync(digest(folder), {
+        name: "ArmtError",
+        message: /armt_sw \(ARMTSlidingWindowForCausalLM\): .*not supported/
+    });
+});
+
+test("learned positions of the newest class are refused, those of earlier classes are converted", async (t) => {
+    const folder = await makeTiny(t, { family: "gpt2" });
+    const expected = await digest(folder);
+    asClass(folder);
+    t.is(await digest(folder), expected);
+    writeJson(folder, "config.json", { ...readJson(folder, "config.json"), memory_dtype: "float32" });
+    await t.throwsAsync(digest(folder), {
+        message: /`memory_dtype` shows .* learned positions run on .*not supported/
+    });
+});
+
+test("the segment size of a wrapper's saved arguments is taken aloud", async (t) => {
+    const folder = await makeTiny(t, { segmentSize: 9 });
+    const expected = await digest(folder);
+    const base = path.join(folder, "..", "base");
+    mkdirSync(base);
+    renameSync(path.join(folder, "config.json"), path.join(base, "config.json"));
+    rmSync(path.join(folder, "armt_config.json"));
+    writeJson(folder, "config.json", { segment_size: 9, max_n_segments: 4, vary_n_segments: true });
+    const warnings: string[] = [];
+    const options = { base, flags: { normalizeKeys: true }, onWarning: (text: string) => warnings.push(text) };
+    t.is(await digest(folder, options), expected);
+    t.true(warnings.some((text) => /^the segment size is 9, from ".*config\.json"$/.test(text)));
+    await t.throwsAsync(digest(folder, { base }), { message: /`normalize_keys` is unknown/ });
+});
+
 test("layers that all have memory are no variant", async (t) => {
     const folder = await makeTiny(t);
     const expected = await digest(folder);

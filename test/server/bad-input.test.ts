@@ -247,3 +247,10 @@ test("headers that are too large or come too slowly end the connection", async (
     t.true(answers.some((answer) => answer !== ""));
     await isWell(running);
 });
+
+test("a chat that the model's template refuses is a 400 with the template's reason", async (t) => {
+    const { url } = await startServer(t, { tiny: { template: "{{ raise_exception('no chats') }}", script: [["a"]] } });
+    const { message: text, param } = await refused(post(`${url}/v1/chat/completions`, { messages: [message] }));
+    t.regex(text, /template refuses these messages: no chats/);
+    t.is(param, "messages");
+});

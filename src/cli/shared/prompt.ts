@@ -1,11 +1,10 @@
-import { readFile } from "node:fs/promises";
 import process from "node:process";
-import { text as readAll } from "node:stream/consumers";
 import { type LlamaModel, LlamaVocabularyType, type Token } from "../../../plugin/index.js";
 import { beginTokens } from "../../../plugin/memory/feed.js";
 import { readTokenIds } from "../../model/token-ids.js";
-import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { ArmtError } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
+import { openText } from "./text-input.js";
 
 /** The source of a prompt: at most one of these options, or standard input if none is set. */
 export interface PromptSource {
@@ -48,13 +47,11 @@ export function tokenizePrompt(prompt: Prompt, model: LlamaModel): Token[] {
 
 async function readStandardInput(): Promise<string> {
     if (process.stdin.isTTY) throw new UsageError("no prompt; give --prompt, --file or --tokens, or pipe it in");
-    return await readAll(process.stdin);
+    return await readTextFile("-");
 }
 
 async function readTextFile(file: string): Promise<string> {
-    try {
-        return await readFile(file, "utf8");
-    } catch (error) {
-        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
-    }
+    let text = "";
+    for await (const piece of (await openText(file)).pieces) text += piece;
+    return text;
 }

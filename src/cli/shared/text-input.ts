@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import process from "node:process";
+import { decodeText } from "../../formats/text/TextReader.js";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 
@@ -21,8 +22,7 @@ export interface TextInput {
 export async function openText(file: string | undefined): Promise<TextInput> {
     if (file === undefined || file === "-") {
         if (process.stdin.isTTY) throw new UsageError("no text; name a file, or pipe it in");
-        process.stdin.setEncoding("utf8");
-        return { name: "-", bytes: undefined, pieces: process.stdin };
+        return { name: "-", bytes: undefined, pieces: decodeText(process.stdin) };
     }
     try {
         const info = await stat(file);
@@ -37,8 +37,9 @@ export async function openText(file: string | undefined): Promise<TextInput> {
 
 async function* piecesOf(file: string): AsyncGenerator<string, void, void> {
     try {
-        yield* createReadStream(file, { encoding: "utf8" });
+        yield* decodeText(createReadStream(file), file);
     } catch (error) {
+        if (error instanceof ArmtError) throw error;
         throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
     }
 }

@@ -8,12 +8,14 @@ import {
     LlamaVocabularyType,
     type Token
 } from "../../../plugin/index.js";
+import { ChatRefusedError } from "../../generation/chat-template/ChatRefusedError.js";
+import { ChatTemplate, type RenderedChat, type RenderOptions } from "../../generation/chat-template/ChatTemplate.js";
+import type { Message } from "../../generation/chat-template/messages.js";
+import { TemplateLimitError } from "../../generation/chat-template/TemplateRenderer.js";
+import { tokenizeText } from "../../generation/tokenize-text.js";
 import { ApiError, badParameter } from "../errors.js";
-import { ChatTemplate, type RenderedChat, type RenderOptions } from "./chat-template/ChatTemplate.js";
-import type { Message } from "./chat-template/messages.js";
 import { RawLogprobsCollector } from "./raw-logprobs.js";
 import { SequencePool } from "./SequencePool.js";
-import { tokenizeText } from "./tokenize-text.js";
 
 /** Progress of reading a prompt, with the numbers of llama-server's `prompt_progress`. */
 export interface PromptProgress {
@@ -120,7 +122,7 @@ export class Engine {
                 501,
                 "this model has no tokenizer, so it cannot chat; use /v1/completions with token ids"
             );
-        const chat = await this.chatTemplate.render(messages, options);
+        const chat = await this.chatTemplate.render(messages, options).catch(toApiError);
         const { bos, shouldPrependBosToken } = this.model.tokens;
         const [first] = chat.tokens;
         if (continues) return first === bos ? { ...chat, tokens: chat.tokens.slice(1) } : chat;
@@ -246,4 +248,12 @@ class PromptReporter {
             armt: armt && { segments: armt.segmentsClosed, cells: armt.cells, layers: model.armt!.layers }
         });
     }
+}
+
+/** A chat that cannot be rendered, as an error of the API. */
+function toApiError(error: unknown): never {
+    if (error instanceof ChatRefusedError)
+        throw new ApiError(400, error.message, { param: "messages", code: error.code });
+    if (error instanceof TemplateLimitError) throw new ApiError(500, error.message, { code: "template_limit" });
+    throw error;
 }

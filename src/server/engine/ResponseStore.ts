@@ -1,7 +1,7 @@
 import { promisify } from "node:util";
 import { deflateRaw, inflateRawSync } from "node:zlib";
+import type { Message } from "../../generation/chat-template/messages.js";
 import { ApiError } from "../errors.js";
-import type { Message } from "./chat-template/messages.js";
 
 /** A response and the conversation up to it, its own answer included. */
 export interface StoredResponse {

@@ -6,9 +6,9 @@ import {
     type Token
 } from "../../../plugin/index.js";
 import { AnswerText, type TokenText } from "../../generation/AnswerText.js";
+import type { Tool } from "../../generation/chat-template/messages.js";
+import { endOfJson, idPlace, type ToolSyntax } from "../../generation/chat-template/tool-syntax.js";
 import { TokenBytes } from "../../generation/TokenBytes.js";
-import type { Tool } from "./chat-template/messages.js";
-import { endOfJson, idPlace, type ToolSyntax } from "./chat-template/tool-syntax.js";
 import { type AnswerReader, type FinishReason, type ReadPiece, type WriteOptions, write } from "./generate.js";
 import { createGrammar } from "./grammar.js";
 import { compileSchema } from "./json-schema/compile.js";

@@ -1,6 +1,6 @@
 import type { RequestHandler } from "express";
+import type { Message } from "../../generation/chat-template/messages.js";
 import { type Answering, afterMemory, answerRequest, samplingOf, tokensToWrite } from "../answer.js";
-import type { Message } from "../engine/chat-template/messages.js";
 import { generate } from "../engine/generate.js";
 import type { StoredResponse } from "../engine/ResponseStore.js";
 import { badParameter } from "../errors.js";

@@ -1,8 +1,8 @@
 import { randomInt } from "node:crypto";
-import type { LlamaModel, Token } from "../../../../plugin/index.js";
-import { TokenBytes } from "../../../generation/TokenBytes.js";
-import { ApiError, badParameter } from "../../errors.js";
+import type { LlamaModel, Token } from "../../../plugin/index.js";
+import { TokenBytes } from "../TokenBytes.js";
 import { tokenizeText } from "../tokenize-text.js";
+import { ChatRefusedError } from "./ChatRefusedError.js";
 import { probeTemplate, type TemplateCapabilities } from "./capabilities.js";
 import { parseKeepingNumbers, putNumbers, toJson } from "./lossless.js";
 import { Markers } from "./Markers.js";
@@ -65,19 +65,11 @@ export class ChatTemplate {
         this.bytes = TokenBytes.of(model);
     }
 
-    /** @throws {ApiError} if the template refuses the chat */
+    /**
+     * @throws {ChatRefusedError} if the template refuses the chat
+     * @throws {TemplateLimitError} if the template takes too much time or memory
+     */
     async render(messages: readonly Message[], options: RenderOptions = {}): Promise<RenderedChat> {
-        try {
-            return await this.renderTokens(messages, options);
-        } catch (error) {
-            if (!(error instanceof TemplateLimitError)) throw error;
-            throw new ApiError(500, `the model's chat template was terminated: ${error.message}`, {
-                code: "template_limit"
-            });
-        }
-    }
-
-    private async renderTokens(messages: readonly Message[], options: RenderOptions): Promise<RenderedChat> {
         const capabilities = await this.capabilities();
         const { tools = [], answer, variables = {} } = options;
         const hasTools = tools.length > 0;
@@ -93,7 +85,7 @@ export class ChatTemplate {
         };
         const { text, mark } = await render(messages).catch(async (error) => {
             const short = withShortIds(messages);
-            if (short === undefined || !(error instanceof ApiError)) throw error;
+            if (short === undefined || !(error instanceof ChatRefusedError)) throw error;
             // some templates require ids of nine characters; other errors should name the original ids
             return await render(short).catch(() => {
                 throw error;
@@ -112,7 +104,7 @@ export class ChatTemplate {
 
     /**
      * Renders a chat. If its messages contain names of special tokens, the text has a `mark` in front of each of them.
-     * @throws {ApiError}
+     * @throws {ChatRefusedError}
      */
     private async renderMarked(
         chat: readonly TemplateMessage[],
@@ -142,10 +134,10 @@ export class ChatTemplate {
         const others = chat.map((message) => (message.role === "assistant" ? message : escapeContents(message)));
         const byOthers = await render(others, variables);
         if (isSame(byOthers)) return { text: byOthers, mark };
-        throw badParameter(
-            "messages",
+        throw new ChatRefusedError(
             "the messages contain names of special tokens, and the model's chat template processes them as its own; " +
-                "remove them"
+                "remove them",
+            "invalid_value"
         );
     }
 
@@ -154,9 +146,7 @@ export class ChatTemplate {
             return await this.run(messages, variables);
         } catch (error) {
             if (!(error instanceof TemplateError) || error instanceof TemplateLimitError) throw error;
-            throw new ApiError(400, `the model's chat template refuses these messages: ${error.message}`, {
-                param: "messages"
-            });
+            throw new ChatRefusedError(`the model's chat template refuses these messages: ${error.message}`);
         }
     }
 

@@ -6,13 +6,13 @@ import fc from "fast-check";
 import { LosslessNumber } from "lossless-json";
 import { getLlama, LlamaLogLevel, type LlamaModel } from "../../plugin/index.js";
 import { recallQuestionForm } from "../../src/eval/recall/task.js";
+import { ChatRefusedError } from "../../src/generation/chat-template/ChatRefusedError.js";
+import { ChatTemplate } from "../../src/generation/chat-template/ChatTemplate.js";
+import type { Message } from "../../src/generation/chat-template/messages.js";
+import { TemplateLimitError, TemplateRenderer } from "../../src/generation/chat-template/TemplateRenderer.js";
 import { textOf } from "../../src/generation/TextStream.js";
 import { TokenBytes } from "../../src/generation/TokenBytes.js";
 import { recallModelPath } from "../../src/model/embedded-model.js";
-import { ChatTemplate } from "../../src/server/engine/chat-template/ChatTemplate.js";
-import type { Message } from "../../src/server/engine/chat-template/messages.js";
-import { TemplateRenderer } from "../../src/server/engine/chat-template/TemplateRenderer.js";
-import { ApiError } from "../../src/server/errors.js";
 import { chatTemplates } from "../helpers/chat-templates.js";
 import { repositoryRoot } from "../helpers/repository.js";
 
@@ -272,10 +272,9 @@ test("the token that a template ends a turn with ends the answer", async (t) => 
     t.deepEqual(await stops("alpaca"), []);
 });
 
-test("a template that refuses its messages is a 400 with its reason", async (t) => {
+test("a template that refuses its messages says why", async (t) => {
     const template = templateOf("{{ raise_exception('no ' + messages[0].role) }}");
-    const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: ApiError });
-    t.is(error.status, 400);
+    const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: ChatRefusedError });
     t.regex(error.message, /no user/);
 });
 
@@ -296,8 +295,8 @@ test("a template that does not end is ended, and the next one is rendered", asyn
     const template = new ChatTemplate(qwen(), { source: endless, timeoutMs: 200 });
     t.teardown(() => template.dispose());
     const started = performance.now();
-    const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: ApiError });
-    t.is(error.status, 500);
+    const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: TemplateLimitError });
+    t.regex(error.message, /did not finish within 200 ms/);
     // one attempt, and no more to find out what it supports
     t.true(performance.now() - started < 2000);
 });

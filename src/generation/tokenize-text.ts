@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
-import { ArmtError, type Token } from "../../../plugin/index.js";
-import { PieceTokenizer } from "../../../plugin/memory/PieceTokenizer.js";
+import { ArmtError, type Token } from "../../plugin/index.js";
+import { PieceTokenizer } from "../../plugin/memory/PieceTokenizer.js";
 
 /** Longest text that is tokenized at once; a longer one would block all requests. Unit: UTF-16 code units. */
 const atOnce = 2 ** 17;

@@ -1,4 +1,4 @@
-import type { Token } from "../../../../plugin/index.js";
+import type { Token } from "../../../plugin/index.js";
 
 /** A stretch of rendered text without special tokens, or one special token. */
 export type Stretch = { readonly text: string } | { readonly token: Token };

@@ -20,7 +20,7 @@ const maxMemory = 1024;
 
 /**
  * Renders Jinja templates one by one in a worker thread. Templates come from model files, so they are not trusted: one
- * that takes too long is terminated, and the server keeps responding meanwhile.
+ * that takes too long is terminated, and this thread keeps responding meanwhile.
  */
 export class TemplateRenderer {
     private worker: Promise<Worker> | undefined;
@@ -55,7 +55,7 @@ export class TemplateRenderer {
                 const fail = (reason: string) => {
                     this.worker = undefined;
                     void worker.terminate();
-                    reject(new TemplateLimitError(reason));
+                    reject(new TemplateLimitError(`the model's chat template was terminated: ${reason}`));
                 };
                 const timer = setTimeout(() => fail(`it did not finish within ${this.timeoutMs} ms`), this.timeoutMs);
                 const onError = (error: Error) => fail(error.message);

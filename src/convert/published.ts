@@ -1,0 +1,100 @@
+import { quote } from "../util/errors.js";
+import type { ArmtConfig } from "./armt-config.js";
+import type { BaseConfig } from "./base-config.js";
+import type { SourceTensor } from "./checkpoint.js";
+import type { FamilyName } from "./families.js";
+
+/** A published checkpoint, and what its weights do not show about it. */
+export type PublishedCheckpoint = {
+    /** Its name on the Hugging Face Hub. */
+    id: string;
+    /** Names and shapes that the file has. Private runs may share them. */
+    shape: {
+        architecture: FamilyName;
+        hiddenSize: number;
+        layerCount: number;
+        memoryTokens: number;
+        memoryKeySize: number;
+        /** Rank of an unmerged LoRA on q and v. `undefined`: the file has none. */
+        loraRank?: number;
+    };
+    /** Text tokens in a segment. */
+    segmentSize: number;
+    /** `undefined` if it is unknown whether its code normalized keys. */
+    normalizeKeys: boolean | undefined;
+    loraAlpha?: number;
+};
+
+const llama1b = {
+    architecture: "llama",
+    hiddenSize: 2048,
+    layerCount: 16,
+    memoryTokens: 16,
+    memoryKeySize: 64
+} as const;
+
+/** Read from the code and notebooks that made and uploaded the files. */
+export const publishedCheckpoints: readonly PublishedCheckpoint[] = [
+    {
+        id: "booydar/RMT-Llama-3.2-1B-Instruct-*-lora-*",
+        shape: { ...llama1b, loraRank: 8 },
+        segmentSize: 1024,
+        normalizeKeys: false,
+        loraAlpha: 32
+    },
+    { id: "irodkin/ARMT-llama3.2-1B", shape: llama1b, segmentSize: 1024, normalizeKeys: true },
+    {
+        id: "irodkin/armt_babilong_qa*",
+        shape: { architecture: "gpt2", hiddenSize: 768, layerCount: 12, memoryTokens: 10, memoryKeySize: 64 },
+        segmentSize: 512,
+        normalizeKeys: undefined
+    }
+];
+
+/** The published checkpoint with the same names and shapes, if there is one. */
+export function findPublished(
+    tensors: ReadonlyMap<string, SourceTensor>,
+    base: Pick<BaseConfig, "architecture" | "hiddenSize" | "layerCount">
+): PublishedCheckpoint | undefined {
+    const memoryTokens = tensors.get("memory")?.shape[0];
+    const memoryKeySize = tensors.get("layers.0.W_mq.weight")?.shape[0];
+    const loraRank = tensors.get("layers.0.layer.self_attn.q_proj.weight")?.lora?.rank;
+    return publishedCheckpoints.find(
+        ({ shape }) =>
+            shape.architecture === base.architecture &&
+            shape.hiddenSize === base.hiddenSize &&
+            shape.layerCount === base.layerCount &&
+            shape.memoryTokens === memoryTokens &&
+            shape.memoryKeySize === memoryKeySize &&
+            shape.loraRank === loraRank
+    );
+}
+
+/** The options with which a published checkpoint is converted, as text. */
+export function optionsOf({ segmentSize, normalizeKeys, loraAlpha }: PublishedCheckpoint): string {
+    const keys =
+        normalizeKeys === undefined
+            ? "and either of --normalize-keys and --no-normalize-keys (it is unknown which: try both)"
+            : normalizeKeys
+              ? "--normalize-keys"
+              : "--no-normalize-keys";
+    return [
+        `--segment-size ${segmentSize}`,
+        keys,
+        ...(loraAlpha === undefined ? [] : [`--lora-alpha ${loraAlpha}`])
+    ].join(" ");
+}
+
+/** One sentence that names the published checkpoint and its options. It is a hint: private runs share the shapes. */
+export function describePublished(published: PublishedCheckpoint): string {
+    return (
+        `names and shapes are those of ${quote(published.id)}, which takes ${optionsOf(published)}; a private run ` +
+        "may share them"
+    );
+}
+
+/** What to warn of: the values with which the model was converted are not the published checkpoint's. */
+export function differsFromPublished(published: PublishedCheckpoint, armt: ArmtConfig): boolean {
+    const { segmentSize, normalizeKeys } = published;
+    return armt.segmentSize !== segmentSize || (normalizeKeys ?? armt.normalizeKeys) !== armt.normalizeKeys;
+}
