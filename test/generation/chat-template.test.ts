@@ -123,8 +123,7 @@ test("a chat has the tokens of its rendered template, real templates", async (t)
         try {
             expected = renderPlain(qwen(), source, plain);
         } catch {
-            const error = await t.throwsAsync(template.render(messages), { instanceOf: ApiError }, name);
-            t.is(error.status, 400);
+            await t.throwsAsync(template.render(messages), { instanceOf: ChatRefusedError }, name);
             continue;
         } finally {
             t.teardown(() => template.dispose());
