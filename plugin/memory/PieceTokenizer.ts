@@ -18,6 +18,11 @@ export interface PieceTokenizerOptions {
     context?: string;
 }
 
+/** A long text has no place at which it can be cut into pieces. */
+export class UncutTextError extends ArmtError {
+    override name = "UncutTextError";
+}
+
 /** Candidates to try for each rule. */
 const maxTries = 16;
 
@@ -50,7 +55,7 @@ export class PieceTokenizer {
 
     /**
      * Adds text, and returns the pieces whose tokens can no longer change.
-     * @throws {ArmtError} for a very long text without a place to cut
+     * @throws {UncutTextError} for a very long text without a place to cut
      */
     push(text: string): TokenizedPiece[] {
         const pieces: TokenizedPiece[] = [];
@@ -72,7 +77,7 @@ export class PieceTokenizer {
             // doubled, so that a text without a place to cut is not tokenized again and again
             this.wanted = piece === undefined ? 2 * this.text.length : this.text.length + this.pieceLength;
             if (this.text.length > this.maxLength)
-                throw new ArmtError(
+                throw new UncutTextError(
                     `the text cannot be cut into pieces within ${this.text.length} characters; check that it is text`
                 );
         }

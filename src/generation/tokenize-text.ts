@@ -1,22 +1,22 @@
 import { ArmtError, type Token } from "../../plugin/index.js";
-import { PieceTokenizer } from "../../plugin/memory/PieceTokenizer.js";
+import { PieceTokenizer, UncutTextError } from "../../plugin/memory/PieceTokenizer.js";
 import { TimeSlice } from "../util/TimeSlice.js";
 
 /** A text is tokenized in pieces of this length, since a vocabulary may need 50 ms for one. Unit: UTF-16 code units. */
 const pieceLength = 2 ** 12;
 
-/** Longest text that is tokenized at once. Unit: UTF-16 code units. */
+/** Longest text that is tokenized at once, whatever the time. Unit: UTF-16 code units. */
 const atOnce = 2 ** 14;
 
 /**
- * Longest stretch without a place to cut it. The time for a single word grows with the square of its length in some
- * vocabularies. Unit: UTF-16 code units.
+ * Time for a stretch that cannot be cut; a longer one would take at least twice as long, and block all requests. The
+ * time for a single word grows with the square of its length in some vocabularies. Unit: milliseconds.
  */
-const maxUncut = 2 ** 15;
+const maxUncutMs = 50;
 
 /**
  * Tokenizes a text in pieces, so that other requests can run meanwhile. The tokens are those of the whole text.
- * @throws {ArmtError} for a long text without a place to cut it
+ * @throws {UncutTextError} for a long text without a place to cut it
  * @throws the signal's reason if it is aborted
  */
 export async function tokenizeText(
@@ -25,7 +25,22 @@ export async function tokenizeText(
     signal?: AbortSignal
 ): Promise<Token[]> {
     if (text.length <= atOnce) return [...tokenize(text)];
-    const pieces = new PieceTokenizer(tokenize, { pieceLength, maxLength: maxUncut });
+    let longest = 0;
+    let isSlow = false;
+    const timed = (part: string) => {
+        if (part.length <= atOnce) return tokenize(part);
+        // the length of a stretch doubles until it can be cut
+        if (isSlow && part.length > 1.5 * longest)
+            throw new UncutTextError(
+                `the text cannot be cut into pieces within ${longest} characters; check that it is text`
+            );
+        const started = performance.now();
+        const tokens = tokenize(part);
+        longest = Math.max(longest, part.length);
+        isSlow ||= performance.now() - started > maxUncutMs;
+        return tokens;
+    };
+    const pieces = new PieceTokenizer(timed, { pieceLength });
     const ids: Token[] = [];
     const slice = new TimeSlice(signal);
     try {
@@ -40,7 +55,7 @@ export async function tokenizeText(
         return ids;
     } catch (error) {
         // this vocabulary allows no cuts at all
-        if (error instanceof ArmtError && text.length <= maxUncut) return [...tokenize(text)];
+        if (error instanceof ArmtError && !(error instanceof UncutTextError)) return [...timed(text)];
         throw error;
     }
 }

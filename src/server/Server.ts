@@ -5,6 +5,7 @@ import type { Engine } from "./engine/Engine.js";
 import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
 import type { ProgressHub } from "./engine/ProgressHub.js";
 import type { ResponseStore } from "./engine/ResponseStore.js";
+import type { JsonParser } from "./JsonParser.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
 
@@ -16,6 +17,7 @@ export interface Server {
     readonly hub: ProgressHub;
     /** Counts the bytes of the bodies of open requests. */
     readonly bodies: BodyBudget;
+    readonly parser: JsonParser;
     readonly limits: ServerLimits;
     readonly metrics: Metrics;
     readonly log: Logger;

@@ -1,10 +1,18 @@
 import type { LlamaGrammar } from "../../plugin/index.js";
 import type { Message, Tool, ToolCall } from "../generation/chat-template/messages.js";
+import { BodyScan } from "./BodyScan.js";
 import type { Engine } from "./engine/Engine.js";
 import { checkEnds, grammarForObject, grammarForSchema } from "./engine/grammar.js";
+import { sizeOf } from "./engine/json-schema/size-of.js";
 import type { ToolChoice } from "./engine/tools.js";
-import { badParameter, unsupported } from "./errors.js";
+import { ApiError, badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
+
+/** Size of all tools, which is that of a prompt of a quarter of a million tokens. Unit: UTF-16 code units. */
+const maxToolsSize = 2 ** 20;
+
+/** Size of the arguments of all calls in a chat. It takes 50 ms to check them. Unit: UTF-16 code units. */
+const maxArgumentsSize = 2 ** 22;
 
 /**
  * Checks combinations of parameters. Parameters that exclude each other are refused, since one of them would be
@@ -43,6 +51,8 @@ export function toolsOf({
         names.add(name);
         return { name, description, parameters };
     });
+    if (sizeOf(all, maxToolsSize) > maxToolsSize)
+        throw badParameter("tools", `\`tools\` has more than ${maxToolsSize} characters, which every prompt repeats`);
     const params = all.map((_, i) => `tools.${i}.function.parameters`);
     if (typeof choice === "string") return { tools: all, params, required: choice === "required", parallel };
     const index = all.findIndex(({ name }) => name === choice.function.name);
@@ -65,6 +75,10 @@ export async function grammarOf(
 /** @throws {ApiError} if a result has no call, or a call has no result */
 export function messagesOf(messages: ChatRequest["messages"]): Message[] {
     const open = new Set<string>();
+    const calls = messages.flatMap((message) => (message.role === "assistant" ? (message.tool_calls ?? []) : []));
+    const written = calls.reduce((sum, call) => sum + (call.function.arguments?.length ?? 0), 0);
+    if (written > maxArgumentsSize)
+        throw badParameter("messages", `the arguments of all calls have more than ${maxArgumentsSize} characters`);
     const result = messages.map((message, i) => messageOf(message, `messages.${i}`, open));
     if (open.size > 0)
         throw badParameter(`messages.${messages.length - 1}`, "the last calls have no result; add `tool` messages");
@@ -93,7 +107,7 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
         case "assistant": {
             const calls = (message.tool_calls ?? []).map(({ id, function: call }, j): ToolCall => {
                 // clients keep a call without arguments in this form
-                const json = call.arguments === "" ? "{}" : call.arguments;
+                const json = call.arguments ? call.arguments : "{}";
                 checkJson(json, `${at}.tool_calls.${j}.function.arguments`);
                 open.add(id);
                 return { id, name: call.name, arguments: json };
@@ -116,8 +130,10 @@ function textOf(content: string | readonly Part[]): string {
 
 function checkJson(json: string, param: string): void {
     try {
+        new BodyScan().push(Buffer.from(json));
         JSON.parse(json);
-    } catch {
-        throw badParameter(param, "the arguments of a call must be JSON");
+    } catch (error) {
+        const reason = error instanceof ApiError ? `; ${error.message}` : "";
+        throw badParameter(param, `the arguments of a call must be JSON${reason}`);
     }
 }

@@ -81,6 +81,8 @@ export const notFound: RequestHandler = ({ method, path }, _response, next) => {
 
 export function errorHandler(log: Logger): ErrorRequestHandler {
     return (error, request, response, next) => {
+        // the client has disconnected
+        if (response.destroyed) return;
         const told = toApiError(error);
         if (told.status >= 500 && !(error instanceof ApiError))
             log.error({ err: error, url: request.path }, "request failed");

@@ -44,7 +44,7 @@ export class TemplateRenderer {
 
     /**
      * Renders a chat. Names of special tokens in its messages are text.
-     * @throws {TemplateError} also for names that cannot be told from those of the template: {@link MarkedTextError}
+     * @throws {TemplateError} {@link MarkedTextError} if the template takes names in messages for its own
      */
     async renderChat(template: string, chat: ChatToRender, signal?: AbortSignal): Promise<readonly Stretch[]> {
         const answer = await this.run({ template, chat }, signal, lengthOf(chat) > longText);
@@ -57,7 +57,8 @@ export class TemplateRenderer {
 
     private async run(request: RenderRequest, signal?: AbortSignal, isLarge = false) {
         const answer = await this.queue.run(request, { signal, isLarge }).catch((error) => {
-            throw error instanceof WorkerLimitError ? new TemplateLimitError(error.message) : error;
+            if (!(error instanceof WorkerLimitError)) throw error;
+            throw new TemplateLimitError(`the model's chat template was ended: ${error.message}`);
         });
         if ("error" in answer) throw new (answer.isMarked ? MarkedTextError : TemplateError)(answer.error);
         return answer;

@@ -31,7 +31,7 @@ type Render = (variables: Readonly<Record<string, unknown>>) => string;
 
 /**
  * Renders a chat, and splits it at the special tokens of the template. Names of special tokens in the chat are text. To
- * tell them apart, the chat is rendered once more with a mark in front of each.
+ * tell them apart, the chat is rendered again with a mark in front of each.
  * @throws {MarkedNamesError} if the template processes names in the chat as its own
  */
 export function renderChat(render: Render, chat: ChatToRender, markers: Markers): Stretch[] {

@@ -44,7 +44,8 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
         continues: memory !== undefined,
         tools: tools?.tools,
         answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax)),
-        variables: body.chat_template_kwargs
+        variables: body.chat_template_kwargs,
+        signal
     });
     const calls = tools && (await CallGrammar.create(engine.model, tools, chat.syntax));
     const n = body.n ?? 1;

@@ -50,7 +50,10 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     // as in OpenAI's API, instructions are for this response alone
     const instructions: Message[] =
         body.instructions === undefined ? [] : [{ role: "system", text: body.instructions }];
-    const chat = await engine.renderChat([...instructions, ...messages], { continues: memory !== undefined });
+    const chat = await engine.renderChat([...instructions, ...messages], {
+        continues: memory !== undefined,
+        signal
+    });
 
     const store = body.store ?? true;
     const response: ResponseBody = {

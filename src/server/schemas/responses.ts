@@ -1,5 +1,5 @@
-import { maxTopLogprobs, samplingShape } from "./sampling.js";
-import { optional, text, z } from "./zod.js";
+import { maxMessages, maxTopLogprobs, samplingShape } from "./sampling.js";
+import { optional, record, text, z } from "./zod.js";
 
 const inputPart = z.strictObject({ type: z.literal("input_text"), text: text() });
 const outputPart = z.object({ type: z.literal("output_text"), text: text() });
@@ -19,6 +19,20 @@ const inputMessage = z.union([
 
 const { model, temperature, top_p, stream, user, armt } = samplingShape;
 
+/** Bounds of OpenAI's API. */
+const maxMetadata = { pairs: 16, name: 64, value: 512 };
+
+const metadata = record<string>(
+    (name, value) => {
+        if (name.length > maxMetadata.name) return `the name has more than ${maxMetadata.name} characters`;
+        if (typeof value === "string" && value.length <= maxMetadata.value) return undefined;
+        return `expected a string of at most ${maxMetadata.value} characters`;
+    },
+    { type: "string", maxLength: maxMetadata.value }
+).refine((value) => Object.keys(value ?? {}).length <= maxMetadata.pairs, {
+    error: `has more than ${maxMetadata.pairs} pairs`
+});
+
 export const responseRequestSchema = z
     .strictObject({
         model,
@@ -27,7 +41,7 @@ export const responseRequestSchema = z
         stream,
         user,
         armt,
-        input: z.union([text(), z.array(inputMessage).min(1)]),
+        input: z.union([text(), z.array(inputMessage).min(1).max(maxMessages)]),
         instructions: optional(text()),
         max_output_tokens: optional(
             z
@@ -37,7 +51,7 @@ export const responseRequestSchema = z
         ),
         previous_response_id: optional(z.string().max(100)),
         store: optional(z.boolean()),
-        metadata: optional(z.record(z.string().max(64), z.string().max(512))),
+        metadata: optional(metadata),
         top_logprobs: optional(z.literal(0)).openapi({ description: `Up to ${maxTopLogprobs} in chats; none here` }),
         text: optional(z.strictObject({ format: optional(z.strictObject({ type: z.literal("text") })) })),
         truncation: optional(z.literal("disabled")).openapi({ description: "Nothing is ever cut off" }),
