@@ -7,6 +7,7 @@ import "./augmentation.js";
 
 export * from "node-llama-cpp";
 export type { ArmtContext } from "./context/ArmtContext.js";
+export type { ArmtSamplingDefaults } from "./context/sampling-defaults.js";
 export type { ArmtTrace } from "./context/trace.js";
 export { ArmtError, ArmtEvalError, ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 // replaces node-llama-cpp's
@@ -24,6 +25,7 @@ export type { ArmtContextOptions } from "./options.js";
 export type { ArmtSequence } from "./sequence/ArmtSequence.js";
 export type { ArmtSequenceSaveOptions, ArmtSnapshotOptions } from "./sequence/snapshots.js";
 export type {
+    ArmtAskForm,
     ArmtFeedProgress,
     ArmtFeedSource,
     ArmtLayerMemory,

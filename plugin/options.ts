@@ -59,6 +59,14 @@ export interface ArmtContextOptions {
     stateType?: ArmtStateType;
 
     /**
+     * Whether the open segment is closed where a question begins, so that the question starts a new segment. A question
+     * begins where the tokens of `model.armt.ask.start` (or `.before`) occur, so equal tokens are always cut in the
+     * same places. Default: as the model was trained (GGUF key `armt.ask.close`); `false` if the file does not say.
+     * Throws `TypeError` for any other value. More: docs/memories.md.
+     */
+    closeBeforeQuestion?: boolean;
+
+    /**
      * Called a few times a second while a prompt is read, and once at its end. If it throws, the error is printed and
      * otherwise ignored. Default: none.
      */
@@ -90,6 +98,7 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         openSegmentLimit,
         maxCells,
         stateType = defaultStateType,
+        closeBeforeQuestion,
         onProgress,
         // checked by createContext: this file must not load the store
         memoryStore: _,
@@ -98,6 +107,8 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
     for (const name of Object.keys(unknown)) throw new TypeError(`\`armt.${name}\` is not an option`);
     if (onProgress !== undefined && typeof onProgress !== "function")
         throw new TypeError(`\`armt.onProgress\` must be a function, got ${describe(onProgress)}`);
+    if (closeBeforeQuestion !== undefined && typeof closeBeforeQuestion !== "boolean")
+        throw new TypeError(`\`armt.closeBeforeQuestion\` must be a boolean, got ${describe(closeBeforeQuestion)}`);
     const native = {
         schedule: indexOf(schedules, "schedule", schedule),
         segmentOverflow: indexOf(segmentOverflows, "segmentOverflow", segmentOverflow),

@@ -48,8 +48,30 @@ export interface ArmtModelInfo {
     readonly embeddingLength: number;
     /** Tokens in the vocabulary. */
     readonly vocabSize: number;
-    /** SHA-256 of the weights, 64 hexadecimal digits. */
+    /** How the model was asked in its training; undefined if the file does not say. */
+    readonly ask: ArmtAskForm | undefined;
+    /** SHA-256 of what a memory depends on: weights, sizes, variant and vocabulary. 64 hexadecimal digits. */
     readonly fingerprint: string;
+    /** Fingerprints that earlier files of the same model had. Memories with one of them fit. */
+    readonly earlierFingerprints: readonly string[];
+}
+
+/** How to ask a model, as its training did (GGUF keys `armt.ask.*`). */
+export interface ArmtAskForm {
+    /** Whether questions were the last turn of a chat in the model's template. */
+    readonly chat: boolean;
+    /** Whether the open segment is closed before a question, so that the question starts a new one. */
+    readonly close: boolean;
+    /** Whether answers are best taken greedily. */
+    readonly greedy: boolean;
+    /** What stands before a question without a chat template; undefined if that form was not trained. */
+    readonly before: string | undefined;
+    /** What stands after it. */
+    readonly after: string | undefined;
+    /** The text that every question begins with, special tokens included; undefined: `before`. */
+    readonly start: string | undefined;
+    /** Texts of the tokens that end an answer. */
+    readonly end: readonly string[];
 }
 
 /** Progress of one prompt. */

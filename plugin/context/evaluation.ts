@@ -4,32 +4,28 @@ import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import { ArmtSnapshot } from "../memory/ArmtSnapshot.js";
 import { chooseCheckpoints } from "../memory/checkpoint-spacing.js";
 import { type SegmentKey, segmentEnds, segmentKeys } from "../memory/segment-keys.js";
-import type { Decoded, DecodeRequest, LogitMapper } from "../node-llama-cpp/decode.js";
+import type { Decoded, LogitMapper } from "../node-llama-cpp/decode.js";
 import { withContextLock } from "../node-llama-cpp/locks.js";
 import { hasIds } from "../node-llama-cpp/token-record.js";
 import type { ArmtProgress } from "../types.js";
 import type { ArmtContext } from "./ArmtContext.js";
 import type { BatchQueue } from "./BatchQueue.js";
+import { type PlannedRead, planQuestions, questionsOf } from "./plan-questions.js";
 import { ProgressReporter } from "./progress.js";
+import type { ReadRequest } from "./read-request.js";
 import type { SequenceHandle } from "./SequenceHandle.js";
 import { findCut } from "./segment-cut.js";
 import { planSegments } from "./segments.js";
 import { copyState, loadState } from "./sequence-state.js";
 
-/** A read of tokens into one sequence, whose lock the caller holds. */
-export interface ReadRequest extends DecodeRequest {
-    /** The store to use instead of the context's; null for none. */
-    readonly memoryStore?: ArmtMemoryStore | null;
-    /** Whether more of the prompt follows. It is then cut from the left, whatever the model's alignment. */
-    readonly isPart?: boolean;
-}
-
-/** A part of a read that ends where a checkpoint is taken. It is read in one or more batches. */
+/** A part of a read that ends where a segment is closed early or a checkpoint is taken, read in one or more batches. */
 interface Piece {
     /** Index of the sequence at which the piece ends. */
     readonly end: number;
     /** Checkpoint to take after the piece. */
     readonly checkpoint?: SegmentKey;
+    /** Whether to close the open segment after the piece. */
+    readonly closes?: boolean;
 }
 
 /** What the store has for a read, and what it wants from it. */
@@ -87,8 +83,8 @@ export class Evaluation {
         const mapper = logitDataMapper as LogitMapper;
         const { sequenceId, firstTokenSequenceIndex: start, tokens, isPart } = request;
         this.checkTokens(tokens);
-        if (start === 0 && isPart !== true) this.planPrompt(sequenceId, tokens.length);
         const handle = this.sequences.get(sequenceId)?.deref();
+        if (handle === undefined && start === 0 && isPart !== true) this.planPrompt(sequenceId, tokens.length);
         if (handle === undefined) return await this.batches.read(request, mapper).catch((error) => this.fail(error));
 
         const isPrompt = tokens.length !== 1;
@@ -105,8 +101,12 @@ export class Evaluation {
         const read: RunningRead = { ended };
         this.running.set(handle, read);
         try {
+            const planned = await planQuestions(this.armt, request, handle);
+            const { firstTokenSequenceIndex: from } = planned.request;
+            if (from === 0 && isPart !== true)
+                this.planPrompt(sequenceId, planned.closes[0] ?? planned.request.tokens.length);
             const store = isPrompt ? this.storeOf(request) : undefined;
-            const decoded = await this.readPieces(request, mapper, handle, read, store);
+            const decoded = await this.readPieces(planned, mapper, handle, read, store);
             progress?.end(true);
             return decoded;
         } catch (error) {
@@ -142,12 +142,13 @@ export class Evaluation {
     }
 
     private async readPieces(
-        request: ReadRequest,
+        planned: PlannedRead,
         mapper: LogitMapper,
         handle: SequenceHandle,
         read: RunningRead,
         store: ArmtMemoryStore | undefined
     ): Promise<Decoded> {
+        const { request, closes } = planned;
         const { firstTokenSequenceIndex: start, tokens } = request;
         const stored = store === undefined ? undefined : await this.lookUp(store, request, handle);
         if (store !== undefined && stored !== undefined) {
@@ -156,12 +157,17 @@ export class Evaluation {
         }
         const decoded: Decoded = [];
         let at = start + (stored?.cachedTokens ?? 0);
-        for (const { end, checkpoint } of cutIntoPieces(start + tokens.length, stored?.checkpoints ?? [])) {
+        for (const piece of cutIntoPieces(start + tokens.length, stored?.checkpoints ?? [], closes)) {
+            const { end, checkpoint } = piece;
             if (end > at || tokens.length === 0) {
                 if (read.cancelled !== undefined) throw read.cancelled.reason;
                 for (const value of await this.batches.read(pieceOf(request, at, end), mapper)) decoded.push(value);
                 at = end;
             }
+            if (piece.closes === true && end === at)
+                await handle.betweenBatches(({ addon, contextId, sequenceId }) =>
+                    addon.closeSegment(contextId, sequenceId)
+                );
             if (store !== undefined && checkpoint !== undefined) await this.takeCheckpoint(store, handle, checkpoint);
         }
         return decoded;
@@ -181,11 +187,15 @@ export class Evaluation {
     ): Promise<StoredPrefix | undefined> {
         const { firstTokenSequenceIndex: start, tokens, logits } = request;
         const total = start + tokens.length;
-        const cut = findCut(request, handle, this.armt.parts.model.segmentAlignment, this.armt.segmentSize);
+        const { segmentSize, parts } = this.armt;
+        const questions = questionsOf(this.armt, handle);
+        let ids = questions === undefined ? undefined : handle.record.idsWith(tokens, start);
+        const closes = ids === undefined ? [] : questions?.find(ids);
+        const cut = findCut(request, handle, parts.model.segmentAlignment, segmentSize, closes);
         const ends = cut === undefined ? [] : segmentEnds(total, cut);
         // checked before the ids are copied, since short turns of a long chat are frequent
         if (cut === undefined || (ends.at(-1) ?? 0) <= start) return undefined;
-        const ids = handle.record.idsWith(tokens);
+        ids ??= handle.record.idsWith(tokens, start);
         if (ids === undefined) return undefined;
 
         const { origin } = this.armt;
@@ -205,7 +215,7 @@ export class Evaluation {
     }
 
     private async startFrom(snapshot: ArmtSnapshot, handle: SequenceHandle, cachedTokens: number): Promise<void> {
-        await handle.betweenBatches((native) => loadState(native, handle, snapshot));
+        await handle.betweenBatches((native) => loadState(native, handle, snapshot, this.armt.origin.fingerprint));
         handle.cachedTokens = cachedTokens;
     }
 
@@ -253,9 +263,18 @@ export class Evaluation {
     }
 }
 
-/** Ends of the pieces of a read: one for each checkpoint, and the rest. A segment is closed by the token after it. */
-function cutIntoPieces(total: number, checkpoints: readonly SegmentKey[]): Piece[] {
-    return [...checkpoints.map((checkpoint) => ({ end: checkpoint.end + 1, checkpoint })), { end: total }];
+/**
+ * The pieces of a read: one for each early close and each checkpoint, and the rest. A full segment is closed by the
+ * token after it.
+ */
+function cutIntoPieces(total: number, checkpoints: readonly SegmentKey[], closes: readonly number[]): Piece[] {
+    const pieces: Piece[] = checkpoints.map((checkpoint) => ({ end: checkpoint.end + 1, checkpoint }));
+    if (closes.length > 0) {
+        for (const end of closes) pieces.push({ end, closes: true });
+        // stable: a checkpoint is taken before the segment after it is closed
+        pieces.sort((a, b) => a.end - b.end);
+    }
+    return [...pieces, { end: total }];
 }
 
 function pieceOf(request: ReadRequest, at: number, end: number): ReadRequest {

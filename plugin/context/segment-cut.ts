@@ -1,4 +1,4 @@
-import type { SegmentCut } from "../memory/segment-keys.js";
+import { type SegmentCut, segmentEnds } from "../memory/segment-keys.js";
 import type { NativeSequenceStats } from "../native/addon.js";
 import type { ArmtSegmentAlignment } from "../types.js";
 import { planSegments } from "./segments.js";
@@ -18,23 +18,46 @@ interface SequenceBefore {
 
 /**
  * How the tokens of a sequence are cut into segments; undefined if irregularly, so that no store can find them again.
+ * @param closes where segments are closed early, in all tokens of the sequence and in those of the read
  */
 export function findCut(
     { firstTokenSequenceIndex: start, tokens, isPart }: Read,
     sequence: SequenceBefore,
     alignment: ArmtSegmentAlignment,
-    segmentSize: number
+    segmentSize: number,
+    closes: readonly number[] = []
 ): SegmentCut | undefined {
-    if (start === 0) return planCut(isPart === true ? "left" : alignment, tokens.length, segmentSize);
+    if (start === 0) return planCut(isPart === true ? "left" : alignment, tokens.length, segmentSize, closes);
     const stats = sequence.readStats();
     if (stats === undefined || !sequence.isRegular) return undefined;
+    if (closes.length > 0) {
+        if (alignment !== "left") return undefined;
+        const cut = { first: segmentSize, each: segmentSize, until: 0, closes };
+        return isCutBy(cut, stats) ? cut : undefined;
+    }
     const first = firstSegment(alignment, stats, segmentSize);
-    return first === undefined ? undefined : { first, each: segmentSize, until: 0 };
+    return first === undefined ? undefined : { first, each: segmentSize, until: 0, closes };
 }
 
-function planCut(alignment: ArmtSegmentAlignment, total: number, segmentSize: number): SegmentCut {
-    const { first, each } = planSegments(alignment, total, segmentSize);
-    return { first, each, until: alignment === "center" ? total : 0 };
+/** Whether the closed segments of a sequence end where `cut` ends them. */
+export function isCutBy(
+    cut: SegmentCut,
+    { segmentStart, segmentsClosed }: Pick<NativeSequenceStats, "segmentStart" | "segmentsClosed">
+): boolean {
+    const ends = segmentEnds(segmentStart + 1, cut);
+    return ends.length === segmentsClosed && (ends.at(-1) ?? 0) === segmentStart;
+}
+
+function planCut(
+    alignment: ArmtSegmentAlignment,
+    total: number,
+    segmentSize: number,
+    closes: readonly number[]
+): SegmentCut | undefined {
+    // what follows an early close is cut from the left
+    if (alignment === "center" && closes.length > 0) return undefined;
+    const { first, each } = planSegments(alignment, closes[0] ?? total, segmentSize);
+    return { first, each, until: alignment === "center" ? total : 0, closes };
 }
 
 /** The size of a sequence's first segment, if all others have the usual one. */

@@ -6,6 +6,9 @@ import type { ArmtSnapshotSource } from "../types.js";
 import type { ArmtContext } from "./ArmtContext.js";
 import type { NativeSequence, SequenceHandle } from "./SequenceHandle.js";
 
+/** The fingerprint comes after a few numbers at the start of a state. Unit: bytes. */
+const maxFingerprintStart = 256;
+
 /** What goes into a copy of a sequence's state. */
 export interface CopyOptions {
     /** Leave out the open segment. */
@@ -44,18 +47,30 @@ export async function copyState(
 /**
  * Replaces the engine's state of a sequence. node-llama-cpp's record of its tokens does not change. The caller holds
  * the locks of sequence and context.
+ * @param fingerprint of the context's model, which the snapshot fits
  */
 export async function loadState(
     { addon, contextId, sequenceId }: NativeSequence,
     handle: SequenceHandle,
-    snapshot: ArmtSnapshot
+    snapshot: ArmtSnapshot,
+    fingerprint: string
 ): Promise<void> {
     const { header, state } = snapshot.parts;
-    await addon.loadState(contextId, sequenceId, state);
+    await addon.loadState(contextId, sequenceId, withFingerprint(state, header.fingerprint, fingerprint));
     handle.isRegular = header.regular;
     if (handle.stats.tokens === header.tokensRead) return;
     // with a file like this, all later positions would be wrong
     clearNativeSequence(handle.sequence.context, sequenceId);
     handle.reconcile([]);
     throw new ArmtError("the snapshot contradicts itself about the number of tokens; the sequence is empty now");
+}
+
+/** The engine compares the fingerprint in a state. One of an earlier file of the model becomes that of this file. */
+function withFingerprint(state: Buffer, held: string, wanted: string): Buffer {
+    if (held === wanted) return state;
+    const at = state.subarray(0, maxFingerprintStart + held.length).indexOf(held, 0, "latin1");
+    if (at < 0) return state;
+    const copy = Buffer.from(state);
+    copy.write(wanted, at, "latin1");
+    return copy;
 }

@@ -17,12 +17,19 @@ export interface SegmentCut {
     readonly each: number;
     /** Tokens for which these sizes hold, if a prompt has its own sizes; otherwise 0. */
     readonly until: number;
+    /** Where segments are closed early, in ascending order. */
+    readonly closes: readonly number[];
 }
 
 /** Ends of the segments that are closed once all tokens are read. A full last segment stays open. */
-export function segmentEnds(tokens: number, { first, each }: SegmentCut): number[] {
+export function segmentEnds(tokens: number, { first, each, closes }: SegmentCut): number[] {
     const ends: number[] = [];
-    for (let end = first; end < tokens; end += each) ends.push(end);
+    let end = first;
+    for (const close of [...closes, tokens]) {
+        for (; end < close; end += each) ends.push(end);
+        if (close < tokens) ends.push(close);
+        end = close + each;
+    }
     return ends;
 }
 

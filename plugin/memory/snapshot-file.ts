@@ -27,24 +27,29 @@ export async function isSnapshotFile(path: string): Promise<boolean> {
     }
 }
 
+/** The bytes of a snapshot file, in their order. The state is not copied. */
+export function encodeSnapshot({ header, tokens, state }: SnapshotParts): Buffer[] {
+    const ids =
+        tokens === undefined ? Buffer.alloc(0) : Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength);
+    const bodyChecksum = crc32(state, crc32(ids));
+    const head = encodeHeader({ ...header, stateBytes: state.length, bodyChecksum });
+    const padding = Buffer.alloc(align(head.length + ids.length) - head.length - ids.length);
+    return [head, ids, padding, state];
+}
+
 /**
  * Writes a snapshot under a temporary name, flushes it and renames it.
  * @returns size of the file in bytes
  */
 export async function writeSnapshotFile(
     path: string,
-    { header, tokens, state }: SnapshotParts,
+    parts: SnapshotParts,
     { signal, ...options }: AtomicFileOptions & { signal?: AbortSignal } = {}
 ): Promise<number> {
-    const ids =
-        tokens === undefined ? Buffer.alloc(0) : Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength);
     let size = 0;
     await writeAtomically(path, options, async (file) => {
         signal?.throwIfAborted();
-        const bodyChecksum = crc32(state, crc32(ids));
-        const head = encodeHeader({ ...header, stateBytes: state.length, bodyChecksum });
-        const padding = Buffer.alloc(align(head.length + ids.length) - head.length - ids.length);
-        for (const part of [head, ids, padding, state]) {
+        for (const part of encodeSnapshot(parts)) {
             for (let start = 0; start < part.length; start += pieceBytes) {
                 signal?.throwIfAborted();
                 await file.write(part.subarray(start, start + pieceBytes));

@@ -1,11 +1,19 @@
 import type { ArmtSnapshotOrigin } from "../types.js";
 
-/** @returns why a snapshot does not fit a context, and what to do; undefined if it fits */
-export function findMismatch(snapshot: ArmtSnapshotOrigin, context: ArmtSnapshotOrigin): string | undefined {
-    if (snapshot.fingerprint !== context.fingerprint)
+/**
+ * @param earlier fingerprints that earlier files of the context's model had
+ * @returns why a snapshot does not fit a context, and what to do; undefined if it fits
+ */
+export function findMismatch(
+    snapshot: ArmtSnapshotOrigin,
+    context: ArmtSnapshotOrigin,
+    earlier: readonly string[] = []
+): string | undefined {
+    if (snapshot.fingerprint !== context.fingerprint && !earlier.includes(snapshot.fingerprint))
         return (
             `it belongs to another model (fingerprint ${short(snapshot.fingerprint)}; this model has ` +
-            `${short(context.fingerprint)}); load the model file that it was made with`
+            `${short(context.fingerprint)}), or to an older file of this model; load the model file that it was made ` +
+            "with, or name its fingerprint in `armt convert --earlier-fingerprint`"
         );
     for (const [option, key] of contextOptions) {
         const [held, wanted] = [String(snapshot[key]), String(context[key])];

@@ -3,6 +3,7 @@ import { ArmtContext } from "../context/ArmtContext.js";
 import { BatchQueue } from "../context/BatchQueue.js";
 import { decorateContext } from "../context/decorate-context.js";
 import { Evaluation } from "../context/evaluation.js";
+import { QuestionCuts } from "../context/question-cuts.js";
 import { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import type { ArmtAddon } from "../native/addon.js";
 import { createNativeContext } from "../native/create-context.js";
@@ -11,6 +12,7 @@ import { decodeOf } from "../node-llama-cpp/decode.js";
 import { type ArmtContextOptions, resolveContextOptions } from "../options.js";
 import { decorateSequence } from "../sequence/decorate-sequence.js";
 import type { ArmtModelInfo } from "../types.js";
+import { questionStart } from "./question-text.js";
 
 /** Bound of `contextSize` × `sequences`: llama.cpp counts positions in 32 bits and rounds contexts up to 256 cells. */
 const maxPositions = 2 ** 31 - 256;
@@ -44,14 +46,24 @@ export async function createContext(
     options: LlamaContextOptions
 ): Promise<LlamaContext> {
     const nativeOptions = resolveContextOptions(armtOptions);
-    const { memoryStore, onProgress } = armtOptions ?? {};
+    const { memoryStore, onProgress, closeBeforeQuestion } = armtOptions ?? {};
     if (memoryStore !== undefined && !(memoryStore instanceof ArmtMemoryStore))
         throw new TypeError("`armt.memoryStore` must come from ArmtMemoryStore.open()");
     const sizes = resolveSizes(options, model.llama.gpu !== false);
     const { context, engine } = await createNativeContext(addon, nativeOptions, () =>
         createPlainContext({ ...options, ...sizes })
     );
-    const armt = new ArmtContext({ context, engine, model: info, memoryStore, modelPath });
+    const start = questionStart(model, info);
+    const questions = start && new QuestionCuts(start);
+    const armt = new ArmtContext({
+        context,
+        engine,
+        model: info,
+        memoryStore,
+        questions,
+        closeBeforeQuestion,
+        modelPath
+    });
     const strategy = await takeBatchStrategy(context);
     const batches = new BatchQueue(context, decodeOf(context), strategy, (id) => engine.takeSequenceError(id));
     const evaluation = new Evaluation(armt, batches, onProgress);

@@ -1,10 +1,12 @@
 import type { LlamaContextOptions, LlamaModel } from "node-llama-cpp";
 import { ArmtUnsupportedError } from "../errors.js";
 import type { ArmtAddon } from "../native/addon.js";
+import { joinText } from "../node-llama-cpp/llama-text.js";
 import type { ArmtContextOptions } from "../options.js";
 import type { ArmtModelInfo } from "../types.js";
 import { createContext } from "./create-context.js";
 import { normalizeText } from "./normalize-text.js";
+import { separateQuestions } from "./question-text.js";
 
 type OptionsWithArmt = LlamaContextOptions & { armt?: ArmtContextOptions };
 
@@ -37,6 +39,8 @@ export function decorateModel(
     });
     if (info === undefined) return model;
     normalizeText(model);
+    separateQuestions(model, info);
+    joinText(model);
     for (const method of ["createEmbeddingContext", "createRankingContext"] as const)
         Object.defineProperty(model, method, {
             value: async () => {

@@ -23,6 +23,8 @@ export function modelInfoOf({ memory, ...keys }: ModelKeys): ArmtModelInfo {
         layers: keys.blockCount,
         embeddingLength: keys.embeddingLength,
         vocabSize: keys.vocabSize,
-        fingerprint: keys.fingerprint
+        ask: keys.ask,
+        fingerprint: keys.fingerprint,
+        earlierFingerprints: keys.earlierFingerprints
     };
 }

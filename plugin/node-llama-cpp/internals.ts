@@ -33,6 +33,7 @@ export interface NativeSampler {
 export interface NativeContext {
     loadSequenceStateFromFile(file: string, sequenceId: number, maxTokens: number): Promise<Uint32Array>;
     disposeSequence(sequenceId: number): void;
+    removeTokenCellsFromSequence(sequenceId: number, start: number, end: number): boolean;
     sampleToken(logitIndex: number, sampler: NativeSampler, ...options: unknown[]): Promise<unknown[]>;
 }
 

@@ -16,6 +16,11 @@ export function clearNativeSequence(context: LlamaContext, sequenceId: number): 
     contextInternals(context)._ctx.disposeSequence(sequenceId);
 }
 
+/** Removes the tokens from `start` on from a sequence of the native context. @returns whether that was possible */
+export function truncateNativeSequence(context: LlamaContext, sequenceId: number, start: number, end: number): boolean {
+    return contextInternals(context)._ctx.removeTokenCellsFromSequence(sequenceId, start, end);
+}
+
 /**
  * Delays the methods that change or copy a sequence's state and take only the context's lock, which is free between two
  * batches of a read.

@@ -28,17 +28,22 @@ export class TokenRecord {
         return tokens.length === 0 || hasIds(tokens);
     }
 
+    /** The last ids, at most `count`; none if they are not known. */
+    last(count: number): Token[] {
+        return this.isKnown && count > 0 ? this.internals._contextTokens.slice(-count) : [];
+    }
+
     /** The first `count` ids. */
     ids(count = this.length): Uint32Array {
         return Uint32Array.from(this.internals._contextTokens.slice(0, count));
     }
 
-    /** The ids of all tokens, followed by those of `tokens`; undefined if they are not known. */
-    idsWith(tokens: readonly Token[]): Uint32Array | undefined {
+    /** The ids of the first `held` tokens, followed by those of `tokens`; undefined if they are not known. */
+    idsWith(tokens: readonly Token[], held = this.length): Uint32Array | undefined {
         if (!this.isKnown) return undefined;
-        const all = new Uint32Array(this.length + tokens.length);
-        all.set(this.internals._contextTokens);
-        all.set(tokens, this.length);
+        const all = new Uint32Array(held + tokens.length);
+        all.set(held === this.length ? this.internals._contextTokens : this.internals._contextTokens.slice(0, held));
+        all.set(tokens, held);
         return all;
     }
 

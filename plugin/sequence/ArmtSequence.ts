@@ -102,6 +102,39 @@ export class ArmtSequence {
     }
 
     /**
+     * Whether a question starts a new segment in this sequence: the context's option `closeBeforeQuestion`, until it is
+     * set. It takes effect for what is read from then on. `undefined`: as the model was trained.
+     */
+    get closeBeforeQuestion(): boolean | undefined {
+        return this.handle.closeBeforeQuestion;
+    }
+
+    set closeBeforeQuestion(value: boolean | undefined) {
+        if (value !== undefined && typeof value !== "boolean")
+            throw new TypeError(`\`closeBeforeQuestion\` must be a boolean, got ${String(value)}`);
+        this.handle.closeBeforeQuestion = value;
+    }
+
+    /**
+     * Prepares a question about what the sequence has read: closes the open segment if questions start a new one
+     * (`closeBeforeQuestion`). For a model whose training had questions inside the open segment, it closes the segment
+     * only if the question would not fit into the rest of it. Reads nothing.
+     * @param question the tokens that will be read next
+     * @throws {ArmtEvalError} if the engine fails
+     */
+    async startQuestion(question: readonly Token[]): Promise<void> {
+        const { ask } = this.context.parts.model;
+        const { openTokens, segmentSize } = this;
+        const fits = openTokens + question.length <= segmentSize || question.length > segmentSize;
+        if (!(this.closeBeforeQuestion ?? ask?.close ?? false)) {
+            if (this.closeBeforeQuestion === undefined && ask !== undefined && !fits) await this.closeSegment();
+            return;
+        }
+        // reading the question closes the segment, and a store still finds what was read
+        if (this.context.parts.questions?.opens(question) !== true) await this.closeSegment();
+    }
+
+    /**
      * Copies one layer's memory as the closed segments left it.
      * @param layer from 0
      * @throws {ArmtEvalError} if the engine fails or has no such layer

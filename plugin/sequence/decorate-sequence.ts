@@ -2,6 +2,7 @@ import type { LlamaContextSequence } from "node-llama-cpp";
 import type { ArmtContext } from "../context/ArmtContext.js";
 import type { Evaluation } from "../context/evaluation.js";
 import { SequenceHandle } from "../context/SequenceHandle.js";
+import { samplingDefaults } from "../context/sampling-defaults.js";
 import { ArmtUnsupportedError } from "../errors.js";
 import { delayStateChanges, replaceContextShift } from "../node-llama-cpp/sequence-state.js";
 import { ArmtSequence } from "./ArmtSequence.js";
@@ -12,7 +13,7 @@ export function decorateSequence(
     armt: ArmtContext,
     evaluation: Evaluation
 ): LlamaContextSequence {
-    const handle = new SequenceHandle(armt.parts.engine, sequence);
+    const handle = new SequenceHandle(armt.parts.engine, sequence, armt.parts.closeBeforeQuestion);
     Object.defineProperty(sequence, "armt", {
         value: new ArmtSequence(armt, handle, evaluation),
         enumerable: true
@@ -27,5 +28,20 @@ export function decorateSequence(
     // while a read runs, node-llama-cpp's record of the tokens is behind the engine's
     delayStateChanges(sequence, () => evaluation.settled(handle));
     evaluation.register(handle);
+    useSamplingDefaults(sequence);
     return sequence;
+}
+
+/** Takes what an evaluation does not say about sampling from the model file. Chat sessions evaluate in this way too. */
+function useSamplingDefaults(sequence: LlamaContextSequence): void {
+    const { temperature, topK, topP, minP } = samplingDefaults(sequence.model);
+    const defaults = { temperature, topK, topP, minP };
+    const entries = Object.entries(defaults).filter(([, value]) => value !== undefined);
+    if (entries.length === 0) return;
+    const evaluate = sequence.evaluateWithMetadata.bind(sequence);
+    const withDefaults: typeof evaluate = (tokens, metadata, options = {}) => {
+        const given = Object.entries(options).filter(([, value]) => value !== undefined);
+        return evaluate(tokens, metadata, Object.fromEntries([...entries, ...given]));
+    };
+    Object.defineProperty(sequence, "evaluateWithMetadata", { value: withDefaults, configurable: true });
 }

@@ -1,6 +1,7 @@
 import type { Token } from "node-llama-cpp";
-import type { Evaluation, ReadRequest } from "../context/evaluation.js";
+import type { Evaluation } from "../context/evaluation.js";
 import { ProgressReporter } from "../context/progress.js";
+import type { ReadRequest } from "../context/read-request.js";
 import type { SequenceHandle } from "../context/SequenceHandle.js";
 import { ArmtError } from "../errors.js";
 import type { ArmtMemoryStore, ArmtPrefillOptions } from "../memory/ArmtMemoryStore.js";

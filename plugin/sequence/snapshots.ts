@@ -41,7 +41,7 @@ export async function restoreSnapshot(
     checkFit(snapshot, armt, "the snapshot cannot be restored: ");
     const { header, tokens } = snapshot.parts;
     await handle.exclusively(async (native) => {
-        await loadState(native, handle, snapshot);
+        await loadState(native, handle, snapshot, armt.origin.fingerprint);
         handle.record.replace(tokens, header.tokensRead);
     });
 }
@@ -86,7 +86,7 @@ async function copySequence(
     return new ArmtSnapshot(parts);
 }
 
-function checkFit(snapshot: ArmtSnapshotOrigin, { origin }: ArmtContext, prefix = ""): void {
-    const mismatch = findMismatch(snapshot, origin);
+function checkFit(snapshot: ArmtSnapshotOrigin, { origin, parts }: ArmtContext, prefix = ""): void {
+    const mismatch = findMismatch(snapshot, origin, parts.model.earlierFingerprints);
     if (mismatch !== undefined) throw new ArmtError(`${prefix}${mismatch}`);
 }

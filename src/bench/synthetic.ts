@@ -6,7 +6,6 @@ import { LayoutPlan, type PlannedTensor, type PlanSource } from "../convert/layo
 import { modelKeys } from "../convert/metadata.js";
 import { canonicalName } from "../convert/names.js";
 import { paddingToken, tokenTypes } from "../convert/tokenizer/vocabulary.js";
-import { FINGERPRINT_KEY } from "../formats/gguf/fingerprint.js";
 import { type GgmlType, ggmlType, tensorByteLength } from "../formats/gguf/types.js";
 import { type GgufWriteValue, numberArray, stringArray, writeGguf } from "../formats/gguf/writer.js";
 import { resolveTinyOptions } from "../tiny/options.js";
@@ -89,7 +88,7 @@ export async function writeSyntheticModel({
             }
         }
     }));
-    await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY });
+    await writeGguf(output, { metadata, tensors, fingerprint: true });
 }
 
 function configs(shape: ResolvedShape, headSize: number): { base: BaseConfig; armt: ArmtConfig } {

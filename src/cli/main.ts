@@ -14,6 +14,7 @@ const commands: Readonly<Record<string, () => Promise<{ command: unknown }>>> = 
     models: () => import("./models/command.js"),
     quantize: () => import("./quantize/command.js"),
     inspect: () => import("./inspect/command.js"),
+    detect: () => import("./detect/command.js"),
     verify: () => import("./verify/command.js"),
     run: () => import("./run/command.js"),
     serve: () => import("./serve/command.js"),

@@ -1,8 +1,8 @@
-import { FINGERPRINT_KEY } from "../formats/gguf/fingerprint.js";
 import { type GgufWriteValue, writeGguf } from "../formats/gguf/writer.js";
 import { AtomicFile } from "../util/atomic-file.js";
 import { quote } from "../util/errors.js";
 import type { ArmtConfig, ArmtFlags } from "./armt-config.js";
+import { type AskFlags, askFormOf, askKeys, earlierKeys, samplingKeys } from "./asking.js";
 import type { BaseConfig } from "./base-config.js";
 import type { Checkpoint } from "./checkpoint.js";
 import type { CheckpointConfigs } from "./configs.js";
@@ -49,6 +49,13 @@ export type ConvertOptions = {
     tokenizer?: boolean;
     /** llama.cpp's name of the pre-tokenizer (`tokenizer.ggml.pre`). Default: detected from `tokenizer.json`. */
     pre?: string;
+    /** How to ask the model, as it was trained (`armt.ask.*`). Default: the keys are left out. */
+    ask?: AskFlags;
+    /**
+     * Fingerprints that earlier files of the same checkpoint had. The caller vouches that memories made with them fit.
+     * Default: none.
+     */
+    earlierFingerprints?: readonly string[];
     /** `general.name`. Default: none. */
     name?: string;
     /** Whether to replace an existing output. Default: `false`. */
@@ -81,7 +88,11 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
                     "llama.cpp changes how a model tokenizes by its name"
             );
         const tokenizer = await tokenizerKeys({ ...options, onWarning }, configs, base);
-        await write(weights, base, armt, tokenizer, options);
+        const sampling = await samplingKeys(configs.tokenizerFolders);
+        const ask = askFormOf(options.ask ?? {}, undefined);
+        const earlier = earlierKeys(options.earlierFingerprints ?? []);
+        const texts = new Map([...sampling, ...(ask === undefined ? [] : askKeys(ask)), ...earlier, ...tokenizer]);
+        await write(weights, base, armt, texts, options);
         if (loraCount > 0) options.onNote?.(`merged the LoRA updates of ${loraCount} weights`);
         else if (configs.adapter !== undefined)
             onWarning(`${quote(configs.adapter.path)} is there, but no weight has a LoRA update: taken as merged`);
@@ -98,7 +109,7 @@ async function write(
     checkpoint: Checkpoint,
     base: BaseConfig,
     armt: ArmtConfig,
-    tokenizer: ReadonlyMap<string, GgufWriteValue>,
+    more: ReadonlyMap<string, GgufWriteValue>,
     { output, overwrite = false, outType, name, onProgress, signal }: ConvertOptions
 ): Promise<void> {
     const type = outTypes[outType ?? (checkpoint.halfType === "BF16" ? "bf16" : "f16")];
@@ -109,11 +120,11 @@ async function write(
         done += count;
         onProgress?.(done, total);
     };
-    const metadata = new Map([...modelKeys(base, armt, plan, type, name), ...tokenizer]);
+    const metadata = new Map([...modelKeys(base, armt, plan, type, name), ...more]);
     const tensors = plan.tensors.map((tensor) => {
         return { ...tensor, data: () => streamTensor(tensor, { onBytes, signal }) };
     });
-    await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+    await writeGguf(output, { metadata, tensors, fingerprint: true }, { overwrite });
 }
 
 async function tokenizerKeys(

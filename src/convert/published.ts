@@ -74,7 +74,7 @@ export function findPublished(
 export function optionsOf({ segmentSize, normalizeKeys, loraAlpha }: PublishedCheckpoint): string {
     const keys =
         normalizeKeys === undefined
-            ? "and either of --normalize-keys and --no-normalize-keys (it is unknown which: try both)"
+            ? "and either of --normalize-keys and --no-normalize-keys (armt detect finds out which)"
             : normalizeKeys
               ? "--normalize-keys"
               : "--no-normalize-keys";

@@ -6,6 +6,9 @@ import { ArmtError } from "../util/errors.js";
 /** Path of the model that is part of the package. */
 export const recallModelPath = fileURLToPath(new URL("model.gguf", recallFolder));
 
+/** Its name in the API. */
+export const recallModelId = "armt-recall";
+
 /**
  * The path of the model that is part of the package. It is the commands' default.
  * @throws {ArmtError} if the package does not contain it

@@ -1,5 +1,6 @@
 import type { Request, Response } from "express";
 import type { z } from "zod";
+import { samplingDefaults } from "../../plugin/context/sampling-defaults.js";
 import type { Token } from "../../plugin/index.js";
 import type { PromptProgress } from "./engine/Engine.js";
 import type { StoredMemory } from "./engine/MemoryRegistry.js";
@@ -19,7 +20,7 @@ interface AnswerBody {
     stream?: boolean;
     return_progress?: boolean;
     stream_options?: { include_usage?: boolean };
-    armt?: { memory?: string; deadline_ms?: number };
+    armt?: { memory?: string; closeBeforeQuestion?: boolean; deadline_ms?: number };
 }
 
 /** The context of a route while it answers. */
@@ -129,11 +130,13 @@ export function samplingOf({ engine }: Server, body: SamplingBody): Sampling {
             );
         logitBias.set(Number(key) as Token, bias);
     }
+    const defaults = samplingDefaults(engine.model);
     return {
-        temperature: body.temperature ?? 1,
-        topP: body.top_p ?? 1,
-        topK: body.top_k ?? 0,
-        minP: body.min_p ?? 0,
+        temperature: body.temperature ?? defaults.temperature ?? 1,
+        topP: body.top_p ?? defaults.topP ?? 1,
+        topK: body.top_k ?? defaults.topK ?? 0,
+        minP: body.min_p ?? defaults.minP ?? 0,
+        repeatPenalty: defaults.repeatPenalty ?? 1,
         seed: body.seed,
         presencePenalty: body.presence_penalty ?? 0,
         frequencyPenalty: body.frequency_penalty ?? 0,

@@ -9,7 +9,8 @@ import { ResponseStore } from "./engine/ResponseStore.js";
 import { JsonParser } from "./JsonParser.js";
 import { Metrics } from "./metrics.js";
 import { type ServerLimits, serverDefaults } from "./options.js";
-import type { Server } from "./Server.js";
+import type { SampleDocument, Server } from "./Server.js";
+import { UploadBudget } from "./UploadBudget.js";
 
 export interface ServerOptions extends Partial<ServerLimits> {
     /** Name of the model in the API. */
@@ -19,6 +20,10 @@ export interface ServerOptions extends Partial<ServerLimits> {
      * its sequences are taken.
      */
     context: LlamaContext;
+    /** What the model can do, for people. Default: `general.description` of its file. */
+    description?: string;
+    /** A document to try an ARMT model with, which the page offers. Default: none. */
+    sample?: SampleDocument;
     /** Where prefixes of prompts are kept. Default: only what the sequences hold is used again. */
     store?: ArmtMemoryStore;
     /** A request must bring one of these keys. Default: requests need no key. */
@@ -36,6 +41,8 @@ export interface ServerOptions extends Partial<ServerLimits> {
 export function createServer({
     modelId,
     context,
+    description,
+    sample,
     store,
     apiKeys = [],
     loopback = true,
@@ -58,11 +65,19 @@ export function createServer({
         // a single body of the allowed size always fits
         bodies: new BodyBudget(Math.max(limits.maxBodiesBytes, limits.maxBodyBytes)),
         parser: new JsonParser(),
+        uploads: new UploadBudget(limits.maxUploadsBytes),
         limits,
         metrics,
         log,
+        description: description ?? descriptionOf(context),
+        sample,
         apiKeys,
         loopback,
         ending
     };
+}
+
+function descriptionOf({ model }: LlamaContext): string | undefined {
+    const general: { readonly description?: unknown } = model.fileInfo.metadata.general;
+    return typeof general.description === "string" ? general.description : undefined;
 }

@@ -8,6 +8,7 @@ import {
     embeddingRequestSchema,
     errorSchema,
     healthSchema,
+    memoryFileQuerySchema,
     memoryListSchema,
     memoryQuerySchema,
     memorySchema,
@@ -25,6 +26,11 @@ type Route = {
     summary: string;
     body?: z.ZodType;
     text?: boolean;
+    /** Whether the body is a file of bytes. */
+    file?: boolean;
+    /** Whether the answer is one. */
+    answersFile?: boolean;
+    answersText?: boolean;
     query?: z.ZodObject;
     answer?: z.ZodType;
     events?: z.ZodType;
@@ -80,7 +86,24 @@ const routes: readonly Route[] = [
     { method: "get", path: "/v1/armt/memories", summary: "List the memories", answer: memoryListSchema },
     { method: "get", path: "/v1/armt/memories/{id}", summary: "Describe a memory", answer: memorySchema },
     { method: "delete", path: "/v1/armt/memories/{id}", summary: "Delete a memory", answer: deletedSchema },
+    {
+        method: "get",
+        path: "/v1/armt/memories/{id}/file",
+        summary: "Save a memory to a file",
+        answersFile: true
+    },
+    {
+        method: "post",
+        path: "/v1/armt/memories/file",
+        summary: "Load a memory from a file",
+        file: true,
+        query: memoryFileQuerySchema,
+        answer: memorySchema,
+        status: 201
+    },
     { method: "get", path: "/v1/armt/progress/{name}", summary: "Watch an upload, as server-sent events" },
+    { method: "delete", path: "/v1/armt/progress/{name}", summary: "Cancel an upload", answer: deletedSchema },
+    { method: "get", path: "/v1/armt/sample", summary: "A text to try the model with", answersText: true },
     {
         method: "post",
         path: "/tokenize",
@@ -104,7 +127,9 @@ const routes: readonly Route[] = [
 export function describeApi(version: string, asksForKey: boolean) {
     const registry = new OpenAPIRegistry();
     if (asksForKey) registry.registerComponent("securitySchemes", "apiKey", { type: "http", scheme: "bearer" });
-    for (const { method, path, summary, body, text, query, answer, events, status = 200 } of routes) {
+    const bytes = z.string().openapi({ format: "binary" });
+    for (const route of routes) {
+        const { method, path, summary, body, text, file, query, answer, events, status = 200 } = route;
         const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
         registry.registerPath({
             method,
@@ -116,6 +141,7 @@ export function describeApi(version: string, asksForKey: boolean) {
                     : {}),
                 ...(query && { query }),
                 ...(body && { body: { required: true, content: { "application/json": { schema: body } } } }),
+                ...(file && { body: { required: true, content: { "application/octet-stream": { schema: bytes } } } }),
                 ...(text && { body: { required: true, content: { "text/plain": { schema: z.string() } } } })
             },
             responses: {
@@ -123,6 +149,8 @@ export function describeApi(version: string, asksForKey: boolean) {
                     description: summary,
                     content: {
                         ...(answer && { "application/json": { schema: answer } }),
+                        ...(route.answersFile && { "application/octet-stream": { schema: bytes } }),
+                        ...(route.answersText && { "text/plain": { schema: z.string() } }),
                         ...(events && { "text/event-stream": { schema: events } })
                     }
                 },

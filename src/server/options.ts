@@ -24,6 +24,11 @@ export interface ServerLimits {
     headersTimeoutMs: number;
     /** Time that a JSON body may take to arrive. Unit: milliseconds, from 1. */
     bodyTimeoutMs: number;
+    /**
+     * Text of uploads that has arrived and is not read yet, all together; one upload may take a quarter. An upload that
+     * is larger waits, and notices only later that its client has disconnected. Unit: bytes, from 1.
+     */
+    maxUploadsBytes: number;
     /** Time without a byte after which the upload of a document is given up. Unit: milliseconds, from 1. */
     uploadIdleMs: number;
     /**
@@ -40,6 +45,7 @@ export const serverDefaults: Readonly<ServerLimits> = {
     requestTimeoutMs: 3_600_000,
     maxBodyBytes: 64 * 2 ** 20,
     maxBodiesBytes: 256 * 2 ** 20,
+    maxUploadsBytes: 256 * 2 ** 20,
     defaultMaxTokens: 4096,
     pingIntervalMs: 15_000,
     maxMemoriesBytes: 2 ** 30,

@@ -6,6 +6,7 @@ const info: ArmtModelKeys = {
     name: undefined,
     baseArchitecture: "llama",
     fingerprint: "0".repeat(64),
+    earlierFingerprints: [],
     vocabSize: 50,
     contextLength: 2 ** 30,
     embeddingLength: 8,

@@ -24,8 +24,8 @@ import { temporaryFolder } from "./temporary.js";
 export type TestServer = Listening & { server: Server; openai: OpenAI };
 
 export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
-    /** Sizes of the tiny ARMT model, a plain one, or one that writes what it is made for. */
-    tiny?: TinyOptions | "plain" | Scripted;
+    /** Sizes of the tiny ARMT model, a plain one, one that writes what it is made for, or a file's. */
+    tiny?: TinyOptions | "plain" | Scripted | { file: string };
     sequences?: number;
     batchSize?: number;
 };
@@ -34,13 +34,18 @@ let llama: ReturnType<typeof getLlama> | undefined;
 
 async function loadModel(t: ExecutionContext, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<LlamaModel> {
     const folder = temporaryFolder(t);
-    const modelPath = path.join(folder, "model.gguf");
+    const modelPath = typeof tiny === "object" && "file" in tiny ? tiny.file : path.join(folder, "model.gguf");
     if (tiny === "plain") await writePlainModel(modelPath);
+    else if ("file" in tiny) return await load(modelPath);
     else if ("script" in tiny) await makeScriptedModel(folder, modelPath, tiny);
     else {
         await makeTinyCheckpoint(folder, { layers: 2, segmentSize: 64, ...tiny });
         await convertCheckpoint({ checkpoint: folder, output: modelPath, outType: "f32" });
     }
+    return await load(modelPath);
+}
+
+async function load(modelPath: string): Promise<LlamaModel> {
     llama ??= getLlama({ logLevel: LlamaLogLevel.error, maxThreads: 1 });
     return await (await llama).loadModel({ modelPath });
 }

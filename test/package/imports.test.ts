@@ -2,7 +2,19 @@ import test from "ava";
 import { circlesOf, folderSizes, importsOf, sourceFiles } from "../../bench/tree.js";
 
 /** Rooms of `src/` that the commands and the benches may import. */
-const library = ["util", "formats", "plugin", "convert", "tiny", "generation", "model", "verify", "eval", "trace"];
+const library = [
+    "util",
+    "formats",
+    "plugin",
+    "convert",
+    "tiny",
+    "generation",
+    "model",
+    "verify",
+    "eval",
+    "detect",
+    "trace"
+];
 
 /** The rooms that each room may import. Any other import would point up. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -15,9 +27,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     model: ["util", "formats", "plugin"],
     verify: ["util", "formats", "plugin", "convert", "model"],
     eval: ["util", "plugin"],
+    detect: ["util", "formats", "plugin", "convert", "model", "eval"],
     trace: ["util", "plugin"],
     bench: ["util", "formats", "plugin", "convert", "tiny"],
-    server: ["util", "plugin", "generation"],
+    server: ["util", "formats", "plugin", "generation"],
     "llama-node": ["util", "plugin", "generation", "model"],
     cli: [...library, "bench"],
     "bench at the top level": [...library, "bench", "server"]

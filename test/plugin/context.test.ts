@@ -41,7 +41,9 @@ const fakeInfo: ArmtModelInfo = {
     layers: 1,
     embeddingLength: 32,
     vocabSize: 260,
-    fingerprint: ""
+    ask: undefined,
+    fingerprint: "",
+    earlierFingerprints: []
 };
 
 /** A plain model, decorated as an ARMT model, with an engine that only records its calls. */

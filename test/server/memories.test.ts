@@ -136,6 +136,28 @@ test("documents that cannot be are refused, and the registry has an end", async 
     t.true(server.registry.bytes <= 300_000);
 });
 
+test("a document may be UTF-16, and other formats are refused with the byte and the remedy", async (t) => {
+    const { url, server } = await startServer(t);
+    const memories = `${url}/v1/armt/memories?name=book`;
+    const mark = Buffer.of(0xff, 0xfe);
+    const wide = await send(memories, { headers: plain, body: Buffer.concat([mark, Buffer.from(book, "utf16le")]) });
+    const narrow = await send(memories, { headers: plain, body: book });
+    t.is(wide.json().tokens, narrow.json().tokens);
+    t.is(wide.json().characters, book.length);
+    for (const [body, message] of [
+        [Buffer.from("%PDF-1.7 and more"), /"book" is a PDF document \(byte 0\); /],
+        [Buffer.from(`${book}\0`), /"book" contains a NUL byte.*\(byte \d+\); /],
+        [Buffer.from("caf\xe9 and more of it", "latin1"), /"book" is not UTF-8 text \(byte 3\); /]
+    ] as const) {
+        const refused = await send(memories, { headers: plain, body });
+        t.is(refused.status, 400);
+        t.is(refused.json().error!.code, "not_text");
+        t.regex(refused.json().error!.message, message);
+    }
+    t.is(server.registry.count, 2);
+    t.is((await send(`${url}/v1/armt/sample`, { method: "GET" })).status, 404);
+});
+
 test("prefixes that were read are not read again, and nothing else is called cached", async (t) => {
     const { url } = await startServer(t, { sequences: 1 });
     const ask = async (prompt: string) =>

@@ -24,7 +24,11 @@ export const command: CommandModule<object, AskOptions> = {
                     type: "string",
                     describe:
                         "Form of the question, with {} for its words; it comes after the text, and \\n is a new line " +
-                        '[default: "\\n{}", or the form of the included model]'
+                        '[default: as the model was trained, or "\\n{}"]'
+                })
+                .option("close-before-question", {
+                    type: "boolean",
+                    describe: "Start a new segment with the question [default: as the model was trained]"
                 })
                 .example('$0 ask book.armt "Who killed the count?"', "")
                 .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")

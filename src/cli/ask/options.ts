@@ -6,5 +6,6 @@ export interface AskOptions extends Omit<ModelOptions, "model">, GenerationOptio
     question: string;
     model?: string;
     format?: string;
+    closeBeforeQuestion?: boolean;
     json: boolean;
 }

@@ -1,10 +1,7 @@
 import { existsSync } from "node:fs";
-import path from "node:path";
 import process from "node:process";
 import type { Writable } from "node:stream";
-import { ArmtSnapshot, type Token } from "../../../plugin/index.js";
-import { recallQuestionForm } from "../../eval/recall/task.js";
-import { recallModelPath } from "../../model/embedded-model.js";
+import { type ArmtAskForm, ArmtSnapshot, type Token } from "../../../plugin/index.js";
 import { openModel } from "../../model/open-model.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
@@ -36,18 +33,20 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
     if (options.question === "") throw new ArmtError("the question is empty; it needs at least one character");
     const header = await ArmtSnapshot.inspect(options.memory);
     const file = modelOf(options, header.modelPath);
-    const format = options.format === undefined ? await formFor(file) : readEscapes(options.format);
     const { llama, model, createContext } = await openModel({ ...options, model: file });
     try {
         const sequence = (await createContext({ like: header })).getSequence();
         if (sequence.armt === undefined)
             throw new ArmtError(`${quote(model.filename ?? "the model")} is a plain model, which has no memory`);
+        const format = options.format === undefined ? trainedForm(model.armt?.ask) : readEscapes(options.format);
+        sequence.armt.closeBeforeQuestion = options.closeBeforeQuestion;
         const started = performance.now();
         await sequence.armt.load(options.memory, { signal });
         const loaded = performance.now();
         // split and join, because `replace` would interpret a `$` in the question
         const text = format.split("{}").join(options.question);
         const question = tokenizePrompt({ text, follows: true }, model);
+        await sequence.armt.startQuestion(question);
         const stream = new TextStream(model, { continues: true });
         const result: AskResult = {
             memoryTokens: header.tokensRead,
@@ -81,9 +80,9 @@ export async function ask(options: AskOptions, signal: AbortSignal, output: Writ
     }
 }
 
-/** The question's format if no option gives one. */
-async function formFor(model: string): Promise<string> {
-    return path.resolve(model) === recallModelPath ? await recallQuestionForm() : "\n{}";
+/** The question's format if no option gives one: `{}` stands for the question. */
+function trainedForm(ask: ArmtAskForm | undefined): string {
+    return ask?.before === undefined && ask?.after === undefined ? "\n{}" : `${ask.before ?? ""}{}${ask.after ?? ""}`;
 }
 
 function modelOf({ model, memory }: AskOptions, modelPath: string): string {

@@ -4,12 +4,13 @@ import { type AttachType, attachMemory, attachTypes } from "../../convert/attach
 import { type MergedType, mergedTypes } from "../../convert/attach/base-tensors.js";
 import { armtFlags, type CheckpointArguments, loraFlags } from "../../convert/checkpoint-arguments.js";
 import { createProgressBar } from "../../util/progress.js";
+import { type AskArguments, addAskOptions, askFlags } from "../shared/ask-options.js";
 import { addLoraOptions, addVariantOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
 import { withInterrupt } from "../shared/interrupt.js";
 import { checkNumber } from "../shared/numbers.js";
 import { typedOptions } from "../shared/typed-options.js";
 
-interface AttachArguments extends CheckpointArguments {
+interface AttachArguments extends CheckpointArguments, AskArguments {
     base: string;
     memory: string;
     output: string;
@@ -26,6 +27,7 @@ export const command: CommandModule<object, AttachArguments> = {
     builder: (parser: Argv<object>) => {
         addVariantOptions(parser);
         addLoraOptions(parser);
+        addAskOptions(parser);
         return typedOptions(
             parser
                 .positional("base", { type: "string", demandOption: true, describe: "GGUF file of the base model" })
@@ -75,6 +77,8 @@ export const command: CommandModule<object, AttachArguments> = {
                     lora: loraFlags(argv),
                     memoryType: argv.memoryType,
                     mergedType: argv.mergedType,
+                    ask: askFlags(argv),
+                    earlierFingerprints: argv.earlierFingerprint,
                     name: argv.name,
                     overwrite: argv.force,
                     onProgress: bar.update,

@@ -5,27 +5,30 @@ import { type MemoryType, type Mixture, memoryTypes, mixtures } from "../../conv
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { createProgressBar } from "../../util/progress.js";
+import { type AskArguments, addAskOptions, askFlags } from "../shared/ask-options.js";
 import { addCheckpointOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
 import { checkNumber } from "../shared/numbers.js";
 
-type ConvertArguments = CheckpointArguments & {
-    checkpoint: string;
-    output: string;
-    outtype?: OutType | Mixture;
-    memoryType?: MemoryType;
-    segmentSize?: number;
-    vocabFrom?: string;
-    tokenizer: boolean;
-    pre?: string;
-    name?: string;
-    force: boolean;
-};
+type ConvertArguments = CheckpointArguments &
+    AskArguments & {
+        checkpoint: string;
+        output: string;
+        outtype?: OutType | Mixture;
+        memoryType?: MemoryType;
+        segmentSize?: number;
+        vocabFrom?: string;
+        tokenizer: boolean;
+        pre?: string;
+        name?: string;
+        detect?: string;
+        force: boolean;
+    };
 
 export const command: CommandModule<object, ConvertArguments> = {
     command: "convert <checkpoint> <output>",
     describe: "Convert a checkpoint folder (PyTorch or safetensors) into a GGUF model file",
     builder: (yargs) =>
-        addCheckpointOptions(yargs)
+        addAskOptions(addCheckpointOptions(yargs))
             .positional("checkpoint", {
                 describe:
                     "Folder with config.json, armt_config.json, the weights and tokenizer.json; or the file of " +
@@ -59,6 +62,13 @@ export const command: CommandModule<object, ConvertArguments> = {
                 requiresArg: true
             })
             .option("name", { describe: "Name of the model, stored in the file", type: "string", requiresArg: true })
+            .option("detect", {
+                describe:
+                    "Text by which to find out the keys, the segment size and so on that no option gives, as " +
+                    "armt detect does; stops if that is not clear",
+                type: "string",
+                requiresArg: true
+            })
             .option("force", { describe: "Replace an existing output file", type: "boolean", default: false })
             .example("$0 convert ./checkpoint model.gguf", "All options come from armt_config.json")
             .example(
@@ -84,6 +94,8 @@ export const command: CommandModule<object, ConvertArguments> = {
                 vocabFrom: argv.vocabFrom,
                 tokenizer: argv.tokenizer,
                 pre: argv.pre,
+                ask: askFlags(argv),
+                earlierFingerprints: argv.earlierFingerprint,
                 name: argv.name,
                 overwrite: argv.force,
                 onProgress: bar.update,
@@ -91,6 +103,10 @@ export const command: CommandModule<object, ConvertArguments> = {
                 onNote: (message) => process.stderr.write(`${message}\n`),
                 signal: interruption.signal
             };
+            if (argv.detect !== undefined) {
+                const { detectFlags } = await import("../detect/run.js");
+                options.flags = await detectFlags(argv.detect, options);
+            }
             const { outtype, memoryType } = argv;
             if (outtype === undefined || isOutType(outtype)) {
                 if (memoryType !== undefined)

@@ -1,6 +1,6 @@
 import process from "node:process";
 import type { Writable } from "node:stream";
-import { askAll, readHaystack } from "../../eval/recall/ask.js";
+import { askAll, readText } from "../../eval/questions/ask.js";
 import { type Fact, makeHaystack } from "../../eval/recall/haystack.js";
 import { readRecallTexts } from "../../eval/recall/task.js";
 import { openModel } from "../../model/open-model.js";
@@ -31,7 +31,7 @@ export async function demo(options: DemoOptions, signal: AbortSignal, output: Wr
         const bar = createProgressBar("reading");
         let read: number;
         try {
-            read = await readHaystack(sequence, haystack, {
+            read = await readText(sequence, haystack, {
                 signal,
                 onProgress: (tokens) => bar.update(tokens, options.tokens)
             });
@@ -44,11 +44,14 @@ export async function demo(options: DemoOptions, signal: AbortSignal, output: Wr
         say(`process memory ${mebibytes(before)} at the start, ${mebibytes(after)} at the end`);
         say(`what the model keeps of the text: ${mebibytes(armt.memoryBytes)}, however long it is\n`);
 
-        const answers = await askAll(sequence, model, haystack.questions, texts.task, signal);
-        const width = Math.max(...answers.map(({ text }) => text.length));
-        for (const { text, answer, expected, right } of answers)
-            say(`  ${text.padEnd(width)}  ${right ? `${answer} ✓` : `${answer} ✗ expected: ${expected}`}`);
-        const right = answers.filter((answer) => answer.right).length;
+        const plain = { form: "plain", plain: texts.task.answer } as const;
+        const answers = await askAll(sequence, model, haystack.questions, plain, signal);
+        const width = Math.max(...haystack.questions.map(({ text }) => text.length));
+        for (const { question, answer, score } of answers) {
+            const { text, expected } = question;
+            say(`  ${text.padEnd(width)}  ${score === 1 ? `${answer} ✓` : `${answer} ✗ expected: ${expected}`}`);
+        }
+        const right = answers.filter(({ score }) => score === 1).length;
         say(`\n${right} of ${answers.length} right, from memory alone: nothing of the text was left in the context.`);
     } finally {
         await llama.dispose();

@@ -1,7 +1,12 @@
 import type { CommandModule } from "yargs";
 import { command as babilong } from "./babilong/command.js";
+import { command as books } from "./books/command.js";
+import { command as natural } from "./natural/command.js";
+import { command as needles } from "./needles/command.js";
 import { command as perplexity } from "./perplexity/command.js";
 import { command as recall } from "./recall/command.js";
+import { command as recitation } from "./recitation/command.js";
+import { command as stories } from "./stories/command.js";
 
 export const command: CommandModule = {
     command: "eval",
@@ -9,6 +14,11 @@ export const command: CommandModule = {
     builder: (parser) =>
         parser
             .command(recall)
+            .command(natural)
+            .command(needles)
+            .command(stories)
+            .command(recitation)
+            .command(books)
             .command(perplexity)
             .command(babilong)
             .demandCommand(1, "say what to measure; see armt eval --help"),

@@ -82,7 +82,10 @@ async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOp
             deleteTempFileOnCancel: false,
             onProgress: ({ downloadedSize, totalSize }) => onDownload?.(downloadedSize, totalSize)
         });
-        return await downloader.download({ signal });
+        const file = await downloader.download({ signal });
+        // an interrupted download ends as if it were complete
+        signal?.throwIfAborted();
+        return file;
     } catch (error) {
         signal?.throwIfAborted();
         throw new ArmtError(

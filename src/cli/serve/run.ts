@@ -3,6 +3,8 @@ import process from "node:process";
 import { pino } from "pino";
 import { ArmtMemoryStore } from "../../../plugin/index.js";
 import { availableCores } from "../../../plugin/native/threads.js";
+import { makeRecallSample, recallDescription } from "../../eval/recall/sample.js";
+import { recallModelId, recallModelPath } from "../../model/embedded-model.js";
 import { openModel } from "../../model/open-model.js";
 import { createApp } from "../../server/app.js";
 import { createServer } from "../../server/create-server.js";
@@ -21,7 +23,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
     // the engine's threads spin while they wait, and a separate thread answers requests
     const threads = options.threads ?? Math.max(1, availableCores() - 1);
-    const { llama, model, createContext } = await openModel({ ...options, threads });
+    const { llama, model, file, createContext } = await openModel({ ...options, threads });
     const store =
         model.armt &&
         (await ArmtMemoryStore.open({
@@ -33,8 +35,13 @@ export async function serve(options: ServeOptions): Promise<void> {
             sequences: options.parallel,
             batching: { itemPrioritizationStrategy: fairBatching }
         });
+        const isIncluded = path.resolve(file) === recallModelPath;
         const server = createServer({
-            modelId: options.alias ?? path.basename(model.filename ?? "model", ".gguf"),
+            modelId: options.alias ?? (isIncluded ? recallModelId : path.basename(file, ".gguf")),
+            ...(isIncluded && {
+                description: recallDescription,
+                sample: await makeRecallSample((text) => model.tokenize(text).length)
+            }),
             context,
             store,
             apiKeys: apiKeys(options),

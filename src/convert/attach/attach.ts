@@ -1,9 +1,9 @@
-import { FINGERPRINT_KEY } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
 import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
 import { AtomicFile } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "../armt-config.js";
+import { type AskFlags, askFormOf, askKeys, earlierKeys } from "../asking.js";
 import type { BaseConfig } from "../base-config.js";
 import { families } from "../families.js";
 import type { MemorySizes } from "../layout.js";
@@ -40,6 +40,13 @@ export type AttachOptions = {
      * own type if it is a float type or q8_0, else `q8_0`.
      */
     mergedType?: MergedType;
+    /** How to ask the model, over what the memory's file says. */
+    ask?: AskFlags;
+    /**
+     * Fingerprints that earlier files of the same model had. The caller vouches that memories made with them fit.
+     * Default: none.
+     */
+    earlierFingerprints?: readonly string[];
     /** `general.name`. Default: the base's. */
     name?: string;
     /** Replace an existing output. Default: `false`. */
@@ -77,17 +84,21 @@ export async function attachMemory(options: AttachOptions): Promise<void> {
             const type = attachTypes[memoryType ?? memoryTypeOf(memoryFile)];
             const { tensors, sizes } = planMemoryTensors(weights, base, armt, type);
             checkRows(base, armt, sizes);
+            const ask = askFormOf(options.ask ?? {}, facts?.ask);
             const embeddingScale = embeddingScaleOf(file, base);
             const metadata = new Map<string, GgufWriteValue>([
                 ...modelKeys(base, armt, { sizes, embeddingScale }, type, options.name),
                 ...generalKeys(file, options.name),
+                ...samplingOf(file),
                 ...(facts === undefined ? [] : trainingKeys(facts)),
+                ...(ask === undefined ? [] : askKeys(ask)),
+                ...earlierKeys(options.earlierFingerprints ?? []),
                 ...(await tokenizerKeys(file, base, onWarning))
             ]);
             const memoryTensors = tensors.map((tensor): GgufTensorData => {
                 return { ...tensor, data: () => streamTensor(tensor, { signal }) };
             });
-            const contents = { metadata, tensors: [...baseTensors, ...memoryTensors], digestKey: FINGERPRINT_KEY };
+            const contents = { metadata, tensors: [...baseTensors, ...memoryTensors], fingerprint: true };
             await writeGguf(output, contents, { overwrite });
         } finally {
             await file.close();
@@ -103,7 +114,7 @@ function memoryTypeOf({ weights, isQuantized }: MemoryFile): AttachType {
 }
 
 /** What the memory's file says for people and programs that ask the model. */
-function trainingKeys({ base, ask, training }: MemoryFacts): Map<string, GgufWriteValue> {
+function trainingKeys({ base, training }: MemoryFacts): Map<string, GgufWriteValue> {
     const keys = new Map<string, GgufWriteValue>();
     const string = (key: string, value: string | undefined) => {
         if (value !== undefined) keys.set(key, { type: "STRING", value });
@@ -114,16 +125,14 @@ function trainingKeys({ base, ask, training }: MemoryFacts): Map<string, GgufWri
         string("general.base_model.0.name", base.name);
     }
     string("armt.training", training);
-    if (ask === undefined) return keys;
-    keys.set("armt.ask.chat", { type: "BOOL", value: ask.chat });
-    keys.set("armt.ask.close", { type: "BOOL", value: ask.close });
-    keys.set("armt.ask.greedy", { type: "BOOL", value: ask.greedy });
-    string("armt.ask.before", ask.before);
-    string("armt.ask.after", ask.after);
-    string("armt.ask.end", JSON.stringify(ask.end));
-    // llama.cpp's programs take it for the default temperature
-    if (ask.greedy) keys.set("general.sampling.temp", { type: "FLOAT32", value: 0 });
     return keys;
+}
+
+/** The base's defaults of sampling, as llama.cpp reads them. */
+function samplingOf(file: GgufFile): [string, GgufWriteValue][] {
+    return [...file.metadata].flatMap(([key, value]): [string, GgufWriteValue][] =>
+        key.startsWith("general.sampling.") && value.type !== "ARRAY" ? [[key, value]] : []
+    );
 }
 
 /** A window or a position table has to hold a segment with its memory tokens. */

@@ -204,6 +204,7 @@ function readAsk(ask: JsonFile): ArmtAskForm {
         greedy: flag("greedy"),
         before: ask.string("before"),
         after: ask.string("after"),
+        start: ask.string("start"),
         end
     };
 }

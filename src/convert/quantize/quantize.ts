@@ -1,7 +1,8 @@
 import { loadAnyEngine } from "../../../plugin/native/library.js";
 import { validateArmtFile } from "../../formats/gguf/armt-model.js";
-import { FINGERPRINT_KEY, verifyFingerprint } from "../../formats/gguf/fingerprint.js";
+import { verifyFingerprint } from "../../formats/gguf/fingerprint.js";
 import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
+import { copyMetadata } from "../../formats/gguf/rewrite.js";
 import { ggmlType } from "../../formats/gguf/types.js";
 import { type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
@@ -56,22 +57,15 @@ export async function quantizeModel(options: QuantizeOptions): Promise<void> {
             data: () => stream(file, tensor, onBytes, options.signal)
         }));
         const metadata = await metadataOf(file, mixture);
-        await writeGguf(output, { metadata, tensors, digestKey: FINGERPRINT_KEY }, { overwrite });
+        await writeGguf(output, { metadata, tensors, fingerprint: true }, { overwrite });
     } finally {
         await file.close();
     }
 }
 
 async function metadataOf(file: GgufFile, mixture: QuantizeTarget): Promise<Map<string, GgufWriteValue>> {
-    const metadata = new Map<string, GgufWriteValue>();
-    for (const [key, value] of file.metadata) {
-        if (key === FINGERPRINT_KEY || key === quantizationVersionKey) continue;
-        if (value.type !== "ARRAY") metadata.set(key, value);
-        else {
-            const { elementType, count } = value;
-            metadata.set(key, { type: "ARRAY", elementType, count, bytes: await file.readArrayBytes(key) });
-        }
-    }
+    const metadata = await copyMetadata(file);
+    metadata.delete(quantizationVersionKey);
     metadata.set("general.file_type", { type: "UINT32", value: fileTypes[mixture] });
     if (!isWideType(mixture)) metadata.set(quantizationVersionKey, { type: "UINT32", value: quantizationVersion });
     return metadata;

@@ -1,6 +1,6 @@
 import { openGguf } from "../../formats/gguf/reader.js";
-import type { GgufArrayRef } from "../../formats/gguf/types.js";
-import { type GgufArrayData, type GgufWriteValue, numberArray, stringArray } from "../../formats/gguf/writer.js";
+import type { GgufArrayData, GgufArrayRef } from "../../formats/gguf/types.js";
+import { type GgufWriteValue, numberArray, stringArray } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { paddingToken } from "./vocabulary.js";
 

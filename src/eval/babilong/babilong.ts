@@ -4,7 +4,9 @@ import type { LlamaContextSequence, LlamaModel, Token } from "../../../plugin/in
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { svg, svgText } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
-import { type Share, wilson } from "../recall/measure.js";
+import { writeAnswer } from "../questions/ask.js";
+import { names } from "../questions/grading.js";
+import { percent, type Share, shareOf, wilson } from "../questions/share.js";
 
 /** Default prompt template. */
 export const defaultTemplate = "{input}\n\nQuestion: {question}\nAnswer:";
@@ -90,11 +92,9 @@ export function labelsOf(samples: readonly BabilongSample[]): Set<string> {
 export function isRight(answer: string, { question, target }: BabilongSample, labels: ReadonlySet<string>): boolean {
     const [sentence = ""] = answer.trim().toLowerCase().split(/[.\n]/);
     const asked = question.toLowerCase();
-    const named = (text: string, label: string) =>
-        new RegExp(`(?<![\\p{L}\\p{N}])${escapePattern(label)}(?![\\p{L}\\p{N}])`, "u").test(text);
     const wanted = partsOf(target);
-    if (!wanted.every((part) => named(sentence, part))) return false;
-    return [...labels].every((label) => wanted.includes(label) || named(asked, label) || !named(sentence, label));
+    if (!wanted.every((part) => names(sentence, part))) return false;
+    return [...labels].every((label) => wanted.includes(label) || names(asked, label) || !names(sentence, label));
 }
 
 /** Some targets are lists: `milk,football`. */
@@ -152,24 +152,23 @@ export async function measureBabilong(
         // an abort can interrupt `feed`; the rest is long enough to generate from
         const rest = Math.min(prompt.length, armt.segmentSize);
         await armt.feed([prompt.slice(0, prompt.length - rest)], { signal });
-        const answer = await generate(model, sequence, prompt.slice(prompt.length - rest), maxTokens, signal);
+        const answer = await writeAnswer(sequence, model, prompt.slice(prompt.length - rest), maxTokens, signal);
         seconds += (performance.now() - start) / 1000;
         tokens += prompt.length;
         const right = isRight(answer, sample, labels);
         answers.push({ question: sample.question, target: sample.target, answer, right });
         await sequence.clearHistory();
-        const alone = await generate(model, sequence, lastSegment(prompt, armt.segmentSize), maxTokens, signal);
+        const alone = await writeAnswer(sequence, model, lastSegment(prompt, armt.segmentSize), maxTokens, signal);
         if (isRight(alone, sample, labels)) blind++;
         onProgress?.(answers.length);
     }
-    const asked = answers.length;
-    const right = answers.filter((answer) => answer.right).length;
+    const { asked, right, recall } = shareOf(answers.map((answer) => Number(answer.right)));
     return {
         length: set.length,
         task: set.task,
         asked,
         right,
-        recall: right / asked,
+        recall,
         interval: wilson(right, asked),
         withoutMemory: { asked, right: blind, recall: blind / asked },
         tokens: tokens / asked,
@@ -188,23 +187,6 @@ function fill(template: string, { input, question }: BabilongSample): string {
     return template.replaceAll(/\{(input|question)\}/g, (_, name: "input" | "question") => ({ input, question })[name]);
 }
 
-async function generate(
-    model: LlamaModel,
-    sequence: LlamaContextSequence,
-    prompt: Token[],
-    maxTokens: number,
-    signal: AbortSignal | undefined
-): Promise<string> {
-    const tokens: Token[] = [];
-    for await (const token of sequence.evaluate(prompt, { temperature: 0 })) {
-        signal?.throwIfAborted();
-        tokens.push(token);
-        const text = model.detokenize(tokens);
-        if (tokens.length === maxTokens || /\S[^\n]*\n/.test(text)) break;
-    }
-    return model.detokenize(tokens).trim();
-}
-
 /** The table that `armt eval babilong` prints. */
 export function babilongTable(rows: readonly BabilongRow[]): string {
     return textTable(
@@ -221,10 +203,6 @@ export function babilongTable(rows: readonly BabilongRow[]): string {
         ]),
         2
     );
-}
-
-function percent(value: number): string {
-    return `${(100 * value).toFixed(1)} %`;
 }
 
 /** Right answers by length and task, each with and without memory. */
@@ -259,9 +237,4 @@ export function babilongPlot(model: string, rows: readonly BabilongRow[]): strin
         });
     });
     return svg(width, top + tasks.length * cell.height + 16, "Right answers by length and task", parts);
-}
-
-/** Node 20 has no RegExp.escape. */
-function escapePattern(text: string): string {
-    return text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }

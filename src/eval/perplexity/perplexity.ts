@@ -3,6 +3,7 @@ import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
 import { ArmtError } from "../../util/errors.js";
 import { type ChartLine, colours, logChart, svg } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
+import { readLosses } from "./losses.js";
 
 /** Loss over a range of tokens. */
 export interface Loss {
@@ -57,19 +58,17 @@ export async function measurePerplexity(
     if (ids.length < 2) throw new ArmtError(`the text has ${ids.length} tokens; perplexity takes two at least`);
     const { segmentSize } = armt;
     let done = 0;
-    const read = async (tokens: readonly Token[], start: number, losses: Float64Array) => {
-        let at = start;
-        for await (const rows of armt.evaluateLogits(tokens)) {
-            signal?.throwIfAborted();
-            const vocab = rows.length / Math.min(tokens.length - (at - start), sequence.context.batchSize);
-            for (let row = 0; row * vocab < rows.length; row++, at++) {
-                const next = ids[at + 1];
-                if (next !== undefined) losses[at] = lossOf(rows.subarray(row * vocab, (row + 1) * vocab), next);
+    const read = (tokens: readonly Token[], start: number, losses: Float64Array) =>
+        readLosses(sequence, tokens, {
+            ids,
+            start,
+            losses,
+            signal,
+            onTokens: (count) => {
+                done += count;
+                onProgress?.(done, 2 * ids.length);
             }
-            done += rows.length / vocab;
-            onProgress?.(done, 2 * ids.length);
-        }
-    };
+        });
     const withMemory = new Float64Array(ids.length - 1);
     const withoutMemory = new Float64Array(ids.length - 1);
     await sequence.clearHistory();
@@ -98,15 +97,6 @@ function segmentsOf(
     for (let start = 0, end = first; start < tokens; start = end, end += each)
         segments.push({ start, end: Math.min(end, tokens) });
     return segments;
-}
-
-/** Loss of a token: -ln of its softmax probability. Unit: nats. */
-export function lossOf(logits: Float32Array, token: number): number {
-    let largest = Number.NEGATIVE_INFINITY;
-    for (const value of logits) if (value > largest) largest = value;
-    let sum = 0;
-    for (const value of logits) sum += Math.exp(value - largest);
-    return Math.log(sum) + largest - logits[token]!;
 }
 
 function stretches(losses: number, segmentSize: number): [from: number, to: number][] {

@@ -1,4 +1,7 @@
-import { seededRandom } from "../../util/random.js";
+import { Draw } from "../questions/Draw.js";
+import { hide } from "../questions/hide.js";
+import { proseRun } from "../questions/prose.js";
+import type { Question, QuestionedText } from "../questions/question.js";
 import { type FactKind, namesOf, type RecallTexts, type Split } from "./task.js";
 
 export interface HaystackOptions {
@@ -29,29 +32,20 @@ export interface Fact {
 }
 
 /** A question about a fact that still holds at the end of the haystack. */
-export interface Question {
+export interface FactQuestion extends Question {
     readonly fact: Fact;
-    readonly text: string;
-    readonly expected: string;
 }
 
 /** Text with facts in it. */
-export interface Haystack {
+export interface Haystack extends QuestionedText {
     readonly facts: readonly Fact[];
-    readonly questions: readonly Question[];
-    /** The sentences of the text, each with the space or newline before it. */
+    readonly questions: readonly FactQuestion[];
     sentences(): Generator<string, void, void>;
 }
 
-/** Share of sentences that begin a paragraph. */
-const paragraphs = 0.08;
-/** Fewest and most sentences in a row of filler: from prose, and made-up ones. */
-const proseRun = [2, 12] as const;
+/** Fewest and most made-up sentences in a row. */
 const chatterRun = [2, 16] as const;
 const bystanderCount = 4;
-
-/** How many filler sentences to try for the last gap. */
-const lastTries = 40;
 
 /**
  * Hides facts at random depths in prose and made-up sentences that the model was not trained on. The text is at most as
@@ -61,56 +55,24 @@ const lastTries = 40;
 export function makeHaystack(texts: RecallTexts, options: HaystackOptions): Haystack {
     const { tokens, facts: count, seed, split = "heldOut", changes = 0.25, countTokens } = options;
     const facts = makeFacts(texts, count, changes, split, new Draw(seed, "facts"));
-    const sizes = facts.map(({ sentence }) => Math.max(countTokens(` ${sentence}`), countTokens(`\n${sentence}`)));
-    const needed = sizes.reduce((sum, size) => sum + size, 0);
-    if (needed > tokens)
-        throw new RangeError(
-            `${count} facts take ${needed} tokens and do not fit into ${tokens}; use fewer facts or a longer text`
-        );
+    // facts that do not fit are refused here, before anything is read
+    const write = () => {
+        const draw = new Draw(seed, "filler");
+        return hide(facts, { tokens, filler: fillerSentences(texts, draw), draw, countTokens, what: "facts" });
+    };
+    write();
     const draw = new Draw(seed, "questions");
     const questions = facts
         .filter(({ overridden }) => !overridden)
         .map((fact) => ({
             fact,
             text: draw.from(fact.kind.questions[split]).replace("{key}", fact.key),
-            expected: fact.value
+            kind: fact.kind.name,
+            expected: fact.value,
+            depth: fact.depth,
+            score: (answer: string) => Number(answer === fact.value)
         }));
-    return {
-        facts,
-        questions,
-        sentences: () => write(texts, facts, sizes, tokens, new Draw(seed, "filler"), countTokens)
-    };
-}
-
-/** Draws at random from lists, with a seed. */
-class Draw {
-    private readonly random: () => number;
-
-    constructor(seed: number, name: string) {
-        this.random = seededRandom(seed, name);
-    }
-
-    next(): number {
-        return this.random();
-    }
-
-    integer(low: number, high: number): number {
-        return low + Math.floor(this.random() * (high - low + 1));
-    }
-
-    from<T>(list: readonly T[]): T {
-        return list[Math.floor(this.random() * list.length)]!;
-    }
-
-    /** A copy in random order. */
-    shuffle<T>(list: readonly T[]): T[] {
-        const copy = [...list];
-        for (let i = copy.length - 1; i > 0; i--) {
-            const j = this.integer(0, i);
-            [copy[i], copy[j]] = [copy[j]!, copy[i]!];
-        }
-        return copy;
-    }
+    return { facts, questions, sentences: write };
 }
 
 function makeFacts({ task }: RecallTexts, count: number, changes: number, split: Split, draw: Draw): Fact[] {
@@ -159,7 +121,7 @@ function makeFacts({ task }: RecallTexts, count: number, changes: number, split:
             .replace("{name}", draw.from(bystanders));
         facts.push({ kind, key, value, sentence, overridden: false });
     }
-    const depths = facts.map(() => draw.next()).sort((a, b) => a - b);
+    const depths = draw.depths(facts.length);
     return facts.map((fact, i) => ({ ...fact, depth: depths[i]! }));
 }
 
@@ -171,43 +133,11 @@ function combinations(lists: readonly (readonly string[])[]): string[] {
     );
 }
 
-function* write(
-    texts: RecallTexts,
-    facts: readonly Fact[],
-    sizes: readonly number[],
-    tokens: number,
-    draw: Draw,
-    countTokens: (text: string) => number
-): Generator<string, void, void> {
-    const filler = fillerSentences(texts, draw);
-    // filler must leave room for the remaining facts
-    let reserved = sizes.reduce((sum, size) => sum + size, 0);
-    let written = 0;
-    let next = 0;
-    let misses = 0;
-    while (next < facts.length || misses < lastTries) {
-        const isFact = next < facts.length && (written >= facts[next]!.depth * tokens || misses === lastTries);
-        const sentence = isFact ? facts[next]!.sentence : filler.next().value;
-        const text = `${written === 0 ? "" : draw.next() < paragraphs ? "\n" : " "}${sentence}`;
-        const size = countTokens(text);
-        if (isFact) reserved -= sizes[next++]!;
-        else if (written + size + reserved > tokens) {
-            misses++;
-            continue;
-        }
-        written += size;
-        yield text;
-    }
-}
-
 function* fillerSentences({ task, prose }: RecallTexts, draw: Draw): Generator<string, never, void> {
     const { chatter } = task;
     for (;;) {
-        if (draw.next() < 0.5) {
-            const passage = draw.from(prose);
-            const start = draw.integer(0, passage.length - 1);
-            yield* passage.slice(start, start + draw.integer(...proseRun));
-        } else
+        if (draw.next() < 0.5) yield* proseRun(prose, draw);
+        else
             for (let left = draw.integer(...chatterRun); left > 0; left--)
                 yield draw
                     .from(chatter.heldOut)

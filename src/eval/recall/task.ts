@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { gunzipSync } from "node:zlib";
 import { recallFolder } from "../../util/assets.js";
+import { type Prose, readProse } from "../questions/prose.js";
 
 /** Half of the names, sentences and prose: what training saw, or what it did not see. */
 export type Split = "train" | "heldOut";
@@ -33,22 +33,24 @@ export interface RecallTask {
 export interface RecallTexts {
     readonly task: RecallTask;
     /** Passages that training never saw, each split into sentences. */
-    readonly prose: readonly (readonly string[])[];
+    readonly prose: Prose;
 }
 
 export async function readRecallTexts(): Promise<RecallTexts> {
     const task: RecallTask = JSON.parse(await readFile(new URL("task.json", recallFolder), "utf8"));
-    const text = gunzipSync(await readFile(new URL("filler.txt.gz", recallFolder))).toString("utf8");
-    const prose = text
-        .split("\n")
-        .map((passage) => passage.split(/(?<=[.?!]) (?=[A-Z])/).filter((part) => part !== ""));
-    return { task, prose: prose.filter((passage) => passage.length > 0) };
+    return { task, prose: await readProse() };
+}
+
+/** The words around a question after a text. */
+export async function recallPlainForm(): Promise<RecallTask["answer"]> {
+    const { answer }: RecallTask = JSON.parse(await readFile(new URL("task.json", recallFolder), "utf8"));
+    return answer;
 }
 
 /** Template for a question after a text; `{}` stands for the question. */
 export async function recallQuestionForm(): Promise<string> {
-    const { answer }: RecallTask = JSON.parse(await readFile(new URL("task.json", recallFolder), "utf8"));
-    return `${answer.before}{}${answer.after}`;
+    const { before, after } = await recallPlainForm();
+    return `${before}{}${after}`;
 }
 
 /** Names of one half. A name is a stem and an ending; every stem and every ending occurs in both halves. */

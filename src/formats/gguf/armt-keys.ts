@@ -6,8 +6,10 @@ import type { ElementType, ScalarValues } from "./types.js";
 export type ArmtModelKeys = {
     name: string | undefined;
     baseArchitecture: string;
-    /** SHA-256 of the tensor data, 64 hex digits. */
+    /** SHA-256 of what a memory depends on, 64 hex digits. */
     fingerprint: string;
+    /** Fingerprints that earlier files of the same model had. */
+    earlierFingerprints: readonly string[];
     /** V */
     vocabSize: number;
     /** Unit: tokens. */
@@ -98,6 +100,8 @@ export type ArmtAskForm = {
     /** What stands around a question without a chat template; `undefined`: that form was not trained. */
     readonly before: string | undefined;
     readonly after: string | undefined;
+    /** The text that a question begins with, special tokens included; `undefined`: `before`. */
+    readonly start: string | undefined;
     /** Texts of the tokens that end an answer. */
     readonly end: readonly string[];
 };
@@ -199,6 +203,7 @@ export function readArmtKeys(file: GgufFile): ArmtModelKeys {
             version,
             `${SUPPORTED_FORMAT_VERSIONS.join(" or ")}; update node-llama-cpp-armt, or convert the checkpoint again`
         );
+    keys.optional("armt.head_digest", "STRING");
     const info = readAll(keys);
     if (version === 1 && (info.sinkCount > 0 || info.seesPreviousSegment))
         throw invalid("armt.format_version", version, "2, with a sink or attention to the previous segment");
@@ -217,6 +222,7 @@ function readAll(keys: KeyReader): ArmtModelKeys {
         name: keys.optional("general.name", "STRING"),
         baseArchitecture: keys.required("armt.base_architecture", "STRING"),
         fingerprint: keys.required("armt.fingerprint", "STRING"),
+        earlierFingerprints: readTexts(keys, "armt.earlier_fingerprints"),
         vocabSize: keys.count("armt.vocab_size"),
         contextLength: keys.count("armt.context_length"),
         embeddingLength: keys.count("armt.embedding_length"),
@@ -260,23 +266,29 @@ function readAll(keys: KeyReader): ArmtModelKeys {
 
 function readAskForm(keys: KeyReader): ArmtAskForm | undefined {
     if (!keys.has("armt.ask.chat")) return undefined;
-    const end = keys.optional("armt.ask.end", "STRING") ?? "[]";
-    let texts: unknown;
-    try {
-        texts = JSON.parse(end);
-    } catch {
-        // judged below
-    }
-    if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string"))
-        throw invalid("armt.ask.end", end, "a JSON list of texts");
     return {
         chat: keys.required("armt.ask.chat", "BOOL"),
         close: keys.required("armt.ask.close", "BOOL"),
         greedy: keys.required("armt.ask.greedy", "BOOL"),
         before: keys.optional("armt.ask.before", "STRING"),
         after: keys.optional("armt.ask.after", "STRING"),
-        end: texts
+        start: keys.optional("armt.ask.start", "STRING"),
+        end: readTexts(keys, "armt.ask.end")
     };
+}
+
+/** A list of texts, as JSON; empty if the key is absent. */
+function readTexts(keys: KeyReader, key: string): string[] {
+    const json = keys.optional(key, "STRING") ?? "[]";
+    let texts: unknown;
+    try {
+        texts = JSON.parse(json);
+    } catch {
+        // judged below
+    }
+    if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string"))
+        throw invalid(key, json, "a JSON list of texts");
+    return texts;
 }
 
 function readTable(keys: KeyReader): ArmtModelKeys["positions"] {

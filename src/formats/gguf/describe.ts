@@ -44,6 +44,8 @@ export class GgufDescription {
             ["size", `${this.size} bytes, GGUF version ${this.version}`],
             ["weights", `${this.parameters} in ${this.tensors.size} tensors (${this.typeSummary()})`]
         ];
+        const sampling = this.sampling;
+        if (sampling !== "") head.push(["sampling", sampling]);
         const sections = [table(head)];
         if (this.armt !== undefined) sections.push(`ARMT\n${table(armtRows(this.armt))}`);
         sections.push(
@@ -56,6 +58,15 @@ export class GgufDescription {
             sections.push(`Tensors (fastest dimension first)\n${table(rows)}`);
         }
         return sections.join("\n");
+    }
+
+    /** The file's defaults for drawing tokens, with llama.cpp's names. */
+    private get sampling(): string {
+        const prefix = "general.sampling.";
+        return [...this.metadata]
+            .filter(([key]) => key.startsWith(prefix))
+            .map(([key, value]) => `${quote(key.slice(prefix.length)).slice(1, -1)} ${textValue(value)}`)
+            .join(", ");
     }
 
     private get parameters(): number {

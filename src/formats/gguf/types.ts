@@ -87,6 +87,9 @@ export const scalarTypes = {
 export const STRING_TYPE_ID = 8;
 export const ARRAY_TYPE_ID = 9;
 
+/** A metadata array to write. Its elements are already encoded and concatenated. */
+export type GgufArrayData = { type: "ARRAY"; elementType: ElementType; count: number; bytes: Uint8Array };
+
 export type ScalarType = keyof typeof scalarTypes;
 export type ElementType = ScalarType | "STRING";
 

@@ -1,23 +1,26 @@
 import { createHash } from "node:crypto";
 import { type AtomicFileOptions, writeAtomically } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
-import { BLANK_DIGEST, DIGEST_LENGTH } from "./fingerprint.js";
+import {
+    BLANK_DIGEST,
+    beginFingerprint,
+    DIGEST_LENGTH,
+    encodeValue,
+    FINGERPRINT_KEY,
+    HEAD_DIGEST_KEY,
+    uint32,
+    uint64
+} from "./fingerprint.js";
 import { align } from "./header.js";
 import { DEFAULT_ALIGNMENT, MAX_TENSOR_NAME_BYTES } from "./limits.js";
 import {
-    ARRAY_TYPE_ID,
-    type ElementType,
-    elementTypeId,
-    encodeScalar,
     encodeString,
     type GgmlType,
+    type GgufArrayData,
     type GgufScalar,
     ggmlType,
     tensorByteLength
 } from "./types.js";
-
-/** A metadata array to write. Its elements are already encoded and concatenated. */
-export type GgufArrayData = { type: "ARRAY"; elementType: ElementType; count: number; bytes: Uint8Array };
 
 export type GgufWriteValue = GgufScalar | GgufArrayData;
 
@@ -33,11 +36,8 @@ export type GgufTensorData = {
 export type GgufContents = {
     metadata: ReadonlyMap<string, GgufWriteValue>;
     tensors: readonly GgufTensorData[];
-    /**
-     * A STRING key that receives the SHA-256 (64 hex digits) of the whole file. The hash is computed with zeros in
-     * place of those digits.
-     */
-    digestKey?: string;
+    /** Whether to add the fingerprint of a model file and the digest of its head. Default: `false`. */
+    fingerprint?: boolean;
 };
 
 const VERSION = 3;
@@ -47,24 +47,27 @@ const VERSION = 3;
  * @throws {ArmtError} if a tensor's data does not fill its shape or the file cannot be written
  */
 export async function writeGguf(path: string, contents: GgufContents, options: AtomicFileOptions = {}): Promise<void> {
-    const { header, digestOffset } = buildHeader(contents);
+    const { header, digestOffsets } = buildHeader(contents);
+    const hash = beginFingerprint(contents.metadata, contents.tensors);
     await writeAtomically(path, options, async (file) => {
-        const hash = createHash("sha256");
-        const write = async (bytes: Uint8Array) => {
-            hash.update(bytes);
-            await file.write(bytes);
-        };
-        await write(header);
+        await file.write(header);
         for (const tensor of contents.tensors) {
             const start = file.position;
-            for await (const piece of tensor.data()) await write(piece);
+            for await (const piece of tensor.data()) {
+                hash.update(piece);
+                await file.write(piece);
+            }
             const length = file.position - start;
             const expected = tensorByteLength(ggmlType(tensor.type), tensor.shape);
             if (length !== expected)
                 throw new ArmtError(`tensor ${quote(tensor.name)}: got ${length} bytes of data, expected ${expected}`);
-            await write(Buffer.alloc(align(file.position, DEFAULT_ALIGNMENT) - file.position));
+            await file.write(Buffer.alloc(align(file.position, DEFAULT_ALIGNMENT) - file.position));
         }
-        if (digestOffset !== undefined) await file.writeAt(Buffer.from(hash.digest("hex")), digestOffset);
+        if (digestOffsets === undefined) return;
+        const [fingerprintAt, headAt] = digestOffsets;
+        header.write(hash.digest("hex"), fingerprintAt, "latin1");
+        header.write(createHash("sha256").update(header).digest("hex"), headAt, "latin1");
+        for (const at of digestOffsets) await file.writeAt(header.subarray(at, at + DIGEST_LENGTH), at);
     });
 }
 
@@ -89,7 +92,11 @@ export function booleanArray(values: readonly boolean[]): GgufArrayData {
     return { type: "ARRAY", elementType: "BOOL", count: values.length, bytes: Uint8Array.from(values, Number) };
 }
 
-function buildHeader({ metadata, tensors, digestKey }: GgufContents): { header: Buffer; digestOffset?: number } {
+/** The bytes before the tensor data, and where the digits of fingerprint and digest go. */
+function buildHeader({ metadata, tensors, fingerprint = false }: GgufContents): {
+    header: Buffer;
+    digestOffsets?: readonly [fingerprint: number, head: number];
+} {
     const parts: Uint8Array[] = [];
     let length = 0;
     const push = (bytes: Uint8Array) => {
@@ -99,17 +106,17 @@ function buildHeader({ metadata, tensors, digestKey }: GgufContents): { header: 
     push(Buffer.from("GGUF"));
     push(uint32(VERSION));
     push(uint64(tensors.length));
-    push(uint64(metadata.size + (digestKey === undefined ? 0 : 1)));
+    push(uint64(metadata.size + (fingerprint ? 2 : 0)));
     for (const [key, value] of metadata) {
         push(encodeString(key));
         for (const bytes of encodeValue(value)) push(bytes);
     }
-    let digestOffset: number | undefined;
-    if (digestKey !== undefined) {
-        push(encodeString(digestKey));
+    const digestAt = (key: string) => {
+        push(encodeString(key));
         for (const bytes of encodeValue({ type: "STRING", value: BLANK_DIGEST })) push(bytes);
-        digestOffset = length - DIGEST_LENGTH;
-    }
+        return length - DIGEST_LENGTH;
+    };
+    const digestOffsets = fingerprint ? ([digestAt(FINGERPRINT_KEY), digestAt(HEAD_DIGEST_KEY)] as const) : undefined;
     let offset = 0;
     for (const { name, type, shape } of tensors) {
         if (Buffer.byteLength(name) > MAX_TENSOR_NAME_BYTES)
@@ -122,22 +129,5 @@ function buildHeader({ metadata, tensors, digestKey }: GgufContents): { header: 
         offset = align(offset + tensorByteLength(ggmlType(type), shape), DEFAULT_ALIGNMENT);
     }
     push(Buffer.alloc(align(length, DEFAULT_ALIGNMENT) - length));
-    return { header: Buffer.concat(parts), digestOffset };
-}
-
-function encodeValue(value: GgufWriteValue): Uint8Array[] {
-    if (value.type !== "ARRAY") return [uint32(elementTypeId(value.type)), encodeScalar(value)];
-    return [uint32(ARRAY_TYPE_ID), uint32(elementTypeId(value.elementType)), uint64(value.count), value.bytes];
-}
-
-function uint32(value: number): Buffer {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32LE(value);
-    return bytes;
-}
-
-function uint64(value: number): Buffer {
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(BigInt(value));
-    return bytes;
+    return { header: Buffer.concat(parts), digestOffsets };
 }

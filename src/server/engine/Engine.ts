@@ -51,6 +51,10 @@ export interface ReadOptions {
     param: string;
     /** The memory that the prompt continues. */
     memory?: ArmtSnapshot;
+    /** Index in the prompt at which a chat about the memory begins; undefined for other prompts. */
+    questionAt?: number;
+    /** Whether a question starts a new segment. Default: as the model was trained. */
+    closeBeforeQuestion?: boolean;
     signal: AbortSignal;
     onProgress?: (progress: PromptProgress) => void;
     /** Whether `rewind` will be called. */
@@ -165,7 +169,7 @@ export class Engine {
     async read(
         sequence: LlamaContextSequence,
         prompt: readonly Token[],
-        { memory, signal, onProgress, willRewind = false }: ReadOptions
+        { memory, questionAt, closeBeforeQuestion, signal, onProgress, willRewind = false }: ReadOptions
     ): Promise<ReadPrompt> {
         const last = prompt.at(-1)!;
         const head = prompt.slice(0, -1);
@@ -174,6 +178,7 @@ export class Engine {
         const progress = onProgress && new PromptReporter(sequence, total, onProgress);
         let cachedTokens = base;
         try {
+            await this.setClosing(sequence, closeBeforeQuestion);
             if (memory !== undefined) await sequence.armt!.restore(memory);
             else {
                 await sequence.adaptStateToTokens(head, false);
@@ -182,7 +187,12 @@ export class Engine {
             progress?.begin(cachedTokens);
             if (memory === undefined && sequence.armt !== undefined && this.store !== undefined)
                 ({ cachedTokens } = await this.store.prefill(sequence, head, { signal }));
-            else await this.append(sequence, head.slice(cachedTokens - base), signal);
+            else if (memory !== undefined) {
+                const at = questionAt ?? (closeBeforeQuestion === true ? 0 : prompt.length);
+                await this.append(sequence, head.slice(0, at), signal);
+                if (at < prompt.length) await sequence.armt!.startQuestion(prompt.slice(at));
+                await this.append(sequence, head.slice(at), signal);
+            } else await this.append(sequence, head.slice(cachedTokens), signal);
         } finally {
             progress?.stop();
         }
@@ -196,6 +206,14 @@ export class Engine {
             }
         };
         return { sequence, last, promptTokens: total, cachedTokens, rewind };
+    }
+
+    /** Sets whether questions start a new segment. What the sequence holds was cut otherwise if that changes. */
+    private async setClosing(sequence: LlamaContextSequence, wanted: boolean | undefined): Promise<void> {
+        const { armt } = sequence;
+        if (armt === undefined || armt.closeBeforeQuestion === wanted) return;
+        armt.closeBeforeQuestion = wanted;
+        await sequence.clearHistory();
     }
 
     /** Reads tokens batch by batch, so that an abort takes effect within one batch. */

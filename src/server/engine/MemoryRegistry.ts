@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { type Hash, randomBytes } from "node:crypto";
 import type { ArmtSnapshot, Token } from "../../../plugin/index.js";
 import { ApiError } from "../errors.js";
 
@@ -15,6 +15,8 @@ export interface StoredMemory {
     readonly unread: readonly Token[];
     /** Text that was taken in. Unit: UTF-16 code units. */
     readonly characters: number;
+    /** SHA-256 of that text; undefined if it is unknown, as of a loaded memory. */
+    readonly hash: Hash | undefined;
 }
 
 /**

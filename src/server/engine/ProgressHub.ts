@@ -1,3 +1,5 @@
+import { ApiError } from "../errors.js";
+
 /** How far the reading of a document has come. */
 export interface DocumentProgress {
     readonly tokens: number;
@@ -18,6 +20,22 @@ type Watcher = { readonly onProgress: (progress: DocumentProgress) => void; read
  */
 export class ProgressHub {
     private readonly watchers = new Map<string, Set<Watcher>>();
+    private readonly uploads = new Map<string, AbortController>();
+
+    /** @returns a signal that is aborted when the upload of this name is cancelled */
+    begin(name: string | undefined): AbortSignal {
+        const controller = new AbortController();
+        if (name !== undefined) this.uploads.set(name, controller);
+        return controller.signal;
+    }
+
+    /** @throws {ApiError} if no upload of this name is running */
+    cancel(name: string): void {
+        const controller = this.uploads.get(name);
+        if (controller === undefined)
+            throw new ApiError(404, "no upload of this name is running", { code: "upload_not_found" });
+        controller.abort(new ApiError(409, "the upload was cancelled", { code: "upload_cancelled" }));
+    }
 
     /** @returns what ends the watching */
     watch(name: string, watcher: Watcher): () => void {
@@ -36,6 +54,7 @@ export class ProgressHub {
 
     end(name: string | undefined): void {
         if (name === undefined) return;
+        this.uploads.delete(name);
         for (const { onEnd } of this.watchers.get(name) ?? []) onEnd();
     }
 }

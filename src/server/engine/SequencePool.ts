@@ -1,20 +1,26 @@
 import type { LlamaContext, LlamaContextSequence, Token } from "../../../plugin/index.js";
 import { ApiError } from "../errors.js";
 
-type Waiting = {
+type LendRequest = {
     readonly prompt: readonly Token[];
+    readonly isDocument: boolean;
+};
+
+type Waiting = {
+    readonly request: LendRequest;
     readonly take: (sequence: LlamaContextSequence) => void;
     readonly refuse: (error: unknown) => void;
 };
 
 /**
  * The sequences of a context, lent to one request each, first come, first served. If all are lent, a request waits in a
- * queue of limited length.
+ * queue of limited length. Documents take hours, so that they leave one of several sequences to others.
  */
 export class SequencePool {
     private readonly sequences: LlamaContextSequence[];
     private readonly idle: LlamaContextSequence[];
     private readonly queue: Waiting[] = [];
+    private documents = 0;
     private isClosed = false;
     private readonly drained: (() => void)[] = [];
     /** Mean time that a request keeps a sequence. Unit: milliseconds. */
@@ -45,9 +51,9 @@ export class SequencePool {
     }
 
     /** @throws {ApiError} if the queue is full, so that no work begins that cannot be finished */
-    checkRoom(): void {
+    checkRoom(isDocument = false): void {
         if (this.isClosed) throw draining();
-        if (this.idle.length === 0 && this.queue.length >= this.maxQueue)
+        if (this.mustWait({ isDocument }) && this.queue.length >= this.maxQueue)
             throw new ApiError(429, `${this.maxQueue} requests are waiting already; try again later`, {
                 code: "queue_full",
                 retryAfter: this.retryAfter
@@ -64,15 +70,32 @@ export class SequencePool {
         signal: AbortSignal,
         work: (sequence: LlamaContextSequence) => Promise<T>
     ): Promise<T> {
+        return await this.lend({ prompt, isDocument: false }, signal, work);
+    }
+
+    /**
+     * Runs `work`, which reads a document, with a sequence that no other request uses. It waits while documents use all
+     * sequences but one.
+     * @throws {ApiError} if the queue is full or the server is ending
+     */
+    async useForDocument<T>(signal: AbortSignal, work: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {
+        return await this.lend({ prompt: [], isDocument: true }, signal, work);
+    }
+
+    private async lend<T>(
+        request: LendRequest,
+        signal: AbortSignal,
+        work: (sequence: LlamaContextSequence) => Promise<T>
+    ): Promise<T> {
         signal.throwIfAborted();
-        this.checkRoom();
-        const sequence = this.pick(prompt) ?? (await this.wait(prompt, signal));
+        this.checkRoom(request.isDocument);
+        const sequence = this.mustWait(request) ? await this.wait(request, signal) : this.pick(request);
         const started = performance.now();
         try {
             return await work(sequence);
         } finally {
             this.meanMs += 0.1 * (performance.now() - started - this.meanMs);
-            this.release(sequence);
+            this.release(sequence, request);
         }
     }
 
@@ -83,8 +106,15 @@ export class SequencePool {
         await new Promise<void>((resolve) => this.drained.push(resolve));
     }
 
-    /** Prefers the longest reusable prefix, then the sequence that has been idle longest. */
-    private pick(prompt: readonly Token[]): LlamaContextSequence | undefined {
+    private mustWait({ isDocument }: Pick<LendRequest, "isDocument">): boolean {
+        return this.idle.length === 0 || (isDocument && this.documents >= Math.max(1, this.sequences.length - 1));
+    }
+
+    /**
+     * Takes an idle sequence; there must be one. Prefers the longest reusable prefix, then the one that has been idle
+     * longest.
+     */
+    private pick({ prompt, isDocument }: LendRequest): LlamaContextSequence {
         let best: LlamaContextSequence | undefined;
         let most = 0;
         for (const sequence of this.idle) {
@@ -93,11 +123,12 @@ export class SequencePool {
             best = sequence;
             most = held;
         }
-        if (best !== undefined) this.idle.splice(this.idle.indexOf(best), 1);
-        return best;
+        this.idle.splice(this.idle.indexOf(best!), 1);
+        if (isDocument) this.documents++;
+        return best!;
     }
 
-    private async wait(prompt: readonly Token[], signal: AbortSignal): Promise<LlamaContextSequence> {
+    private async wait(request: LendRequest, signal: AbortSignal): Promise<LlamaContextSequence> {
         return await new Promise((resolve, reject) => {
             const leave = () => {
                 this.queue.splice(this.queue.indexOf(waiting), 1);
@@ -105,7 +136,7 @@ export class SequencePool {
                 this.checkDrained();
             };
             const waiting: Waiting = {
-                prompt,
+                request,
                 take: (sequence) => {
                     signal.removeEventListener("abort", leave);
                     resolve(sequence);
@@ -117,10 +148,14 @@ export class SequencePool {
         });
     }
 
-    private release(sequence: LlamaContextSequence): void {
+    private release(sequence: LlamaContextSequence, { isDocument }: LendRequest): void {
         this.idle.push(sequence);
-        const next = this.queue.shift();
-        if (next !== undefined) next.take(this.pick(next.prompt)!);
+        if (isDocument) this.documents--;
+        const next = this.queue.findIndex(({ request }) => !this.mustWait(request));
+        if (next >= 0) {
+            const [{ request, take }] = this.queue.splice(next, 1) as [Waiting];
+            take(this.pick(request));
+        }
         this.checkDrained();
     }
 

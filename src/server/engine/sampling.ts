@@ -11,6 +11,8 @@ export interface Sampling {
     topK: number;
     minP: number;
     seed?: number;
+    /** Divides the logits of tokens that the answer has; 1: no penalty. */
+    repeatPenalty: number;
     presencePenalty: number;
     frequencyPenalty: number;
     /** Added to the logits of tokens. */
@@ -26,8 +28,9 @@ export function samplingOptions(
     sampling: Sampling,
     { choice, written, maxTokens }: { choice: number; written: readonly Token[]; maxTokens: number }
 ): Pick<SequenceEvaluateOptions, "temperature" | "topP" | "topK" | "minP" | "seed" | "repeatPenalty" | "tokenBias"> {
-    const { temperature, topP, topK, minP, seed, presencePenalty, frequencyPenalty, logitBias } = sampling;
-    const hasPenalty = presencePenalty !== 0 || frequencyPenalty !== 0;
+    const { temperature, topP, topK, minP, seed, repeatPenalty, presencePenalty, frequencyPenalty, logitBias } =
+        sampling;
+    const hasPenalty = repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
     return {
         temperature,
         topP,
@@ -39,7 +42,7 @@ export function samplingOptions(
             ? {
                   punishTokens: () => [...written],
                   maxPunishTokens: Math.min(maxTokens, maxCountedTokens),
-                  penalty: 1,
+                  penalty: repeatPenalty,
                   presencePenalty,
                   frequencyPenalty
               }

@@ -134,6 +134,8 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
         {
             param: "messages",
             memory: memory?.snapshot,
+            questionAt: memory?.unread.length,
+            closeBeforeQuestion: body.armt?.closeBeforeQuestion,
             signal,
             willRewind: n > 1,
             onProgress:

@@ -95,6 +95,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
             {
                 param: "prompt",
                 memory: memory?.snapshot,
+                closeBeforeQuestion: body.armt?.closeBeforeQuestion,
                 signal,
                 willRewind: n > 1,
                 onProgress: body.return_progress === true ? onProgress : undefined

@@ -1,4 +1,4 @@
-import type { Request, RequestHandler, Response } from "express";
+import type { RequestHandler, Response } from "express";
 import type { Token } from "../../../plugin/index.js";
 import { type FeedPiece, tokenizeSource } from "../../../plugin/memory/feed.js";
 import type { StoredMemory } from "../engine/MemoryRegistry.js";
@@ -8,6 +8,8 @@ import { checkEncoding } from "../json-body.js";
 import { ClientGoneError, requestSignal } from "../request-signal.js";
 import type { Server } from "../Server.js";
 import { memoryQuerySchema } from "../schemas/other.js";
+import { TextHash } from "../TextHash.js";
+import { Upload } from "../Upload.js";
 import { validate } from "../validate.js";
 
 /** Time between two progress events. Unit: milliseconds. */
@@ -16,7 +18,7 @@ const progressInterval = 100;
 /** `POST /v1/armt/memories`: the body is a text of any length, which is read as it arrives. */
 export function createMemory(server: Server): RequestHandler {
     return async (request, response) => {
-        const { engine, registry, limits, log, ending } = server;
+        const { engine, registry, limits, log, hub, ending } = server;
         const { name, from, watch, stream: wantsStream } = validate(memoryQuerySchema, { ...request.query });
         if (engine.model.armt === undefined)
             throw new ApiError(501, `${engine.modelId} is not an ARMT model, so it has no memory`);
@@ -25,13 +27,15 @@ export function createMemory(server: Server): RequestHandler {
         checkEncoding(request);
         const base = from === undefined ? undefined : registry.get(from, "from");
         registry.checkRoom(base?.snapshot.bytes ?? engine.context.armt?.memoryBytes ?? 0);
-        engine.pool.checkRoom();
-        const { signal, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
+        engine.pool.checkRoom(true);
+        const { signal: ofRequest, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
+        const signal = AbortSignal.any([ofRequest, hub.begin(watch)]);
         const { pingIntervalMs } = limits;
+        const upload = new Upload(request, server.uploads, limits.uploadIdleMs);
         const stream = wantsStream === "true" ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
         try {
             stream?.begin();
-            const memory = await readDocument(server, request, { name, base, signal, stream, watch });
+            const memory = await readDocument(server, upload, { name, base, signal, stream, watch });
             if (stream === undefined) sendMemory(response, memory);
             else {
                 await stream.send({ memory: describeMemory(memory) });
@@ -46,8 +50,9 @@ export function createMemory(server: Server): RequestHandler {
             if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "upload failed");
             stream.end(toApiError(error).body);
         } finally {
+            upload.dispose();
             stream?.dispose();
-            server.hub.end(watch);
+            hub.end(watch);
             done();
         }
     };
@@ -76,11 +81,11 @@ export function deleteMemory({ registry }: Server): RequestHandler {
     };
 }
 
-function sendMemory(response: Response, memory: StoredMemory): void {
+export function sendMemory(response: Response, memory: StoredMemory): void {
     response.status(201).json(describeMemory(memory));
 }
 
-function describeMemory({ id, name, createdAt, status, snapshot, characters }: StoredMemory) {
+export function describeMemory({ id, name, createdAt, status, snapshot, characters }: StoredMemory) {
     return {
         id,
         object: "armt.memory",
@@ -105,16 +110,17 @@ interface DocumentOptions {
 /** Reads a document in its own sequence. If the upload ends early, the part so far becomes a partial memory. */
 async function readDocument(
     server: Server,
-    request: Request,
+    upload: Upload,
     { name, base, signal, stream, watch }: DocumentOptions
 ): Promise<StoredMemory> {
-    const { engine, registry, limits, hub } = server;
-    return await engine.pool.use([], signal, async (sequence) => {
+    const { engine, registry, hub } = server;
+    return await engine.pool.useForDocument(signal, async (sequence) => {
         const armt = sequence.armt!;
         if (base === undefined) await sequence.clearHistory();
         else await armt.restore(base.snapshot);
         const started = performance.now();
         let characters = base?.characters ?? 0;
+        const hash = new TextHash(base);
         let unread: readonly Token[] = base?.unread ?? [];
         let reported = 0;
         let held = armt.tokens;
@@ -136,6 +142,7 @@ async function readDocument(
         const take = ({ ids, characters: count }: FeedPiece) => {
             unread = [...unread, ...ids];
             characters += count;
+            hash.advance(count);
         };
         const readTaken = async () => {
             while (unread.length > 0) {
@@ -152,9 +159,9 @@ async function readDocument(
         };
         const keep = async (status: StoredMemory["status"]) => {
             const snapshot = await armt.snapshot();
-            return registry.add({ name, status, snapshot, unread, characters });
+            return registry.add({ name, status, snapshot, unread, characters, hash: hash.current });
         };
-        const text = documentText(request, limits.uploadIdleMs, signal);
+        const text = hash.observe(upload.text(name, signal));
         const pieces = tokenizeSource(engine.model, text, sequence.nextTokenIndex === 0);
         let isWhole = true;
         try {
@@ -186,48 +193,4 @@ async function readDocument(
 /** Whether an upload ended early because of the connection or the deadline. */
 function isInterruption(error: unknown, signal: AbortSignal): boolean {
     return signal.aborted || (error instanceof ApiError && error.status === 408);
-}
-
-/** @throws {ApiError} if the bytes are not valid UTF-8, or if the client stops sending */
-async function* documentText(request: Request, idleMs: number, signal: AbortSignal): AsyncGenerator<string> {
-    const decoder = new TextDecoder("utf-8", { fatal: true });
-    const decode = (bytes?: Buffer) => {
-        try {
-            return decoder.decode(bytes, { stream: bytes !== undefined });
-        } catch {
-            throw new ApiError(400, "the document is not valid UTF-8");
-        }
-    };
-    const bytes = request[Symbol.asyncIterator]();
-    for (;;) {
-        const next = await nextOrIdle(bytes.next(), idleMs, signal);
-        if (next.done) break;
-        yield decode(next.value as Buffer);
-    }
-    if (!request.complete) throw new ClientGoneError();
-    const rest = decode();
-    if (rest !== "") yield rest;
-}
-
-async function nextOrIdle<T>(next: Promise<T>, idleMs: number, signal: AbortSignal): Promise<T> {
-    let stop = () => {};
-    const idle = new Promise<never>((_, reject) => {
-        const timer = setTimeout(() => reject(new ApiError(408, `no data arrived for ${idleMs} ms`)), idleMs);
-        const onAbort = () => reject(signal.reason);
-        signal.addEventListener("abort", onAbort);
-        stop = () => {
-            clearTimeout(timer);
-            signal.removeEventListener("abort", onAbort);
-        };
-        if (signal.aborted) onAbort();
-    });
-    next.catch?.(() => {});
-    try {
-        return await Promise.race([next, idle]);
-    } catch (error) {
-        // the connection was closed, and the signal may not be aborted yet
-        throw error instanceof Error && "code" in error && error.code === "ECONNRESET" ? new ClientGoneError() : error;
-    } finally {
-        stop();
-    }
 }

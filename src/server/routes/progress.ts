@@ -23,3 +23,12 @@ export function watchProgress({ hub, limits, ending }: Server): RequestHandler {
         done();
     };
 }
+
+/** `DELETE /v1/armt/progress/{name}`: ends the upload with `watch=name`. What was read stays as a partial memory. */
+export function cancelUpload({ hub }: Server): RequestHandler {
+    return (request, response) => {
+        const id = String(request.params.name);
+        hub.cancel(id);
+        response.json({ id, object: "armt.upload.deleted", deleted: true });
+    };
+}

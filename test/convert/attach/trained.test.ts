@@ -146,8 +146,15 @@ test("the model says what it was trained for and how to ask it", async (t) => {
     const trained = await makeTrained(t, { modules: ["self_attn.q_proj"] });
     const description = await describeGguf(await attach(trained));
     t.like(description.armt, { baseName: "Tiny", license: "mit", training: '{"steps":2}' });
-    const ask = { chat: true, close: false, greedy: true, before: "Q: ", after: undefined, end: ["</s>"] };
-    t.deepEqual(description.armt!.ask, ask);
+    t.deepEqual(description.armt!.ask, {
+        chat: true,
+        close: false,
+        greedy: true,
+        before: "Q: ",
+        after: undefined,
+        start: undefined,
+        end: ["</s>"]
+    });
     t.regex(description.toText(), /trained for +"Tiny", licence mit/);
     t.regex(
         description.toText(),

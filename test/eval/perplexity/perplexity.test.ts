@@ -1,6 +1,7 @@
 import test from "ava";
 import type { Token } from "../../../plugin/index.js";
-import { lossOf, measurePerplexity, perplexityPlot, perplexityTable } from "../../../src/eval/perplexity/perplexity.js";
+import { lossOf } from "../../../src/eval/perplexity/losses.js";
+import { measurePerplexity, perplexityPlot, perplexityTable } from "../../../src/eval/perplexity/perplexity.js";
 import { loadTiny, withSequence } from "../../helpers/contexts.js";
 import { runReference, segmentLengths } from "../../helpers/reference.js";
 import { textIds } from "../../helpers/tokens.js";

@@ -83,7 +83,10 @@ shift
 more=()
 case "$1" in run|read|ask|eval|logits|demo|bench|trace) [[ " $* " = *" --help "* ]] || more+=(--threads 1) ;; esac
 case "$1" in convert) [[ " $* " = *" --force "* ]] || more+=(--force) ;; esac
-case "$1 $2" in "eval recall") more+=(--questions 2 --lengths 400) ;; esac
+case "$1 $2" in
+    "eval recall") more+=(--questions 2 --lengths 400) ;;
+    "eval natural"|"eval needles"|"eval stories"|"eval recitation") more+=(--questions 1 --lengths 400 --per-text 1) ;;
+esac
 case "$1" in bench) more+=(--synthetic tiny --type f16 --lengths 200 --segments 32 --runs 1) ;; esac
 case "$1" in trace) more+=(--tokens 400) ;; esac
 case "$1" in demo) more+=(--tokens 600 --facts 2 -m model.gguf) ;; esac
@@ -103,7 +106,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         if (command.includes(namedAddress) && this.server === undefined)
             this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
         // amounts only change how long these take, so the test replaces the page's
-        const amounts = /\barmt (demo|eval recall|trace)\b/.test(command)
+        const amounts = /\barmt (demo|eval (recall|natural|needles|stories|recitation)|trace)\b/.test(command)
             ? / --(tokens|facts|questions|lengths) \S+/g
             : /\barmt bench\b/.test(command)
               ? / (--(lengths|segments|runs|synthetic|layers|type|gpu|stock-limit)|-m) \S+/g

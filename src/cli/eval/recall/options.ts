@@ -1,12 +1,6 @@
-import type { ModelOptions } from "../../../model/options.js";
+import type { QuestionOptions } from "../questions/options.js";
 
-export interface RecallOptions extends Omit<ModelOptions, "model"> {
-    model?: string | string[];
-    lengths: string;
-    questions: number;
+export interface RecallOptions extends QuestionOptions {
     facts: number;
-    seed: number;
     split: "train" | "heldOut";
-    json?: string;
-    plot?: string;
 }

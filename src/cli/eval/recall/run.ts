@@ -1,74 +1,24 @@
-import path from "node:path";
 import type { Writable } from "node:stream";
-import { measureRecall } from "../../../eval/recall/measure.js";
-import { type ModelRecall, recallPlot, recallTable } from "../../../eval/recall/report.js";
+import { haystacks } from "../../../eval/recall/measure.js";
 import { readRecallTexts } from "../../../eval/recall/task.js";
-import { embeddedModel } from "../../../model/embedded-model.js";
-import { openModel } from "../../../model/open-model.js";
-import { ArmtError } from "../../../util/errors.js";
-import { UsageError } from "../../../util/failure.js";
-import { formatLength, parseLength } from "../../../util/lengths.js";
-import { createProgressBar } from "../../../util/progress.js";
-import { writeText } from "../../shared/write-text.js";
+import { readLengths } from "../questions/options.js";
+import { evaluateQuestions } from "../questions/run.js";
 import type { RecallOptions } from "./options.js";
 
-/** Measures the recall of one or more models and writes a table, plus JSON and a plot on request. */
+/** Measures the recall of facts. */
 export async function evaluateRecall(options: RecallOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const lengths = readLengths(options.lengths);
-    const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
-    const texts = await readRecallTexts();
-    const results: ModelRecall[] = [];
-    for (const file of models) {
-        const { llama, model, createContext } = await openModel({
-            ...options,
-            model: file,
-            kvType: "f16"
-        });
-        try {
-            if (model.armt === undefined) throw new ArmtError(`${file} is not an ARMT model`);
-            const context = await createContext();
-            const rows = [];
-            for (const tokens of lengths) {
-                const bar = createProgressBar(`${path.basename(file)} ${formatLength(tokens)}`);
-                try {
-                    const { questions, facts, seed, split } = options;
-                    // not every fact of a haystack is asked about: some are overridden
-                    const expected = Math.ceil(questions / Math.max(1, facts * 0.8)) * tokens;
-                    const onProgress = (done: number) => bar.update(Math.min(done, expected), expected);
-                    rows.push(
-                        await measureRecall(model, context, texts, {
-                            tokens,
-                            questions,
-                            facts,
-                            seed,
-                            split,
-                            signal,
-                            onProgress
-                        })
-                    );
-                } finally {
-                    bar.stop();
-                }
-            }
-            results.push({ model: path.basename(file), rows });
-        } finally {
-            await llama.dispose();
-        }
-    }
-    output.write(recallTable(results));
-    const { questions, facts, seed, split, json, plot } = options;
-    if (json !== undefined)
-        await writeText(
-            json,
-            `${JSON.stringify({ task: "recall", questions, facts, seed, split, results }, undefined, 4)}\n`
-        );
-    if (plot !== undefined) await writeText(plot, recallPlot(results));
-}
-
-function readLengths(text: string): number[] {
-    try {
-        return text.split(",").map(parseLength);
-    } catch (error) {
-        throw new UsageError(`--lengths: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    const { facts, split } = options;
+    const makeText = haystacks(await readRecallTexts(), { facts, split });
+    // not every fact of a haystack is asked about: some are overridden
+    const kind = { makeText, lengths: () => lengths, perText: Math.max(1, facts * 0.8) };
+    const settings = { facts, split };
+    const evaluation = {
+        command: "recall",
+        title: "planted facts",
+        kinds: [kind],
+        forms: ["plain"],
+        settings
+    } as const;
+    await evaluateQuestions(options, evaluation, signal, output);
 }

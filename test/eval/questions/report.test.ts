@@ -1,9 +1,11 @@
 import test from "ava";
-import { type RecallRow, wilson } from "../../../src/eval/recall/measure.js";
-import { recallPlot, recallTable } from "../../../src/eval/recall/report.js";
+import type { MemoryRow } from "../../../src/eval/questions/measure.js";
+import { memoryPlot, memoryTable } from "../../../src/eval/questions/report.js";
+import { wilson } from "../../../src/eval/questions/share.js";
 import { formatLength, parseLength } from "../../../src/util/lengths.js";
 
-const row: RecallRow = {
+const row: MemoryRow = {
+    form: "plain",
     tokens: 4096,
     haystacks: 5,
     asked: 40,
@@ -48,7 +50,7 @@ test("Wilson's interval is that of the textbooks", (t) => {
 });
 
 test("the table has a line for each model and length", (t) => {
-    const table = recallTable([
+    const table = memoryTable([
         { model: "a.gguf", rows: [row] },
         { model: "longer.gguf", rows: [row, { ...row, tokens: 131072 }] }
     ]);
@@ -59,7 +61,7 @@ test("the table has a line for each model and length", (t) => {
 });
 
 test("the plot has a point for each length and a cell for each tenth, and names are no markup", (t) => {
-    const svg = recallPlot([{ model: "<b>&.gguf", rows: [row, { ...row, tokens: 131072 }] }]);
+    const svg = memoryPlot([{ model: "<b>&.gguf", rows: [row, { ...row, tokens: 131072 }] }], "planted facts");
     t.is(svg.match(/<circle /g)?.length, 2);
     t.is(svg.match(/30\/40|3\/4</g)?.length, 18);
     t.false(svg.includes("<b>"));

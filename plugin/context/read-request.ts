@@ -1,0 +1,10 @@
+import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
+import type { DecodeRequest } from "../node-llama-cpp/decode.js";
+
+/** A read of tokens into one sequence, whose lock the caller holds. */
+export interface ReadRequest extends DecodeRequest {
+    /** The store to use instead of the context's; null for none. */
+    readonly memoryStore?: ArmtMemoryStore | null;
+    /** Whether more of the prompt follows. It is then cut from the left, whatever the model's alignment. */
+    readonly isPart?: boolean;
+}

@@ -1,0 +1,5 @@
+import type { QuestionOptions } from "../questions/options.js";
+
+export interface BooksOptions extends QuestionOptions {
+    books: string;
+}

@@ -1,0 +1,5 @@
+import type { QuestionOptions } from "../questions/options.js";
+
+export interface NaturalOptions extends QuestionOptions {
+    perText: number;
+}

@@ -1,0 +1,200 @@
+import path from "node:path";
+import type { Writable } from "node:stream";
+import type { LlamaContext, LlamaModel } from "../../../../plugin/index.js";
+import type { Asking } from "../../../eval/questions/ask.js";
+import { type MeasureOptions, type MemoryRow, measureAlone, measureMemory } from "../../../eval/questions/measure.js";
+import type { MakeText, QuestionForm } from "../../../eval/questions/question.js";
+import { type MemorySeries, memoryPlot, memoryTable } from "../../../eval/questions/report.js";
+import { type OpenWay, openWay, serverWay, type WayName } from "../../../eval/questions/ways.js";
+import { recallPlainForm } from "../../../eval/recall/task.js";
+import { readArmtKeys } from "../../../formats/gguf/armt-keys.js";
+import { openGguf } from "../../../formats/gguf/reader.js";
+import { embeddedModel } from "../../../model/embedded-model.js";
+import { openModel } from "../../../model/open-model.js";
+import { ArmtError, quote } from "../../../util/errors.js";
+import { formatLength } from "../../../util/lengths.js";
+import { createProgressBar } from "../../../util/progress.js";
+import { writeText } from "../../shared/write-text.js";
+import type { QuestionOptions } from "./options.js";
+
+/** Texts of one kind. */
+export interface TextKind {
+    /** Name, where a command has several. */
+    readonly name?: string;
+    readonly makeText: MakeText;
+    /** Lengths to read. Unit: tokens. */
+    lengths(countTokens: (text: string) => number): readonly number[];
+    /** Questions in a text, about, for the progress bar. */
+    readonly perText: number;
+}
+
+/** What a command measures. */
+export interface Evaluation {
+    /** Name of the command. */
+    readonly command: string;
+    /** Subject of the questions, e.g. "planted facts". */
+    readonly title: string;
+    readonly kinds: readonly TextKind[];
+    /** Default: as the model's file says. */
+    readonly forms?: readonly QuestionForm[];
+    /** Options that the JSON file names, besides the common ones. */
+    readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** A measured row, and what it takes to ask the base the same. */
+interface Measured {
+    readonly kind: TextKind;
+    readonly asking: Asking;
+    readonly row: MemoryRow;
+}
+
+/** Measures one or more models, prints a table, and writes JSON and a plot on request. */
+export async function evaluateQuestions(
+    options: QuestionOptions,
+    evaluation: Evaluation,
+    signal: AbortSignal,
+    output: Writable
+): Promise<void> {
+    const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
+    const results: MemorySeries[] = [];
+    for (const file of models) {
+        const measured = await measureModel(file, options, evaluation, signal);
+        const rows = options.base === undefined ? measured : await addBase(options.base, measured, options, signal);
+        results.push(...seriesOf(path.basename(file), rows, evaluation));
+    }
+    output.write(memoryTable(results));
+    const { questions, seed, through, base, json, plot } = options;
+    const { command: task, title, settings } = evaluation;
+    if (json !== undefined) {
+        const baseName = base === undefined ? {} : { base: path.basename(base) };
+        await writeText(
+            json,
+            `${JSON.stringify({ task, questions, seed, through, ...settings, ...baseName, results }, undefined, 4)}\n`
+        );
+    }
+    if (plot !== undefined) await writeText(plot, memoryPlot(results, title));
+}
+
+async function measureModel(
+    file: string,
+    options: QuestionOptions,
+    { kinds, forms }: Evaluation,
+    signal: AbortSignal
+): Promise<Measured[]> {
+    const {
+        llama,
+        model,
+        file: modelPath,
+        createContext
+    } = await openModel({ ...options, model: file, kvType: "f16" });
+    try {
+        if (model.armt === undefined) throw new ArmtError(`${quote(file)} is not an ARMT model`);
+        const asking = await askingOf(modelPath, forms);
+        const context = await createContext();
+        const way = await wayTo(context, options.through);
+        const measured: Measured[] = [];
+        for (const kind of kinds)
+            for (const tokens of kind.lengths(countWith(model))) {
+                const rows = await withProgress(
+                    `${path.basename(file)} ${[kind.name ?? [], formatLength(tokens)].flat().join(" ")}`,
+                    Math.ceil(options.questions / kind.perText) * tokens,
+                    async (onProgress) => {
+                        const { questions } = options;
+                        return await measureMemory(model, context, {
+                            ...common(options, kind, [...asking], tokens, signal),
+                            questions,
+                            openWay: way.open,
+                            onProgress
+                        });
+                    }
+                );
+                measured.push(...rows.map((row, i) => ({ kind, asking: asking[i]!, row })));
+            }
+        await way.close();
+        return measured;
+    } finally {
+        await llama.dispose();
+    }
+}
+
+/** How to open a way to a context's model. The server takes the context's sequences, so there is one for all texts. */
+async function wayTo(context: LlamaContext, name: WayName): Promise<{ open: OpenWay; close: () => Promise<void> }> {
+    if (name !== "server") return { open: openWay(name), close: async () => {} };
+    const { startLocalServer } = await import("../../serve/local-server.js");
+    const { url, close } = await startLocalServer(context);
+    return { open: async ({ model }) => serverWay(url, model), close };
+}
+
+/** Asks the base alone what the model was asked. */
+async function addBase(
+    base: string,
+    measured: readonly Measured[],
+    options: QuestionOptions,
+    signal: AbortSignal
+): Promise<Measured[]> {
+    const { llama, model, createContext } = await openModel({ ...options, model: base, kvType: "f16" });
+    try {
+        if (model.armt !== undefined) throw new ArmtError(`--base ${quote(base)} is an ARMT model; name a plain one`);
+        const sequence = (await createContext()).getSequence();
+        const done: Measured[] = [];
+        for (const { kind, asking, row } of measured) {
+            const measureOptions = common(options, kind, [asking], row.tokens, signal);
+            const [baseAlone = null] = await measureAlone(model, sequence, measureOptions, row.haystacks);
+            done.push({ kind, asking, row: { ...row, baseAlone } });
+        }
+        return done;
+    } finally {
+        await llama.dispose();
+    }
+}
+
+function common(
+    { seed }: QuestionOptions,
+    { makeText }: TextKind,
+    asking: readonly Asking[],
+    tokens: number,
+    signal: AbortSignal
+): Omit<MeasureOptions, "questions" | "onProgress"> {
+    return { tokens, seed, asking, makeText, signal };
+}
+
+function seriesOf(model: string, measured: readonly Measured[], { kinds }: Evaluation): MemorySeries[] {
+    const forms = [...new Set(measured.map(({ row }) => row.form))];
+    return kinds.flatMap((kind) =>
+        forms.map((form) => {
+            const names = [kind.name ?? [], forms.length > 1 ? form : []].flat();
+            const rows = measured.filter((one) => one.kind === kind && one.row.form === form).map(({ row }) => row);
+            return { model, ...(names.length > 0 ? { task: names.join(", ") } : {}), rows };
+        })
+    );
+}
+
+/** How to ask a model: as its file says, unless the caller chooses the forms. */
+async function askingOf(modelPath: string, forms: readonly QuestionForm[] | undefined): Promise<Asking[]> {
+    const file = await openGguf(modelPath);
+    try {
+        const { ask } = readArmtKeys(file);
+        const usual = await recallPlainForm();
+        const plain = { before: ask?.before ?? usual.before, after: ask?.after ?? usual.after };
+        return (forms ?? [ask?.chat ? "chat" : "plain"]).map((form) => ({ form, plain }));
+    } finally {
+        await file.close();
+    }
+}
+
+async function withProgress<T>(
+    title: string,
+    expected: number,
+    work: (onProgress: (tokens: number) => void) => Promise<T>
+): Promise<T> {
+    const bar = createProgressBar(title);
+    try {
+        return await work((done) => bar.update(Math.min(done, expected), expected));
+    } finally {
+        bar.stop();
+    }
+}
+
+function countWith(model: LlamaModel): (text: string) => number {
+    return (text) => model.tokenize(text).length;
+}

@@ -1,0 +1,5 @@
+import type { QuestionOptions } from "../questions/options.js";
+
+export interface RecitationOptions extends QuestionOptions {
+    perText: number;
+}
