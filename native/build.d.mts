@@ -1,3 +1,6 @@
+/** A variant of node-llama-cpp; `false` is the CPU variant. */
+export type Variant = "cuda" | "vulkan" | "metal" | false;
+
 /** Paths of the build; see `install/layout.mjs`. */
 export interface Layout {
     readonly root: string;
@@ -8,7 +11,7 @@ export interface Layout {
     readonly nodeLlamaCppVersion: string;
     readonly release: string;
     readonly suffix: string;
-    readonly gpu: "cuda" | false;
+    readonly gpu: Variant;
     readonly libDir: string;
     readonly backend: string;
 }
@@ -23,7 +26,7 @@ export interface Tools {
     readonly cmake: Tool;
     readonly git: Tool;
     readonly python: Tool;
-    readonly make: Tool;
+    readonly make: Tool | null;
     readonly ninja: string | null;
     readonly ccache: string | null;
 }
@@ -32,7 +35,7 @@ export interface BuildOptions {
     root?: string;
     env?: NodeJS.ProcessEnv;
     force?: boolean;
-    gpu?: "cuda" | false;
+    gpu?: Variant;
     tuned?: boolean;
     cudaArch?: string;
     onStep?: (line: string) => void;
@@ -50,10 +53,11 @@ export interface Libraries {
     readonly ggmlBase: string;
     readonly ggml: string;
     readonly llama: string;
+    readonly gpu: Variant;
     readonly origin: "build" | "package";
 }
 
-export function findLibraries(root: string, host?: Host): Libraries;
+export function findLibraries(root: string, host?: Host, gpu?: Variant): Libraries;
 
 export class BuildError extends Error {}
 export const packageRoot: string;
@@ -65,10 +69,12 @@ export interface CudaGpu {
     readonly capability: string;
 }
 
-export function resolveLayout(root: string, host?: Host, gpu?: "cuda" | false): Layout;
+export function resolveLayout(root: string, host?: Host, gpu?: Variant): Layout;
 /** The variant that is built where none is named. */
-export function installedVariant(root: string, host?: Host): "cuda" | false;
+export function installedVariant(root: string, host?: Host): Variant;
+/** The variant that runs on every machine of the platform. */
+export function defaultVariant(host?: Host): Variant;
 export function findCudaGpu(env: NodeJS.ProcessEnv): CudaGpu | null;
 export function prebuiltRunsOn(gpu: CudaGpu): boolean;
-export function findTools(env: NodeJS.ProcessEnv): Tools;
-export function findCompiler(env: NodeJS.ProcessEnv): Tool | null;
+export function findTools(env: NodeJS.ProcessEnv, system?: string): Tools;
+export function findCompiler(env: NodeJS.ProcessEnv, system?: string): Tool | null;

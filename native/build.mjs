@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Builds libllama with the ARMT engine, and the addon: `node native/build.mjs [--force | --check] [--gpu cuda [--tuned] [--cuda-arch 90]]`.
+// Builds libllama with the ARMT engine, and the addon: `node native/build.mjs [--force | --check] [--gpu cuda | vulkan] [--tuned] [--cuda-arch 90]`.
 // Runs as this package's install step and behind `armt build`, so it uses nothing but Node and the installed packages.
 
 import fs from "node:fs";
@@ -23,13 +23,14 @@ export { BuildError, findCompiler, findCudaGpu, findTools, installedVariant, pre
 export const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 
 export { findLibraries } from "./install/libraries.mjs";
+export { defaultVariant } from "./install/platforms.mjs";
 
 /**
  * @typedef {object} BuildOptions
  * @property {string} [root] folder of the package; for tests
  * @property {NodeJS.ProcessEnv} [env] environment of all commands. Default: that of this process
  * @property {boolean} [force] starts from nothing. Default: false
- * @property {"cuda" | false} [gpu] variant of node-llama-cpp. Default: `false`, the CPU variant, unless the CUDA variant alone is installed
+ * @property {import("./install/platforms.mjs").Variant} [gpu] variant of node-llama-cpp. Default: the platform's first (the CPU variant, or Metal on a Mac with an ARM processor), unless another one alone is installed
  * @property {boolean} [tuned] with `gpu: "cuda"`: builds ggml's CUDA backend too, with fused kernels. Default: where `gpu` is given and the driver cannot run the prebuilt one
  * @property {string} [cudaArch] compute capability that it is for, without the dot. Default: that of the first GPU
  * @property {(line: string) => void} [onStep] gets a short line for each step
@@ -116,6 +117,8 @@ function planBackend(layout, env, { tuned, cudaArch }) {
         if (tuned || cudaArch != null) throw new BuildError("--tuned and --cuda-arch need --gpu cuda");
         return null;
     }
+    if (tuned && !layout.platform.name.startsWith("linux-"))
+        throw new BuildError("--tuned is for Linux; on other systems, CUDA runs on node-llama-cpp's prebuilt backend");
     const card = findCudaGpu(env);
     if (!(tuned ?? (card != null && !prebuiltRunsOn(card)))) return null;
     const arch = resolveArchitecture(cudaArch, card);
@@ -137,6 +140,17 @@ export function isUpToDate(layout, env = process.env) {
     return same && fs.existsSync(layout.library) && fs.existsSync(layout.addon);
 }
 
+/** Values of `--gpu`. */
+const gpus = /** @type {const} */ (["cuda", "vulkan", "metal"]);
+
+/**
+ * @param {string} name
+ * @returns {name is typeof gpus[number]}
+ */
+function isGpu(name) {
+    return gpus.some((gpu) => gpu === name);
+}
+
 /** @param {string[]} args */
 function parseOptions(args) {
     const { values } = parseArgs({
@@ -149,8 +163,9 @@ function parseOptions(args) {
             "cuda-arch": { type: "string" }
         }
     });
-    if (values.gpu != null && values.gpu !== "cuda") throw new Error(`--gpu is ${values.gpu}; it has to be cuda`);
-    return values;
+    const { gpu } = values;
+    if (gpu != null && !isGpu(gpu)) throw new Error(`--gpu is ${gpu}; it has to be one of ${gpus.join(", ")}`);
+    return { ...values, gpu };
 }
 
 /** @param {string[]} args */
@@ -173,7 +188,7 @@ async function main(args) {
         const started = performance.now();
         const { built } = await build({
             force: options.force,
-            gpu: options.gpu === "cuda" ? "cuda" : undefined,
+            gpu: options.gpu,
             tuned: options.tuned,
             cudaArch: options["cuda-arch"],
             onStep: (line) => process.stdout.write(`armt build: ${line}\n`),

@@ -8,38 +8,40 @@ import { parseArgs } from "node:util";
 import { BuildError, findTools, packageRoot, resolveLayout } from "./build.mjs";
 import { packageName } from "./install/libraries.mjs";
 import { withBuildLock } from "./install/lock.mjs";
-import { platforms, versionedLibrary } from "./install/platforms.mjs";
+import { findPlatform, librarySuffix } from "./install/platforms.mjs";
 import { relink } from "./install/relink.mjs";
 
-const known = ["cpu", "cuda", "vulkan"];
+const variants = [...(findPlatform()?.variants ?? [])];
+/** The variants of this platform by the names on the command line. */
+const known = variants.map(([gpu]) => gpu || "cpu");
 
 /**
  * @param {string} out folder that gets one folder for each variant
- * @param {string[]} variants
+ * @param {string[]} wanted names of variants
  * @returns {Promise<string[]>} the folders made
  */
-export async function makePrebuiltPackages(out, variants) {
+export async function makePrebuiltPackages(out, wanted) {
     const layout = resolveLayout(packageRoot);
-    const host = `${process.platform}-${process.arch}`;
-    const platform = /** @type {import("./install/platforms.mjs").Platform} */ (platforms[host]);
     for (const file of [layout.library, layout.addon])
         if (!fs.existsSync(file))
             throw new BuildError(`${path.relative(packageRoot, file)} is not there; run \`npm run build\` first`);
     const ours = JSON.parse(fs.readFileSync(path.join(packageRoot, "package.json"), "utf8"));
     const folders = [];
-    for (const variant of variants) {
-        const gpu = variant === "cpu" ? "" : variant;
-        const bins = gpu === "" ? platform.bins : `${platform.bins}-${gpu}`;
+    for (const [gpu, bins] of variants.filter(([name]) => wanted.includes(name || "cpu"))) {
         const folder = path.join(out, bins);
         fs.rmSync(folder, { recursive: true, force: true });
         fs.mkdirSync(path.join(folder, "bins"), { recursive: true });
-        const library = path.join(folder, "bins", versionedLibrary(platform, "llama", layout.release, gpu));
-        if (gpu === "") {
+        const library = path.join(
+            folder,
+            "bins",
+            layout.platform.library(`llama.${librarySuffix(gpu, layout.release)}`)
+        );
+        if (gpu === layout.gpu) {
             fs.copyFileSync(layout.library, library);
             fs.copyFileSync(layout.addon, path.join(folder, "bins", "armt.node"));
         } else
             await withBuildLock(layout, async () => {
-                fs.copyFileSync(await relink(layout, findTools(process.env), { bins, gpu }), library);
+                fs.copyFileSync(await relink(layout, findTools(process.env), { bins, gpu: `${gpu}` }), library);
             });
         const description = {
             name: packageName(packageRoot, bins),
@@ -76,10 +78,10 @@ async function main(args) {
             variants: { type: "string", default: known.join(",") }
         }
     });
-    const variants = values.variants.split(",");
-    const unknown = variants.find((variant) => !known.includes(variant));
+    const wanted = values.variants.split(",");
+    const unknown = wanted.find((variant) => !known.includes(variant));
     if (unknown != null) throw new BuildError(`unknown variant ${unknown}; known: ${known.join(", ")}`);
-    for (const folder of await makePrebuiltPackages(path.resolve(values.out), variants))
+    for (const folder of await makePrebuiltPackages(path.resolve(values.out), wanted))
         process.stdout.write(`${path.relative(process.cwd(), folder)}\n`);
 }
 

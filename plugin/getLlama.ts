@@ -10,18 +10,20 @@ import { ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 import { decorateModel } from "./model/decorate-model.js";
 import { isArmtFile, readModelInfo } from "./model/model-file.js";
 import { armtArchitecture } from "./model/model-info.js";
-import { cudaState } from "./native/cuda-state.js";
-import { type Engine, installedVariant, loadEngine } from "./native/library.js";
+import { type Engine, loadEngine } from "./native/library.js";
 import { availableCores } from "./native/threads.js";
+import { chooseVariant, gpuTitles, ordinaryVariant } from "./native/variants.js";
 import { knowsArchitecture } from "./node-llama-cpp/architecture.js";
 
 /**
  * node-llama-cpp's `getLlama` with the ARMT engine. It takes the same options; two defaults differ:
  *
- * - `gpu`: `false`, unless the option or the environment variable `NODE_LLAMA_CPP_GPU` is set. With `"cuda"`, ARMT
- *   models run on the GPU if the engine was built for it (`armt build --gpu cuda`). `"auto"` then means `"cuda"` if
- *   there is a GPU. With other variants plain models work as usual, and loading an ARMT model throws
- *   `ArmtUnsupportedError`. A process has one engine: that of its first `getLlama`.
+ * - `gpu`: `false`, unless the option or the environment variable `NODE_LLAMA_CPP_GPU` is set. With `"cuda"` and
+ *   `"vulkan"`, ARMT models run on the GPU if the engine was built for it (`armt build --gpu cuda`). `"auto"` means the
+ *   first of these that this machine can run, or else node-llama-cpp's own choice. If the engine is not built for a
+ *   variant, plain models work on it as usual, and loading an ARMT model throws `ArmtUnsupportedError`. A process has
+ *   one engine: that of its first `getLlama`. On Macs with an ARM processor, node-llama-cpp has its Metal variant only:
+ *   it is the default, and `false` means that variant with `gpuLayers: 0` unless `loadModel` says otherwise.
  * - `maxThreads`: the number of cores that this process can really use.
  *
  * @throws {ArmtNativeError} if the engine is not built, or node-llama-cpp's own `getLlama` ran first in this process
@@ -33,35 +35,21 @@ export async function getLlama(
     lastBuildOptions?: LastBuildOptions
 ): Promise<Llama> {
     if (options === "lastBuild") {
-        const engine = await loadEngine(false);
+        const engine = await loadEngine(ordinaryVariant());
         return decorateLlama(await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {})), engine);
     }
-    const wanted = options.gpu ?? process.env.NODE_LLAMA_CPP_GPU;
-    // of the GPUs that node-llama-cpp could choose, prefer one that runs ARMT models
-    const prefersCuda = wanted === "auto" && (await runsOnCuda());
-    const engine = await loadEngine(
-        wanted === "cuda" || prefersCuda || (wanted === "auto" && (await installedVariant())) ? "cuda" : false
-    );
-    const gpu = prefersCuda ? "cuda" : (options.gpu ?? defaultGpu());
+    const { engine: variant, gpu, keepOnCpu } = await chooseVariant(options.gpu, process.env.NODE_LLAMA_CPP_GPU);
+    const engine = await loadEngine(variant);
     const llama = await getPlainLlama(withThreads({ ...options, gpu }));
-    return decorateLlama(llama, engine);
-}
-
-/** Whether there is a GPU and an engine that is built for it. */
-async function runsOnCuda(): Promise<boolean> {
-    const { card, problem } = await cudaState();
-    return card !== null && problem === undefined;
+    return decorateLlama(llama, engine, keepOnCpu ? { gpuLayers: 0 } : {});
 }
 
 function withThreads<T extends { maxThreads?: number }>(options: T): T {
     return { ...options, maxThreads: options.maxThreads ?? availableCores() };
 }
 
-function defaultGpu(): LlamaOptions["gpu"] {
-    return process.env.NODE_LLAMA_CPP_GPU === undefined ? false : undefined;
-}
-
-function decorateLlama(llama: Llama, engine: Engine): Llama {
+/** @param defaults of the options of `loadModel` */
+function decorateLlama(llama: Llama, engine: Engine, defaults: Partial<LlamaModelOptions> = {}): Llama {
     const { addon } = engine;
     const runsArmt = usesEngine(llama, engine);
     const loadModel = llama.loadModel.bind(llama);
@@ -70,10 +58,16 @@ function decorateLlama(llama: Llama, engine: Engine): Llama {
             const { modelPath } = options;
             if (!runsArmt) await refuseArmtModel(llama, engine, modelPath);
             const info = runsArmt ? await readModelInfo(modelPath) : undefined;
-            return decorateModel(await loadModel(options), addon, info, path.resolve(modelPath));
+            const model = await loadModel({ ...defaults, ...options, modelPath: openablePath(modelPath) });
+            return decorateModel(model, addon, info, path.resolve(modelPath));
         }
     });
     return llama;
+}
+
+/** The form of a path in which Windows opens it however long it is; llama.cpp passes it on as it gets it. */
+function openablePath(file: string): string {
+    return path.resolve(file).length < 248 ? file : path.toNamespacedPath(file);
 }
 
 /**
@@ -100,11 +94,11 @@ function explainRefusal(llama: Llama, engine: Engine): string {
             "remove that with `npx node-llama-cpp source clear builds`"
         );
     const name = (gpu: Llama["gpu"]) => (gpu === false ? "CPU" : gpu);
-    if (llama.gpu === "cuda" && engine.gpu === false)
+    if (llama.gpu !== false && engine.gpu === false)
         return (
-            "this process loaded the engine for the CPU, and ARMT models on a GPU need the one for CUDA; run " +
-            '`npx armt build --gpu cuda`, and call getLlama({gpu: "cuda"}) first, or use the Llama of ' +
-            "getLlama({gpu: false})"
+            `this process loaded the engine for the CPU, and ARMT models on a GPU need the one for ` +
+            `${gpuTitles[llama.gpu]}; run \`npx armt build --gpu ${llama.gpu}\`, and call ` +
+            `getLlama({gpu: "${llama.gpu}"}) first, or use the Llama of getLlama({gpu: false})`
         );
     const gpu = engine.gpu === false ? "false" : JSON.stringify(engine.gpu);
     return (

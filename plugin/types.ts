@@ -204,6 +204,8 @@ export interface ArmtPrefill {
     readonly cachedTokens: number;
     /** Tokens that were read. */
     readonly readTokens: number;
+    /** Of the tokens that were read, those that a later prompt need not read: up to the last checkpoint left here. */
+    readonly keptTokens: number;
 }
 
 /** Options of `context.getSequence`. */

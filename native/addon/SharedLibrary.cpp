@@ -24,9 +24,21 @@ static std::string narrow(const std::wstring & wide) {
     return text;
 }
 
+// The form of an absolute path in which Windows opens it however long it is
+static std::wstring openable(const std::string & path) {
+    std::wstring wide = widen(path);
+    if (wide.size() < 248 || wide.compare(0, 2, L"\\\\") == 0) {
+        return wide;
+    }
+    for (wchar_t & c : wide) {
+        c = c == L'/' ? L'\\' : c;
+    }
+    return L"\\\\?\\" + wide;
+}
+
 void * armt_open_library(const std::string & path) {
     // searches the library's folder and the usual ones for its dependencies, but not the current folder
-    const HMODULE handle = LoadLibraryExW(widen(path).c_str(), nullptr,
+    const HMODULE handle = LoadLibraryExW(openable(path).c_str(), nullptr,
                                           LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
     if (handle == nullptr) {
         throw std::runtime_error("cannot load " + path + ": Windows error " + std::to_string(GetLastError()));

@@ -10,7 +10,10 @@ static ggml_tensor * view_layers(ggml_context * ctx, const armt_weight & weight,
 }
 
 ggml_tensor * armt_graph::view_weight(const armt_weight & weight, cells c) {
-    const ggml_tensor * stack = weight.stack[weight.find(c.il)];
+    ggml_tensor * stack = weight.stack[weight.find(c.il)];
+    if (weight.is_packed(c.il)) {
+        return stack;
+    }
     return view_layers(ctx0, weight, c.il, stack->ne[0], stack->ne[1], c.n, stack->nb[2]);
 }
 
@@ -269,7 +272,8 @@ ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tens
     cb(cur, "ffn_norm", c.il);
 
     const armt_base_hparams & base = model.armt.base;
-    if (cur->ne[1] * cur->ne[2] == 1 && base.gated && base.activation == ARMT_ACTIVATION_SILU && !model.ffn_up_b) {
+    if (cur->ne[1] * cur->ne[2] == 1 && base.gated && base.activation == ARMT_ACTIVATION_SILU && !model.ffn_up_b &&
+        !model.ffn_up.is_packed(c.il)) {
         cur = build_gated_row(c, cur);
     } else {
         cur = build_activation(build_product(model.ffn_up, model.ffn_up_b, c, cur));

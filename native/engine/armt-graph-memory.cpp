@@ -91,7 +91,7 @@ ggml_tensor * armt_graph::build_memory(ggml_tensor * az) {
     return az->type == GGML_TYPE_F32 ? az : ggml_cast(ctx0, az, GGML_TYPE_F32);
 }
 
-ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az) {
+ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az, bool in_place) {
     ggml_tensor * denom = nullptr;
     // {n_embd, n_rows, n_batch} => {n_key, n_rows, h, n_batch}
     ggml_tensor * features = build_dpfp(model.memory_q, c, x);
@@ -99,7 +99,7 @@ ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az)
     ggml_tensor * cur = build_recall(az, features, &denom);
     // => {n_embd, n_rows, n_batch}
     cur = merge_heads(cur);
-    cur = x->view_src != nullptr ? ggml_add_inplace(ctx0, x, cur) : ggml_add(ctx0, x, cur);
+    cur = in_place ? ggml_add_inplace(ctx0, x, cur) : ggml_add(ctx0, x, cur);
     cb(cur, "memory_read", c.il);
     return cur;
 }

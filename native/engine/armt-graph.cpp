@@ -190,7 +190,7 @@ void armt_graph::build_open(const armt_step & step) {
         ggml_tensor * store = memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs);
         ggml_tensor * az    = build_memory(store);
         if (!step.first) {
-            cur = build_read(c, cur, az);
+            cur = build_read(c, cur, az, false);
         }
         ggml_tensor * attn = build_attn(step, c, cur);
         if (il + 1 == n_layer) {
@@ -248,7 +248,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
         ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
         ggml_tensor * az    = build_memory(store);
 
-        ggml_tensor * cur  = build_read(c, memory.view_inputs(ctx0, c.il, c.n, n_rows, step.seq_id), az);
+        ggml_tensor * cur  = build_read(c, memory.view_inputs(ctx0, c.il, c.n, n_rows, step.seq_id), az, true);
         ggml_tensor * attn = build_attn(step, c, cur);
 
         if (trim && c.il + 1 == n_layer) {

@@ -134,8 +134,9 @@ private:
     // A and z in float32, whatever type they are stored in. az: of llama_memory_armt::view_memory_of_layer(s)
     ggml_tensor * build_memory(ggml_tensor * az);
 
-    // x + what x recalls; in x's place if x is a layer's input in the memory. az: of build_memory
-    ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az);
+    // x + what x recalls. az: of build_memory. in_place: the result overwrites x, which then has to be a layer's input
+    // in the memory. Embeddings may be on the CPU, where a GPU cannot write.
+    ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az, bool in_place);
 
     // Writes memory rows {n_embd, n_mem, n_batch} to store, whose values az holds in float32. first: az is zero.
     // not_first: the input of that name, or nullptr

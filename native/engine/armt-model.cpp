@@ -1,5 +1,6 @@
 #include "armt-model.h"
 
+#include "armt-extra-buffers.h"
 #include "armt-graph.h"
 #include "armt-hooks.h"
 
@@ -8,6 +9,12 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+
+void armt_weight::add(uint32_t il, ggml_tensor * tensor, bool is_packed) {
+    first.push_back(il);
+    stack.push_back(tensor);
+    packed.push_back(is_packed);
+}
 
 size_t armt_weight::find(uint32_t il) const {
     return std::upper_bound(first.begin(), first.end(), il) - first.begin() - 1;
@@ -25,6 +32,8 @@ void llama_model_armt::load_arch_hparams(llama_model_loader & ml) {
         throw std::runtime_error(
             "armt.rope.dimension_count has to be an even number, and at most armt.attention.key_length");
     }
+    // With a GPU, the CPU's layers keep their stacks: llama.cpp puts them into the GPU's host memory.
+    params.use_extra_bufts = params.use_extra_bufts && devices.empty() && armt_use_extra_buffers();
     armt.load(ml.metadata, hparams.n_embd, hparams.n_embd_head_k(), hparams.n_layer());
     if (armt.base.layer_norm) {
         ml.get_key(LLM_KV_ATTENTION_LAYERNORM_EPS, hparams.f_norm_eps);
@@ -108,11 +117,35 @@ void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, cons
     if (weight.first.empty() || weight.first[0] != 0) {
         throw std::runtime_error("missing tensor '" + tn(kind, suffix, 0).str() + "'");
     }
-    for (size_t i = 0; i < weight.first.size(); ++i) {
-        const uint32_t il = weight.first[i];
-        const int64_t  n  = (i + 1 < weight.first.size() ? weight.first[i + 1] : n_layer) - il;
-        weight.stack.push_back(ne.size() == 1 ? create_tensor(tn(kind, suffix, il), {ne[0], n}, 0)
-                                              : create_tensor(tn(kind, suffix, il), {ne[0], ne[1], n}, 0));
+    const std::vector<uint32_t> first = std::move(weight.first);
+    weight.first.clear();
+    for (size_t i = 0; i < first.size(); ++i) {
+        const uint32_t il = first[i];
+        const uint32_t n  = (i + 1 < first.size() ? first[i + 1] : n_layer) - il;
+        if (ne.size() == 2) {
+            create_matrices(weight, kind, il, n, ne);
+        } else {
+            weight.add(il, create_tensor(tn(kind, suffix, il), {ne[0], n}, 0), false);
+        }
+    }
+}
+
+void llama_model_armt::create_matrices(armt_weight & weight, llm_tensor kind, uint32_t il, uint32_t n,
+                                       const std::vector<int64_t> & ne) {
+    const std::string name = tn(kind, "weight", il);
+
+    const ggml_tensor * meta = ml->check_tensor_dims(name, {ne[0], ne[1], n}, false, false);
+    if (meta == nullptr || !params.use_extra_bufts || !armt_takes_matrix(meta->type, ne[0], ne[1])) {
+        weight.add(il, create_tensor(tn(kind, "weight", il), {ne[0], ne[1], n}, 0), false);
+        return;
+    }
+    std::vector<std::string> names;
+    for (uint32_t i = il; i < il + n; ++i) {
+        names.push_back(tn(kind, "weight", i));
+    }
+    armt_split_stack(*ml, names);
+    for (uint32_t i = il; i < il + n; ++i) {
+        weight.add(i, create_tensor(tn(kind, "weight", i), {ne[0], ne[1]}, 0), true);
     }
 }
 
@@ -133,6 +166,14 @@ uint32_t llama_model_armt::n_stacked(uint32_t il, uint32_t n_max) const {
         }
     }
     return end - il;
+}
+
+uint32_t llama_model_armt::n_widest() const {
+    uint32_t n = 1;
+    for (uint32_t il = 0; il < hparams.n_layer(); ++il) {
+        n = std::max(n, n_stacked(il, hparams.n_layer()));
+    }
+    return n;
 }
 
 std::unique_ptr<llm_graph_context> llama_model_armt::build_arch_graph(const llm_graph_params & params) const {

@@ -8,15 +8,21 @@
 #include <vector>
 
 // One kind of weight of all layers. The file holds it as stacks of consecutive layers, so that the layers of a diagonal
-// can be multiplied at once. Stack i holds the layers first[i] .. first[i + 1] - 1 in its slowest dimension.
+// can be multiplied at once. Stack i holds the layers first[i] .. first[i + 1] - 1 in its slowest dimension. A matrix
+// that goes into one of a CPU's extra buffer types is packed: it is a stack of its own, of which no views are taken.
 struct armt_weight {
     std::vector<uint32_t>      first;
     std::vector<ggml_tensor *> stack;
+    std::vector<bool>          packed;
 
     explicit operator bool() const { return !stack.empty(); }
 
     // index of the stack that holds layer il
     size_t find(uint32_t il) const;
+
+    bool is_packed(uint32_t il) const { return packed[find(il)]; }
+
+    void add(uint32_t il, ggml_tensor * tensor, bool is_packed);
 };
 
 struct llama_model_armt : public llama_model_base {
@@ -55,6 +61,9 @@ struct llama_model_armt : public llama_model_base {
     // how many layers from il on, at most n_max, are in one stack of each kind
     uint32_t n_stacked(uint32_t il, uint32_t n_max) const;
 
+    // the largest n_stacked of all layers
+    uint32_t n_widest() const;
+
     void load_arch_hparams(llama_model_loader & ml) override;
     void load_arch_tensors(llama_model_loader & ml) override;
 
@@ -65,4 +74,8 @@ private:
 
     // ne: shape of one layer. Biases may be absent, and norms that not all families have.
     void create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne);
+
+    // the matrices {ne[0], ne[1]} of layers il .. il + n - 1, split if a CPU's extra buffer types take them
+    void create_matrices(armt_weight & weight, llm_tensor kind, uint32_t il, uint32_t n,
+                         const std::vector<int64_t> & ne);
 };

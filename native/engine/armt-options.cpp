@@ -119,6 +119,9 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
 
 uint32_t armt_resolve_max_cells(const armt_context_options & options, const llama_model_armt & model) {
     const uint32_t n_layer = model.hparams.n_layer();
+    if (!is_gpu(model) && model.n_widest() == 1) { // of packed weights, see armt_weight
+        return 1;
+    }
     if (options.max_cells != 0) {
         return std::min(options.max_cells, n_layer);
     }

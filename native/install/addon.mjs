@@ -14,11 +14,10 @@ export async function buildAddon(layout, tools, env) {
     const nodedir = env.npm_config_nodedir ?? headersOfThisNode();
     const args = [findNodeGyp(layout, env), "configure", "build", "--release", `--python=${tools.python.path}`];
     if (nodedir != null) args.push(`--nodedir=${nodedir}`);
-    const cxx = tools.ccache == null ? tools.compiler.path : `${tools.ccache} ${tools.compiler.path}`;
-    await run("compiling the addon", process.execPath, args, {
-        layout,
-        env: { ...env, CXX: cxx, ARMT_LLAMA_DIR: layout.tree, ARMT_PREBUILT_DIR: layout.prebuiltDir }
-    });
+    const { ccache, compiler } = tools;
+    // on Windows, node-gyp finds Visual Studio
+    const cxx = compiler.path === "" ? {} : { CXX: [ccache, compiler.path].filter(Boolean).join(" ") };
+    await run("compiling the addon", process.execPath, args, { layout, env: { ...env, ...cxx } });
     if (!fs.existsSync(layout.addon))
         throw new BuildError(
             `node-gyp ended without ${path.relative(layout.root, layout.addon)}; run the build again with \`--force\``

@@ -1,26 +1,17 @@
 import fs from "node:fs";
 import path from "node:path";
 import { BuildError } from "./errors.mjs";
+import { defaultVariant, findPlatform, hostName, librarySuffix, platforms, variantTitle } from "./platforms.mjs";
 
-/**
- * The platforms that node-llama-cpp has prebuilt ggml libraries for and whose loader this package knows.
- * @type {Readonly<Record<string, string>>}
- */
-const platformPackages = Object.freeze({
-    "linux-x64": "@node-llama-cpp/linux-x64",
-    "linux-arm64": "@node-llama-cpp/linux-arm64"
-});
-
-/**
- * The same for the CUDA variant.
- * @type {Readonly<Record<string, string>>}
- */
-const cudaPackages = Object.freeze({ "linux-x64": "@node-llama-cpp/linux-x64-cuda" });
+/** @typedef {import("./platforms.mjs").Host} Host */
+/** @typedef {import("./platforms.mjs").Platform} Platform */
+/** @typedef {import("./platforms.mjs").Variant} Variant */
 
 /**
  * Every path that the build reads or writes.
  * @typedef {object} Layout
  * @property {string} root folder of this package
+ * @property {Platform} platform
  * @property {string} bundle git bundle with llama.cpp's source, inside node-llama-cpp
  * @property {string} upstreamPatches folder of node-llama-cpp's own patches
  * @property {string} patches folder of this package's patches
@@ -37,8 +28,8 @@ const cudaPackages = Object.freeze({ "linux-x64": "@node-llama-cpp/linux-x64-cud
  * @property {boolean} coverage whether the engine counts the lines that run (`ARMT_COVERAGE=1`, see native/coverage.mjs)
  * @property {boolean} sanitize whether libllama is built with AddressSanitizer, next to the plain one (`ARMT_SANITIZE=1`, see native/sanitize.mjs)
  * @property {string} release llama.cpp release, e.g. `v0.5.0`
- * @property {string} suffix what the libraries' names have between `lib….` and `.so`: the release, `cuda.` before it in the CUDA variant
- * @property {"cuda" | false} gpu variant of node-llama-cpp that libllama is built for
+ * @property {string} suffix what the libraries' names have after `llama.` and `ggml.`: the release, the GPU before it in a GPU's variant
+ * @property {Variant} gpu variant of node-llama-cpp that libllama is built for
  * @property {string} backend CUDA variant: the tuned CUDA backend, which is there where it was built
  * @property {string} backendCmakeDir CMake's build folder of that
  */
@@ -46,19 +37,15 @@ const cudaPackages = Object.freeze({ "linux-x64": "@node-llama-cpp/linux-x64-cud
 /**
  * Finds what is installed and derives every path. Throws a `BuildError` that names the first thing that is missing.
  * @param {string} root folder of this package
- * @param {{platform?: string, arch?: string, glibc?: string}} [host] for tests: the machine to assume
- * @param {"cuda" | false} [gpu] variant of node-llama-cpp. Default: `false`, the CPU variant
+ * @param {Host} [host] for tests: the machine to assume
+ * @param {Variant} [gpu] variant of node-llama-cpp. Default: the platform's first, which is the CPU variant except on Macs with an ARM processor
  * @returns {Layout}
  */
-export function resolveLayout(root, host = {}, gpu = false) {
-    const platform = `${host.platform ?? process.platform}-${host.arch ?? process.arch}`;
-    const packages = gpu === "cuda" ? cudaPackages : platformPackages;
-    const platformPackage = packages[platform];
-    if (platformPackage == null)
-        throw new BuildError(
-            `${platform} is not supported yet${gpu ? ` with ${gpu}` : ""}; supported platforms: ${Object.keys(packages).join(", ")}, with glibc`
-        );
-    if ((host.glibc ?? glibcVersion()) === "")
+export function resolveLayout(root, host = {}, gpu = defaultVariant(host)) {
+    const platform = findPlatform(host);
+    const bins = platform?.variants.get(gpu);
+    if (platform == null || bins == null) throw new BuildError(explainUnsupported(host, gpu));
+    if (platform.name.startsWith("linux-") && (host.glibc ?? glibcVersion()) === "")
         throw new BuildError(
             "this Linux has no glibc (musl?), and the prebuilt ggml libraries of node-llama-cpp need it; use a glibc distribution such as Debian or Ubuntu"
         );
@@ -83,18 +70,22 @@ export function resolveLayout(root, host = {}, gpu = false) {
         );
     const release = readJson(path.join(llamaDir, "binariesGithubRelease.json")).release;
 
-    const suffix = gpu ? `${gpu}.${release}` : release;
+    const suffix = librarySuffix(gpu, release);
+    const platformPackage = `@node-llama-cpp/${bins}`;
     const prebuilt = findPackage(nodeLlamaCpp, platformPackage);
     if (prebuilt == null) {
-        const other = gpu === false && isInstalled(nodeLlamaCpp, cudaPackages[platform]);
+        const other = installedVariants(nodeLlamaCpp, platform).find((variant) => variant !== gpu);
         throw new BuildError(
-            `the prebuilt ggml libraries (${platformPackage}) are not installed; run \`npm install --include=optional node-llama-cpp@${wanted}\`${other ? ', or use the CUDA variant, which is installed: `armt build --gpu cuda`, then `--gpu cuda` or getLlama({gpu: "cuda"})' : ""}`
+            `the prebuilt ggml libraries (${platformPackage}) are not installed; run \`npm install --include=optional node-llama-cpp@${wanted}\`${other ? `, or use the ${variantTitle(other)} variant, which is installed: \`armt build --gpu ${other}\`, then \`--gpu ${other}\` or getLlama({gpu: "${other}"})` : ""}`
         );
     }
-    const prebuiltDir = path.join(prebuilt, "bins", gpu ? `${platform}-${gpu}` : platform);
-    const missing = ["libggml-base.so", `libggml.${suffix}.so`, ...(gpu ? [`libggml-${gpu}.so`] : [])].find(
-        (file) => !fs.existsSync(path.join(prebuiltDir, file))
-    );
+    const prebuiltDir = path.join(prebuilt, "bins", bins);
+    const { library, backend } = platform;
+    const missing = [
+        library("ggml-base"),
+        library(`ggml.${suffix}`),
+        ...(gpu === false ? [] : [backend(`ggml-${gpu}`)])
+    ].find((file) => !fs.existsSync(path.join(prebuiltDir, file)));
     if (missing != null)
         throw new BuildError(
             `${missing} is missing from ${platformPackage}; reinstall it with \`npm install --force node-llama-cpp@${wanted}\``
@@ -108,6 +99,7 @@ export function resolveLayout(root, host = {}, gpu = false) {
     const libDir = path.join(buildDir, `lib${variant}`);
     return {
         root,
+        platform,
         bundle,
         upstreamPatches: path.join(llamaDir, "patches"),
         patches: path.join(root, "patches"),
@@ -116,7 +108,7 @@ export function resolveLayout(root, host = {}, gpu = false) {
         tree: path.join(buildDir, "llama.cpp"),
         cmakeDir: path.join(buildDir, `cmake${variant}`),
         libDir,
-        library: path.join(libDir, `libllama.${suffix}.so`),
+        library: path.join(libDir, library(`llama.${suffix}`)),
         addon: path.join(root, "build", "Release", "armt.node"),
         log: path.join(buildDir, "build.log"),
         prebuiltDir,
@@ -126,30 +118,43 @@ export function resolveLayout(root, host = {}, gpu = false) {
         release,
         suffix,
         gpu,
-        backend: path.join(libDir, "libggml-cuda.so"),
+        backend: path.join(libDir, backend("ggml-cuda")),
         backendCmakeDir: path.join(buildDir, "cmake-ggml-cuda")
     };
 }
 
 /**
- * The variant that is built by default: the CPU variant, or the CUDA variant if only its package is installed.
- * @param {string} root folder of this package
- * @param {{platform?: string, arch?: string}} [host] for tests: the machine to assume
- * @returns {"cuda" | false}
+ * @param {Host} host
+ * @param {Variant} gpu
  */
-export function installedVariant(root, host = {}) {
-    const platform = `${host.platform ?? process.platform}-${host.arch ?? process.arch}`;
-    const nodeLlamaCpp = findPackage(root, "node-llama-cpp");
-    if (nodeLlamaCpp == null || isInstalled(nodeLlamaCpp, platformPackages[platform])) return false;
-    return isInstalled(nodeLlamaCpp, cudaPackages[platform]) ? "cuda" : false;
+function explainUnsupported(host, gpu) {
+    const what = findPlatform(host) == null ? "" : ` in the ${variantTitle(gpu)} variant`;
+    const having = platforms.filter(({ variants }) => what === "" || variants.has(gpu)).map(({ name }) => name);
+    return `${hostName(host)} is not supported${what}, since node-llama-cpp has no prebuilt libraries for it; supported: ${having.join(", ")}`;
 }
 
 /**
- * @param {string} from
- * @param {string | undefined} name
+ * The variant that is built by default: the platform's first, or another one if only its package is installed.
+ * @param {string} root folder of this package
+ * @param {Host} [host] for tests: the machine to assume
+ * @returns {Variant}
  */
-function isInstalled(from, name) {
-    return name != null && findPackage(from, name) != null;
+export function installedVariant(root, host = {}) {
+    const platform = findPlatform(host);
+    const nodeLlamaCpp = findPackage(root, "node-llama-cpp");
+    const installed = platform == null || nodeLlamaCpp == null ? [] : installedVariants(nodeLlamaCpp, platform);
+    return installed[0] ?? defaultVariant(host);
+}
+
+/**
+ * @param {string} nodeLlamaCpp
+ * @param {Platform} platform
+ * @returns {Variant[]}
+ */
+function installedVariants(nodeLlamaCpp, { variants }) {
+    return [...variants]
+        .filter(([, bins]) => findPackage(nodeLlamaCpp, `@node-llama-cpp/${bins}`) != null)
+        .map(([variant]) => variant);
 }
 
 /**

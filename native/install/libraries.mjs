@@ -1,8 +1,11 @@
 import fs from "node:fs";
 import path from "node:path";
 import { BuildError } from "./errors.mjs";
-import { findPackage, resolveLayout } from "./layout.mjs";
-import { platforms, versionedLibrary } from "./platforms.mjs";
+import { findPackage, installedVariant, resolveLayout } from "./layout.mjs";
+import { defaultVariant, findPlatform, librarySuffix } from "./platforms.mjs";
+
+/** @typedef {import("./platforms.mjs").Host} Host */
+/** @typedef {import("./platforms.mjs").Variant} Variant */
 
 /**
  * The files that the loader opens, in this order; the addon first, as it does the loading.
@@ -11,75 +14,106 @@ import { platforms, versionedLibrary } from "./platforms.mjs";
  * @property {string} ggmlBase
  * @property {string} ggml
  * @property {string} llama libllama with the engine
+ * @property {Variant} gpu variant of node-llama-cpp that they are for
  * @property {"build" | "package"} origin whether `armt build` made them here, or they came as a prebuilt package
  */
 
 /**
  * Finds what was built, or else an installed prebuilt package. Throws a `BuildError` that says what to do.
  * @param {string} root folder of this package
- * @param {{platform?: string, arch?: string, glibc?: string}} [host] for tests: the machine to assume
+ * @param {Host} [host] for tests: the machine to assume
+ * @param {Variant} [gpu] variant of node-llama-cpp. Default: the installed one
  * @returns {Libraries}
  */
-export function findLibraries(root, host = {}) {
-    const name = `${host.platform ?? process.platform}-${host.arch ?? process.arch}`;
-    const platform = platforms[name];
-    if (platform?.builds === true) {
-        const layout = resolveLayout(root, host);
-        if (fs.existsSync(layout.library) && fs.existsSync(layout.addon)) {
-            const ggml = (/** @type {string} */ file) => path.join(layout.prebuiltDir, file);
-            return {
-                addon: layout.addon,
-                ggmlBase: ggml(platform.library("ggml-base")),
-                ggml: ggml(versionedLibrary(platform, "ggml", layout.release)),
-                llama: layout.library,
-                origin: "build"
-            };
-        }
+export function findLibraries(root, host = {}, gpu = installedVariant(root, host)) {
+    const built = findBuild(root, host, gpu);
+    const found = built instanceof BuildError ? null : built;
+    const libraries = found ?? findPrebuilt(root, host, gpu);
+    if (libraries != null) return libraries;
+    if (built instanceof BuildError) throw built;
+    const option = gpu === defaultVariant(host) ? "" : ` --gpu ${gpu}`;
+    throw new BuildError(`the ARMT engine is not built yet; run \`npx armt build${option}\``);
+}
+
+/**
+ * @param {string} root
+ * @param {Host} host
+ * @param {Variant} gpu
+ * @returns {Libraries | BuildError | null} null if nothing was built yet, or the reason why nothing can be built
+ */
+function findBuild(root, host, gpu) {
+    let layout;
+    try {
+        layout = resolveLayout(root, host, gpu);
+    } catch (error) {
+        if (error instanceof BuildError) return error;
+        throw error;
     }
-    const packaged = findPrebuilt(root, host);
-    if (packaged != null) return packaged;
-    if (platform?.builds === true) throw new BuildError("the ARMT engine is not built yet; run `npx armt build`");
-    if (platform == null)
-        throw new BuildError(`${name} is not supported; platforms: ${Object.keys(platforms).join(", ")}`);
-    throw new BuildError(
-        `on ${name} the ARMT engine comes as the package ${packageName(root, platform.bins)}, which is not installed; nothing can be compiled here yet`
-    );
+    const { platform, prebuiltDir, suffix, library: llama, addon } = layout;
+    if (!fs.existsSync(llama) || !fs.existsSync(addon)) return null;
+    return {
+        addon,
+        ggmlBase: path.join(prebuiltDir, platform.library("ggml-base")),
+        ggml: path.join(prebuiltDir, platform.library(`ggml.${suffix}`)),
+        llama,
+        gpu,
+        origin: "build"
+    };
 }
 
 /**
  * The libraries of a prebuilt package. They are of use only with the same version of this package.
  * @param {string} root
- * @param {{platform?: string, arch?: string}} [host]
+ * @param {Host} [host]
+ * @param {Variant} [gpu] Default: the platform's default variant
  * @returns {Libraries | null} null if none is installed
  */
-export function findPrebuilt(root, host = {}) {
-    const platform = platforms[`${host.platform ?? process.platform}-${host.arch ?? process.arch}`];
-    if (platform == null) return null;
-    const ours = findPackage(root, packageName(root, platform.bins));
-    if (ours == null) return null;
+export function findPrebuilt(root, host = {}, gpu = defaultVariant(host)) {
+    const platform = findPlatform(host);
+    const bins = platform?.variants.get(gpu);
+    if (platform == null || bins == null) return null;
+    const ours = findOurPackage(root, bins);
+    // the packages of other variants hold libllama alone
+    const base = findOurPackage(root, /** @type {string} */ (platform.variants.get(defaultVariant(host))));
+    if (ours == null || base == null) return null;
+
+    const nodeLlamaCpp = findPackage(root, "node-llama-cpp");
+    const ggml = nodeLlamaCpp == null ? null : findPackage(nodeLlamaCpp, `@node-llama-cpp/${bins}`);
+    if (nodeLlamaCpp == null || ggml == null)
+        throw new BuildError(
+            `the prebuilt ggml libraries (@node-llama-cpp/${bins}) are not installed; run \`npm install --include=optional node-llama-cpp\``
+        );
+    const { release } = readJson(path.join(nodeLlamaCpp, "llama", "binariesGithubRelease.json"));
+    const suffix = librarySuffix(gpu, release);
+    const libraries = {
+        addon: path.join(base, "bins", "armt.node"),
+        ggmlBase: path.join(ggml, "bins", bins, platform.library("ggml-base")),
+        ggml: path.join(ggml, "bins", bins, platform.library(`ggml.${suffix}`)),
+        llama: path.join(ours, "bins", platform.library(`llama.${suffix}`))
+    };
+    const missing = Object.values(libraries).find((file) => !fs.existsSync(file));
+    if (missing != null) {
+        const { version } = readJson(path.join(root, "package.json"));
+        throw new BuildError(`${missing} is missing; reinstall ${packageName(root, bins)}@${version}`);
+    }
+    return { ...libraries, gpu, origin: "package" };
+}
+
+/**
+ * @param {string} root
+ * @param {string} bins
+ * @returns {string | null} folder of our prebuilt package; throws a `BuildError` if it is of another version
+ */
+function findOurPackage(root, bins) {
+    const folder = findPackage(root, packageName(root, bins));
+    if (folder == null) return null;
     const { version } = readJson(path.join(root, "package.json"));
-    const { version: theirs, name } = readJson(path.join(ours, "package.json"));
+    const { version: theirs, name } = readJson(path.join(folder, "package.json"));
     if (theirs !== version)
         throw new BuildError(
             `${name} ${theirs} is installed, this is ${version}; run \`npm install ${name}@${version}\``
         );
-
-    const nodeLlamaCpp = findPackage(root, "node-llama-cpp");
-    const ggml = nodeLlamaCpp == null ? null : findPackage(nodeLlamaCpp, `@node-llama-cpp/${platform.bins}`);
-    if (nodeLlamaCpp == null || ggml == null)
-        throw new BuildError(
-            `the prebuilt ggml libraries (@node-llama-cpp/${platform.bins}) are not installed; run \`npm install --include=optional node-llama-cpp\``
-        );
-    const { release } = readJson(path.join(nodeLlamaCpp, "llama", "binariesGithubRelease.json"));
-    const libraries = {
-        addon: path.join(ours, "bins", "armt.node"),
-        ggmlBase: path.join(ggml, "bins", platform.bins, platform.library("ggml-base")),
-        ggml: path.join(ggml, "bins", platform.bins, versionedLibrary(platform, "ggml", release)),
-        llama: path.join(ours, "bins", versionedLibrary(platform, "llama", release))
-    };
-    const missing = Object.values(libraries).find((file) => !fs.existsSync(file));
-    if (missing != null) throw new BuildError(`${missing} is missing; reinstall ${name}@${version}`);
-    return { ...libraries, origin: "package" };
+    return folder;
 }
 
 /**

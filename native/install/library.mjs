@@ -14,10 +14,10 @@ const progressLine = /^\[\s*(\d+)(?:\/(\d+)|%)\]/;
  * @param {NodeJS.ProcessEnv} env
  */
 export async function configureLibrary(layout, tools, env) {
-    const generator = tools.ninja == null ? "Unix Makefiles" : "Ninja";
+    const generator = findGenerator(tools);
     const definitions = {
         CMAKE_BUILD_TYPE: "Release",
-        CMAKE_CXX_COMPILER: tools.compiler.path,
+        ...(tools.compiler.path === "" ? {} : { CMAKE_CXX_COMPILER: tools.compiler.path }),
         CMAKE_C_COMPILER_LAUNCHER: tools.ccache ?? "",
         CMAKE_CXX_COMPILER_LAUNCHER: tools.ccache ?? "",
         ARMT_LLAMA_DIR: layout.tree,
@@ -29,14 +29,15 @@ export async function configureLibrary(layout, tools, env) {
     };
     const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
     dropCacheOfAnotherBuild(layout.cmakeDir, [
-        `CMAKE_GENERATOR:INTERNAL=${generator}`,
+        ...(generator == null ? [] : [`CMAKE_GENERATOR:INTERNAL=${generator}`]),
         `=${tools.compiler.path}`,
-        `=${layout.nativeDir}`
+        // CMake writes all paths with slashes
+        `=${layout.nativeDir.replaceAll("\\", "/")}`
     ]);
     await run(
         "configuring libllama",
         tools.cmake.path,
-        ["-S", layout.nativeDir, "-B", layout.cmakeDir, "-G", generator, ...args],
+        ["-S", layout.nativeDir, "-B", layout.cmakeDir, ...(generator == null ? [] : ["-G", generator]), ...args],
         { layout, env }
     );
 }
@@ -51,15 +52,20 @@ export async function configureLibrary(layout, tools, env) {
 export async function buildLibrary(layout, tools, env, onProgress) {
     await configureLibrary(layout, tools, env);
     const jobs = String(os.availableParallelism());
-    await run("compiling libllama", tools.cmake.path, ["--build", layout.cmakeDir, "--target", "llama", "-j", jobs], {
-        layout,
-        env,
-        onLine: readProgress(onProgress)
-    });
+    const args = ["--build", layout.cmakeDir, "--config", "Release", "--target", "llama", "-j", jobs];
+    await run("compiling libllama", tools.cmake.path, args, { layout, env, onLine: readProgress(onProgress) });
     if (!fs.existsSync(layout.library))
         throw new BuildError(
             `the build ended without ${path.relative(layout.root, layout.library)}; run it again with \`--force\``
         );
+}
+
+/**
+ * @param {import("./tools.mjs").Tools} tools
+ * @returns {string | null} null on Windows, where CMake takes the newest Visual Studio
+ */
+function findGenerator({ ninja, make }) {
+    return ninja != null ? "Ninja" : make != null ? "Unix Makefiles" : null;
 }
 
 /**

@@ -4,12 +4,23 @@
  */
 
 /**
+ * A variant of node-llama-cpp; `false` is the CPU variant.
+ * @typedef {"cuda" | "vulkan" | "metal" | false} Variant
+ */
+
+/**
+ * A machine; for tests, another one than this.
+ * @typedef {{platform?: string, arch?: string, glibc?: string}} Host
+ */
+
+/**
  * What is known of a platform that node-llama-cpp has prebuilt libraries for.
  * @typedef {object} Platform
- * @property {string} bins its name in node-llama-cpp's packages: `@node-llama-cpp/<bins>`, folder `bins/<bins>`
- * @property {string} gpu part of the libraries' names; empty for the CPU variant
- * @property {LibraryName} library file name of a library, e.g. of `ggml-base`
- * @property {boolean} builds whether `armt build` compiles there. Elsewhere, only our prebuilt packages can be loaded
+ * @property {string} name `<process.platform>-<process.arch>`
+ * @property {ReadonlyMap<Variant, string>} variants the variants that node-llama-cpp has for it, each with its name in the packages:
+ *   `@node-llama-cpp/<name>`, folder `bins/<name>`. The first is the default
+ * @property {LibraryName} library file name of a library that others link to, e.g. of `ggml-base`
+ * @property {LibraryName} backend file name of a backend, e.g. of `ggml-cpu`
  */
 
 /** @type {LibraryName} */
@@ -20,26 +31,69 @@ const machO = (name) => `lib${name}.dylib`;
 const pe = (name) => `${name}.dll`;
 
 /**
- * By `<process.platform>-<process.arch>`. Only Linux is tested. node-llama-cpp has no CPU variant for Macs with an ARM processor: its Metal variant
- * computes on the CPU as well.
- * @type {Readonly<Record<string, Platform>>}
+ * @param {string} name
+ * @param {Pick<Platform, "library" | "backend">} naming
+ * @param {[Variant, string][]} variants
+ * @returns {Platform}
  */
-export const platforms = Object.freeze({
-    "linux-x64": { bins: "linux-x64", gpu: "", library: elf, builds: true },
-    "linux-arm64": { bins: "linux-arm64", gpu: "", library: elf, builds: true },
-    "darwin-arm64": { bins: "mac-arm64-metal", gpu: "metal", library: machO, builds: false },
-    "darwin-x64": { bins: "mac-x64", gpu: "", library: machO, builds: false },
-    "win32-x64": { bins: "win-x64", gpu: "", library: pe, builds: false },
-    "win32-arm64": { bins: "win-arm64", gpu: "", library: pe, builds: false }
-});
+const platform = (name, naming, variants) => ({ name, variants: new Map(variants), ...naming });
+
+const linux = { library: elf, backend: elf };
+const mac = { library: machO, backend: elf };
+const windows = { library: pe, backend: pe };
 
 /**
- * File name of a library that has the variant and llama.cpp's release in its name, as node-llama-cpp builds it: `libllama.cuda.v0.5.0.so`.
- * @param {Platform} platform
- * @param {"llama" | "ggml"} name
- * @param {string} release
- * @param {string} [gpu] another variant than the platform's own
+ * node-llama-cpp has no CPU variant for Macs with an ARM processor: its Metal variant computes on the CPU as well.
+ * @type {readonly Platform[]}
  */
-export function versionedLibrary(platform, name, release, gpu = platform.gpu) {
-    return platform.library([name, gpu, release].filter((part) => part !== "").join("."));
+export const platforms = Object.freeze([
+    platform("linux-x64", linux, [
+        [false, "linux-x64"],
+        ["cuda", "linux-x64-cuda"],
+        ["vulkan", "linux-x64-vulkan"]
+    ]),
+    platform("linux-arm64", linux, [[false, "linux-arm64"]]),
+    platform("darwin-arm64", mac, [["metal", "mac-arm64-metal"]]),
+    platform("darwin-x64", mac, [[false, "mac-x64"]]),
+    platform("win32-x64", windows, [
+        [false, "win-x64"],
+        ["cuda", "win-x64-cuda"],
+        ["vulkan", "win-x64-vulkan"]
+    ]),
+    platform("win32-arm64", windows, [[false, "win-arm64"]])
+]);
+
+/** @param {Host} host */
+export function hostName({ platform = process.platform, arch = process.arch }) {
+    return `${platform}-${arch}`;
+}
+
+/**
+ * @param {Host} [host]
+ * @returns {Platform | undefined} undefined if node-llama-cpp has no prebuilt libraries for the machine
+ */
+export function findPlatform(host = {}) {
+    return platforms.find(({ name }) => name === hostName(host));
+}
+
+/**
+ * @param {Host} [host]
+ * @returns {Variant} the variant that runs on every machine of the platform
+ */
+export function defaultVariant(host) {
+    return [...(findPlatform(host)?.variants.keys() ?? [])][0] ?? false;
+}
+
+/** @param {Variant} variant */
+export function variantTitle(variant) {
+    return { cuda: "CUDA", vulkan: "Vulkan", metal: "Metal", false: "CPU" }[`${variant}`];
+}
+
+/**
+ * What the names of a variant's libraries have after `llama.` and `ggml.`, e.g. `v0.5.0` or `cuda.v0.5.0`.
+ * @param {Variant} variant
+ * @param {string} release llama.cpp's
+ */
+export function librarySuffix(variant, release) {
+    return variant === false ? release : `${variant}.${release}`;
 }

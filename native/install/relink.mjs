@@ -36,9 +36,9 @@ export async function relink(layout, tools, { bins, gpu }) {
         ["-S", layout.nativeDir, "-B", layout.cmakeDir, definition],
         options
     );
-    const args = ["--build", layout.cmakeDir, "--target", `llama-${gpu}`];
+    const args = ["--build", layout.cmakeDir, "--config", "Release", "--target", `llama-${gpu}`];
     await run(`linking libllama for ${gpu}`, tools.cmake.path, args, options);
-    const library = path.join(layout.libDir, `libllama.${gpu}.${layout.release}.so`);
+    const library = path.join(layout.libDir, layout.platform.library(`llama.${gpu}.${layout.release}`));
     if (!fs.existsSync(library)) throw new BuildError(`the link ended without ${path.relative(layout.root, library)}`);
     return library;
 }

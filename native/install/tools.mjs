@@ -7,6 +7,34 @@ import { BuildError } from "./errors.mjs";
 const minCmake = "3.18";
 
 /**
+ * How to get each program, by `process.platform`.
+ * @type {Readonly<Record<string, Record<"compiler" | "cmake" | "git" | "python" | "make", string>>> & {readonly linux: Record<"compiler" | "cmake" | "git" | "python" | "make", string>}}
+ */
+const remedies = {
+    linux: {
+        compiler: "`apt-get install g++`",
+        cmake: "`apt-get install cmake`",
+        git: "`apt-get install git`",
+        python: "`apt-get install python3`",
+        make: "`apt-get install make`"
+    },
+    darwin: {
+        compiler: "with `xcode-select --install`",
+        cmake: "`brew install cmake`",
+        git: "with `xcode-select --install`",
+        python: "with `xcode-select --install`",
+        make: "with `xcode-select --install`"
+    },
+    win32: {
+        compiler: 'Visual Studio 2022 with "Desktop development with C++"',
+        cmake: "`winget install Kitware.CMake`",
+        git: "`winget install Git.Git`",
+        python: "`winget install Python.Python.3.12`",
+        make: 'Visual Studio 2022 with "Desktop development with C++"'
+    }
+};
+
+/**
  * A program that the build runs.
  * @typedef {object} Tool
  * @property {string} path absolute path
@@ -15,11 +43,11 @@ const minCmake = "3.18";
 
 /**
  * @typedef {object} Tools
- * @property {Tool} compiler
+ * @property {Tool} compiler on Windows, CMake and node-gyp look for Visual Studio themselves, so its path is empty
  * @property {Tool} cmake
  * @property {Tool} git
  * @property {Tool} python for node-gyp
- * @property {Tool} make for node-gyp, and for CMake if Ninja is missing
+ * @property {Tool | null} make for node-gyp, and for CMake if Ninja is missing; null on Windows, where both use MSBuild
  * @property {string | null} ninja path, used if present
  * @property {string | null} ccache path, used if present
  */
@@ -27,24 +55,28 @@ const minCmake = "3.18";
 /**
  * Finds the programs that the build needs. Throws a `BuildError` that names the first one that is missing and how to get it.
  * @param {NodeJS.ProcessEnv} env `PATH`, and `CXX` for another compiler
+ * @param {string} [system] `process.platform`; for tests, another one than this
  * @returns {Tools}
  */
-export function findTools(env) {
-    const compiler = findCompiler(env);
+export function findTools(env, system = process.platform) {
+    const get = remedies[system] ?? remedies.linux;
+    const compiler = findCompiler(env, system);
     if (compiler == null)
         throw new BuildError(
             env.CXX
                 ? `the C++ compiler of the environment variable CXX (${env.CXX}) does not run; correct or unset CXX`
-                : "no C++ compiler was found; install one with C++17, e.g. `apt-get install g++`"
+                : `no C++ compiler was found; install one with C++17, e.g. ${get.compiler}`
         );
+    const python = system === "win32" ? (findProgram("python", env) == null ? "python3" : "python") : "python3";
     const tools = {
         compiler,
-        cmake: need("cmake", "CMake", `apt-get install cmake`, env),
-        git: need("git", "git", "apt-get install git", env),
-        python: need("python3", "Python 3 (node-gyp needs it)", "apt-get install python3", env),
-        make: need("make", "make (node-gyp needs it)", "apt-get install make", env),
-        ninja: findProgram("ninja", env),
-        ccache: findProgram("ccache", env)
+        cmake: need("cmake", "CMake", get.cmake, env),
+        git: need("git", "git", get.git, env),
+        python: need(python, "Python 3 (node-gyp needs it)", get.python, env),
+        make: system === "win32" ? null : need("make", "make (node-gyp needs it)", get.make, env),
+        // MSBuild uses neither
+        ninja: system === "win32" ? null : findProgram("ninja", env),
+        ccache: system === "win32" ? null : findProgram("ccache", env)
     };
     const cmakeVersion = tools.cmake.version.match(/(\d+)\.(\d+)/)?.[0] ?? "0.0";
     if (olderThan(cmakeVersion, minCmake))
@@ -56,9 +88,11 @@ export function findTools(env) {
 
 /**
  * @param {NodeJS.ProcessEnv} env
+ * @param {string} [system]
  * @returns {Tool | null} the compiler that CMake and node-gyp would take
  */
-export function findCompiler(env) {
+export function findCompiler(env, system = process.platform) {
+    if (system === "win32") return { path: "", version: "Visual Studio" };
     const names = env.CXX ? [env.CXX] : ["c++", "g++", "clang++"];
     for (const name of names) {
         const tool = probe(name, env);
@@ -76,7 +110,7 @@ export function findCompiler(env) {
  */
 function need(name, title, remedy, env) {
     const tool = probe(name, env);
-    if (tool == null) throw new BuildError(`${title} was not found; install it, e.g. \`${remedy}\``);
+    if (tool == null) throw new BuildError(`${title} was not found; install it, e.g. ${remedy}`);
     return tool;
 }
 
@@ -106,16 +140,18 @@ function probe(name, env) {
  * @returns {string | null}
  */
 export function findProgram(name, env) {
-    const folders = name.includes("/") ? [""] : (env.PATH ?? "").split(path.delimiter).filter(Boolean);
-    for (const folder of folders) {
-        const file = path.resolve(folder, name);
-        try {
-            fs.accessSync(file, fs.constants.X_OK);
-            if (fs.statSync(file).isFile()) return file;
-        } catch {
-            // not in this folder
+    const folders = /[/\\]/.test(name) ? [""] : (env.PATH ?? env.Path ?? "").split(path.delimiter).filter(Boolean);
+    const endings = process.platform === "win32" && path.extname(name) === "" ? [".exe", ".cmd", ".bat"] : [""];
+    for (const folder of folders)
+        for (const ending of endings) {
+            const file = path.resolve(folder, `${name}${ending}`);
+            try {
+                fs.accessSync(file, fs.constants.X_OK);
+                if (fs.statSync(file).isFile()) return file;
+            } catch {
+                // not in this folder
+            }
         }
-    }
     return null;
 }
 

@@ -23,6 +23,8 @@ export class SequenceHandle {
 
     /** Tokens of the last prompt that came from a memory store. */
     cachedTokens = 0;
+    /** End of the last checkpoint that the last read left. Unit: tokens of the sequence. */
+    keptTokens = 0;
 
     constructor(
         private readonly engine: EngineContext,

@@ -207,7 +207,8 @@ export class Evaluation {
             origin
         );
         const cachedTokens = found === undefined ? 0 : found.end - start;
-        const chosen = new Set(chooseCheckpoints(ends, store.checkpointInterval));
+        const wanted = (request.checkpointsAt ?? []).map((mark) => ends.filter((end) => end <= mark).at(-1));
+        const chosen = new Set([...chooseCheckpoints(ends, store.checkpointInterval), ...wanted]);
         const checkpoints = await store.missing(
             keys.filter(({ end }) => end > start + cachedTokens && chosen.has(end))
         );
@@ -230,6 +231,7 @@ export class Evaluation {
             copyState(native, handle, this.armt, { closedOnly: true, tokenIds: false })
         );
         await store.put(key, new ArmtSnapshot(parts));
+        handle.keptTokens = end;
     }
 
     private async reconcileAfterFailure(handle: SequenceHandle, tokens: readonly Token[]): Promise<void> {

@@ -66,6 +66,11 @@ export interface ArmtPrefillOptions {
     signal?: AbortSignal;
     /** Called while tokens are read, with the number of the prompt's tokens that the sequence holds. Default: none. */
     onProgress?: (progress: { readonly tokensDone: number; readonly tokensTotal: number }) => void;
+    /**
+     * Tokens of the prompt after which a checkpoint is kept, at the end of the last whole segment before each of them.
+     * Default: only the checkpoints that the store chooses.
+     */
+    checkpointsAt?: readonly number[];
 }
 
 /**
@@ -122,14 +127,14 @@ export class ArmtMemoryStore {
     async prefill(
         sequence: LlamaContextSequence,
         tokens: readonly Token[],
-        { signal, onProgress }: ArmtPrefillOptions = {}
+        { signal, onProgress, checkpointsAt }: ArmtPrefillOptions = {}
     ): Promise<ArmtPrefill> {
         this.ensureOpen();
         const { armt } = sequence;
         if (armt === undefined)
             throw new ArmtUnsupportedError("a memory store works with sequences of ARMT models only");
         signal?.throwIfAborted();
-        return await armt.prefill(this, tokens, { signal, onProgress });
+        return await armt.prefill(this, tokens, { signal, onProgress, checkpointsAt });
     }
 
     /** Counts since the store was opened. They can still be read after it is disposed. */

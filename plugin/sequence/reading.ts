@@ -31,30 +31,35 @@ export async function prefillSequence(
     evaluation: Evaluation,
     memoryStore: ArmtMemoryStore,
     tokens: readonly Token[],
-    { signal, onProgress }: ArmtPrefillOptions
+    { signal, onProgress, checkpointsAt }: ArmtPrefillOptions
 ): Promise<ArmtPrefill> {
     return await cancelOnAbort(handle, evaluation, signal, async () => {
         await handle.sequence.adaptStateToTokens([...tokens], false);
         const held = handle.sequence.nextTokenIndex;
         const rest = tokens.slice(held);
         handle.cachedTokens = 0;
+        handle.keptTokens = 0;
         if (rest.length > 0) {
             const report = ({ tokensDone }: ArmtProgress) =>
                 onProgress?.({ tokensDone: held + tokensDone, tokensTotal: tokens.length });
             const progress = new ProgressReporter(report, () => handle.readStats(), rest.length);
             try {
-                await readTokens(handle, evaluation, rest, { memoryStore, signal });
+                await readTokens(handle, evaluation, rest, { memoryStore, checkpointsAt, signal });
                 progress.end(true);
             } finally {
                 progress.end(false);
             }
         }
         const cachedTokens = held + handle.cachedTokens;
-        return { cachedTokens, readTokens: tokens.length - cachedTokens };
+        const keptTokens = Math.max(0, handle.keptTokens - cachedTokens);
+        return { cachedTokens, readTokens: tokens.length - cachedTokens, keptTokens };
     });
 }
 
-type ReadTokensOptions = Pick<ReadRequest, "memoryStore" | "isPart"> & { keepTokens?: number; signal?: AbortSignal };
+type ReadTokensOptions = Pick<ReadRequest, "memoryStore" | "checkpointsAt" | "isPart"> & {
+    keepTokens?: number;
+    signal?: AbortSignal;
+};
 
 /**
  * Reads tokens without results. Unlike node-llama-cpp's own way, its time does not grow with what the sequence holds.
@@ -63,7 +68,7 @@ async function readTokens(
     handle: SequenceHandle,
     evaluation: Evaluation,
     tokens: readonly Token[],
-    { keepTokens = Number.POSITIVE_INFINITY, signal, memoryStore, isPart }: ReadTokensOptions
+    { keepTokens = Number.POSITIVE_INFINITY, signal, memoryStore, checkpointsAt, isPart }: ReadTokensOptions
 ): Promise<void> {
     const { sequence, record } = handle;
     handle.throwIfDisposed();
@@ -80,6 +85,7 @@ async function readTokens(
             logits: [],
             tokenMeter: sequence.tokenMeter,
             memoryStore,
+            checkpointsAt,
             isPart
         });
         record.append(tokens);

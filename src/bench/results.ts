@@ -63,7 +63,7 @@ const decodeGroup = z.strictObject({
 });
 
 const settings = z.strictObject({
-    gpu: z.union([z.literal("cuda"), z.literal(false)]),
+    gpu: z.union([z.enum(["cuda", "vulkan", "metal"]), z.literal(false)]),
     threads: z.number(),
     runs: z.number(),
     lengths: z.array(z.number()),

@@ -7,7 +7,7 @@ import { seededRandom } from "../util/random.js";
 
 /** Options of a worker process, passed as JSON in its first argument. */
 export type WorkerOptions = {
-    gpu: "cuda" | false;
+    gpu: "cuda" | "vulkan" | "metal" | false;
     threads: number;
     /** `published` loads node-llama-cpp as published, without the engine. */
     library: "published" | "engine";
@@ -35,8 +35,8 @@ export type WorkerRequest =
 /** Replies of a worker: first `ready`, then one for each request. */
 export type WorkerReply =
     | { kind: "ready"; device: string; threads: number }
-    | { kind: "prompt"; milliseconds: number; graphs?: GraphCounts; memory: MemoryUse }
-    | { kind: "decode"; milliseconds: number; memory: MemoryUse }
+    | { kind: "prompt"; milliseconds: number; processorMilliseconds: number; graphs?: GraphCounts; memory: MemoryUse }
+    | { kind: "decode"; milliseconds: number; processorMilliseconds: number; memory: MemoryUse }
     | { kind: "products"; times: NativeProductTimes }
     | { kind: "error"; message: string };
 
@@ -116,9 +116,9 @@ async function readPrompt(tokens: number): Promise<WorkerReply> {
     const ids = randomIds(tokens);
     await sequence.clearHistory();
     const before = countGraphs();
-    const start = performance.now();
+    const elapsed = startClocks();
     for await (const _ of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) break;
-    const milliseconds = performance.now() - start;
+    const times = elapsed();
     const after = countGraphs();
     const graphs =
         before === undefined || after === undefined
@@ -128,7 +128,17 @@ async function readPrompt(tokens: number): Promise<WorkerReply> {
                   reused: after.reused - before.reused,
                   replayed: after.replayed - before.replayed
               };
-    return { kind: "prompt", milliseconds, graphs, memory: await measureMemory() };
+    return { kind: "prompt", ...times, graphs, memory: await measureMemory() };
+}
+
+/** Time on the clock and processor time of all threads. The second does not grow if other programs interrupt. */
+function startClocks(): () => { milliseconds: number; processorMilliseconds: number } {
+    const start = performance.now();
+    const usage = process.cpuUsage();
+    return () => {
+        const { user, system } = process.cpuUsage(usage);
+        return { milliseconds: performance.now() - start, processorMilliseconds: (user + system) / 1000 };
+    };
 }
 
 function countGraphs(): GraphCounts | undefined {
@@ -149,7 +159,7 @@ async function decode({
         for await (const _ of sequence.evaluate(randomIds(prompt), { temperature: 0, yieldEogToken: true })) break;
     }
     const [first] = randomIds(1);
-    const start = performance.now();
+    const elapsed = startClocks();
     await Promise.all(
         used.map(async (sequence) => {
             let left = count;
@@ -157,8 +167,7 @@ async function decode({
                 if (--left <= 0) break;
         })
     );
-    const milliseconds = performance.now() - start;
-    return { kind: "decode", milliseconds, memory: await measureMemory() };
+    return { kind: "decode", ...elapsed(), memory: await measureMemory() };
 }
 
 function randomIds(count: number): Token[] {

@@ -1,7 +1,7 @@
 import process from "node:process";
 import type { Llama, LlamaOptions } from "node-llama-cpp";
-import { ArmtUnsupportedError } from "../../plugin/errors.js";
 import { cudaState, type Machine } from "../../plugin/native/cuda-state.js";
+import { findGpu, gpuProblem, ordinaryVariant } from "../../plugin/native/variants.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { UsageError } from "../util/failure.js";
 
@@ -10,15 +10,15 @@ export const gpuChoices = ["auto", "cuda", "vulkan", "metal", "off"] as const;
 
 export type GpuChoice = (typeof gpuChoices)[number];
 
-/** The choice as an option of `getLlama`. */
-export type Gpu = "auto" | "cuda" | "vulkan" | "metal" | false;
+/** A GPU that models can run on. */
+export type Gpu = "cuda" | "vulkan" | "metal";
 
 /** Other values of node-llama-cpp's environment variable that select the CPU. */
 const offWords = ["false", "none", "disable", "disabled"];
 
 const advice =
-    "`armt doctor` says what this machine has, and `armt build --gpu cuda` builds the engine that ARMT models need " +
-    "on an NVIDIA GPU";
+    "`armt doctor` says what this machine has, and `armt build --gpu cuda` (or `vulkan`) builds the engine that ARMT " +
+    "models need on a GPU";
 
 /** The value from the command line or the environment, with `off` for every word that selects the CPU. */
 export function readGpuChoice(value: unknown): unknown {
@@ -27,7 +27,7 @@ export function readGpuChoice(value: unknown): unknown {
 
 /** A choice of GPU and its source. */
 export interface GpuWish {
-    readonly gpu: Gpu;
+    readonly gpu: Gpu | "auto" | false;
     /** The option or variable as the user wrote it, for error messages. */
     readonly said: string;
 }
@@ -40,7 +40,10 @@ export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv 
     if (Array.isArray(choice)) throw new UsageError("--gpu is given more than once");
     if (choice !== undefined) return { gpu: toGpu(choice), said: `--gpu ${choice}` };
     const variable = env.NODE_LLAMA_CPP_GPU ?? "";
-    if (variable === "") return { gpu: false, said: "--gpu off" };
+    if (variable === "") {
+        const gpu = ordinaryVariant();
+        return { gpu, said: `--gpu ${gpu || "off"}` };
+    }
     const value = gpuChoices.find((name) => name === readGpuChoice(variable));
     if (value === undefined)
         throw new UsageError(
@@ -50,30 +53,26 @@ export function wantedGpu(choice: GpuChoice | undefined, env: NodeJS.ProcessEnv 
     return { gpu: toGpu(value), said: `NODE_LLAMA_CPP_GPU=${variable}` };
 }
 
-function toGpu(choice: GpuChoice): Gpu {
+function toGpu(choice: GpuChoice): GpuWish["gpu"] {
     return choice === "off" ? false : choice;
 }
 
 /**
- * The device that an ARMT model runs on. `auto` selects an NVIDIA GPU that the engine is built for, otherwise the CPU.
+ * The device that an ARMT model runs on. `auto` selects the first GPU that can run it, otherwise the CPU.
  * @throws {ArmtError} if the requested GPU cannot run ARMT models
  */
-export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}): Promise<"cuda" | false> {
+export async function gpuForArmt({ gpu, said }: GpuWish, machine: Machine = {}): Promise<Gpu | false> {
     if (gpu === false) return false;
-    if (gpu === "vulkan" || gpu === "metal")
-        throw new ArmtUnsupportedError(
-            `${said}: ARMT models run on the CPU and on NVIDIA GPUs (cuda); ${gpu} is for plain models. ${advice}`
-        );
-    const { card, problem } = await cudaState(machine);
-    if (gpu === "cuda") {
-        // nvidia-smi may be missing although the driver works, so a missing card alone is not the reason
-        const found = card === null ? "no NVIDIA GPU with a driver was found, and " : "";
-        if (problem !== undefined) throw new ArmtError(`${said}: ${found}${problem}; \`armt doctor\` says more`);
-        return "cuda";
+    if (gpu !== "auto") {
+        const problem = await gpuProblem(gpu, machine);
+        if (problem !== undefined) throw new ArmtError(`${said}: ${problem}; \`armt doctor\` says more`);
+        return gpu;
     }
-    if (card !== null && problem === undefined) return "cuda";
+    const found = await findGpu([], machine);
+    if (found === "cuda") return found;
+    const { card, problem } = await cudaState(machine);
     if (card !== null) process.stderr.write(`${said}: ${card.name} is not used: ${problem}\n`);
-    return false;
+    return found ?? false;
 }
 
 /**
@@ -90,8 +89,9 @@ export async function startLlama(wish: GpuWish, isArmt: boolean, options: LlamaO
         if (gpu !== false && error instanceof NoBinaryFoundError) throw await missingGpu(wish, error);
         throw error;
     }
-    // node-llama-cpp falls back to another GPU on a platform that never has the requested one
-    if (gpu === "auto" || llama.gpu === gpu) return llama;
+    // node-llama-cpp falls back to another GPU on a platform that never has the requested one. If a platform has no
+    // CPU variant, its GPU variant stands for it
+    if (gpu === "auto" || llama.gpu === gpu || (gpu === false && llama.gpu === ordinaryVariant())) return llama;
     await llama.dispose();
     throw await missingGpu(wish);
 }

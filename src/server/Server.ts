@@ -4,10 +4,11 @@ import type { BodyBudget } from "./BodyBudget.js";
 import type { Engine } from "./engine/Engine.js";
 import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
 import type { ProgressHub } from "./engine/ProgressHub.js";
-import type { ResponseStore } from "./engine/ResponseStore.js";
+import type { ResponseStore, StoredResponse } from "./engine/ResponseStore.js";
 import type { JsonParser } from "./JsonParser.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
+import type { ResponseBody } from "./schemas/responses.js";
 import type { UploadBudget } from "./UploadBudget.js";
 
 /** A document to try a model with. */
@@ -22,7 +23,7 @@ export interface SampleDocument {
 export interface Server {
     readonly engine: Engine;
     readonly registry: MemoryRegistry;
-    readonly responses: ResponseStore;
+    readonly responses: ResponseStore<StoredResponse & { readonly body: ResponseBody }>;
     readonly hub: ProgressHub;
     /** Counts the bytes of the bodies of open requests. */
     readonly bodies: BodyBudget;

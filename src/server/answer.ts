@@ -6,7 +6,7 @@ import type { PromptProgress } from "./engine/Engine.js";
 import type { StoredMemory } from "./engine/MemoryRegistry.js";
 import type { Sampling } from "./engine/sampling.js";
 import { ApiError, badParameter, toApiError } from "./errors.js";
-import { EventStream } from "./event-stream.js";
+import { EventStream, type StreamEncoding } from "./event-stream.js";
 import { readJsonBody } from "./json-body.js";
 import type { Usage } from "./metrics.js";
 import { ClientGoneError, requestSignal } from "./request-signal.js";
@@ -19,7 +19,7 @@ interface AnswerBody {
     model?: string;
     stream?: boolean;
     return_progress?: boolean;
-    stream_options?: { include_usage?: boolean };
+    stream_options?: object;
     armt?: { memory?: string; closeBeforeQuestion?: boolean; deadline_ms?: number };
 }
 
@@ -38,13 +38,22 @@ export interface Answering<T> {
     onUsage(usage: Usage): void;
 }
 
+/** What differs between protocols. */
+export interface AnswerForm {
+    /** Ends a stream with a failure. Default: OpenAI's error object. */
+    endWithError?: (stream: EventStream, error: ApiError) => void;
+    /** How events are written. Default: `sse`. */
+    encoding?: StreamEncoding;
+}
+
 /** Reads, checks and answers one request. A failure after a stream has begun becomes an event of the stream. */
 export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     server: Server,
     schema: S,
     request: Request,
     response: Response,
-    work: (answering: Answering<z.infer<S>>) => Promise<void>
+    work: (answering: Answering<z.infer<S>>) => Promise<void>,
+    { endWithError = (stream, error) => stream.end(error.body), encoding }: AnswerForm = {}
 ): Promise<void> {
     const { engine, limits, metrics, log, ending } = server;
     const started = performance.now();
@@ -60,7 +69,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     const timeoutMs = Math.min(limits.requestTimeoutMs, body.armt?.deadline_ms ?? Number.POSITIVE_INFINITY);
     const { signal, done } = requestSignal(response, timeoutMs, ending.signal);
     const { pingIntervalMs } = limits;
-    const stream = body.stream === true ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
+    const stream = body.stream === true ? new EventStream(response, { pingIntervalMs, signal, encoding }) : undefined;
     let isFirst = true;
     try {
         await work({
@@ -86,7 +95,7 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
         }
         if (!stream?.open) throw error;
         if (!(error instanceof ApiError)) log.error({ err: error, url: request.path }, "stream failed");
-        stream.end(toApiError(error).body);
+        endWithError(stream, toApiError(error));
     } finally {
         stream?.dispose();
         done();

@@ -1,15 +1,9 @@
-import type { LlamaGrammar } from "../../plugin/index.js";
-import type { Message, Tool, ToolCall } from "../generation/chat-template/messages.js";
+import type { Message, ToolCall } from "../generation/chat-template/messages.js";
 import { BodyScan } from "./BodyScan.js";
-import type { Engine } from "./engine/Engine.js";
-import { checkEnds, grammarForObject, grammarForSchema } from "./engine/grammar.js";
-import { sizeOf } from "./engine/json-schema/size-of.js";
-import type { ToolChoice } from "./engine/tools.js";
+import { chooseTools } from "./chat/choose-tools.js";
+import type { Format } from "./engine/grammar.js";
 import { ApiError, badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
-
-/** Size of all tools, which is that of a prompt of a quarter of a million tokens. Unit: UTF-16 code units. */
-const maxToolsSize = 2 ** 20;
 
 /** Size of the arguments of all calls in a chat. It takes 50 ms to check them. Unit: UTF-16 code units. */
 const maxArgumentsSize = 2 ** 22;
@@ -25,60 +19,46 @@ export function checkCombinations(body: ChatRequest): void {
         throw badParameter("top_logprobs", "`top_logprobs` is for requests with `logprobs: true`");
     if (max_tokens !== undefined && max_completion_tokens !== undefined && max_tokens !== max_completion_tokens)
         throw badParameter("max_tokens", "`max_tokens` and `max_completion_tokens` are the same and differ");
-    const hasTools = tools !== undefined && tools.length > 0;
-    if (!hasTools) {
-        for (const param of ["tool_choice", "parallel_tool_calls"] as const)
-            if (body[param] !== undefined && body[param] !== "none")
-                throw badParameter(param, `\`${param}\` is for requests with \`tools\``);
-        return;
-    }
-    if (tool_choice === "none") return;
-    if (logprobs === true) throw unsupported("logprobs", "`logprobs` is not supported beside `tools`");
-    if (body.response_format !== undefined && body.response_format.type !== "text")
-        throw unsupported("response_format", "`response_format` is not supported beside `tools`");
+    const needsTools = tool_choice !== undefined && tool_choice !== "auto" && tool_choice !== "none";
+    if (tools === undefined && needsTools)
+        throw badParameter("tool_choice", "`tool_choice` asks for a call, and the request has no `tools`");
+    if (tools !== undefined && tool_choice !== "none" && logprobs === true)
+        throw unsupported("logprobs", "`logprobs` is not supported beside `tools`");
 }
 
-/** @throws {ApiError} if two tools have the same name, or if the chosen tool is missing */
-export function toolsOf({
-    tools,
-    tool_choice: choice = "auto",
-    parallel_tool_calls: parallel = true
-}: ChatRequest): ToolChoice | undefined {
-    if (tools === undefined || tools.length === 0 || choice === "none") return undefined;
-    const names = new Set<string>();
-    const all = tools.map(({ function: { name, description, parameters } }, i): Tool => {
-        if (names.has(name)) throw badParameter(`tools.${i}.function.name`, "two tools have the same name");
-        names.add(name);
-        return { name, description, parameters };
+/** The tools that a chat's answer may call. */
+export function toolsOf({ tools = [], tool_choice: choice, parallel_tool_calls: parallel }: ChatRequest) {
+    const functions = tools.map(({ function: { name, description, parameters } }, i) => ({
+        tool: { name, description, parameters },
+        param: `tools.${i}.function`
+    }));
+    return chooseTools(functions, {
+        choice: typeof choice === "object" ? { name: choice.function.name } : choice,
+        choiceParam: "tool_choice.function.name",
+        parallel,
+        schema: "parameters"
     });
-    if (sizeOf(all, maxToolsSize) > maxToolsSize)
-        throw badParameter("tools", `\`tools\` has more than ${maxToolsSize} characters, which every prompt repeats`);
-    const params = all.map((_, i) => `tools.${i}.function.parameters`);
-    if (typeof choice === "string") return { tools: all, params, required: choice === "required", parallel };
-    const index = all.findIndex(({ name }) => name === choice.function.name);
-    if (index < 0) throw badParameter("tool_choice.function.name", "`tools` has no function of this name");
-    return { tools: [all[index]!], params: [params[index]!], required: true, parallel: false };
 }
 
-/** The grammar for the requested format; undefined for plain text. */
-export async function grammarOf(
-    { model }: Engine,
-    format: ChatRequest["response_format"]
-): Promise<LlamaGrammar | undefined> {
+/** The form that a chat's answer must have; undefined for any text. */
+export function formatOf(format: ChatRequest["response_format"]): Format | undefined {
     if (format === undefined || format.type === "text") return undefined;
-    checkEnds(model, "response_format");
-    if (format.type === "json_object") return await grammarForObject(model.llama);
-    const { schema = {} } = format.json_schema;
-    return await grammarForSchema(model.llama, schema, "response_format.json_schema.schema");
+    if (format.type === "json_object") return { type: "json_object" };
+    return {
+        type: "json_schema",
+        schema: format.json_schema.schema ?? {},
+        param: "response_format.json_schema.schema"
+    };
 }
 
 /** @throws {ApiError} if a result has no call, or a call has no result */
 export function messagesOf(messages: ChatRequest["messages"]): Message[] {
     const open = new Set<string>();
     const calls = messages.flatMap((message) => (message.role === "assistant" ? (message.tool_calls ?? []) : []));
-    const written = calls.reduce((sum, call) => sum + (call.function.arguments?.length ?? 0), 0);
-    if (written > maxArgumentsSize)
-        throw badParameter("messages", `the arguments of all calls have more than ${maxArgumentsSize} characters`);
+    checkArgumentsSize(
+        calls.map((call) => call.function.arguments),
+        "messages"
+    );
     const result = messages.map((message, i) => messageOf(message, `messages.${i}`, open));
     if (open.size > 0)
         throw badParameter(`messages.${messages.length - 1}`, "the last calls have no result; add `tool` messages");
@@ -105,12 +85,9 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
                 name: message.name
             };
         case "assistant": {
-            const calls = (message.tool_calls ?? []).map(({ id, function: call }, j): ToolCall => {
-                // clients keep a call without arguments in this form
-                const json = call.arguments ? call.arguments : "{}";
-                checkJson(json, `${at}.tool_calls.${j}.function.arguments`);
+            const calls = (message.tool_calls ?? []).map(({ id, function: call }, j) => {
                 open.add(id);
-                return { id, name: call.name, arguments: json };
+                return checkCall({ id, ...call }, `${at}.tool_calls.${j}.function.arguments`);
             });
             const { content, refusal, reasoning_content: thought, reasoning, name } = message;
             if (content == null && refusal == null && calls.length === 0)
@@ -128,7 +105,20 @@ function textOf(content: string | readonly Part[]): string {
     return content.map((part) => ("text" in part ? part.text : part.refusal)).join("\n");
 }
 
-function checkJson(json: string, param: string): void {
+/** A call as clients send it back. */
+export type GivenCall = Pick<ToolCall, "id" | "name"> & { arguments?: string | null };
+
+/** @throws {ApiError} if the arguments of all calls in a chat are too long to check */
+export function checkArgumentsSize(all: readonly (string | null | undefined)[], param: string): void {
+    const size = all.reduce((sum, json) => sum + (json?.length ?? 0), 0);
+    if (size > maxArgumentsSize)
+        throw badParameter(param, `the arguments of all calls have more than ${maxArgumentsSize} characters`);
+}
+
+/** @throws {ApiError} if the arguments are not JSON */
+export function checkCall({ id, name, arguments: json }: GivenCall, param: string): ToolCall {
+    // clients keep a call without arguments in these forms
+    if (json === undefined || json === null || json === "") return { id, name, arguments: "{}" };
     try {
         new BodyScan().push(Buffer.from(json));
         JSON.parse(json);
@@ -136,4 +126,5 @@ function checkJson(json: string, param: string): void {
         const reason = error instanceof ApiError ? `; ${error.message}` : "";
         throw badParameter(param, `the arguments of a call must be JSON${reason}`);
     }
+    return { id, name, arguments: json };
 }

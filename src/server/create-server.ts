@@ -56,7 +56,7 @@ export function createServer({
     const engine = new Engine(modelId, context, store, limits.maxQueue);
     const registry = new MemoryRegistry(limits.maxMemoriesBytes);
     const metrics = new Metrics(engine, registry);
-    const responses = new ResponseStore(limits);
+    const responses: Server["responses"] = new ResponseStore(limits);
     return {
         engine,
         registry,

@@ -79,7 +79,11 @@ export const notFound: RequestHandler = ({ method, path }, _response, next) => {
     next(new ApiError(404, `there is no ${method} ${path}`, { code: "unknown_url" }));
 };
 
-export function errorHandler(log: Logger): ErrorRequestHandler {
+/** Writes a failure in the form of a protocol. */
+export type ErrorForm = (error: ApiError) => object;
+
+/** @param forms forms of the errors of paths with a beginning; OpenAI's is the default */
+export function errorHandler(log: Logger, forms: Readonly<Record<string, ErrorForm>> = {}): ErrorRequestHandler {
     return (error, request, response, next) => {
         // the client has disconnected
         if (response.destroyed) return;
@@ -90,6 +94,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
         if (told.details.retryAfter !== undefined) response.set("Retry-After", String(told.details.retryAfter));
         // the rest of a body that nobody will read would block the connection
         if (!request.complete) response.set("Connection", "close");
-        response.status(told.status).json(told.body);
+        const [, form] = Object.entries(forms).find(([begin]) => request.path.startsWith(begin)) ?? [];
+        response.status(told.status).json(form?.(told) ?? told.body);
     };
 }

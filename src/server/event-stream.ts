@@ -1,24 +1,31 @@
 import { once } from "node:events";
 import type { Response } from "express";
 
+/** Server-sent events, or a JSON object on each line. */
+export type StreamEncoding = "sse" | "ndjson";
+
 export interface EventStreamOptions {
     /** Silence after which a comment line is sent. Unit: milliseconds. */
     pingIntervalMs: number;
     /** Ends the wait for a client that does not read. */
     signal: AbortSignal;
+    /** Default: `sse`. */
+    encoding?: StreamEncoding;
 }
 
-/** A stream of server-sent events, as OpenAI's clients read them. */
+/** A stream of events, as clients read them. */
 export class EventStream {
     private readonly pingIntervalMs: number;
     private readonly signal: AbortSignal;
+    private readonly encoding: StreamEncoding;
     private timer: NodeJS.Timeout | undefined;
     private isOpen = false;
 
     constructor(
         private readonly response: Response,
-        { pingIntervalMs, signal }: EventStreamOptions
+        { pingIntervalMs, signal, encoding = "sse" }: EventStreamOptions
     ) {
+        this.encoding = encoding;
         this.pingIntervalMs = pingIntervalMs;
         this.signal = signal;
     }
@@ -32,7 +39,7 @@ export class EventStream {
         if (this.isOpen) return;
         this.isOpen = true;
         this.response.status(200).set({
-            "Content-Type": "text/event-stream; charset=utf-8",
+            "Content-Type": this.encoding === "sse" ? "text/event-stream; charset=utf-8" : "application/x-ndjson",
             "Cache-Control": "no-cache, no-transform",
             // nginx would hold events back
             "X-Accel-Buffering": "no"
@@ -50,7 +57,7 @@ export class EventStream {
         const { response, signal } = this;
         if (response.destroyed || response.writableEnded) return this.dispose();
         this.restartTimer();
-        if (response.write(format(data, event))) return;
+        if (response.write(this.format(data, event))) return;
         const stopped = new AbortController();
         const options = { signal: AbortSignal.any([stopped.signal, signal]) };
         const drained = [once(response, "drain", options), once(response, "close", options)];
@@ -70,7 +77,7 @@ export class EventStream {
         const { response } = this;
         if (response.destroyed || response.writableEnded || response.writableNeedDrain) return;
         this.restartTimer();
-        response.write(format(data));
+        response.write(this.format(data));
     }
 
     /**
@@ -78,7 +85,7 @@ export class EventStream {
      * connection is closed instead.
      * @param last an event, or {@link lastEvent}
      */
-    end(last?: unknown): void {
+    end(last?: unknown, event?: string): void {
         this.dispose();
         const { response } = this;
         if (!this.isOpen || response.writableEnded || response.destroyed) return;
@@ -86,7 +93,7 @@ export class EventStream {
             response.destroy();
             return;
         }
-        if (last !== undefined) response.write(format(last));
+        if (last !== undefined) response.write(this.format(last, event));
         response.end();
     }
 
@@ -98,18 +105,21 @@ export class EventStream {
     /** Sends comment lines during silence: clients and proxies close silent connections while a long prompt is read. */
     private restartTimer(): void {
         clearInterval(this.timer);
+        // a line that is no JSON object would confuse clients
+        if (this.encoding === "ndjson") return;
         this.timer = setInterval(() => {
             const { response } = this;
             if (!response.writableEnded && !response.destroyed && !response.writableNeedDrain)
                 response.write(": ping\n\n");
         }, this.pingIntervalMs);
     }
+
+    private format(data: unknown, event?: string): string {
+        if (this.encoding === "ndjson") return `${JSON.stringify(data)}\n`;
+        const name = event === undefined ? "" : `event: ${event}\n`;
+        return `${name}data: ${data === lastEvent ? "[DONE]" : JSON.stringify(data)}\n\n`;
+    }
 }
 
 /** The last event of chats and completions. */
 export const lastEvent = Symbol("[DONE]");
-
-function format(data: unknown, event?: string): string {
-    const name = event === undefined ? "" : `event: ${event}\n`;
-    return `${name}data: ${data === lastEvent ? "[DONE]" : JSON.stringify(data)}\n\n`;
-}

@@ -2,6 +2,21 @@ import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-ope
 import { chatChunkSchema, chatRequestSchema, chatResponseSchema } from "./schemas/chat.js";
 import { completionRequestSchema, completionResponseSchema } from "./schemas/completions.js";
 import {
+    countTokensRequestSchema,
+    countTokensResponseSchema,
+    messageRequestSchema,
+    messageResponseSchema
+} from "./schemas/messages.js";
+import {
+    ollamaChatRequestSchema,
+    ollamaChatResponseSchema,
+    ollamaEmbedRequestSchema,
+    ollamaErrorSchema,
+    ollamaGenerateRequestSchema,
+    ollamaGenerateResponseSchema,
+    ollamaShowRequestSchema
+} from "./schemas/ollama.js";
+import {
     deletedSchema,
     detokenizeRequestSchema,
     detokenizeResponseSchema,
@@ -66,6 +81,51 @@ const routes: readonly Route[] = [
     },
     { method: "get", path: "/v1/responses/{id}", summary: "Get a stored response", answer: responseSchema },
     { method: "delete", path: "/v1/responses/{id}", summary: "Delete a stored response", answer: deletedSchema },
+    {
+        method: "post",
+        path: "/v1/messages",
+        summary: "Answer a chat, in Anthropic's form",
+        body: messageRequestSchema,
+        answer: messageResponseSchema
+    },
+    {
+        method: "post",
+        path: "/v1/messages/count_tokens",
+        summary: "Count the tokens of a chat, in Anthropic's form",
+        body: countTokensRequestSchema,
+        answer: countTokensResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/chat",
+        summary: "Answer a chat, in Ollama's form",
+        body: ollamaChatRequestSchema,
+        answer: ollamaChatResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/generate",
+        summary: "Answer a prompt, in Ollama's form",
+        body: ollamaGenerateRequestSchema,
+        answer: ollamaGenerateResponseSchema
+    },
+    {
+        method: "post",
+        path: "/api/embed",
+        summary: "Not supported: 501",
+        body: ollamaEmbedRequestSchema,
+        answer: ollamaErrorSchema,
+        status: 501
+    },
+    {
+        method: "post",
+        path: "/api/show",
+        summary: "Describe the model, in Ollama's form",
+        body: ollamaShowRequestSchema
+    },
+    { method: "get", path: "/api/tags", summary: "List the model, in Ollama's form" },
+    { method: "get", path: "/api/ps", summary: "List the model, which is always loaded" },
+    { method: "get", path: "/api/version", summary: "The server's version" },
     {
         method: "post",
         path: "/v1/embeddings",

@@ -44,13 +44,14 @@ function isOwn(origin: string, host: string | undefined): boolean {
 }
 
 /**
- * Requires one of the keys as a bearer token. It compares hashes in constant time, so that the time reveals neither a
- * key's length nor its beginning.
+ * Requires one of the keys, as a bearer token or in Anthropic's header. It compares hashes in constant time, so that
+ * the time reveals neither a key's length nor its beginning.
  */
 export function checkApiKey(keys: readonly string[]): RequestHandler {
     const hashes = keys.map(hash);
     return ({ headers }, response, next) => {
-        const given = /^Bearer (.+)$/i.exec(headers.authorization ?? "")?.[1] ?? "";
+        const bearer = /^Bearer (.+)$/i.exec(headers.authorization ?? "")?.[1];
+        const given = bearer ?? String(headers["x-api-key"] ?? "");
         const digest = hash(given);
         let matches = 0;
         for (const key of hashes) matches |= Number(timingSafeEqual(key, digest));

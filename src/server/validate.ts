@@ -1,16 +1,46 @@
-import type { z } from "zod";
+import { z } from "zod";
 import { type ApiError, badParameter } from "./errors.js";
+import { isEmpty, isPlainObject } from "./schemas/zod.js";
 
 type Issue = z.core.$ZodIssue;
 
+/** Members whose own nulls have a meaning, since they are not parameters. */
+const opaque = new Set([
+    "arguments",
+    "chat_template_kwargs",
+    "format",
+    "input",
+    "input_schema",
+    "metadata",
+    "parameters",
+    "schema"
+]);
+
 /**
- * Checks a request by its schema.
+ * Checks a request by its schema. Null means that a parameter is absent, and so do empty values of parameters that the
+ * schema does not have.
  * @throws {ApiError} with the name of the parameter that is wrong
  */
 export function validate<T extends z.ZodType>(schema: T, value: unknown): z.infer<T> {
-    const result = schema.safeParse(value);
+    const result = schema.safeParse(withoutEmpty(schema, withoutNulls(value)));
     if (result.success) return result.data;
     throw describe(result.error.issues[0]!, []);
+}
+
+function withoutNulls(value: unknown): unknown {
+    if (Array.isArray(value)) return value.some((item) => typeof item === "object") ? value.map(withoutNulls) : value;
+    if (!isPlainObject(value)) return value;
+    const kept: Record<string, unknown> = {};
+    for (const [key, inside] of Object.entries(value))
+        if (inside !== null) kept[key] = opaque.has(key) && !Array.isArray(inside) ? inside : withoutNulls(inside);
+    return kept;
+}
+
+function withoutEmpty(schema: z.ZodType, value: unknown): unknown {
+    if (!(schema instanceof z.ZodObject) || !isPlainObject(value)) return value;
+    return Object.fromEntries(
+        Object.entries(value).filter(([key, inside]) => Object.hasOwn(schema.shape, key) || !isEmpty(inside))
+    );
 }
 
 function describe(issue: Issue, prefix: PropertyKey[]): ApiError {

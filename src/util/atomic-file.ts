@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { ArmtError, quote, systemErrorText } from "./errors.js";
 
 export type AtomicFileOptions = {
@@ -65,7 +66,7 @@ export class AtomicFile {
             await this.handle.sync();
             await this.handle.close();
             if (!this.overwrite) await checkTarget(this.target, false);
-            await rename(this.temporary, this.target);
+            await renameOver(this.temporary, this.target);
         } catch (error) {
             throw error instanceof ArmtError ? error : writeError(this.target, error);
         }
@@ -100,6 +101,39 @@ async function checkTarget(target: string, overwrite: boolean): Promise<void> {
     if (found === undefined) return;
     if (!found.isFile()) throw new ArmtError(`cannot write ${quote(target)}: it exists and is not a regular file`);
     if (!overwrite) throw new ArmtError(`cannot write ${quote(target)}: the file exists; use --force to replace it`);
+}
+
+/** Waits before further attempts of a rename on Windows. Unit: milliseconds. */
+const renameWaits = [10, 20, 50, 100, 200, 400] as const;
+
+/**
+ * Renames a file over another one. Windows refuses that while any program has the target open, as virus scanners and
+ * other readers do for a moment, so there it is tried again.
+ * @param move for tests: another `rename`
+ * @throws the last attempt's error; a target that stays open is one, with advice
+ */
+export async function renameOver(
+    from: string,
+    to: string,
+    { move = rename, system = process.platform }: { move?: typeof rename; system?: NodeJS.Platform } = {}
+): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+        try {
+            await move(from, to);
+            return;
+        } catch (error) {
+            const { code } = error as NodeJS.ErrnoException;
+            if (system !== "win32" || !["EPERM", "EACCES", "EBUSY"].includes(code ?? "")) throw error;
+            const wait = renameWaits[attempt];
+            if (wait === undefined)
+                throw new ArmtError(
+                    `cannot write ${quote(to)}: Windows does not replace it (${code}); close every program that has ` +
+                        "it open, such as one that runs this model",
+                    { cause: error }
+                );
+            await setTimeout(wait);
+        }
+    }
 }
 
 /**

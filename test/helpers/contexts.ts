@@ -17,8 +17,8 @@ import type { AssociativeMemory } from "./associative-memory.js";
 import { type ReferenceModel, readCheckpoint } from "./checkpoint.js";
 import { temporaryFolder } from "./temporary.js";
 
-/** `ARMT_TEST_GPU=cuda` runs the tests that use this file on a GPU. */
-export const testGpu = process.env.ARMT_TEST_GPU === "cuda" ? "cuda" : undefined;
+/** `ARMT_TEST_GPU=cuda` (or `vulkan`, `metal`) runs the tests that use this file on a GPU. */
+export const testGpu = (["cuda", "vulkan", "metal"] as const).find((gpu) => gpu === process.env.ARMT_TEST_GPU);
 
 let llama: Promise<Llama> | undefined;
 

@@ -1,6 +1,5 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import path from "node:path";
-import type { ExecutionContext } from "ava";
 import OpenAI from "openai";
 import {
     ArmtMemoryStore,
@@ -19,7 +18,7 @@ import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { writePlainModel } from "./plain-model.js";
 import { makeScriptedModel, type Scripted } from "./scripted-model.js";
-import { temporaryFolder } from "./temporary.js";
+import { type Ending, temporaryFolder } from "./temporary.js";
 
 export type TestServer = Listening & { server: Server; openai: OpenAI };
 
@@ -32,7 +31,7 @@ export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
 
 let llama: ReturnType<typeof getLlama> | undefined;
 
-async function loadModel(t: ExecutionContext, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<LlamaModel> {
+async function loadModel(t: Ending, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<LlamaModel> {
     const folder = temporaryFolder(t);
     const modelPath = typeof tiny === "object" && "file" in tiny ? tiny.file : path.join(folder, "model.gguf");
     if (tiny === "plain") await writePlainModel(modelPath);
@@ -51,7 +50,7 @@ async function load(modelPath: string): Promise<LlamaModel> {
 }
 
 /** Starts a server with a tiny random model on a free port. It ends with the test. */
-export async function startServer(t: ExecutionContext, options: TestServerOptions = {}): Promise<TestServer> {
+export async function startServer(t: Ending, options: TestServerOptions = {}): Promise<TestServer> {
     const { tiny = {}, sequences = 3, batchSize = 128, ...rest } = options;
     const model = await loadModel(t, tiny);
     const context = await model.createContext({

@@ -2,9 +2,10 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { importBuildModule } from "../../plugin/native/library.js";
+import { ordinaryVariant } from "../../plugin/native/variants.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
-const { BuildError, resolveLayout } = await importBuildModule();
+const { BuildError, defaultVariant, resolveLayout } = await importBuildModule();
 
 const host = { platform: "linux", arch: "x64", glibc: "2.36" };
 
@@ -76,8 +77,27 @@ test(
     remove("node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml.v0.5.0.so"),
     /libggml\.v0\.5\.0\.so is missing from @node-llama-cpp\/linux-x64; reinstall/
 );
-test(broken, "an unsupported platform", nothing, /win32-x64 is not supported.*linux-x64, linux-arm64/, {
+test(broken, "an unsupported platform", nothing, /sunos-x64 is not supported.*supported: linux-x64, .*win32-arm64$/, {
     ...host,
-    platform: "win32"
+    platform: "sunos"
+});
+
+test("a variant that a platform lacks is an error that names those that have it", (t) => {
+    const root = makePackage(t);
+    const message = (machine: Partial<typeof host>, gpu: "cuda" | "vulkan" | "metal" | false) =>
+        t.throws(() => resolveLayout(root, { ...host, ...machine }, gpu), { instanceOf: BuildError }).message;
+    t.regex(message({ arch: "arm64" }, "vulkan"), /linux-arm64 .* in the Vulkan variant.*: linux-x64, win32-x64$/);
+    t.regex(message({ platform: "darwin", arch: "arm64" }, false), /darwin-arm64 .* in the CPU variant/);
+    t.regex(message({}, "metal"), /linux-x64 .* in the Metal variant.*: darwin-arm64$/);
+});
+
+test("a Mac with an ARM processor has the Metal variant by default", (t) => {
+    t.is(defaultVariant({ platform: "darwin", arch: "arm64" }), "metal");
+    t.is(defaultVariant({ platform: "darwin", arch: "x64" }), false);
+    t.is(defaultVariant(host), false);
+    // the same rule, in TypeScript
+    for (const platform of ["linux", "darwin", "win32"])
+        for (const arch of ["x64", "arm64"])
+            t.is(ordinaryVariant({ platform, arch }), defaultVariant({ platform, arch }), `${platform}-${arch}`);
 });
 test(broken, "a Linux without glibc", nothing, /no glibc/, { ...host, glibc: "" });

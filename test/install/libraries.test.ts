@@ -73,6 +73,29 @@ test(packaged, "win32", "x64", {
     prebuilt: ["armt.node", "llama.v9.dll"]
 });
 
+test("the prebuilt package of a GPU's variant has its libllama alone, next to the platform's package", (t) => {
+    const root = install(t, linuxFiles);
+    const write = (file: string, content = "") => {
+        mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+        writeFileSync(path.join(root, file), content);
+    };
+    const find = () => findLibraries(root, linux, "vulkan");
+    const ggml = "node_modules/@node-llama-cpp/linux-x64-vulkan";
+    write(`${ggml}/package.json`, "{}");
+    for (const file of ["libggml-base.so", "libggml.vulkan.v9.so", "libggml-vulkan.so"])
+        write(`${ggml}/bins/linux-x64-vulkan/${file}`);
+    t.throws(find, { instanceOf: BuildError, message: /not built yet; run `npx armt build --gpu vulkan`/ });
+
+    const ours = "node_modules/@armt-test/linux-x64-vulkan";
+    write(`${ours}/package.json`, JSON.stringify({ name: "@armt-test/linux-x64-vulkan", version: "1.2.3" }));
+    write(`${ours}/bins/libllama.vulkan.v9.so`);
+    const found = find();
+    t.is(found.gpu, "vulkan");
+    t.true(found.llama.endsWith(path.join(ours, "bins/libllama.vulkan.v9.so")));
+    t.true(found.ggml.endsWith("libggml.vulkan.v9.so"));
+    t.true(found.addon.endsWith(path.join("@armt-test/linux-x64/bins/armt.node")));
+});
+
 test("a local build takes precedence over a prebuilt package", (t) => {
     const root = install(t, linuxFiles);
     for (const file of ["native/build/lib/libllama.v9.so", "build/Release/armt.node"]) {
@@ -103,10 +126,10 @@ test(
 );
 test(
     refused,
-    "no package on a system without a compiler",
+    "neither build nor package on a Mac",
     mac,
-    (t) => install(t, { bins: "mac-x64", ggml: [] }),
-    /comes as the package @armt-test\/mac-x64, which is not installed/
+    (t) => install(t, { bins: "mac-x64", ggml: ["libggml-base.dylib", "libggml.v9.dylib"] }),
+    /run `npx armt build`/
 );
 test(
     refused,

@@ -37,6 +37,26 @@ test(missing, "git", /git was not found.*apt-get install git/);
 test(missing, "python3", /Python 3.*was not found.*apt-get install python3/);
 test(missing, "make", /make.*was not found.*apt-get install make/);
 
+const remedy = test.macro({
+    exec(t, system: string, tool: string, message: RegExp) {
+        const tools = Object.fromEntries(Object.entries(completeTools).filter(([name]) => name !== tool));
+        const PATH = makeTools(path.join(temporaryFolder(t), "bin"), tools);
+        t.throws(() => findTools({ PATH }, system), { instanceOf: BuildError, message });
+    },
+    title: (_, system, tool) => `a missing ${tool} is named with what to install on ${system}`
+});
+test(remedy, "darwin", "c++", /no C\+\+ compiler.*xcode-select --install/);
+test(remedy, "darwin", "cmake", /CMake was not found.*brew install cmake/);
+test(remedy, "win32", "git", /git was not found.*winget install Git\.Git/);
+test(remedy, "win32", "python3", /Python 3.*was not found.*winget install Python/);
+
+test("on Windows, Visual Studio is left to CMake and node-gyp", (t) => {
+    const { "c++": _, make: __, ...tools } = completeTools;
+    const PATH = makeTools(path.join(temporaryFolder(t), "bin"), { ...tools, ninja: "1.11" });
+    const { compiler, make, ninja } = findTools({ PATH }, "win32");
+    t.deepEqual([compiler.path, make, ninja], ["", null, null]);
+});
+
 test("a CMake that is too old is refused, with the required version", (t) => {
     const PATH = makeTools(path.join(temporaryFolder(t), "bin"), { ...completeTools, cmake: "cmake version 3.9.6" });
     t.throws(() => findTools({ PATH }), { instanceOf: BuildError, message: /CMake 3\.9 is too old; install 3\.18/ });

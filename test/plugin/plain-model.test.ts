@@ -70,7 +70,7 @@ test("a plain model has no ARMT info, and refuses armt options", async (t) => {
 test("the loaded library is the one with the engine", async (t) => {
     const { importBuildModule, loadEngine } = await import("../../plugin/native/library.js");
     const { packageRoot, resolveLayout } = await importBuildModule();
-    const { addon, library } = await loadEngine();
+    const { addon, library } = await loadEngine(false);
     t.is(library, resolveLayout(packageRoot).library);
     t.is(addon.verify(), library);
     t.true(existsSync(library));

@@ -131,7 +131,7 @@ test("invalid texts, and those of unlimited cost, are refused", async (t) => {
     let deep: object = { type: "string" };
     for (let i = 0; i < 25; i++) deep = { type: "array", items: deep };
     for (const schema of [
-        { type: "string", maxLength: 2 ** 31 },
+        { type: "string", minLength: 2 ** 31 },
         { type: "array", items: { type: "string" }, minItems: 1e9 },
         {
             type: "object",

@@ -1,60 +1,8 @@
-import { Ajv2020 } from "ajv/dist/2020.js";
-import addFormats from "ajv-formats";
 import test from "ava";
 import fc from "fast-check";
-import { getLlama, type Llama, LlamaLogLevel } from "../../plugin/index.js";
-import { compileSchema } from "../../src/server/engine/json-schema/compile.js";
 import { ApiError } from "../../src/server/errors.js";
 import { GrammarSampler } from "../helpers/gbnf.js";
-
-const param = "schema";
-const ajv = new Ajv2020({ strict: false });
-addFormats.default(ajv);
-
-let llama: Promise<Llama> | undefined;
-const openLlama = () => (llama ??= getLlama({ logLevel: LlamaLogLevel.disabled, maxThreads: 1 }));
-
-function grammarOf(schema: unknown): string {
-    const { root, rules } = compileSchema(schema, { param });
-    return rules.print(root);
-}
-
-/** Draws texts of a grammar, and fails for one that is not JSON or not valid. */
-async function checkSamples(schema: unknown, seed: number, count: number): Promise<string[]> {
-    const grammar = grammarOf(schema);
-    const native = await (await openLlama()).createGrammar({ grammar });
-    const isCompatible = (text: string) => (native as unknown as { _testText(text: string): boolean })._testText(text);
-    const sampler = new GrammarSampler(grammar);
-    const validate = ajv.compile(schema as object | boolean);
-    const generator = random(seed);
-    return Array.from({ length: count }, () => {
-        const text = sampler.sample(generator);
-        if (!isCompatible(text)) throw new Error(`llama.cpp refuses ${text}`);
-        if (!validate(JSON.parse(text))) throw new Error(`${text}: ${ajv.errorsText(validate.errors)}`);
-        return text;
-    });
-}
-
-/** Mulberry32. */
-function random(seed: number): (count: number) => number {
-    let state = seed;
-    return (count) => {
-        state = (state + 0x6d2b79f5) | 0;
-        let value = Math.imul(state ^ (state >>> 15), 1 | state);
-        value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-        return Math.floor((((value ^ (value >>> 14)) >>> 0) / 2 ** 32) * count);
-    };
-}
-
-function refusal(schema: unknown): ApiError {
-    try {
-        grammarOf(schema);
-    } catch (error) {
-        if (error instanceof ApiError) return error;
-        throw error;
-    }
-    throw new Error(`not refused: ${JSON.stringify(schema)}`);
-}
+import { checkSamples, grammarOf, param, random, refusal } from "../helpers/grammar-samples.js";
 
 const name = fc.oneof(
     fc.constantFrom(
@@ -88,7 +36,37 @@ const range = (min: string, max: string) =>
         ...(more === undefined ? {} : { [max]: (from ?? 0) + more })
     }));
 
-const { schema: anySchema } = fc.letrec<{ schema: unknown; object: object }>((tie) => ({
+const formats = ["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid", "byte"];
+const patterns = [
+    "^a",
+    "b+$",
+    "^[a-f\\d]{2,4}$",
+    "x|^y$|z",
+    "^(?!a)(?=.*[0-9]).{1,9}$",
+    "^(?:a(?!b)|b(?=c)).*$",
+    "^\\w+(?:-\\w+)*$",
+    '^[^\\s"\\\\]*$',
+    "é|\\u00e8|\\u{1F600}",
+    "^\\p{Lu}\\P{L}?$",
+    ""
+];
+const number = fc.oneof(
+    fc.integer({ min: -1200, max: 1200 }),
+    fc.integer({ min: -1_000_000, max: 1_000_000 }).map((value) => value / 1000),
+    fc.constantFrom(0, 1e-7, 1e22, -1e22, 2 ** 53 - 1, 1 - 2 ** 53, 3.4e38, 0.1 + 0.2)
+);
+const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
+const bounds = fc
+    .record({
+        minimum: maybe(number),
+        exclusiveMinimum: maybe(number),
+        maximum: maybe(number),
+        exclusiveMaximum: maybe(number),
+        multipleOf: maybe(fc.constantFrom(1, 2, 5, 7, 60, 0.5, 0.25, 0.01))
+    })
+    .map((all) => Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)));
+
+const { schema: anySchema } = fc.letrec<{ schema: unknown; object: { properties?: object } }>((tie) => ({
     object: fc
         .tuple(
             fc.array(
@@ -117,7 +95,34 @@ const { schema: anySchema } = fc.letrec<{ schema: unknown; object: object }>((ti
         fc.constantFrom({}, true, { title: "Any" }),
         fc.constantFrom("integer", "number", "boolean", "null").map((type) => ({ type })),
         range("minLength", "maxLength").map((lengths) => ({ type: "string", ...lengths })),
-        fc.constantFrom("date", "time", "date-time", "uuid").map((format) => ({ type: "string", format })),
+        fc
+            .tuple(fc.constantFrom(...formats), range("minLength", "maxLength"), fc.boolean())
+            .map(([format, lengths, isCounted]) => ({ type: "string", format, ...(isCounted ? lengths : {}) })),
+        fc
+            .tuple(fc.constantFrom(...patterns), range("minLength", "maxLength"))
+            .map(([pattern, lengths]) => ({ type: "string", pattern, ...lengths })),
+        fc.tuple(fc.constantFrom("integer", "number"), bounds).map(([type, about]) => ({ type, ...about })),
+        fc.uniqueArray(fc.constantFrom("a", "b", 1, null, true), { minLength: 1 }).chain((values) =>
+            range("minItems", "maxItems").map((counts) => ({
+                type: "array",
+                items: { enum: values },
+                uniqueItems: true,
+                ...counts
+            }))
+        ),
+        fc
+            .tuple(fc.constantFrom(...patterns), tie("schema"), tie("object"))
+            .map(([pattern, value, { properties }]) => ({
+                type: "object",
+                ...(properties === undefined ? {} : { properties }),
+                patternProperties: { [pattern]: value }
+            })),
+        fc.tuple(fc.constantFrom(...patterns), tie("schema")).map(([pattern, value]) => ({
+            type: "object",
+            propertyNames: { pattern, maxLength: 9 },
+            additionalProperties: value
+        })),
+        fc.array(fc.oneof(tie("object"), tie("schema")), { minLength: 1, maxLength: 2 }).map((allOf) => ({ allOf })),
         scalar.map((value) => ({ const: value })),
         fc
             .array(fc.oneof(scalar, fc.array(scalar, { maxLength: 2 })), { minLength: 1, maxLength: 4 })
@@ -203,17 +208,41 @@ test("references, records and alternatives that can be told apart keep to their 
         { type: "object", propertyNames: { enum: ["a", "b"] }, additionalProperties: { type: "integer" } },
         { type: "object", properties: { ab: { type: "null" } }, additionalProperties: { type: "string" } },
         { type: "object", required: ["id"], additionalProperties: { type: "number" } },
-        { type: ["string", "null"], enum: ["x", null, 3] }
+        { type: ["string", "null"], enum: ["x", null, 3] },
+        { type: "string", minLength: 7, maxLength: 3500 },
+        { type: "array", items: { type: "boolean" }, maxItems: 10_000 },
+        { anyOf: [{ minimum: 3 }, { maximum: -3 }], type: "integer" },
+        { $ref: "#/$defs/node", $defs, maxProperties: 2 },
+        {
+            allOf: [
+                { type: "object", properties: { a: { type: "integer" } }, required: ["a"] },
+                { properties: { a: { minimum: 3 }, b: { type: "null" } }, additionalProperties: false }
+            ]
+        }
     ];
     for (const [seed, schema] of schemas.entries()) t.is((await checkSamples(schema, seed, 40)).length, 40);
 });
 
 test("what a grammar cannot keep to is refused, with the name of the keyword", (t) => {
     const refused: [schema: unknown, name: string][] = [
-        [{ type: "string", pattern: "^a" }, "schema.pattern"],
-        [{ type: "integer", minimum: 3 }, "schema.minimum"],
-        [{ type: "object", properties: { a: { not: {} } } }, "schema.properties.a.not"],
+        [{ type: "string", pattern: "(a)\\1" }, "schema.pattern"],
+        [{ type: "string", pattern: "\\ba" }, "schema.pattern"],
+        [{ type: "string", pattern: "^(?:a(?=.*z))+" }, "schema.pattern"],
+        [{ type: "string", pattern: "(?<=a)b" }, "schema.pattern"],
+        [{ type: "string", pattern: "(" }, "schema.pattern"],
+        [{ type: "string", pattern: "[a-z]{900}[a-z]{900}.{900}[a-z]{9000}" }, "schema.pattern"],
+        [{ type: "string", pattern: "^(?!)a$" }, "schema.pattern"],
+        [{ type: "string", format: "date", pattern: "^x" }, "schema.pattern"],
+        [{ type: "integer", minimum: 3, maximum: 2 }, "schema.minimum"],
+        [{ type: "integer", minimum: 3, maximum: 5, multipleOf: 6 }, "schema.minimum"],
+        [{ type: "number", minimum: "3" }, "schema.minimum"],
+        [{ type: "number", multipleOf: 0 }, "schema.multipleOf"],
+        [{ type: "number", multipleOf: 1e-9 }, "schema.multipleOf"],
+        [{ type: "object", properties: { a: { not: { type: "null" } } } }, "schema.properties.a.not"],
         [{ type: "array", items: {}, uniqueItems: true }, "schema.uniqueItems"],
+        [{ allOf: [{ type: "string" }, { type: "integer" }] }, "schema.allOf"],
+        [{ type: "object", patternProperties: { "^a": {} }, properties: { ab: {} } }, "schema.patternProperties"],
+        [{ type: "object", properties: { b: {} }, propertyNames: { pattern: "^a" } }, "schema.propertyNames"],
         [{ type: "object", additionalProperties: {}, minProperties: 2 }, "schema.minProperties"],
         [{ type: "object", additionalProperties: false, required: ["a"] }, "schema.required"],
         [{ oneOf: [{ type: "integer" }, { type: "number" }] }, "schema.oneOf"],

@@ -74,7 +74,10 @@ test("requests that are open when a server ends get their answers within the dra
     t.is((await answer).status, 200);
 });
 
-const stored = (id: string, text: string) => ({ body: { id }, messages: [{ role: "user" as const, text }] });
+const stored = (id: string, text: string) => ({
+    body: { id, output: [] },
+    messages: [{ role: "user" as const, text }]
+});
 
 test("stored responses are limited in number and in size, and the oldest are removed first", async (t) => {
     const store = new ResponseStore({ maxResponses: 3, maxResponsesBytes: 100_000 });

@@ -243,7 +243,6 @@ test("what is not supported is a 400 that names the parameter", async (t) => {
         [{ return_progress: true }, "return_progress"],
         [{ tool_choice: "required" }, "tool_choice"],
         [{ tools, logprobs: true }, "logprobs"],
-        [{ tools, response_format: { type: "json_object" } }, "response_format"],
         [{ tools, tool_choice: { type: "function", function: { name: "none" } } }, "tool_choice.function.name"],
         [
             { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }] },
@@ -254,10 +253,10 @@ test("what is not supported is a 400 that names the parameter", async (t) => {
             {
                 response_format: {
                     type: "json_schema",
-                    json_schema: { name: "a", schema: { type: "string", pattern: "a" } }
+                    json_schema: { name: "a", schema: { type: "string", contentSchema: true } }
                 }
             },
-            "response_format.json_schema.schema.pattern"
+            "response_format.json_schema.schema.contentSchema"
         ],
         [{ armt: { memory: "mem_none" } }, "armt.memory"]
     ];

@@ -6,7 +6,7 @@ import { typedOptions } from "../shared/typed-options.js";
 
 interface BuildCommandOptions {
     force: boolean;
-    gpu: "cuda" | undefined;
+    gpu: "cuda" | "vulkan" | "metal" | undefined;
     tuned: boolean | undefined;
     cudaArch: string | undefined;
 }
@@ -19,9 +19,10 @@ export const command: CommandModule<object, BuildCommandOptions> = {
             parser
                 .option("force", { type: "boolean", default: false, describe: "Rebuild everything" })
                 .option("gpu", {
-                    choices: ["cuda"],
+                    choices: ["cuda", "vulkan", "metal"] as const,
                     describe:
-                        "Build for this GPU variant of node-llama-cpp [default: the CPU variant, if it is installed]"
+                        "Build for this GPU variant of node-llama-cpp [default: the CPU variant; Metal on a Mac with " +
+                        "an ARM processor]"
                 })
                 .option("tuned", {
                     type: "boolean",

@@ -5,6 +5,7 @@ import { type MemoryType, type Mixture, memoryTypes, mixtures } from "../../conv
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { createProgressBar } from "../../util/progress.js";
+import { stopSignals } from "../../util/stop-signals.js";
 import { type AskArguments, addAskOptions, askFlags } from "../shared/ask-options.js";
 import { addCheckpointOptions, checkCheckpointOptions } from "../shared/checkpoint-options.js";
 import { checkNumber } from "../shared/numbers.js";
@@ -131,7 +132,7 @@ function isOutType(type: OutType | Mixture): type is OutType {
 }
 
 /**
- * Aborts on the first SIGINT or SIGTERM, so that the temporary file is removed. A second signal ends the process at
+ * Aborts on the first signal to stop, so that the temporary file is removed. A second signal ends the process at
  * once.
  */
 function interruptible(): { signal: AbortSignal; end: () => void } {
@@ -141,10 +142,8 @@ function interruptible(): { signal: AbortSignal; end: () => void } {
         controller.abort();
     };
     const end = () => {
-        process.off("SIGINT", abort);
-        process.off("SIGTERM", abort);
+        for (const signal of stopSignals()) process.off(signal, abort);
     };
-    process.on("SIGINT", abort);
-    process.on("SIGTERM", abort);
+    for (const signal of stopSignals()) process.on(signal, abort);
     return { signal: controller.signal, end };
 }

@@ -1,13 +1,13 @@
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
-import type { Layout } from "../../../native/build.mjs";
+import type { Layout, Variant } from "../../../native/build.mjs";
 import { getLlama } from "../../../plugin/index.js";
 import { cudaState, type Machine } from "../../../plugin/native/cuda-state.js";
 import { importBuildModule, loadEngine } from "../../../plugin/native/library.js";
 import { availableCores } from "../../../plugin/native/threads.js";
+import { devicesOf } from "../../../plugin/native/trial.js";
+import { gpuProblem, gpuTitles, ordinaryVariant } from "../../../plugin/native/variants.js";
 
 /** One line of `armt doctor`. */
 export interface Check {
@@ -38,7 +38,10 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
     const variant = installedVariant(root, host);
     const packages = check("packages", () => {
         layout = resolveLayout(root, host, variant);
-        const only = variant ? "; the CUDA variant alone, so models run with `--gpu cuda` only" : "";
+        const only =
+            variant === ordinaryVariant(host) || variant === false
+                ? ""
+                : `; the ${gpuTitles[variant]} variant alone, so models run with \`--gpu ${variant}\` only`;
         return `node-llama-cpp ${layout.nodeLlamaCppVersion}, llama.cpp ${layout.release}${only}`;
     });
     if (layout === undefined) {
@@ -46,14 +49,14 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         const prebuilt = check("packages", () => `prebuilt package, ${path.dirname(findLibraries(root, host).llama)}`);
         if (prebuilt.state !== "ok") return [...checks, packages];
         checks.push(prebuilt);
-        if (root === packageRoot) checks.push(...(await checkEngine(false)));
+        if (root === packageRoot) checks.push(...(await checkEngine(variant)), ...(await checkGpus(variant, machine)));
         return checks;
     }
     checks.push(packages);
 
     let origin: "build" | "package" | undefined;
     const found = check("build", () => {
-        origin = variant ? findCudaBuild(layout!) : findLibraries(root).origin;
+        origin = findLibraries(root, host, variant).origin;
         return "prebuilt package";
     });
     const tools = check("build tools", () => {
@@ -72,13 +75,8 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         });
     } else checks.push(found);
     if (origin !== undefined && root === packageRoot) checks.push(...(await checkEngine(variant)));
-    checks.push(await checkGpu(variant, machine));
+    checks.push(...(await checkGpus(variant, machine)));
     return checks;
-}
-
-function findCudaBuild({ library, addon }: Layout): "build" {
-    if (existsSync(library) && existsSync(addon)) return "build";
-    throw new Error("the ARMT engine is not built yet; run `npx armt build`");
 }
 
 function checkNode(): Check {
@@ -88,12 +86,35 @@ function checkNode(): Check {
     return { name: "Node.js", state: old ? "broken" : "ok", detail };
 }
 
+/** One line for each kind of GPU that this machine may have. */
+async function checkGpus(variant: Variant, machine: Machine): Promise<Check[]> {
+    const checks: Check[] = [];
+    if (variant !== "metal") checks.push(await checkCuda(variant, machine));
+    // the devices are those of this machine, whatever folder of the package was named
+    if (machine.root !== undefined) return checks;
+    const { defaultVariant } = await importBuildModule();
+    for (const gpu of defaultVariant() === "metal" ? (["metal"] as const) : (["vulkan"] as const)) {
+        const devices = await devicesOf(gpu);
+        const problem = await gpuProblem(gpu, machine);
+        if (devices === undefined && variant !== gpu) continue;
+        const name = gpuTitles[gpu];
+        if (devices === undefined) checks.push({ name, state: "broken", detail: problem ?? "does not start" });
+        else
+            checks.push({
+                name,
+                state: "ok",
+                detail: [devices.join(", "), problem].filter(Boolean).join("; unused: ")
+            });
+    }
+    return checks;
+}
+
 /** The backend on which `--gpu cuda` and `getLlama({gpu: "cuda"})` would run ARMT models, and the reason. */
-async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Check> {
+async function checkCuda(variant: Variant, machine: Machine): Promise<Check> {
     const name = "GPU";
     const { card, layout, problem, tuned } = await cudaState(machine);
     if (card === null)
-        return variant
+        return variant === "cuda"
             ? {
                   name,
                   state: "broken",
@@ -103,8 +124,16 @@ async function checkGpu(variant: "cuda" | false, machine: Machine): Promise<Chec
               }
             : { name, state: "ok", detail: "no NVIDIA GPU with a driver; models run on the CPU" };
     const described = `${card.name}, compute capability ${card.capability}, driver ${card.driver}`;
-    if (problem !== undefined)
-        return { name, state: variant ? "broken" : "warning", detail: `${described}; unused: ${problem}` };
+    const unused = (reason: string): Check => {
+        return { name, state: variant === "cuda" ? "broken" : "warning", detail: `${described}; unused: ${reason}` };
+    };
+    if (problem !== undefined) return unused(problem);
+    // what the commands will do; a card of another folder's tests is none to start
+    if (machine.root === undefined && !tuned && (await devicesOf("cuda")) === undefined)
+        return unused(
+            "node-llama-cpp cannot load its prebuilt CUDA libraries; `npx node-llama-cpp inspect gpu` says more, " +
+                "and `armt build --gpu cuda --tuned` builds others"
+        );
     const backend = tuned
         ? `tuned backend, ${layout?.backend}; its fused kernels are ${fusedKernels(card)}`
         : "prebuilt backend of node-llama-cpp, without fused kernels (`armt build --gpu cuda --tuned` has them)";
@@ -117,12 +146,13 @@ function fusedKernels({ capability }: { capability: string }): string {
     return process.env.ARMT_CUDA_FUSION ? "as ARMT_CUDA_FUSION says" : "on";
 }
 
-async function checkEngine(variant: "cuda" | false): Promise<Check[]> {
+async function checkEngine(variant: Variant): Promise<Check[]> {
     try {
         const { addon } = await loadEngine(variant);
-        // the CUDA variant starts only with a card, and a separate check covers that
-        if (variant === false) {
-            const llama = await getLlama({ gpu: false, build: "never", progressLogs: false });
+        // another variant starts only with its GPU, and a separate check covers that
+        const starts = variant === ordinaryVariant();
+        if (starts) {
+            const llama = await getLlama({ gpu: variant, build: "never", progressLogs: false });
             await llama.dispose();
         }
         const engine: Check = {
@@ -130,18 +160,19 @@ async function checkEngine(variant: "cuda" | false): Promise<Check[]> {
             state: "ok",
             detail: `interface version ${addon.apiVersion}, loaded from ${addon.verify()}`
         };
-        return variant ? [engine] : [engine, { name: "CPU backend", state: "ok", detail: await loadedCpuBackend() }];
+        const backend = starts ? loadedCpuBackend() : undefined;
+        return backend === undefined ? [engine] : [engine, { name: "CPU backend", state: "ok", detail: backend }];
     } catch (error) {
         return [{ name: "engine", state: "broken", detail: error instanceof Error ? error.message : String(error) }];
     }
 }
 
-/** ggml picks the library that fits the processor. Only the list of loaded libraries shows which one. */
-async function loadedCpuBackend(): Promise<string> {
-    // only Linux has this file
-    const maps = await readFile("/proc/self/maps", "utf8").catch(() => "");
-    const file = /\S*libggml-cpu\S*\.so/.exec(maps)?.[0];
-    return file === undefined ? "none found" : path.basename(file);
+/** ggml picks the library that fits the processor. Only Node's list of loaded libraries shows which one. */
+function loadedCpuBackend(): string | undefined {
+    // without this the report looks up the name of every network peer
+    Object.assign(process.report, { excludeNetwork: true });
+    const report = process.report.getReport() as unknown as { sharedObjects: string[] };
+    return report.sharedObjects.map((file) => file.split(/[\\/]/).at(-1)!).find((file) => /^(lib)?ggml-cpu/.test(file));
 }
 
 function check(name: string, work: () => string): Check {

@@ -12,12 +12,13 @@ import { fairBatching } from "../../server/engine/batching.js";
 import { listen } from "../../server/listen.js";
 import { isLoopback } from "../../server/security.js";
 import { shutDown } from "../../server/shut-down.js";
+import { signalExitCode, stopSignals } from "../../util/stop-signals.js";
 import { packageVersion } from "../shared/version.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
 /**
- * Answers requests until SIGINT or SIGTERM. Open requests then have the drain time to finish. A second signal exits at
- * once.
+ * Answers requests until a signal asks it to stop. Open requests then have the drain time to finish. A second signal
+ * exits at once.
  */
 export async function serve(options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
@@ -77,10 +78,10 @@ function toBytes(mebibytes: number): number {
 function untilSignal(): Promise<void> {
     return new Promise((resolve) => {
         let count = 0;
-        for (const signal of ["SIGINT", "SIGTERM"] as const)
+        for (const signal of stopSignals())
             process.on(signal, () => {
                 count++;
-                if (count > 1) process.exit(signal === "SIGINT" ? 130 : 143);
+                if (count > 1) process.exit(signalExitCode(signal));
                 resolve();
             });
     });

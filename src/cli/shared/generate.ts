@@ -1,3 +1,4 @@
+import { samplingDefaults } from "../../../plugin/context/sampling-defaults.js";
 import type { LlamaContextSequence, Token } from "../../../plugin/index.js";
 import { InterruptedError } from "./interrupt.js";
 import { checkNumber } from "./numbers.js";
@@ -5,7 +6,8 @@ import { checkNumber } from "./numbers.js";
 /** Length and sampling of an answer. */
 export interface GenerationOptions {
     maxTokens: number;
-    temperature: number;
+    /** Default: as the model file says, or 0. */
+    temperature?: number;
     seed?: number;
     ignoreEos: boolean;
 }
@@ -32,7 +34,9 @@ export async function* generate(
             return;
         }
         let left = maxTokens;
-        for await (const token of sequence.evaluate(promptTokens, { temperature, seed, yieldEogToken: ignoreEos })) {
+        const { temperature: usual = 0, topK, topP, minP } = samplingDefaults(sequence.model);
+        const sampling = { temperature: temperature ?? usual, topK, topP, minP, seed };
+        for await (const token of sequence.evaluate(promptTokens, { ...sampling, yieldEogToken: ignoreEos })) {
             yield token;
             left--;
             if (left === 0 || signal.aborted) return;

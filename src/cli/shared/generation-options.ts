@@ -13,9 +13,8 @@ export function addGenerationOptions(parser: Argv<object>): void {
             describe: "Maximum number of tokens to generate"
         })
         .option("temperature", {
-            default: 0,
             type: "number",
-            describe: "Randomness; 0 always picks the most probable token"
+            describe: "Randomness; 0 always picks the most probable token [default: as the model file says, or 0]"
         })
         .option("seed", { type: "number", describe: "Random seed [default: the time]" })
         .option("ignore-eos", { type: "boolean", default: false, describe: "Continue after an end-of-text token" })

@@ -42,6 +42,10 @@ export interface ReadPrompt {
     readonly promptTokens: number;
     /** Tokens of the prompt that were reused instead of read. */
     readonly cachedTokens: number;
+    /** Of the tokens that were read, those that a later prompt with this beginning need not read. */
+    readonly keptTokens: number;
+    /** Time that reading took. Unit: milliseconds. */
+    readonly readMs: number;
     /** Returns the sequence to this point, for another choice. */
     rewind(): Promise<void>;
 }
@@ -59,6 +63,8 @@ export interface ReadOptions {
     onProgress?: (progress: PromptProgress) => void;
     /** Whether `rewind` will be called. */
     willRewind?: boolean;
+    /** Tokens of the prompt after which the store keeps a checkpoint. Default: only where the store chooses to. */
+    checkpointsAt?: readonly number[];
 }
 
 export interface TokenizeOptions {
@@ -169,14 +175,16 @@ export class Engine {
     async read(
         sequence: LlamaContextSequence,
         prompt: readonly Token[],
-        { memory, questionAt, closeBeforeQuestion, signal, onProgress, willRewind = false }: ReadOptions
+        { memory, questionAt, closeBeforeQuestion, signal, onProgress, willRewind = false, checkpointsAt }: ReadOptions
     ): Promise<ReadPrompt> {
         const last = prompt.at(-1)!;
         const head = prompt.slice(0, -1);
+        const started = performance.now();
         const base = memory?.tokensRead ?? 0;
         const total = base + prompt.length;
         const progress = onProgress && new PromptReporter(sequence, total, onProgress);
         let cachedTokens = base;
+        let keptTokens = 0;
         try {
             await this.setClosing(sequence, closeBeforeQuestion);
             if (memory !== undefined) await sequence.armt!.restore(memory);
@@ -186,7 +194,7 @@ export class Engine {
             }
             progress?.begin(cachedTokens);
             if (memory === undefined && sequence.armt !== undefined && this.store !== undefined)
-                ({ cachedTokens } = await this.store.prefill(sequence, head, { signal }));
+                ({ cachedTokens, keptTokens } = await this.store.prefill(sequence, head, { signal, checkpointsAt }));
             else if (memory !== undefined) {
                 const at = questionAt ?? (closeBeforeQuestion === true ? 0 : prompt.length);
                 await this.append(sequence, head.slice(0, at), signal);
@@ -197,6 +205,7 @@ export class Engine {
             progress?.stop();
         }
         progress?.end(cachedTokens);
+        const readMs = performance.now() - started;
         const snapshot = willRewind && sequence.armt !== undefined ? await sequence.armt.snapshot() : undefined;
         const rewind = async () => {
             if (snapshot !== undefined) await sequence.armt!.restore(snapshot);
@@ -205,7 +214,7 @@ export class Engine {
                 await this.append(sequence, head.slice(sequence.nextTokenIndex), signal);
             }
         };
-        return { sequence, last, promptTokens: total, cachedTokens, rewind };
+        return { sequence, last, promptTokens: total, cachedTokens, keptTokens, readMs, rewind };
     }
 
     /** Sets whether questions start a new segment. What the sequence holds was cut otherwise if that changes. */

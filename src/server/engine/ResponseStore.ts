@@ -5,7 +5,7 @@ import { ApiError } from "../errors.js";
 
 /** A response and the conversation up to it, its own answer included. */
 export interface StoredResponse {
-    readonly body: { readonly id: string };
+    readonly body: { readonly id: string; readonly output: readonly { readonly id: string }[] };
     readonly messages: readonly Message[];
     /** Id of the memory that the conversation continues. */
     readonly memory?: string;
@@ -22,12 +22,16 @@ export interface ResponseStoreLimits {
     maxResponsesBytes: number;
 }
 
+type Kept = { readonly data: Buffer; readonly items: readonly string[] };
+
 /**
  * Responses that a later request may continue, up to a number and a size. The oldest are removed first. They are kept
  * compressed, since a conversation may contain a whole book.
  */
-export class ResponseStore {
-    private readonly responses = new Map<string, Buffer>();
+export class ResponseStore<T extends StoredResponse = StoredResponse> {
+    private readonly responses = new Map<string, Kept>();
+    /** The response of each item. */
+    private readonly items = new Map<string, string>();
     private total = 0;
 
     constructor(private readonly limits: ResponseStoreLimits) {}
@@ -42,7 +46,7 @@ export class ResponseStore {
     }
 
     /** @throws {ApiError} if no stored response has this id */
-    get(id: string, param?: string): StoredResponse {
+    get(id: string, param?: string): T {
         const stored = this.responses.get(id);
         if (stored === undefined)
             throw new ApiError(
@@ -53,21 +57,34 @@ export class ResponseStore {
                     code: param === undefined ? "response_not_found" : "previous_response_not_found"
                 }
             );
-        return JSON.parse(inflateRawSync(stored).toString()) as StoredResponse;
+        return JSON.parse(inflateRawSync(stored.data).toString()) as T;
+    }
+
+    /** @throws {ApiError} if no stored response has an item with this id */
+    item(id: string, param: string): T["body"]["output"][number] {
+        const response = this.items.get(id);
+        const item = response && this.get(response).body.output.find((each) => each.id === id);
+        if (item) return item;
+        throw new ApiError(404, "no stored response has an item with this id; send the item itself", {
+            param,
+            code: "item_not_found"
+        });
     }
 
     /** Stores a response, unless it is larger than the whole store. */
-    async add(response: StoredResponse): Promise<void> {
+    async add(response: T): Promise<void> {
         const { maxResponses, maxResponsesBytes } = this.limits;
         if (maxResponses === 0) return;
-        const stored = await compress(Buffer.from(JSON.stringify(response)), { level });
-        if (stored.length > maxResponsesBytes) return;
+        const data = await compress(Buffer.from(JSON.stringify(response)), { level });
+        if (data.length > maxResponsesBytes) return;
         for (const id of this.responses.keys()) {
-            if (this.count < maxResponses && this.total + stored.length <= maxResponsesBytes) break;
+            if (this.count < maxResponses && this.total + data.length <= maxResponsesBytes) break;
             this.remove(id);
         }
-        this.responses.set(response.body.id, stored);
-        this.total += stored.length;
+        const items = response.body.output.map(({ id }) => id);
+        for (const item of items) this.items.set(item, response.body.id);
+        this.responses.set(response.body.id, { data, items });
+        this.total += data.length;
     }
 
     delete(id: string): void {
@@ -76,7 +93,10 @@ export class ResponseStore {
     }
 
     private remove(id: string): void {
-        this.total -= this.responses.get(id)?.length ?? 0;
+        const stored = this.responses.get(id);
+        if (stored === undefined) return;
+        this.total -= stored.data.length;
+        for (const item of stored.items) this.items.delete(item);
         this.responses.delete(id);
     }
 }

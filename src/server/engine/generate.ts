@@ -24,7 +24,10 @@ export interface Piece {
 export type FinishReason = "stop" | "length";
 
 /** The next part of the answer's text, and whether the answer ends with it. */
-export type ReadPiece = Pick<AnswerPiece, "text" | "tokens"> & { readonly stopped?: unknown };
+export type ReadPiece = Pick<AnswerPiece, "text" | "tokens"> & {
+    /** Set if the answer ends here: with a stop string, or because it is complete. */
+    readonly stopped?: { readonly string?: string };
+};
 
 /** Turns tokens into text and decides where the answer ends. */
 export interface AnswerReader {
@@ -56,6 +59,8 @@ export interface GenerateOptions extends WriteOptions {
 export interface Generated {
     readonly finishReason: FinishReason;
     readonly tokens: Token[];
+    /** The stop string that ended the answer. */
+    readonly stopString?: string;
 }
 
 /** Writes an answer in a sequence that holds all of the prompt but its last token. */
@@ -120,7 +125,7 @@ async function writeTokens(
         raw.push(look());
         const { stopped, ...piece } = await reader.push(token);
         await show(piece, stopped !== undefined);
-        if (stopped !== undefined) return { finishReason: "stop", tokens };
+        if (stopped !== undefined) return { finishReason: "stop", tokens, stopString: stopped.string };
         if (tokens.length === maxTokens) return await finish("length");
     }
     signal.throwIfAborted();

@@ -4,20 +4,34 @@ import { badParameter } from "../errors.js";
 import { compileSchema } from "./json-schema/compile.js";
 import { type Part, Rules } from "./json-schema/gbnf.js";
 
-/**
- * The grammar of a schema's values.
- * @throws {ApiError} if the schema cannot become a grammar
- */
-export async function grammarForSchema(llama: Llama, schema: unknown, param: string): Promise<LlamaGrammar> {
-    const { root, rules } = compileSchema(schema, { param });
-    return await createGrammar(llama, rules, root, param);
+/** A format for the text of an answer: any JSON object, or the values of a schema. */
+export type Format =
+    | { readonly type: "json_object" }
+    | {
+          readonly type: "json_schema";
+          readonly schema: unknown;
+          /** Parameter of the request with the schema, for errors. */
+          readonly param: string;
+      };
+
+/** The grammar of a format. */
+export interface FormatGrammar {
+    readonly grammar: LlamaGrammar;
+    /** Adds the grammar to other rules. */
+    addTo(rules: Rules): Part;
 }
 
-/** The grammar of any JSON object. */
-export async function grammarForObject(llama: Llama): Promise<LlamaGrammar> {
+/**
+ * The grammar of a format.
+ * @throws {ApiError} if the schema cannot become a grammar
+ */
+export async function formatGrammar(llama: Llama, format: Format, param: string): Promise<FormatGrammar> {
+    const addTo = (rules: Rules) =>
+        format.type === "json_object"
+            ? compileSchema({}, { param, object: true }, rules).root
+            : compileSchema(format.schema, { param: format.param }, rules).root;
     const rules = new Rules();
-    const { root } = compileSchema({}, { param: "response_format", object: true }, rules);
-    return await createGrammar(llama, rules, root, "response_format");
+    return { grammar: await createGrammar(llama, rules, addTo(rules), param), addTo };
 }
 
 /** @throws {ApiError} if llama.cpp refuses the grammar */

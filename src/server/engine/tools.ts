@@ -10,7 +10,7 @@ import type { Tool } from "../../generation/chat-template/messages.js";
 import { endOfJson, idPlace, type ToolSyntax } from "../../generation/chat-template/tool-syntax.js";
 import { TokenBytes } from "../../generation/TokenBytes.js";
 import { type AnswerReader, type FinishReason, type ReadPiece, type WriteOptions, write } from "./generate.js";
-import { createGrammar } from "./grammar.js";
+import { createGrammar, type FormatGrammar } from "./grammar.js";
 import { compileSchema } from "./json-schema/compile.js";
 import { choice, empty, literal, oneOf, type Part, Rules, repeat, sequence } from "./json-schema/gbnf.js";
 import type { RawLogprobsCollector } from "./raw-logprobs.js";
@@ -37,6 +37,8 @@ export interface WrittenCall {
 export interface ToolAnswer {
     readonly finishReason: FinishReason | "tool_calls";
     readonly tokens: Token[];
+    /** The stop string that ended the answer. */
+    readonly stopString?: string;
 }
 
 export interface ToolOptions extends WriteOptions {
@@ -66,20 +68,52 @@ export class CallGrammar {
         readonly choice: ToolChoice,
         readonly syntax: ToolSyntax,
         private readonly rules: Rules,
-        private readonly calls: readonly { readonly name: Part; readonly value: Part }[]
+        private readonly calls: readonly { readonly name: Part; readonly value: Part }[],
+        private readonly text: Part | undefined
     ) {}
 
-    /** @throws {ApiError} if the schema of a tool cannot become a grammar */
-    static async create(model: LlamaModel, choice: ToolChoice, syntax: ToolSyntax): Promise<CallGrammar> {
+    /**
+     * @param format the form of an answer that is no call; default: any text
+     * @throws {ApiError} if the schema of a tool cannot become a grammar
+     */
+    static async create(
+        model: LlamaModel,
+        choice: ToolChoice,
+        syntax: ToolSyntax,
+        format?: FormatGrammar
+    ): Promise<CallGrammar> {
         const rules = new Rules();
         const calls = choice.tools.map(({ name, parameters }, i) => {
             const options = { param: choice.params[i]!, object: true };
             return { name: literal(name), value: compileSchema(parameters ?? {}, options, rules).root };
         });
-        const grammar = new CallGrammar(model, choice, syntax, rules, calls);
+        const grammar = new CallGrammar(model, choice, syntax, rules, calls, format?.addTo(rules));
         // a grammar that llama.cpp refuses is an error before the answer begins
         await grammar.state(grammar.all);
         return grammar;
+    }
+
+    /** Whether an answer that is no call has a format. */
+    get hasFormat(): boolean {
+        return this.text !== undefined;
+    }
+
+    /** The grammar of a whole answer: a text of the format, or calls. */
+    async formatted(): Promise<LlamaGrammarEvaluationState> {
+        const calls = this.rules.add(sequence(flexible(this.syntax.begin.trimStart()), this.all));
+        return await this.state(choice(this.text!, calls));
+    }
+
+    /**
+     * Whether a text in which white space does not count begins a call.
+     * @returns undefined if more of the text must be known
+     */
+    begins(text: string): boolean | undefined {
+        const { begin, middle } = this.syntax;
+        const starts = this.choice.tools.map(({ name }) => withoutSpace(begin + name + middle));
+        const written = withoutSpace(text);
+        if (starts.some((start) => written.startsWith(start))) return true;
+        return starts.some((start) => start.startsWith(written)) ? undefined : false;
     }
 
     /** The grammar of the text after {@link forcedStart}. */
@@ -145,6 +179,10 @@ interface ModelInternals {
             };
         };
     };
+}
+
+function withoutSpace(text: string): string {
+    return text.replace(/\s+/g, "");
 }
 
 /** Text whose white space may be written differently. */
@@ -226,6 +264,8 @@ class ToolReader implements AnswerReader {
     /** White space at the end of the text; it is dropped if a call follows. */
     private space = "";
     private call: Reading | undefined;
+    /** Tokens of an answer with a format that may be text or a call. */
+    private unsure: Token[] | undefined;
     count = 0;
 
     constructor(
@@ -244,8 +284,16 @@ class ToolReader implements AnswerReader {
         this.call = this.newCall(wanted.tools.length === 1 ? { name: wanted.tools[0]!.name } : "name");
     }
 
+    /** Begins a text of the format or a call. */
+    async beginFormatted(): Promise<void> {
+        this.grammarState = await this.grammar.formatted();
+        this.unsure = [];
+    }
+
     async push(token: Token): Promise<ReadPiece> {
         if (this.call !== undefined) return await this.readCall(this.call, [token]);
+        if (this.unsure !== undefined) return await this.readUnsure([...this.unsure, token]);
+        if (this.grammar.hasFormat) return this.text.push(token);
         const { text, tokens, stopped } = this.text.push(token);
         if (stopped === undefined) return this.withoutSpace(text, tokens);
         if (this.stop.includes(stopped.string)) return { ...this.withoutSpace(text, tokens, true), stopped };
@@ -266,8 +314,36 @@ class ToolReader implements AnswerReader {
 
     end(): ReadPiece {
         if (this.call !== undefined) return { text: "", tokens: [] };
+        const held = this.unsure === undefined ? { text: "", tokens: [] } : this.readFormatted(this.unsure);
+        if (held.stopped !== undefined) return held;
         const { text, tokens } = this.text.end();
-        return this.withoutSpace(text, tokens, true);
+        return this.withoutSpace(held.text + text, [...held.tokens, ...tokens], true);
+    }
+
+    private async readUnsure(tokens: Token[]): Promise<ReadPiece> {
+        this.unsure = tokens;
+        const bytes = tokens.map((token) => TokenBytes.of(this.model).get(token, true));
+        const begins = this.grammar.begins(Buffer.concat(bytes).toString());
+        if (begins === undefined) return { text: "", tokens: [] };
+        this.unsure = undefined;
+        const state = begins ? await this.grammar.continued(Buffer.alloc(0), tokens) : undefined;
+        if (state === undefined) return this.readFormatted(tokens);
+        this.grammarState = state;
+        this.call = this.newCall("begin");
+        return await this.readCall(this.call, tokens);
+    }
+
+    private readFormatted(tokens: readonly Token[]): ReadPiece {
+        this.unsure = undefined;
+        let text = "";
+        const shown: TokenText[] = [];
+        for (const token of tokens) {
+            const piece = this.text.push(token);
+            text += piece.text;
+            shown.push(...piece.tokens);
+            if (piece.stopped !== undefined) return { text, tokens: shown, stopped: piece.stopped };
+        }
+        return { text, tokens: shown };
     }
 
     private async readCall({ parser, decoder }: Reading, tokens: readonly Token[], skipped = 0): Promise<ReadPiece> {
@@ -276,12 +352,14 @@ class ToolReader implements AnswerReader {
         for (const call of parser.push(decoder.decode(bytes.subarray(skipped), { stream: true }))) {
             this.count++;
             await this.onCall(call);
-            if (!parallel) return { text: "", tokens: [], stopped: true };
+            if (!parallel) return { text: "", tokens: [], stopped: {} };
         }
         return { text: "", tokens: [] };
     }
 
     private newText(): AnswerText {
+        // a grammar matches special tokens by their names, so the answer must contain them
+        if (this.grammar.hasFormat) return new AnswerText(this.model, { stop: this.stop, special: true });
         return new AnswerText(this.model, { stop: [...this.stop, triggerOf(this.grammar.syntax)] });
     }
 
@@ -308,6 +386,7 @@ export async function generateWithTools(
 ): Promise<ToolAnswer> {
     const reader = new ToolReader(sequence.model, grammar, stop, onCall);
     if (grammar.choice.required) await reader.begin();
-    const { finishReason, tokens } = await write(sequence, last, collector, reader, options);
-    return { finishReason: reader.count > 0 && finishReason === "stop" ? "tool_calls" : finishReason, tokens };
+    else if (grammar.hasFormat) await reader.beginFormatted();
+    const { finishReason, ...rest } = await write(sequence, last, collector, reader, options);
+    return { ...rest, finishReason: reader.count > 0 && finishReason === "stop" ? "tool_calls" : finishReason };
 }

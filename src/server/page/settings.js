@@ -31,8 +31,8 @@ export class Settings {
 
     /** Shows what applies to a field that is empty. */
     showDefaults(defaults) {
+        // a file's numbers have the precision of 32 bits
         for (const [name] of fields)
-            // a file's numbers have the precision of 32 bits
             if (defaults[name] !== undefined) input(name).placeholder = String(Number(defaults[name].toPrecision(6)));
     }
 

@@ -1,19 +1,8 @@
 import type { RequestHandler } from "express";
-import {
-    type Answering,
-    afterMemory,
-    answerRequest,
-    progressOf,
-    samplingOf,
-    stopStrings,
-    tokensToWrite,
-    usageOf
-} from "../answer.js";
-import { checkCombinations, grammarOf, messagesOf, toolsOf } from "../chat-request.js";
-import type { ReadPrompt } from "../engine/Engine.js";
-import { generate, type Piece } from "../engine/generate.js";
-import { checkEnds } from "../engine/grammar.js";
-import { CallGrammar, forcedStart, generateWithTools } from "../engine/tools.js";
+import { type Answering, answerRequest, progressOf, samplingOf, stopStrings, usageOf } from "../answer.js";
+import { PreparedChat, type ReadChat } from "../chat/PreparedChat.js";
+import { checkCombinations, formatOf, messagesOf, toolsOf } from "../chat-request.js";
+import type { PromptProgress } from "../engine/Engine.js";
 import { lastEvent } from "../event-stream.js";
 import { chatLogprobs } from "../logprobs.js";
 import { newId, type Server } from "../Server.js";
@@ -35,22 +24,24 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     const { engine } = server;
     const { body, signal, stream, memory, onFirstToken, onUsage } = answering;
     checkCombinations(body);
-    const messages = messagesOf(body.messages);
-    const tools = toolsOf(body);
-    if (tools !== undefined) checkEnds(engine.model, "tools");
-    const grammar = await grammarOf(engine, body.response_format);
-    const sampling = samplingOf(server, body);
-    const chat = await engine.renderChat(messages, {
-        continues: memory !== undefined,
-        tools: tools?.tools,
-        answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax)),
-        variables: body.chat_template_kwargs,
-        signal
-    });
-    const calls = tools && (await CallGrammar.create(engine.model, tools, chat.syntax));
-    const n = body.n ?? 1;
-    const stop = stopStrings(body.stop);
     const wantsLogprobs = body.logprobs === true;
+    const n = body.n ?? 1;
+    const chat = await PreparedChat.create(
+        server,
+        {
+            messages: messagesOf(body.messages),
+            tools: toolsOf(body),
+            format: formatOf(body.response_format),
+            sampling: samplingOf(server, body),
+            stop: stopStrings(body.stop),
+            maxTokens: body.max_completion_tokens ?? body.max_tokens,
+            variables: body.chat_template_kwargs,
+            logprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined,
+            closeBeforeQuestion: body.armt?.closeBeforeQuestion,
+            param: "messages"
+        },
+        { memory, signal }
+    );
 
     const head = {
         id: newId("chatcmpl-"),
@@ -72,47 +63,32 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const choices: object[] = [];
 
-    const writeChoice = async (read: ReadPrompt, index: number) => {
-        let text = "";
+    const writeChoice = async (read: ReadChat, index: number) => {
         const logprobs: ReturnType<typeof chatLogprobs> = [];
         const written: Call[] = [];
         await send([{ index, delta: { role: "assistant", content: "", refusal: null }, finish_reason: null }]);
-        const onPiece = async (piece: Piece) => {
-            onFirstToken();
-            text += piece.text;
-            const raw = wantsLogprobs ? chatLogprobs(engine.model, piece.tokens) : [];
-            logprobs.push(...raw);
-            await send([
-                {
-                    index,
-                    delta: { content: piece.text },
-                    logprobs: wantsLogprobs ? { content: raw, refusal: null } : null,
-                    finish_reason: null
-                }
-            ]);
-        };
-        const maxTokens = tokensToWrite(server, body.max_completion_tokens ?? body.max_tokens, read.promptTokens);
-        const { stopTokens } = chat;
-        const common = { choice: index, maxTokens, sampling, signal, stop, stopTokens, onPiece };
-        const { sequence, last } = read;
-        const { finishReason, tokens } =
-            calls === undefined
-                ? await generate(sequence, last, engine.collector, {
-                      ...common,
-                      grammar,
-                      logprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined
-                  })
-                : await generateWithTools(sequence, last, engine.collector, {
-                      ...common,
-                      grammar: calls,
-                      onCall: async ({ index: number, ...called }) => {
-                          onFirstToken();
-                          const call: Call = { id: newId("call_"), type: "function", function: called };
-                          written.push(call);
-                          const delta = { tool_calls: [{ index: number, ...call }] };
-                          await send([{ index, delta, finish_reason: null }]);
-                      }
-                  });
+        const { text, finishReason, tokens } = await read.write(index, {
+            onPiece: async (piece) => {
+                onFirstToken();
+                const raw = wantsLogprobs ? chatLogprobs(engine.model, piece.tokens) : [];
+                logprobs.push(...raw);
+                await send([
+                    {
+                        index,
+                        delta: { content: piece.text },
+                        logprobs: wantsLogprobs ? { content: raw, refusal: null } : null,
+                        finish_reason: null
+                    }
+                ]);
+            },
+            onCall: async ({ index: number, ...called }) => {
+                onFirstToken();
+                const call: Call = { id: newId("call_"), type: "function", function: called };
+                written.push(call);
+                const delta = { tool_calls: [{ index: number, ...call }] };
+                await send([{ index, delta, finish_reason: null }]);
+            }
+        });
         usage.completionTokens += tokens.length;
         await send([{ index, delta: {}, logprobs: null, finish_reason: finishReason }]);
         const hasCalls = written.length > 0;
@@ -129,31 +105,17 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
         });
     };
 
-    await engine.withPrompt(
-        afterMemory(memory, chat.tokens),
-        {
-            param: "messages",
-            memory: memory?.snapshot,
-            questionAt: memory?.unread.length,
-            closeBeforeQuestion: body.armt?.closeBeforeQuestion,
-            signal,
-            willRewind: n > 1,
-            onProgress:
-                body.return_progress === true
-                    ? (progress) =>
-                          stream?.offer({
-                              ...chunk([{ index: 0, delta: {}, finish_reason: null }]),
-                              prompt_progress: progressOf(progress)
-                          })
-                    : undefined
-        },
+    const onProgress = (progress: PromptProgress) =>
+        stream?.offer({
+            ...chunk([{ index: 0, delta: {}, finish_reason: null }]),
+            prompt_progress: progressOf(progress)
+        });
+    await chat.run(
+        { signal, choices: n, onProgress: body.return_progress === true ? onProgress : undefined },
         async (read) => {
             usage.promptTokens = read.promptTokens;
             usage.cachedTokens = read.cachedTokens;
-            for (let index = 0; index < n; index++) {
-                if (index > 0) await read.rewind();
-                await writeChoice(read, index);
-            }
+            for (let index = 0; index < n; index++) await writeChoice(read, index);
         }
     );
     onUsage(usage);

@@ -5,10 +5,10 @@ import { TextStream } from "../../generation/TextStream.js";
 import { TimeSlice } from "../../util/TimeSlice.js";
 import { badParameter } from "../errors.js";
 import { readJsonBody } from "../json-body.js";
-import { ClientGoneError, requestSignal } from "../request-signal.js";
 import type { Server } from "../Server.js";
 import { detokenizeRequestSchema, tokenizeRequestSchema } from "../schemas/other.js";
 import { validate } from "../validate.js";
+import { withSignal } from "../with-signal.js";
 
 /** Tokens that are written at once. */
 const step = 2 ** 14;
@@ -47,23 +47,4 @@ export function detokenize(server: Server): RequestHandler {
         }
         response.json({ content: parts.join("") + text.end() });
     });
-}
-
-/** Ends the work when the client disconnects, when the request's time is over, or when the server ends. */
-function withSignal(
-    { limits, ending, metrics }: Server,
-    work: (request: Request, response: Response, signal: AbortSignal) => Promise<void>
-): RequestHandler {
-    return async (request, response) => {
-        const { signal, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
-        try {
-            await work(request, response, signal);
-        } catch (error) {
-            if (signal.reason instanceof ClientGoneError) metrics.cancelled.inc();
-            else if (response.headersSent) response.destroy();
-            else throw error;
-        } finally {
-            done();
-        }
-    };
 }

@@ -48,7 +48,7 @@ export const completionRequestSchema = z
         logprobs: optional(z.int().min(0).max(5)),
         echo: optional(z.literal(false)),
         best_of: optional(z.literal(1)),
-        suffix: z.null().optional()
+        suffix: optional(z.null())
     })
     .openapi("CompletionRequest");
 

@@ -1,23 +1,127 @@
+import { chatRequestSchema } from "./chat.js";
 import { maxMessages, maxTopLogprobs, samplingShape } from "./sampling.js";
 import { optional, record, text, z } from "./zod.js";
 
-const inputPart = z.strictObject({ type: z.literal("input_text"), text: text() });
-const outputPart = z.object({ type: z.literal("output_text"), text: text() });
+const unused = z.unknown().optional().openapi({ description: "Without effect" });
+const itemId = optional(z.string().max(200)).openapi({ description: "Without effect" });
+const callId = z.string().min(1).max(200);
 
-const inputMessage = z.union([
+/** A part of a text, with the keys that answers have. */
+const textPart = z.strictObject({
+    type: z.enum(["input_text", "output_text", "text", "reasoning_text", "summary_text"]),
+    text: text(),
+    annotations: unused,
+    logprobs: unused
+});
+const refusalPart = z.strictObject({ type: z.literal("refusal"), refusal: text() });
+const content = z.union([text(), z.array(z.union([textPart, refusalPart]))]);
+
+const messageItem = z.strictObject({
+    type: z.literal("message").optional(),
+    role: z.enum(["system", "developer", "user", "assistant"]),
+    content,
+    id: itemId,
+    status: unused,
+    phase: unused
+});
+const callItem = z.strictObject({
+    type: z.literal("function_call"),
+    call_id: callId,
+    name: text(),
+    arguments: text(),
+    id: itemId,
+    status: unused,
+    namespace: unused
+});
+const outputItem = z.strictObject({
+    type: z.literal("function_call_output"),
+    call_id: callId,
+    output: content,
+    id: itemId,
+    status: unused
+});
+const reasoningItem = z.strictObject({
+    type: z.literal("reasoning"),
+    id: itemId,
+    summary: optional(z.array(textPart)),
+    content: optional(z.array(textPart)),
+    encrypted_content: optional(z.string()).openapi({ description: "Without effect: nobody here can read it" }),
+    status: unused
+});
+const referenceItem = z.strictObject({
+    type: z.literal("item_reference"),
+    id: z.string().max(200).openapi({ description: "Id of an item in a stored response" })
+});
+
+/** Work of tools that only other servers have. */
+const foreignItem = z
+    .looseObject({
+        type: z.enum([
+            "apply_patch_call",
+            "apply_patch_call_output",
+            "code_interpreter_call",
+            "compaction",
+            "computer_call",
+            "computer_call_output",
+            "custom_tool_call",
+            "custom_tool_call_output",
+            "file_search_call",
+            "image_generation_call",
+            "local_shell_call",
+            "local_shell_call_output",
+            "mcp_approval_request",
+            "mcp_approval_response",
+            "mcp_call",
+            "mcp_list_tools",
+            "shell_call",
+            "shell_call_output",
+            "tool_search_call",
+            "tool_search_output",
+            "web_search_call"
+        ])
+    })
+    .openapi({ description: "Left out of the prompt; `armt.notes` of the answer says so" });
+
+const inputItem = z.union([messageItem, callItem, outputItem, reasoningItem, referenceItem, foreignItem]);
+
+const toolName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
+const functionTool = z.strictObject({
+    type: z.literal("function"),
+    name: toolName,
+    description: optional(text()),
+    parameters: optional(z.record(z.string(), z.unknown())),
+    strict: optional(z.boolean()),
+    defer_loading: unused
+});
+const foreignTool = z
+    .looseObject({ type: z.string().min(1).max(64) })
+    .refine(({ type }) => type !== "function")
+    .openapi({ description: "Not offered to the model; `armt.notes` of the answer says so" });
+
+const chosenTool = z.strictObject({ type: z.literal("function"), name: toolName });
+const toolChoice = z.union([
+    z.enum(["none", "auto", "required"]),
+    chosenTool,
     z.strictObject({
-        type: z.literal("message").optional(),
-        role: z.enum(["system", "developer", "user"]),
-        content: z.union([text(), z.array(inputPart).min(1)])
-    }),
-    z.object({
-        type: z.literal("message").optional(),
-        role: z.literal("assistant"),
-        content: z.union([text(), z.array(outputPart).min(1)])
+        type: z.literal("allowed_tools"),
+        mode: z.enum(["auto", "required"]),
+        tools: z.array(chosenTool).min(1)
     })
 ]);
 
-const { model, temperature, top_p, stream, user, armt } = samplingShape;
+const format = z.discriminatedUnion("type", [
+    z.strictObject({ type: z.literal("text") }),
+    z.strictObject({ type: z.literal("json_object") }),
+    z.strictObject({
+        type: z.literal("json_schema"),
+        name: optional(z.string().max(64)),
+        description: optional(text()),
+        schema: optional(z.record(z.string(), z.unknown())),
+        strict: optional(z.boolean())
+    })
+]);
+
+const { model, temperature, top_p, top_k, min_p, seed, stream, user, armt } = samplingShape;
 
 /** Bounds of OpenAI's API. */
 const maxMetadata = { pairs: 16, name: 64, value: 512 };
@@ -38,10 +142,13 @@ export const responseRequestSchema = z
         model,
         temperature,
         top_p,
+        top_k,
+        min_p,
+        seed,
         stream,
         user,
         armt,
-        input: z.union([text(), z.array(inputMessage).min(1).max(maxMessages)]),
+        input: z.union([text(), z.array(inputItem).min(1).max(maxMessages)]),
         instructions: optional(text()),
         max_output_tokens: optional(
             z
@@ -53,18 +160,69 @@ export const responseRequestSchema = z
         store: optional(z.boolean()),
         metadata: optional(metadata),
         top_logprobs: optional(z.literal(0)).openapi({ description: `Up to ${maxTopLogprobs} in chats; none here` }),
-        text: optional(z.strictObject({ format: optional(z.strictObject({ type: z.literal("text") })) })),
-        truncation: optional(z.literal("disabled")).openapi({ description: "Nothing is ever cut off" }),
+        text: optional(z.strictObject({ format: optional(format), verbosity: unused })),
+        tools: optional(z.array(z.union([functionTool, foreignTool])).max(128)),
+        tool_choice: optional(toolChoice),
         parallel_tool_calls: optional(z.boolean()),
+        max_tool_calls: unused,
+        include: optional(
+            z.array(
+                z.enum([
+                    "reasoning.encrypted_content",
+                    "web_search_call.action.sources",
+                    "web_search_call.results",
+                    "file_search_call.results",
+                    "code_interpreter_call.outputs",
+                    "computer_call_output.output.image_url",
+                    "message.input_image.image_url"
+                ])
+            )
+        ).openapi({ description: "Without effect: no answer has these" }),
+        reasoning: optional(z.looseObject({})).openapi({ description: "Without effect" }),
+        stream_options: optional(z.strictObject({ include_obfuscation: optional(z.boolean()) })).openapi({
+            description: "Without effect"
+        }),
+        truncation: optional(z.literal("disabled")).openapi({ description: "Nothing is ever cut off" }),
         background: optional(z.literal(false)),
-        service_tier: optional(z.enum(["auto", "default"]))
+        service_tier: optional(z.enum(["auto", "default"])),
+        prompt_cache_key: unused,
+        prompt_cache_retention: unused,
+        prompt_cache_options: unused,
+        safety_identifier: unused,
+        client_metadata: unused,
+        chat_template_kwargs: chatRequestSchema.shape.chat_template_kwargs
     })
     .openapi("ResponseRequest");
 
 export type ResponseRequest = z.infer<typeof responseRequestSchema>;
+export type ResponseInputItem = Exclude<ResponseRequest["input"], string>[number];
 
 /** The description has no way to say that there is nothing. */
 const none = z.unknown() as unknown as z.ZodType<never>;
+
+const status = z.enum(["in_progress", "completed", "incomplete"]);
+const answeredMessage = z.object({
+    type: z.literal("message"),
+    id: z.string(),
+    status,
+    role: z.literal("assistant"),
+    content: z.array(
+        z.object({
+            type: z.literal("output_text"),
+            text: z.string(),
+            annotations: z.array(none).max(0),
+            logprobs: z.array(none).max(0)
+        })
+    )
+});
+const answeredCall = z.object({
+    type: z.literal("function_call"),
+    id: z.string(),
+    status,
+    call_id: z.string(),
+    name: z.string(),
+    arguments: z.string()
+});
 
 export const responseSchema = z
     .object({
@@ -72,33 +230,31 @@ export const responseSchema = z
         object: z.literal("response"),
         created_at: z.int(),
         status: z.enum(["in_progress", "completed", "incomplete", "failed"]),
+        background: z.literal(false),
         error: z.null(),
         incomplete_details: z.object({ reason: z.literal("max_output_tokens") }).nullable(),
         instructions: z.string().nullable(),
         max_output_tokens: z.int().nullable(),
         model: z.string(),
-        output: z.array(
-            z.object({
-                type: z.literal("message"),
-                id: z.string(),
-                status: z.enum(["in_progress", "completed", "incomplete"]),
-                role: z.literal("assistant"),
-                content: z.array(
-                    z.object({
-                        type: z.literal("output_text"),
-                        text: z.string(),
-                        annotations: z.array(none).max(0)
-                    })
-                )
-            })
-        ),
+        output: z.array(z.discriminatedUnion("type", [answeredMessage, answeredCall])),
         parallel_tool_calls: z.boolean(),
         previous_response_id: z.string().nullable(),
+        reasoning: z.object({ effort: z.null(), summary: z.null() }),
+        service_tier: z.literal("default"),
         store: z.boolean(),
         temperature: z.number(),
-        text: z.object({ format: z.object({ type: z.literal("text") }) }),
-        tool_choice: z.literal("auto"),
-        tools: z.array(none).max(0),
+        text: z.object({ format: z.looseObject({ type: z.string() }) }),
+        tool_choice: toolChoice,
+        tools: z.array(
+            z.object({
+                type: z.literal("function"),
+                name: z.string(),
+                description: z.string().nullable(),
+                parameters: z.record(z.string(), z.unknown()),
+                strict: z.boolean()
+            })
+        ),
+        top_logprobs: z.literal(0),
         top_p: z.number(),
         truncation: z.literal("disabled"),
         usage: z
@@ -110,8 +266,14 @@ export const responseSchema = z
                 total_tokens: z.int()
             })
             .nullable(),
-        metadata: z.record(z.string(), z.string())
+        metadata: z.record(z.string(), z.string()),
+        armt: z
+            .object({
+                notes: z.array(z.string()).openapi({ description: "What of the request was left out, and why" })
+            })
+            .optional()
     })
     .openapi("Response");
 
 export type ResponseBody = z.infer<typeof responseSchema>;
+export type ResponseItem = ResponseBody["output"][number];

@@ -17,9 +17,25 @@ function isWellFormed(value: string): boolean {
     return (value as string & { isWellFormed(): boolean }).isWellFormed();
 }
 
-/** OpenAI's optional parameters may be null, which means the default. */
+/** Whether a value says nothing: null, an empty text, an empty list or an empty object. */
+export function isEmpty(value: unknown): boolean {
+    if (value === null || value === "") return true;
+    if (Array.isArray(value)) return value.length === 0;
+    return isPlainObject(value) && Object.keys(value).length === 0;
+}
+
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+    return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+/** Clients send null and empty values for parameters that they do not set, so these mean the default. */
 export function optional<T extends z.ZodType>(schema: T) {
-    return schema.nullish().transform((value) => value ?? undefined);
+    const given = schema.nullish();
+    // an empty list is not a number
+    const isScalar = schema instanceof z.ZodNumber || schema instanceof z.ZodBoolean;
+    return (isScalar ? given : z.preprocess((value) => (isEmpty(value) ? undefined : value), given)).transform(
+        (value) => (value ?? undefined) as z.output<T> | undefined
+    );
 }
 
 const maxTokenId = 2 ** 31 - 1;

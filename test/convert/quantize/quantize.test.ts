@@ -13,13 +13,10 @@ import { makeTinyCheckpoint } from "../../../src/tiny/checkpoint.js";
 import { runArmt } from "../../helpers/armt-command.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
-async function makeModel(
-    t: ExecutionContext,
-    { layers = 9 } = {}
-): Promise<{ at: (name: string) => string; input: string }> {
+async function makeModel(t: ExecutionContext): Promise<{ at: (name: string) => string; input: string }> {
     const folder = temporaryFolder(t);
     const at = (name: string) => path.join(folder, name);
-    await makeTinyCheckpoint(at("checkpoint"), { layers, hidden: 256, heads: 4, kvHeads: 4, seed: 3 });
+    await makeTinyCheckpoint(at("checkpoint"), { layers: 9, hidden: 256, heads: 4, kvHeads: 4, seed: 3 });
     await convertCheckpoint({ checkpoint: at("checkpoint"), output: at("f16.gguf"), outType: "f16" });
     return { at, input: at("f16.gguf") };
 }
@@ -198,17 +195,4 @@ test("norms, biases and position tables of every family keep their types", async
         t.is(file.tensors.get("position_embd.weight")?.type.name, family === "gpt2" ? "F16" : undefined);
         t.is(file.tensors.get("blk.0.attn_qkv.weight")?.type.name, "Q5_K");
     }
-});
-
-// one layer is a stack that a CPU's packed types (AMX, repacking) would take for a whole matrix; its views have to be
-// plain
-test("quantized layers are not packed", async (t) => {
-    const { at, input } = await makeModel(t, { layers: 1 });
-    await quantizeModel({ input, output: at("q4_0.gguf"), mixture: "q4_0" });
-    writeFileSync(at("ids.json"), "[1, 2, 3]");
-    const read = ["--tokens", at("ids.json"), "--out", at("logits.safetensors"), "--threads", "1"];
-    const { code, stderr } = await runArmt(["logits", at("q4_0.gguf"), ...read, "--verbose"]);
-    t.is(code, 0, stderr);
-    t.regex(stderr, /CPU_Mapped model buffer size/);
-    t.notRegex(stderr, /(REPACK|AMX) model buffer size/);
 });

@@ -1,8 +1,9 @@
-"""Endless streams of tokens: prose with facts, stories and needles in it, cut into segments, and questions about what was read.
+"""Endless streams of tokens: prose with facts, stories and needles in it, cut into segments, and questions about it.
 
-A stream lives for a number of chunks. A chunk is `n` segments, which the model reads with the memory that the chunk before left, and then questions about what
-is in memory (`asked`) or in the open segment after it (`tail`). So one chunk back-propagates through few segments while the facts asked for may be
-thousands of segments old. The arrays are described in docs/train.md.
+A stream lives for a number of chunks. A chunk is `n` segments, which the model reads with the memory that the chunk
+before left, and then questions about what is in memory (`asked`) or in the open segment after it (`tail`). So one chunk
+back-propagates through few segments while the facts may be thousands of segments old. The arrays are described in
+docs/train.md.
 """
 
 import math
@@ -23,7 +24,9 @@ RECITABLE = 160  # sentences of a stream that wait to be asked for
 
 @dataclass(frozen=True)
 class Shape:
-    """What one chunk holds. Sizes in tokens, except n (segments), questions, tail (0 or 1 open segment) and facts (a segment's, in the slots loss)."""
+    """What one chunk holds. Sizes in tokens, except n (segments), questions, tail (0 or 1 open segment) and facts (a
+    segment's, in the slots loss).
+    """
 
     segment: int = 128
     n: int = 6
@@ -55,6 +58,7 @@ class Mix:
     cut: float = 0.1  # probability that a question begins at the end of the last segment
     quiet: float = 1.0  # weight of a segment without facts in the loss on writes
     own: float = 0.0  # probability that a fact is one of the user's own
+    own_text: float = 0.5  # probability that a passage is from the user's own folders, where there are any
 
 
 class Stream:
@@ -79,12 +83,18 @@ class Stream:
         while not mix.apart and len(drawn) < 3 and rng.random() < mix.several:
             drawn.append(rng.choices(names, weights)[0])
         kinds = lambda: max(1, round(self.log_uniform(mix.kinds)))
-        self.worlds = [WORLDS[name](self.texts if name == "six" else self.texts.words, rng, kinds(), budget, mix.change) for name in drawn]
+        self.worlds = [
+            WORLDS[name](self.texts if name == "six" else self.texts.words, rng, kinds(), budget, mix.change)
+            for name in drawn
+        ]
         self.recite = Recite(mix.recite_weight)
         # a stream in which few sentences are asked for, another in which most are
         self.recite_rate = mix.recite * rng.random() if mix.recite else 0.0
         if mix.apart:
-            self.places = [i * shape.segment + rng.randrange(mix.apart) for i in sorted(rng.sample(range(segments), min(count, segments)))]
+            self.places = [
+                i * shape.segment + rng.randrange(mix.apart)
+                for i in sorted(rng.sample(range(segments), min(count, segments)))
+            ]
         else:
             self.places = sorted(rng.uniform(0, segments * shape.segment) for _ in range(count))
         self.next_place = 0
@@ -104,15 +114,15 @@ class Stream:
 
     def prose(self):
         if not self.queue:
-            self.queue = self.texts.passage(self.rng)[::-1] or ["And so it went on."]
+            self.queue = self.texts.passage(self.rng, self.mix.own_text)[::-1] or ["And so it went on."]
         return self.queue.pop()
 
     def told(self):
         """A sentence of one of the stream's worlds and its fact, or None."""
         rng = self.rng
         if self.corpus.own and rng.random() < self.mix.own:
-            text, question, answer = rng.choice(self.corpus.own)
-            return text, Fact(Own(question), question, question, answer)
+            own = rng.choice(self.corpus.own)
+            return own.text, Fact(Own(own), own.question, own.question, own.answer)
         for _ in range(4):
             made = rng.choice(self.worlds).tell(rng)
             if made is not None:
@@ -121,7 +131,7 @@ class Stream:
 
     def extend(self, tokens):
         """Makes the buffer at least that long."""
-        rng, mix, shape = self.rng, self.mix, self.shape
+        rng, mix = self.rng, self.mix
         while len(self.buffer) < tokens:
             place = self.taken + len(self.buffer)
             made = None
@@ -131,7 +141,7 @@ class Stream:
             separator = "" if self.broken else " "
             if made is not None:
                 text, fact = made
-                ids = self.encode(separator + text)
+                ids = self.told_ids(text, fact, separator)
                 if mix.apart:
                     ids = self.short(ids, place, separator)
                     if ids is None:
@@ -154,6 +164,13 @@ class Stream:
             if self.broken:
                 self.buffer += self.encode("\n" if rng.random() < 0.7 else "\n\n")
 
+    def told_ids(self, text, fact, separator):
+        """A chat is told in the base's template, anything else as text."""
+        tokenizer = self.texts.tokenizer
+        if fact.world.task == "own" and fact.world.own.chat and tokenizer.chat_template is not None:
+            return tokenizer.encode(tokenizer.chat(list(fact.world.own.chat), generation_prompt=False), special=True)
+        return self.encode(separator + text)
+
     def short(self, ids, place, separator):
         """A fact that fits what is left of its segment; the first stage's segments are short."""
         for _ in range(12):
@@ -161,7 +178,7 @@ class Stream:
             if made is None:
                 return None
             text, self.short_fact = made
-            ids = self.encode(separator + text)
+            ids = self.told_ids(text, self.short_fact, separator)
             if len(ids) <= self.shape.segment - place % self.shape.segment:
                 return ids
         return None
@@ -174,7 +191,7 @@ class Stream:
         tokenizer = self.texts.tokenizer
         special = lambda text: tokenizer.encode(text, special=True)
         answer = ask.answer
-        chat = not ask.raw and tokenizer.chat_template is not None and rng.random() < self.mix.chat
+        chat = not ask.raw and tokenizer.chat_template is not None and (ask.chat or rng.random() < self.mix.chat)
         if ask.raw:
             asked = encode(rng.choice(("\n", "\n\n", " ")) + ask.question)
             told = encode(" " + answer)
@@ -193,7 +210,11 @@ class Stream:
             told = encode(" " + answer)
         if ask.ends:
             told = [*told, tokenizer.end]
-        told = told[: shape.answer]
+        if len(told) > shape.answer:
+            # a long answer, a UUID or a list, is trained in parts: what comes before a part is given
+            last = min(len(told) - shape.answer, shape.question - shape.answer - len(asked))
+            given = rng.randint(0, max(0, last))
+            asked, told = asked + told[:given], told[given : given + shape.answer]
         if len(asked) + len(told) > shape.question or not asked:
             return None
         return asked + told, len(told)
@@ -224,9 +245,8 @@ class Stream:
         self.taken += total
 
         counts = [0] * shape.n
+        # a segment with a sentence that may be asked for is not filler either
         for fact in self.events:
-            if fact.world is self.recite:
-                continue
             for segment in range((fact.start - first) // shape.segment, (fact.end - 1 - first) // shape.segment + 1):
                 if 0 <= segment < shape.n:
                     out["quiet"][i, segment] = 0
@@ -242,7 +262,10 @@ class Stream:
             self.read.append(fact)
             self.plan_questions(fact)
             if 0 <= segment == (fact.end - 1 - first) // shape.segment and counts[segment] < shape.facts:
-                out["slots"][i, segment, counts[segment]] = [*self.key_parts(fact.key_text), *self.value_parts(fact.value)]
+                out["slots"][i, segment, counts[segment]] = [
+                    *self.key_parts(fact.key_text),
+                    *self.value_parts(fact.value),
+                ]
                 counts[segment] += 1
 
         rows = 0
@@ -254,7 +277,7 @@ class Stream:
         rng.shuffle(due)
         for fact in due:
             rows += rows < shape.questions and self.ask(out, i, rows, fact)
-        # what is left of the rows asks for the prose, for sentences that were not asked for yet, and for facts once more
+        # the remaining rows ask for the prose, for sentences that were not asked for yet, and for facts once more
         tries = 0
         while rows < shape.questions and tries < 2 * shape.questions:
             tries += 1
@@ -316,12 +339,21 @@ class Stream:
         length = rng.randint(0, max(0, shape.segment - 40))
         point = self.taken + length
         pending = [f for f in self.events if f.start < point + shape.question]
-        whole = [f for f in pending if f.end <= point and f.world.task in ("six kinds", "open facts") or f.world is self.recite and f.end <= point]
+        whole = [
+            f
+            for f in pending
+            if f.end <= point
+            and f.world.task in ("six kinds", "open facts")
+            or f.world is self.recite
+            and f.end <= point
+        ]
         ids, n_answer, fact, ask = [], 0, None, None
         changing = {(id(f.world), f.key) for f in pending if f.world is not self.recite}
         candidates = [f for f in whole if sum((id(f.world), f.key) == (id(g.world), g.key) for g in pending) == 1]
         if not candidates or rng.random() < 0.3:
-            candidates = candidates + [f for f in due if (id(f.world), f.key) not in changing and not (f.world.task == "stories" and pending)]
+            candidates = candidates + [
+                f for f in due if (id(f.world), f.key) not in changing and not (f.world.task == "stories" and pending)
+            ]
         if candidates:
             fact = rng.choice(candidates)
             restore = None
@@ -365,14 +397,14 @@ class Own:
 
     task = "own"
 
-    def __init__(self, question):
-        self.question = question
+    def __init__(self, own):
+        self.own = own
 
     def read(self, fact):
         pass
 
     def ask(self, rng, fact):
-        return Ask(self.question, fact.value, self.question)
+        return Ask(self.own.question, fact.value, self.own.question, chat=bool(self.own.chat))
 
 
 def checked(kind, values, name):
@@ -390,9 +422,13 @@ class Batches:
         self.shape, mix = checked(Shape, shape, "shape"), checked(Mix, mix, "mix")
         unknown = set(mix.worlds) - set(WORLDS)
         if unknown or not mix.worlds:
-            raise ValueError(f'mix.worlds: unknown world "{"".join(sorted(unknown)[:1])}"; known are {", ".join(WORLDS)}')
+            raise ValueError(
+                f'mix.worlds: unknown world "{"".join(sorted(unknown)[:1])}"; known are {", ".join(WORLDS)}'
+            )
         texts = getattr(corpus, split)
-        self.streams = [Stream(corpus, texts, self.shape, mix, random.Random(f"{seed}-{split}-{i}")) for i in range(batch)]
+        self.streams = [
+            Stream(corpus, texts, self.shape, mix, random.Random(f"{seed}-{split}-{i}")) for i in range(batch)
+        ]
         self.quiet = mix.quiet
 
     def __next__(self):
@@ -400,11 +436,20 @@ class Batches:
         ids = lambda *shape: np.zeros((b, *shape), np.int32)
         weights = lambda *shape: np.zeros((b, *shape), np.float32)
         out = {
-            "text": ids(s.n, s.segment), "fresh": np.zeros(b, bool), "quiet": weights(s.n) + self.quiet,
-            "asked": ids(s.questions, s.question), "asked_places": ids(s.questions, s.answer), "asked_weight": weights(s.questions, s.answer),
-            "asked_task": np.full((b, s.questions), -1, np.int8), "asked_age": ids(s.questions) - 1, "asked_key": ids(s.questions, s.key_parts) - 1,
-            "tail": ids(s.tail, s.segment), "tail_places": ids(s.tail, s.answer), "tail_weight": weights(s.tail, s.answer),
-            "tail_length": ids(s.tail), "tail_task": np.full((b, s.tail), -1, np.int8),
+            "text": ids(s.n, s.segment),
+            "fresh": np.zeros(b, bool),
+            "quiet": weights(s.n) + self.quiet,
+            "asked": ids(s.questions, s.question),
+            "asked_places": ids(s.questions, s.answer),
+            "asked_weight": weights(s.questions, s.answer),
+            "asked_task": np.full((b, s.questions), -1, np.int8),
+            "asked_age": ids(s.questions) - 1,
+            "asked_key": ids(s.questions, s.key_parts) - 1,
+            "tail": ids(s.tail, s.segment),
+            "tail_places": ids(s.tail, s.answer),
+            "tail_weight": weights(s.tail, s.answer),
+            "tail_length": ids(s.tail),
+            "tail_task": np.full((b, s.tail), -1, np.int8),
             "slots": ids(s.n, s.facts, s.key_parts + s.value_parts) - 1,
         }
         for i, stream in enumerate(self.streams):

@@ -1,15 +1,37 @@
-"""Keys and values of open facts, drawn from the corpus's word lists or made up. No word of a made-up value is shared between training and check either."""
+"""Keys and values of open facts, drawn from the corpus's word lists or made up. No word of a made-up value is shared
+between training and check either.
+"""
 
 import re
 
 from armt_train.data.vocabulary import RUDE, held_out
 from armt_train.tasks.forms_extra import MoreValues
 
-COLOURS = "red blue green yellow white black brown purple orange pink grey golden silver crimson turquoise violet beige maroon olive teal ivory scarlet amber".split()
+COLOURS = (
+    "red blue green yellow white black brown purple orange pink grey golden silver crimson turquoise violet beige "
+    "maroon olive teal ivory scarlet amber"
+).split()
 MONTHS = "January February March April May June July August September October November December".split()
-RELATIVES = "grandfather grandmother father mother uncle aunt brother sister cousin neighbour landlord teacher boss daughter son husband wife niece nephew flatmate dentist".split()
-START, MIDDLE, END = "b br c cl d dr f fl g gr h j k kl l m n p pr r s st t tr v w z sh th".split(), "a e i o u ai ei au ou ie".split(), "n r l s t k d m v nd rt lm st sk".split()
-PLACES = ["under the {a} {t}", "behind the {t}", "beneath the {a} {t}", "between the {t} and the {u}", "inside the {a} {t}", "below the {t} in the {r}", "near the {t}", "beside the {a} {t}"]
+RELATIVES = (
+    "grandfather grandmother father mother uncle aunt brother sister cousin neighbour landlord teacher boss daughter "
+    "son husband wife niece nephew flatmate dentist"
+).split()
+START, MIDDLE, END = (
+    "b br c cl d dr f fl g gr h j k kl l m n p pr r s st t tr v w z sh th".split(),
+    "a e i o u ai ei au ou ie".split(),
+    "n r l s t k d m v nd rt lm st sk".split(),
+)
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+PLACES = [
+    "under the {a} {t}",
+    "behind the {t}",
+    "beneath the {a} {t}",
+    "between the {t} and the {u}",
+    "inside the {a} {t}",
+    "below the {t} in the {r}",
+    "near the {t}",
+    "beside the {a} {t}",
+]
 SYMBOLS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -19,7 +41,15 @@ def article(word):
     return "an" if re.match(vowel, word, re.I) else "a"
 
 
-PLURALS = {"man": "men", "foot": "feet", "tooth": "teeth", "goose": "geese", "mouse": "mice", "louse": "lice", "child": "children"}
+PLURALS = {
+    "man": "men",
+    "foot": "feet",
+    "tooth": "teeth",
+    "goose": "geese",
+    "mouse": "mice",
+    "louse": "lice",
+    "child": "children",
+}
 
 
 def plural(noun):
@@ -39,11 +69,20 @@ def plural(noun):
 
 
 class Words(MoreValues):
-    """Draws keys and values of one split. `lists` are the split's word lists, `shared` those of training: keys may be of any word, values only of the split's."""
+    """Draws keys and values of one split. `lists` are the split's word lists, `shared` those of training: keys may be
+    of any word, values only of the split's.
+    """
 
-    VALUE_LISTS = {"food": ("usual food", "dish", "fruit", "food"), "thing": ("usual artifact", "usual artifact", "tool", "artifact"), "job": ("job", "profession", "usual person"),
-                   "container": ("container", "usual artifact", "furniture"), "material": ("fabric", "rock", "usual substance"), "petof": ("dog", "bird", "usual animal", "animal"),
-                   "building": ("building",), "room": ("room",)}
+    VALUE_LISTS = {
+        "food": ("usual food", "dish", "fruit", "food"),
+        "thing": ("usual artifact", "usual artifact", "tool", "artifact"),
+        "job": ("job", "profession", "usual person"),
+        "container": ("container", "usual artifact", "furniture"),
+        "material": ("fabric", "rock", "usual substance"),
+        "petof": ("dog", "bird", "usual animal", "animal"),
+        "building": ("building",),
+        "room": ("room",),
+    }
 
     def __init__(self, split, lists, shared):
         self.split, self.lists, self.shared = split, lists, shared
@@ -57,7 +96,10 @@ class Words(MoreValues):
     def invented(self, rng):
         """A pronounceable name that nobody has, of this split."""
         while True:
-            name = "".join(rng.choice(START) + rng.choice(MIDDLE) + (rng.choice(END) if rng.random() < 0.5 else "") for _ in range(rng.choice((1, 2, 2, 2, 3))))
+            name = "".join(
+                rng.choice(START) + rng.choice(MIDDLE) + (rng.choice(END) if rng.random() < 0.5 else "")
+                for _ in range(rng.choice((1, 2, 2, 2, 3)))
+            )
             if 4 <= len(name) <= 10 and held_out(name) == (self.split == "heldOut") and not RUDE.search(name):
                 return name.capitalize()
 
@@ -93,17 +135,39 @@ class Words(MoreValues):
         if kind == 0:
             return f"{self.last(rng)} & {self.last(rng)}"
         if kind == 1:
-            return f"the {self.pick(rng, 'town')} {rng.choice(('Bank', 'Gazette', 'Brewery', 'Museum', 'Railway', 'Theatre', 'Institute'))}"
-        return f"{self.invented(rng)} {rng.choice(('Ltd', 'Systems', 'Labs', 'Foods', 'Motors', 'Press', 'Group'))}" if kind == 2 else self.invented(rng)
+            kinds = ("Bank", "Gazette", "Brewery", "Museum", "Railway", "Theatre", "Institute")
+            return f"the {self.pick(rng, 'town')} {rng.choice(kinds)}"
+        return (
+            f"{self.invented(rng)} {rng.choice(('Ltd', 'Systems', 'Labs', 'Foods', 'Motors', 'Press', 'Group'))}"
+            if kind == 2
+            else self.invented(rng)
+        )
 
     def value_nickname(self, rng):
         kind = rng.randrange(3)
         if kind == 0:
             return f"the {self.pick(rng, 'usual animal', 'animal', 'usual artifact').title()}"
-        return f"{self.pick(rng, 'adjective').capitalize()} {self.pick(rng, 'usual artifact', 'usual animal').title()}" if kind == 1 else self.invented(rng)
+        return (
+            f"{self.pick(rng, 'adjective').capitalize()} {self.pick(rng, 'usual artifact', 'usual animal').title()}"
+            if kind == 1
+            else self.invented(rng)
+        )
 
     def value_plural(self, rng):
-        noun = plural(self.pick(rng, "usual artifact", "usual animal", "bird", "tool", "instrument", "garment", "flower", "usual food", "rock"))
+        noun = plural(
+            self.pick(
+                rng,
+                "usual artifact",
+                "usual animal",
+                "bird",
+                "tool",
+                "instrument",
+                "garment",
+                "flower",
+                "usual food",
+                "rock",
+            )
+        )
         return noun if rng.random() < 0.6 else f"{self.pick(rng, 'adjective')} {noun}"
 
     def value_colour(self, rng):
@@ -135,7 +199,8 @@ class Words(MoreValues):
         return f"{rng.randint(2, 900)} {rng.choice(('grams', 'kilograms', 'pounds', 'tons', 'ounces'))}"
 
     def value_code(self, rng):
-        return f"{rng.choice('ABCDEFGHKLMNPRSTVX')}{rng.choice('ABCDEFGHKLMNPRSTVX')}-{self.number(rng, rng.choice((2, 3, 4)))}"
+        letters = "ABCDEFGHKLMNPRSTVX"
+        return f"{rng.choice(letters)}{rng.choice(letters)}-{self.number(rng, rng.choice((2, 3, 4)))}"
 
     def value_digits(self, rng):
         return self.number(rng, rng.choice((3, 4, 4, 5, 6)))
@@ -143,15 +208,23 @@ class Words(MoreValues):
     def value_password(self, rng):
         kind = rng.randrange(3)
         if kind == 0:
-            return f"{self.pick(rng, 'usual artifact', 'usual animal', 'adjective').replace(' ', '')}{self.number(rng, 2)}"
-        return f"{self.pick(rng, 'adjective')}-{self.pick(rng, 'usual artifact', 'usual food')}".replace(" ", "-") if kind == 1 else "".join(rng.choice(SYMBOLS) for _ in range(6))
+            return (
+                f"{self.pick(rng, 'usual artifact', 'usual animal', 'adjective').replace(' ', '')}{self.number(rng, 2)}"
+            )
+        return (
+            f"{self.pick(rng, 'adjective')}-{self.pick(rng, 'usual artifact', 'usual food')}".replace(" ", "-")
+            if kind == 1
+            else "".join(rng.choice(SYMBOLS) for _ in range(6))
+        )
 
     def value_email(self, rng):
         return f"{self.last(rng).lower()}@{self.invented(rng).lower()}.{rng.choice(('org', 'com', 'net', 'eu'))}"
 
     def value_time(self, rng):
         minute = rng.choice(("00", "05", "10", "15", "20", "30", "40", "45", "50", "55"))
-        return rng.choice((f"{rng.randint(6, 22)}:{minute}", f"{rng.randint(1, 12)}:{minute} {rng.choice(('am', 'pm'))}"))
+        return rng.choice(
+            (f"{rng.randint(6, 22)}:{minute}", f"{rng.randint(1, 12)}:{minute} {rng.choice(('am', 'pm'))}")
+        )
 
     def value_number(self, rng):
         return rng.choice((f"{rng.randint(1, 99)},{rng.randint(100, 999)}", str(rng.randint(20, 990))))
@@ -179,50 +252,169 @@ class Words(MoreValues):
             return f"{name()} {self.any(rng, 'last')}"
         if kind == 3:
             return f"{name()}'s {rng.choice(RELATIVES)}"
-        return f"the {self.any(rng, 'adjective')} {self.any(rng, 'usual person')}" if kind == 4 else f"the {self.any(rng, 'job')} from {self.any(rng, 'town')}"
+        return (
+            f"the {self.any(rng, 'adjective')} {self.any(rng, 'usual person')}"
+            if kind == 4
+            else f"the {self.any(rng, 'job')} from {self.any(rng, 'town')}"
+        )
 
     def key_thing(self, rng):
-        noun = rng.choice((self.any(rng, "usual artifact"), self.any(rng, "tool"), self.any(rng, "furniture"), self.any(rng, "instrument")))
+        noun = rng.choice(
+            (
+                self.any(rng, "usual artifact"),
+                self.any(rng, "tool"),
+                self.any(rng, "furniture"),
+                self.any(rng, "instrument"),
+            )
+        )
         kind = rng.randrange(5)
         if kind == 0:
             return f"the {noun}"
         if kind <= 2:
             return f"the {rng.choice((self.any(rng, 'adjective'), rng.choice(COLOURS)))} {noun}"
-        return f"{self.any(rng, rng.choice(('female', 'male')))}'s {noun}" if kind == 3 else f"the {noun} from {self.any(rng, 'town')}"
+        return (
+            f"{self.any(rng, rng.choice(('female', 'male')))}'s {noun}"
+            if kind == 3
+            else f"the {noun} from {self.any(rng, 'town')}"
+        )
 
     def key_lock(self, rng):
-        lock = rng.choice(("gate", "door", "vault", "safe", "locker", "cabinet", "archive", "chest", "garage", "shed", "lift", "alarm", "bicycle lock", "suitcase", "cellar", "boathouse"))
-        return rng.choice((f"the {self.any(rng, 'adjective')} {lock}", f"{self.any(rng, 'female')}'s {lock}", f"the {lock} in the {self.any(rng, 'room')}", f"the {self.any(rng, 'building')} {lock}"))
+        lock = rng.choice(
+            (
+                "gate",
+                "door",
+                "vault",
+                "safe",
+                "locker",
+                "cabinet",
+                "archive",
+                "chest",
+                "garage",
+                "shed",
+                "lift",
+                "alarm",
+                "bicycle lock",
+                "suitcase",
+                "cellar",
+                "boathouse",
+            )
+        )
+        return rng.choice(
+            (
+                f"the {self.any(rng, 'adjective')} {lock}",
+                f"{self.any(rng, 'female')}'s {lock}",
+                f"the {lock} in the {self.any(rng, 'room')}",
+                f"the {self.any(rng, 'building')} {lock}",
+            )
+        )
 
     def key_account(self, rng):
-        return rng.choice((f"the {self.any(rng, 'usual artifact')} account", f"the {self.invented(rng)} server", f"{self.any(rng, 'male')}'s laptop", f"the {self.any(rng, 'adjective')} database", f"the {self.any(rng, 'building')} network"))
+        return rng.choice(
+            (
+                f"the {self.any(rng, 'usual artifact')} account",
+                f"the {self.invented(rng)} server",
+                f"{self.any(rng, 'male')}'s laptop",
+                f"the {self.any(rng, 'adjective')} database",
+                f"the {self.any(rng, 'building')} network",
+            )
+        )
 
     def key_org(self, rng):
-        return rng.choice((f"{self.invented(rng)} {rng.choice(('Ltd', 'Labs', 'Foods', 'Press', 'Group'))}", f"{self.any(rng, 'last')} & {self.any(rng, 'last')}",
-                           f"the {self.any(rng, 'town')} {rng.choice(('Bank', 'Gazette', 'Brewery', 'Museum', 'Club', 'School'))}", f"the {self.any(rng, 'adjective')} {self.any(rng, 'building')}"))
+        return rng.choice(
+            (
+                f"{self.invented(rng)} {rng.choice(('Ltd', 'Labs', 'Foods', 'Press', 'Group'))}",
+                f"{self.any(rng, 'last')} & {self.any(rng, 'last')}",
+                f"the {self.any(rng, 'town')} {rng.choice(('Bank', 'Gazette', 'Brewery', 'Museum', 'Club', 'School'))}",
+                f"the {self.any(rng, 'adjective')} {self.any(rng, 'building')}",
+            )
+        )
 
     def key_project(self, rng):
-        return rng.choice((f"Project {self.any(rng, 'usual animal').title()}", f"Operation {self.any(rng, 'usual artifact').title()}", f"the {self.any(rng, 'usual artifact')} project", f"the {self.invented(rng)} study"))
+        return rng.choice(
+            (
+                f"Project {self.any(rng, 'usual animal').title()}",
+                f"Operation {self.any(rng, 'usual artifact').title()}",
+                f"the {self.any(rng, 'usual artifact')} project",
+                f"the {self.invented(rng)} study",
+            )
+        )
 
     def key_event(self, rng):
-        event = rng.choice(("meeting", "concert", "lecture", "wedding", "funeral", "workshop", "auction", "rehearsal", "exam", "dinner", "parade", "hearing"))
-        return rng.choice((f"the {self.any(rng, 'usual artifact')} {event}", f"{self.any(rng, 'female')}'s {event}", f"the {event} on {rng.choice(('Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'))}",
-                           f"the {self.any(rng, 'adjective')} {event}", f"the {event} of the {self.any(rng, 'usual person')}s"))
+        event = rng.choice(
+            (
+                "meeting",
+                "concert",
+                "lecture",
+                "wedding",
+                "funeral",
+                "workshop",
+                "auction",
+                "rehearsal",
+                "exam",
+                "dinner",
+                "parade",
+                "hearing",
+            )
+        )
+        return rng.choice(
+            (
+                f"the {self.any(rng, 'usual artifact')} {event}",
+                f"{self.any(rng, 'female')}'s {event}",
+                f"the {event} on {rng.choice(DAYS)}",
+                f"the {self.any(rng, 'adjective')} {event}",
+                f"the {event} of the {self.any(rng, 'usual person')}s",
+            )
+        )
 
     def key_town(self, rng):
         return rng.choice((self.any(rng, "town"), self.invented(rng), self.invented(rng)))
 
     def key_book(self, rng):
-        title = rng.choice((f"The {self.any(rng, 'adjective').title()} {self.any(rng, 'usual artifact').title()}", f"{self.any(rng, 'usual animal').title()} and {self.any(rng, 'usual artifact').title()}",
-                            f"The {self.any(rng, 'usual person').title()} of {self.invented(rng)}"))
+        title = rng.choice(
+            (
+                f"The {self.any(rng, 'adjective').title()} {self.any(rng, 'usual artifact').title()}",
+                f"{self.any(rng, 'usual animal').title()} and {self.any(rng, 'usual artifact').title()}",
+                f"The {self.any(rng, 'usual person').title()} of {self.invented(rng)}",
+            )
+        )
         return rng.choice((title, f'"{title}"', f"the {rng.choice(('novel', 'poem', 'play', 'film'))} {title}"))
 
     def key_animal(self, rng):
-        animal = rng.choice((self.any(rng, "usual animal"), self.any(rng, "dog"), self.any(rng, "bird"), "dog", "cat", "horse", "parrot"))
-        return rng.choice((f"{self.any(rng, 'female')}'s {animal}", f"the {self.any(rng, 'adjective')} {animal}", f"the {animal} of the {self.any(rng, 'usual person')}"))
+        animal = rng.choice(
+            (
+                self.any(rng, "usual animal"),
+                self.any(rng, "dog"),
+                self.any(rng, "bird"),
+                "dog",
+                "cat",
+                "horse",
+                "parrot",
+            )
+        )
+        return rng.choice(
+            (
+                f"{self.any(rng, 'female')}'s {animal}",
+                f"the {self.any(rng, 'adjective')} {animal}",
+                f"the {animal} of the {self.any(rng, 'usual person')}",
+            )
+        )
 
     def key_train(self, rng):
-        return rng.choice((f"the train to {self.any(rng, 'town')}", f"flight {rng.choice('ABCDEFKLMQST')}{rng.choice('ABCDEFKLMQST')}{self.number(rng, 3)}", f"the bus to {self.invented(rng)}", f"the ferry to {self.any(rng, 'island')}"))
+        return rng.choice(
+            (
+                f"the train to {self.any(rng, 'town')}",
+                f"flight {rng.choice('ABCDEFKLMQST')}{rng.choice('ABCDEFKLMQST')}{self.number(rng, 3)}",
+                f"the bus to {self.invented(rng)}",
+                f"the ferry to {self.any(rng, 'island')}",
+            )
+        )
 
     def key_software(self, rng):
-        return rng.choice((self.invented(rng).lower(), f"the {self.any(rng, 'usual artifact')} service", f"lib{self.invented(rng).lower()}", f"the {self.invented(rng)} plugin"))
+        return rng.choice(
+            (
+                self.invented(rng).lower(),
+                f"the {self.any(rng, 'usual artifact')} service",
+                f"lib{self.invented(rng).lower()}",
+                f"the {self.invented(rng)} plugin",
+            )
+        )

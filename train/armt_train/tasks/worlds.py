@@ -1,18 +1,65 @@
 """What streams tell: a world makes sentences and the questions about them. Each stream has worlds of its own.
 
-`tell(rng)` gives a sentence and its fact; `read(fact)` is called when the stream has handed out the sentence; `ask(rng, fact)` gives a question about what
-was read, or None where a fact no longer holds.
+`tell(rng)` gives a sentence and its fact; `read(fact)` is called when the stream has handed out the sentence;
+`ask(rng, fact)` gives a question about what was read, or None where a fact no longer holds.
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from armt_train.tasks import forms_extra
 from armt_train.tasks.relations import RELATIONS
 from armt_train.tasks.values import article
 
-OPENINGS = ["", "", "", "", "", "", "By the way, ", "As far as I know, ", "It turned out that ", "I heard that ", "Note that ", "Remember that ", "According to the minutes, ", "P.S. ", "In the letter it says that ", "To our surprise, ",
-            "Since the spring, ", "They say that ", "Everybody knows that ", "I should mention that ", "For the record, ", "We learned that ", "{n} told me that ", "{n} wrote that ", "Dear {n}, ", "{n}: ", "On the phone {n} said that ", "Between us, "]
-ENDINGS = ["", "", "", "", "", "", "", ", as {n} says", ", or so it is said", ", and nobody minds", ", which surprised {n}", ", said {n}", ", I think", ", to be exact", ", believe it or not", ", as before", ", at least until winter"]
+OPENINGS = [
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "By the way, ",
+    "As far as I know, ",
+    "It turned out that ",
+    "I heard that ",
+    "Note that ",
+    "Remember that ",
+    "According to the minutes, ",
+    "P.S. ",
+    "In the letter it says that ",
+    "To our surprise, ",
+    "Since the spring, ",
+    "They say that ",
+    "Everybody knows that ",
+    "I should mention that ",
+    "For the record, ",
+    "We learned that ",
+    "{n} told me that ",
+    "{n} wrote that ",
+    "Dear {n}, ",
+    "{n}: ",
+    "On the phone {n} said that ",
+    "Between us, ",
+]
+ENDINGS = [
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    ", as {n} says",
+    ", or so it is said",
+    ", and nobody minds",
+    ", which surprised {n}",
+    ", said {n}",
+    ", I think",
+    ", to be exact",
+    ", believe it or not",
+    ", as before",
+    ", at least until winter",
+]
 # half of all sentences have neither, as most sentences in a text
 OPENINGS += ["", ""] * 6 + list(forms_extra.OPENINGS)
 ENDINGS += [""] * 8 + list(forms_extra.ENDINGS)
@@ -35,7 +82,9 @@ class Fact:
 
 @dataclass
 class Ask:
-    """`question` and `answer`; where `ends` is false the answer is the beginning of a text that goes on. `raw`: the question is a text to be continued."""
+    """`question` and `answer`; where `ends` is false the answer is the beginning of a longer text. `raw`: the question
+    is a text to be continued. `chat`: it is always asked in the base's chat template, where there is one.
+    """
 
     question: str
     answer: str
@@ -43,6 +92,7 @@ class Ask:
     raw: bool = False
     ends: bool = True
     weight: float = 1.0
+    chat: bool = False
 
 
 def sentence(text):
@@ -50,7 +100,7 @@ def sentence(text):
 
 
 class Open:
-    """Facts of open vocabulary. `kinds` relations; with few, the kind of a question does not tell which fact it asks for."""
+    """Facts of open vocabulary. `kinds` relations; with few, the kind of a question does not tell its fact."""
 
     task = "open facts"
 
@@ -77,7 +127,10 @@ class Open:
         statements = relation.statements[-1:] if held else relation.statements[:-1]
         form = rng.choice(statements)
         body = form.format(k=key, v="\0").replace(" a \0", " " + article(value) + " \0").replace("\0", value)
-        opening, ending = (rng.choice(HELD_OPENINGS if held else OPENINGS), rng.choice(HELD_ENDINGS if held else ENDINGS))
+        opening, ending = (
+            rng.choice(HELD_OPENINGS if held else OPENINGS),
+            rng.choice(HELD_ENDINGS if held else ENDINGS),
+        )
         if opening.rstrip().endswith((":", "P.S.")):
             body = sentence(body).rstrip(".")
         elif opening and not form.startswith("{"):
@@ -153,7 +206,12 @@ class Six:
         else:
             value = rng.choice([v for v in self.texts.lists[kind["value"]] if v != old])
         self.known[key] = (kind, value)
-        text = rng.choice(kind["facts"][self.texts.split]).replace("{key}", key).replace("{value}", value).replace("{name}", rng.choice(self.bystanders))
+        text = (
+            rng.choice(kind["facts"][self.texts.split])
+            .replace("{key}", key)
+            .replace("{value}", value)
+            .replace("{name}", rng.choice(self.bystanders))
+        )
         return text, Fact(self, key, key, value, extra=kind)
 
     def read(self, fact):
@@ -163,17 +221,21 @@ class Six:
         fact = self.live.get(fact.key)
         if fact is None:
             return None
-        return Ask(rng.choice(fact.extra["questions"][self.texts.split]).replace("{key}", fact.key), fact.value, fact.key)
+        return Ask(
+            rng.choice(fact.extra["questions"][self.texts.split]).replace("{key}", fact.key), fact.value, fact.key
+        )
 
 
 class Needles:
-    """Needles as RULER draws them (arXiv 2404.06654): numbers or words for keys, one or several a key."""
+    """Needles as RULER draws them (arXiv 2404.06654): numbers, words or UUIDs, one or several for a key, and questions
+    about one key or several.
+    """
 
     task = "needles"
 
     def __init__(self, words, rng, kinds, keys, change):
         self.words, self.keys = words, keys
-        self.kind = rng.choice(("number", "number", "word"))
+        self.kind = rng.choice(("number", "number", "word", "uuid"))
         self.digits = rng.choice((4, 5, 7))
         self.most = rng.choice((1, 1, 1, 2, 3))
         self.known, self.live = {}, {}
@@ -185,12 +247,23 @@ class Needles:
                 return None
             key = rng.choice(again)
         else:
-            key = self.words.any(rng, "usual artifact") if rng.random() < 0.5 else f"{self.words.any(rng, 'adjective')}-{self.words.any(rng, 'usual artifact')}".replace(" ", "-")
+            key = (
+                self.words.any(rng, "usual artifact")
+                if rng.random() < 0.5
+                else f"{self.words.any(rng, 'adjective')}-{self.words.any(rng, 'usual artifact')}".replace(" ", "-")
+            )
             if key in self.known:
                 return None
-        value = self.words.number(rng, self.digits) if self.kind == "number" else self.words.pick(rng, "usual artifact", "usual animal", "usual food", "usual act")
+        value = self.value(rng)
         self.known.setdefault(key, []).append(value)
         return f"One of the special magic {self.kind}s for {key} is: {value}.", Fact(self, key, key, value)
+
+    def value(self, rng):
+        if self.kind == "number":
+            return self.words.number(rng, self.digits)
+        if self.kind == "uuid":
+            return str(UUID(int=rng.getrandbits(128), version=4))
+        return self.words.pick(rng, "usual artifact", "usual animal", "usual food", "usual act")
 
     def read(self, fact):
         self.live.setdefault(fact.key, []).append(fact)
@@ -199,9 +272,25 @@ class Needles:
         facts = self.live.get(fact.key)
         if not facts:
             return None
+        others = [key for key, found in self.live.items() if key != fact.key and len(found) == 1]
+        if len(facts) == 1 and others and rng.random() < 0.25:
+            keys = [fact.key, *rng.sample(others, min(len(others), rng.randint(1, 3)))]
+            rng.shuffle(keys)
+            fact.end = max(self.live[key][0].end for key in keys)
+            listed = f"{', '.join(keys[:-1])}{',' if len(keys) > 2 else ''} and {keys[-1]}"
+            question = f"What are all the special magic {self.kind}s for {listed} mentioned in the provided text?"
+            return Ask(question, ", ".join(self.live[key][0].value for key in keys), fact.key)
         if len(facts) > 1:
-            return Ask(f"What are all the special magic {self.kind}s for {fact.key} mentioned in the provided text?", ", ".join(f.value for f in facts), fact.key)
-        return Ask(f"What is the special magic {self.kind} for {fact.key} mentioned in the provided text?", facts[0].value, fact.key)
+            return Ask(
+                f"What are all the special magic {self.kind}s for {fact.key} mentioned in the provided text?",
+                ", ".join(f.value for f in facts),
+                fact.key,
+            )
+        return Ask(
+            f"What is the special magic {self.kind} for {fact.key} mentioned in the provided text?",
+            facts[0].value,
+            fact.key,
+        )
 
 
 class Recite:
@@ -229,17 +318,37 @@ class Recite:
         begin = " ".join(words[start : start + cue])
         if rng.random() < 0.7:
             return Ask(begin, answer, begin, raw=True, ends=False, weight=self.weight)
-        question = rng.choice(('How does the sentence that begins with "{}" go on?', 'What comes after "{}"?', 'Continue: "{}"')).format(begin)
+        question = rng.choice(
+            ('How does the sentence that begins with "{}" go on?', 'What comes after "{}"?', 'Continue: "{}"')
+        ).format(begin)
         return Ask(question, answer, begin, ends=False, weight=self.weight)
 
 
 class Stories:
-    """Stories of the bAbI kind (arXiv 1502.05698), simulated: who is where, who carries what, who gave what to whom, what lies north of what."""
+    """Stories of the bAbI kind (arXiv 1502.05698), simulated: who is where, who carries what, who gave what to whom,
+    what lies north of what.
+    """
 
     task = "stories"
-    MOVES = ["{p} went to the {l}.", "{p} moved to the {l}.", "{p} travelled to the {l}.", "{p} journeyed to the {l}.", "{p} went back to the {l}."]
-    TAKES = ["{p} picked up the {o} there.", "{p} got the {o} there.", "{p} took the {o} there.", "{p} grabbed the {o} there."]
-    DROPS = ["{p} put down the {o} there.", "{p} dropped the {o} there.", "{p} left the {o} there.", "{p} discarded the {o}."]
+    MOVES = [
+        "{p} went to the {l}.",
+        "{p} moved to the {l}.",
+        "{p} travelled to the {l}.",
+        "{p} journeyed to the {l}.",
+        "{p} went back to the {l}.",
+    ]
+    TAKES = [
+        "{p} picked up the {o} there.",
+        "{p} got the {o} there.",
+        "{p} took the {o} there.",
+        "{p} grabbed the {o} there.",
+    ]
+    DROPS = [
+        "{p} put down the {o} there.",
+        "{p} dropped the {o} there.",
+        "{p} left the {o} there.",
+        "{p} discarded the {o}.",
+    ]
     GIVES = ["{p} gave the {o} to {q}.", "{p} handed the {o} to {q}.", "{p} passed the {o} to {q}."]
     PEOPLE = "Mary John Daniel Sandra Bill Fred Jeff Julie Emily Tom Anna Peter".split()
     ROOMS = "kitchen bathroom bedroom garden hallway office park school cinema cellar attic library".split()
@@ -248,10 +357,14 @@ class Stories:
 
     def __init__(self, words, rng, kinds, keys, change):
         usual = rng.random() < 0.5 and words.split == "train"
-        draw = lambda usual_list, make, n: rng.sample(usual_list, n) if usual else list(dict.fromkeys(make() for _ in range(n)))
+        draw = lambda usual_list, make, n: (
+            rng.sample(usual_list, n) if usual else list(dict.fromkeys(make() for _ in range(n)))
+        )
         self.people = draw(self.PEOPLE, lambda: words.first(rng), rng.randint(2, 4))
         self.places = draw(self.ROOMS, lambda: words.pick(rng, "room", "building"), rng.randint(3, 6))
-        self.things = draw(self.THINGS, lambda: words.pick(rng, "usual artifact", "tool", "usual food"), rng.randint(1, 3))
+        self.things = draw(
+            self.THINGS, lambda: words.pick(rng, "usual artifact", "tool", "usual food"), rng.randint(1, 3)
+        )
         self.kind = rng.choice(("where", "where", "object", "object", "before", "gave", "north"))
         # as told
         self.at, self.held, self.lies = {}, {}, {}

@@ -9,7 +9,7 @@ import pytest
 from data.test_forms import made_lists
 
 from armt_train.tasks import TASKS, Batches, Corpus
-from armt_train.tasks.corpus import read_own
+from armt_train.tasks.corpus import parts_of, read_folder, read_own
 
 S, N = 96, 4
 
@@ -43,7 +43,7 @@ class WordTokenizer:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def data_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     rng = random.Random(0)
     for split in ("train", "heldOut"):
@@ -53,7 +53,12 @@ def corpus(tmp_path_factory):
         chapters = ["\n".join(" ".join(sentence() for _ in range(4)) for _ in range(5)) for _ in range(20)]
         (folder / f"prose-{split}.txt.xz").write_bytes(lzma.compress("\n\n".join(chapters).encode()))
     (folder / "words.json").write_text(json.dumps({split: made_lists(split) for split in ("train", "heldOut")}))
-    return Corpus(WordTokenizer(), {"folder": str(folder)})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(data_folder):
+    return Corpus(WordTokenizer(), {"folder": str(data_folder)})
 
 
 def batches(corpus, split="train", seed="a", batch=3, **mix):
@@ -185,18 +190,95 @@ def test_wrong_settings_are_named(corpus):
         Corpus(WordTokenizer(), {"folder": "/nowhere"})
 
 
-def test_own_facts_are_asked_for(tmp_path, corpus):
-    file = tmp_path / "own.jsonl"
-    fact = {"text": "The boiler is a Kessel 7.", "question": "Which boiler is it?", "answer": "Kessel 7"}
-    file.write_text(json.dumps(fact) + "\n")
+def write_lines(file, *records):
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file
+
+
+def own_rows(corpus, file, **mix):
     corpus.own = read_own(file)
     try:
-        source = batches(corpus, own=1.0)
-        found = [row for _ in range(3) for row in rows(corpus, next(source))]
-        asked = [(question, answer) for task, question, answer, *_ in found if task == "own"]
-        assert any("Which boiler" in question and "Kessel 7" in answer for question, answer in asked)
+        source = batches(corpus, own=1.0, **mix)
+        made = [next(source) for _ in range(3)]
+        text = corpus.train.tokenizer.decode(np.concatenate([batch["text"].reshape(-1) for batch in made]))
+        found = [row for batch in made for row in rows(corpus, batch)]
+        return text, [(question, answer) for task, question, answer, *_ in found if task == "own"]
     finally:
         corpus.own = []
-    file.write_text('{"text": 1}\n')
+
+
+def test_own_facts_are_asked_for(tmp_path, corpus):
+    fact = {"text": "The boiler is a Kessel 7.", "question": "Which boiler is it?", "answer": "Kessel 7"}
+    file = write_lines(tmp_path / "own.jsonl", fact)
+    _, asked = own_rows(corpus, file)
+    assert any("Which boiler" in question and "Kessel 7" in answer for question, answer in asked)
+    write_lines(file, {"text": 1})
     with pytest.raises(ValueError, match="own.jsonl, line 1"):
         read_own(file)
+
+
+CHAT = [
+    {"role": "user", "content": "Our boiler is a Kessel 7."},
+    {"role": "assistant", "content": "Noted."},
+    {"role": "user", "content": "Which boiler is it?"},
+    {"role": "assistant", "content": "A Kessel 7"},
+]
+
+
+def test_own_chats_are_told_and_asked_for_in_the_template(tmp_path, corpus, monkeypatch):
+    file = write_lines(tmp_path / "chats.jsonl", {"messages": CHAT})
+    text, asked = own_rows(corpus, file, chat=0.0)
+    assert "Our boiler is a Kessel 7.\nNoted." in text  # the base has no template
+    assert any("Which boiler" in question and "Kessel" in answer for question, answer in asked)
+
+    tokenizer = type(corpus.train.tokenizer)
+    render = lambda self, messages, generation_prompt=True: (
+        "".join(f"[{m['role']}] {m['content']} " for m in messages) + "[assistant] " * generation_prompt
+    )
+    monkeypatch.setattr(tokenizer, "chat_template", "…")
+    monkeypatch.setattr(tokenizer, "chat", render, raising=False)
+    text, asked = own_rows(corpus, file, chat=0.0)
+    assert "[user] Our boiler is a Kessel 7. [assistant] Noted." in text
+    assert asked and all("[user] Which boiler is it?" in question for question, _ in asked)
+
+
+@pytest.mark.parametrize(
+    "messages, reason",
+    [(CHAT[:3], "end with"), (CHAT[2:], "there are none"), ([{"role": "user"}], "messages, is expected")],
+)
+def test_a_chat_that_asks_about_nothing_is_refused(tmp_path, messages, reason):
+    with pytest.raises(ValueError, match=f"line 2: .*{reason}"):
+        read_own(write_lines(tmp_path / "chats.jsonl", {"messages": CHAT}, {"messages": messages}))
+
+
+def test_folders_of_text_are_prose_and_every_eighth_chapter_is_held_out(tmp_path, data_folder):
+    for i in range(8):
+        (tmp_path / f"{i}.md").write_text(
+            f"Zoë wrote chapter {i} of the manual. It says little.\n\nThe end of chapter {i}.\n"
+        )
+    chapters = read_folder(tmp_path)
+    assert chapters[3] == [["Zoë wrote chapter 3 of the manual.", "It says little."], ["The end of chapter 3."]]
+    corpus = Corpus(WordTokenizer(), {"folder": str(data_folder), "own": [str(tmp_path)]})
+    assert (corpus.train.own, corpus.heldOut.own) == (chapters[:7], chapters[7:])
+    source = batches(corpus, facts=[1, 1], own_text=1.0)
+    assert "Zoë wrote chapter" in corpus.train.tokenizer.decode(next(source)["text"].reshape(-1))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty has no text"):
+        read_folder(tmp_path / "empty")
+    long = parts_of("word " * 200)
+    assert all(0 < len(part) <= 301 for part in long) and " ".join(long).split() == ["word"] * 200
+
+
+def test_long_answers_are_trained_in_parts_that_cover_them(corpus):
+    source = batches(corpus, worlds={"needle": 1}, facts=[6, 12], several=0.0, cut=0.0, chat=0.0)
+    uuids, given, several = 0, 0, 0
+    whole = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+    for _ in range(40):
+        batch = next(source)
+        text = corpus.train.tokenizer.decode(batch["text"].reshape(-1))
+        uuids += len(re.findall(f"magic uuids for .{{1,40}} is: {whole}", text))
+        for _, question, answer, *_ in rows(corpus, batch):
+            several += " and " in question
+            given += bool(re.search(r"Answer:.+", question))
+            assert answer
+    assert uuids and several and given

@@ -24,19 +24,30 @@ const annotations = new Set([
     "discriminator",
     "example",
     "examples",
+    "id",
     "readOnly",
     "strict",
     "title",
     "writeOnly"
 ]);
 
+const numberKeywords = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+
 /** Keywords of each kind of value. */
 export const keywordsOf: Readonly<Record<Kind, readonly string[]>> = {
-    object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties", "propertyNames"],
-    array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
-    string: ["minLength", "maxLength", "format"],
-    number: [],
-    integer: [],
+    object: [
+        "properties",
+        "patternProperties",
+        "required",
+        "additionalProperties",
+        "minProperties",
+        "maxProperties",
+        "propertyNames"
+    ],
+    array: ["items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems"],
+    string: ["minLength", "maxLength", "format", "pattern"],
+    number: numberKeywords,
+    integer: numberKeywords,
     boolean: [],
     null: []
 };

@@ -2,9 +2,11 @@ import { stringify } from "lossless-json";
 import { unsupported } from "../../errors.js";
 import { Ambiguity } from "./Ambiguity.js";
 import { areDisjoint } from "./disjoint.js";
-import { formats } from "./formats.js";
 import { choice, empty, GrammarSizeError, literal, type Part, Rules, repeat, sequence } from "./gbnf.js";
-import { JsonParts } from "./json-parts.js";
+import { JsonParts, maxRepetitions } from "./json-parts.js";
+import { mergeSchemas } from "./merge.js";
+import { numberAutomaton } from "./number-grammar.js";
+import { printAutomaton } from "./regular/print-automaton.js";
 import {
     assertionsOf,
     checkSchema,
@@ -17,13 +19,16 @@ import {
     type Schema
 } from "./Schema.js";
 import { sizeOf } from "./size-of.js";
+import { patternAutomaton, stringAutomaton } from "./strings.js";
 
 /** Limits that no sensible schema reaches. They keep a grammar small enough to compile within milliseconds. */
 const maxDepth = 32;
 const maxSchemas = 2000;
-const maxRepetitions = 1000;
 const maxAllRepetitions = 10_000;
+/** Texts with a larger limit are kept to this one. */
+const maxCharacters = 1_000_000;
 const maxSchemaSize = 2 ** 20;
+const maxUnique = 64;
 
 /** A schema's part of the grammar, and its node in {@link Ambiguity}. */
 type Compiled = { readonly part: Part; readonly node: number };
@@ -66,6 +71,7 @@ class SchemaCompiler {
     private readonly json: JsonParts;
     private readonly ambiguity = new Ambiguity();
     private readonly references = new Map<string, Compiled>();
+    private readonly parts = new Map<string, Part>();
     private schemas = 0;
     private repetitions = 0;
     /** Comparisons of alternatives in `oneOf`. */
@@ -108,9 +114,13 @@ class SchemaCompiler {
         if (depth > maxDepth || this.schemas > maxSchemas)
             throw unsupported(param, `the schema is larger than ${maxDepth} levels or ${maxSchemas} parts`);
         if (schema === false) throw unsupported(param, `\`${param}\` is false, which accepts no value`);
+        if (isNever(schema)) throw unsupported(`${param}.not`, `\`${param}\` accepts no value`);
         const own = schema === true ? {} : assertionsOf(schema);
         if (Object.keys(own).length === 0) return this.anything();
-        for (const key of ["$ref", "const", "enum", "anyOf", "oneOf", "allOf"] as const)
+        if ("allOf" in own || ("$ref" in own && Object.keys(own).length > 1)) return this.all(own, place);
+        for (const key of ["anyOf", "oneOf"] as const)
+            if (key in own && Object.keys(own).some((other) => other !== key)) return this.each(key, own, place);
+        for (const key of ["$ref", "const", "enum", "anyOf", "oneOf"] as const)
             if (key in own) return this.by(key, own, place);
         const found = this.kindsOf(own, place);
         const parts = found.map((kind) => this.kind(kind, pick(own, kind), place));
@@ -132,8 +142,26 @@ class SchemaCompiler {
         };
     }
 
+    /** A value that several schemas must accept. */
+    private all(own: Record<string, unknown>, { param, depth }: Place): Compiled {
+        const merged = mergeSchemas(this.root, [own], param);
+        if (merged === undefined) throw unsupported(`${param}.allOf`, `\`${param}\` accepts no value`);
+        return this.schema(merged, { param, depth: depth + 1 });
+    }
+
+    /** Alternatives with other keywords, which hold for each of them. */
+    private each(key: "anyOf" | "oneOf", own: Record<string, unknown>, { param, depth }: Place): Compiled {
+        const { [key]: list, ...rest } = own;
+        if (!Array.isArray(list)) throw unsupported(`${param}.${key}`, `\`${param}.${key}\` must be a list of schemas`);
+        const joined = list.map((item, i) => {
+            const schema = checkSchema(item, `${param}.${key}.${i}`);
+            return mergeSchemas(this.root, [schema, rest], `${param}.${key}.${i}`) ?? false;
+        });
+        return this.schema({ [key]: joined }, { param, depth: depth + 1 });
+    }
+
     private by(
-        key: "$ref" | "const" | "enum" | "anyOf" | "oneOf" | "allOf",
+        key: "$ref" | "const" | "enum" | "anyOf" | "oneOf",
         own: Record<string, unknown>,
         place: Place
     ): Compiled {
@@ -159,13 +187,11 @@ class SchemaCompiler {
         }
     }
 
-    private alternatives(key: "anyOf" | "oneOf" | "allOf", value: unknown, place: Place): Compiled {
+    private alternatives(key: "anyOf" | "oneOf", value: unknown, place: Place): Compiled {
         const param = `${place.param}.${key}`;
         if (!Array.isArray(value) || value.length === 0)
             throw unsupported(param, `\`${param}\` must be a list of schemas`);
         const schemas = value.map((item, i) => checkSchema(item, `${param}.${i}`));
-        if (key === "allOf" && schemas.length > 1)
-            throw unsupported(param, "`allOf` is supported with one schema only");
         if (key === "oneOf")
             for (const [i, a] of schemas.entries())
                 for (const [j, b] of schemas.slice(0, i).entries())
@@ -244,8 +270,10 @@ class SchemaCompiler {
             case "string":
                 return { part: this.string(about, place), node: this.ambiguity.value('"') };
             case "number":
-            case "integer":
-                return { part: this.json[kind], node: this.ambiguity.value("0") };
+            case "integer": {
+                const part = Object.keys(about).length === 0 ? this.json[kind] : this.number(kind, about, place);
+                return { part, node: this.ambiguity.value("0") };
+            }
             case "boolean":
                 return { part: this.rules.add(this.json.boolean), node: this.ambiguity.value("t") };
             case "null":
@@ -253,26 +281,56 @@ class SchemaCompiler {
         }
     }
 
+    private number(kind: "integer" | "number", about: Record<string, unknown>, { param }: Place): Part {
+        return this.once([kind, about], () => printAutomaton(numberAutomaton(kind, about, param), this.rules, false));
+    }
+
     private string(about: Record<string, unknown>, place: Place): Part {
+        const { pattern = [], format } = about;
         const [min = 0, max] = this.counts(about, place, "minLength", "maxLength");
-        if (about.format === undefined) return this.rules.add(this.json.stringOf(min, max));
-        const format = formats.get(String(about.format));
-        const param = `${place.param}.format`;
-        if (format === undefined)
-            throw unsupported(param, `the formats ${[...formats.keys()].join(", ")} are supported`);
-        if (about.minLength !== undefined || about.maxLength !== undefined)
-            throw unsupported(param, "`format` is not supported together with a length");
-        return this.rules.add(sequence(literal('"'), this.rules.add(format), literal('"')));
+        if (format === undefined && about.pattern === undefined) return this.rules.add(this.json.stringOf(min, max));
+        return this.once([about], () => this.quoted({ pattern, format, min, max }, [], place.param));
+    }
+
+    /** A string with a pattern or a format. */
+    private quoted(about: StringKeywords, except: readonly string[], param: string): Part {
+        const all = this.strings(about, except, param);
+        return this.rules.add(sequence(literal('"'), printAutomaton(all, this.rules, true), literal('"')));
+    }
+
+    private fits(text: string, about: StringKeywords, param: string): boolean {
+        return this.strings(about, [], param).accepts(text);
+    }
+
+    private strings({ pattern = [], format, min, max }: StringKeywords, except: readonly string[], param: string) {
+        const patterns = [pattern].flat().map((each) => {
+            if (typeof each === "string") return each;
+            throw unsupported(`${param}.pattern`, `\`${param}.pattern\` must be a regular expression`);
+        });
+        const given = format === undefined ? undefined : String(format);
+        return stringAutomaton({ patterns, format: given, min, max, except }, param);
+    }
+
+    /** A part that is made once for equal keywords. */
+    private once(keywords: readonly unknown[], make: () => Part): Part {
+        const key = stringify(keywords)!;
+        const part = this.parts.get(key) ?? make();
+        this.parts.set(key, part);
+        return part;
     }
 
     private array(about: Record<string, unknown>, place: Place): Compiled {
-        const { items, prefixItems = [], uniqueItems } = about;
         const { param } = place;
+        // in drafts before 2020-12, a list of `items` is what `prefixItems` is now
+        const isOld = Array.isArray(about.items);
+        const { prefixItems = [] } = isOld ? { prefixItems: about.items } : about;
+        const items = isOld ? about.additionalItems : about.items;
+        const { uniqueItems } = about;
         const [min = 0, max] = this.counts(about, place, "minItems", "maxItems");
         if (!Array.isArray(prefixItems))
             throw unsupported(`${param}.prefixItems`, "`prefixItems` must be a list of schemas");
         if (uniqueItems !== undefined && uniqueItems !== false && max !== 0 && max !== 1)
-            throw unsupported(`${param}.uniqueItems`, "`uniqueItems` is not supported: a grammar cannot compare items");
+            return this.uniqueArray(items, prefixItems, [min, max], place);
         const first = prefixItems.map((item, i) => this.schema(item, inner(place, `prefixItems.${i}`)));
         const isClosed = items === false;
         if (isClosed && min > first.length)
@@ -288,9 +346,46 @@ class SchemaCompiler {
         return { part: this.rules.add(part), node: this.ambiguity.value("[", children) };
     }
 
+    /** Items that can be counted are different: the grammar writes each at most once, in the schema's order. */
+    private uniqueArray(
+        items: unknown,
+        prefixItems: readonly unknown[],
+        [min, max]: readonly [number, number | undefined],
+        place: Place
+    ): Compiled {
+        const param = `${place.param}.uniqueItems`;
+        const schema = isObject(items) && items.$ref !== undefined ? this.referred(items.$ref, param) : items;
+        const values = prefixItems.length === 0 && isObject(schema) ? (schema.enum ?? [schema.const]) : undefined;
+        if (!Array.isArray(values) || values.length > maxUnique || values.includes(undefined))
+            throw unsupported(
+                param,
+                `\`uniqueItems\` is supported for items with an \`enum\` of at most ${maxUnique} values`
+            );
+        const texts = [...new Set(values.map((value) => stringify(value)!))];
+        const { space } = this.json;
+        const members = texts.map((text) => ({
+            pair: this.rules.add(sequence(literal(text), space)),
+            isRequired: false
+        }));
+        const content = new Members(this.rules, space, members, undefined).print(min, max);
+        if (content === undefined)
+            throw unsupported(`${place.param}.minItems`, "`minItems` is larger than the number of different items");
+        const part = this.rules.add(sequence(literal("["), space, content, literal("]")));
+        return { part, node: this.ambiguity.value("[", []) };
+    }
+
+    private referred(reference: unknown, param: string): Schema {
+        return resolveReference(this.root, reference, param).schema;
+    }
+
     private object(about: Record<string, unknown>, place: Place): Compiled {
         const { param } = place;
-        const { properties = {}, required = [], additionalProperties, propertyNames } = about;
+        const { properties = {}, required = [], patternProperties = {}, propertyNames } = about;
+        if (!isObject(patternProperties))
+            throw unsupported(`${param}.patternProperties`, "`patternProperties` must be an object");
+        const patterns = Object.keys(patternProperties);
+        // without more said, the names that match a pattern are enough
+        const { additionalProperties = patterns.length > 0 ? false : undefined } = about;
         if (!isObject(properties)) throw unsupported(`${param}.properties`, "`properties` must be an object");
         if (!Array.isArray(required) || !required.every((name) => typeof name === "string"))
             throw unsupported(`${param}.required`, "`required` must be a list of names");
@@ -299,12 +394,25 @@ class SchemaCompiler {
         const extra = isOpen
             ? this.schema(additionalProperties ?? true, inner(place, "additionalProperties"))
             : undefined;
-        const children = extra === undefined ? [] : [extra.node];
+        const matched = patterns.map((pattern) => ({
+            pattern,
+            ...this.schema(patternProperties[pattern], inner(place, `patternProperties.${pattern}`))
+        }));
+        const children = [...(extra === undefined ? [] : [extra]), ...matched].map(({ node }) => node);
         const members: Member[] = [];
         for (const name of new Set([...names, ...required])) {
             // JavaScript validators find names such as `constructor` in every object, so they are always written
             const isRequired = required.includes(name) || name in Object.prototype;
-            const value = names.has(name) ? properties[name] : (additionalProperties ?? true);
+            const given = names.has(name) ? properties[name] : (additionalProperties ?? true);
+            const value = isNever(given) ? false : given;
+            const also = patterns.filter((pattern) =>
+                patternAutomaton(pattern, `${param}.patternProperties`).accepts(name)
+            );
+            if (also.length > 0)
+                throw unsupported(
+                    `${param}.patternProperties`,
+                    `\`${also[0]}\` in \`patternProperties\` matches the name \`${name}\`, which is not supported`
+                );
             if (value === false) {
                 if (!required.includes(name)) continue;
                 throw unsupported(`${param}.required`, `\`${name}\` is required, but its schema accepts no value`);
@@ -323,18 +431,24 @@ class SchemaCompiler {
                 "`propertyNames` is supported together with `additionalProperties` only"
             );
         const { space } = this.json;
-        const more =
-            extra &&
-            this.rules.add(
-                sequence(
-                    this.keyOf(propertyNames, [...names, ...required], place),
-                    space,
-                    literal(":"),
-                    space,
-                    extra.part,
-                    space
-                )
-            );
+        const pairOf = (key: Part, value: Part) => sequence(key, space, literal(":"), space, value, space);
+        const known = [...names, ...required];
+        const ways = matched.map(({ pattern, part }) =>
+            pairOf(this.keyMatching(pattern, patterns, known, `${param}.patternProperties`), part)
+        );
+        if (extra !== undefined) {
+            if (patterns.length > 0 && propertyNames !== undefined)
+                throw unsupported(
+                    `${param}.propertyNames`,
+                    "`propertyNames` beside `patternProperties` is not supported"
+                );
+            const key =
+                patterns.length > 0
+                    ? this.keyMatching(undefined, patterns, known, `${param}.patternProperties`)
+                    : this.keyOf(propertyNames, known, place);
+            if (key !== undefined) ways.push(pairOf(key, extra.part));
+        }
+        const more = ways.length === 0 ? undefined : this.rules.add(choice(...ways));
         const content = new Members(this.rules, space, members, more).print(min, max);
         if (content === undefined)
             throw unsupported(
@@ -345,25 +459,51 @@ class SchemaCompiler {
         return { part, node: this.ambiguity.value("{", children) };
     }
 
+    /** Names that match one of the patterns alone, or none of them. */
+    private keyMatching(
+        wanted: string | undefined,
+        patterns: readonly string[],
+        names: readonly string[],
+        param: string
+    ): Part {
+        let all = stringAutomaton({ patterns: [], format: undefined, min: 0, max: undefined, except: names }, param);
+        for (const pattern of patterns) {
+            const matching = patternAutomaton(pattern, param);
+            all = all.and(pattern === wanted ? matching : matching.not());
+        }
+        if (all.isEmpty) throw unsupported(param, `\`${param}\` leaves no name for a member`);
+        return this.rules.add(sequence(literal('"'), printAutomaton(all, this.rules, true), literal('"')));
+    }
+
     /** The names of additional members. */
-    private keyOf(propertyNames: unknown, names: readonly string[], place: Place): Part {
+    private keyOf(propertyNames: unknown, names: readonly string[], place: Place): Part | undefined {
         const param = `${place.param}.propertyNames`;
-        const { type, ...rest } =
-            propertyNames === undefined || propertyNames === true
-                ? {}
-                : isObject(propertyNames)
-                  ? assertionsOf(propertyNames)
-                  : { not: propertyNames };
+        const merged = mergeSchemas(this.root, [checkSchema(propertyNames ?? true, param)], param);
+        const { type = ["string"], ...rest } = merged ?? { not: true };
         const values = "const" in rest ? [rest.const] : rest.enum;
-        const others = Object.keys(rest).filter((key) => key !== "enum" && key !== "const");
-        if ((type !== undefined && type !== "string") || others.length > 0)
-            throw unsupported(param, "`propertyNames` is supported with `enum` and `const` only");
-        if (values === undefined) return names.length === 0 ? this.json.string : this.json.keyExcept(names);
+        const { enum: _enum, const: _const, pattern, format, minLength, maxLength, ...others } = rest;
+        if (!(type as unknown[]).includes("string") || Object.keys(others).length > 0)
+            throw unsupported(
+                param,
+                "`propertyNames` is supported with `enum`, `const`, `pattern`, `format` and lengths only"
+            );
+        const isFree = pattern === undefined && format === undefined;
+        if (values === undefined && isFree && minLength === undefined && maxLength === undefined)
+            return names.length === 0 ? this.json.string : this.json.keyExcept(names);
+        if (values === undefined) {
+            const [min = 0, max] = this.counts(rest, { ...place, param }, "minLength", "maxLength");
+            const wrong = names.find((name) => !this.fits(name, { pattern, format, min, max }, param));
+            if (wrong !== undefined) throw unsupported(param, `\`propertyNames\` does not allow \`${wrong}\``);
+            return this.quoted({ pattern: pattern ?? [], format, min, max }, names, param);
+        }
+        if (!isFree || minLength !== undefined || maxLength !== undefined)
+            throw unsupported(param, "`propertyNames` with `enum` and other keywords is not supported");
         const texts = (Array.isArray(values) ? values : []).filter((value) => typeof value === "string");
         const wrong = names.find((name) => !texts.includes(name));
         if (wrong !== undefined) throw unsupported(param, `\`propertyNames\` does not allow \`${wrong}\``);
         const left = texts.filter((text) => !names.includes(text));
-        if (left.length === 0) throw unsupported(param, "`propertyNames` leaves no name for other members");
+        // all names have their members
+        if (left.length === 0) return undefined;
         return this.rules.add(choice(...left.map((text) => literal(JSON.stringify(text)))));
     }
 
@@ -373,16 +513,19 @@ class SchemaCompiler {
         { param }: Place,
         ...keys: readonly [min: string, max: string]
     ): (number | undefined)[] {
-        const [min, max] = keys.map((key) => {
+        const [min, max] = keys.map((key, i) => {
             const value = about[key];
             if (value === undefined) return undefined;
-            if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > maxRepetitions)
+            // an upper limit may be larger than what the grammar counts
+            const isUpper = i === 1;
+            if (!Number.isInteger(value) || (value as number) < 0 || (!isUpper && (value as number) > maxRepetitions))
                 throw unsupported(
                     `${param}.${key}`,
-                    `\`${param}.${key}\` must be an integer from 0 to ${maxRepetitions}`
+                    `\`${param}.${key}\` must be an integer from 0${isUpper ? "" : ` to ${maxRepetitions}`}`
                 );
-            this.repetitions += value as number;
-            return value as number;
+            const counted = Math.min(value as number, isUpper && key !== "maxLength" ? maxRepetitions : maxCharacters);
+            this.repetitions += Math.min(counted, maxRepetitions);
+            return counted;
         });
         if (this.repetitions > maxAllRepetitions)
             throw unsupported(param, `the lengths in the schema add up to more than ${maxAllRepetitions}`);
@@ -391,6 +534,8 @@ class SchemaCompiler {
         return [min, max];
     }
 }
+
+type StringKeywords = { pattern?: unknown; format?: unknown; min: number; max: number | undefined };
 
 type Member = { readonly pair: Part; readonly isRequired: boolean };
 
@@ -443,6 +588,11 @@ class Members {
     private comma(isFirst: boolean): Part {
         return isFirst ? empty : sequence(literal(","), this.space);
     }
+}
+
+/** Whether a schema is `{not: {}}`, another spelling of `false`. */
+function isNever(schema: unknown): boolean {
+    return isObject(schema) && isObject(schema.not) && Object.keys(schema.not).length === 0;
 }
 
 function pick(own: Record<string, unknown>, kind: Kind): Record<string, unknown> {

@@ -1,58 +1,103 @@
-import { choice, literal, oneOf, type Part, repeat, sequence } from "./gbnf.js";
+import { Automaton } from "./regular/Automaton.js";
 
-const digit = oneOf("0-9");
-const text = literal;
-
-const leapOfCentury = choice(
-    sequence(text("0"), oneOf("48")),
-    sequence(oneOf("2468"), oneOf("048")),
-    sequence(oneOf("13579"), oneOf("26"))
-);
-const leapYear = choice(sequence(digit, digit, leapOfCentury), sequence(choice(text("00"), leapOfCentury), text("00")));
-const dayTo28 = choice(
-    sequence(text("0"), oneOf("1-9")),
-    sequence(text("1"), digit),
-    sequence(text("2"), oneOf("0-8"))
-);
-const dayTo30 = choice(dayTo28, text("29"), text("30"));
-const monthOf30 = choice(text("04"), text("06"), text("09"), text("11"));
-const monthOf31 = choice(text("01"), text("03"), text("05"), text("07"), text("08"), text("10"), text("12"));
+const year = "(?:(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26]|00)00)-02-29|";
+const days =
+    "\\d{4}-(?:02-(?:0[1-9]|1\\d|2[0-8])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|" +
+    "(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])))";
 
 /** RFC 3339's full-date, with the days that each month has. */
-const date = choice(
-    sequence(
-        repeat(digit, 4, 4),
-        text("-"),
-        choice(
-            sequence(text("02-"), dayTo28),
-            sequence(monthOf30, text("-"), dayTo30),
-            sequence(monthOf31, text("-"), choice(dayTo30, text("31")))
-        )
-    ),
-    sequence(leapYear, text("-02-29"))
-);
+const date = `${year}${days}`;
 
-const hour = choice(sequence(oneOf("01"), digit), sequence(text("2"), oneOf("0-3")));
-const minute = sequence(oneOf("0-5"), digit);
+const minute = "[0-5]\\d";
+const hour = "(?:[01]\\d|2[0-3])";
 
 /** RFC 3339's full-time, without leap seconds. */
-const time = sequence(
-    hour,
-    text(":"),
-    minute,
-    text(":"),
-    minute,
-    repeat(sequence(text("."), repeat(digit, 1, 9)), 0, 1),
-    choice(text("Z"), sequence(oneOf("+-"), hour, text(":"), minute))
-);
+const time = `${hour}:${minute}:${minute}(?:\\.\\d{1,9})?(?:Z|[+-]${hour}:${minute})`;
 
-const hex = oneOf("0-9a-fA-F");
-const times = (count: number) => repeat(hex, count, count);
+const octet = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+const ipv4 = `${octet}(?:\\.${octet}){3}`;
+const group = "[0-9a-fA-F]{1,4}";
+/** Eight groups, or fewer around the one `::`. */
+const ipv6 = [
+    `(?:${group}:){7}${group}`,
+    ...Array.from({ length: 7 }, (_, before) => {
+        const after = 6 - before;
+        const left = before === 0 ? "" : `${group}(?::${group}){0,${before - 1}}`;
+        return `${left}::${after === 0 ? "" : `(?:${group}(?::${group}){0,${after - 1}})?`}`;
+    })
+].join("|");
 
-/** The text between the quotes, for each supported format. */
-export const formats: ReadonlyMap<string, Part> = new Map([
+/** Labels without two hyphens in a row, which would have to be valid Punycode. */
+const label = "[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*";
+/** A host whose last label no URL parser takes for a part of an address. */
+const domain = `(?:${label}\\.)+[A-Za-z]{2,}`;
+/** A host of a length that is surely allowed. */
+const short = "[A-Za-z0-9]{1,8}(?:-[A-Za-z0-9]{1,8})?";
+const hostname = `${short}(?:\\.${short})?\\.[A-Za-z]{2,6}`;
+
+/** A dot-atom of RFC 5322 at a domain. */
+const email = `[A-Za-z0-9_+](?:[-.]?[A-Za-z0-9_+])*@${domain}`;
+
+const pathCharacter = "[A-Za-z0-9._~!$&'()*+,;=:@-]";
+/** Web addresses; a URL parser accepts all of them. */
+const uri =
+    `https?://(?:${domain}|localhost|${ipv4})(?::[1-9]\\d{0,3})?(?:/${pathCharacter}*)*` +
+    `(?:\\?(?:${pathCharacter}|[/?])*)?(?:#(?:${pathCharacter}|[/?])*)?`;
+
+const weeks = "\\d{1,9}W";
+const dayTime = "\\d{1,9}H(?:\\d{1,9}M)?(?:\\d{1,9}S)?|\\d{1,9}M(?:\\d{1,9}S)?|\\d{1,9}S";
+const dates = "\\d{1,9}Y(?:\\d{1,9}M(?:\\d{1,9}D)?)?|\\d{1,9}M(?:\\d{1,9}D)?|\\d{1,9}D";
+/** RFC 3339, appendix A. */
+const duration = `P(?:${weeks}|(?:${dates})(?:T(?:${dayTime}))?|T(?:${dayTime}))`;
+
+const sources = new Map<string, string>([
     ["date", date],
     ["time", time],
-    ["date-time", sequence(date, text("T"), time)],
-    ["uuid", sequence(times(8), text("-"), times(4), text("-"), times(4), text("-"), times(4), text("-"), times(12))]
+    ["date-time", `${date}T${time}`],
+    ["duration", duration],
+    ["email", email],
+    ["hostname", hostname],
+    ["ipv4", ipv4],
+    ["ipv6", ipv6],
+    ["uri", uri],
+    ["uuid", "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"],
+    ["base64", "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"],
+    ["byte", "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"],
+    ["password", "[\\s\\S]*"],
+    ["path", "[^\\0]+"],
+    ["file-path", "[^\\0]+"],
+    ["directory-path", "[^\\0]+"],
+    ["binary", "[\\s\\S]*"]
 ]);
+
+/** Formats of JSON Schema that say more than a pattern could. */
+const unsupportedFormats = new Set([
+    "idn-email",
+    "idn-hostname",
+    "iri",
+    "iri-reference",
+    "json-pointer",
+    "relative-json-pointer",
+    "regex",
+    "uri-reference",
+    "uri-template"
+]);
+
+/** The formats whose texts a grammar can write. */
+export const formatNames: readonly string[] = [...sources.keys()];
+
+const automata = new Map<string, Automaton>();
+
+/** The texts of a format; undefined if it is unknown. They may be fewer than the format allows. */
+export function formatAutomaton(name: string): Automaton | undefined {
+    const source = sources.get(name);
+    if (source === undefined) return undefined;
+    const known = automata.get(name) ?? Automaton.ofPattern(`^(?:${source})$`)[0]!;
+    automata.set(name, known);
+    return known;
+}
+
+/** Whether a format that this file does not know may be left to its pattern, as validators' own are. */
+export function isOwnFormat(name: string): boolean {
+    return !unsupportedFormats.has(name);
+}

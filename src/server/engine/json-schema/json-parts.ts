@@ -3,6 +3,9 @@ import { choice, empty, literal, oneOf, type Part, type Rules, repeat, sequence 
 /** Largest number of digits. JavaScript would parse a much longer number as infinity. */
 const maxDigits = 40;
 
+/** Repetitions that a grammar counts at once. */
+export const maxRepetitions = 1000;
+
 /** Characters that a JSON string may contain without an escape. Surrogates are not characters. */
 const plain = " !#-\\[\\]-~\\u0080-\\uD7FF\\uE000-\\U0010FFFF";
 /** All other characters. */
@@ -55,8 +58,18 @@ export class JsonParts {
         return value;
     }
 
+    /** @param minLength up to {@link maxRepetitions} */
     stringOf(minLength: number, maxLength?: number): Part {
-        return sequence(literal('"'), repeat(this.character, minLength, maxLength), literal('"'));
+        const quote = literal('"');
+        if (maxLength === undefined || maxLength <= maxRepetitions)
+            return sequence(quote, repeat(this.character, minLength, maxLength), quote);
+        // lengths up to the limit, in blocks
+        const last = maxRepetitions - 1;
+        const blocks = Math.floor((maxLength - minLength - last) / maxRepetitions);
+        const block = this.rules.add(repeat(this.character, maxRepetitions, maxRepetitions));
+        const first = repeat(this.character, minLength, minLength);
+        const rest = repeat(this.character, 0, Math.min(last, maxLength - minLength));
+        return sequence(quote, first, repeat(block, 0, Math.max(0, blocks)), rest, quote);
     }
 
     /** An object whose members all have the same form. */

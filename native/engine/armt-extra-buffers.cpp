@@ -1,0 +1,70 @@
+#include "armt-extra-buffers.h"
+
+#include "llama-model-loader.h"
+
+#include "ggml-backend.h"
+#include "ggml-cpp.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+bool armt_use_extra_buffers() {
+    const char * value = getenv("ARMT_CPU_EXTRA_BUFFERS");
+    return value == nullptr || strcmp(value, "0") != 0;
+}
+
+static ggml_context_ptr create_context(size_t n_tensors) {
+    ggml_context_ptr ctx(ggml_init({ggml_tensor_overhead() * n_tensors, nullptr, true}));
+    if (!ctx) {
+        throw std::runtime_error("not enough memory to load the model");
+    }
+    return ctx;
+}
+
+// As llama.cpp asks before it chooses a tensor's buffer type: with an empty buffer of that type under the weights
+static bool takes_matrix(ggml_backend_dev_t dev, ggml_backend_buffer_type_t buft, ggml_type type, int64_t ne0,
+                         int64_t ne1) {
+    const ggml_context_ptr        ctx = create_context(3);
+    const ggml_backend_buffer_ptr buffer(ggml_backend_buft_alloc_buffer(buft, 0));
+
+    ggml_tensor * weights = ggml_new_tensor_2d(ctx.get(), type, ne0, ne1);
+    ggml_tensor * input   = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, ne0, 512);
+    weights->buffer       = buffer.get();
+    return buffer && ggml_backend_dev_supports_op(dev, ggml_mul_mat(ctx.get(), weights, input));
+}
+
+bool armt_takes_matrix(ggml_type type, int64_t ne0, int64_t ne1) {
+    const ggml_backend_dev_t dev = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    if (dev == nullptr) {
+        return false;
+    }
+    const auto get_extra_bufts = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(dev), "ggml_backend_dev_get_extra_bufts"));
+    if (get_extra_bufts == nullptr) {
+        return false;
+    }
+    for (ggml_backend_buffer_type_t * buft = get_extra_bufts(dev); buft != nullptr && *buft != nullptr; ++buft) {
+        if (takes_matrix(dev, *buft, type, ne0, ne1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void armt_split_stack(llama_model_loader & ml, const std::vector<std::string> & names) {
+    const llama_model_loader::llama_tensor_weight stack = ml.require_weight(names[0].c_str());
+
+    ggml_context_ptr ctx = create_context(names.size());
+    ml.weights_map.erase(names[0]);
+    for (size_t i = 0; i < names.size(); ++i) {
+        llama_model_loader::llama_tensor_weight weight = stack;
+
+        weight.offs   = stack.offs + i * stack.tensor->nb[2];
+        weight.tensor = ggml_new_tensor_2d(ctx.get(), stack.tensor->type, stack.tensor->ne[0], stack.tensor->ne[1]);
+        ggml_set_name(weight.tensor, names[i].c_str());
+        ml.weights_map.emplace(names[i], weight);
+    }
+    ml.n_tensors += int(names.size()) - 1;
+    ml.contexts.push_back(std::move(ctx));
+}

@@ -1,0 +1,35 @@
+# armt_prebuilt_library(<target> <folder> <name>): an imported target for a shared library of node-llama-cpp, e.g. ggml-base.
+
+function(armt_prebuilt_library target folder name)
+    set(file ${folder}/${CMAKE_SHARED_LIBRARY_PREFIX}${name}${CMAKE_SHARED_LIBRARY_SUFFIX})
+    add_library(${target} SHARED IMPORTED GLOBAL)
+    set_target_properties(${target} PROPERTIES IMPORTED_LOCATION ${file})
+    if (MINGW)
+        # GNU's linker takes the DLL itself
+        set_target_properties(${target} PROPERTIES IMPORTED_IMPLIB ${file})
+    elseif (WIN32)
+        armt_import_library(${file} ${CMAKE_CURRENT_BINARY_DIR}/${target})
+        set_target_properties(${target} PROPERTIES IMPORTED_IMPLIB ${CMAKE_CURRENT_BINARY_DIR}/${target}.lib)
+    endif()
+endfunction()
+
+# Makes <output>.lib, from which Microsoft's linker links to a DLL: the packages have the DLLs alone.
+function(armt_import_library dll output)
+    execute_process(COMMAND ${CMAKE_LINKER} /dump /nologo /exports ${dll} OUTPUT_VARIABLE table COMMAND_ERROR_IS_FATAL ANY)
+    # lines like "         12    B 00023A50 ggml_add"
+    string(REGEX MATCHALL "\n +[0-9]+ +[0-9A-F]+ +[0-9A-F]+ [^ \r\n]+" rows "${table}")
+    set(definition "LIBRARY ")
+    get_filename_component(name ${dll} NAME)
+    string(APPEND definition "${name}\nEXPORTS\n")
+    foreach (row IN LISTS rows)
+        string(REGEX REPLACE ".* " "" symbol "${row}")
+        string(APPEND definition "    ${symbol}\n")
+    endforeach()
+    file(WRITE ${output}.def "${definition}")
+    if (CMAKE_SYSTEM_PROCESSOR MATCHES "ARM64|aarch64")
+        set(machine ARM64)
+    else()
+        set(machine X64)
+    endif()
+    execute_process(COMMAND ${CMAKE_AR} /nologo /def:${output}.def /out:${output}.lib /machine:${machine} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()

@@ -1,0 +1,160 @@
+import { Automaton } from "./Automaton.js";
+import { charSet, charsOf } from "./char-set.js";
+import { choice, type Expression, nothing, repeat, sequence, set, text } from "./Expression.js";
+
+/** Bounds of a number. Both are included; undefined: none. */
+export interface NumberBounds {
+    readonly min?: Decimal;
+    readonly max?: Decimal;
+}
+
+/** The number `digits` · 10^-`places`. */
+export interface Decimal {
+    readonly digits: bigint;
+    readonly places: number;
+}
+
+/** Largest integers, in digits. JavaScript would parse a much longer one as infinity. */
+const maxDigits = 40;
+/**
+ * Digits of a number with a fraction, before and after the point. Two different numbers of up to 15 digits are
+ * different as floating-point numbers too, so a bound that excludes its own value still does after rounding.
+ */
+const maxWhole = 9;
+export const maxPlaces = 6;
+/** Digits of integers that floating-point numbers keep apart. */
+export const exactDigits = 15;
+
+const digit = set(charSet([0x30, 0x39]));
+
+/** @param value a finite number as JSON writes it */
+export function parseDecimal(value: string): Decimal {
+    const [, sign, whole, fraction = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(value)!;
+    const digits = BigInt(`${sign}${whole}${fraction}`);
+    const places = fraction.length - Number(exponent);
+    return places >= 0 ? { digits, places } : { digits: digits * 10n ** BigInt(-places), places: 0 };
+}
+
+/** The largest number with some places that is not above, or the smallest that is not below. */
+function scale({ digits, places }: Decimal, to: number, round: "up" | "down"): bigint {
+    if (places <= to) return digits * 10n ** BigInt(to - places);
+    const unit = 10n ** BigInt(places - to);
+    const cut = digits / unit;
+    const rest = digits % unit;
+    if (rest === 0n) return cut;
+    if (round === "down") return rest < 0n ? cut - 1n : cut;
+    return rest > 0n ? cut + 1n : cut;
+}
+
+/** A bound that is excluded, as one that is included, for numbers with some places. */
+export function excluded(bound: Decimal, side: "min" | "max", places: number): Decimal {
+    const scaled = scale(bound, places, side === "min" ? "down" : "up");
+    // the next floating-point number is further away
+    const step = 1n + (scaled < 0n ? -scaled : scaled) / 2n ** 51n;
+    return { digits: side === "min" ? scaled + step : scaled - step, places };
+}
+
+/** Integers within bounds, of up to some digits. */
+export function integers(bounds: NumberBounds, digits = maxDigits): Automaton {
+    return Automaton.of(within(bounds, 0, digits));
+}
+
+/** Numbers within bounds, by the bounds for each count of places. */
+export function decimals(boundsFor: (places: number) => NumberBounds): Automaton {
+    const parts = Array.from({ length: maxPlaces + 1 }, (_, places) => {
+        const bounds = boundsFor(places);
+        if (places > 0) return within(bounds, places, maxWhole + places);
+        const part = within(bounds, 0, exactDigits);
+        // all numbers within the bounds may be larger
+        return part === never ? within(bounds, 0, maxDigits) : part;
+    });
+    return Automaton.of(choice(...parts));
+}
+
+function within({ min, max }: NumberBounds, places: number, digits: number): Expression {
+    const limit = 10n ** BigInt(digits) - 1n;
+    const lowest = min === undefined ? -limit : scale(min, places, "up");
+    const highest = max === undefined ? limit : scale(max, places, "down");
+    return signed(lowest < -limit ? -limit : lowest, highest > limit ? limit : highest, places);
+}
+
+const never: Expression = set([]);
+
+/** @param places digits after the point, which the bounds count too */
+function signed(lowest: bigint, highest: bigint, places: number): Expression {
+    if (lowest > highest) return never;
+    const positive = highest >= 0n ? [unsigned(lowest > 0n ? lowest : 0n, highest, places)] : [];
+    const negative = lowest < 0n ? [sequence(text("-"), unsigned(highest < 0n ? -highest : 1n, -lowest, places))] : [];
+    return choice(...positive, ...negative);
+}
+
+function unsigned(lowest: bigint, highest: bigint, places: number): Expression {
+    const parts: Expression[] = [];
+    // at least one digit before the point
+    const shortest = Math.max(String(lowest).length, places + 1);
+    const longest = Math.max(String(highest).length, places + 1);
+    for (let length = shortest; length <= longest; length++) {
+        const first = length === shortest ? String(lowest).padStart(length, "0") : `1${"0".repeat(length - 1)}`;
+        const last = length === longest ? String(highest).padStart(length, "0") : "9".repeat(length);
+        parts.push(between(first, last, length - places));
+    }
+    return choice(...parts);
+}
+
+/** Texts of digits from one to another of the same length, with a point before the digit at an index. */
+function between(first: string, last: string, point: number): Expression {
+    if (first === "") return nothing;
+    const dot = point === 0 ? text(".") : nothing;
+    const next = (a: string, b: string) => between(a, b, point - 1);
+    const [a, b] = [first.charCodeAt(0), last.charCodeAt(0)];
+    const [restOfFirst, restOfLast] = [first.slice(1), last.slice(1)];
+    const zeros = "0".repeat(restOfFirst.length);
+    const nines = "9".repeat(restOfFirst.length);
+    if (a === b) return sequence(dot, text(first[0]!), next(restOfFirst, restOfLast));
+    if (a === 0x30 && b === 0x39 && restOfFirst === zeros && restOfLast === nines)
+        return sequence(dot, digit, anyDigits(zeros.length, point - 1));
+    const middle = b - a > 1 ? [sequence(set(charSet([a + 1, b - 1])), anyDigits(zeros.length, point - 1))] : [];
+    return sequence(
+        dot,
+        choice(
+            sequence(text(first[0]!), next(restOfFirst, nines)),
+            ...middle,
+            sequence(text(last[0]!), next(zeros, restOfLast))
+        )
+    );
+}
+
+function anyDigits(count: number, point: number): Expression {
+    if (point < 0 || point >= count) return repeat(digit, count, count);
+    return sequence(repeat(digit, point, point), text("."), repeat(digit, count - point, count - point));
+}
+
+/** Largest number of remainders that an automaton keeps apart. */
+export const maxDivisor = 2000;
+
+/** Texts of numbers that are multiples of `divisor` · 10^-`places`. */
+export function multiplesOf({ digits: divisor, places }: Decimal): Automaton {
+    const size = Number(divisor);
+    return Automaton.ofStates(
+        "0 0",
+        (state) => {
+            const [remainder, after] = state.split(" ").map(Number) as [number, number];
+            // `after` is 0 before the point, and one more than the digits after it
+            const steps: [Parameters<typeof set>[0], string][] = [];
+            if (after === 0 && places > 0) steps.push([charsOf("."), `${remainder} 1`]);
+            if (after === 0 && remainder === 0) steps.push([charsOf("-"), "0 0"]);
+            if (after <= places)
+                for (let value = 0; value < 10; value++)
+                    steps.push([
+                        charSet([0x30 + value, 0x30 + value]),
+                        `${(remainder * 10 + value) % size} ${after === 0 ? 0 : after + 1}`
+                    ]);
+            return steps;
+        },
+        (state) => {
+            const [remainder, after] = state.split(" ").map(Number) as [number, number];
+            const missing = places - Math.max(0, after - 1);
+            return (remainder * 10 ** missing) % size === 0;
+        }
+    );
+}

@@ -1,0 +1,61 @@
+import { choice, empty, literal, oneOf, type Part, type Rules, sequence } from "../gbnf.js";
+import type { Automaton } from "./Automaton.js";
+import { type CharSet, charSet, intersection, union } from "./char-set.js";
+
+/** Characters that a JSON string may contain without an escape. Surrogates are not characters. */
+const plain = charSet([0x20, 0x21], [0x23, 0x5b], [0x5d, 0x7e], [0x80, 0xd7ff], [0xe000, 0x10ffff]);
+
+/** The other characters that JSON has a short escape for. */
+const escapes = new Map<number, string>([
+    [0x22, '\\"'],
+    [0x5c, "\\\\"],
+    [0x08, "\\b"],
+    [0x0c, "\\f"],
+    [0x0a, "\\n"],
+    [0x0d, "\\r"],
+    [0x09, "\\t"]
+]);
+
+/** Characters that have a spelling in the grammar; other controls would need a number. */
+export const writable: CharSet = union(plain, charSet(...[...escapes.keys()].map((code) => [code, code] as const)));
+
+/**
+ * Adds the texts of an automaton to a grammar, one rule for each state. Each character has one spelling.
+ * @param automaton texts of {@link writable} characters
+ * @param isString whether the text is inside of a JSON string, with JSON's escapes; otherwise it is ASCII
+ */
+export function printAutomaton({ states }: Automaton, rules: Rules, isString: boolean): Part {
+    const names = states.map(() => rules.reserve());
+    for (const [i, { accepts, edges }] of states.entries()) {
+        const ways = edges.flatMap(({ set, to }) =>
+            spellings(set, isString).map((spelling) => {
+                const { edges: next, accepts: ends } = states[to]!;
+                return ends && next.length === 0 ? spelling : sequence(spelling, names[to]!);
+            })
+        );
+        rules.set(names[i]!, choice(...ways, ...(accepts || ways.length === 0 ? [empty] : [])));
+    }
+    return names[0]!;
+}
+
+function spellings(set: CharSet, isString: boolean): Part[] {
+    const written = intersection(set, plain);
+    const plainPart = written.length === 0 ? [] : [oneOf(written.map(toClass).join(""))];
+    if (!isString) return plainPart;
+    const escaped = [...escapes].filter(([code]) => intersection(set, [[code, code]]).length > 0);
+    return [...plainPart, ...escaped.map(([, spelling]) => literal(spelling))];
+}
+
+function toClass([first, last]: readonly [number, number]): string {
+    return first === last ? spell(first) : `${spell(first)}-${spell(last)}`;
+}
+
+function spell(code: number): string {
+    const character = String.fromCodePoint(code);
+    if (/[A-Za-z0-9]/.test(character)) return character;
+    return code < 0x100 ? `\\x${hex(code, 2)}` : code < 0x10000 ? `\\u${hex(code, 4)}` : `\\U${hex(code, 8)}`;
+}
+
+function hex(code: number, digits: number): string {
+    return code.toString(16).toUpperCase().padStart(digits, "0");
+}

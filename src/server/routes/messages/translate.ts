@@ -1,0 +1,133 @@
+import type { Message } from "../../../generation/chat-template/messages.js";
+import { chooseTools, type GivenTool } from "../../chat/choose-tools.js";
+import type { Format } from "../../engine/grammar.js";
+import type { ToolChoice } from "../../engine/tools.js";
+import { badParameter } from "../../errors.js";
+import type { CountTokensRequest } from "../../schemas/messages.js";
+
+/** A chat, and the numbers of messages after which a snapshot is kept. */
+export interface TranslatedChat {
+    readonly messages: readonly Message[];
+    readonly keepAfter: readonly number[];
+}
+
+type Given = CountTokensRequest["messages"][number];
+
+/**
+ * A line of the system text that a client changes with each request. Its value is replaced with a fixed one, so that
+ * the prompt keeps its beginning.
+ */
+const changingLine = /^(x-anthropic-[a-z-]+):.*$/gm;
+
+/**
+ * The messages in the common form.
+ * @throws {ApiError} if a result has no call, or a call has no result
+ */
+export function messagesOf({ system, messages, tools, cache_control }: CountTokensRequest): TranslatedChat {
+    const chat: Message[] = [];
+    const keepAfter = new Set<number>();
+    const mark = (blocks: string | readonly object[]) => {
+        const isMarked = (block: object) => "cache_control" in block && block.cache_control !== undefined;
+        if (typeof blocks !== "string" && blocks.some(isMarked)) keepAfter.add(chat.length);
+    };
+    if (system !== undefined) {
+        const text = typeof system === "string" ? system : system.map((block) => block.text).join("\n\n");
+        chat.push({ role: "system", text: text.replace(changingLine, "$1: pinned") });
+        mark(system);
+    }
+    mark(tools ?? []);
+    const open = new Set<string>();
+    for (const [i, message] of messages.entries()) {
+        addMessage(chat, message, `messages.${i}`, open);
+        mark(message.content);
+    }
+    if (chat.at(-1)!.role === "assistant")
+        throw badParameter(
+            `messages.${messages.length - 1}`,
+            "the last message must be the user's; this server does not continue a message of the assistant"
+        );
+    if (cache_control !== undefined) keepAfter.add(chat.length);
+    return { messages: chat, keepAfter: [...keepAfter].filter((count) => count > 0) };
+}
+
+/** @param open ids of calls that have no result yet */
+function addMessage(chat: Message[], message: Given, at: string, open: Set<string>): void {
+    const blocks =
+        typeof message.content === "string" ? [{ type: "text" as const, text: message.content }] : message.content;
+    if (message.role === "assistant") {
+        if (open.size > 0) throw badParameter(at, "the calls before this message have no tool_result");
+        const text: string[] = [];
+        const thoughts: string[] = [];
+        const calls = blocks.flatMap((block) => {
+            if (block.type === "text") text.push(block.text);
+            if (block.type === "thinking") thoughts.push(block.thinking);
+            if (block.type !== "tool_use") return [];
+            open.add(block.id);
+            return [{ id: block.id, name: block.name, arguments: JSON.stringify(block.input) }];
+        });
+        const reasoning = thoughts.length === 0 ? {} : { reasoning: thoughts.join("\n") };
+        chat.push({ role: "assistant", text: text.join("\n"), calls, ...reasoning });
+        return;
+    }
+    const text: string[] = [];
+    for (const [i, block] of blocks.entries()) {
+        if (block.type !== "tool_result") {
+            text.push(textOf([block as TextBlock]));
+            continue;
+        }
+        if (!open.delete(block.tool_use_id))
+            throw badParameter(`${at}.content.${i}.tool_use_id`, "the message before has no tool_use of this id");
+        const result = textOf(block.content ?? "");
+        const failed = block.is_error === true && result === "" ? "the tool failed" : result;
+        chat.push({ role: "tool", callId: block.tool_use_id, text: failed });
+    }
+    if (open.size > 0) throw badParameter(at, "the calls before this message have no tool_result");
+    if (text.length > 0) chat.push({ role: "user", text: text.join("\n") });
+}
+
+type TextBlock = Exclude<Exclude<Extract<Given, { role: "user" }>["content"], string>[number], { type: "tool_result" }>;
+
+function textOf(content: string | readonly TextBlock[]): string {
+    if (typeof content === "string") return content;
+    return content
+        .map((block) => {
+            if (block.type === "text") return block.text;
+            return [block.title, block.context, block.source.data].filter((part) => part !== undefined).join("\n");
+        })
+        .join("\n");
+}
+
+/** The tools that an answer may call. Tools that Anthropic's servers run are left out. */
+export function toolsOf({ tools = [], tool_choice: choice }: CountTokensRequest): ToolChoice | undefined {
+    const given = tools.flatMap((tool, i): GivenTool[] => {
+        if (!("input_schema" in tool) || !isRecord(tool.input_schema)) return [];
+        const { name, description, input_schema: parameters } = tool;
+        const told = typeof description === "string" ? description : undefined;
+        return [{ tool: { name, description: told, parameters }, param: `tools.${i}` }];
+    });
+    if (choice !== undefined && (choice.type === "any" || choice.type === "tool") && given.length === 0)
+        throw badParameter("tool_choice", "`tool_choice` asks for a call, and the request has no own `tools`");
+    const parallel =
+        choice === undefined || !("disable_parallel_tool_use" in choice) || choice.disable_parallel_tool_use !== true;
+    const options = { choiceParam: "tool_choice.name", parallel, schema: "input_schema" };
+    switch (choice?.type) {
+        case "any":
+            return chooseTools(given, { ...options, choice: "required" });
+        case "tool":
+            return chooseTools(given, { ...options, choice: { name: choice.name } });
+        default:
+            return chooseTools(given, { ...options, choice: choice?.type });
+    }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+    return typeof value === "object" && value !== null;
+}
+
+/** The form that an answer's text must have; undefined for any text. */
+export function formatOf({ output_config, output_format }: CountTokensRequest): Format | undefined {
+    const format = output_config?.format ?? output_format;
+    if (format === undefined) return undefined;
+    const param = output_config?.format === undefined ? "output_format.schema" : "output_config.format.schema";
+    return { type: "json_schema", schema: format.schema, param };
+}

@@ -1,0 +1,147 @@
+import type { RequestHandler } from "express";
+import { type Answering, answerRequest, checkModel, samplingOf, stopStrings } from "../../answer.js";
+import { PreparedChat } from "../../chat/PreparedChat.js";
+import type { ChatQuery } from "../../chat/query.js";
+import { ApiError } from "../../errors.js";
+import { readJsonBody } from "../../json-body.js";
+import type { Server } from "../../Server.js";
+import {
+    type OllamaChatRequest,
+    type OllamaGenerateRequest,
+    ollamaChatRequestSchema,
+    ollamaEmbedRequestSchema,
+    ollamaGenerateRequestSchema
+} from "../../schemas/ollama.js";
+import { validate } from "../../validate.js";
+import { errorBody } from "./error-body.js";
+import { formatOf, messagesOf, toolsOf } from "./translate.js";
+
+type Part = { text: string } | { call: { name: string; arguments: Record<string, unknown> } };
+type Answer = { text: string; calls: { function: { name: string; arguments: Record<string, unknown> } }[] };
+
+const form = {
+    encoding: "ndjson",
+    endWithError: (stream: { end: (last: object) => void }, error: ApiError) => stream.end(errorBody(error))
+} as const;
+
+/** `POST /api/chat`, as Ollama's clients use it. */
+export function ollamaChat(server: Server): RequestHandler {
+    return (request, response) =>
+        answerRequest(
+            server,
+            ollamaChatRequestSchema,
+            request,
+            response,
+            async (answering) => {
+                const { body, stream } = answering;
+                const query =
+                    body.messages.length === 0
+                        ? undefined
+                        : { messages: messagesOf(body.messages), tools: toolsOf(body), param: "messages" };
+                const message = (part: Answer) => ({
+                    message: {
+                        role: "assistant",
+                        content: part.text,
+                        ...(part.calls.length === 0 ? {} : { tool_calls: part.calls })
+                    }
+                });
+                const answer = await answerOllama(server, answering, query, message);
+                if (stream === undefined) response.json(answer);
+                else stream.end(answer);
+            },
+            form
+        );
+}
+
+/** `POST /api/generate` */
+export function ollamaGenerate(server: Server): RequestHandler {
+    return (request, response) =>
+        answerRequest(
+            server,
+            ollamaGenerateRequestSchema,
+            request,
+            response,
+            async (answering) => {
+                const { body, stream } = answering;
+                const system = body.system === undefined ? [] : [{ role: "system" as const, text: body.system }];
+                const query =
+                    body.prompt === undefined
+                        ? undefined
+                        : { messages: [...system, { role: "user" as const, text: body.prompt }], param: "prompt" };
+                const answer = await answerOllama(server, answering, query, ({ text }) => ({ response: text }));
+                if (stream === undefined) response.json(answer);
+                else stream.end(answer);
+            },
+            form
+        );
+}
+
+/** `POST /api/embed` and `/api/embeddings` */
+export function ollamaEmbed(server: Server): RequestHandler {
+    return async (request) => {
+        checkModel(server, validate(ollamaEmbedRequestSchema, await readJsonBody(request, server)).model);
+        throw new ApiError(501, `${server.engine.modelId} is a language model and makes no embeddings`);
+    };
+}
+
+/** @returns the last object of a stream, or the whole answer */
+async function answerOllama(
+    server: Server,
+    answering: Answering<OllamaChatRequest | OllamaGenerateRequest>,
+    query: Pick<ChatQuery, "messages" | "tools" | "param"> | undefined,
+    shape: (answer: Answer) => object
+): Promise<object> {
+    const { body, signal, stream, onFirstToken, onUsage } = answering;
+    const started = performance.now();
+    const head = () => ({ model: server.engine.modelId, created_at: new Date().toISOString() });
+    // a request without a text only asks for the model to be loaded
+    if (query === undefined) return { ...head(), ...shape({ text: "", calls: [] }), done: true, done_reason: "load" };
+    const { options } = body;
+    const limit = options?.num_predict;
+    const chat = await PreparedChat.create(
+        server,
+        {
+            ...query,
+            format: formatOf(body),
+            formatParam: "format",
+            sampling: samplingOf(server, options ?? {}),
+            stop: stopStrings(options?.stop),
+            maxTokens: limit === undefined || limit < 0 ? undefined : limit
+        },
+        { signal }
+    );
+    answering.begin();
+    return await chat.run({ signal }, async (read) => {
+        const calls: Answer["calls"] = [];
+        const send = async (part: Part) => {
+            onFirstToken();
+            const isText = "text" in part;
+            const called = isText ? [] : [{ function: part.call }];
+            calls.push(...called);
+            await stream?.send({ ...head(), ...shape({ text: isText ? part.text : "", calls: called }), done: false });
+        };
+        const { text, finishReason, tokens, timeMs } = await read.write(0, {
+            onPiece: async (piece) => await send({ text: piece.text }),
+            onCall: async ({ name, arguments: json }) =>
+                await send({ call: { name, arguments: JSON.parse(json) as Record<string, unknown> } })
+        });
+        const { promptTokens, cachedTokens, readMs } = read;
+        onUsage({ promptTokens, cachedTokens, completionTokens: tokens.length });
+        return {
+            ...head(),
+            ...shape(stream === undefined ? { text, calls } : { text: "", calls: [] }),
+            done: true,
+            done_reason: finishReason === "length" ? "length" : "stop",
+            total_duration: nanoseconds(performance.now() - started),
+            load_duration: 0,
+            prompt_eval_count: promptTokens,
+            prompt_eval_duration: nanoseconds(readMs),
+            eval_count: tokens.length,
+            eval_duration: nanoseconds(timeMs)
+        };
+    });
+}
+
+function nanoseconds(milliseconds: number): number {
+    return Math.round(milliseconds * 1e6);
+}

@@ -1,0 +1,114 @@
+import { samplingShape } from "./sampling.js";
+import { optional, text, z } from "./zod.js";
+
+const unused = z.unknown().optional().openapi({ description: "Without effect" });
+
+const options = optional(
+    z.looseObject({
+        temperature: samplingShape.temperature,
+        top_k: samplingShape.top_k,
+        top_p: samplingShape.top_p,
+        min_p: samplingShape.min_p,
+        seed: samplingShape.seed,
+        stop: samplingShape.stop,
+        presence_penalty: samplingShape.presence_penalty,
+        frequency_penalty: samplingShape.frequency_penalty,
+        num_predict: optional(z.int().min(-2)).openapi({ description: "Below 0: up to the server's limit" })
+    })
+).openapi({ description: "Others, such as `num_ctx`, have no effect" });
+
+const format = optional(z.union([z.literal("json"), z.record(z.string(), z.unknown())]));
+
+/** Clients may add the tag that Ollama takes for missing ones. */
+const model = z
+    .string()
+    .min(1)
+    .transform((name) => name.replace(/:latest$/, ""));
+
+const shared = {
+    model,
+    stream: z.boolean().default(true),
+    format,
+    options,
+    think: unused,
+    keep_alive: unused
+};
+
+const call = z.looseObject({
+    function: z.looseObject({ name: text(), arguments: optional(z.record(z.string(), z.unknown())) })
+});
+const message = z.strictObject({
+    role: z.enum(["system", "user", "assistant", "tool"]),
+    content: text().optional(),
+    thinking: optional(text()),
+    tool_calls: optional(z.array(call)),
+    tool_name: optional(text()),
+    tool_call_id: unused,
+    images: optional(z.array(z.unknown()).max(0))
+});
+const tool = z.strictObject({
+    type: z.literal("function"),
+    function: z.looseObject({
+        name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/),
+        description: optional(text()),
+        parameters: optional(z.record(z.string(), z.unknown()))
+    })
+});
+
+export const ollamaChatRequestSchema = z
+    .strictObject({ ...shared, messages: z.array(message).default([]), tools: optional(z.array(tool).max(128)) })
+    .openapi("OllamaChatRequest");
+
+export type OllamaChatRequest = z.infer<typeof ollamaChatRequestSchema>;
+
+export const ollamaGenerateRequestSchema = z
+    .strictObject({
+        ...shared,
+        prompt: optional(text()),
+        system: optional(text()),
+        raw: optional(z.literal(false)).openapi({ description: "For prompts without a template, use /v1/completions" }),
+        images: optional(z.array(z.unknown()).max(0))
+    })
+    .openapi("OllamaGenerateRequest");
+
+export type OllamaGenerateRequest = z.infer<typeof ollamaGenerateRequestSchema>;
+
+export const ollamaShowRequestSchema = z
+    .strictObject({ model: model.optional(), name: model.optional(), verbose: unused })
+    .openapi("OllamaShowRequest");
+
+export const ollamaEmbedRequestSchema = z.looseObject({ model }).openapi("OllamaEmbedRequest");
+
+const counts = {
+    done_reason: z.enum(["stop", "length", "load"]).optional(),
+    total_duration: z.int().optional(),
+    load_duration: z.int().optional(),
+    prompt_eval_count: z.int().optional(),
+    prompt_eval_duration: z.int().optional(),
+    eval_count: z.int().optional(),
+    eval_duration: z.int().optional()
+};
+
+export const ollamaChatResponseSchema = z
+    .object({
+        model: z.string(),
+        created_at: z.string(),
+        message: z.object({
+            role: z.literal("assistant"),
+            content: z.string(),
+            tool_calls: z
+                .array(
+                    z.object({ function: z.object({ name: z.string(), arguments: z.record(z.string(), z.unknown()) }) })
+                )
+                .optional()
+        }),
+        done: z.boolean(),
+        ...counts
+    })
+    .openapi("OllamaChatResponse");
+
+export const ollamaGenerateResponseSchema = z
+    .object({ model: z.string(), created_at: z.string(), response: z.string(), done: z.boolean(), ...counts })
+    .openapi("OllamaGenerateResponse");
+
+export const ollamaErrorSchema = z.object({ error: z.string() }).openapi("OllamaError");
