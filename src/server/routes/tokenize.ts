@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import type { Request, RequestHandler, Response } from "express";
+import type { RequestHandler } from "express";
 import type { Token } from "../../../plugin/index.js";
 import { TextStream } from "../../generation/TextStream.js";
 import { TimeSlice } from "../../util/TimeSlice.js";
