@@ -18,6 +18,11 @@ export interface PieceTokenizerOptions {
     context?: string;
 }
 
+/** A long text has no place at which it can be cut into pieces. */
+export class UncutTextError extends ArmtError {
+    override name = "UncutTextError";
+}
+
 /** Candidates to try for each rule. */
 const maxTries = 16;
 
@@ -50,24 +55,32 @@ export class PieceTokenizer {
 
     /**
      * Adds text, and returns the pieces whose tokens can no longer change.
-     * @throws {ArmtError} for a very long text without a place to cut
+     * @throws {UncutTextError} for a very long text without a place to cut
      */
     push(text: string): TokenizedPiece[] {
         const pieces: TokenizedPiece[] = [];
+        for (const piece of this.steps(text)) if (piece !== undefined) pieces.push(piece);
+        return pieces;
+    }
+
+    /**
+     * The same, step by step, for callers that share their thread: each step tokenizes one stretch of text, and may
+     * complete a piece.
+     */
+    *steps(text: string): Generator<TokenizedPiece | undefined, void> {
         // step by step, so that one long string costs no more than many short ones
         for (let start = 0; start < text.length; start += this.pieceLength) {
             this.text += text.slice(start, start + this.pieceLength);
             if (this.text.length < this.wanted) continue;
-            const piece = this.cut();
-            if (piece !== undefined) pieces.push(piece);
+            const piece = yield* this.cut();
+            if (piece !== undefined) yield piece;
             // doubled, so that a text without a place to cut is not tokenized again and again
             this.wanted = piece === undefined ? 2 * this.text.length : this.text.length + this.pieceLength;
             if (this.text.length > this.maxLength)
-                throw new ArmtError(
+                throw new UncutTextError(
                     `the text cannot be cut into pieces within ${this.text.length} characters; check that it is text`
                 );
         }
-        return pieces;
     }
 
     /** Returns the last piece, and starts over. */
@@ -79,14 +92,15 @@ export class PieceTokenizer {
         return piece;
     }
 
-    private cut(): TokenizedPiece | undefined {
+    private *cut(): Generator<undefined, TokenizedPiece | undefined> {
         const all = this.tokenizeAfter(this.context, this.text) ?? this.fail();
         for (const at of this.cutCandidates()) {
+            yield;
             const context = characterBefore(this.text, at);
             const rest = this.tokenizeAfter(context, this.text.slice(at));
             if (rest === undefined || !endsWith(all, rest)) continue;
             const ids = all.slice(0, all.length - rest.length);
-            if (!this.isSettled(at, ids)) continue;
+            if (!(yield* this.isSettled(at, ids))) continue;
             const piece = { ids, text: this.text.slice(0, at) };
             this.context = context;
             this.text = this.text.slice(at);
@@ -99,14 +113,16 @@ export class PieceTokenizer {
      * Whether the tokens before a cut stay the same however the text continues, judged by cutting off its end. For
      * tokenizers that weigh a whole word, they do not stay the same within a long run of one character.
      */
-    private isSettled(at: number, ids: readonly Token[]): boolean {
+    private *isSettled(at: number, ids: readonly Token[]): Generator<undefined, boolean> {
         // between words, they do
         if (isSpace(this.text[at - 1]!) || isSpace(this.text[at]!)) return true;
-        return [1, 2, 3, 5].every((cut) => {
+        for (const cut of [1, 2, 3, 5]) {
+            yield;
             const shorter = this.tokenizeAfter(this.context, this.text.slice(0, -cut));
             const rest = this.tokenizeAfter(characterBefore(this.text, at), this.text.slice(at, -cut));
-            return shorter !== undefined && rest !== undefined && startsWith(shorter, ids);
-        });
+            if (shorter === undefined || rest === undefined || !startsWith(shorter, ids)) return false;
+        }
+        return true;
     }
 
     /** Offsets at which to try a cut: the best rule first, and the last offset of each rule first. */

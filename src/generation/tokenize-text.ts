@@ -1,29 +1,61 @@
-import { setImmediate } from "node:timers/promises";
 import { ArmtError, type Token } from "../../plugin/index.js";
-import { PieceTokenizer } from "../../plugin/memory/PieceTokenizer.js";
+import { PieceTokenizer, UncutTextError } from "../../plugin/memory/PieceTokenizer.js";
+import { TimeSlice } from "../util/TimeSlice.js";
 
-/** Longest text that is tokenized at once; a longer one would block all requests. Unit: UTF-16 code units. */
-const atOnce = 2 ** 17;
-const step = 2 ** 14;
+/** A text is tokenized in pieces of this length, since a vocabulary may need 50 ms for one. Unit: UTF-16 code units. */
+const pieceLength = 2 ** 12;
 
-/** Tokenizes a text in pieces, so that other requests can run meanwhile. The tokens are those of the whole text. */
-export async function tokenizeText(tokenize: (text: string) => readonly Token[], text: string): Promise<Token[]> {
+/** Longest text that is tokenized at once, whatever the time. Unit: UTF-16 code units. */
+const atOnce = 2 ** 14;
+
+/**
+ * Time for a stretch that cannot be cut; a longer one would take at least twice as long, and block all requests. The
+ * time for a single word grows with the square of its length in some vocabularies. Unit: milliseconds.
+ */
+const maxUncutMs = 50;
+
+/**
+ * Tokenizes a text in pieces, so that other requests can run meanwhile. The tokens are those of the whole text.
+ * @throws {UncutTextError} for a long text without a place to cut it
+ * @throws the signal's reason if it is aborted
+ */
+export async function tokenizeText(
+    tokenize: (text: string) => readonly Token[],
+    text: string,
+    signal?: AbortSignal
+): Promise<Token[]> {
     if (text.length <= atOnce) return [...tokenize(text)];
-    const pieces = new PieceTokenizer(tokenize);
-    const ids: Token[] = [];
-    const add = (more: readonly Token[]) => {
-        for (const id of more) ids.push(id);
+    let longest = 0;
+    let isSlow = false;
+    const timed = (part: string) => {
+        if (part.length <= atOnce) return tokenize(part);
+        // the length of a stretch doubles until it can be cut
+        if (isSlow && part.length > 1.5 * longest)
+            throw new UncutTextError(
+                `the text cannot be cut into pieces within ${longest} characters; check that it is text`
+            );
+        const started = performance.now();
+        const tokens = tokenize(part);
+        longest = Math.max(longest, part.length);
+        isSlow ||= performance.now() - started > maxUncutMs;
+        return tokens;
     };
+    const pieces = new PieceTokenizer(timed, { pieceLength });
+    const ids: Token[] = [];
+    const slice = new TimeSlice(signal);
     try {
-        for (let start = 0; start < text.length; start += step) {
-            for (const piece of pieces.push(text.slice(start, start + step))) add(piece.ids);
-            await setImmediate();
+        for (let start = 0; start < text.length; start += pieceLength) {
+            const steps = pieces.steps(text.slice(start, start + pieceLength));
+            for (let step = steps.next(); !step.done; step = steps.next()) {
+                for (const id of step.value?.ids ?? []) ids.push(id);
+                if (slice.isOver) await slice.pause();
+            }
         }
-        add(pieces.end().ids);
+        for (const id of pieces.end().ids) ids.push(id);
         return ids;
     } catch (error) {
-        // the text has no place to cut it
-        if (error instanceof ArmtError) return [...tokenize(text)];
+        // this vocabulary allows no cuts at all
+        if (error instanceof ArmtError && !(error instanceof UncutTextError)) return [...timed(text)];
         throw error;
     }
 }

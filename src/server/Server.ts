@@ -5,6 +5,7 @@ import type { Engine } from "./engine/Engine.js";
 import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
 import type { ProgressHub } from "./engine/ProgressHub.js";
 import type { ResponseStore, StoredResponse } from "./engine/ResponseStore.js";
+import type { JsonParser } from "./JsonParser.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerLimits } from "./options.js";
 import type { ResponseBody } from "./schemas/responses.js";
@@ -26,6 +27,7 @@ export interface Server {
     readonly hub: ProgressHub;
     /** Counts the bytes of the bodies of open requests. */
     readonly bodies: BodyBudget;
+    readonly parser: JsonParser;
     /** Counts the bytes of uploads that have arrived and are not read yet. */
     readonly uploads: UploadBudget;
     readonly limits: ServerLimits;

@@ -1,8 +1,12 @@
 import type { Message, ToolCall } from "../generation/chat-template/messages.js";
+import { BodyScan } from "./BodyScan.js";
 import { chooseTools } from "./chat/choose-tools.js";
 import type { Format } from "./engine/grammar.js";
-import { badParameter, unsupported } from "./errors.js";
+import { ApiError, badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
+
+/** Size of the arguments of all calls in a chat. It takes 50 ms to check them. Unit: UTF-16 code units. */
+const maxArgumentsSize = 2 ** 22;
 
 /**
  * Checks combinations of parameters. Parameters that exclude each other are refused, since one of them would be
@@ -50,6 +54,11 @@ export function formatOf(format: ChatRequest["response_format"]): Format | undef
 /** @throws {ApiError} if a result has no call, or a call has no result */
 export function messagesOf(messages: ChatRequest["messages"]): Message[] {
     const open = new Set<string>();
+    const calls = messages.flatMap((message) => (message.role === "assistant" ? (message.tool_calls ?? []) : []));
+    checkArgumentsSize(
+        calls.map((call) => call.function.arguments),
+        "messages"
+    );
     const result = messages.map((message, i) => messageOf(message, `messages.${i}`, open));
     if (open.size > 0)
         throw badParameter(`messages.${messages.length - 1}`, "the last calls have no result; add `tool` messages");
@@ -96,14 +105,26 @@ function textOf(content: string | readonly Part[]): string {
     return content.map((part) => ("text" in part ? part.text : part.refusal)).join("\n");
 }
 
+/** A call as clients send it back. */
+export type GivenCall = Pick<ToolCall, "id" | "name"> & { arguments?: string | null };
+
+/** @throws {ApiError} if the arguments of all calls in a chat are too long to check */
+export function checkArgumentsSize(all: readonly (string | null | undefined)[], param: string): void {
+    const size = all.reduce((sum, json) => sum + (json?.length ?? 0), 0);
+    if (size > maxArgumentsSize)
+        throw badParameter(param, `the arguments of all calls have more than ${maxArgumentsSize} characters`);
+}
+
 /** @throws {ApiError} if the arguments are not JSON */
-export function checkCall({ id, name, arguments: json }: ToolCall, param: string): ToolCall {
-    // clients keep a call without arguments in this form
-    if (json === "") return { id, name, arguments: "{}" };
+export function checkCall({ id, name, arguments: json }: GivenCall, param: string): ToolCall {
+    // clients keep a call without arguments in these forms
+    if (json === undefined || json === null || json === "") return { id, name, arguments: "{}" };
     try {
+        new BodyScan().push(Buffer.from(json));
         JSON.parse(json);
-    } catch {
-        throw badParameter(param, "the arguments of a call must be JSON");
+    } catch (error) {
+        const reason = error instanceof ApiError ? `; ${error.message}` : "";
+        throw badParameter(param, `the arguments of a call must be JSON${reason}`);
     }
     return { id, name, arguments: json };
 }

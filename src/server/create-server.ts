@@ -6,6 +6,7 @@ import { Engine } from "./engine/Engine.js";
 import { MemoryRegistry } from "./engine/MemoryRegistry.js";
 import { ProgressHub } from "./engine/ProgressHub.js";
 import { ResponseStore } from "./engine/ResponseStore.js";
+import { JsonParser } from "./JsonParser.js";
 import { Metrics } from "./metrics.js";
 import { type ServerLimits, serverDefaults } from "./options.js";
 import type { SampleDocument, Server } from "./Server.js";
@@ -63,6 +64,7 @@ export function createServer({
         hub: new ProgressHub(),
         // a single body of the allowed size always fits
         bodies: new BodyBudget(Math.max(limits.maxBodiesBytes, limits.maxBodyBytes)),
+        parser: new JsonParser(),
         uploads: new UploadBudget(limits.maxUploadsBytes),
         limits,
         metrics,

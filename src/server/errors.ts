@@ -85,6 +85,8 @@ export type ErrorForm = (error: ApiError) => object;
 /** @param forms forms of the errors of paths with a beginning; OpenAI's is the default */
 export function errorHandler(log: Logger, forms: Readonly<Record<string, ErrorForm>> = {}): ErrorRequestHandler {
     return (error, request, response, next) => {
+        // the client has disconnected
+        if (response.destroyed) return;
         const told = toApiError(error);
         if (told.status >= 500 && !(error instanceof ApiError))
             log.error({ err: error, url: request.path }, "request failed");

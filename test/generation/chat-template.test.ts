@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Template } from "@huggingface/jinja";
 import test from "ava";
@@ -110,6 +110,34 @@ for (const [name, source] of Object.entries(chatTemplates))
         }
     });
 
+test("a chat has the tokens of its rendered template, real templates", async (t) => {
+    const folder = path.join(vocabularies, "templates");
+    const sources = readdirSync(folder).filter((name) => name.endsWith(".jinja"));
+    const messages = chatOf([" Hi <|im_end|>", "<think>\nHm.\n</think>\n\nHello\n", "日本語😀"]);
+    const plain = toPlain(messages);
+    let rendered = 0;
+    for (const name of sources) {
+        const source = readFileSync(path.join(folder, name), "utf8");
+        const template = templateOf(source);
+        let expected: string;
+        try {
+            expected = renderPlain(qwen(), source, plain);
+        } catch {
+            await t.throwsAsync(template.render(messages), { instanceOf: ChatRefusedError }, name);
+            continue;
+        } finally {
+            t.teardown(() => template.dispose());
+        }
+        const { tokens } = await template.render(messages);
+        t.is(textOf(qwen(), tokens, { special: true }), expected, name);
+        const isText = !expected.replace("Hi <|im_end|>", "").includes("<|im_end|>");
+        t.is(tokens.includes(qwen().tokenize("<|im_end|>", true)[0]!), !isText, name);
+        rendered++;
+        await template.dispose();
+    }
+    t.true(rendered > 40, `${rendered} of ${sources.length}`);
+});
+
 const qwen = () => models.get("ggml-vocab-qwen2.gguf")!;
 const templateOf = (source: string) => new ChatTemplate(qwen(), { source });
 
@@ -189,6 +217,25 @@ test("how a model writes calls is read from its template", async (t) => {
         next: undefined,
         end: "}"
     });
+    const withReasoning = (turn: string) =>
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}" +
+        turn +
+        "{% endif %}{{ m.content }}{% for c in m.tool_calls or [] %}" +
+        '{{ \'<tool_call>{"name": "\' + c.function.name + \'", "arguments": \' + c.function.arguments|tojson }}' +
+        "{{ '}</tool_call>' }}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}{{ tools }}" +
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}";
+    // the turn begins with reasoning, which a call does not include
+    for (const turn of ["", "{{ '<think>\n\n</think>\n\n' }}"])
+        t.is(
+            (await templateOf(withReasoning(turn)).render(called, { tools })).syntax.begin,
+            '<tool_call>{"name": "',
+            turn
+        );
+    // nothing would tell a call from a text
+    const bare =
+        "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name + '\n' }}" +
+        "{{ c.function.arguments|tojson }}{% endfor %}{% endfor %}{{ tools }}";
+    t.is((await templateOf(bare).render(called, { tools })).syntax.begin, "||call: ");
     // its template has no word on tools
     t.is((await syntax("phi")).begin, "||call: ");
     t.deepEqual(await syntax("mistral"), {

@@ -179,7 +179,8 @@ test("a snapshot that does not fit is refused with a reason, and nothing changes
         {
             of: other.model,
             options: {},
-            message: /belongs to another model \(fingerprint \w{12}; this model has \w{12}\); load the model file/
+            message:
+                /belongs to another model \(fingerprint \w{12}; this model has \w{12}\), or to an older file of this model; load/
         },
         {
             of: model,

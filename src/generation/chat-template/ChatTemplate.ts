@@ -1,13 +1,14 @@
-import { randomInt } from "node:crypto";
 import type { LlamaModel, Token } from "../../../plugin/index.js";
+import { TimeSlice } from "../../util/TimeSlice.js";
 import { TokenBytes } from "../TokenBytes.js";
 import { tokenizeText } from "../tokenize-text.js";
 import { ChatRefusedError } from "./ChatRefusedError.js";
 import { probeTemplate, type TemplateCapabilities } from "./capabilities.js";
-import { parseKeepingNumbers, putNumbers, toJson } from "./lossless.js";
-import { Markers } from "./Markers.js";
+import { toJson } from "./lossless.js";
+import { Markers, type Stretch } from "./Markers.js";
 import type { Message, TemplateMessage, Tool, ToolCall } from "./messages.js";
-import { TemplateError, TemplateLimitError, TemplateRenderer } from "./TemplateRenderer.js";
+import type { ChatToRender, TemplateTool } from "./render-chat.js";
+import { MarkedTextError, TemplateError, TemplateLimitError, TemplateRenderer } from "./TemplateRenderer.js";
 import { plainSyntax, type ToolSyntax } from "./tool-syntax.js";
 
 /** The template for model files without one, in the form of node-llama-cpp's `GeneralChatWrapper`. */
@@ -34,6 +35,8 @@ export interface RenderOptions {
     answer?: (syntax: ToolSyntax) => string;
     /** Variables for the template, such as `enable_thinking`. Default: none. */
     variables?: Readonly<Record<string, unknown>>;
+    /** Ends the rendering. */
+    signal?: AbortSignal;
 }
 
 /** A chat as a prompt. */
@@ -52,8 +55,7 @@ export interface RenderedChat {
 export class ChatTemplate {
     private readonly source: string;
     private readonly renderer: TemplateRenderer;
-    private readonly bytes: TokenBytes;
-    private markers: Markers | undefined;
+    private readonly markers: Markers;
     private probed: Promise<TemplateCapabilities> | undefined;
 
     constructor(
@@ -61,8 +63,14 @@ export class ChatTemplate {
         { source, timeoutMs = defaultTimeoutMs }: ChatTemplateOptions = {}
     ) {
         this.source = source ?? model.fileInfo.metadata.tokenizer?.chat_template ?? defaultTemplate;
-        this.renderer = new TemplateRenderer(timeoutMs);
-        this.bytes = TokenBytes.of(model);
+        const stripsOf = (token: Token) => {
+            const { lstrip, rstrip } = model.getTokenAttributes(token);
+            return { before: lstrip, after: rstrip };
+        };
+        const special = TokenBytes.of(model).specialTokens;
+        this.markers = new Markers(special, stripsOf);
+        const tokens = [...special].map(([name, token]) => ({ name, token, strips: stripsOf(token) }));
+        this.renderer = new TemplateRenderer(timeoutMs, { tokens });
     }
 
     /**
@@ -71,19 +79,25 @@ export class ChatTemplate {
      */
     async render(messages: readonly Message[], options: RenderOptions = {}): Promise<RenderedChat> {
         const capabilities = await this.capabilities();
-        const { tools = [], answer, variables = {} } = options;
+        const { tools = [], answer, variables = {}, signal } = options;
         const hasTools = tools.length > 0;
         const isNative = !hasTools || (capabilities.tools && capabilities.syntax !== undefined);
         const syntax = (isNative ? capabilities.syntax : undefined) ?? plainSyntax;
-        const sign = newSign(messages, tools, this.source);
-        const given = isNative && hasTools ? { tools: tools.map((tool) => toTemplateTool(tool, sign)) } : {};
-        const all = { ...variables, ...given, add_generation_prompt: true };
         const form = isNative ? capabilities.calls : undefined;
         const render = async (chat: readonly Message[]) => {
-            const given = toTemplate(chat, { form, sign, describe: isNative ? [] : tools });
-            return await this.renderMarked(capabilities.system ? given : withoutSystem(given), all, sign);
+            const given = toTemplate(chat, { form, describe: isNative ? [] : tools });
+            return await this.renderOrRefuse(
+                {
+                    messages: capabilities.system ? given : withoutSystem(given),
+                    variables: { ...this.names, ...variables, add_generation_prompt: true },
+                    tools: isNative && hasTools ? tools.map(toTemplateTool) : undefined,
+                    parsesArguments: form === "object",
+                    suffix: answer?.(syntax) ?? ""
+                },
+                signal
+            );
         };
-        const { text, mark } = await render(messages).catch(async (error) => {
+        const stretches = await render(messages).catch(async (error) => {
             const short = withShortIds(messages);
             if (short === undefined || !(error instanceof ChatRefusedError)) throw error;
             // some templates require ids of nine characters; other errors should name the original ids
@@ -91,92 +105,44 @@ export class ChatTemplate {
                 throw error;
             });
         });
-        return {
-            tokens: await this.tokenize(text + (answer?.(syntax) ?? ""), mark),
-            syntax,
-            stopTokens: this.stopTokens(capabilities)
-        };
+        return { tokens: await this.tokenize(stretches, signal), syntax, stopTokens: this.stopTokens(capabilities) };
     }
 
     async dispose(): Promise<void> {
         await this.renderer.dispose();
     }
 
-    /**
-     * Renders a chat. If its messages contain names of special tokens, the text has a `mark` in front of each of them.
-     * @throws {ChatRefusedError}
-     */
-    private async renderMarked(
-        chat: readonly TemplateMessage[],
-        more: Record<string, unknown>,
-        numberSign: string
-    ): Promise<{ text: string; mark: string | undefined }> {
-        const render = async (messages: unknown, variables: Record<string, unknown>) =>
-            putNumbers(await this.renderOrRefuse(messages, variables), numberSign);
-        const plain = await render(chat, more);
-        const mark = newSign(plain, chat, more);
-        const { specialNames } = this;
-        let isPlain = true;
-        const escapeAll = <T>(value: T) =>
-            mapStrings(value, (text, isKey) => {
-                const escaped = specialNames.escape(text, mark, !isKey);
-                isPlain &&= escaped === text;
-                return escaped;
-            });
-        const escapeContents = (message: TemplateMessage) => ({ ...escapeAll(message), role: message.role });
-        const variables = { ...more, ...(more.tools === undefined ? {} : { tools: escapeAll(more.tools) }) };
-        const escapedChat = chat.map(escapeContents);
-        if (isPlain) return { text: plain, mark: undefined };
-        const isSame = (text: string) => text.replaceAll(mark, "") === plain;
-        const escaped = await render(escapedChat, variables);
-        if (isSame(escaped)) return { text: escaped, mark };
-        // a template may search an assistant's text for special tokens, such as the end of its reasoning
-        const others = chat.map((message) => (message.role === "assistant" ? message : escapeContents(message)));
-        const byOthers = await render(others, variables);
-        if (isSame(byOthers)) return { text: byOthers, mark };
-        throw new ChatRefusedError(
-            "the messages contain names of special tokens, and the model's chat template processes them as its own; " +
-                "remove them",
-            "invalid_value"
-        );
-    }
-
-    private async renderOrRefuse(messages: unknown, variables: Record<string, unknown>): Promise<string> {
+    private async renderOrRefuse(chat: ChatToRender, signal: AbortSignal | undefined): Promise<readonly Stretch[]> {
         try {
-            return await this.run(messages, variables);
+            return await this.renderer.renderChat(this.source, chat, signal);
         } catch (error) {
             if (!(error instanceof TemplateError) || error instanceof TemplateLimitError) throw error;
+            if (error instanceof MarkedTextError) throw new ChatRefusedError(error.message, "invalid_value");
             throw new ChatRefusedError(`the model's chat template refuses these messages: ${error.message}`);
         }
     }
 
     private async run(messages: unknown, variables: Record<string, unknown>): Promise<string> {
-        const { bosString, eosString } = this.model.tokens;
-        return await this.renderer.render(this.source, {
-            bos_token: bosString ?? "",
-            eos_token: eosString ?? "",
-            ...variables,
-            messages
-        });
+        return await this.renderer.render(this.source, { ...this.names, ...variables, messages });
     }
 
-    /** Tokenizes a rendered text. The text between two special tokens is tokenized as a whole. */
-    private async tokenize(text: string, mark: string | undefined): Promise<Token[]> {
+    private get names() {
+        const { bosString, eosString } = this.model.tokens;
+        return { bos_token: bosString ?? "", eos_token: eosString ?? "" };
+    }
+
+    /** The text between two special tokens is tokenized as a whole. */
+    private async tokenize(stretches: readonly Stretch[], signal: AbortSignal | undefined): Promise<Token[]> {
         const tokens: Token[] = [];
-        for (const stretch of this.specialNames.split(text, mark)) {
+        const slice = new TimeSlice(signal);
+        for (const stretch of stretches) {
+            if (slice.isOver) await slice.pause();
             if ("token" in stretch) tokens.push(stretch.token);
             else
-                for (const id of await tokenizeText((part) => this.model.tokenize(part), stretch.text)) tokens.push(id);
+                for (const id of await tokenizeText((part) => this.model.tokenize(part), stretch.text, signal))
+                    tokens.push(id);
         }
         return tokens;
-    }
-
-    private get specialNames(): Markers {
-        this.markers ??= new Markers(this.bytes.specialTokens, (token) => {
-            const { lstrip, rstrip } = this.model.getTokenAttributes(token);
-            return { before: lstrip, after: rstrip };
-        });
-        return this.markers;
     }
 
     private capabilities(): Promise<TemplateCapabilities> {
@@ -189,7 +155,7 @@ export class ChatTemplate {
 
     /** A special token right after an assistant's text ends its turn. */
     private stopTokens({ afterText }: TemplateCapabilities): ReadonlySet<Token> {
-        const [first] = this.specialNames.split(afterText.trimStart(), undefined);
+        const [first] = this.markers.split(afterText.trimStart(), undefined);
         return new Set(first !== undefined && "token" in first ? [first.token] : []);
     }
 }
@@ -197,8 +163,6 @@ export class ChatTemplate {
 interface MessageForm {
     /** How the template accepts calls and their results; undefined if it does not. */
     form: TemplateCapabilities["calls"];
-    /** Marks numbers whose digits must not change. */
-    sign: string;
     /** Tools that the template does not describe to the model. */
     describe: readonly Tool[];
 }
@@ -207,7 +171,7 @@ interface MessageForm {
  * Converts messages to the template's form. If the template does not support tools, their descriptions, calls and
  * results become text.
  */
-function toTemplate(messages: readonly Message[], { form, sign, describe }: MessageForm): TemplateMessage[] {
+function toTemplate(messages: readonly Message[], { form, describe }: MessageForm): TemplateMessage[] {
     const chat: TemplateMessage[] = [];
     const called = new Map<string, string>();
     for (const message of messages) {
@@ -219,7 +183,7 @@ function toTemplate(messages: readonly Message[], { form, sign, describe }: Mess
                 break;
             case "assistant":
                 for (const call of message.calls) called.set(call.id, call.name);
-                chat.push({ ...assistantMessage(message, form, sign), ...named });
+                chat.push({ ...assistantMessage(message, form), ...named });
                 break;
             case "tool": {
                 const { callId, text } = message;
@@ -239,8 +203,7 @@ function toTemplate(messages: readonly Message[], { form, sign, describe }: Mess
 
 function assistantMessage(
     { text, calls, reasoning }: Extract<Message, { role: "assistant" }>,
-    form: TemplateCapabilities["calls"],
-    sign: string
+    form: TemplateCapabilities["calls"]
 ): TemplateMessage {
     const thought = reasoning === undefined || reasoning === "" ? {} : { reasoning_content: reasoning };
     if (calls.length === 0) return { role: "assistant", content: text, ...thought };
@@ -255,7 +218,7 @@ function assistantMessage(
         tool_calls: calls.map(({ id, name, arguments: json }) => ({
             id,
             type: "function",
-            function: { name, arguments: form === "text" ? json : parseKeepingNumbers(json, sign) }
+            function: { name, arguments: json }
         }))
     };
 }
@@ -315,37 +278,10 @@ function withoutSystem(chat: readonly TemplateMessage[]): TemplateMessage[] {
     return result;
 }
 
-function toTemplateTool({ name, description, parameters }: Tool, sign: string) {
+function toTemplateTool({ name, description, parameters }: Tool): TemplateTool {
     return {
-        type: "function",
-        function: {
-            name,
-            description: description ?? "",
-            parameters: parseKeepingNumbers(toJson(parameters ?? { type: "object", properties: {} }), sign)
-        }
+        name,
+        description: description ?? "",
+        parameters: toJson(parameters ?? { type: "object", properties: {} })
     };
-}
-
-/** A random private-use character that does not occur in any of the values. Authors of messages cannot predict it. */
-function newSign(...values: readonly unknown[]): string {
-    for (;;) {
-        const sign = String.fromCodePoint(randomInt(0xf0000, 0xffffe));
-        if (!contains(values, sign)) return sign;
-    }
-}
-
-function contains(value: unknown, sign: string): boolean {
-    if (typeof value === "string") return value.includes(sign);
-    if (typeof value !== "object" || value === null) return false;
-    return Object.entries(value).some(([key, inside]) => key.includes(sign) || contains(inside, sign));
-}
-
-function mapStrings<T>(value: T, change: (text: string, isKey: boolean) => string): T {
-    const map = (item: unknown): unknown => {
-        if (typeof item === "string") return change(item, false);
-        if (Array.isArray(item)) return item.map(map);
-        if (typeof item !== "object" || item === null) return item;
-        return Object.fromEntries(Object.entries(item).map(([key, inner]) => [change(key, true), map(inner)]));
-    };
-    return map(value) as T;
 }

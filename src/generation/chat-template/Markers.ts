@@ -14,8 +14,7 @@ export interface Strips {
  * a message is text. To tell them apart, the messages are rendered with a mark in front of each name.
  */
 export class Markers {
-    /** Longest first. */
-    private readonly lengths: readonly number[];
+    private readonly maxLength: number;
     private readonly starts: RegExp | undefined;
     private readonly beginnings = new Set<string>();
     private readonly endings = new Set<string>();
@@ -25,7 +24,7 @@ export class Markers {
         private readonly stripsOf: (token: Token) => Strips
     ) {
         const names = [...tokens.keys()];
-        this.lengths = [...new Set(names.map((name) => name.length))].sort((a, b) => b - a);
+        this.maxLength = names.reduce((longest, name) => Math.max(longest, name.length), 0);
         const first = new Set(names.map((name) => name[0]!.replace(/[\\\]^-]/, "\\$&")));
         this.starts = first.size === 0 ? undefined : new RegExp(`[${[...first].join("")}]`, "g");
         for (const name of names)
@@ -42,7 +41,7 @@ export class Markers {
      */
     escape(text: string, sign: string, withEnds: boolean): string {
         const places = new Set([...this.find(text)].map(({ at }) => at));
-        const longest = withEnds ? (this.lengths[0] ?? 0) : 0;
+        const longest = withEnds ? this.maxLength : 0;
         for (let length = Math.min(longest, text.length); length > 0; length--) {
             if (this.beginnings.has(text.slice(-length))) places.add(text.length - length);
             if (this.endings.has(text.slice(0, length))) places.add(0);
@@ -88,11 +87,22 @@ export class Markers {
         starts.lastIndex = 0;
         for (let found = starts.exec(text); found !== null; found = starts.exec(text)) {
             const at = found.index;
-            const length = this.lengths.find((candidate) => this.tokens.has(text.slice(at, at + candidate)));
-            if (length === undefined) continue;
-            yield { at, name: text.slice(at, at + length) };
+            const name = this.longestAt(text, at);
+            if (name === undefined) continue;
+            yield { at, name };
             // another search may have changed the index of the shared expression
-            starts.lastIndex = at + length;
+            starts.lastIndex = at + name.length;
         }
+    }
+
+    /** Stops at the first character with which no name continues, so that a text of beginnings takes no longer. */
+    private longestAt(text: string, at: number): string | undefined {
+        let longest: string | undefined;
+        for (let end = at + 1; end <= text.length; end++) {
+            const part = text.slice(at, end);
+            if (this.tokens.has(part)) longest = part;
+            if (!this.beginnings.has(part)) break;
+        }
+        return longest;
     }
 }

@@ -1,6 +1,7 @@
-import { once } from "node:events";
-import { Worker } from "node:worker_threads";
-import type { RenderAnswer, RenderRequest } from "./render-worker.js";
+import { WorkerLimitError, WorkerQueue } from "../../util/WorkerQueue.js";
+import type { Stretch } from "./Markers.js";
+import type { ChatToRender } from "./render-chat.js";
+import type { RenderAnswer, RenderRequest, WorkerFacts } from "./render-worker.js";
 
 /** A template refuses its messages, or has an error itself. */
 export class TemplateError extends Error {
@@ -12,79 +13,58 @@ export class TemplateLimitError extends TemplateError {
     override name = "TemplateLimitError";
 }
 
+/** A message contains the name of a special token in a place where the template looks for it. */
+export class MarkedTextError extends TemplateError {
+    override name = "MarkedTextError";
+}
+
 /** A worker ends after a longer text, which frees its copies of it. Unit: UTF-16 code units. */
 const longText = 2 ** 18;
 
-/** Memory limit of a rendering. Unit: MiB. */
-const maxMemory = 1024;
-
 /**
  * Renders Jinja templates one by one in a worker thread. Templates come from model files, so they are not trusted: one
- * that takes too long is terminated, and this thread keeps responding meanwhile.
+ * that takes too long is terminated, and the server keeps responding meanwhile.
  */
 export class TemplateRenderer {
-    private worker: Promise<Worker> | undefined;
-    private last: Promise<unknown> = Promise.resolve();
+    private readonly queue: WorkerQueue<RenderRequest, RenderAnswer>;
 
-    /** @param timeoutMs time that one rendering may take */
-    constructor(private readonly timeoutMs: number) {}
+    /**
+     * @param timeoutMs time that one rendering may take
+     * @param facts the special tokens, for {@link renderChat}
+     */
+    constructor(timeoutMs: number, facts: WorkerFacts = { tokens: [] }) {
+        this.queue = new WorkerQueue(new URL("./render-worker.js", import.meta.url), { timeoutMs, workerData: facts });
+    }
 
     /** @throws {TemplateError} with the template's own message; {@link TemplateLimitError} if it is terminated */
     async render(template: string, variables: Readonly<Record<string, unknown>>): Promise<string> {
-        const result = this.last.then(() => this.run({ template, variables }));
-        this.last = result.catch(() => undefined);
-        return await result;
+        const answer = await this.run({ template, variables });
+        return answer.text;
+    }
+
+    /**
+     * Renders a chat. Names of special tokens in its messages are text.
+     * @throws {TemplateError} {@link MarkedTextError} if the template takes names in messages for its own
+     */
+    async renderChat(template: string, chat: ChatToRender, signal?: AbortSignal): Promise<readonly Stretch[]> {
+        const answer = await this.run({ template, chat }, signal, lengthOf(chat) > longText);
+        return answer.stretches;
     }
 
     async dispose(): Promise<void> {
-        const { worker } = this;
-        this.worker = undefined;
-        await (await worker)?.terminate();
+        await this.queue.dispose();
     }
 
-    private async run(request: RenderRequest): Promise<string> {
-        this.worker ??= startWorker();
-        // the start of the worker is not part of the template's time
-        const worker = await this.worker.catch((error) => {
-            this.worker = undefined;
-            throw error;
+    private async run(request: RenderRequest, signal?: AbortSignal, isLarge = false) {
+        const answer = await this.queue.run(request, { signal, isLarge }).catch((error) => {
+            if (!(error instanceof WorkerLimitError)) throw error;
+            throw new TemplateLimitError(`the model's chat template was ended: ${error.message}`);
         });
-        let end = () => {};
-        try {
-            const answer = await new Promise<RenderAnswer>((resolve, reject) => {
-                const fail = (reason: string) => {
-                    this.worker = undefined;
-                    void worker.terminate();
-                    reject(new TemplateLimitError(`the model's chat template was terminated: ${reason}`));
-                };
-                const timer = setTimeout(() => fail(`it did not finish within ${this.timeoutMs} ms`), this.timeoutMs);
-                const onError = (error: Error) => fail(error.message);
-                const onExit = () => fail("it used too much memory");
-                worker.once("message", resolve).once("error", onError).once("exit", onExit);
-                end = () => {
-                    clearTimeout(timer);
-                    worker.off("message", resolve).off("error", onError).off("exit", onExit);
-                };
-                worker.postMessage(request);
-            });
-            if ("error" in answer) throw new TemplateError(answer.error);
-            end();
-            if (answer.text.length > longText) await this.dispose();
-            return answer.text;
-        } finally {
-            end();
-        }
+        if ("error" in answer) throw new (answer.isMarked ? MarkedTextError : TemplateError)(answer.error);
+        return answer;
     }
 }
 
-async function startWorker(): Promise<Worker> {
-    const worker = new Worker(new URL("./render-worker.js", import.meta.url), {
-        resourceLimits: { maxOldGenerationSizeMb: maxMemory },
-        execArgv: []
-    });
-    await once(worker, "message");
-    worker.on("error", () => {});
-    // an idle worker must not keep the process alive
-    worker.unref();
-    return worker;
+function lengthOf({ messages }: ChatToRender): number {
+    return messages.reduce((sum, { content }) => sum + content.length, 0);
 }

@@ -39,7 +39,7 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
     const tool = { name: "armt_probe_tool", description: "", parameters: { type: "object", properties: {} } };
     const told = await attempt([user], { tools: [{ type: "function", function: tool }] });
     const plain = await attempt([user, { role: "assistant", content: answer }], { add_generation_prompt: false });
-    const afterText = plain?.includes(answer) ? plain.slice(plain.lastIndexOf(answer) + answer.length) : "";
+    const [beforeText, afterText = ""] = plain?.includes(answer) ? cutAtLast(plain, answer) : [];
     const called = (count: number, asText: boolean): TemplateMessage => ({
         role: "assistant",
         content: "",
@@ -63,7 +63,8 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
         const begin = await attempt([user], { add_generation_prompt: true });
         const one = await attempt([user, called(1, asText)], { add_generation_prompt: false });
         const two = await attempt([user, called(2, asText)], { add_generation_prompt: false });
-        if (begin !== undefined && one !== undefined) syntax = readToolSyntax(begin, one, two, afterText);
+        if (begin !== undefined && one !== undefined)
+            syntax = readToolSyntax({ begin, beforeText, one, two, afterText });
     }
     return {
         system: system?.includes(rule) ?? false,
@@ -72,4 +73,9 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
         syntax,
         afterText
     };
+}
+
+function cutAtLast(text: string, part: string): [before: string, after: string] {
+    const at = text.lastIndexOf(part);
+    return [text.slice(0, at), text.slice(at + part.length)];
 }

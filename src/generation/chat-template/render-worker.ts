@@ -1,31 +1,49 @@
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { Template } from "@huggingface/jinja";
+import type { Token } from "../../../plugin/index.js";
+import { Markers, type Stretch, type Strips } from "./Markers.js";
+import { type ChatToRender, MarkedNamesError, renderChat } from "./render-chat.js";
 
-/** A template and its variables. */
-export interface RenderRequest {
-    readonly template: string;
-    readonly variables: Readonly<Record<string, unknown>>;
+/** The special tokens of a vocabulary. */
+export interface WorkerFacts {
+    readonly tokens: readonly { readonly name: string; readonly token: Token; readonly strips: Strips }[];
 }
 
-export type RenderAnswer = { readonly text: string } | { readonly error: string };
+/** A template with its variables, or with a chat. */
+export type RenderRequest = { readonly template: string } & (
+    | { readonly variables: Readonly<Record<string, unknown>> }
+    | { readonly chat: ChatToRender }
+);
 
+export type RenderAnswer =
+    | { readonly text: string; readonly stretches: readonly Stretch[] }
+    | { readonly error: string; readonly isMarked: boolean };
+
+const { tokens } = workerData as WorkerFacts;
+const strips = new Map(tokens.map((each) => [each.token, each.strips]));
+const markers = new Markers(new Map(tokens.map(({ name, token }) => [name, token])), (token) => strips.get(token)!);
 const parsed = new Map<string, Template>();
 
-/** Like transformers, the library sets `trim_blocks` and `lstrip_blocks`. */
-function render({ template, variables }: RenderRequest): RenderAnswer {
-    try {
-        let known = parsed.get(template);
+function answer(request: RenderRequest): RenderAnswer {
+    const render = (variables: Readonly<Record<string, unknown>>) => {
+        let known = parsed.get(request.template);
         if (known === undefined) {
-            known = new Template(template);
-            parsed.set(template, known);
+            // like transformers, the library sets `trim_blocks` and `lstrip_blocks`
+            known = new Template(request.template);
+            parsed.set(request.template, known);
         }
-        return { text: known.render({ ...variables }) };
+        return known.render({ ...variables });
+    };
+    try {
+        if ("variables" in request) return { text: render(request.variables), stretches: [] };
+        return { text: "", stretches: renderChat(render, request.chat, markers) };
     } catch (error) {
-        return { error: error instanceof Error ? error.message : String(error) };
+        const isMarked = error instanceof MarkedNamesError;
+        return { error: error instanceof Error ? error.message : String(error), isMarked };
     }
 }
 
 parentPort!.on("message", (request: RenderRequest) => {
-    parentPort!.postMessage(render(request));
+    parentPort!.postMessage(answer(request));
 });
 parentPort!.postMessage("ready");

@@ -29,23 +29,29 @@ export function probeCalls(count: number, asText: boolean) {
     });
 }
 
+/** Chats that show how a template writes calls. */
+export interface ToolProbe {
+    /** The chat up to the model's turn. */
+    begin: string;
+    /** The chat up to the text of the model's turn; undefined if it is not in the rendered chat. */
+    beforeText: string | undefined;
+    /** The chat with one call. */
+    one: string;
+    /** The chat with two calls; undefined if the template refuses them. */
+    two: string | undefined;
+    /** The text after an assistant's message. */
+    afterText: string;
+}
+
 /**
  * Infers from rendered chats how a template writes calls.
- * @param begin the chat up to the model's turn
- * @param one the chat with one call
- * @param two the chat with two calls; undefined if the template refuses them
- * @param afterText the text after an assistant's message
- * @returns undefined if the template does not write the arguments as JSON after the name
+ * @returns undefined if the template does not write the arguments as JSON after the name, or writes nothing before it
  */
-export function readToolSyntax(
-    begin: string,
-    one: string,
-    two: string | undefined,
-    afterText: string
-): ToolSyntax | undefined {
-    const [first] = findCalls(one, commonStart(begin, one), 1) ?? [];
-    if (first === undefined) return undefined;
-    const start = commonStart(begin, one);
+export function readToolSyntax({ begin, beforeText, one, two, afterText }: ToolProbe): ToolSyntax | undefined {
+    const start = startOfCall(one, begin, beforeText);
+    const [first] = findCalls(one, start, 1) ?? [];
+    // text and calls could not be told apart
+    if (first === undefined || one.slice(start, first.nameAt).trim() === "") return undefined;
     const end = one.slice(first.end);
     const syntax = {
         begin: one.slice(start, first.nameAt),
@@ -54,7 +60,7 @@ export function readToolSyntax(
     };
     // an id before the arguments would have to be known in advance
     if (probeIds.some((id) => syntax.begin.includes(id) || syntax.middle.includes(id))) return undefined;
-    const calls = two === undefined ? undefined : findCalls(two, commonStart(begin, two), 2);
+    const calls = two === undefined ? undefined : findCalls(two, start, 2);
     if (calls === undefined) return { ...syntax, next: undefined };
     const [a, b] = calls as [FoundCall, FoundCall];
     const isRegular = b.middle === first.middle && two!.slice(start, a.nameAt) === syntax.begin;
@@ -109,6 +115,17 @@ export function endOfJson(text: string, at: number): number | undefined {
         else if ((character === "}" || character === "]") && --depth === 0) return i + 1;
     }
     return undefined;
+}
+
+/**
+ * Where a call begins. The model's turn may begin in another way than with a call: with reasoning, for example. Then
+ * the chat with a text shows which part precedes both.
+ */
+function startOfCall(one: string, begin: string, beforeText: string | undefined): number {
+    if (beforeText !== undefined && one.startsWith(beforeText)) return beforeText.length;
+    const length = Math.max(commonStart(begin, one), commonStart(beforeText ?? "", one));
+    // two different markers may begin alike
+    return one.slice(0, length).replace(/[<[{][^\s<>[\]{}]*$/, "").length;
 }
 
 function commonStart(a: string, b: string): number {

@@ -57,15 +57,20 @@ export class PreparedChat {
     ) {}
 
     /**
-     * @param memory the memory that the chat continues
+     * @param options.memory the memory that the chat continues
+     * @param options.signal ends the rendering
      * @throws {ApiError} if the template refuses the chat, or if a schema cannot become a grammar
      */
-    static async create(server: Server, query: ChatQuery, memory?: StoredMemory): Promise<PreparedChat> {
+    static async create(
+        server: Server,
+        query: ChatQuery,
+        { memory, signal }: { memory?: StoredMemory; signal: AbortSignal }
+    ): Promise<PreparedChat> {
         const { engine } = server;
         const { messages, tools, variables } = query;
         if (tools !== undefined) checkEnds(engine.model, "tools");
         const format = await formatOf(engine, query);
-        const options = { continues: memory !== undefined, tools: tools?.tools, variables };
+        const options = { continues: memory !== undefined, tools: tools?.tools, variables, signal };
         const chat = await engine.renderChat(messages, {
             ...options,
             answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax))

@@ -1,4 +1,5 @@
 import type { Tool } from "../../generation/chat-template/messages.js";
+import { sizeOf } from "../engine/json-schema/size-of.js";
 import type { ToolChoice } from "../engine/tools.js";
 import { badParameter } from "../errors.js";
 
@@ -19,9 +20,12 @@ export interface ToolChoiceOptions {
     schema: string;
 }
 
+/** Size of all tools, which is that of a prompt of a quarter of a million tokens. Unit: UTF-16 code units. */
+const maxToolsSize = 2 ** 20;
+
 /**
  * The tools that an answer may call; undefined if there are none.
- * @throws {ApiError} if two tools have the same name, or if the chosen tool is missing
+ * @throws {ApiError} if two tools have the same name, if they are too long, or if the chosen tool is missing
  */
 export function chooseTools(
     given: readonly GivenTool[],
@@ -33,6 +37,9 @@ export function chooseTools(
         names.add(tool.name);
     }
     if (given.length === 0 || choice === "none") return undefined;
+    const described = given.map(({ tool }) => tool);
+    if (sizeOf(described, maxToolsSize) > maxToolsSize)
+        throw badParameter("tools", `\`tools\` has more than ${maxToolsSize} characters, which every prompt repeats`);
     const build = (chosen: readonly GivenTool[]) => ({
         tools: chosen.map(({ tool }) => tool),
         params: chosen.map(({ param }) => `${param}.${schema}`)

@@ -8,6 +8,7 @@ import {
     LlamaVocabularyType,
     type Token
 } from "../../../plugin/index.js";
+import { UncutTextError } from "../../../plugin/memory/PieceTokenizer.js";
 import { ChatRefusedError } from "../../generation/chat-template/ChatRefusedError.js";
 import { ChatTemplate, type RenderedChat, type RenderOptions } from "../../generation/chat-template/ChatTemplate.js";
 import type { Message } from "../../generation/chat-template/messages.js";
@@ -66,6 +67,14 @@ export interface ReadOptions {
     checkpointsAt?: readonly number[];
 }
 
+export interface TokenizeOptions {
+    /** Whether names of special tokens in the text become these tokens. Default: `false`. */
+    special?: boolean;
+    /** Whether the begin token is prepended if the model has one. Default: `false`. */
+    begin?: boolean;
+    signal?: AbortSignal;
+}
+
 /** Time between two reports, short enough for a smooth progress bar. Unit: milliseconds. */
 const progressInterval = 100;
 
@@ -107,13 +116,12 @@ export class Engine {
     }
 
     /**
-     * @param special whether names of special tokens in the text become these tokens
-     * @throws {ApiError} if the model has no tokenizer
+     * @throws {ApiError} if the model has no tokenizer, or if the text cannot be tokenized in pieces
      */
-    async tokenize(text: string, { special = false, begin = false } = {}): Promise<Token[]> {
+    async tokenize(text: string, { special = false, begin = false, signal }: TokenizeOptions = {}): Promise<Token[]> {
         if (!this.hasTokenizer)
             throw new ApiError(501, "this model has no tokenizer; send the prompt as an array of token ids");
-        const tokens = await tokenizeText((part) => this.model.tokenize(part, special), text);
+        const tokens = await tokenizeText((part) => this.model.tokenize(part, special), text, signal).catch(toApiError);
         const { bos, shouldPrependBosToken } = this.model.tokens;
         return begin && shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
     }
@@ -277,10 +285,11 @@ class PromptReporter {
     }
 }
 
-/** A chat that cannot be rendered, as an error of the API. */
+/** A chat that cannot be rendered, or a text that cannot be tokenized, as an error of the API. */
 function toApiError(error: unknown): never {
     if (error instanceof ChatRefusedError)
         throw new ApiError(400, error.message, { param: "messages", code: error.code });
     if (error instanceof TemplateLimitError) throw new ApiError(500, error.message, { code: "template_limit" });
+    if (error instanceof UncutTextError) throw new ApiError(400, error.message, { code: "invalid_value" });
     throw error;
 }

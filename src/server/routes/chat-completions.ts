@@ -40,7 +40,7 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
             closeBeforeQuestion: body.armt?.closeBeforeQuestion,
             param: "messages"
         },
-        memory
+        { memory, signal }
     );
 
     const head = {

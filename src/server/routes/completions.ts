@@ -35,7 +35,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
     const { engine } = server;
     const { body, signal, stream, memory, onFirstToken, onUsage } = answering;
     const sampling = samplingOf(server, body);
-    const prompts = await promptsOf(server, body.prompt, memory !== undefined);
+    const prompts = await promptsOf(server, body.prompt, { continues: memory !== undefined, signal });
     for (const prompt of prompts) engine.checkLength(prompt.length, "prompt");
     const n = body.n ?? 1;
     const head = {
@@ -119,11 +119,10 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
 async function promptsOf(
     { engine }: Server,
     prompt: CompletionRequest["prompt"],
-    continues: boolean
+    { continues, signal }: { continues: boolean; signal: AbortSignal }
 ): Promise<Token[][]> {
     if (typeof prompt === "string") return [await tokensOf(prompt, "prompt")];
-    const isList = prompt.every((item) => typeof item === "number");
-    if (isList) return [checked(prompt as number[], "prompt")];
+    if (typeof prompt[0] === "number") return [checked(prompt as number[], "prompt")];
     const prompts: Token[][] = [];
     for (const [i, item] of prompt.entries())
         prompts.push(
@@ -132,7 +131,7 @@ async function promptsOf(
     return prompts;
 
     async function tokensOf(text: string, param: string): Promise<Token[]> {
-        const tokens = await engine.tokenize(text, { special: true, begin: !continues });
+        const tokens = await engine.tokenize(text, { special: true, begin: !continues, signal });
         if (tokens.length === 0) throw badParameter(param, "the prompt is empty");
         return tokens;
     }

@@ -1,6 +1,14 @@
-import { maxTopLogprobs, minOneToken, promptProgressSchema, samplingShape, usageSchema } from "./sampling.js";
-import { optional, text, z } from "./zod.js";
+import {
+    maxMessages,
+    maxTopLogprobs,
+    minOneToken,
+    promptProgressSchema,
+    samplingShape,
+    usageSchema
+} from "./sampling.js";
+import { optional, record, text, z } from "./zod.js";
 
+const never = z.null().optional();
 const unused = z.unknown().optional().openapi({ description: "Without effect" });
 
 const textPart = z.strictObject({ type: z.literal("text"), text: text(), annotations: unused, cache_control: unused });
@@ -10,12 +18,25 @@ const content = z.union([text(), z.array(textPart).min(1)]);
 const toolCall = z.strictObject({
     id: z.string().min(1).max(200),
     type: optional(z.literal("function")),
-    function: z.strictObject({ name: text(), arguments: text(), parsed_arguments: unused }),
+    function: z.strictObject({ name: text(), arguments: text().nullish(), parsed_arguments: unused, output: never }),
     index: unused
 });
 
 const name = optional(text()).openapi({ description: "Used if the chat template has a place for it" });
-const never = z.null().optional();
+/** Keys that clients keep with messages of all roles, from their own lists or from the type of an assistant's. */
+const kept = {
+    id: unused,
+    index: unused,
+    annotations: unused,
+    parsed: unused,
+    refusal: never,
+    audio: never,
+    function_call: never,
+    tool_calls: never,
+    tool_call_id: never,
+    reasoning_content: never,
+    reasoning: never
+};
 
 /**
  * An assistant's message as clients keep it, with the keys that this API and other servers add to their answers. Keys
@@ -39,23 +60,35 @@ const assistantMessage = z.strictObject({
     index: unused,
     id: unused,
     audio: never,
-    function_call: never
+    function_call: never,
+    tool_call_id: never
 });
 
 export const messageSchema = z
     .discriminatedUnion("role", [
-        z.strictObject({ role: z.literal("system"), content, name }),
-        z.strictObject({ role: z.literal("developer"), content, name }),
-        z.strictObject({ role: z.literal("user"), content, name }),
+        z.strictObject({ role: z.literal("system"), content, name, ...kept }),
+        z.strictObject({ role: z.literal("developer"), content, name, ...kept }),
+        z.strictObject({ role: z.literal("user"), content, name, ...kept }),
         assistantMessage,
         z.strictObject({
             role: z.literal("tool"),
-            tool_call_id: z.string(),
             content: z.union([text(), z.array(textPart)]),
-            name
+            name,
+            ...kept,
+            tool_call_id: z.string()
         })
     ])
     .openapi("ChatMessage");
+
+const anyObject = record<unknown>(() => undefined);
+
+/** Templates have a handful of variables. */
+const maxVariables = 64;
+const templateVariables = record<unknown>((name) =>
+    name.length > 64 ? "the name has more than 64 characters" : undefined
+).refine((value) => Object.keys(value ?? {}).length <= maxVariables, {
+    error: `has more than ${maxVariables} variables`
+});
 
 const toolName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
 export const toolSchema = z.strictObject({
@@ -63,7 +96,7 @@ export const toolSchema = z.strictObject({
     function: z.strictObject({
         name: toolName,
         description: optional(text()),
-        parameters: optional(z.record(z.string(), z.unknown())),
+        parameters: optional(anyObject),
         strict: optional(z.boolean())
     })
 });
@@ -71,7 +104,7 @@ export const toolSchema = z.strictObject({
 const jsonSchema = z.strictObject({
     name: toolName,
     description: optional(text()),
-    schema: optional(z.record(z.string(), z.unknown())),
+    schema: optional(anyObject),
     strict: optional(z.boolean())
 });
 
@@ -84,7 +117,7 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
 export const chatRequestSchema = z
     .strictObject({
         ...samplingShape,
-        messages: z.array(messageSchema).min(1),
+        messages: z.array(messageSchema).min(1).max(maxMessages),
         max_tokens: minOneToken,
         max_completion_tokens: minOneToken,
         logprobs: optional(z.boolean()),
@@ -98,7 +131,7 @@ export const chatRequestSchema = z
             ])
         ),
         parallel_tool_calls: optional(z.boolean()),
-        chat_template_kwargs: optional(z.record(z.string().max(64), z.unknown())).openapi({
+        chat_template_kwargs: optional(templateVariables).openapi({
             description: "Variables for the model's chat template, such as `enable_thinking`"
         }),
         store: optional(z.literal(false)).openapi({ description: "Chats are not stored; use /v1/responses" }),

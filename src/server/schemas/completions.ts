@@ -1,5 +1,5 @@
 import { maxTokensSchema, promptProgressSchema, samplingShape, usageSchema } from "./sampling.js";
-import { optional, text, z } from "./zod.js";
+import { idList, optional, text, tokenIds, z } from "./zod.js";
 
 /** Prompts in one request. */
 const maxPrompts = 128;
@@ -8,14 +8,42 @@ export const tokenIdSchema = z
     .int()
     .min(0)
     .max(2 ** 31 - 1);
-const tokenIds = z.array(tokenIdSchema).min(1);
+
+const texts = z.array(text()).min(1).max(maxPrompts);
+const lists = z.array(tokenIds()).min(1).max(maxPrompts);
+
+/** The first item tells which form is meant; a union would try every form on each of a million ids. */
+const promptSchema = z
+    .unknown()
+    .superRefine((value, context) => {
+        const [first] = Array.isArray(value) ? (value as unknown[]) : [];
+        const form = !Array.isArray(value)
+            ? text()
+            : typeof first === "string"
+              ? texts
+              : Array.isArray(first)
+                ? lists
+                : tokenIds();
+        const { length } = Array.isArray(value) ? value : [];
+        if (length > maxPrompts && (form === texts || form === lists))
+            return context.addIssue({ code: "custom", message: `has more than ${maxPrompts} prompts` });
+        for (const issue of form.safeParse(value).error?.issues.slice(0, 1) ?? [])
+            context.addIssue({ code: "custom", path: issue.path, message: issue.message });
+    })
+    .openapi({
+        description: "Text, texts, token ids, or lists of token ids",
+        oneOf: [
+            { type: "string" },
+            { type: "array", items: { type: "string" }, minItems: 1, maxItems: maxPrompts },
+            idList,
+            { type: "array", items: idList, minItems: 1, maxItems: maxPrompts }
+        ]
+    }) as unknown as z.ZodType<string | string[] | number[] | number[][]>;
 
 export const completionRequestSchema = z
     .strictObject({
         ...samplingShape,
-        prompt: z
-            .union([text(), z.array(text()).min(1).max(maxPrompts), tokenIds, z.array(tokenIds).min(1).max(maxPrompts)])
-            .openapi({ description: "Text, texts, token ids, or lists of token ids" }),
+        prompt: promptSchema,
         max_tokens: maxTokensSchema,
         logprobs: optional(z.int().min(0).max(5)),
         echo: optional(z.literal(false)),

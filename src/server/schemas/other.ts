@@ -1,5 +1,5 @@
 import { tokenIdSchema } from "./completions.js";
-import { optional, text, z } from "./zod.js";
+import { optional, text, tokenIds, z } from "./zod.js";
 
 export const tokenizeRequestSchema = z
     .strictObject({
@@ -15,14 +15,14 @@ export const tokenizeRequestSchema = z
 
 export const tokenizeResponseSchema = z.object({ tokens: z.array(tokenIdSchema) }).openapi("TokenizeResponse");
 
-export const detokenizeRequestSchema = z.strictObject({ tokens: z.array(tokenIdSchema) }).openapi("DetokenizeRequest");
+export const detokenizeRequestSchema = z.strictObject({ tokens: tokenIds({ min: 0 }) }).openapi("DetokenizeRequest");
 
 export const detokenizeResponseSchema = z.object({ content: z.string() }).openapi("DetokenizeResponse");
 
 export const embeddingRequestSchema = z
     .strictObject({
         model: optional(z.string()),
-        input: z.union([text(), z.array(text()).min(1).max(2048), z.array(tokenIdSchema).min(1)]),
+        input: z.unknown().openapi({ description: "Not read, since there are no embeddings" }),
         encoding_format: optional(z.enum(["float", "base64"])),
         user: optional(z.string())
     })

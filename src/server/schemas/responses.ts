@@ -1,6 +1,6 @@
 import { chatRequestSchema } from "./chat.js";
-import { maxTopLogprobs, samplingShape } from "./sampling.js";
-import { optional, text, z } from "./zod.js";
+import { maxMessages, maxTopLogprobs, samplingShape } from "./sampling.js";
+import { optional, record, text, z } from "./zod.js";
 
 const unused = z.unknown().optional().openapi({ description: "Without effect" });
 const itemId = optional(z.string().max(200)).openapi({ description: "Without effect" });
@@ -123,6 +123,20 @@ const format = z.discriminatedUnion("type", [
 
 const { model, temperature, top_p, top_k, min_p, seed, stream, user, armt } = samplingShape;
 
+/** Bounds of OpenAI's API. */
+const maxMetadata = { pairs: 16, name: 64, value: 512 };
+
+const metadata = record<string>(
+    (name, value) => {
+        if (name.length > maxMetadata.name) return `the name has more than ${maxMetadata.name} characters`;
+        if (typeof value === "string" && value.length <= maxMetadata.value) return undefined;
+        return `expected a string of at most ${maxMetadata.value} characters`;
+    },
+    { type: "string", maxLength: maxMetadata.value }
+).refine((value) => Object.keys(value ?? {}).length <= maxMetadata.pairs, {
+    error: `has more than ${maxMetadata.pairs} pairs`
+});
+
 export const responseRequestSchema = z
     .strictObject({
         model,
@@ -134,7 +148,7 @@ export const responseRequestSchema = z
         stream,
         user,
         armt,
-        input: z.union([text(), z.array(inputItem).min(1)]),
+        input: z.union([text(), z.array(inputItem).min(1).max(maxMessages)]),
         instructions: optional(text()),
         max_output_tokens: optional(
             z
@@ -144,7 +158,7 @@ export const responseRequestSchema = z
         ),
         previous_response_id: optional(z.string().max(100)),
         store: optional(z.boolean()),
-        metadata: optional(z.record(z.string().max(64), z.string().max(512))),
+        metadata: optional(metadata),
         top_logprobs: optional(z.literal(0)).openapi({ description: `Up to ${maxTopLogprobs} in chats; none here` }),
         text: optional(z.strictObject({ format: optional(format), verbosity: unused })),
         tools: optional(z.array(z.union([functionTool, foreignTool])).max(128)),

@@ -1,4 +1,5 @@
 import { extendZodWithOpenApi } from "@asteasolutions/zod-to-openapi";
+import { LosslessNumber } from "lossless-json";
 import { z } from "zod";
 
 extendZodWithOpenApi(z);
@@ -7,9 +8,14 @@ export { z };
 
 /** Text that is whole: half of a surrogate pair cannot be tokenized. */
 export const text = () =>
-    z.string().refine((value) => !/\p{Surrogate}/u.test(value), {
+    z.string().refine(isWellFormed, {
         error: "holds half of a surrogate pair, which is no character"
     });
+
+/** In Node since 20, and faster than an expression by far; TypeScript's types for ES2023 lack it. */
+function isWellFormed(value: string): boolean {
+    return (value as string & { isWellFormed(): boolean }).isWellFormed();
+}
 
 /** Whether a value says nothing: null, an empty text, an empty list or an empty object. */
 export function isEmpty(value: unknown): boolean {
@@ -30,4 +36,53 @@ export function optional<T extends z.ZodType>(schema: T) {
     return (isScalar ? given : z.preprocess((value) => (isEmpty(value) ? undefined : value), given)).transform(
         (value) => (value ?? undefined) as z.output<T> | undefined
     );
+}
+
+const maxTokenId = 2 ** 31 - 1;
+
+/** A list of token ids in the API's description. */
+export const idList = {
+    type: "array" as const,
+    items: { type: "integer" as const, minimum: 0, maximum: maxTokenId },
+    minItems: 1
+};
+
+/**
+ * A list of token ids. zod would visit each of a million ids, and report each wrong one.
+ */
+export function tokenIds({ min = 1 }: { min?: number } = {}): z.ZodType<number[]> {
+    const schema = z.unknown().superRefine((value, context) => {
+        if (!Array.isArray(value) || value.length < min)
+            return context.addIssue({ code: "custom", message: `expected a list of at least ${min} token ids` });
+        const wrong = value.findIndex((id) => !isTokenId(id));
+        if (wrong >= 0)
+            context.addIssue({ code: "custom", path: [wrong], message: `expected an integer from 0 to ${maxTokenId}` });
+    });
+    return schema.openapi({ ...idList, minItems: min }) as unknown as z.ZodType<number[]>;
+}
+
+function isTokenId(value: unknown): value is number {
+    return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= maxTokenId;
+}
+
+/**
+ * An object whose names are those of the client. zod's own records leave out the name `__proto__`.
+ * @param check returns what is wrong with an entry
+ */
+export function record<T>(
+    check: (name: string, value: unknown) => string | undefined,
+    values: object = {}
+): z.ZodType<Record<string, T>> {
+    const schema = z.unknown().superRefine((value, context) => {
+        if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof LosslessNumber)
+            return context.addIssue({ code: "custom", message: "expected an object" });
+        for (const [name, inside] of Object.entries(value)) {
+            const message = check(name, inside);
+            if (message !== undefined) return context.addIssue({ code: "custom", path: [name], message });
+        }
+    });
+    return schema.openapi({
+        type: "object",
+        additionalProperties: values as { type?: "string" }
+    }) as unknown as z.ZodType<Record<string, T>>;
 }

@@ -18,6 +18,7 @@ import {
     resolveReference,
     type Schema
 } from "./Schema.js";
+import { sizeOf } from "./size-of.js";
 import { patternAutomaton, stringAutomaton } from "./strings.js";
 
 /** Limits that no sensible schema reaches. They keep a grammar small enough to compile within milliseconds. */
@@ -56,7 +57,8 @@ export interface SchemaGrammar {
  */
 export function compileSchema(schema: unknown, options: CompileOptions, rules = new Rules()): SchemaGrammar {
     const { param } = options;
-    if (sizeOf(schema) > maxSchemaSize) throw unsupported(param, `\`${param}\` is larger than ${maxSchemaSize} bytes`);
+    if (sizeOf(schema, maxSchemaSize) > maxSchemaSize)
+        throw unsupported(param, `\`${param}\` is larger than ${maxSchemaSize} bytes`);
     try {
         return new SchemaCompiler(checkSchema(schema, param), rules, options).compile();
     } catch (error) {
@@ -599,20 +601,4 @@ function pick(own: Record<string, unknown>, kind: Kind): Record<string, unknown>
 
 function inner({ param, depth }: Place, name: string): Place {
     return { param: `${param}.${name}`, depth: depth + 1 };
-}
-
-/** Approximate size of a JSON value. Counting stops at the limit. */
-function sizeOf(value: unknown): number {
-    let size = 0;
-    const add = (item: unknown): void => {
-        if (size > maxSchemaSize) return;
-        size += typeof item === "string" ? item.length : 1;
-        if (typeof item !== "object" || item === null) return;
-        for (const [key, inside] of Object.entries(item)) {
-            size += key.length;
-            add(inside);
-        }
-    };
-    add(value);
-    return size;
 }

@@ -12,6 +12,7 @@ import {
     messageRequestSchema
 } from "../../schemas/messages.js";
 import { validate } from "../../validate.js";
+import { withSignal } from "../../with-signal.js";
 import { ContentWriter } from "./ContentWriter.js";
 import { errorBody } from "./error-body.js";
 import { formatOf, messagesOf, toolsOf } from "./translate.js";
@@ -35,16 +36,16 @@ export function createMessage(server: Server): RequestHandler {
 
 /** `POST /v1/messages/count_tokens` */
 export function countTokens(server: Server): RequestHandler {
-    return async (request, response) => {
+    return withSignal(server, async (request, response, signal) => {
         const body = validate(countTokensRequestSchema, await readJsonBody(request, server));
         checkModel(server, body.model);
         const id = body.armt?.memory;
         const memory = id === undefined ? undefined : server.registry.get(id, "armt.memory");
         const { messages } = messagesOf(body);
         const query = { messages, tools: toolsOf(body), sampling: samplingOf(server, {}), param: "messages" };
-        const { promptTokens } = await PreparedChat.create(server, query, memory);
+        const { promptTokens } = await PreparedChat.create(server, query, { memory, signal });
         response.json({ input_tokens: promptTokens });
-    };
+    });
 }
 
 async function answerMessage(server: Server, answering: Answering<MessageRequest>): Promise<MessageResponse> {
@@ -62,7 +63,7 @@ async function answerMessage(server: Server, answering: Answering<MessageRequest
             closeBeforeQuestion: body.armt?.closeBeforeQuestion,
             param: "messages"
         },
-        memory
+        { memory, signal }
     );
     const send = async (type: string, data: object) => await stream?.send({ type, ...data }, type);
     answering.begin();

@@ -98,14 +98,18 @@ async function answerOllama(
     if (query === undefined) return { ...head(), ...shape({ text: "", calls: [] }), done: true, done_reason: "load" };
     const { options } = body;
     const limit = options?.num_predict;
-    const chat = await PreparedChat.create(server, {
-        ...query,
-        format: formatOf(body),
-        formatParam: "format",
-        sampling: samplingOf(server, options ?? {}),
-        stop: stopStrings(options?.stop),
-        maxTokens: limit === undefined || limit < 0 ? undefined : limit
-    });
+    const chat = await PreparedChat.create(
+        server,
+        {
+            ...query,
+            format: formatOf(body),
+            formatParam: "format",
+            sampling: samplingOf(server, options ?? {}),
+            stop: stopStrings(options?.stop),
+            maxTokens: limit === undefined || limit < 0 ? undefined : limit
+        },
+        { signal }
+    );
     answering.begin();
     return await chat.run({ signal }, async (read) => {
         const calls: Answer["calls"] = [];

@@ -1,5 +1,5 @@
 import type { Message } from "../../../generation/chat-template/messages.js";
-import { checkCall } from "../../chat-request.js";
+import { checkArgumentsSize, checkCall } from "../../chat-request.js";
 import { badParameter } from "../../errors.js";
 import type { ResponseInputItem, ResponseItem, ResponseRequest } from "../../schemas/responses.js";
 
@@ -63,6 +63,8 @@ class Conversation {
     readonly messages: Message[];
     /** Ids of calls that have no result yet. */
     private readonly open = new Set<string>();
+    /** Arguments of all calls. */
+    private readonly written: string[] = [];
     private reasoning: string | undefined;
 
     constructor(previous: readonly Message[]) {
@@ -87,6 +89,8 @@ class Conversation {
     }
 
     addCall(call: Answer["calls"][number], at: string): void {
+        this.written.push(call.arguments);
+        checkArgumentsSize(this.written, "input");
         const checked = checkCall(call, `${at}.arguments`);
         const last = this.messages.at(-1);
         const answer = last?.role === "assistant" ? last : this.answer("");

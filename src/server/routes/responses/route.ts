@@ -85,7 +85,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
             closeBeforeQuestion: body.armt?.closeBeforeQuestion,
             param: "input"
         },
-        memory
+        { memory, signal }
     );
     const store = body.store ?? true;
     const response: ResponseBody = {

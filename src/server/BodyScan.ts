@@ -1,0 +1,82 @@
+import { ApiError } from "./errors.js";
+
+/** Nesting that a request may have; the API's deepest, a tool's schema, needs about 20. */
+const maxDepth = 64;
+
+/** Numbers and other values of a body. A prompt of token ids has the most: this is a prompt of a million tokens. */
+const maxValues = 2 ** 20;
+
+/** Objects, lists and strings of a body. A chat of ten thousand messages has about half as many. */
+const maxParts = 100_000;
+
+/** Numbers that JavaScript cannot represent. Each of them has to be put back into the parsed body. */
+const maxLongNumbers = 10_000;
+
+/** Number of digits that every JavaScript number keeps. */
+const safeDigits = 15;
+
+/**
+ * Counts the parts of a JSON text while it arrives, so that one that is too costly is refused before it is parsed. It
+ * does not check that the text is JSON.
+ */
+export class BodyScan {
+    private depth = 0;
+    private digits = 0;
+    private values = 0;
+    private parts = 0;
+    private longNumbers = 0;
+    private inString = false;
+    private isEscaped = false;
+
+    /** Whether a number may be too long for JavaScript. */
+    get hasLongNumber(): boolean {
+        return this.longNumbers > 0;
+    }
+
+    /** @throws {ApiError} if the text is nested too deeply or has too many parts */
+    push(bytes: Uint8Array): void {
+        let { inString, isEscaped, digits } = this;
+        let slash = bytes.indexOf(0x5c);
+        let quote = bytes.indexOf(0x22);
+        for (let i = 0; i < bytes.length; i++) {
+            if (isEscaped) {
+                isEscaped = false;
+                continue;
+            }
+            if (inString) {
+                // a search is far faster than a look at each byte
+                if (quote >= 0 && quote < i) quote = bytes.indexOf(0x22, i);
+                if (slash >= 0 && slash < i) slash = bytes.indexOf(0x5c, i);
+                isEscaped = slash >= 0 && (quote < 0 || slash < quote);
+                inString = isEscaped || quote < 0;
+                if (!isEscaped && quote < 0) break;
+                i = isEscaped ? slash : quote;
+                continue;
+            }
+            const byte = bytes[i]!;
+            if (byte >= 0x30 && byte <= 0x39) {
+                digits++;
+                if (digits === safeDigits + 1) this.longNumbers++;
+                continue;
+            }
+            digits = 0;
+            if (byte === 0x22) {
+                inString = true;
+                this.parts++;
+            } else if (byte === 0x5b || byte === 0x7b) {
+                this.parts++;
+                if (++this.depth > maxDepth)
+                    throw new ApiError(400, `the JSON is nested more than ${maxDepth} levels deep`);
+            } else if (byte === 0x5d || byte === 0x7d) this.depth--;
+            else if (byte === 0x2c) this.values++;
+        }
+        Object.assign(this, { inString, isEscaped, digits });
+        this.check(this.values, maxValues, "values; upload a longer document to POST /v1/armt/memories");
+        this.check(this.parts, maxParts, "objects, lists and strings");
+        this.check(this.longNumbers, maxLongNumbers, `numbers of more than ${safeDigits} digits`);
+    }
+
+    private check(count: number, max: number, what: string): void {
+        if (count > max) throw new ApiError(413, `the JSON has more than ${max} ${what}`, { code: "body_too_large" });
+    }
+}

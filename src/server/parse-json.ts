@@ -1,0 +1,54 @@
+import { LosslessNumber, parse } from "lossless-json";
+
+/** A parsed body, as plain data. */
+export interface ParsedJson {
+    readonly value: unknown;
+    /** The places and digits of the integers that JavaScript cannot represent. Their places contain null. */
+    readonly long: readonly { readonly path: readonly string[]; readonly digits: string }[];
+}
+
+/**
+ * Parses JSON.
+ * @param hasLongNumber whether a number may be too long for JavaScript; otherwise the faster parser is used
+ * @throws {SyntaxError}
+ * @throws {TypeError} if the bytes are not valid UTF-8
+ */
+export function parseJson(bytes: Uint8Array, hasLongNumber: boolean): ParsedJson {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    if (!hasLongNumber) return { value: JSON.parse(text), long: [] };
+    const value = parse(text, undefined, {
+        parseNumber: (number) => {
+            const isLong = /^-?\d+$/.test(number) && !Number.isSafeInteger(Number(number));
+            return isLong ? new LosslessNumber(number) : Number(number);
+        },
+        onDuplicateKey: ({ newValue }) => newValue
+    });
+    const long: { path: string[]; digits: string }[] = [];
+    const take = (item: unknown, path: readonly string[]): unknown => {
+        if (item instanceof LosslessNumber) {
+            long.push({ path: [...path], digits: item.value });
+            return null;
+        }
+        if (typeof item !== "object" || item === null) return item;
+        for (const [key, inside] of Object.entries(item)) setOwn(item, key, take(inside, [...path, key]));
+        return item;
+    };
+    return { value: take(value, []), long };
+}
+
+/** Puts the long integers back into a parsed body. */
+export function withLongNumbers({ value, long }: ParsedJson): unknown {
+    const root = { value };
+    for (const { path, digits } of long) {
+        const [last, ...before] = ["value", ...path].reverse();
+        const parent = before.reduceRight<unknown>((item, key) => (item as Record<string, unknown>)[key], root);
+        setOwn(parent as object, last!, new LosslessNumber(digits));
+    }
+    return root.value;
+}
+
+/** Assigning to `__proto__` would change the prototype instead. */
+function setOwn(item: object, key: string, value: unknown): void {
+    if (Object.hasOwn(item, key) && (item as Record<string, unknown>)[key] === value) return;
+    Object.defineProperty(item, key, { value, writable: true, enumerable: true, configurable: true });
+}

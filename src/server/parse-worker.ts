@@ -1,0 +1,22 @@
+import { parentPort } from "node:worker_threads";
+import { type ParsedJson, parseJson } from "./parse-json.js";
+
+export interface ParseRequest {
+    readonly bytes: Uint8Array;
+    readonly hasLongNumber: boolean;
+}
+
+export type ParseAnswer = ParsedJson | { readonly error: string; readonly isSyntax: boolean };
+
+function answer({ bytes, hasLongNumber }: ParseRequest): ParseAnswer {
+    try {
+        return parseJson(bytes, hasLongNumber);
+    } catch (error) {
+        return { error: error instanceof Error ? error.message : "", isSyntax: error instanceof SyntaxError };
+    }
+}
+
+parentPort!.on("message", (request: ParseRequest) => {
+    parentPort!.postMessage(answer(request));
+});
+parentPort!.postMessage("ready");

@@ -1,0 +1,85 @@
+import test from "ava";
+import fc from "fast-check";
+import { LosslessNumber } from "lossless-json";
+import { BodyScan } from "../../src/server/BodyScan.js";
+import { ApiError } from "../../src/server/errors.js";
+import { JsonParser } from "../../src/server/JsonParser.js";
+import { parseJson, withLongNumbers } from "../../src/server/parse-json.js";
+
+const never = new AbortController().signal;
+const parse = (text: string) => withLongNumbers(parseJson(Buffer.from(text), true));
+
+test("long integers keep their digits wherever they are, under any name", (t) => {
+    const long = "12345678901234567890";
+    const text = `{"a":[${long},1,{"__proto__":${long},"constructor":[${long}]}],"n":-${long},"f":1.5}`;
+    const value = parse(text) as { a: [unknown, number, object]; n: unknown };
+    t.deepEqual(value.a[0], new LosslessNumber(long));
+    t.deepEqual(value.n, new LosslessNumber(`-${long}`));
+    const entries = new Map(Object.entries(value.a[2]));
+    t.deepEqual([...entries.keys()], ["__proto__", "constructor"]);
+    t.deepEqual(entries.get("__proto__"), new LosslessNumber(long));
+    t.is(Object.getPrototypeOf(value.a[2]), Object.prototype);
+    t.deepEqual(parse(long), new LosslessNumber(long));
+});
+
+test("both parsers give the same values", (t) => {
+    fc.assert(
+        fc.property(fc.json({ maxDepth: 4 }), (text) => {
+            fc.pre(!/\d{16}/.test(text));
+            t.deepEqual(parse(text), JSON.parse(text));
+        })
+    );
+});
+
+test("a body is counted alike however it is cut into pieces", (t) => {
+    const outcome = (pieces: readonly Buffer[]) => {
+        const scan = new BodyScan();
+        try {
+            for (const piece of pieces) scan.push(piece);
+            return scan.hasLongNumber;
+        } catch (error) {
+            return (error as ApiError).message;
+        }
+    };
+    const deep = `${"[".repeat(65)}${"]".repeat(65)}`;
+    const texts = fc.oneof(
+        fc.json(),
+        fc.constantFrom('"a\\\\"', `["\\"",1234567890123456]`, '{"[[":"123456789012345678"}', deep)
+    );
+    fc.assert(
+        fc.property(texts, fc.array(fc.nat({ max: 100 }), { maxLength: 5 }), (text, cuts) => {
+            const bytes = Buffer.from(text);
+            const ends = [...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
+            const pieces = ends.map((end, i) => bytes.subarray(i === 0 ? 0 : ends[i - 1], end));
+            t.is(outcome(pieces), outcome([bytes]), text);
+        })
+    );
+    // in linear time
+    t.false(outcome([Buffer.from(`"${"\\\\n".repeat(2 ** 22)}`)]));
+    t.is(outcome([Buffer.from('"[[1234567890123456789"')]), false);
+    t.regex(String(outcome([Buffer.from(deep)])), /64 levels/);
+});
+
+test("a body of too many parts is refused while it arrives", (t) => {
+    const refused = (part: string, count: number) =>
+        t.throws(() => new BodyScan().push(Buffer.from(part.repeat(count))), { instanceOf: ApiError }).status;
+    t.is(refused("1,", 1_100_000), 413);
+    t.is(refused('"",', 110_000), 413);
+    t.is(refused("1234567890123456,", 11_000), 413);
+    t.notThrows(() => new BodyScan().push(Buffer.from("1,".repeat(1_000_000))));
+});
+
+test("a long body is parsed in a worker, with the same results and errors", async (t) => {
+    const parser = new JsonParser();
+    const filler = "x".repeat(2 ** 19);
+    const of = (text: string, signal = never) => parser.parse(Buffer.concat([Buffer.from(text)]), true, signal);
+    const value = (await of(`{"a":"${filler}","__proto__":12345678901234567890}`)) as object;
+    t.deepEqual(Object.entries(value)[1], ["__proto__", new LosslessNumber("12345678901234567890")]);
+    const error = await t.throwsAsync(of(`{"a":"${filler}"`), { instanceOf: ApiError });
+    t.is(error.details.code, "invalid_json");
+    const bytes = Buffer.concat([Buffer.from(`"${filler}`), Buffer.of(0xff, 0x22)]);
+    t.regex((await t.throwsAsync(parser.parse(bytes, false, never), { instanceOf: ApiError })).message, /not UTF-8/);
+    const gone = new Error("gone");
+    t.is(await t.throwsAsync(of(`"${filler}"`, AbortSignal.abort(gone))), gone);
+    t.is(((await of(`"${filler}"`)) as string).length, filler.length);
+});
