@@ -126,7 +126,7 @@ test.serial("armt bench refuses what it cannot measure", async (t) => {
     const cases: [string[], number, RegExp][] = [
         [["--lengths", "4x"], 2, /--lengths: "4x" is not a length/],
         [["--segments", "0"], 2, /--segments: "0" is not a length/],
-        [["--runs", "0"], 1, /--runs must be an integer of at least 1/],
+        [["--runs", "0"], 2, /--runs must be an integer of at least 1/],
         [["--no-prompts"], 2, /leaves nothing to measure/],
         [["-m", "none.gguf"], 1, /none\.gguf/],
         [["--resume", "--force"], 2, /give one/]
