@@ -68,11 +68,16 @@ async function olderFile(from: string): Promise<{ file: string; fingerprint: str
     return { file, fingerprint };
 }
 
+let llama: ReturnType<typeof getLlama> | undefined;
+
 async function open(t: ExecutionContext, modelPath: string) {
-    const llama = await getLlama({ gpu: false, build: "never", maxThreads: 1, logLevel: LlamaLogLevel.error });
-    const model = await llama.loadModel({ modelPath });
-    t.teardown(() => model.dispose());
+    llama ??= getLlama({ gpu: false, build: "never", maxThreads: 1, logLevel: LlamaLogLevel.error });
+    const model = await (await llama).loadModel({ modelPath });
     const context = await model.createContext({ threads: 1 });
+    t.teardown(async () => {
+        await context.dispose();
+        await model.dispose();
+    });
     return { model, sequence: context.getSequence() };
 }
 
