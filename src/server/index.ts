@@ -7,5 +7,5 @@ export { createServer, type ServerOptions } from "./create-server.js";
 export { fairBatching } from "./engine/batching.js";
 export { type Listening, listen } from "./listen.js";
 export { type ServerLimits, serverDefaults } from "./options.js";
-export type { Server } from "./Server.js";
+export type { SampleDocument, Server } from "./Server.js";
 export { shutDown } from "./shut-down.js";
