@@ -2,7 +2,7 @@
 // weights. All cases of a type run in one rotation, so that no ratio spans two runs.
 
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -195,7 +195,18 @@ async function prepare(type: QuantizeTarget): Promise<{ armt: string; plain: str
     if (!existsSync(at("f16"))) await writeSyntheticModel({ shape, type: "f16", output: at("f16") });
     if (!existsSync(at(type))) await quantizeModel({ input: at("f16"), output: at(type), mixture: type });
     if (!existsSync(at(`${type}.plain`))) await writePlainGguf(at(type), at(`${type}.plain`));
+    await rewrite(at(type));
+    await rewrite(at(`${type}.plain`));
     return { armt: at(type), plain: at(`${type}.plain`) };
+}
+
+/**
+ * Replaces a file by a copy, so that all files are written in the same way. Writes of other sizes leave a file in other
+ * pages of the system's cache, and reading the mapped weights then takes up to 1.15 times as long.
+ */
+async function rewrite(file: string): Promise<void> {
+    await copyFile(file, `${file}.copy`);
+    await rename(`${file}.copy`, file);
 }
 
 function table(rows: readonly Row[]): string {

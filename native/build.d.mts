@@ -53,13 +53,17 @@ export interface Libraries {
     readonly ggmlBase: string;
     readonly ggml: string;
     readonly llama: string;
+    readonly rpc: string;
     readonly gpu: Variant;
     readonly origin: "build" | "package";
 }
 
 export function findLibraries(root: string, host?: Host, gpu?: Variant): Libraries;
 
-export class BuildError extends Error {}
+export class BuildError extends Error {
+    /** What to run in a shell to solve it, if one command does. */
+    readonly command?: string;
+}
 export const packageRoot: string;
 export function build(options?: BuildOptions): Promise<{ built: boolean; library: string; addon: string }>;
 export function isUpToDate(layout: Layout, env?: NodeJS.ProcessEnv): boolean;

@@ -4,7 +4,7 @@
 
 import fs from "node:fs";
 import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { buildAddon } from "./install/addon.mjs";
 import { buildBackend, findCudaGpu, findNvcc, prebuiltRunsOn, resolveArchitecture } from "./install/backend.mjs";
@@ -15,6 +15,7 @@ import { buildLibrary } from "./install/library.mjs";
 import { withBuildLock } from "./install/lock.mjs";
 import { prepareSource } from "./install/source.mjs";
 import { backendStamp, computeStamp, readStamp, writeStamp } from "./install/stamp.mjs";
+import { openTerminal } from "./install/terminal.mjs";
 import { findCompiler, findTools } from "./install/tools.mjs";
 
 export { BuildError, findCompiler, findCudaGpu, findTools, installedVariant, prebuiltRunsOn, resolveLayout };
@@ -91,8 +92,11 @@ export async function build({
         await step("source", layout.tree, `unpacking and patching llama.cpp ${layout.release}`, () =>
             prepareSource(layout, tools, env)
         );
-        await step("library", layout.library, "compiling libllama with the ARMT engine (minutes the first time)", () =>
-            buildLibrary(layout, tools, env, onProgress)
+        await step(
+            "library",
+            layout.library,
+            `compiling libllama with the ARMT engine, about 3 minutes on 2 cores; log: ${layout.log}`,
+            () => buildLibrary(layout, tools, env, onProgress)
         );
         if (backend != null)
             await step(
@@ -184,22 +188,29 @@ async function main(args) {
             findTools(process.env);
             return 0;
         }
-        let shown = -25;
+        let shown = 0;
         const started = performance.now();
+        const tell = openTerminal(process.env);
+        /** @param {string} text */
+        const say = (text) => {
+            process.stdout.write(`armt build: ${text}\n`);
+            tell(`armt build: ${text}`);
+        };
         const { built } = await build({
             force: options.force,
             gpu: options.gpu,
             tuned: options.tuned,
             cudaArch: options["cuda-arch"],
-            onStep: (line) => process.stdout.write(`armt build: ${line}\n`),
+            onStep: say,
             onProgress: (percent) => {
                 if (percent < shown + 25) return;
                 shown = percent;
-                process.stdout.write(`armt build: ${percent} %\n`);
+                say(`${percent} % after ${Math.round((performance.now() - started) / 1000)} s`);
             }
         });
         const seconds = ((performance.now() - started) / 1000).toFixed(1);
-        process.stdout.write(`armt build: ${built ? `done in ${seconds} s` : "up to date"}\n`);
+        if (built) say(`done in ${seconds} s`);
+        else process.stdout.write("armt build: up to date\n");
         return 0;
     } catch (error) {
         const message =
@@ -219,7 +230,13 @@ function isPrebuilt() {
     }
 }
 
-if (process.argv[1] != null && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href) {
+/** Whether this file was started, not imported. With `--eval` and standard input, the second argument is any text. */
+function isStarted() {
+    const script = process.argv[1];
+    return script !== undefined && fs.existsSync(script) && fs.realpathSync(script) === fileURLToPath(import.meta.url);
+}
+
+if (isStarted()) {
     const args = process.argv.slice(2);
     if (args.length === 0 && isPrebuilt())
         process.stdout.write("armt build: the prebuilt package is installed, so there is nothing to compile\n");

@@ -39,6 +39,8 @@ export async function makePrebuiltPackages(out, wanted) {
         if (gpu === layout.gpu) {
             fs.copyFileSync(layout.library, library);
             fs.copyFileSync(layout.addon, path.join(folder, "bins", "armt.node"));
+            const rpc = layout.platform.backend("ggml-rpc");
+            fs.copyFileSync(path.join(layout.libDir, rpc), path.join(folder, "bins", rpc));
         } else
             await withBuildLock(layout, async () => {
                 fs.copyFileSync(await relink(layout, findTools(process.env), { bins, gpu: `${gpu}` }), library);

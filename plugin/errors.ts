@@ -26,6 +26,11 @@ export class ArmtNativeError extends ArmtError {
     override name = "ArmtNativeError";
 }
 
+/** A device that a model was to be placed on cannot be used, such as an RPC server that does not answer. */
+export class ArmtDeviceError extends ArmtError {
+    override name = "ArmtDeviceError";
+}
+
 /** The engine refused or failed an evaluation. `cause` is node-llama-cpp's own error. */
 export class ArmtEvalError extends ArmtError {
     override name = "ArmtEvalError";

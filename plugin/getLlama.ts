@@ -8,12 +8,15 @@ import {
 } from "node-llama-cpp";
 import { ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 import { decorateModel } from "./model/decorate-model.js";
-import { isArmtFile, readModelInfo } from "./model/model-file.js";
+import { readModelInfo } from "./model/model-file.js";
 import { armtArchitecture } from "./model/model-info.js";
+import { type ArmtModelOptions, resolvePlacement } from "./model/placement.js";
 import { type Engine, loadEngine } from "./native/library.js";
+import { loadPlaced } from "./native/place-model.js";
 import { availableCores } from "./native/threads.js";
 import { chooseVariant, gpuTitles, ordinaryVariant } from "./native/variants.js";
 import { knowsArchitecture } from "./node-llama-cpp/architecture.js";
+import { withArgumentsForFiles } from "./node-llama-cpp/exec-arguments.js";
 
 /**
  * node-llama-cpp's `getLlama` with the ARMT engine. It takes the same options; two defaults differ:
@@ -40,7 +43,7 @@ export async function getLlama(
     }
     const { engine: variant, gpu, keepOnCpu } = await chooseVariant(options.gpu, process.env.NODE_LLAMA_CPP_GPU);
     const engine = await loadEngine(variant);
-    const llama = await getPlainLlama(withThreads({ ...options, gpu }));
+    const llama = await withArgumentsForFiles(() => getPlainLlama(withThreads({ ...options, gpu })));
     return decorateLlama(llama, engine, keepOnCpu ? { gpuLayers: 0 } : {});
 }
 
@@ -54,12 +57,23 @@ function decorateLlama(llama: Llama, engine: Engine, defaults: Partial<LlamaMode
     const runsArmt = usesEngine(llama, engine);
     const loadModel = llama.loadModel.bind(llama);
     Object.defineProperty(llama, "loadModel", {
-        value: async (options: LlamaModelOptions) => {
+        value: async ({ armt, ...options }: LlamaModelOptions & { armt?: ArmtModelOptions }) => {
             const { modelPath } = options;
-            if (!runsArmt) await refuseArmtModel(llama, engine, modelPath);
-            const info = runsArmt ? await readModelInfo(modelPath) : undefined;
-            const model = await loadModel({ ...defaults, ...options, modelPath: openablePath(modelPath) });
-            return decorateModel(model, addon, info, path.resolve(modelPath));
+            const placement = resolvePlacement(armt, options.gpuLayers);
+            const info = await readModelInfo(modelPath, addon.limits());
+            if (info !== undefined && !runsArmt) throw new ArmtUnsupportedError(explainRefusal(llama, engine));
+            if (placement !== undefined && info === undefined)
+                throw new ArmtUnsupportedError(
+                    `the option \`armt\` is for ARMT models, and ${path.basename(modelPath)} is a plain model`
+                );
+            const file = openablePath(modelPath);
+            const model = await loadPlaced(engine, path.resolve(file), placement, () =>
+                loadModel({ ...defaults, ...options, modelPath: file })
+            );
+            return decorateModel(model, addon, info, {
+                modelPath: path.resolve(modelPath),
+                hasServers: (placement?.rpc.length ?? 0) > 0
+            });
         }
     });
     return llama;
@@ -80,11 +94,6 @@ function usesEngine(llama: Llama, { addon, gpu }: Engine): boolean {
     if (!knowsArchitecture(llama, armtArchitecture))
         throw new ArmtNativeError(`${library} does not know ARMT models; run \`npx armt build --force\``);
     return true;
-}
-
-async function refuseArmtModel(llama: Llama, engine: Engine, modelPath: string): Promise<void> {
-    if (!(await isArmtFile(modelPath))) return;
-    throw new ArmtUnsupportedError(explainRefusal(llama, engine));
 }
 
 function explainRefusal(llama: Llama, engine: Engine): string {

@@ -9,7 +9,14 @@ export * from "node-llama-cpp";
 export type { ArmtContext } from "./context/ArmtContext.js";
 export type { ArmtSamplingDefaults } from "./context/sampling-defaults.js";
 export type { ArmtTrace } from "./context/trace.js";
-export { ArmtError, ArmtEvalError, ArmtModelError, ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
+export {
+    ArmtDeviceError,
+    ArmtError,
+    ArmtEvalError,
+    ArmtModelError,
+    ArmtNativeError,
+    ArmtUnsupportedError
+} from "./errors.js";
 // replaces node-llama-cpp's
 export { getLlama } from "./getLlama.js";
 export {
@@ -21,11 +28,13 @@ export {
 export { type ArmtSaveOptions, ArmtSnapshot } from "./memory/ArmtSnapshot.js";
 export type { ArmtFeedOptions } from "./memory/feed.js";
 export { type CachedModel, listModels, removeModel, resolveModel } from "./model/model-cache.js";
+export type { ArmtModelOptions, ArmtSplitMode } from "./model/placement.js";
 export type { ArmtContextOptions } from "./options.js";
 export type { ArmtSequence } from "./sequence/ArmtSequence.js";
 export type { ArmtSequenceSaveOptions, ArmtSnapshotOptions } from "./sequence/snapshots.js";
 export type {
     ArmtAskForm,
+    ArmtDevice,
     ArmtFeedProgress,
     ArmtFeedSource,
     ArmtLayerMemory,

@@ -1,6 +1,9 @@
 import type { LlamaContext, Token } from "node-llama-cpp";
+import type { ArmtAskForm } from "../src/formats/gguf/armt-keys.js";
 
-// Types that several folders share. This file has no code, and imports only types of node-llama-cpp.
+// Types that several folders share. This file has no code, and imports only types.
+
+export type { ArmtAskForm };
 
 /** Order in which the cells (layer, segment) of a prompt are computed. */
 export type ArmtSchedule = "auto" | "sequential" | "diagonal";
@@ -22,6 +25,11 @@ export interface ArmtModelInfo {
     readonly segmentSize: number;
     /** How a prompt of known length is cut into segments. */
     readonly segmentAlignment: ArmtSegmentAlignment;
+    /**
+     * `recurrent` for plain RMT: the last layer's memory tokens are the memory, and no layer has one of its own. Then
+     * `keyLength` is 0, and `readMemory(0)` returns their values.
+     */
+    readonly memoryKind: "associative" | "recurrent";
     /** Memory tokens at the end of each segment. */
     readonly memoryTokens: number;
     /** Length of a memory key before the feature map, d_mem. */
@@ -42,6 +50,8 @@ export interface ArmtModelInfo {
     readonly sinkTokens: number;
     /** Whether attention also covers the text of the previous segment. */
     readonly seesPreviousSegment: boolean;
+    /** Whether each segment begins with the text of the previous one, which is computed again. */
+    readonly rereadsPreviousSegment: boolean;
     /** Layers, each with its own memory. */
     readonly layers: number;
     /** Width of the model, D. */
@@ -54,24 +64,6 @@ export interface ArmtModelInfo {
     readonly fingerprint: string;
     /** Fingerprints that earlier files of the same model had. Memories with one of them fit. */
     readonly earlierFingerprints: readonly string[];
-}
-
-/** How to ask a model, as its training did (GGUF keys `armt.ask.*`). */
-export interface ArmtAskForm {
-    /** Whether questions were the last turn of a chat in the model's template. */
-    readonly chat: boolean;
-    /** Whether the open segment is closed before a question, so that the question starts a new one. */
-    readonly close: boolean;
-    /** Whether answers are best taken greedily. */
-    readonly greedy: boolean;
-    /** What stands before a question without a chat template; undefined if that form was not trained. */
-    readonly before: string | undefined;
-    /** What stands after it. */
-    readonly after: string | undefined;
-    /** The text that every question begins with, special tokens included; undefined: `before`. */
-    readonly start: string | undefined;
-    /** Texts of the tokens that end an answer. */
-    readonly end: readonly string[];
 }
 
 /** Progress of one prompt. */
@@ -210,3 +202,20 @@ export interface ArmtPrefill {
 
 /** Options of `context.getSequence`. */
 export type SequenceOptions = NonNullable<Parameters<LlamaContext["getSequence"]>[0]>;
+
+/** A device with layers of a context's model. */
+export interface ArmtDevice {
+    /** Name of the device, such as `CUDA0` or `CPU`; of an RPC server `host:port`. */
+    readonly name: string;
+    /** Index of its first layer. From 0. */
+    readonly firstLayer: number;
+    /** Number of its layers. */
+    readonly layers: number;
+    /**
+     * Time that it has computed since the process connected to it, for all of the process's models. Unit: milliseconds.
+     * Absent unless it is a server of `armt rpc-server`.
+     */
+    readonly workedMs?: number;
+    /** Time that the server has waited for something to do. Unit: milliseconds. Absent like `workedMs`. */
+    readonly waitedMs?: number;
+}

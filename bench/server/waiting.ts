@@ -78,10 +78,11 @@ try {
     });
     const store = await ArmtMemoryStore.open();
     const server = createServer({ modelId: "bench", context, store });
+    const { pool } = server.models.peek("bench")!.engine;
     const { url, close } = await listen(createApp(server, "0.0.0"), { host: "127.0.0.1", port: 0 }, server.limits);
     /** Returns the number of tokens in the sequence with the long prompt. */
     const tokensRead = () => {
-        const { sequences } = server.engine.pool as unknown as { sequences: { armt: { tokens: number } }[] };
+        const { sequences } = pool as unknown as { sequences: { armt: { tokens: number } }[] };
         return Math.max(...sequences.map((sequence) => sequence.armt.tokens));
     };
     const chats = await prepareChats(url);
@@ -101,7 +102,7 @@ try {
     await reading;
     await report(alone, beside, performance.now() - started);
     await close();
-    await server.engine.pool.drain();
+    await server.models.drain();
     await llama.dispose();
 } finally {
     await rm(folder, { recursive: true, force: true });

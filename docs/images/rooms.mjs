@@ -44,10 +44,10 @@ const rows = [
     [["plugin/memory", "snapshots, stores, feeding", 190, 200]],
     [
         ["plugin/node-llama-cpp", "its private members", 40, 180],
-        ["plugin/native", "the engine's addon", 240, 260],
-        ["src/formats", "gguf, safetensors, torch", 560, 320]
+        ["plugin/native", "the engine's addon", 240, 260]
     ],
     [["plugin/types", "types, errors", 40, 400]],
+    [["src/formats", "gguf, safetensors, torch", 560, 320]],
     [["src/util", "files, errors, JSON, SVG", 520, 360]]
 ];
 

@@ -3,7 +3,41 @@
 #include "ArmtArguments.h"
 #include "ArmtLibrary.h"
 
+#include <atomic>
+
 namespace {
+
+// The thread (its environment) that creates a context now. The engine reads the options of a new context from one place
+// in the process.
+std::atomic<napi_env> creator{nullptr};
+
+void release_creation(napi_env env) {
+    creator.compare_exchange_strong(env, nullptr);
+}
+
+// beginCreation(): whether this thread may create a context now; if so, no other thread may until endCreation()
+Napi::Value begin_creation(const Napi::CallbackInfo & info) {
+    napi_env   free = nullptr;
+    const bool ok   = creator.compare_exchange_strong(free, info.Env());
+    return Napi::Boolean::New(info.Env(), ok);
+}
+
+// endCreation()
+void end_creation(const Napi::CallbackInfo & info) {
+    release_creation(info.Env());
+}
+
+// limits(): what llama.cpp takes at most; it ends the process for more
+Napi::Value limits(const Napi::CallbackInfo & info) {
+    const Napi::Env env = info.Env();
+    return armt_call(env, [&] {
+        const armt_api & api    = ArmtLibrary::get().api();
+        Napi::Object     result = Napi::Object::New(env);
+        result.Set("maxLayers", api.max_layers);
+        result.Set("maxExperts", api.max_experts);
+        return result;
+    });
+}
 
 // setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType} | null): null
 // restores the defaults
@@ -120,6 +154,11 @@ Napi::Value sequence_error(const Napi::CallbackInfo & info) {
 
 void armt_register_contexts(Napi::Env env, Napi::Object exports) {
     exports.Set("setContextOptions", Napi::Function::New(env, set_context_options, "setContextOptions"));
+    exports.Set("beginCreation", Napi::Function::New(env, begin_creation, "beginCreation"));
+    exports.Set("endCreation", Napi::Function::New(env, end_creation, "endCreation"));
+    // a thread may end while it creates a context
+    env.AddCleanupHook([](napi_env own) { release_creation(own); }, napi_env(env));
+    exports.Set("limits", Napi::Function::New(env, limits, "limits"));
     exports.Set("lastContextId", Napi::Function::New(env, last_context_id, "lastContextId"));
     exports.Set("contextInfo", Napi::Function::New(env, context_info, "contextInfo"));
     exports.Set("sequenceStats", Napi::Function::New(env, sequence_stats, "sequenceStats"));

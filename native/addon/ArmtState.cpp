@@ -32,6 +32,9 @@ protected:
         if (size == 0 || library.llama().state_seq_get_data(context, state->data(), size, seq_id, flags) != size) {
             throw std::runtime_error(library.last_error(id));
         }
+        if (!library.api().check_devices(id)) {
+            throw std::runtime_error(library.last_error(id));
+        }
     }
 
     Napi::Value result(Napi::Env env) override {
@@ -57,7 +60,8 @@ public:
 protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
-        if (library.llama().state_seq_set_data(find_context(id), state, size, seq_id, 0) != size) {
+        // the bytes that were read; what follows a state is ignored, because the sequence has changed by then
+        if (library.llama().state_seq_set_data(find_context(id), state, size, seq_id, 0) == 0) {
             throw std::runtime_error(library.last_error(id));
         }
     }

@@ -1,5 +1,6 @@
 #include "ArmtContexts.h"
 #include "ArmtDecode.h"
+#include "ArmtDevices.h"
 #include "ArmtLibrary.h"
 #include "ArmtMemory.h"
 #include "ArmtProducts.h"
@@ -10,6 +11,7 @@
 static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
     armt_register_library(env, exports);
     armt_register_contexts(env, exports);
+    armt_register_devices(env, exports);
     armt_register_memory(env, exports);
     armt_register_state(env, exports);
     armt_register_decode(env, exports);

@@ -31,7 +31,7 @@ int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgra
 // Before each node, and with nullptr after the last
 void armt_cuda_profile(ggml_backend_cuda_context & ctx, const ggml_tensor * node);
 
-// Before the context is freed
+// Before the context is freed, while no thread captures a graph: freed memory would end the capture
 void armt_cuda_release(ggml_backend_cuda_context & ctx);
 
 // CUDA graphs replayed in this process

@@ -1,11 +1,13 @@
 #include "armt-api.h"
 
+#include "armt-devices.h"
 #include "armt-error.h"
 #include "armt-memory.h"
 #include "armt-options.h"
 #include "armt-registry.h"
 
 #include "llama-context.h"
+#include "llama-hparams.h"
 
 #include <exception>
 #include <stdexcept>
@@ -74,6 +76,27 @@ static bool plan_segments(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_
     });
 }
 
+static bool load_rpc(const char * library) {
+    return guard(0, [&] { armt_load_rpc(library); });
+}
+
+static bool serve_rpc(const char * endpoint, const char * cache, uint32_t n_threads) {
+    return guard(0, [&] { armt_serve_rpc(endpoint, cache, n_threads); });
+}
+
+static bool set_placement(const armt_placement * placement) {
+    return guard(0, [&] { armt_set_placement(*placement); });
+}
+
+static uint32_t get_devices(uint64_t id, armt_device_info * devices, uint32_t n) {
+    llama_memory_armt * memory = armt_find(id);
+    return memory == nullptr ? 0 : memory->get_devices(devices, n);
+}
+
+static bool check_devices(uint64_t id) {
+    return guard(id, [&] { find_sequence(id, 0).check_devices(); });
+}
+
 static bool close_segment(uint64_t id, int32_t seq_id) {
     return guard(id, [&] { find_sequence(id, seq_id).get_context()->close_armt(seq_id); });
 }
@@ -92,6 +115,7 @@ static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, siz
         }
         memory.get_context()->drain_armt(seq_id);
         memory.read_memory(seq_id, il, a, z);
+        memory.check_devices();
     });
 }
 
@@ -123,6 +147,12 @@ const armt_api * armt_get_api(void) {
         /*.version             =*/ ARMT_API_VERSION,
         /*.size                =*/ sizeof(armt_api),
         /*.set_context_options =*/ set_context_options,
+        /*.load_rpc            =*/ load_rpc,
+        /*.serve_rpc           =*/ serve_rpc,
+        /*.set_placement       =*/ set_placement,
+        /*.forget_placement    =*/ armt_forget_placement,
+        /*.get_devices         =*/ get_devices,
+        /*.check_devices       =*/ check_devices,
         /*.last_context_id     =*/ armt_last_registered,
         /*.get_context         =*/ get_context,
         /*.context_info        =*/ context_info,
@@ -134,6 +164,8 @@ const armt_api * armt_get_api(void) {
         /*.take_trace          =*/ take_trace,
         /*.last_error          =*/ last_error,
         /*.sequence_error      =*/ sequence_error,
+        /*.max_layers          =*/ LLAMA_MAX_LAYERS,
+        /*.max_experts         =*/ LLAMA_MAX_EXPERTS,
         // clang-format on
     };
     return &api;

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 5
+#define ARMT_API_VERSION 7
 
 struct llama_context;
 
@@ -40,6 +40,28 @@ struct armt_context_options {
     uint32_t open_segment_limit; // tokens that an open segment can hold with EXTEND; 0: segment size + 2048
     uint32_t max_cells;          // cells (layers) batched in one product of a diagonal; 0: chosen by the engine
     int32_t  state_type;         // enum armt_state_type
+};
+
+// Where the layers of a model go. A number below 0 leaves a field of llama_model_params as it is.
+struct armt_placement {
+    const char *         path;         // the model file, as llama.cpp gets it
+    const char * const * rpc;          // RPC servers, host:port; their devices come before this machine's
+    uint32_t             n_rpc;        // 0: the devices that llama.cpp chooses
+    int32_t              n_gpu_layers; // layers on devices, the last ones first; one more: the output too
+    int32_t              split_mode;   // enum llama_split_mode
+    int32_t              main_gpu;     // the only device with LLAMA_SPLIT_MODE_NONE
+    const float *        tensor_split; // how much of the layers each device gets, in proportion
+    uint32_t             n_tensor_split;
+};
+
+// One device with layers of a context's model
+struct armt_device_info {
+    char     name[128]; // of ggml's device; of an RPC server host:port
+    uint32_t layer0;    // layers layer0 .. layer1 - 1
+    uint32_t layer1;
+    uint32_t has_times; // 1 for RPC servers of this package
+    uint64_t work_us;   // computing, since the process connected
+    uint64_t wait_us;   // waiting for a command
 };
 
 struct armt_context_info {
@@ -112,6 +134,25 @@ struct armt_api {
     // created, which then fails with a text in last_error.
     bool (*set_context_options)(const struct armt_context_options * options);
 
+    // Loads ggml's RPC backend from a library, once. false: a text in last_error(0), as with the next two.
+    bool (*load_rpc)(const char * library);
+
+    // Runs an RPC server. Returns only if it cannot listen.
+    bool (*serve_rpc)(const char * endpoint, const char * cache, uint32_t n_threads);
+
+    // Sets where the model of a file goes when it is loaded, until forget_placement. Connects to the RPC servers, so
+    // call it on a worker thread.
+    bool (*set_placement)(const struct armt_placement * placement);
+    void (*forget_placement)(const char * path);
+
+    // The devices with layers, in the order of layers; fills at most n and returns their number. 0 if the context does
+    // not exist. Asks RPC servers for their times, so call it on a worker thread, never during a llama_decode.
+    uint32_t (*get_devices)(uint64_t id, struct armt_device_info * devices, uint32_t n);
+
+    // false, with a text in last_error, if an RPC server of the context is gone. Tensors of a lost server are read as
+    // zeros, so ask after a state was saved.
+    bool (*check_devices)(uint64_t id);
+
     // Id of the newest ARMT context that still exists; 0 if there is none. Ids are never reused.
     uint64_t (*last_context_id)(void);
 
@@ -152,6 +193,10 @@ struct armt_api {
     // Returns once why the last llama_decode with tokens of this sequence failed for it; "" if it did not. llama_decode
     // returns 0 if it succeeded for any sequence; the logits of the others are zeros then. Valid as last_error.
     const char * (*sequence_error)(uint64_t id, int32_t seq_id);
+
+    // What llama.cpp takes at most. It asserts these bounds instead of reporting an error.
+    uint32_t max_layers;
+    uint32_t max_experts;
 };
 
 // clang-format off

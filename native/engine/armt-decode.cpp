@@ -8,6 +8,7 @@
 #include "llama-impl.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -16,6 +17,11 @@
 // The caller stopped the computation (llama_set_abort_callback)
 struct armt_aborted : std::runtime_error {
     armt_aborted() : std::runtime_error("the evaluation was aborted") {}
+};
+
+// A device is gone, and with it layers of every sequence
+struct armt_device_lost : std::runtime_error {
+    using std::runtime_error::runtime_error;
 };
 
 // Why sequences failed in a step or a batch. The other sequences went on.
@@ -27,6 +33,17 @@ struct armt_failed : std::runtime_error {
 
     armt_reasons reasons;
 };
+
+// Empties all sequences and throws armt_device_lost if the connection to an RPC server was lost.
+static void check_devices(llama_memory_armt & mem) {
+    try {
+        mem.check_devices();
+    } catch (const std::exception & error) {
+        mem.clear(true);
+        throw armt_device_lost(std::string(error.what()) + "; the context's sequences were cleared. Load the model " +
+                               "again when the server is back");
+    }
+}
 
 // Computes a step and puts its logits into their rows of the output buffer. If that fails for some of the step's
 // sequences, clears these and throws armt_failed.
@@ -59,6 +76,10 @@ void llama_context::run_armt(armt_step & step) {
         reason = error.what();
     }
     n_outputs = n_outputs_all;
+    if (res == nullptr) {
+        gf_res_prev_active = nullptr; // the graph refers to this step
+    }
+    check_devices(mem);
 
     armt_reasons reasons;
     for (uint32_t is = 0; is < step.n_seqs && res == nullptr; ++is) {
@@ -75,9 +96,13 @@ void llama_context::run_armt(armt_step & step) {
             }
         }
     }
-    // A, z and K/V may be half written
+    // A, z and K/V may be half written, or not finite
     for (const auto & [seq_id, why] : reasons) {
-        mem.seq_rm(seq_id, -1, -1);
+        if (res != nullptr) {
+            mem.wipe_sequence(seq_id);
+        } else {
+            mem.seq_rm(seq_id, -1, -1);
+        }
     }
     if (res == nullptr || reasons.size() == step.n_seqs) {
         // the graph refers to this step
@@ -134,12 +159,18 @@ void llama_context::run_armt(armt_step & step) {
 void llama_context::close_armt(llama_seq_id seq_id) {
     auto &    mem = static_cast<llama_memory_armt &>(*memory);
     armt_step step;
+    if (!mem.sequence(seq_id).fits(mem.get_config(), {}, true)) {
+        throw std::runtime_error("no positions are left for the memory tokens of sequence " + std::to_string(seq_id) +
+                                 ": the model's learned positions end after " +
+                                 std::to_string(mem.get_config().n_position) + " rows");
+    }
     while (mem.sequence(seq_id).next_step(mem.get_config(), step, true)) {
         step.seq_id = seq_id;
         mem.prepare(seq_id);
         run_armt(step);
     }
     synchronize();
+    check_devices(mem);
 }
 
 void llama_context::drain_armt(llama_seq_id seq_id) {
@@ -152,6 +183,7 @@ void llama_context::drain_armt(llama_seq_id seq_id) {
         }
     }
     synchronize();
+    check_devices(mem);
 }
 
 // Why a sequence cannot take these tokens of a batch; empty if it can
@@ -169,6 +201,10 @@ static std::string find_refusal(llama_memory_armt & mem, llama_seq_id seq_id, co
         outputs.push_back(batch.logits[i] != 0);
     }
     if (!seq.fits(mem.get_config(), outputs)) {
+        if (mem.get_config().n_position > 0) {
+            return "the model's learned positions run on from segment to segment and end after " +
+                   std::to_string(mem.get_config().n_position) + " rows, memory tokens included; start a new sequence";
+        }
         return "the open segment is full: it can grow to " + std::to_string(mem.get_config().n_segment_max) +
                " tokens (openSegmentLimit); raise the limit, or use segmentOverflow \"close\"";
     }
@@ -221,6 +257,28 @@ static void clear_logits(const llama_batch & batch, const std::vector<int32_t> &
     }
 }
 
+// Whether a row of logits can be sampled from. A logit of -inf is a token that the model rules out.
+static bool is_usable(const float * row, size_t n_vocab) {
+    bool wrong = false;
+    for (size_t i = 0; i < n_vocab; ++i) {
+        wrong |= !(row[i] <= std::numeric_limits<float>::max()); // also true for NaN
+    }
+    return !wrong;
+}
+
+// Finds the sequences whose logits nobody can use.
+static void check_logits(const llama_batch & batch, const std::vector<int32_t> & output_ids, const float * logits,
+                         size_t n_vocab, armt_reasons & reasons) {
+    for (int32_t i = 0; i < batch.n_tokens; ++i) {
+        const llama_seq_id seq_id = batch.seq_id[i][0];
+        if (output_ids[i] >= 0 && reasons.count(seq_id) == 0 && !is_usable(logits + output_ids[i] * n_vocab, n_vocab)) {
+            reasons[seq_id] = "the logits of position " + std::to_string(batch.pos[i]) +
+                              " are not finite: the model file has weights that are not, or the computation " +
+                              "overflowed; the sequence was cleared";
+        }
+    }
+}
+
 // The next step of sequence seq_ids[i], shared with the sequences after it that need the same step. False if there is
 // none.
 static bool next_shared_step(llama_memory_armt & mem, const std::vector<llama_seq_id> & seq_ids, size_t i,
@@ -230,7 +288,7 @@ static bool next_shared_step(llama_memory_armt & mem, const std::vector<llama_se
         return false;
     }
     step.seq_id               = seq_ids[i];
-    const uint32_t n_rows_max = config.n_sink + config.n_rows_max + config.n_mem;
+    const uint32_t n_rows_max = config.n_sink + config.n_reread_max + config.n_rows_max + config.n_mem;
     if (step.n_mem > 0 && config.n_prev_max > 0) { // build_keep_text handles one sequence
         return true;
     }
@@ -262,6 +320,7 @@ int llama_context::decode_armt() {
         return code;
     };
     try {
+        check_devices(mem);
         if (batch.token == nullptr) {
             throw std::runtime_error("ARMT models take tokens, not embeddings, as input");
         }
@@ -298,6 +357,18 @@ int llama_context::decode_armt() {
                 seq_ids.erase(std::remove_if(seq_ids.begin() + i, seq_ids.end(),
                                              [&](llama_seq_id seq_id) { return reasons.count(seq_id) > 0; }),
                               seq_ids.end());
+            }
+        }
+        if (n_outputs > 0 && !seq_ids.empty()) {
+            synchronize();
+            check_devices(mem);
+            armt_reasons unusable = reasons;
+            check_logits(batch, output_ids, logits.data, model.vocab.n_tokens(), unusable);
+            for (const auto & [seq_id, reason] : unusable) {
+                if (reasons.emplace(seq_id, reason).second) {
+                    mem.wipe_sequence(seq_id);
+                    seq_ids.erase(std::find(seq_ids.begin(), seq_ids.end(), seq_id));
+                }
             }
         }
         for (const auto & [seq_id, reason] : reasons) {

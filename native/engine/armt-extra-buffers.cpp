@@ -52,19 +52,23 @@ bool armt_takes_matrix(ggml_type type, int64_t ne0, int64_t ne1) {
     return false;
 }
 
-void armt_split_stack(llama_model_loader & ml, const std::vector<std::string> & names) {
-    const llama_model_loader::llama_tensor_weight stack = ml.require_weight(names[0].c_str());
+void armt_split_stack(llama_model_loader & ml, int layer_dims, const std::vector<armt_stack_part> & parts) {
+    const llama_model_loader::llama_tensor_weight stack = ml.require_weight(parts[0].name.c_str());
 
-    ggml_context_ptr ctx = create_context(names.size());
-    ml.weights_map.erase(names[0]);
-    for (size_t i = 0; i < names.size(); ++i) {
+    ggml_context_ptr ctx   = create_context(parts.size());
+    size_t           first = 0; // layers before the part
+    ml.weights_map.erase(parts[0].name);
+    for (const armt_stack_part & part : parts) {
         llama_model_loader::llama_tensor_weight weight = stack;
 
-        weight.offs   = stack.offs + i * stack.tensor->nb[2];
-        weight.tensor = ggml_new_tensor_2d(ctx.get(), stack.tensor->type, stack.tensor->ne[0], stack.tensor->ne[1]);
-        ggml_set_name(weight.tensor, names[i].c_str());
-        ml.weights_map.emplace(names[i], weight);
+        int64_t ne[]   = {stack.tensor->ne[0], stack.tensor->ne[1], stack.tensor->ne[2]};
+        ne[layer_dims] = part.n;
+        weight.offs    = stack.offs + first * stack.tensor->nb[layer_dims];
+        weight.tensor  = ggml_new_tensor(ctx.get(), stack.tensor->type, layer_dims + 1, ne);
+        ggml_set_name(weight.tensor, part.name.c_str());
+        ml.weights_map.emplace(part.name, weight);
+        first += part.n;
     }
-    ml.n_tensors += int(names.size()) - 1;
+    ml.n_tensors += int(parts.size()) - 1;
     ml.contexts.push_back(std::move(ctx));
 }

@@ -72,6 +72,9 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
         const float         theta   = local ? base.local_freq_base : freq_base;
         const float         scale   = local ? 1.0f : freq_scale;
         ggml_tensor * const factors = local ? nullptr : model.rope_freqs;
+        if (p->view_offs != 0) { // Vulkan reads positions from the start of the tensor that they are a view of
+            p = ggml_cont(ctx0, p);
+        }
         return (in_place ? ggml_rope_ext_inplace : ggml_rope_ext)(ctx0, t, p, factors, n_rot, rope_type, n_ctx_orig,
                                                                   theta, scale, ext_factor, attn_factor, beta_fast,
                                                                   beta_slow);
@@ -186,13 +189,23 @@ void armt_graph::build_keep_text(const armt_step & step, cells c) {
     GGML_ASSERT(step.n_seqs == 1); // see next_shared_step
     for (uint32_t il = c.il; il < c.il + c.n; ++il) {
         for (ggml_tensor * cache : {memory.get_k(il), memory.get_v(il)}) {
+            const bool turn_back = inp->shift_back != nullptr && cache == memory.get_k(il);
             // all rows that a segment can have, so that the graph fits any length; one range, so that any type can be
             // copied
             const int64_t n    = cache->ne[0] * config.n_segment;
             const size_t  to   = memory.kv_offset(cache, il, step.seq_id);
             const size_t  from = to + (config.n_prev_max + config.n_sink) * cache->nb[1];
-            ggml_build_forward_expand(
-                gf, ggml_cpy(ctx0, ggml_view_1d(ctx0, cache, n, from), ggml_view_1d(ctx0, cache, n, to)));
+            ggml_tensor * text = ggml_view_1d(ctx0, cache, n, from);
+            if (turn_back) { // to the positions of a segment that starts at 0
+                const bool          oldest = step.oldest_has_own_mask && il + 1 == step.layer1;
+                const ggml_tensor * shift  = inp->shift_back;
+                text = ggml_cont_3d(ctx0, ggml_cast(ctx0, text, GGML_TYPE_F32), n_embd_head_k, n_head_kv,
+                                    config.n_segment);
+                text = build_rope({il, 1}, text,
+                                  ggml_view_1d(ctx0, inp->shift_back, config.n_segment, oldest ? shift->nb[1] : 0));
+                text = ggml_reshape_1d(ctx0, text, n);
+            }
+            ggml_build_forward_expand(gf, ggml_cpy(ctx0, text, ggml_view_1d(ctx0, cache, n, to)));
         }
     }
 }

@@ -31,7 +31,7 @@ void armt_graph::build_reserve() {
 
     armt_step step;
     step.type     = ARMT_STEP_OPEN;
-    step.n_text   = config.n_rows_max;
+    step.n_text   = config.n_reread_max + config.n_rows_max;
     step.n_mem    = config.n_mem;
     step.n_sink   = config.n_sink;
     step.n_kv     = config.n_kv_max;
@@ -41,7 +41,7 @@ void armt_graph::build_reserve() {
 
     if (config.diagonal) {
         step.type                = ARMT_STEP_DIAGONAL;
-        step.n_text              = config.n_segment;
+        step.n_text              = config.n_text_whole();
         step.layer1              = config.n_layer;
         step.inject              = true;
         step.oldest_has_own_mask = config.n_prev_max > 0;
@@ -53,7 +53,7 @@ void armt_graph::build_reserve() {
 }
 
 void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool trim) {
-    auto input = std::make_unique<llm_graph_input_armt>(step, trace);
+    auto input = std::make_unique<llm_graph_input_armt>(step, trace, memory.get_config());
 
     // The allocator places tensors one after the other. On a CPU whose vectors fill a cache line, activations that do
     // not start at a line cost 15 % of the speed. So inputs fill whole lines, and the graph uses a view.
@@ -74,19 +74,26 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
     }
     if (model.armt.base.n_position != 0 && (open || step.inject)) {
         input->table_pos = make("inp_table_pos", GGML_TYPE_I32, {n_rows * step.n_seqs, 1, 1, 1});
+        input->continues = model.armt.base.continues;
         if (model.armt.base.wrap_positions) {
             input->n_wrap = model.armt.base.n_position;
         }
     }
     if (!step.whole) {
         input->pos = make("inp_pos", GGML_TYPE_I32, {n_rows * (n_batch + (step.oldest_has_own_mask ? 1 : 0)), 1, 1, 1});
-        input->kq_mask       = make("inp_kq_mask", GGML_TYPE_F16,
-                                    {step.n_kv, n_rows, 1, step.oldest_has_own_mask ? 2 : int64_t(step.n_seqs)});
-        input->kv_idxs       = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
-        input->splits_memory = model.armt.base.splits_memory;
-        input->n_sink_all    = memory.get_config().n_sink;
-        input->n_prev_max    = memory.get_config().n_prev_max;
-        input->n_kv_stride   = memory.n_kv_stride(open);
+        input->kq_mask     = make("inp_kq_mask", GGML_TYPE_F16,
+                                  {step.n_kv, n_rows, 1, step.oldest_has_own_mask ? 2 : int64_t(step.n_seqs)});
+        input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
+        input->mask        = memory.get_mask();
+        input->n_kv_stride = memory.n_kv_stride(open);
+        if (memory.has_window()) {
+            const ggml_tensor * mask = input->kq_mask;
+            input->kq_mask_window =
+                make("inp_kq_mask_window", GGML_TYPE_F16, {mask->ne[0], mask->ne[1], mask->ne[2], mask->ne[3]});
+        }
+    }
+    if (step.n_mem > 0 && model.armt.previous_positions == ARMT_PREVIOUS_APART && model.armt.sees_previous) {
+        input->shift_back = make("inp_shift_back", GGML_TYPE_I32, {memory.get_config().n_segment, 2, 1, 1});
     }
     if (!open && model.armt.use_denom && model.armt.correction) {
         input->not_first = make("inp_not_first", GGML_TYPE_F32, {1, 1, 1, int64_t(step.layer1 - step.layer0)});
@@ -104,17 +111,19 @@ armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c
     const auto of_rows = [&](ggml_tensor * t) {
         return ggml_nelements(t) == n_total ? t : ggml_view_1d(ctx0, t, n_total, 0);
     };
+    const bool window = memory.has_window() && model.armt.base.is_windowed(c.il);
     if (step.whole) {
         const auto & constants = memory.get_constants(c.il);
-        return {of_rows(constants.pos), of_rows(constants.kv_idxs), constants.kq_mask};
+        return {of_rows(constants.pos), of_rows(constants.kv_idxs),
+                window ? constants.kq_mask_window : constants.kq_mask};
     }
+    ggml_tensor * mask = window ? inp->kq_mask_window : inp->kq_mask;
     if (!step.oldest_has_own_mask) {
-        return {of_rows(inp->pos), of_rows(inp->kv_idxs), inp->kq_mask};
+        return {of_rows(inp->pos), of_rows(inp->kv_idxs), mask};
     }
-    const bool          oldest = c.il + c.n == step.layer1;
-    const ggml_tensor * mask   = inp->kq_mask;
-    ggml_tensor * plane = ggml_view_4d(ctx0, inp->kq_mask, mask->ne[0], mask->ne[1], 1, 1, mask->nb[1], mask->nb[2],
-                                       mask->nb[3], oldest ? mask->nb[3] : 0);
+    const bool    oldest = c.il + c.n == step.layer1;
+    ggml_tensor * plane  = ggml_view_4d(ctx0, mask, mask->ne[0], mask->ne[1], 1, 1, mask->nb[1], mask->nb[2],
+                                        mask->nb[3], oldest ? mask->nb[3] : 0);
     ggml_tensor * pos =
         ggml_view_1d(ctx0, inp->pos, n_total, oldest ? (inp->pos->ne[0] - n_total) * inp->pos->nb[0] : 0);
     return {pos, of_rows(inp->kv_idxs), plane};
@@ -122,15 +131,42 @@ armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c
 
 ggml_tensor * armt_graph::build_text_embeddings() {
     if (model.output_is_tied) {
-        // The embeddings are on the CPU. Tied ones are on the GPU too, as the output's weights, so that the step can be
-        // one graph.
+        // The embeddings are on the CPU. Tied ones are on the last device too, as the output's weights. If that is also
+        // the first, the step can be one graph.
         ggml_tensor *            rows = ggml_get_rows(ctx0, model.output, inp->tokens);
         const ggml_backend_dev_t dev  = model.dev_output();
-        if (dev != nullptr && ggml_backend_dev_supports_op(dev, rows)) {
+        if (dev != nullptr && dev == model.dev_layer(0) && ggml_backend_dev_supports_op(dev, rows)) {
             return rows;
         }
     }
     return ggml_get_rows(ctx0, model.tok_embd, inp->tokens);
+}
+
+ggml_tensor * armt_graph::build_learned_rows(int64_t first, int64_t n, int64_t n_batch, const char * name) {
+    ggml_tensor * rows =
+        ggml_view_2d(ctx0, model.memory_embd, n_embd, n, model.memory_embd->nb[1], first * model.memory_embd->nb[1]);
+    rows = ggml_cast(ctx0, rows, GGML_TYPE_F32);
+    if (n_batch > 1) {
+        rows = ggml_repeat_4d(ctx0, rows, n_embd, n, n_batch, 1);
+    }
+    cb(rows, name, -1);
+    return rows;
+}
+
+ggml_tensor * armt_graph::build_state_rows(const armt_step & step) {
+    if (step.first) {
+        return build_learned_rows(0, model.armt.n_mem, step.n_seqs, "memory_embd");
+    }
+    ggml_tensor * rows = build_memory(ggml_cont(ctx0, memory.view_state(ctx0, step.seq_id, step.n_seqs)));
+    cb(rows, "state", -1);
+    return rows;
+}
+
+void armt_graph::build_state_write(const armt_step & step, ggml_tensor * rows) {
+    ggml_tensor * cur = build_norm(rows, model.output_norm, model.output_norm_b,
+                                   model.armt.base.layer_norm ? LLM_NORM : LLM_NORM_RMS, -1);
+    cur               = ggml_reshape_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs);
+    ggml_build_forward_expand(gf, ggml_cpy(ctx0, cur, memory.view_state(ctx0, step.seq_id, step.n_seqs)));
 }
 
 ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
@@ -142,23 +178,16 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
         }
         cb(text, "inp_embd", -1);
     }
-    // the learned rows from first on, for all sequences
-    const auto learned = [&](int64_t first, int64_t n, const char * name) {
-        ggml_tensor * rows = ggml_view_2d(ctx0, model.memory_embd, n_embd, n, model.memory_embd->nb[1],
-                                          first * model.memory_embd->nb[1]);
-        rows               = ggml_cast(ctx0, rows, GGML_TYPE_F32);
-        if (step.n_seqs > 1) {
-            rows = ggml_repeat_4d(ctx0, rows, n_embd, n, step.n_seqs, 1);
-        }
-        cb(rows, name, -1);
-        return rows;
-    };
     ggml_tensor * cur = text;
     if (step.n_sink > 0) {
-        cur = ggml_concat(ctx0, learned(model.armt.n_mem, step.n_sink, "sink_embd"), cur, 1);
+        ggml_tensor * before = model.armt.recurrent
+                                   ? build_state_rows(step)
+                                   : build_learned_rows(model.armt.n_mem, step.n_sink, step.n_seqs, "sink_embd");
+        cur                  = ggml_concat(ctx0, before, cur, 1);
     }
     if (step.n_mem > 0) {
-        ggml_tensor * mem = learned(0, step.n_mem, "memory_embd");
+        ggml_tensor * mem = model.armt.recurrent ? build_state_rows(step)
+                                                 : build_learned_rows(0, step.n_mem, step.n_seqs, "memory_embd");
         cur               = cur == nullptr ? mem : ggml_concat(ctx0, cur, mem, 1);
     }
     return add_positions(cur);
@@ -184,24 +213,41 @@ void armt_graph::build_open(const armt_step & step) {
     build_inputs(step, step.n_seqs, n_out + n_mem > 0);
 
     ggml_tensor * cur = build_embeddings(step);
+    if (memory.n_devices() > 1) {
+        ggml_build_forward_expand(gf, cur);
+        n_placed = ggml_graph_n_nodes(gf); // where their weights are
+    }
     for (uint32_t il = 0; il < n_layer; ++il) {
         const cells c = {il, 1};
 
-        ggml_tensor * store = memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs);
-        ggml_tensor * az    = build_memory(store);
-        if (!step.first) {
+        if (model.armt.disjoint && il > 0 && step.n_mem > 0) {
+            ggml_tensor * mem = build_learned_rows(0, step.n_mem, step.n_seqs, "memory_embd");
+            cur               = step.n_text == 0
+                                    ? mem
+                                    : ggml_concat(
+                                          ctx0, ggml_view_3d(ctx0, cur, n_embd, step.n_text, step.n_seqs, cur->nb[1], cur->nb[2], 0),
+                                          mem, 1);
+        }
+        const bool    associative = !model.armt.recurrent;
+        ggml_tensor * store = associative ? memory.view_memory_of_layer(ctx0, il, step.seq_id, step.n_seqs) : nullptr;
+        ggml_tensor * az    = associative ? build_memory(store) : nullptr;
+        if (!step.first && associative) {
             cur = build_read(c, cur, az, false);
         }
         ggml_tensor * attn = build_attn(step, c, cur);
         if (il + 1 == n_layer) {
             if (n_out + n_mem == 0) { // a part of a segment that only leaves its K/V
+                place_nodes(model.dev_layer(il));
                 break;
             }
             attn = build_last_rows(attn);
             cur  = build_last_rows(cur);
         }
         cur = build_layer_end(c, attn, cur);
-        if (step.n_mem > 0) {
+        if (memory.n_devices() > 1) {
+            ggml_build_forward_expand(gf, cur);
+        }
+        if (step.n_mem > 0 && associative) {
             ggml_tensor * rows = il + 1 == n_layer
                                      ? ggml_view_3d(ctx0, cur, n_embd, step.n_mem, step.n_seqs, cur->nb[1],
                                                     step.n_mem * cur->nb[1], n_out * cur->nb[1])
@@ -209,6 +255,10 @@ void armt_graph::build_open(const armt_step & step) {
                                                     (step.n_sink + step.n_text) * cur->nb[1]);
             build_write(c, rows, az, store, step.first, nullptr);
         }
+        place_nodes(model.dev_layer(il));
+    }
+    if (n_mem > 0 && model.armt.recurrent) {
+        build_state_write(step, ggml_view_2d(ctx0, cur, n_embd, n_mem, cur->nb[1], n_out * cur->nb[1]));
     }
     if (n_out > 0) {
         build_logits(n_mem == 0 ? cur : ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
@@ -240,11 +290,24 @@ void armt_graph::build_diagonal(const armt_step & step) {
     const bool trim = batches.front().il + 1 == n_layer;
     build_inputs(step, n_widest, trim);
 
-    if (step.inject) {
+    const auto inject = [&] {
         ggml_build_forward_expand(
             gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
+        n_placed = ggml_graph_n_nodes(gf); // where their weights are
+    };
+    // The first device comes last. The others need not wait for the embeddings, which may come from the CPU.
+    const bool injects_last = memory.n_devices() > 1;
+    if (step.inject && !injects_last) {
+        inject();
     }
     for (const cells & c : batches) {
+        if (step.inject && injects_last && c.il == 0) {
+            inject();
+        }
+        build_fetch(step, c);
+        if (model.armt.disjoint) {
+            build_disjoint(step, c);
+        }
         ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
         ggml_tensor * az    = build_memory(store);
 
@@ -254,6 +317,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
         if (trim && c.il + 1 == n_layer) {
             cur = build_layer_end(c, build_last_rows(attn), build_last_rows(cur));
             build_write_closed(step, c, cur, n_out, az, store);
+            place_nodes(model.dev_layer(c.il));
             if (n_out > 0) {
                 build_logits(ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
             }
@@ -263,14 +327,26 @@ void armt_graph::build_diagonal(const armt_step & step) {
         // the outputs overwrite the next layers' inputs, which those have read by now
         cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
         ggml_build_forward_expand(gf, cur);
-        build_next_device(step, c);
         build_write_closed(step, c, cur, step.n_sink + step.n_text, az, store);
+        place_nodes(model.dev_layer(c.il));
 
         if (c.il + c.n == n_layer && n_out > 0) {
             ggml_tensor * last = ggml_view_2d(ctx0, cur, n_embd, n_rows, cur->nb[1], (c.n - 1) * cur->nb[2]);
             build_logits(ggml_get_rows(ctx0, last, inp->out_ids));
         }
     }
+}
+
+// Their inputs' memory rows become the learned ones. The layer before has written the old ones to its memory.
+void armt_graph::build_disjoint(const armt_step & step, cells c) {
+    const uint32_t il = std::max(c.il, 1u);
+    if (il >= c.il + c.n) {
+        return;
+    }
+    const int64_t n    = c.il + c.n - il;
+    ggml_tensor * x    = memory.view_inputs(ctx0, il, n, step.n_rows(), step.seq_id);
+    ggml_tensor * rows = ggml_view_3d(ctx0, x, n_embd, step.n_mem, n, x->nb[1], x->nb[2], step.n_text * x->nb[1]);
+    ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_learned_rows(0, step.n_mem, n, "memory_embd"), rows));
 }
 
 void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row,
@@ -295,14 +371,35 @@ void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor
     build_write(w, rows, from, az == store ? from : of_closed(store), false, not_first);
 }
 
-// If the next layer is on another device, its input is a tensor of its own.
-void armt_graph::build_next_device(const armt_step & step, cells c) {
-    const uint32_t il = c.il + c.n;
-    if (il < n_layer && memory.n_same_device(il - 1, 2) == 1) {
-        ggml_tensor * from = memory.view_outputs(ctx0, il - 1, 1, step.n_rows(), step.seq_id);
+// If the layer before is on another device, the cell's input is still there, from the step before. The copy waits for
+// that device to end that step. It begins no other before, since the last device is the first in the graph. So all
+// devices work at the same time, and each has one part of the graph.
+void armt_graph::build_fetch(const armt_step & step, cells c) {
+    if (c.il > 0 && memory.n_same_device(c.il - 1, 2) == 1) {
+        ggml_tensor * from = memory.view_outputs(ctx0, c.il - 1, 1, step.n_rows(), step.seq_id);
         ggml_build_forward_expand(gf,
-                                  ggml_cpy(ctx0, from, memory.view_inputs(ctx0, il, 1, step.n_rows(), step.seq_id)));
+                                  ggml_cpy(ctx0, from, memory.view_inputs(ctx0, c.il, 1, step.n_rows(), step.seq_id)));
     }
+}
+
+void armt_graph::place_nodes(ggml_backend_dev_t dev) {
+    const int n_nodes = ggml_graph_n_nodes(gf);
+    if (memory.n_devices() > 1 && cparams.offload_kqv) {
+        ggml_backend_t backend = nullptr;
+        for (int i = 0; i < ggml_backend_sched_get_n_backends(sched); ++i) {
+            if (ggml_backend_get_device(ggml_backend_sched_get_backend(sched, i)) == dev) {
+                backend = ggml_backend_sched_get_backend(sched, i);
+            }
+        }
+        for (int i = n_placed; i < n_nodes && backend != nullptr; ++i) {
+            ggml_tensor * node = ggml_graph_node(gf, i);
+            // a node that writes into a tensor of the memory belongs to its device
+            if (node->view_src == nullptr && ggml_backend_supports_op(backend, node)) {
+                ggml_backend_sched_set_tensor_backend(sched, node, backend);
+            }
+        }
+    }
+    n_placed = n_nodes;
 }
 
 void armt_graph::build_logits(ggml_tensor * rows) {
@@ -316,4 +413,5 @@ void armt_graph::build_logits(ggml_tensor * rows) {
     res->t_logits = cur;
 
     ggml_build_forward_expand(gf, cur);
+    place_nodes(model.dev_output());
 }

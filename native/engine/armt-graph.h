@@ -38,7 +38,13 @@ private:
 
     void build_open(const armt_step & step);
     void build_diagonal(const armt_step & step);
-    void build_next_device(const armt_step & step, cells c);
+    void build_fetch(const armt_step & step, cells c);
+
+    // With several devices: puts the nodes since the last call on one. The scheduler does not see that a view is of a
+    // weight, so it would let the first nodes of a device follow those before them, and copy their weights in each
+    // step.
+    void place_nodes(ggml_backend_dev_t dev);
+    int  n_placed = 0;
     void build_logits(ggml_tensor * rows);
     void build_reserve();
 
@@ -53,6 +59,17 @@ private:
     // {n_embd, n_rows, n_seqs}: the sink, the embeddings of the text rows, then the memory tokens
     ggml_tensor * build_embeddings(const armt_step & step);
     ggml_tensor * build_text_embeddings();
+
+    // n of the learned rows from first on (the memory tokens, then the sink), in float32: {n_embd, n, n_batch}
+    ggml_tensor * build_learned_rows(int64_t first, int64_t n, int64_t n_batch, const char * name);
+
+    // Plain RMT: the state's rows, {n_embd, n_mem, n_seqs}, and the write of the next segment's from the last layer's
+    // memory rows, {n_embd, n_mem*n_seqs}
+    ggml_tensor * build_state_rows(const armt_step & step);
+    void          build_state_write(const armt_step & step, ggml_tensor * rows);
+
+    // For models whose layers all start from the learned memory rows
+    void build_disjoint(const armt_step & step, cells c);
 
     // x with the rows of the learned position table added
     ggml_tensor * add_positions(ggml_tensor * x);

@@ -6,10 +6,14 @@
 #include "llama.h"
 
 #include <cstdint>
+#include <string>
 
 struct llama_memory_i;
 struct llama_memory_params;
 struct llama_cparams;
+
+// Puts the model of a file where armt_api.set_placement says. What params points to then lives until forget_placement.
+void armt_place_model(const std::string & path, llama_model_params & params);
 
 llama_model * armt_create_model(const llama_model_params & params);
 

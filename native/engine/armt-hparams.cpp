@@ -61,6 +61,34 @@ static armt_activation get_activation(const gguf_context * metadata) {
                              "; it has to be silu, gelu or gelu_tanh");
 }
 
+static bool is_recurrent(const gguf_context * metadata) {
+    if (!has_key(metadata, "armt.memory.kind")) {
+        return false;
+    }
+    const std::string name = gguf_get_val_str(metadata, find_key(metadata, "armt.memory.kind", GGUF_TYPE_STRING));
+    if (name != "associative" && name != "recurrent") {
+        throw std::runtime_error("the key armt.memory.kind of the model file is " + name +
+                                 "; it has to be associative or recurrent");
+    }
+    return name == "recurrent";
+}
+
+static armt_previous_positions get_previous_positions(const gguf_context * metadata) {
+    const char *      key  = "armt.attention.previous_segment_positions";
+    const std::string name = gguf_get_val_str(metadata, find_key(metadata, key, GGUF_TYPE_STRING));
+    if (name == "continued") {
+        return ARMT_PREVIOUS_CONTINUED;
+    }
+    if (name == "restarted") {
+        return ARMT_PREVIOUS_RESTARTED;
+    }
+    if (name == "apart") {
+        return ARMT_PREVIOUS_APART;
+    }
+    throw std::runtime_error(std::string("the key ") + key + " of the model file is " + name +
+                             "; it has to be continued, restarted or apart");
+}
+
 void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head, uint32_t n_layer) {
     const auto flag = [&](const char * key, bool otherwise) {
         return has_key(metadata, key) ? get_bool(metadata, key) : otherwise;
@@ -81,6 +109,10 @@ void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head
     if (has_key(metadata, "armt.position_count")) {
         n_position     = get_u32(metadata, "armt.position_count", 1, MAX_ROWS);
         wrap_positions = flag("armt.position_wrap", false);
+        continues      = flag("armt.position_continues", false);
+        if (wrap_positions && continues) {
+            throw std::runtime_error("armt.position_wrap cannot be combined with armt.position_continues");
+        }
     }
     if (has_key(metadata, "armt.rope.local_layers")) {
         const int64_t id = find_key(metadata, "armt.rope.local_layers", GGUF_TYPE_ARRAY);
@@ -94,39 +126,14 @@ void armt_base_hparams::load(const gguf_context * metadata, uint32_t n_embd_head
     }
 }
 
-void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t n_embd_head, uint32_t n_layer) {
-    base.load(metadata, n_embd_head, n_layer);
-
-    get_u32(metadata, "armt.format_version", 1, 2);
+void armt_hparams::load_memory(const gguf_context * metadata) {
     get_u32(metadata, "armt.memory.dpfp_order", ARMT_DPFP_ORDER, ARMT_DPFP_ORDER);
-
-    n_segment = get_u32(metadata, "armt.segment_size", 1, MAX_ROWS);
-    n_mem     = get_u32(metadata, "armt.memory.token_count", 1, MAX_ROWS);
     n_feature = get_u32(metadata, "armt.memory.key_length", 1, MAX_ROWS);
     n_head    = get_u32(metadata, "armt.memory.head_count", 1, n_embd);
     if (n_feature % n_head != 0 || n_embd % n_head != 0) {
         throw std::runtime_error("armt.memory.head_count = " + std::to_string(n_head) +
                                  " does not divide both armt.memory.key_length = " + std::to_string(n_feature) +
                                  " and armt.embedding_length = " + std::to_string(n_embd));
-    }
-
-    n_sink = has_key(metadata, "armt.sink_count") ? get_u32(metadata, "armt.sink_count", 0, 1) : 0;
-    sees_previous =
-        has_key(metadata, "armt.attention.previous_segment") && get_bool(metadata, "armt.attention.previous_segment");
-    if (n_sink != 0 && (base.wrap_positions || base.splits_memory)) {
-        throw std::runtime_error(
-            "armt.sink_count cannot be combined with armt.position_wrap, nor with armt.memory.attends_to_text = false");
-    }
-    if (sees_previous && (base.n_position != 0 || base.splits_memory)) {
-        throw std::runtime_error("armt.attention.previous_segment cannot be combined with armt.position_count, nor "
-                                 "with armt.memory.attends_to_text = false");
-    }
-
-    if (base.n_rows_max() != 0 && n_segment > n_text_max()) {
-        throw std::runtime_error("armt.segment_size = " + std::to_string(n_segment) +
-                                 " and armt.memory.token_count = " + std::to_string(n_mem) +
-                                 (n_sink != 0 || sees_previous ? ", with the sink and the segment before," : "") +
-                                 " are more rows than the base model takes, " + std::to_string(base.n_rows_max()));
     }
 
     if (2 * n_feature / n_head < ARMT_DPFP_ORDER) {
@@ -138,12 +145,72 @@ void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd, uint32_t
     use_denom      = get_bool(metadata, "armt.memory.use_denom");
     correction     = get_bool(metadata, "armt.memory.correction");
     gating         = get_bool(metadata, "armt.memory.gating");
+}
+
+void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd_, uint32_t n_embd_head, uint32_t n_layer) {
+    n_embd = n_embd_;
+    base.load(metadata, n_embd_head, n_layer);
+
+    get_u32(metadata, "armt.format_version", 1, 4);
+
+    n_segment = get_u32(metadata, "armt.segment_size", 1, MAX_ROWS);
+    n_mem     = get_u32(metadata, "armt.memory.token_count", 1, MAX_ROWS);
+
+    recurrent = is_recurrent(metadata);
+    if (recurrent) {
+        use_denom = false;
+    } else {
+        load_memory(metadata);
+    }
+
+    n_sink = has_key(metadata, "armt.sink_count") ? get_u32(metadata, "armt.sink_count", 0, 1) : 0;
+    sees_previous =
+        has_key(metadata, "armt.attention.previous_segment") && get_bool(metadata, "armt.attention.previous_segment");
+    if (has_key(metadata, "armt.attention.previous_segment_positions")) {
+        previous_positions = get_previous_positions(metadata);
+    }
+    mutual_memory = has_key(metadata, "armt.memory.mutual") ? get_bool(metadata, "armt.memory.mutual") : sees_previous;
+    disjoint      = has_key(metadata, "armt.memory.disjoint") && get_bool(metadata, "armt.memory.disjoint");
+    rereads       = has_key(metadata, "armt.reread_previous") && get_bool(metadata, "armt.reread_previous");
+    if (rereads && (n_sink != 0 || sees_previous || mutual_memory || disjoint || recurrent || base.continues)) {
+        throw std::runtime_error(
+            "armt.reread_previous cannot be combined with keys about other rows of a segment, such "
+            "as armt.sink_count, armt.attention.previous_segment or armt.position_continues");
+    }
+    if (recurrent && (n_sink != 0 || sees_previous || mutual_memory || disjoint || base.wrap_positions ||
+                      base.continues || base.splits_memory)) {
+        throw std::runtime_error("armt.memory.kind = recurrent cannot be combined with keys about other rows of a "
+                                 "segment, such as armt.sink_count or armt.attention.previous_segment");
+    }
+    if (disjoint && (base.n_position != 0 || sees_previous || n_sink != 0)) {
+        throw std::runtime_error("armt.memory.disjoint cannot be combined with armt.position_count, "
+                                 "armt.attention.previous_segment or armt.sink_count");
+    }
+    if (n_sink != 0 && (base.wrap_positions || base.splits_memory)) {
+        throw std::runtime_error(
+            "armt.sink_count cannot be combined with armt.position_wrap, nor with armt.memory.attends_to_text = false");
+    }
+    if (sees_previous && (base.n_position != 0 || base.splits_memory)) {
+        throw std::runtime_error("armt.attention.previous_segment cannot be combined with armt.position_count, nor "
+                                 "with armt.memory.attends_to_text = false");
+    }
+
+    if (recurrent) {
+        n_sink = n_mem;
+    }
+    if (n_rows_max() != 0 && n_segment > n_text_max()) {
+        throw std::runtime_error(
+            "armt.segment_size = " + std::to_string(n_segment) +
+            " and armt.memory.token_count = " + std::to_string(n_mem) +
+            (n_sink != 0 || sees_previous || rereads ? ", with the sink and the segment before," : "") +
+            " are more rows than the base model takes, " + std::to_string(n_rows_max()));
+    }
 
     fingerprint = gguf_get_val_str(metadata, find_key(metadata, "armt.fingerprint", GGUF_TYPE_STRING));
 }
 
 uint32_t armt_hparams::n_text_max() const {
-    const uint32_t n_rows = base.n_rows_max();
+    const uint32_t n_rows = n_rows_max();
     const uint32_t n_more = n_mem + n_sink;
-    return n_rows <= n_more ? 0 : (n_rows - n_more) / (sees_previous ? 2 : 1);
+    return n_rows <= n_more ? 0 : (n_rows - n_more) / (sees_previous || rereads ? 2 : 1);
 }

@@ -17,6 +17,9 @@
 #include <limits>
 #include <stdexcept>
 
+// Numbers of a mask that are made at once
+static constexpr uint32_t MASK_PART = 1u << 20;
+
 static const llama_model_armt & check_params(const llama_model_armt & model, const llama_memory_params & params,
                                              const llama_cparams & cparams) {
     if (cparams.embeddings) {
@@ -31,8 +34,7 @@ static const llama_model_armt & check_params(const llama_model_armt & model, con
 llama_memory_armt::llama_memory_armt(const llama_model_armt & model, const llama_memory_params & params,
                                      const llama_cparams & cparams)
     : model(check_params(model, params, cparams)), config(armt_resolve_config(armt_get_options(), model, cparams)),
-      max_cells(armt_resolve_max_cells(armt_get_options(), model)), sequences(cparams.n_seq_max),
-      published_stats(cparams.n_seq_max) {
+      sequences(cparams.n_seq_max), published_stats(cparams.n_seq_max) {
     create_tensors(params.type_k, params.type_v, armt_resolve_state_type(armt_get_options()), cparams.offload_kqv);
 }
 
@@ -59,10 +61,60 @@ void llama_memory_armt::attach(llama_context * context) {
 }
 
 //
+// devices
+//
+
+// A function that our RPC backend has; nullptr for a backend of another kind
+template <typename F> static F rpc_function(ggml_backend_t backend, const char * name) {
+    const ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
+    return strcmp(ggml_backend_reg_name(reg), ARMT_NAME_RPC) != 0
+               ? nullptr
+               : reinterpret_cast<F>(ggml_backend_reg_get_proc_address(reg, name));
+}
+
+void llama_memory_armt::check_devices() const {
+    const ggml_backend_sched_t sched = lctx->get_sched();
+    for (int i = 0; sched != nullptr && i < ggml_backend_sched_get_n_backends(sched); ++i) {
+        const ggml_backend_t backend = ggml_backend_sched_get_backend(sched, i);
+        const auto           failure = rpc_function<const char * (*) (ggml_backend_t)>(backend, ARMT_NAME_RPC_FAILURE);
+        if (failure != nullptr && failure(backend) != nullptr) {
+            armt_set_error(id, failure(backend)); // not every caller in llama.cpp passes an exception on
+            throw std::runtime_error(failure(backend));
+        }
+    }
+}
+
+uint32_t llama_memory_armt::get_devices(armt_device_info * devices, uint32_t n) const {
+    using times_t                    = bool (*)(ggml_backend_t, uint64_t *, uint64_t *);
+    const ggml_backend_sched_t sched = lctx->get_sched();
+    for (uint32_t i = 0; i < std::min(n, uint32_t(groups.size())); ++i) {
+        const layer_group &      group = groups[i];
+        const ggml_backend_dev_t dev   = model.dev_layer(group.layer0);
+        armt_device_info &       info  = devices[i];
+        info                           = {};
+        info.layer0                    = group.layer0;
+        info.layer1                    = group.layer1;
+        snprintf(info.name, sizeof(info.name), "%s", ggml_backend_dev_name(dev));
+        for (int ib = 0; ib < ggml_backend_sched_get_n_backends(sched); ++ib) {
+            const ggml_backend_t backend = ggml_backend_sched_get_backend(sched, ib);
+            const times_t        times   = rpc_function<times_t>(backend, ARMT_NAME_RPC_TIMES);
+            if (ggml_backend_get_device(backend) == dev && times != nullptr) {
+                snprintf(info.name, sizeof(info.name), "%s", ggml_backend_dev_description(dev));
+                info.has_times = times(backend, &info.work_us, &info.wait_us) ? 1 : 0;
+            }
+        }
+    }
+    return uint32_t(groups.size());
+}
+
+//
 // tensors
 //
 
 uint32_t llama_memory_armt::n_value_rows() const {
+    if (model.armt.recurrent) {
+        return model.armt.n_mem;
+    }
     return model.hparams.n_embd / model.armt.n_head + (model.armt.use_denom ? 1 : 0);
 }
 
@@ -74,7 +126,7 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
     const auto                                             ctx_of = [&](ggml_backend_buffer_type_t buft) {
         ggml_context_ptr & ctx = ctxs[buft];
         if (!ctx) {
-            ctx.reset(ggml_init({ggml_tensor_overhead() * 8 * config.n_layer, nullptr, true}));
+            ctx.reset(ggml_init({ggml_tensor_overhead() * 9 * config.n_layer, nullptr, true}));
         }
         return ctx.get();
     };
@@ -97,15 +149,18 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
         ggml_format_name(group.v, "cache_v_l%u", il);
 
         ggml_context * ctx    = ctx_of(buft_of(il, true));
-        const int64_t  n_rows = config.n_sink + config.n_segment + config.n_mem;
+        const int64_t  n_rows = config.n_sink + config.n_text_whole() + config.n_mem;
         group.whole.pos       = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
         group.whole.kv_idxs   = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * (end - il));
         group.whole.kq_mask   = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
-        if (!model.armt.base.splits_memory && !model.armt.sees_previous) {
+        if (has_window()) {
+            group.whole.kq_mask_window = ggml_new_tensor_2d(ctx, GGML_TYPE_F16, config.n_kv(n_rows), n_rows);
+        }
+        if (!model.armt.base.splits_memory && !model.armt.sees_previous && !model.armt.mutual_memory) {
             ggml_set_name(group.whole.kq_mask, ARMT_NAME_CAUSAL_MASK);
         }
         group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4),
-                                      model.armt.n_head * (end - il), n_seq);
+                                      model.armt.recurrent ? 1 : model.armt.n_head * (end - il), n_seq);
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
             group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1, n_seq);
@@ -140,32 +195,60 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
     }
 }
 
+bool llama_memory_armt::has_window() const {
+    const uint32_t n_window = model.armt.base.n_window;
+    return n_window != 0 && config.n_sink + config.n_reread_max + config.n_segment_max + config.n_mem > n_window;
+}
+
+armt_mask llama_memory_armt::get_mask() const {
+    armt_mask mask;
+    mask.n_sink        = config.n_sink;
+    mask.n_prev_max    = config.n_prev_max;
+    mask.n_window      = has_window() ? model.armt.base.n_window : 0;
+    mask.splits_memory = model.armt.base.splits_memory;
+    mask.mutual_memory = model.armt.mutual_memory;
+    mask.prev_by_row   = model.armt.previous_positions == ARMT_PREVIOUS_APART;
+    return mask;
+}
+
 void llama_memory_armt::set_constants() {
-    const uint32_t n_rows = config.n_sink + config.n_segment + config.n_mem;
+    const uint32_t n_rows = config.n_sink + config.n_text_whole() + config.n_mem;
     const uint32_t n_kv   = config.n_kv(n_rows);
     const uint32_t n_prev = config.n_prev_max > 0 ? config.n_segment : 0;
 
-    std::vector<ggml_fp16_t> mask(size_t(n_kv) * n_rows, ggml_fp32_to_fp16(-INFINITY));
-    armt_mask                rows;
-    rows.n_sink        = config.n_sink;
-    rows.n_text_end    = config.n_sink + config.n_segment;
-    rows.n_rows        = n_rows;
-    rows.n_prev        = n_prev;
-    rows.n_prev_max    = config.n_prev_max;
-    rows.splits_memory = model.armt.base.splits_memory;
-    for (uint32_t ir = 0; ir < n_rows; ++ir) {
-        rows.fill_row(mask.data() + size_t(ir) * n_kv, ir);
-    }
+    // ggml's attention has no flag for a causal mask, so each device holds a whole one, which may take gigabytes. It is
+    // made in parts, so that no copy of it takes as much again.
+    const auto set_mask = [&](ggml_tensor * tensor, uint32_t n_window) {
+        armt_mask rows  = get_mask();
+        rows.n_text_end = config.n_sink + config.n_text_whole();
+        rows.n_rows     = n_rows;
+        rows.n_prev     = n_prev;
+        rows.n_window   = n_window;
+
+        const uint32_t           n_part = std::max(1u, MASK_PART / n_kv);
+        std::vector<ggml_fp16_t> values;
+        for (uint32_t first = 0; first < n_rows; first += n_part) {
+            const uint32_t n = std::min(n_part, n_rows - first);
+            values.assign(size_t(n) * n_kv, ggml_fp32_to_fp16(-INFINITY));
+            for (uint32_t i = 0; i < n; ++i) {
+                rows.fill_row(values.data() + size_t(i) * n_kv, first + i);
+            }
+            ggml_backend_tensor_set(tensor, values.data(), first * tensor->nb[1], n * tensor->nb[1]);
+        }
+    };
     for (const layer_group & group : groups) {
         std::vector<int32_t> pos;
         std::vector<int64_t> idxs;
         for (uint32_t i = 0; i < group.n_layers() * n_rows; ++i) {
-            pos.push_back(n_prev + i % n_rows);
+            pos.push_back(config.first_pos(n_prev) + i % n_rows);
             idxs.push_back(int64_t(i / n_rows) * n_kv_stride(false) + config.n_prev_max + i % n_rows);
         }
         ggml_backend_tensor_set(group.whole.pos, pos.data(), 0, ggml_nbytes(group.whole.pos));
         ggml_backend_tensor_set(group.whole.kv_idxs, idxs.data(), 0, ggml_nbytes(group.whole.kv_idxs));
-        ggml_backend_tensor_set(group.whole.kq_mask, mask.data(), 0, ggml_nbytes(group.whole.kq_mask));
+        set_mask(group.whole.kq_mask, 0);
+        if (group.whole.kq_mask_window != nullptr) {
+            set_mask(group.whole.kq_mask_window, get_mask().n_window);
+        }
     }
 }
 
@@ -217,10 +300,44 @@ uint32_t llama_memory_armt::n_same_device(uint32_t il, uint32_t n_max) const {
 }
 
 uint32_t llama_memory_armt::n_batched(uint32_t il, uint32_t n_max) const {
-    return model.n_stacked(il, std::min(n_same_device(il, n_max), max_cells));
+    n_max = model.n_stacked(il, std::min(n_same_device(il, n_max), config.max_cells));
+    for (uint32_t n = 1; n < n_max && has_window(); ++n) { // a batch has one mask
+        if (model.armt.base.is_windowed(il + n) != model.armt.base.is_windowed(il)) {
+            return n;
+        }
+    }
+    return n_max;
+}
+
+ggml_tensor * llama_memory_armt::view_state(ggml_context * ctx, llama_seq_id seq_id, uint32_t n_seqs) const {
+    ggml_tensor * state = groups[0].az;
+    return ggml_view_3d(ctx, state, state->ne[0], model.armt.n_mem, n_seqs, state->nb[1], state->nb[3],
+                        seq_id * state->nb[3]);
+}
+
+static void read_floats(const ggml_tensor * tensor, size_t offset, float * values, size_t n) {
+    std::vector<uint8_t> bytes(n * ggml_type_size(tensor->type));
+    ggml_backend_tensor_get(tensor, bytes.data(), offset, bytes.size());
+    if (tensor->type == GGML_TYPE_F32) {
+        std::memcpy(values, bytes.data(), bytes.size());
+    } else {
+        ggml_get_type_traits(tensor->type)->to_float(bytes.data(), values, n);
+    }
 }
 
 void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const {
+    if (model.armt.recurrent) {
+        const size_t n = size_t(model.armt.n_mem) * model.hparams.n_embd;
+        if (il != 0) {
+            throw std::runtime_error("plain RMT has one state for all layers; read that of layer 0");
+        }
+        if (sequences[seq_id].stale || sequences[seq_id].n_segments == 0) {
+            std::fill(a, a + n, 0.0f);
+        } else {
+            read_floats(groups[0].az, seq_id * groups[0].az->nb[3], a, n);
+        }
+        return;
+    }
     const layer_group & group   = group_of(il);
     const ggml_tensor * az      = group.az;
     const uint32_t      n_head  = model.armt.n_head;
@@ -228,19 +345,13 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
     const uint32_t      n_value = model.hparams.n_embd / n_head;
     const uint32_t      n_roll  = n_key / ARMT_DPFP_ORDER;
 
-    std::vector<float>   rows(n_key * n_value_rows());
-    std::vector<uint8_t> bytes(rows.size() * ggml_type_size(az->type));
+    std::vector<float> rows(n_key * n_value_rows());
     for (uint32_t ih = 0; ih < n_head; ++ih) {
         if (sequences[seq_id].stale) {
             std::fill(rows.begin(), rows.end(), 0.0f);
         } else {
             const size_t offset = ((il - group.layer0) * n_head + ih) * az->nb[2] + seq_id * az->nb[3];
-            ggml_backend_tensor_get(az, bytes.data(), offset, bytes.size());
-            if (az->type == GGML_TYPE_F32) {
-                std::memcpy(rows.data(), bytes.data(), bytes.size());
-            } else {
-                ggml_get_type_traits(az->type)->to_float(bytes.data(), rows.data(), rows.size());
-            }
+            read_floats(az, offset, rows.data(), rows.size());
         }
         for (uint32_t ik = 0; ik < n_key; ++ik) {
             // features are in the order of rolls 3, 2, 1 (armt_graph::build_dpfp)
@@ -261,7 +372,7 @@ int32_t llama_memory_armt::find_overflow(const armt_step & step, uint32_t is) co
     }
     const bool     open   = step.type == ARMT_STEP_OPEN;
     const uint32_t layer0 = open ? 0 : step.layer0;
-    const uint32_t layer1 = open ? config.n_layer : step.layer1;
+    const uint32_t layer1 = model.armt.recurrent ? 1 : open ? config.n_layer : step.layer1;
 
     std::vector<ggml_fp16_t> values;
     for (uint32_t il = layer0; il < layer1; ++il) {
@@ -275,6 +386,21 @@ int32_t llama_memory_armt::find_overflow(const armt_step & step, uint32_t is) co
         }
     }
     return -1;
+}
+
+void llama_memory_armt::wipe_sequence(llama_seq_id seq_id) {
+    lctx->synchronize();
+    clear_sequence(seq_id);
+    for (const layer_group & group : groups) {
+        for (ggml_tensor * cache : {group.k, group.v}) {
+            for (uint32_t i = 0; i < group.n_layers(); ++i) {
+                ggml_backend_tensor_memset(cache, 0, i * cache->nb[3] + seq_id * cache->nb[2], cache->nb[2]);
+            }
+        }
+        if (group.x != nullptr) {
+            ggml_backend_tensor_memset(group.x, 0, seq_id * group.x->nb[3], group.x->nb[3]);
+        }
+    }
 }
 
 void llama_memory_armt::prepare(llama_seq_id seq_id) {
@@ -454,19 +580,19 @@ armt_context_info llama_memory_armt::get_info() const {
     info.segment_overflow   = config.extend ? ARMT_SEGMENT_OVERFLOW_EXTEND : ARMT_SEGMENT_OVERFLOW_CLOSE;
     info.segment_size       = config.n_segment;
     info.open_segment_limit = config.n_segment_max;
-    info.max_cells          = max_cells;
+    info.max_cells          = config.max_cells;
     info.n_layer            = config.n_layer;
     info.n_mem              = config.n_mem;
     info.n_seq_max          = n_seq_max();
     info.n_head             = model.armt.n_head;
-    info.d_key              = model.armt.n_key();
+    info.d_key              = model.armt.recurrent ? config.n_mem : model.armt.n_key();
     info.d_value            = model.hparams.n_embd / model.armt.n_head;
     info.use_denom          = model.armt.use_denom;
     info.state_type         = type_state() == GGML_TYPE_F16    ? ARMT_STATE_TYPE_F16
                               : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16
                                                                : ARMT_STATE_TYPE_F32;
-    info.memory_bytes =
-        ggml_type_size(type_state()) * config.n_layer * model.armt.n_head * model.armt.n_key() * n_value_rows();
+    info.memory_bytes = ggml_type_size(type_state()) * (model.armt.recurrent ? 1 : config.n_layer) * model.armt.n_head *
+                        model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {
         info.total_bytes += size;
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "armt-api.h"
+#include "armt-inputs.h"
 #include "armt-model.h"
 #include "armt-sequence.h"
 #include "armt-trace.h"
@@ -67,6 +68,13 @@ public:
 
     void attach(llama_context * lctx);
 
+    // Throws std::runtime_error that names the RPC server if the connection to one of the context's was lost. All
+    // sequences are empty then, because each has layers there.
+    void check_devices() const;
+
+    // as armt_api.get_devices
+    uint32_t get_devices(armt_device_info * devices, uint32_t n) const;
+
     uint64_t            get_id() const { return id; }
     const armt_config & get_config() const { return config; }
     armt_context_info   get_info() const;
@@ -99,6 +107,9 @@ public:
     // Checks f16 only, because models stay within the range of the other types.
     int32_t find_overflow(const armt_step & step, uint32_t is) const;
 
+    // Clears a sequence, and also what later steps would mask rather than overwrite: masking multiplies by 0.
+    void wipe_sequence(llama_seq_id seq_id);
+
     //
     // tensors
     //
@@ -112,6 +123,9 @@ public:
     // {K/h, D/h (+ 1) padded, h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
     ggml_tensor * view_memory_of_layer(ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
     ggml_tensor * view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const;
+
+    // Plain RMT's state, {D, n_mem, n_seqs}
+    ggml_tensor * view_state(ggml_context * ctx, llama_seq_id seq_id, uint32_t n_seqs) const;
 
     // {n_embd_kv, n_kv_max, n_seq_max, n_layers}, of all layers that are on the layer's device
     ggml_tensor * get_k(uint32_t il) const { return group_of(il).k; }
@@ -127,7 +141,14 @@ public:
         ggml_tensor * pos;     // I32 {(n_sink + S + M)*n_layers}: positions in the segment
         ggml_tensor * kv_idxs; // I64 {(n_sink + S + M)*n_layers}: rows of the flat K/V cache, from the first layer's on
         ggml_tensor * kq_mask; // F16 {n_kv, n_sink + S + M}, where the segment before is whole too; see armt_mask
+        ggml_tensor * kq_mask_window; // the same for layers with a window that cuts into a segment, or nullptr
     };
+    // what the masks of all segments have in common
+    armt_mask get_mask() const;
+
+    // whether the base model's window cuts into a segment
+    bool has_window() const;
+
     const constants & get_constants(uint32_t il) const { return group_of(il).whole; }
 
     // {D, n_rows, n_cells}: the inputs of the layers il .. il + n_cells - 1, or their outputs, which are the next
@@ -136,6 +157,8 @@ public:
                               llama_seq_id seq_id) const;
     ggml_tensor * view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
                                llama_seq_id seq_id) const;
+
+    uint32_t n_devices() const { return uint32_t(groups.size()); }
 
     // how many consecutive layers from il on, at most n_max, are on one device
     uint32_t n_same_device(uint32_t il, uint32_t n_max) const;
@@ -150,7 +173,9 @@ private:
         uint32_t      layer1;
         ggml_tensor * k;
         ggml_tensor * v;
-        ggml_tensor * az; // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}
+        // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}; plain RMT's state, which the first
+        // group holds, is {D, n_mem padded, 1, n_seq_max}
+        ggml_tensor * az;
         // F32 {D, n_sink + S + M, layer1 - layer0 + 1, n_seq_max}: inputs, then the last layer's output; diagonal
         // schedule only
         ggml_tensor * x;
@@ -161,7 +186,6 @@ private:
 
     const llama_model_armt & model;
     const armt_config        config;
-    const uint32_t           max_cells;
 
     uint64_t        id   = 0;
     llama_context * lctx = nullptr;
@@ -192,7 +216,22 @@ private:
     void copy_tensors(llama_seq_id src, llama_seq_id dst);
 
     void write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const;
-    void read_sequence(llama_io_read_i & io, llama_seq_id seq_id);
+
+    // A part of a tensor, and what goes there
+    struct tensor_part {
+        ggml_tensor *        tensor;
+        size_t               offset;
+        std::vector<uint8_t> bytes;
+    };
+
+    struct sequence_state {
+        armt_sequence            seq;
+        std::vector<tensor_part> parts;
+    };
+
+    // Reads and checks a state. Nothing changes.
+    sequence_state read_sequence(llama_io_read_i & io, llama_seq_id seq_id) const;
+    void           set_sequence(llama_seq_id seq_id, const sequence_state & state);
 
     std::vector<uint32_t> state_sizes() const;
 

@@ -42,17 +42,30 @@ void llama_model_armt::load_arch_hparams(llama_model_loader & ml) {
     }
 }
 
-void llama_model_armt::load_arch_tensors(llama_model_loader &) {
+// The loader makes room for its tensors by their number when it meets a buffer type for the first time, which may be
+// before stacks are split. So their parts are counted in advance: at most one for each layer, of the 21 kinds that
+// create_stacks is given below.
+struct room_for_parts {
+    llama_model_loader & ml;
+    const int            n;
+
+    room_for_parts(llama_model_loader & ml, int n_layer) : ml(ml), n(21 * n_layer) { ml.n_tensors += n; }
+
+    ~room_for_parts() { ml.n_tensors -= n; }
+};
+
+void llama_model_armt::load_arch_tensors(llama_model_loader & loader) {
     LLAMA_LOAD_LOCALS;
+
+    const room_for_parts room(loader, n_layer);
 
     const int64_t n_embd_q = n_embd_head_k * n_head;
     const int64_t n_qkv    = n_embd_q + 2 * n_embd_gqa;
     const int64_t n_up     = armt.base.gated ? 2 * n_ff : n_ff;
-    const int64_t n_beta   = armt.gating ? n_embd : armt.n_head;
 
     // clang-format off
     tok_embd      = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD,  "weight"), {n_embd, n_vocab}, 0);
-    memory_embd   = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight"), {n_embd, armt.n_mem + armt.n_sink}, 0);
+    memory_embd   = create_tensor(tn(LLM_TENSOR_MEMORY_EMBD, "weight", 0), {n_embd, armt.n_mem + (armt.recurrent ? 0 : armt.n_sink)}, 0);
     output_norm   = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "weight"), {n_embd}, 0);
     output_norm_b = create_tensor(tn(LLM_TENSOR_OUTPUT_NORM, "bias"),   {n_embd}, TENSOR_NOT_REQUIRED);
     output        = create_tensor(tn(LLM_TENSOR_OUTPUT,      "weight"), {n_embd, n_vocab}, TENSOR_NOT_REQUIRED);
@@ -83,17 +96,27 @@ void llama_model_armt::load_arch_tensors(llama_model_loader &) {
     create_stacks(ffn_down,      LLM_TENSOR_FFN_DOWN,       "weight", {n_ff, n_embd});
     create_stacks(ffn_down_b,    LLM_TENSOR_FFN_DOWN,       "bias",   {n_embd});
     create_stacks(ffn_post,      LLM_TENSOR_FFN_POST_NORM,  "weight", {n_embd});
+    // clang-format on
+    if (!armt.recurrent) {
+        create_memory_stacks();
+    }
+
+    if (bool(attn_q_norm) != bool(attn_k_norm)) {
+        throw std::runtime_error("the model has only one of blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight; "
+                                 "convert the checkpoint again");
+    }
+}
+
+void llama_model_armt::create_memory_stacks() {
+    const int64_t n_embd = hparams.n_embd;
+    const int64_t n_beta = armt.gating ? n_embd : armt.n_head;
+    // clang-format off
     create_stacks(memory_q,      LLM_TENSOR_MEMORY_Q,       "weight", {n_embd, armt.n_feature});
     create_stacks(memory_k,      LLM_TENSOR_MEMORY_K,       "weight", {n_embd, armt.n_feature});
     create_stacks(memory_v,      LLM_TENSOR_MEMORY_V,       "weight", {n_embd, n_embd});
     create_stacks(memory_b,      LLM_TENSOR_MEMORY_B,       "weight", {n_embd, n_beta});
     create_stacks(memory_b_b,    LLM_TENSOR_MEMORY_B,       "bias",   {n_beta});
     // clang-format on
-
-    if (bool(attn_q_norm) != bool(attn_k_norm)) {
-        throw std::runtime_error("the model has only one of blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight; "
-                                 "convert the checkpoint again");
-    }
 }
 
 void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix,
@@ -120,14 +143,37 @@ void llama_model_armt::create_stacks(armt_weight & weight, llm_tensor kind, cons
     const std::vector<uint32_t> first = std::move(weight.first);
     weight.first.clear();
     for (size_t i = 0; i < first.size(); ++i) {
-        const uint32_t il = first[i];
-        const uint32_t n  = (i + 1 < first.size() ? first[i + 1] : n_layer) - il;
-        if (ne.size() == 2) {
-            create_matrices(weight, kind, il, n, ne);
-        } else {
-            weight.add(il, create_tensor(tn(kind, suffix, il), {ne[0], n}, 0), false);
+        const uint32_t end = i + 1 < first.size() ? first[i + 1] : n_layer;
+        for (const auto & [il, n] : split_by_device(kind, suffix, int(ne.size()), first[i], end - first[i])) {
+            if (ne.size() == 2) {
+                create_matrices(weight, kind, il, n, ne);
+            } else {
+                weight.add(il, create_tensor(tn(kind, suffix, il), {ne[0], n}, 0), false);
+            }
         }
     }
+}
+
+std::vector<std::pair<uint32_t, uint32_t>> llama_model_armt::split_by_device(llm_tensor kind, const char * suffix,
+                                                                             int layer_dims, uint32_t il, uint32_t n) {
+    std::vector<std::pair<uint32_t, uint32_t>> parts;
+    std::vector<armt_stack_part>               named;
+    for (uint32_t i = il; i < il + n; ++i) {
+        if (i == il || dev_layer(i) != dev_layer(i - 1)) {
+            parts.emplace_back(i, 0);
+            named.push_back({tn(kind, suffix, i), 0});
+        }
+        parts.back().second++;
+        named.back().n++;
+    }
+    // without a file there is nothing to take parts of, and sizes are estimated with whole stacks
+    if (parts.size() > 1 && ml->get_weight(named[0].name.c_str()) == nullptr) {
+        return {{il, n}};
+    }
+    if (parts.size() > 1) {
+        armt_split_stack(*ml, layer_dims, named);
+    }
+    return parts;
 }
 
 void llama_model_armt::create_matrices(armt_weight & weight, llm_tensor kind, uint32_t il, uint32_t n,
@@ -139,11 +185,11 @@ void llama_model_armt::create_matrices(armt_weight & weight, llm_tensor kind, ui
         weight.add(il, create_tensor(tn(kind, "weight", il), {ne[0], ne[1], n}, 0), false);
         return;
     }
-    std::vector<std::string> names;
+    std::vector<armt_stack_part> parts;
     for (uint32_t i = il; i < il + n; ++i) {
-        names.push_back(tn(kind, "weight", i));
+        parts.push_back({tn(kind, "weight", i), 1});
     }
-    armt_split_stack(*ml, names);
+    armt_split_stack(*ml, 2, parts);
     for (uint32_t i = il; i < il + n; ++i) {
         weight.add(i, create_tensor(tn(kind, "weight", i), {ne[0], ne[1]}, 0), true);
     }

@@ -5,6 +5,7 @@
 #include "llama-graph.h"
 #include "llama-model.h"
 
+#include <utility>
 #include <vector>
 
 // One kind of weight of all layers. The file holds it as stacks of consecutive layers, so that the layers of a diagonal
@@ -32,7 +33,8 @@ struct llama_model_armt : public llama_model_base {
 
     bool output_is_tied = false; // the output's weights are the token embeddings
 
-    ggml_tensor * memory_embd   = nullptr; // {n_embd, n_mem + n_sink}: the memory tokens, then the sink
+    ggml_tensor * memory_embd =
+        nullptr; // {n_embd, n_mem + n_sink}: the memory tokens, then the sink; {n_embd, n_mem} if recurrent
     ggml_tensor * position_embd = nullptr; // {n_embd, n_position}, of models with learned positions
     ggml_tensor * rope_freqs    = nullptr; // {n_rot/2}, optional
 
@@ -72,8 +74,15 @@ struct llama_model_armt : public llama_model_base {
 private:
     std::vector<const armt_weight *> weights() const;
 
+    void create_memory_stacks();
+
     // ne: shape of one layer. Biases may be absent, and norms that not all families have.
     void create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne);
+
+    // Splits a stack of layers il .. il + n - 1 where the next layer is on another device. Returns the parts' first
+    // layers and numbers of layers.
+    std::vector<std::pair<uint32_t, uint32_t>> split_by_device(llm_tensor kind, const char * suffix, int layer_dims,
+                                                               uint32_t il, uint32_t n);
 
     // the matrices {ne[0], ne[1]} of layers il .. il + n - 1, split if a CPU's extra buffer types take them
     void create_matrices(armt_weight & weight, llm_tensor kind, uint32_t il, uint32_t n,

@@ -7,5 +7,13 @@
 // that.
 #define ARMT_NAME_CAUSAL_MASK "armt_causal_mask"
 
+// ggml's RPC backend, and the functions of it that the engine asks ggml_backend_reg_get_proc_address for; the last two
+// are of patches/0006-rpc-errors.diff
+#define ARMT_NAME_RPC         "RPC"
+#define ARMT_NAME_RPC_SERVE   "ggml_backend_rpc_start_server"
+#define ARMT_NAME_RPC_CONNECT "armt_rpc_connect"
+#define ARMT_NAME_RPC_FAILURE "armt_rpc_backend_failure"
+#define ARMT_NAME_RPC_TIMES   "armt_rpc_backend_times"
+
 // ggml_backend_reg_get_proc_address: uint64_t (*)(void), the number of CUDA graphs that this process has replayed
 #define ARMT_NAME_GRAPH_REPLAYS "ggml_backend_cuda_graph_replays"

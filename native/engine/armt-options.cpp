@@ -57,8 +57,9 @@ armt_context_options armt_get_options() {
     return pending_options;
 }
 
+// Whether any layer is on a GPU or an RPC server; with some layers on the CPU, those are the first ones.
 static bool is_gpu(const llama_model_armt & model) {
-    const ggml_backend_dev_t dev = model.dev_layer(0);
+    const ggml_backend_dev_t dev = model.dev_layer(model.hparams.n_layer() - 1);
     return dev != nullptr && ggml_backend_dev_type(dev) != GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
@@ -69,11 +70,27 @@ static bool pays_off(const llama_model_armt & model) {
     return is_gpu(model);
 }
 
+static uint32_t resolve_max_cells(const armt_context_options & options, const llama_model_armt & model) {
+    const uint32_t n_layer = model.hparams.n_layer();
+    if (!is_gpu(model) && model.n_widest() == 1) { // of packed weights, see armt_weight
+        return 1;
+    }
+    if (options.max_cells != 0) {
+        return std::min(options.max_cells, n_layer);
+    }
+    // a CPU gains nothing from wide products, and keeps the activations of few cells in its caches
+    return pays_off(model) ? n_layer : 1;
+}
+
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,
                                 const llama_cparams & cparams) {
     armt_config config;
     config.automatic = options.schedule == ARMT_SCHEDULE_AUTO;
     config.diagonal  = config.automatic ? pays_off(model) : options.schedule == ARMT_SCHEDULE_DIAGONAL;
+    check(!model.armt.recurrent || options.schedule != ARMT_SCHEDULE_DIAGONAL,
+          "schedule is \"diagonal\", but the model is plain RMT: a segment begins with what the last layer made of the "
+          "segment before; take \"sequential\"");
+    config.diagonal  = config.diagonal && !model.armt.recurrent;
     config.extend    = options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND;
     config.n_layer   = model.hparams.n_layer();
     config.n_mem     = model.armt.n_mem;
@@ -81,12 +98,16 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     config.n_segment = options.segment_size != 0 ? options.segment_size : model.armt.n_segment;
 
     // text rows for which the base model's positions or attention window have room
-    const uint32_t n_rows_max = model.armt.base.n_rows_max();
+    const uint32_t n_rows_max = model.armt.n_rows_max();
     const uint32_t n_text_max = model.armt.n_text_max();
 
-    check(!config.extend || !model.armt.sees_previous,
-          "segmentOverflow is \"extend\", which is not defined for a model whose attention goes back into the segment "
+    check(!config.extend || !(model.armt.sees_previous || model.armt.rereads),
+          "segmentOverflow is \"extend\", which is not defined for a model whose segments go back into the segment "
           "before; take \"close\"");
+
+    config.n_position = model.armt.base.continues ? model.armt.base.n_position : 0;
+    check(!config.extend || config.n_position == 0,
+          "segmentOverflow is \"extend\", which is not defined for a model whose positions run on; take \"close\"");
 
     config.n_segment_max = config.n_segment;
     if (config.extend) {
@@ -106,27 +127,20 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
                                                : "the base model's attention window") +
               " has " + std::to_string(n_rows_max) + " rows, which leaves " + std::to_string(n_text_max) +
               " with the memory tokens");
-    config.n_rows_max = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
+    config.n_reread_max = model.armt.rereads ? config.n_segment : 0;
+    config.n_rows_max   = std::min(config.n_segment_max, std::max(cparams.n_ubatch, MIN_STEP_ROWS));
     // At other lengths CUDA's attention neither skips masked tiles nor shares K/V among grouped heads. A CPU computes
     // all masked rows, so there the multiple is small.
     config.n_kv_multiple = is_gpu(model) ? 256 : 32;
     config.n_prev_max    = model.armt.sees_previous ? GGML_PAD(config.n_segment, config.n_kv_multiple) : 0;
+    config.max_cells     = resolve_max_cells(options, model);
     // cells gain nothing from running together if they are multiplied one by one
-    config.n_padding_max = armt_resolve_max_cells(options, model) > 1 ? MAX_PADDING_ROWS : 0;
-    config.n_kv_max      = config.n_prev_max + GGML_PAD(config.n_sink + config.n_segment_max + config.n_mem, 256);
+    config.n_padding_max = config.max_cells > 1 ? MAX_PADDING_ROWS : 0;
+    config.n_prev_gap    = model.armt.previous_positions == ARMT_PREVIOUS_APART ? config.n_sink + config.n_mem : 0;
+    config.restarts      = model.armt.previous_positions == ARMT_PREVIOUS_RESTARTED;
+    config.n_kv_max =
+        config.n_prev_max + GGML_PAD(config.n_sink + config.n_reread_max + config.n_segment_max + config.n_mem, 256);
     return config;
-}
-
-uint32_t armt_resolve_max_cells(const armt_context_options & options, const llama_model_armt & model) {
-    const uint32_t n_layer = model.hparams.n_layer();
-    if (!is_gpu(model) && model.n_widest() == 1) { // of packed weights, see armt_weight
-        return 1;
-    }
-    if (options.max_cells != 0) {
-        return std::min(options.max_cells, n_layer);
-    }
-    // a CPU gains nothing from wide products, and keeps the activations of few cells in its caches
-    return pays_off(model) ? n_layer : 1;
 }
 
 ggml_type armt_resolve_state_type(const armt_context_options & options) {

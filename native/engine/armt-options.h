@@ -17,8 +17,5 @@ armt_context_options armt_get_options();
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,
                                 const llama_cparams & cparams);
 
-// How many cells (layers) of a diagonal share one batched product
-uint32_t armt_resolve_max_cells(const armt_context_options & options, const llama_model_armt & model);
-
 // The type in which A and z are stored
 ggml_type armt_resolve_state_type(const armt_context_options & options);

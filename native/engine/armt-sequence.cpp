@@ -51,21 +51,28 @@ uint32_t armt_sequence::capacity(const armt_config & config) const {
     return config.extend && find_first_output(size) < size ? std::max(size, config.n_segment_max) : size;
 }
 
-bool armt_sequence::fits(const armt_config & config, const std::vector<bool> & outputs) const {
-    if (!config.extend) {
+uint64_t armt_sequence::n_rows_before(const armt_config & config) const {
+    return uint64_t(pos_open - pos_first) + n_segments * (config.n_sink + config.n_mem);
+}
+
+bool armt_sequence::fits(const armt_config & config, const std::vector<bool> & outputs, bool close) const {
+    if (!config.extend && config.n_position == 0) {
         return true;
     }
     armt_sequence next = *this;
     for (const bool output : outputs) {
         next.push(0, 0, output ? 0 : -1);
     }
+    const auto has_positions = [&](uint32_t n_rows) {
+        return config.n_position == 0 || next.n_rows_before(config) + config.n_sink + n_rows <= config.n_position;
+    };
     for (;;) {
         const uint32_t n_tokens = next.n_open + next.pending.size();
         const uint32_t room     = next.capacity(config);
         if (n_tokens <= room) {
-            return true;
+            return has_positions(n_tokens + (close ? config.n_mem : 0));
         }
-        if (room > next.segment_size(config)) {
+        if (room > next.segment_size(config) || !has_positions(room + config.n_mem)) {
             return false;
         }
         next.pending.erase(next.pending.begin(), next.pending.begin() + (room - next.n_open));
@@ -88,8 +95,9 @@ bool armt_sequence::can_enter(uint32_t n_text) const {
 }
 
 bool armt_sequence::joins_flight(const armt_config & config) const {
-    return n_in_flight() > 0 && can_enter(n_flight) && n_open == 0 && wants_output() && pending.size() <= n_flight &&
-           n_flight - pending.size() + config.n_mem <= config.n_padding_max;
+    const size_t n_rows = n_reread() + pending.size();
+    return n_in_flight() > 0 && can_enter(n_flight) && n_open == 0 && wants_output() && n_rows <= n_flight &&
+           n_flight - n_rows + config.n_mem <= config.n_padding_max;
 }
 
 bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool close) const {
@@ -103,7 +111,7 @@ bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool
         // needs one graph in all.
         const bool is_single            = !in_flight && pending.size() <= 2 * size_t(room) && (close || wants_output());
         const bool is_faster_sequential = config.automatic && is_single && room <= config.n_rows_max;
-        if (config.diagonal && n_open == 0 && can_enter(room) && !is_faster_sequential) {
+        if (config.diagonal && n_open == 0 && can_enter(n_reread() + room) && !is_faster_sequential) {
             make_diagonal(config, step, room);
         } else if (in_flight) {
             make_diagonal(config, step, 0);
@@ -134,7 +142,11 @@ bool armt_sequence::next_flight_step(const armt_config & config, armt_step & ste
     return true;
 }
 
+// With the text of the segment before, if these are the first of their segment
 void armt_sequence::take_pending(uint32_t n, armt_step & step) const {
+    if (n_open == 0) {
+        step.tokens = reread;
+    }
     for (uint32_t i = 0; i < n; ++i) {
         step.tokens.push_back(pending[i].token);
     }
@@ -148,15 +160,16 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     step.type                = ARMT_STEP_DIAGONAL;
     step.inject              = inject;
     step.open_cell           = inject ? n_inject == pending.size() : open_in_flight;
-    step.n_text              = inject && !step.open_cell ? n_inject : n_flight;
+    step.n_text              = inject && !step.open_cell ? n_reread() + n_inject : n_flight;
     step.n_mem               = config.n_mem;
     step.n_sink              = config.n_sink;
     step.layer0              = inject ? 0 : layer0;
     step.layer1              = in_flight ? layer1 : 1;
     step.n_kv                = config.n_kv(step.n_rows());
+    step.n_before            = {n_rows_before(config)};
     step.n_prev              = {step.n_text, in_flight ? n_prev_oldest : n_prev};
     step.oldest_has_own_mask = config.n_prev_max > 0 && step.n_prev[1] != step.n_text;
-    step.whole               = step.n_text == config.n_segment && !step.oldest_has_own_mask;
+    step.whole               = step.n_text == config.n_text_whole() && !step.oldest_has_own_mask;
     if (inject) {
         take_pending(n_inject, step);
         step.tokens.resize(step.n_text, step.tokens.back()); // padding, which causal attention hides
@@ -165,14 +178,16 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     for (uint32_t il = step.layer0; il < step.layer1; ++il) {
         step.first_in_layer.push_back(youngest - (il - step.layer0) == 0);
     }
+    // only the oldest segment can be the first
+    step.first = config.max_cells == 1 && step.first_in_layer.back() != 0;
     if (step.layer1 == config.n_layer) {
         std::vector<armt_output> outputs;
         if (!flight_outputs.empty()) {
             outputs = flight_outputs.front();
         } else { // a model of one layer
-            for (uint32_t i = 0; i < step.n_text; ++i) {
+            for (uint32_t i = 0; i < n_inject; ++i) {
                 if (pending[i].out >= 0) {
-                    outputs.push_back({i, pending[i].out});
+                    outputs.push_back({n_reread() + i, pending[i].out});
                 }
             }
         }
@@ -184,15 +199,18 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
 }
 
 void armt_sequence::make_open(const armt_config & config, armt_step & step, uint32_t n_text, bool close) const {
-    step        = armt_step();
-    step.type   = ARMT_STEP_OPEN;
-    step.n_text = n_text;
-    step.n_mem  = close ? config.n_mem : 0;
-    step.first  = n_segments == 0;
-    step.n_sink = n_open == 0 ? config.n_sink : 0;
-    step.n_past = {n_cached(config)};
-    step.n_prev = {n_prev};
-    step.whole  = n_open == 0 && n_text == config.n_segment && step.n_mem > 0 &&
+    const uint32_t n_more = n_open == 0 ? n_reread() : 0;
+
+    step          = armt_step();
+    step.type     = ARMT_STEP_OPEN;
+    step.n_text   = n_more + n_text;
+    step.n_mem    = close ? config.n_mem : 0;
+    step.first    = n_segments == 0;
+    step.n_sink   = n_open == 0 ? config.n_sink : 0;
+    step.n_past   = {n_cached(config)};
+    step.n_prev   = {n_prev};
+    step.n_before = {n_rows_before(config)};
+    step.whole    = n_open == 0 && step.n_text == config.n_text_whole() && step.n_mem > 0 &&
                  (config.n_prev_max == 0 || n_prev == config.n_segment);
     // With few rows, n_kv grows in large steps, so that the next step can reuse the graph. With many, it is as small as
     // possible.
@@ -202,7 +220,7 @@ void armt_sequence::make_open(const armt_config & config, armt_step & step, uint
     take_pending(n_text, step);
     for (uint32_t i = 0; i < n_text; ++i) {
         if (pending[i].out >= 0) {
-            step.out_rows.push_back(step.n_sink + i);
+            step.out_rows.push_back(step.n_sink + n_more + i);
             step.outs.push_back(pending[i].out);
         }
     }
@@ -218,12 +236,12 @@ void armt_sequence::finish_step(const armt_config & config, const armt_step & st
 
 void armt_sequence::finish_diagonal(const armt_config & config, const armt_step & step) {
     if (step.inject) {
-        const uint32_t n_text = step.open_cell ? uint32_t(pending.size()) : step.n_text;
+        const uint32_t n_text = step.open_cell ? uint32_t(pending.size()) : step.n_text - n_reread();
 
         std::vector<armt_output> outputs;
         for (uint32_t i = 0; i < n_text; ++i) {
             if (pending[i].out >= 0) {
-                outputs.push_back({i, pending[i].out});
+                outputs.push_back({n_reread() + i, pending[i].out});
             }
         }
         flight_outputs.push_back(std::move(outputs));
@@ -231,7 +249,7 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
             n_prev_oldest = n_prev;
         }
         n_flight = step.n_text;
-        take_into_open(n_text);
+        take_into_open(config, n_text);
         if (!step.open_cell) {
             open_segment(n_text);
         }
@@ -251,7 +269,7 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
 }
 
 void armt_sequence::finish_open(const armt_config & config, const armt_step & step) {
-    take_into_open(step.n_text);
+    take_into_open(config, step.n_text - (n_open == 0 ? n_reread() : 0));
     if (step.n_mem > 0) {
         open_segment(n_open);
         stats.n_cells += config.n_layer;
@@ -259,9 +277,12 @@ void armt_sequence::finish_open(const armt_config & config, const armt_step & st
 }
 
 // Moves pending tokens into the open segment. Their K/V is in the cache now, or will be when their cell has run.
-void armt_sequence::take_into_open(uint32_t n_text) {
+void armt_sequence::take_into_open(const armt_config & config, uint32_t n_text) {
     if (first_output == UINT32_MAX) {
         first_output = find_first_output(n_open + n_text);
+    }
+    for (uint32_t i = 0; i < n_text && config.n_reread_max > 0; ++i) {
+        open_text.push_back(pending[i].token);
     }
     pending.erase(pending.begin(), pending.begin() + n_text);
     n_open += n_text;
@@ -270,8 +291,10 @@ void armt_sequence::take_into_open(uint32_t n_text) {
 // Closes a segment of n_text tokens and opens the next.
 void armt_sequence::open_segment(uint32_t n_text) {
     pos_open += llama_pos(n_text);
-    n_prev       = n_text;
-    n_open       = 0;
+    n_prev = n_text;
+    reread = std::move(open_text);
+    n_open = 0;
+    open_text.clear();
     first_output = UINT32_MAX;
     n_segments++;
 }
@@ -286,6 +309,7 @@ bool armt_sequence::truncate(llama_pos p0) {
     const uint32_t n_keep = p0 - pos_open;
     pending.resize(n_keep > n_open ? n_keep - n_open : 0);
     n_open = std::min(n_open, n_keep);
+    open_text.resize(std::min<size_t>(open_text.size(), n_open));
     if (first_output != UINT32_MAX && first_output >= n_keep) {
         first_output = UINT32_MAX;
     }

@@ -15,18 +15,31 @@ struct armt_config {
     bool     automatic     = false; // the engine chose the schedule
     bool     extend        = false; // the open segment grows once one of its outputs has been requested
     uint32_t n_layer       = 0;
+    uint32_t max_cells     = 0; // cells of a diagonal in one product
     uint32_t n_mem         = 0; // memory tokens, M
     uint32_t n_sink        = 0; // rows before the text
     uint32_t n_segment     = 0; // text tokens in a segment, S
     uint32_t n_segment_max = 0; // text tokens in an extended segment
-    uint32_t n_rows_max    = 0; // text rows of one step of an open segment
+    uint32_t n_position    = 0; // rows of all segments for which there are positions; 0: no bound
+    uint32_t n_rows_max    = 0; // new tokens of one step of an open segment
+    uint32_t n_reread_max  = 0; // rows at a segment's start for the text of the segment before; 0: not read again
     uint32_t n_prev_max    = 0; // first rows of a sequence's K/V cache, for the text of the segment before; 0: not kept
-    uint32_t n_kv_max      = 0; // rows of the K/V cache of a sequence
-    uint32_t n_kv_multiple = 0; // attention sees a multiple of this many of them
-    uint32_t n_padding_max = 0; // padding rows that are worthwhile to run an open segment's cells in a diagonal
+    uint32_t n_prev_gap    = 0; // positions from the last kept key to a segment's first row, besides one
+    bool     restarts      = false; // positions start at 0 although keys are kept
+    uint32_t n_kv_max      = 0;     // rows of the K/V cache of a sequence
+    uint32_t n_kv_multiple = 0;     // attention sees a multiple of this many of them
+    uint32_t n_padding_max = 0;     // padding rows that are worthwhile to run an open segment's cells in a diagonal
+
+    // text rows of a whole segment, after a whole one
+    uint32_t n_text_whole() const { return n_reread_max + n_segment; }
 
     // rows of the K/V cache that the attention of a segment's first n_rows rows sees
     uint32_t n_kv(uint32_t n_rows) const;
+
+    // position of a segment's first row, after a segment of n_prev text tokens
+    uint32_t first_pos(uint32_t n_prev) const {
+        return n_prev_max == 0 || restarts || n_prev == 0 ? 0 : n_prev + n_prev_gap;
+    }
 };
 
 // Segment sizes of a prompt whose length is known (segment_alignment)
@@ -56,6 +69,10 @@ public:
     // layers as a whole, or until an output of the open segment is requested.
     std::deque<armt_pending> pending;
 
+    // If segments begin with the text of the segment before: that text, and the n_open tokens of the open segment
+    std::vector<llama_token> reread;
+    std::vector<llama_token> open_text;
+
     // The open segment's first computed token with an output; UINT32_MAX: none
     uint32_t first_output = UINT32_MAX;
 
@@ -70,7 +87,9 @@ public:
     uint32_t n_in_flight() const { return layer1 - layer0; }
     uint32_t n_closed_in_flight() const { return n_in_flight() - (open_in_flight ? 1 : 0); }
     // rows of the open segment in the K/V cache
-    uint32_t n_cached(const armt_config & config) const { return n_open > 0 ? config.n_sink + n_open : 0; }
+    uint32_t n_cached(const armt_config & config) const { return n_open > 0 ? config.n_sink + n_reread() + n_open : 0; }
+    // rows at the open segment's start for the text of the segment before
+    uint32_t n_reread() const { return uint32_t(reread.size()); }
 
     void clear();
 
@@ -80,9 +99,12 @@ public:
     // Text tokens that the open segment holds before it closes
     uint32_t capacity(const armt_config & config) const;
 
-    // Whether one more token for each element of outputs fits, with an output if the element is set. False only if an
-    // extended segment would exceed its limit.
-    bool fits(const armt_config & config, const std::vector<bool> & outputs) const;
+    // Rows of the segments before the open one
+    uint64_t n_rows_before(const armt_config & config) const;
+
+    // Whether one more token for each element of outputs fits, with an output if the element is set, and the segment
+    // can be closed then if close is set. False only if an extended segment or the positions would exceed their limit.
+    bool fits(const armt_config & config, const std::vector<bool> & outputs, bool close = false) const;
 
     // The next step, if there is anything to do. close: computes everything and closes the open segment, whatever its
     // length.
@@ -105,7 +127,7 @@ public:
 
 private:
     // The segments in flight wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text
-    // tokens; the open segment, which may be the youngest, is padded to that.
+    // rows; the open segment, which may be the youngest, is padded to that.
     uint32_t                             layer0         = 0;
     uint32_t                             layer1         = 0;
     uint32_t                             n_flight       = 0;
@@ -117,7 +139,7 @@ private:
     uint32_t find_first_output(uint32_t n_max) const;
     bool     wants_output() const;
     bool     flight_wants_output() const;
-    // Whether a segment of n_text tokens can enter layer 0: the pipeline is empty, or its youngest segment has just
+    // Whether a segment of n_text text rows can enter layer 0: the pipeline is empty, or its youngest segment has just
     // left that layer and has this length
     bool can_enter(uint32_t n_text) const;
     // Whether the open segment's first tokens (all that is pending) follow the segments in flight through the layers,
@@ -131,6 +153,6 @@ private:
 
     void finish_diagonal(const armt_config & config, const armt_step & step);
     void finish_open(const armt_config & config, const armt_step & step);
-    void take_into_open(uint32_t n_text);
+    void take_into_open(const armt_config & config, uint32_t n_text);
     void open_segment(uint32_t n_text);
 };

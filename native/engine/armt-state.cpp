@@ -1,13 +1,16 @@
 // Saving and loading of sequences. A sequence is stored as header (since version 2 with the type of A and z, and
-// n_prev), counts, pending tokens, memory, K/V rows of the open segment (before them those of the segment before), end
-// mark.
+// n_prev), counts, pending tokens, text to read again, memory, K/V rows of the open segment (before them those of the
+// segment before), end mark.
 
 #include "armt-error.h"
 #include "armt-memory.h"
 
+#include "llama-context.h"
 #include "llama-impl.h"
 #include "llama-io.h"
 
+#include <cstring>
+#include <limits>
 #include <stdexcept>
 
 static constexpr uint32_t STATE_MAGIC   = 0x746d7261; // "armt"
@@ -15,6 +18,8 @@ static constexpr uint32_t STATE_VERSION = 2;
 // At the end of a file llama_file returns nothing and reports no error, so only an end mark shows that the state is
 // complete.
 static constexpr uint32_t STATE_END = 0x21646e65; // "end!"
+
+static constexpr const char * STATE_ENDED = "the state is damaged: it ends too early";
 
 template <typename T> static void write_value(llama_io_write_i & io, T value) {
     io.write(&value, sizeof(value));
@@ -39,21 +44,28 @@ void llama_memory_armt::state_write(llama_io_write_i & io, llama_seq_id seq_id, 
             throw std::runtime_error("this context has no sequence " + std::to_string(seq_id));
         }
         write_sequence(io, seq_id, closed_only);
+        check_devices(); // a lost server's tensors are read as zeros
         return;
     }
     write_value<uint32_t>(io, n_seq_max());
     for (uint32_t s = 0; s < n_seq_max(); ++s) {
         write_sequence(io, s, closed_only);
     }
+    check_devices();
 }
 
-void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags) {
+// All or nothing: the sequences change only after everything has been read and checked.
+void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) {
     try {
+        if (flags & LLAMA_STATE_SEQ_FLAGS_ON_DEVICE) {
+            throw std::runtime_error("the states of ARMT models cannot stay on the device");
+        }
         if (seq_id >= 0) {
             if (!has_sequence(seq_id)) {
                 throw std::runtime_error("this context has no sequence " + std::to_string(seq_id));
             }
-            read_sequence(io, seq_id);
+            set_sequence(seq_id, read_sequence(io, seq_id));
+            check_devices();
             return;
         }
         const uint32_t n_seqs = read_value<uint32_t>(io);
@@ -61,17 +73,27 @@ void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, ll
             throw std::runtime_error("the state holds " + std::to_string(n_seqs) + " sequences, but this context has " +
                                      std::to_string(n_seq_max()));
         }
+        std::vector<sequence_state> states;
         for (uint32_t s = 0; s < n_seqs; ++s) {
-            read_sequence(io, s);
+            states.push_back(read_sequence(io, s));
         }
+        for (uint32_t s = 0; s < n_seqs; ++s) {
+            set_sequence(s, states[s]);
+        }
+        check_devices();
     } catch (const std::exception & error) {
-        armt_set_error(id, error.what());
+        // what llama.cpp says on Windows; elsewhere, it reads past the end of a file
+        const bool ended = strcmp(error.what(), "unexpectedly reached end of file") == 0;
+        armt_set_error(id, ended ? STATE_ENDED : error.what());
         throw;
     }
 }
 
 template <typename F> void llama_memory_armt::each_memory(llama_seq_id seq_id, F fn) const {
     for (const layer_group & group : groups) {
+        if (model.armt.recurrent && group.layer0 > 0) {
+            break;
+        }
         for (int64_t i = 0; i < group.az->ne[2]; ++i) {
             fn(group.az, seq_id * group.az->nb[3] + i * group.az->nb[2], n_value_rows() * group.az->nb[1]);
         }
@@ -109,6 +131,14 @@ static void write_counts(llama_io_write_i & io, const armt_sequence & seq) {
     }
 }
 
+static llama_token read_token(llama_io_read_i & io, uint32_t n_vocab) {
+    const int32_t token = read_value<int32_t>(io);
+    if (token < 0 || uint32_t(token) >= n_vocab) {
+        throw std::runtime_error("the state is damaged: token id " + std::to_string(token) + " is out of range");
+    }
+    return token;
+}
+
 // Throws if the counts contradict each other, so that later steps can rely on them.
 static armt_sequence read_counts(llama_io_read_i & io, const armt_config & config, uint32_t n_vocab) {
     armt_sequence seq;
@@ -125,18 +155,17 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
     const uint32_t n_pending = read_value<uint32_t>(io);
     const auto     is_size   = [&](uint64_t n) { return n >= 1 && n <= config.n_segment; };
     const bool     plan_ok   = seq.plan.n_total == 0 || (is_size(seq.plan.n_first) && is_size(seq.plan.n_each));
-    const bool     start_ok =
-        seq.pos_first >= 0 && seq.pos_open >= seq.pos_first && (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
+    // a segment has one token at least, and the last position is one too
+    const bool start_ok = seq.pos_first >= 0 && seq.pos_open >= seq.pos_first &&
+                          seq.n_segments <= uint64_t(seq.pos_open - seq.pos_first) &&
+                          (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
     if (!plan_ok || !start_ok || seq.n_open > config.n_segment_max || n_pending > config.n_segment_max ||
-        seq.n_open + n_pending > seq.capacity(config)) {
+        seq.n_open + n_pending > seq.capacity(config) ||
+        int64_t(seq.pos_open) + seq.n_open + n_pending > std::numeric_limits<llama_pos>::max()) {
         throw std::runtime_error("the state is damaged: its counts contradict each other");
     }
     for (uint32_t i = 0; i < n_pending; ++i) {
-        const int32_t token = read_value<int32_t>(io);
-        if (token < 0 || uint32_t(token) >= n_vocab) {
-            throw std::runtime_error("the state is damaged: token id " + std::to_string(token) + " is out of range");
-        }
-        seq.pending.push_back({token, -1});
+        seq.pending.push_back({read_token(io, n_vocab), -1});
     }
     return seq;
 }
@@ -156,6 +185,11 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
     write_value<uint32_t>(io, uint32_t(type_state()));
     write_value<uint32_t>(io, seq.n_prev);
     write_counts(io, seq);
+    for (const auto * text : {&seq.reread, &seq.open_text}) {
+        for (const llama_token token : *text) {
+            write_value<int32_t>(io, token);
+        }
+    }
     if (!seq.stale) {
         each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.write_tensor(az, offset, size); });
     }
@@ -164,7 +198,7 @@ void llama_memory_armt::write_sequence(llama_io_write_i & io, llama_seq_id seq_i
     write_value(io, STATE_END);
 }
 
-void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id) {
+llama_memory_armt::sequence_state llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id) const {
     if (read_value<uint32_t>(io) != STATE_MAGIC) {
         throw std::runtime_error("this is not a state of an ARMT model");
     }
@@ -173,9 +207,13 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
         throw std::runtime_error("the state has format " + std::to_string(version) +
                                  ", but this version reads formats 1 to " + std::to_string(STATE_VERSION));
     }
-    std::string fingerprint;
-    io.read_string(fingerprint);
-    if (fingerprint != model.armt.fingerprint) {
+    // read_string would allocate whatever length the state claims
+    std::string fingerprint(model.armt.fingerprint.size(), ' ');
+    const bool  same_length = read_value<uint32_t>(io) == fingerprint.size();
+    if (same_length) {
+        io.read(&fingerprint[0], fingerprint.size());
+    }
+    if (!same_length || fingerprint != model.armt.fingerprint) {
         throw std::runtime_error(
             "the state belongs to another model; load it with the model file that it was saved with");
     }
@@ -199,16 +237,45 @@ void llama_memory_armt::read_sequence(llama_io_read_i & io, llama_seq_id seq_id)
         throw std::runtime_error("the state is damaged: its counts contradict each other");
     }
     seq.n_prev = n_prev;
+    if (config.n_reread_max > 0) {
+        if (n_prev > config.n_reread_max || (n_prev > 0) != (seq.n_segments > 0)) {
+            throw std::runtime_error("the state is damaged: its counts contradict each other");
+        }
+        for (uint32_t i = 0; i < n_prev; ++i) {
+            seq.reread.push_back(read_token(io, model.vocab.n_tokens()));
+        }
+        for (uint32_t i = 0; i < seq.n_open; ++i) {
+            seq.open_text.push_back(read_token(io, model.vocab.n_tokens()));
+        }
+    }
 
-    // io writes the tensors when it is done, even after an error, so the sequence counts as cleared until then
-    clear_sequence(seq_id);
+    // io.read_tensor would write into the tensors even if a later part is wrong. The sizes are the context's own.
+    sequence_state state;
+    state.seq       = seq;
+    const auto read = [&](ggml_tensor * t, size_t offset, size_t size) {
+        state.parts.push_back({t, offset, std::vector<uint8_t>(size)});
+        std::vector<uint8_t> & bytes = state.parts.back().bytes;
+        io.read(bytes.data(), size);
+        if (!ggml_validate_row_data(t->type, bytes.data(), size)) {
+            throw std::runtime_error("the state is damaged: it has numbers that are not finite");
+        }
+    };
     if (!seq.stale) {
-        each_memory(seq_id, [&](ggml_tensor * az, size_t offset, size_t size) { io.read_tensor(az, offset, size); });
+        each_memory(seq_id, read);
     }
-    each_kv(seq, seq_id, [&](ggml_tensor * cache, size_t offset, size_t size) { io.read_tensor(cache, offset, size); });
+    each_kv(seq, seq_id, read);
     if (read_value<uint32_t>(io) != STATE_END) {
-        throw std::runtime_error("the state is damaged: it ends too early");
+        throw std::runtime_error(STATE_ENDED);
     }
-    sequences[seq_id] = seq;
+    return state;
+}
+
+void llama_memory_armt::set_sequence(llama_seq_id seq_id, const sequence_state & state) {
+    lctx->synchronize();
+    clear_sequence(seq_id);
+    for (const tensor_part & part : state.parts) {
+        ggml_backend_tensor_set(part.tensor, part.bytes.data(), part.offset, part.bytes.size());
+    }
+    sequences[seq_id] = state.seq;
     publish_stats(seq_id);
 }

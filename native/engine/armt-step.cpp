@@ -12,6 +12,7 @@ void armt_step::share(const armt_step & other) {
     tokens.insert(tokens.end(), other.tokens.begin(), other.tokens.end());
     n_past.push_back(other.n_past[0]);
     n_prev.push_back(other.n_prev[0]);
+    n_before.push_back(other.n_before[0]);
     n_seqs++;
 }
 
@@ -20,8 +21,9 @@ armt_step armt_step::of_sequence(uint32_t i) const {
     own.seq_id    = seq_id + llama_seq_id(i);
     own.n_seqs    = 1;
     own.tokens.assign(tokens.begin() + i * n_text, tokens.begin() + (i + 1) * n_text);
-    own.n_past = {n_past[i]};
-    own.n_prev = {n_prev[i]};
+    own.n_past   = {n_past[i]};
+    own.n_prev   = {n_prev[i]};
+    own.n_before = {n_before[i]};
     own.out_rows.clear();
     own.outs.clear();
     return own;

@@ -28,9 +28,11 @@ struct armt_step {
     llama_seq_id seq_id = 0; // first sequence
     uint32_t     n_seqs = 1; // sequences seq_id .. seq_id + n_seqs - 1; 1 in a diagonal
     uint32_t n_sink = 0; // rows of each sequence before the text: the model's, or 0 if the segment has begun already
-    uint32_t n_text = 0; // text rows of each sequence
+    uint32_t n_text = 0; // text rows of each sequence, those of the segment before included
     uint32_t n_mem  = 0; // memory rows of each sequence, after the text: the model's, or 0 if the segment stays open
-    bool     first  = false; // OPEN: all sequences are in their first segment, so there is nothing to read
+    // There is nothing to read. OPEN: all sequences are in their first segment; DIAGONAL: the oldest cell belongs to
+    // the first segment, and shares no product with others
+    bool     first  = false;
     uint32_t n_kv   = 0;     // rows of the K/V cache that attention sees; the mask hides those that a row must not see
     bool     whole  = false; // all S + M rows of a segment, so that positions and mask are constants of the memory
     uint32_t layer0 = 0;     // DIAGONAL: cells are in the layers layer0 .. layer1 - 1
@@ -45,7 +47,8 @@ struct armt_step {
 
     // [n_seqs][n_text], with the last token repeated in an open cell; empty in a diagonal that injects nothing
     std::vector<llama_token> tokens;
-    std::vector<uint32_t>    n_past; // [n_seqs] OPEN: rows that are in the K/V cache already
+    std::vector<uint32_t>    n_past;   // [n_seqs] OPEN: rows that are in the K/V cache already
+    std::vector<uint64_t>    n_before; // [n_seqs] rows of the segments before the one whose tokens these are
     // text rows of the segment before. OPEN: [n_seqs]; DIAGONAL: [2], of all cells but the oldest, and of the oldest
     std::vector<uint32_t> n_prev;
     std::vector<uint8_t>  first_in_layer; // [layer1 - layer0] DIAGONAL: 1 if the cell belongs to the first segment

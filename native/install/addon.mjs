@@ -5,7 +5,8 @@ import { findPackage } from "./layout.mjs";
 import { run } from "./run.mjs";
 
 /**
- * Builds the addon with node-gyp.
+ * Builds the addon with node-gyp, in a folder of its own: npm takes every package with a `binding.gyp` in its root for one
+ * whose install script is node-gyp's.
  * @param {import("./layout.mjs").Layout} layout
  * @param {import("./tools.mjs").Tools} tools
  * @param {NodeJS.ProcessEnv} env
@@ -17,11 +18,16 @@ export async function buildAddon(layout, tools, env) {
     const { ccache, compiler } = tools;
     // on Windows, node-gyp finds Visual Studio
     const cxx = compiler.path === "" ? {} : { CXX: [ccache, compiler.path].filter(Boolean).join(" ") };
-    await run("compiling the addon", process.execPath, args, { layout, env: { ...env, ...cxx } });
-    if (!fs.existsSync(layout.addon))
+    await run("compiling the addon", process.execPath, args, { layout, env: { ...env, ...cxx }, cwd: layout.gypDir });
+    const result = path.join(layout.gypDir, "build", "Release", "armt.node");
+    if (!fs.existsSync(result))
         throw new BuildError(
-            `node-gyp ended without ${path.relative(layout.root, layout.addon)}; run the build again with \`--force\``
+            `node-gyp ended without ${path.relative(layout.root, result)}; run the build again with \`--force\``
         );
+    // a process that has loaded the old file keeps it
+    const next = `${layout.addon}.tmp`;
+    fs.copyFileSync(result, next);
+    fs.renameSync(next, layout.addon);
 }
 
 /**

@@ -8,6 +8,12 @@ import { defaultVariant, findPlatform, hostName, librarySuffix, platforms, varia
 /** @typedef {import("./platforms.mjs").Variant} Variant */
 
 /**
+ * How libllama is instrumented for tests: with AddressSanitizer (native/sanitize.mjs), or its engine so that it counts the
+ * lines that run (native/coverage.mjs) or with ThreadSanitizer (native/threads.mjs).
+ * @typedef {"sanitize" | "coverage" | "threads"} Instrument
+ */
+
+/**
  * Every path that the build reads or writes.
  * @typedef {object} Layout
  * @property {string} root folder of this package
@@ -21,18 +27,22 @@ import { defaultVariant, findPlatform, hostName, librarySuffix, platforms, varia
  * @property {string} cmakeDir CMake's build folder
  * @property {string} libDir folder of the finished libllama
  * @property {string} library the finished libllama
+ * @property {string} gypDir folder of the addon's binding.gyp, in which node-gyp works
  * @property {string} addon the finished addon
  * @property {string} log log of the last build
  * @property {string} prebuiltDir folder of the prebuilt ggml libraries
  * @property {string} nodeLlamaCppVersion installed version of node-llama-cpp
- * @property {boolean} coverage whether the engine counts the lines that run (`ARMT_COVERAGE=1`, see native/coverage.mjs)
- * @property {boolean} sanitize whether libllama is built with AddressSanitizer, next to the plain one (`ARMT_SANITIZE=1`, see native/sanitize.mjs)
+ * @property {Instrument | undefined} instrument how libllama is instrumented, which is built next to the plain one then
+ * @property {string} variant what the names of this build's folders and files end with
  * @property {string} release llama.cpp release, e.g. `v0.5.0`
  * @property {string} suffix what the libraries' names have after `llama.` and `ggml.`: the release, the GPU before it in a GPU's variant
  * @property {Variant} gpu variant of node-llama-cpp that libllama is built for
  * @property {string} backend CUDA variant: the tuned CUDA backend, which is there where it was built
  * @property {string} backendCmakeDir CMake's build folder of that
  */
+
+/** Each has an environment variable: `ARMT_SANITIZE=1` and so on. @type {readonly Instrument[]} */
+const instruments = ["sanitize", "coverage", "threads"];
 
 /**
  * Finds what is installed and derives every path. Throws a `BuildError` that names the first thing that is missing.
@@ -93,9 +103,8 @@ export function resolveLayout(root, host = {}, gpu = defaultVariant(host)) {
 
     const nativeDir = path.join(root, "native");
     const buildDir = path.join(nativeDir, "build");
-    const sanitize = process.env.ARMT_SANITIZE === "1";
-    const coverage = process.env.ARMT_COVERAGE === "1";
-    const variant = sanitize ? "-sanitize" : coverage ? "-coverage" : gpu ? `-${gpu}` : "";
+    const instrument = instruments.find((name) => process.env[`ARMT_${name.toUpperCase()}`] === "1");
+    const variant = instrument ? `-${instrument}` : gpu ? `-${gpu}` : "";
     const libDir = path.join(buildDir, `lib${variant}`);
     return {
         root,
@@ -109,12 +118,13 @@ export function resolveLayout(root, host = {}, gpu = defaultVariant(host)) {
         cmakeDir: path.join(buildDir, `cmake${variant}`),
         libDir,
         library: path.join(libDir, library(`llama.${suffix}`)),
-        addon: path.join(root, "build", "Release", "armt.node"),
+        gypDir: path.join(nativeDir, "gyp"),
+        addon: path.join(buildDir, "armt.node"),
         log: path.join(buildDir, "build.log"),
         prebuiltDir,
         nodeLlamaCppVersion,
-        sanitize,
-        coverage,
+        instrument,
+        variant,
         release,
         suffix,
         gpu,

@@ -14,6 +14,7 @@ import { defaultVariant, findPlatform, librarySuffix } from "./platforms.mjs";
  * @property {string} ggmlBase
  * @property {string} ggml
  * @property {string} llama libllama with the engine
+ * @property {string} rpc ggml's RPC backend, which is opened only when it is used
  * @property {Variant} gpu variant of node-llama-cpp that they are for
  * @property {"build" | "package"} origin whether `armt build` made them here, or they came as a prebuilt package
  */
@@ -56,6 +57,7 @@ function findBuild(root, host, gpu) {
         ggmlBase: path.join(prebuiltDir, platform.library("ggml-base")),
         ggml: path.join(prebuiltDir, platform.library(`ggml.${suffix}`)),
         llama,
+        rpc: path.join(layout.libDir, platform.backend("ggml-rpc")),
         gpu,
         origin: "build"
     };
@@ -96,7 +98,7 @@ export function findPrebuilt(root, host = {}, gpu = defaultVariant(host)) {
         const { version } = readJson(path.join(root, "package.json"));
         throw new BuildError(`${missing} is missing; reinstall ${packageName(root, bins)}@${version}`);
     }
-    return { ...libraries, gpu, origin: "package" };
+    return { ...libraries, rpc: path.join(base, "bins", platform.backend("ggml-rpc")), gpu, origin: "package" };
 }
 
 /**

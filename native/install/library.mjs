@@ -24,8 +24,7 @@ export async function configureLibrary(layout, tools, env) {
         ARMT_PREBUILT_DIR: layout.prebuiltDir,
         ARMT_LLAMA_VERSION: layout.suffix,
         ARMT_OUTPUT_DIR: layout.libDir,
-        ARMT_SANITIZE: layout.sanitize ? "ON" : "OFF",
-        ARMT_COVERAGE: layout.coverage ? "ON" : "OFF"
+        ARMT_INSTRUMENT: layout.instrument ?? ""
     };
     const args = Object.entries(definitions).map(([key, value]) => `-D${key}=${value}`);
     dropCacheOfAnotherBuild(layout.cmakeDir, [
@@ -52,7 +51,7 @@ export async function configureLibrary(layout, tools, env) {
 export async function buildLibrary(layout, tools, env, onProgress) {
     await configureLibrary(layout, tools, env);
     const jobs = String(os.availableParallelism());
-    const args = ["--build", layout.cmakeDir, "--config", "Release", "--target", "llama", "-j", jobs];
+    const args = ["--build", layout.cmakeDir, "--config", "Release", "--target", "llama", "ggml-rpc", "-j", jobs];
     await run("compiling libllama", tools.cmake.path, args, { layout, env, onLine: readProgress(onProgress) });
     if (!fs.existsSync(layout.library))
         throw new BuildError(

@@ -30,7 +30,7 @@ export function computeStamp(layout, compiler) {
         ),
         addon: hashOf(
             [
-                path.join(layout.root, "binding.gyp"),
+                path.join(layout.gypDir, "binding.gyp"),
                 path.join(native, "engine", "armt-api.h"),
                 ...filesOf(path.join(native, "addon")),
                 ...rules
@@ -99,16 +99,7 @@ function patchFiles(folder) {
 
 /** @param {import("./layout.mjs").Layout} layout */
 function stampFile(layout) {
-    return path.join(
-        layout.buildDir,
-        layout.sanitize
-            ? "stamp-sanitize.json"
-            : layout.coverage
-              ? "stamp-coverage.json"
-              : layout.gpu
-                ? `stamp-${layout.gpu}.json`
-                : "stamp.json"
-    );
+    return path.join(layout.buildDir, `stamp${layout.variant}.json`);
 }
 
 /**

@@ -6,31 +6,38 @@ import { BuildError } from "./errors.mjs";
 /** What `native/CMakeLists.txt` asks for. */
 const minCmake = "3.18";
 
+/** @typedef {"compiler" | "cmake" | "git" | "python" | "make"} Need */
+
 /**
- * How to get each program, by `process.platform`.
- * @type {Readonly<Record<string, Record<"compiler" | "cmake" | "git" | "python" | "make", string>>> & {readonly linux: Record<"compiler" | "cmake" | "git" | "python" | "make", string>}}
+ * A way to install programs: a package for each of them, and the command before the packages' names. `apart` has the
+ * programs that another command installs.
+ * @typedef {{command: string, packages: Readonly<Partial<Record<Need, string>>>, apart?: Readonly<Partial<Record<Need, string>>>}} Installer
  */
-const remedies = {
-    linux: {
-        compiler: "`apt-get install g++`",
-        cmake: "`apt-get install cmake`",
-        git: "`apt-get install git`",
-        python: "`apt-get install python3`",
-        make: "`apt-get install make`"
+
+const xcode = "xcode-select --install";
+/** @type {Readonly<Record<"apt" | "dnf" | "pacman" | "darwin" | "win32", Installer>>} */
+const installers = {
+    apt: {
+        command: "apt-get install",
+        packages: { compiler: "g++", cmake: "cmake", git: "git", python: "python3", make: "make" }
+    },
+    dnf: {
+        command: "dnf install",
+        packages: { compiler: "gcc-c++", cmake: "cmake", git: "git", python: "python3", make: "make" }
+    },
+    pacman: {
+        command: "pacman -S",
+        packages: { compiler: "gcc", cmake: "cmake", git: "git", python: "python", make: "make" }
     },
     darwin: {
-        compiler: "with `xcode-select --install`",
-        cmake: "`brew install cmake`",
-        git: "with `xcode-select --install`",
-        python: "with `xcode-select --install`",
-        make: "with `xcode-select --install`"
+        command: "brew install",
+        packages: { cmake: "cmake" },
+        apart: { compiler: xcode, git: xcode, python: xcode, make: xcode }
     },
     win32: {
-        compiler: 'Visual Studio 2022 with "Desktop development with C++"',
-        cmake: "`winget install Kitware.CMake`",
-        git: "`winget install Git.Git`",
-        python: "`winget install Python.Python.3.12`",
-        make: 'Visual Studio 2022 with "Desktop development with C++"'
+        command: "winget install",
+        // CMake and node-gyp look for Visual Studio themselves
+        packages: { cmake: "Kitware.CMake", git: "Git.Git", python: "Python.Python.3.12" }
     }
 };
 
@@ -53,37 +60,82 @@ const remedies = {
  */
 
 /**
- * Finds the programs that the build needs. Throws a `BuildError` that names the first one that is missing and how to get it.
+ * Finds the programs that the build needs. Throws a `BuildError` that names all that are missing or unfit, and the
+ * command that installs them.
  * @param {NodeJS.ProcessEnv} env `PATH`, and `CXX` for another compiler
  * @param {string} [system] `process.platform`; for tests, another one than this
  * @returns {Tools}
  */
 export function findTools(env, system = process.platform) {
-    const get = remedies[system] ?? remedies.linux;
-    const compiler = findCompiler(env, system);
-    if (compiler == null)
-        throw new BuildError(
-            env.CXX
-                ? `the C++ compiler of the environment variable CXX (${env.CXX}) does not run; correct or unset CXX`
-                : `no C++ compiler was found; install one with C++17, e.g. ${get.compiler}`
+    const isWindows = system === "win32";
+    const python = isWindows ? (findProgram("python", env) == null ? "python3" : "python") : "python3";
+    const [compiler, cmake, git, pythonTool] = [
+        findCompiler(env, system),
+        probe("cmake", env),
+        probe("git", env),
+        probe(python, env)
+    ];
+    // MSBuild takes its place, and uses neither Ninja nor ccache
+    const make = isWindows ? null : probe("make", env);
+    /** @type {[Need, string][]} */
+    const missing = [];
+    /** @type {string[]} */
+    const faults = [];
+    if (compiler == null && env.CXX)
+        faults.push(`the C++ compiler of the environment variable CXX (${env.CXX}) does not run; correct or unset CXX`);
+    else if (compiler == null) missing.push(["compiler", "a C++17 compiler"]);
+    if (cmake == null) missing.push(["cmake", "CMake"]);
+    if (git == null) missing.push(["git", "git"]);
+    if (pythonTool == null) missing.push(["python", "Python 3 (node-gyp needs it)"]);
+    if (make == null && !isWindows) missing.push(["make", "make"]);
+    const cmakeVersion = cmake?.version.match(/(\d+)\.(\d+)/)?.[0] ?? "0.0";
+    if (cmake != null && olderThan(cmakeVersion, minCmake))
+        faults.push(`CMake ${cmakeVersion} is too old; install ${minCmake} or newer, e.g. \`pip install cmake\``);
+    if (missing.length > 0) {
+        const command = installCommand(
+            missing.map(([need]) => need),
+            env,
+            system
         );
-    const python = system === "win32" ? (findProgram("python", env) == null ? "python3" : "python") : "python3";
-    const tools = {
-        compiler,
-        cmake: need("cmake", "CMake", get.cmake, env),
-        git: need("git", "git", get.git, env),
-        python: need(python, "Python 3 (node-gyp needs it)", get.python, env),
-        make: system === "win32" ? null : need("make", "make (node-gyp needs it)", get.make, env),
-        // MSBuild uses neither
-        ninja: system === "win32" ? null : findProgram("ninja", env),
-        ccache: system === "win32" ? null : findProgram("ccache", env)
-    };
-    const cmakeVersion = tools.cmake.version.match(/(\d+)\.(\d+)/)?.[0] ?? "0.0";
-    if (olderThan(cmakeVersion, minCmake))
-        throw new BuildError(
-            `CMake ${cmakeVersion} is too old; install ${minCmake} or newer, e.g. \`pip install cmake\``
-        );
-    return tools;
+        const names = listOf(missing.map(([, name]) => name));
+        const rest = missing.length > 1 ? "are missing; install them" : "is missing; install it";
+        faults.unshift(`${names} ${rest} with \`${command}\``);
+        throw new BuildError(faults.join("; "), command);
+    }
+    if (faults.length > 0 || compiler == null || cmake == null || git == null || pythonTool == null)
+        throw new BuildError(faults.join("; "));
+    const [ninja, ccache] = isWindows ? [null, null] : [findProgram("ninja", env), findProgram("ccache", env)];
+    return { compiler, cmake, git, python: pythonTool, make, ninja, ccache };
+}
+
+/**
+ * @param {readonly Need[]} needs
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} system
+ * @returns {string} commands for a shell, joined with `&&`
+ */
+function installCommand(needs, env, system) {
+    const { command, packages, apart = {} } = installerOf(env, system);
+    const names = needs.flatMap((need) => packages[need] ?? []);
+    const others = new Set(needs.flatMap((need) => apart[need] ?? []));
+    return [...others, ...(names.length > 0 ? [`${command} ${names.join(" ")}`] : [])].join(" && ");
+}
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} system
+ * @returns {Installer}
+ */
+function installerOf(env, system) {
+    if (system === "darwin" || system === "win32") return installers[system];
+    if (findProgram("apt-get", env) != null) return installers.apt;
+    if (findProgram("dnf", env) != null) return installers.dnf;
+    return findProgram("pacman", env) == null ? installers.apt : installers.pacman;
+}
+
+/** @param {readonly string[]} names */
+function listOf(names) {
+    return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
 /**
@@ -99,19 +151,6 @@ export function findCompiler(env, system = process.platform) {
         if (tool != null) return tool;
     }
     return null;
-}
-
-/**
- * @param {string} name
- * @param {string} title
- * @param {string} remedy
- * @param {NodeJS.ProcessEnv} env
- * @returns {Tool}
- */
-function need(name, title, remedy, env) {
-    const tool = probe(name, env);
-    if (tool == null) throw new BuildError(`${title} was not found; install it, e.g. ${remedy}`);
-    return tool;
 }
 
 /**

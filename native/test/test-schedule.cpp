@@ -29,6 +29,25 @@ TEST("the diagonal schedule takes segments + layers - 1 steps, with up to one ce
     }
 }
 
+TEST("cells of the first segment read nothing if they share no product") {
+    for (const uint32_t max_cells : {1u, 2u}) {
+        armt_config config = small_config(true);
+        config.max_cells   = max_cells;
+        armt_sequence seq;
+        armt_step     step;
+        for (llama_pos pos = 0; pos < 8 * 3; ++pos) {
+            seq.push(0, pos, -1);
+        }
+        while (seq.next_step(config, step, true)) {
+            if (step.type == ARMT_STEP_DIAGONAL) {
+                CHECK_EQUAL(step.first, max_cells == 1 && step.first_in_layer.back() == 1);
+            }
+            seq.finish_step(config, step);
+        }
+        CHECK_EQUAL(seq.n_segments, 3u);
+    }
+}
+
 TEST("an automatic schedule computes a single segment in one step") {
     armt_config config = small_config(true);
     config.automatic   = true;

@@ -145,6 +145,16 @@ TEST("tokens without outputs always fit, since their segments close") {
     CHECK(!seq.fits(config, outputs));
 }
 
+TEST("positions that run on count the memory rows of closed segments") {
+    armt_config config = small_config(false); // segments of 8 + 2 rows
+    config.n_position  = 25;
+    armt_sequence seq;
+    CHECK(seq.fits(config, std::vector<bool>(8 + 8 + 5, false)));
+    CHECK(!seq.fits(config, std::vector<bool>(8 + 8 + 6, false)));
+    CHECK(seq.fits(config, std::vector<bool>(8 + 8 + 3, false), true));
+    CHECK(!seq.fits(config, std::vector<bool>(8 + 8 + 4, false), true));
+}
+
 TEST("attention sees a multiple of rows, at most those of the cache") {
     armt_config config   = small_config(false);
     config.n_kv_multiple = 32;

@@ -13,6 +13,7 @@ static armt_step open_step(llama_seq_id seq_id, uint32_t n_past) {
     step.tokens   = {10 * seq_id, 10 * seq_id + 1};
     step.n_past   = {n_past};
     step.n_prev   = {5 + uint32_t(seq_id)};
+    step.n_before = {5 + uint32_t(seq_id)};
     step.out_rows = {1};
     step.outs     = {seq_id};
     return step;

@@ -3,7 +3,7 @@ import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import type { NativeContextInfo } from "../native/addon.js";
 import type { EngineContext } from "../native/EngineContext.js";
 import { schedules, segmentOverflows, stateTypes } from "../native/enums.js";
-import type { ArmtModelInfo, ArmtSegmentOverflow, ArmtSnapshotOrigin, ArmtStateType } from "../types.js";
+import type { ArmtDevice, ArmtModelInfo, ArmtSegmentOverflow, ArmtSnapshotOrigin, ArmtStateType } from "../types.js";
 import type { QuestionCuts } from "./question-cuts.js";
 import { ArmtTrace } from "./trace.js";
 
@@ -97,6 +97,15 @@ export class ArmtContext {
      */
     get graphsReplayed(): number {
         return this.info.graphsReplayed;
+    }
+
+    /**
+     * The devices that hold the model's layers, in the layers' order. Asks RPC servers how long they have worked and
+     * waited, so do not call it during an evaluation of this context.
+     */
+    async devices(): Promise<ArmtDevice[]> {
+        const { addon, id } = this.parts.engine;
+        return await addon.getDevices(id);
     }
 
     /** Shape of one layer's memory: A is [h, K/h, D/h]; z is [h, K/h] if the model has it. */

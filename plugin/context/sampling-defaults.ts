@@ -27,7 +27,7 @@ const keys: Readonly<Record<keyof ArmtSamplingDefaults, readonly [key: string, m
 };
 
 /** Reads the defaults of a model file. A number outside its range counts as absent, as it does in llama.cpp. */
-export function samplingDefaults(model: LlamaModel): ArmtSamplingDefaults {
+export function samplingDefaults(model: Pick<LlamaModel, "fileInfo">): ArmtSamplingDefaults {
     const { general } = model.fileInfo.metadata as { readonly general?: { readonly sampling?: unknown } };
     const sampling = general?.sampling;
     if (typeof sampling !== "object" || sampling === null) return {};

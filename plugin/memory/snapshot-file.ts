@@ -3,7 +3,15 @@ import { type AtomicFileOptions, writeAtomically } from "../../src/util/atomic-f
 import { ArmtError, quote } from "../../src/util/errors.js";
 import { RandomAccessFile } from "../../src/util/random-access-file.js";
 import type { ArmtSnapshotHeader } from "../types.js";
-import { align, decodeHeader, encodeHeader, fixedBytes, type HeaderLayout, readFixedPart } from "./snapshot-header.js";
+import {
+    align,
+    DamagedSnapshotError,
+    decodeHeader,
+    encodeHeader,
+    fixedBytes,
+    type HeaderLayout,
+    readFixedPart
+} from "./snapshot-header.js";
 
 /** The parts of a snapshot, in the order of a file. */
 export type SnapshotParts = {
@@ -87,7 +95,7 @@ export async function readSnapshotFile(
         const padding = await file.read(tokensStart + ids.length, stateStart - tokensStart - ids.length);
         checksum = await readChecked(file, state, stateStart, checksum, signal);
         if (checksum !== header.bodyChecksum || padding.some((byte) => byte !== 0))
-            throw new ArmtError("it is damaged: its contents have a wrong checksum");
+            throw new DamagedSnapshotError("it is damaged: its contents have a wrong checksum");
         return { header, tokens, state };
     });
 }
@@ -96,7 +104,7 @@ async function readLayout(file: RandomAccessFile): Promise<HeaderLayout> {
     const length = readFixedPart(await file.read(0, Math.min(fixedBytes, file.size)));
     const layout = decodeHeader(await file.read(0, Math.min(align(fixedBytes + length), file.size)), file.path);
     if (layout.end !== file.size)
-        throw new ArmtError(`it is damaged: it has ${file.size} bytes instead of ${layout.end}`);
+        throw new DamagedSnapshotError(`it is damaged: it has ${file.size} bytes instead of ${layout.end}`);
     return layout;
 }
 

@@ -4,6 +4,7 @@ import { ArmtError, quote, systemErrorText } from "../../src/util/errors.js";
 import type { ArmtSnapshotOrigin } from "../types.js";
 import { ArmtSnapshot } from "./ArmtSnapshot.js";
 import { readSnapshotFile, writeSnapshotFile } from "./snapshot-file.js";
+import { DamagedSnapshotError } from "./snapshot-header.js";
 import { findMismatch } from "./snapshot-origin.js";
 
 const namePattern = /^([0-9a-f]{64})\.armt$/;
@@ -70,14 +71,20 @@ export class SnapshotFolder {
             await utimes(file, now, now).catch(() => {});
             return new ArmtSnapshot(parts);
         } catch (error) {
-            if (error instanceof ArmtError && error.message.startsWith("cannot load"))
+            // a newer version may read the file, and a failure to read may pass
+            if (error instanceof ArmtError && error.cause instanceof DamagedSnapshotError)
                 await rm(file, { force: true }).catch(() => {});
             return undefined;
         }
     }
 
-    /** @throws {ArmtError} if the file cannot be written */
+    /** @throws {ArmtError} if the file cannot be written, or is larger than the folder may be */
     async write(key: string, snapshot: ArmtSnapshot): Promise<void> {
+        if (snapshot.bytes > this.maxBytes)
+            throw new ArmtError(
+                `a memory of ${snapshot.bytes} bytes is not kept in ${quote(this.folder)}: the limit (maxBytes) is ` +
+                    `${this.maxBytes} bytes`
+            );
         await this.makeRoom(snapshot.bytes);
         this.known += await writeSnapshotFile(this.fileOf(key), snapshot.parts, { mode: 0o600 });
     }

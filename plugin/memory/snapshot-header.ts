@@ -5,6 +5,11 @@ import { decodeUtf8, parseStrictJsonObject } from "../../src/util/strict-json.js
 import { segmentOverflows, stateTypes } from "../native/enums.js";
 import type { ArmtSegmentOverflow, ArmtSnapshotHeader, ArmtSnapshotSource, ArmtStateType } from "../types.js";
 
+/** A file is damaged, or is no snapshot. It will not become readable. */
+export class DamagedSnapshotError extends ArmtError {
+    override name = "DamagedSnapshotError";
+}
+
 const magic = Buffer.from("ARMTSNAP", "latin1");
 
 /** Version of the format (docs/memories.md). */
@@ -45,13 +50,16 @@ export function encodeHeader(header: ArmtSnapshotHeader): Buffer {
  * @throws {ArmtError} if it is not a snapshot, or has another format version
  */
 export function readFixedPart(bytes: Buffer): number {
-    if (bytes.length < fixedBytes || !bytes.subarray(0, 8).equals(magic)) throw new ArmtError("it is not a snapshot");
+    if (bytes.length < fixedBytes || !bytes.subarray(0, 8).equals(magic))
+        throw new DamagedSnapshotError("it is not a memory file, as `armt read` or `sequence.armt.save` write it");
     const version = bytes.readUInt32LE(8);
     if (version !== snapshotVersion)
         throw new ArmtError(`it has format version ${version}, and this package reads version ${snapshotVersion}`);
     const length = bytes.readUInt32LE(12);
     if (length > maxJsonBytes)
-        throw new ArmtError(`it is damaged: its header has ${length} bytes of JSON (at most ${maxJsonBytes})`);
+        throw new DamagedSnapshotError(
+            `it is damaged: its header has ${length} bytes of JSON (at most ${maxJsonBytes})`
+        );
     return length;
 }
 
@@ -62,11 +70,11 @@ export function readFixedPart(bytes: Buffer): number {
 export function decodeHeader(bytes: Buffer, path: string): HeaderLayout {
     const length = readFixedPart(bytes);
     const tokensStart = align(fixedBytes + length);
-    if (bytes.length < tokensStart) throw new ArmtError("it is damaged: it ends within its header");
+    if (bytes.length < tokensStart) throw new DamagedSnapshotError("it is damaged: it ends within its header");
     if (bytes.readUInt32LE(16) !== headChecksum(bytes, length))
-        throw new ArmtError("it is damaged: its header has a wrong checksum");
+        throw new DamagedSnapshotError("it is damaged: its header has a wrong checksum");
     if (bytes.subarray(fixedBytes + length, tokensStart).some((byte) => byte !== 0))
-        throw new ArmtError("it is damaged: its header is not padded with zeros");
+        throw new DamagedSnapshotError("it is damaged: its header is not padded with zeros");
     const header = readJson(
         new JsonFile(path, parseStrictJsonObject(decodeUtf8(bytes.subarray(fixedBytes, fixedBytes + length))))
     );

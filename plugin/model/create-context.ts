@@ -1,9 +1,11 @@
+import os from "node:os";
 import type { LlamaContext, LlamaContextOptions, LlamaModel } from "node-llama-cpp";
 import { ArmtContext } from "../context/ArmtContext.js";
 import { BatchQueue } from "../context/BatchQueue.js";
 import { decorateContext } from "../context/decorate-context.js";
 import { Evaluation } from "../context/evaluation.js";
 import { QuestionCuts } from "../context/question-cuts.js";
+import { ArmtError } from "../errors.js";
 import { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import type { ArmtAddon } from "../native/addon.js";
 import { createNativeContext } from "../native/create-context.js";
@@ -20,6 +22,9 @@ const maxPositions = 2 ** 31 - 256;
 /** Positions that a model file can name (`armt.context_length`); llama.cpp warns about more. */
 const maxContextSize = 2 ** 30;
 
+/** Largest segment size of the engine. Unit: tokens. */
+const maxSegmentSize = 2 ** 20;
+
 /** Default of `batchSize` on a GPU, where one diagonal is faster than many calls with a few tokens each. */
 const gpuBatchSize = 4096;
 
@@ -30,6 +35,8 @@ export interface ContextSource {
     readonly info: ArmtModelInfo;
     /** Absolute path of the model file; empty if unknown. */
     readonly modelPath: string;
+    /** Whether RPC servers hold a part of the model. */
+    readonly hasServers: boolean;
     /** node-llama-cpp's own `model.createContext`. */
     readonly createPlainContext: LlamaModel["createContext"];
 }
@@ -41,7 +48,7 @@ export interface ContextSource {
  * @throws {ArmtNativeError} if the engine refuses the model, or another libllama created the context
  */
 export async function createContext(
-    { model, addon, info, modelPath, createPlainContext }: ContextSource,
+    { model, addon, info, modelPath, hasServers, createPlainContext }: ContextSource,
     armtOptions: ArmtContextOptions | undefined,
     options: LlamaContextOptions
 ): Promise<LlamaContext> {
@@ -49,7 +56,8 @@ export async function createContext(
     const { memoryStore, onProgress, closeBeforeQuestion } = armtOptions ?? {};
     if (memoryStore !== undefined && !(memoryStore instanceof ArmtMemoryStore))
         throw new TypeError("`armt.memoryStore` must come from ArmtMemoryStore.open()");
-    const sizes = resolveSizes(options, model.llama.gpu !== false);
+    checkMask(info, model, armtOptions);
+    const sizes = resolveSizes(options, hasServers || model.llama.gpu !== false);
     const { context, engine } = await createNativeContext(addon, nativeOptions, () =>
         createPlainContext({ ...options, ...sizes })
     );
@@ -69,6 +77,43 @@ export async function createContext(
     const evaluation = new Evaluation(armt, batches, onProgress);
     decorateContext(context, armt, evaluation, (sequence) => decorateSequence(sequence, armt, evaluation));
     return context;
+}
+
+/** Bytes of a mask for each pair of a row that attends and a row that it may see. */
+const maskBytes = 2;
+
+/**
+ * The engine holds the mask of a whole segment, and a second one for layers whose attention has a window.
+ * @throws {ArmtError} if that does not fit into memory
+ */
+function checkMask(info: ArmtModelInfo, model: LlamaModel, options?: ArmtContextOptions): void {
+    const size = options?.segmentSize ?? info.segmentSize;
+    // the engine refuses it
+    if (size > maxSegmentSize) return;
+    const { memoryTokens, sinkTokens, rereadsPreviousSegment, seesPreviousSegment } = info;
+    const rows = (rereadsPreviousSegment ? 2 : 1) * size + memoryTokens + sinkTokens;
+    const seen = seesPreviousSegment ? rows + size : rows;
+    const bytes = (hasWindow(model) ? 2 : 1) * maskBytes * rows * seen;
+    const free = availableMemory();
+    if (bytes < free) return;
+    throw new ArmtError(
+        `a segment of ${rows} rows needs ${formatBytes(bytes)} for its mask, and ${formatBytes(free)} of memory are ` +
+            "free; create the context with a smaller segmentSize"
+    );
+}
+
+function hasWindow({ fileInfo }: LlamaModel): boolean {
+    const { armt } = fileInfo.metadata as { readonly armt?: { readonly attention?: { sliding_window?: unknown } } };
+    return armt?.attention?.sliding_window !== undefined;
+}
+
+/** Unit: bytes. Older versions of Node.js know less about limits of containers. */
+function availableMemory(): number {
+    return process.availableMemory?.() ?? os.freemem();
+}
+
+function formatBytes(bytes: number): string {
+    return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }
 
 /** ARMT contexts are unbounded by default. */

@@ -8,18 +8,25 @@ import { createContext } from "./create-context.js";
 import { normalizeText } from "./normalize-text.js";
 import { separateQuestions } from "./question-text.js";
 
+/** Where a model came from, and where it went. */
+export interface ModelFile {
+    /** Absolute path of the model file; empty if unknown. */
+    readonly modelPath: string;
+    /** Whether RPC servers hold a part of it. */
+    readonly hasServers: boolean;
+}
+
 type OptionsWithArmt = LlamaContextOptions & { armt?: ArmtContextOptions };
 
 /**
  * Adds `model.armt` and the `armt` option of `model.createContext`.
  * @param info undefined for a plain model, which keeps all its methods and refuses that option
- * @param modelPath absolute path of the model file; empty if unknown
  */
 export function decorateModel(
     model: LlamaModel,
     addon: ArmtAddon,
     info: ArmtModelInfo | undefined,
-    modelPath = ""
+    file: ModelFile = { modelPath: "", hasServers: false }
 ): LlamaModel {
     const createPlainContext = model.createContext.bind(model);
     Object.defineProperties(model, {
@@ -27,7 +34,7 @@ export function decorateModel(
         createContext: {
             value: async ({ armt, ...options }: OptionsWithArmt = {}) => {
                 if (info !== undefined)
-                    return await createContext({ model, addon, info, modelPath, createPlainContext }, armt, options);
+                    return await createContext({ model, addon, info, ...file, createPlainContext }, armt, options);
                 if (armt === undefined) return await createPlainContext(options);
                 throw new ArmtUnsupportedError(
                     `the option \`armt\` is for ARMT models, and ${model.filename} is a plain ` +

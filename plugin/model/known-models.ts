@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ArmtError, quote } from "../../src/util/errors.js";
 
@@ -28,6 +29,11 @@ export function knownModel(name: string): KnownModel {
     throw new ArmtError(
         `no model is known by the name ${quote(name)}; known are ${knownModels.map((model) => model.name).join(", ")}`
     );
+}
+
+/** The known models whose memory is in this package. */
+export function modelsToPull(): readonly KnownModel[] {
+    return knownModels.filter((model) => existsSync(memoryPath(model)));
 }
 
 /** The memory's file of a known model, in this package. */

@@ -3,7 +3,7 @@ import { readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { userCacheFolder } from "../../src/util/cache-folder.js";
 import { ArmtError, quote, systemErrorText } from "../../src/util/errors.js";
-import { knownModels } from "./known-models.js";
+import { knownModels, modelsToPull } from "./known-models.js";
 
 /** A model in the user's cache. */
 export type CachedModel = {
@@ -72,9 +72,10 @@ export function resolveModel(model: string): string {
     if (knownModels.some(({ name }) => name === model))
         throw new ArmtError(`the model ${quote(model)} is not on this machine yet; run \`npx armt pull ${model}\``);
     if (isFile(model)) return model;
+    const names = modelsToPull().map(({ name }) => name);
     throw new ArmtError(
-        `${quote(model)} is neither a file nor the name of a model; ` +
-            `known names are ${knownModels.map(({ name }) => name).join(", ")}`
+        `${quote(model)} is neither a file nor the name of a model that was pulled` +
+            (names.length === 0 ? "" : `; \`npx armt pull\` gets ${names.join(", ")}`)
     );
 }
 

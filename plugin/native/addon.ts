@@ -1,4 +1,4 @@
-import type { ArmtTraceStep } from "../types.js";
+import type { ArmtDevice, ArmtTraceStep } from "../types.js";
 
 /** What the engine reports about a context. */
 export interface NativeContextInfo {
@@ -46,6 +46,22 @@ export interface NativeContextOptions {
     readonly stateType: number;
 }
 
+/** Where a model goes; a number below 0 leaves a choice as it is. */
+export interface NativePlacement {
+    /** Absolute path of the model file, as llama.cpp gets it. */
+    readonly path: string;
+    readonly rpc: readonly string[];
+    readonly gpuLayers: number;
+    readonly splitMode: number;
+    readonly mainGpu: number;
+    readonly tensorSplit: readonly number[];
+}
+
+export interface NativeLimits {
+    readonly maxLayers: number;
+    readonly maxExperts: number;
+}
+
 /** A matrix product to measure: `copies` times {k, n, batch} with {k, rows, batch}. */
 export interface NativeProduct {
     /** Type of the weights, as ggml's number. */
@@ -77,7 +93,20 @@ export interface ArmtAddon {
     /** `backends`: folder of ggml backends to load at once, so that node-llama-cpp does not load its own. */
     load(paths: { ggmlBase: string; ggml: string; llama: string; backends?: string }): void;
     verify(): string;
+    /** What llama.cpp takes at most. It ends the process for more. */
+    limits(): NativeLimits;
+    /** Whether this thread may create a context now. If so, no other thread may until `endCreation`. */
+    beginCreation(): boolean;
+    endCreation(): void;
     setContextOptions(options: NativeContextOptions | null): void;
+    /** Loads ggml's RPC backend, once. */
+    loadRpc(library: string): void;
+    /** Blocks this thread until the process ends. Throws if it cannot listen. */
+    serveRpc(endpoint: string, cache: string | null, threads: number): void;
+    /** Connects to the RPC servers. Holds for the file until `forgetPlacement`. */
+    setPlacement(placement: NativePlacement): Promise<void>;
+    forgetPlacement(path: string): void;
+    getDevices(contextId: number): Promise<ArmtDevice[]>;
     lastContextId(): number;
     contextInfo(contextId: number): NativeContextInfo | undefined;
     sequenceStats(contextId: number, sequenceId: number): NativeSequenceStats | undefined;

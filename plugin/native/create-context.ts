@@ -1,7 +1,11 @@
+import { setTimeout } from "node:timers/promises";
 import type { LlamaContext } from "node-llama-cpp";
 import { ArmtNativeError } from "../errors.js";
 import type { ArmtAddon, NativeContextOptions } from "./addon.js";
 import { EngineContext } from "./EngineContext.js";
+
+/** Time between two attempts while another `Worker` thread creates a context. Unit: milliseconds. */
+const waitForOtherThreads = 5;
 
 /** The last creation of each addon. The engine reads the options from one place, so contexts are created one by one. */
 const creations = new WeakMap<ArmtAddon, Promise<void>>();
@@ -24,6 +28,19 @@ export async function createNativeContext(
 }
 
 async function createNext(
+    addon: ArmtAddon,
+    options: NativeContextOptions,
+    create: () => Promise<LlamaContext>
+): Promise<{ context: LlamaContext; engine: EngineContext }> {
+    while (!addon.beginCreation()) await setTimeout(waitForOtherThreads);
+    try {
+        return await createWithOptions(addon, options, create);
+    } finally {
+        addon.endCreation();
+    }
+}
+
+async function createWithOptions(
     addon: ArmtAddon,
     options: NativeContextOptions,
     create: () => Promise<LlamaContext>

@@ -10,6 +10,8 @@ export interface Engine {
     readonly addon: ArmtAddon;
     /** Absolute path of the libllama with the engine. */
     readonly library: string;
+    /** Absolute path of ggml's RPC backend. */
+    readonly rpc: string;
     /** The variant of node-llama-cpp that the engine is built for. */
     readonly gpu: Variant;
 }
@@ -39,6 +41,15 @@ export async function loadAnyEngine(): Promise<Engine> {
     return await (loading ?? loadEngine(await installedVariant()));
 }
 
+/**
+ * The engine of this process.
+ * @throws {ArmtNativeError} if nothing has loaded it
+ */
+export async function loadedEngine(): Promise<Engine> {
+    if (loading === undefined) throw new ArmtNativeError("the ARMT engine is not loaded; call getLlama() first");
+    return await loading;
+}
+
 /** The platform's default variant, or another one if only that is installed. */
 export async function installedVariant(): Promise<Variant> {
     const build = await importBuildModule();
@@ -53,11 +64,11 @@ export async function importBuildModule(): Promise<typeof BuildModule> {
 async function load(wanted: Variant): Promise<Engine> {
     try {
         const { packageRoot, defaultVariant, findLibraries } = await importBuildModule();
-        const { addon: file, ggmlBase, ggml, llama, gpu } = findWanted();
+        const { addon: file, ggmlBase, ggml, llama, rpc, gpu } = findWanted();
         const addon: ArmtAddon = createRequire(import.meta.url)(file);
         const backends = gpu === "cuda" ? await tunedBackends() : undefined;
         addon.load({ ggmlBase, ggml, llama, backends });
-        return { addon, library: llama, gpu };
+        return { addon, library: llama, rpc, gpu };
 
         function findWanted(): Libraries {
             if (wanted === defaultVariant()) return findLibraries(packageRoot);

@@ -148,7 +148,8 @@ export class ArmtSequence {
     }
 
     /**
-     * Evaluates tokens after those that the sequence holds, and returns the logits of each.
+     * Evaluates tokens after those that the sequence holds, and returns the logits of each. For comparisons with other
+     * implementations: a segment ends only where it is full, even if a question starts inside it.
      * @param tokens at least one
      * @returns one array for each batch of the context's batch size: [tokens of the batch, vocabulary], row-major
      * @throws {ArmtEvalError} for a token outside the vocabulary, and if the engine fails

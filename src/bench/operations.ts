@@ -18,11 +18,13 @@ export function countOperations(info: ArmtModelKeys, tokens: number, segmentSize
     const { tokenCount } = info.memory;
     // the last segment stays open, so it reads memory but does not write it
     const open = tokens - (segments - 1) * segmentSize;
-    let armt = rows(info, open, 1) + (segments > 1 ? reads(info, open) : 0);
+    // text of the segment before, in all segments but the first
+    const again = info.rereadsPreviousSegment ? segmentSize : 0;
+    let armt = segments > 1 ? rows(info, again + open, 1) + reads(info, again + open) : rows(info, open, 1);
     if (segments > 1) {
-        const closed = rows(info, segmentSize + tokenCount, tokenCount);
-        armt += (segments - 1) * (closed + writes(info));
-        armt += (segments - 2) * (reads(info, segmentSize + tokenCount) + corrections(info));
+        const closed = (text: number) => rows(info, text + tokenCount, tokenCount) + writes(info);
+        const later = closed(again + segmentSize) + reads(info, again + segmentSize + tokenCount) + corrections(info);
+        armt += closed(segmentSize) + (segments - 2) * later;
     }
     const head = 2 * info.vocabSize * info.embeddingLength;
     return { armt: armt + head, stock: rows(info, tokens, 1) + head };

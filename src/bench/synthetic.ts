@@ -129,6 +129,7 @@ function configs(shape: ResolvedShape, headSize: number): { base: BaseConfig; ar
             tiedEmbeddings: shape.tied
         },
         armt: {
+            memoryKind: "associative",
             segmentSize: shape.segmentSize,
             segmentAlignment: "left",
             headCount: 1,
@@ -137,9 +138,13 @@ function configs(shape: ResolvedShape, headSize: number): { base: BaseConfig; ar
             correction: true,
             gating: false,
             wrapPositions: false,
+            positionsContinue: false,
             memoryAttendsToText: true,
             sink: false,
             slidingWindow: false,
+            rereadsPrevious: false,
+            dialect: "outer",
+            layersWithMemory: undefined,
             memoryTokens: shape.memTokens,
             memoryKeySize: shape.dMem
         }

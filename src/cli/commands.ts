@@ -13,7 +13,9 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
         ask: () => import("./ask/command.js"),
         chat: () => import("./chat/command.js"),
         run: () => import("./run/command.js"),
-        serve: () => import("./serve/command.js")
+        serve: () => import("./serve/command.js"),
+        mcp: () => import("./mcp/command.js"),
+        "rpc-server": () => import("./rpc-server/command.js")
     },
     "Get a model": {
         pull: () => import("./pull/command.js"),
@@ -65,6 +67,7 @@ export function describeAll(commands: readonly GroupedCommand[], width: number):
     return `armt <command>
 
 Runs ARMT models, which read inputs of any length in constant memory, with node-llama-cpp.
+In a project that has the package, start it as "npx armt"; elsewhere, as "npx node-llama-cpp-armt".
 
 ${describeCommands(commands, width)}
 

@@ -1,11 +1,17 @@
 import { ArmtError, quote } from "../util/errors.js";
 import type { JsonFile } from "../util/json-file.js";
+import { type Dialect, dialects } from "./dialects.js";
 
 export const segmentAlignments = ["left", "right", "center"] as const;
 export type SegmentAlignment = (typeof segmentAlignments)[number];
 
 /** How the checkpoint computes its memory (see the ARMT paper, arXiv 2407.04841). The weights do not show this. */
 export type ArmtConfig = {
+    /**
+     * `recurrent` is plain RMT: no layer has a memory, and the last rows' output is the next segment's first input. The
+     * tensors tell.
+     */
+    memoryKind: "associative" | "recurrent";
     /** Number of text tokens in a segment. */
     segmentSize: number;
     segmentAlignment: SegmentAlignment;
@@ -17,6 +23,8 @@ export type ArmtConfig = {
     gating: boolean;
     /** Whether memory rows always use the last rows of a learned position table, whatever the text's length. */
     wrapPositions: boolean;
+    /** Whether learned positions run on from segment to segment, those of memory rows included. */
+    positionsContinue: boolean;
     /**
      * Whether memory rows attend to the text before them. `undefined`: as in the version of the code that trained the
      * checkpoint.
@@ -26,6 +34,12 @@ export type ArmtConfig = {
     sink: boolean | undefined;
     /** Whether attention reaches into the previous segment's text, with a window of one segment. */
     slidingWindow: boolean;
+    /** Whether each segment's rows begin with the text of the segment before, computed again. */
+    rereadsPrevious: boolean;
+    /** The version of the authors' code, which decides what memory rows see, and positions in a window. */
+    dialect: Dialect;
+    /** Whether each layer has a memory. `undefined`: all have. */
+    layersWithMemory: readonly boolean[] | undefined;
     /** `undefined` if the file does not give it; the tensors' shapes do. */
     memoryTokens: number | undefined;
     memoryKeySize: number | undefined;
@@ -63,7 +77,11 @@ const knownKeys = new Set([
     "d_mem",
     "wrap_pos",
     "use_sink",
-    "sliding_window"
+    "sliding_window",
+    "attend_to_previous_input",
+    "dialect",
+    "wrap_layers",
+    "continue_pos"
 ]);
 
 /** Parameters of adaptive computation, which have no effect while it is off. */
@@ -73,9 +91,8 @@ const loraKeys = /^(?:use_lora|lora_(?:attn_)?(?:dim|alpha|dropout|r))$/;
 
 /** Variants in the authors' newer code, identified by their keys. */
 const refusedKeys: readonly { pattern: RegExp; what: string }[] = [
-    { pattern: /attend_to_previous/, what: "reading the previous segment's text again in each segment" },
     { pattern: /^act_|_act$|ponder/, what: "adaptive computation" },
-    { pattern: /^wrap_layers$/, what: "layers without memory" },
+    { pattern: /_depth_multiplier$/, what: "a layer that is applied several times" },
     { pattern: /adapter/, what: "an adapter" }
 ];
 
@@ -110,6 +127,7 @@ export function parseArmtConfig(
     if (!Number.isInteger(headCount) || headCount < 1)
         throw new ArmtError(`--n-heads is ${headCount}, expected a positive integer`);
     return {
+        memoryKind: hints.memoryKind ?? "associative",
         segmentSize,
         segmentAlignment: flags.segmentAlignment ?? parseAlignment(json) ?? hints.segmentAlignment ?? "left",
         headCount,
@@ -120,7 +138,12 @@ export function parseArmtConfig(
         memoryAttendsToText: flags.memoryAttendsToText ?? hints.memoryAttendsToText,
         sink: flags.sink ?? json?.boolean("use_sink") ?? hints.sink,
         slidingWindow: flags.slidingWindow ?? json?.boolean("sliding_window") ?? hints.slidingWindow ?? false,
+        rereadsPrevious:
+            flags.rereadsPrevious ?? json?.boolean("attend_to_previous_input") ?? hints.rereadsPrevious ?? false,
+        dialect: flags.dialect ?? parseDialect(json) ?? hints.dialect ?? "outer",
+        layersWithMemory: flags.layersWithMemory ?? parseLayers(json) ?? hints.layersWithMemory,
         wrapPositions: flags.wrapPositions ?? json?.boolean("wrap_pos") ?? hints.wrapPositions ?? false,
+        positionsContinue: flags.positionsContinue ?? json?.boolean("continue_pos") ?? hints.positionsContinue ?? false,
         memoryTokens: flags.memoryTokens ?? json?.integer("num_mem_tokens", { min: 1 }),
         memoryKeySize: flags.memoryKeySize ?? json?.integer("d_mem", { min: 1 })
     };
@@ -142,9 +165,26 @@ function parseAlignment(json: JsonFile | undefined): SegmentAlignment | undefine
     return known;
 }
 
+function parseDialect(json: JsonFile | undefined): Dialect | undefined {
+    const value = json?.string("dialect");
+    if (json === undefined || value === undefined) return undefined;
+    const known = dialects.find((name) => name === value);
+    if (known === undefined) throw json.error("dialect", value, dialects.join(", "));
+    return known;
+}
+
+function parseLayers(json: JsonFile | undefined): boolean[] | undefined {
+    const value = json?.get("wrap_layers");
+    if (json === undefined || value === undefined || value === null) return undefined;
+    // the authors' default is a list of ones
+    if (!Array.isArray(value) || !value.every((entry) => [true, false, 0, 1].includes(entry as boolean)))
+        throw json.error("wrap_layers", value, "a list of true and false, one for each layer");
+    return value.map(Boolean);
+}
+
 function checkKeys(json: JsonFile, isClassConfig: boolean): void {
     for (const [key, value] of json.values) {
-        if (knownKeys.has(key) || adaptiveKeys.has(key) || loraKeys.test(key) || !isSet(value)) continue;
+        if (knownKeys.has(key) || adaptiveKeys.has(key) || loraKeys.test(key) || !isSet(key, value)) continue;
         const refused = refusedKeys.find(({ pattern }) => pattern.test(key));
         if (refused !== undefined)
             throw new ArmtError(
@@ -158,9 +198,9 @@ function checkKeys(json: JsonFile, isClassConfig: boolean): void {
     }
 }
 
-/** Whether an option has an effect. Off, absent and empty values have none, nor does a list of all layers. */
-function isSet(value: unknown): boolean {
-    if (Array.isArray(value)) return !value.every((entry) => entry === true);
+/** Whether an option has an effect. Off, absent and empty values have none, and neither has a factor of 1. */
+function isSet(key: string, value: unknown): boolean {
+    if (key.endsWith("_multiplier") && value === 1) return false;
     return value !== null && value !== false && value !== 0 && value !== "";
 }
 

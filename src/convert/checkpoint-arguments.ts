@@ -1,4 +1,5 @@
 import type { ArmtFlags, SegmentAlignment } from "./armt-config.js";
+import type { Dialect } from "./dialects.js";
 import type { LoraFlags } from "./lora/lora.js";
 
 /** Command-line values for properties that a checkpoint's own files may lack. */
@@ -14,6 +15,8 @@ export type CheckpointArguments = {
     memorySeesText?: boolean;
     useSink?: boolean;
     slidingWindow?: boolean;
+    attendToPreviousInput?: boolean;
+    dialect?: Dialect;
     numMemTokens?: number;
     dMem?: number;
     loraAlpha?: number;
@@ -32,6 +35,8 @@ export function armtFlags(argv: CheckpointArguments): ArmtFlags {
         memoryAttendsToText: argv.memorySeesText,
         sink: argv.useSink,
         slidingWindow: argv.slidingWindow,
+        rereadsPrevious: argv.attendToPreviousInput,
+        dialect: argv.dialect,
         memoryTokens: argv.numMemTokens,
         memoryKeySize: argv.dMem
     };

@@ -2,7 +2,9 @@ import { stat } from "node:fs/promises";
 import path from "node:path";
 import { ArmtError, quote } from "../util/errors.js";
 import { JsonFile, readJsonFile } from "../util/json-file.js";
+import type { ArmtHints } from "./armt-config.js";
 import { isFile } from "./shards.js";
+import { dialectOfSource, readSource, SOURCE_FILE } from "./source-dialect.js";
 
 /** Locations of a checkpoint's files. */
 export type CheckpointSource = {
@@ -25,15 +27,35 @@ export type CheckpointConfigs = {
     mixin: JsonFile | undefined;
     /** `adapter_config.json` */
     adapter: JsonFile | undefined;
+    /** What the class's name or its source text says. */
+    hints: ArmtHints;
+    /** How the dialect was found, as a sentence. `undefined`: the class computes the outer loop. */
+    dialectNote: string | undefined;
+    /** An error to report if nothing else gives the dialect. */
+    unknownDialect: string | undefined;
     /** Folders to search for the tokenizer, in this order. */
     tokenizerFolders: string[];
 };
 
-/** `model_type` of the one class of the authors that computes what the engine does. */
+/** `model_type` of the authors' classes. */
 const CLASS_TYPE = "armt";
 const CLASS_NAME = "ARMTForCausalLM";
+/** The same type's class that cuts the text inside each layer. Its versions differ. */
+const INNER_NAME = "InnerLoopARMTForCausalLM";
+/** A research class of the same computation, for texts that its caller cut. */
+const SEGMENTED_NAME = "ARMTForCausalLMv2";
+/** What the authors' other classes compute. */
+const otherClasses: Readonly<Record<string, string>> = {
+    MemoryParamsARMTForCausalLM: "has a second copy of every layer for memory tokens",
+    MemoryParamsInnerLoopARMTForCausalLM: "has a second copy of every layer for memory tokens",
+    ThinkingARMTForCausalLM: "applies a layer several times",
+    OnlineARMTForCausalLM: "lets every token read a memory of its own segment"
+};
 /** `model_type` of the authors' class with a window that is always on. */
 const WINDOW_TYPE = "armt_sw";
+const WINDOW_NAME = "ARMTSlidingWindowForCausalLM";
+/** Keys that only the newest classes have. In them, the first two names mean the same class. */
+export const newestKeys = ["model_dtype", "memory_dtype", "attn_implementation", "base_attn_implementation"];
 
 /**
  * Finds the configs of a checkpoint.
@@ -43,9 +65,9 @@ export async function readConfigs({ checkpoint, base }: CheckpointSource): Promi
     const folder = (await isFile(checkpoint)) ? path.dirname(checkpoint) : checkpoint;
     const file = path.join(folder, "config.json");
     const own = await readJsonFile(file);
-    const isClassConfig = own?.string("model_type") === CLASS_TYPE;
-    if (own !== undefined) checkType(own);
-    if (isClassConfig) checkClass(own!);
+    const type = own?.string("model_type");
+    const isClassConfig = type === CLASS_TYPE || type === WINDOW_TYPE;
+    const found = isClassConfig ? await dialectOfClass(own!, folder) : {};
     const given = base === undefined ? undefined : await readBase(base);
     return {
         folder,
@@ -54,6 +76,9 @@ export async function readConfigs({ checkpoint, base }: CheckpointSource): Promi
         isClassConfig,
         mixin: own?.get("model_type") === undefined ? own : undefined,
         adapter: await readJsonFile(path.join(folder, "adapter_config.json")),
+        hints: found.hints ?? {},
+        dialectNote: found.note,
+        unknownDialect: found.error,
         tokenizerFolders: given === undefined ? [folder] : [folder, given.folder]
     };
 }
@@ -90,26 +115,40 @@ async function readBase(base: string): Promise<{ json: JsonFile; folder: string 
     return { json, folder: path.dirname(file) };
 }
 
-/** Refuses the class that has a type of its own. */
-function checkType(config: JsonFile): void {
-    if (config.get("model_type") !== WINDOW_TYPE) return;
-    throw new ArmtError(
-        `${quote(config.path)}: \`model_type\` is ${WINDOW_TYPE} (ARMTSlidingWindowForCausalLM): each segment's ` +
-            "positions start at 0 again, next to the window, and memory rows are causal; not supported; convert a " +
-            `checkpoint that was trained as ${CLASS_NAME}`
-    );
-}
-
-/** Refuses the authors' other classes, which read the same config but compute something different. */
-function checkClass(config: JsonFile): void {
+/** What the class computes, by its name, its keys and the source text next to it. Refuses classes of other kinds. */
+async function dialectOfClass(
+    config: JsonFile,
+    folder: string
+): Promise<{ hints?: ArmtHints; note?: string; error?: string }> {
     const names = config.get("architectures");
-    if (!Array.isArray(names)) return;
-    for (const name of names) {
-        if (name === CLASS_NAME) continue;
-        const what = typeof name === "string" && /inner_?loop/i.test(name) ? " (segments inside each layer)" : "";
-        throw new ArmtError(
-            `${quote(config.path)}: \`architectures\` names ${quote(String(name))}${what}, whose masks and positions ` +
-                `are not those of ${CLASS_NAME}: not supported; convert a checkpoint that was trained as ${CLASS_NAME}`
-        );
-    }
+    const window = config.get("model_type") === WINDOW_TYPE;
+    const known = window ? [WINDOW_NAME] : [CLASS_NAME, INNER_NAME, SEGMENTED_NAME];
+    const list = Array.isArray(names) ? names.map(String) : [];
+    for (const name of list)
+        if (!known.includes(name))
+            throw new ArmtError(
+                `${quote(config.path)}: \`architectures\` names ${quote(name)}, which ` +
+                    `${otherClasses[name] ?? `computes something else than ${known.join(", ")}`}: not supported; ` +
+                    `convert a checkpoint that was trained as ${known[0]}`
+            );
+    if (window) return { hints: { dialect: "inner-causal", slidingWindow: true } };
+    if (list.includes(SEGMENTED_NAME))
+        return {
+            note:
+                `${SEGMENTED_NAME} leaves it to its caller where a text is cut; the model file cuts it after each ` +
+                "`segment_size` tokens, so close segments yourself where the training did"
+        };
+    const isNewest = newestKeys.some((key) => config.get(key) !== undefined);
+    if (!list.includes(INNER_NAME) || isNewest) return {};
+    const file = path.join(folder, SOURCE_FILE);
+    const text = await readSource(file);
+    const dialect = text === undefined ? undefined : dialectOfSource(text);
+    if (dialect !== undefined)
+        return { hints: { dialect }, note: `the dialect is ${dialect}, by the text of ${quote(file)}` };
+    const reason = text === undefined ? `there is no ${quote(file)} to tell` : `the text of ${quote(file)} is unknown`;
+    return {
+        error:
+            `${quote(config.path)}: several versions of ${INNER_NAME} compute different things, and ${reason}; give ` +
+            "the version with --dialect inner, inner-causal or disjoint"
+    };
 }

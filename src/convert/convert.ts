@@ -43,6 +43,8 @@ export type ConvertOptions = {
     flags?: ArmtFlags;
     /** Values that `adapter_config.json` lacks, or overrides for it. */
     lora?: LoraFlags;
+    /** Whether to name a published checkpoint with the same shapes even if the values are its own. Default: `false`. */
+    namesPublished?: boolean;
     /** A GGUF file to take the tokenizer from. Default: the folder's `tokenizer.json`. */
     vocabFrom?: string;
     /** Whether to include the tokenizer. With `false`, the model works with token ids. Default: `true`. */
@@ -79,7 +81,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
     await (await AtomicFile.create(output, { overwrite })).abort();
     const warnings: string[] = [];
     const onWarning = (message: string) => warnings.push(message);
-    const { configs, base, armt, weights } = await openCheckpoint({ ...options, onWarning });
+    const { configs, base, armt, weights, tensors } = await openCheckpoint({ ...options, onWarning });
     try {
         const { loraCount } = weights;
         if (options.name !== undefined && plainModelName(options.name) !== options.name)
@@ -92,7 +94,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
         const ask = askFormOf(options.ask ?? {}, undefined);
         const earlier = earlierKeys(options.earlierFingerprints ?? []);
         const texts = new Map([...sampling, ...(ask === undefined ? [] : askKeys(ask)), ...earlier, ...tokenizer]);
-        await write(weights, base, armt, texts, options);
+        await write({ tensors, halfType: weights.halfType }, base, armt, texts, options);
         if (loraCount > 0) options.onNote?.(`merged the LoRA updates of ${loraCount} weights`);
         else if (configs.adapter !== undefined)
             onWarning(`${quote(configs.adapter.path)} is there, but no weight has a LoRA update: taken as merged`);
@@ -106,7 +108,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<void> 
 }
 
 async function write(
-    checkpoint: Checkpoint,
+    checkpoint: Pick<Checkpoint, "tensors" | "halfType">,
     base: BaseConfig,
     armt: ArmtConfig,
     more: ReadonlyMap<string, GgufWriteValue>,
@@ -135,7 +137,7 @@ async function tokenizerKeys(
     if (vocabFrom !== undefined) return copyTokenizer(vocabFrom, vocabSize);
     if (tokenizer) {
         for (const place of tokenizerFolders) {
-            const keys = await readTokenizer(place, config, vocabSize, { pre, name, onWarning });
+            const keys = await readTokenizer(place, config, vocabSize, { pre, name });
             if (keys !== undefined) return keys;
         }
         onWarning?.(

@@ -2,6 +2,7 @@ import { ArmtError, quote } from "../util/errors.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
 import type { SourceTensor } from "./checkpoint.js";
+import { segmentFormOf } from "./dialects.js";
 import { type Family, families } from "./families.js";
 import { decodeFloats } from "./float-decode.js";
 import { encodeFloats, Q8_0_BLOCK, type TargetType } from "./float-encode.js";
@@ -60,11 +61,13 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         this.family = families[base.architecture];
         this.sizes = this.measure();
         this.checkWindow();
+        this.checkDialect();
+        this.checkReread();
         this.planModel();
         this.planPositions();
         this.planAttention();
         this.planFeedForward();
-        this.planMemory();
+        if (armt.memoryKind === "associative") this.planMemory();
         for (const [canonical, { name }] of sources) {
             if (!this.used.has(canonical))
                 throw new ArmtError(`tensor ${quote(name)} has no place in a model of config.json's sizes and options`);
@@ -84,6 +87,10 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
         const { hiddenSize } = this.base;
         const { headCount } = this.armt;
         const memoryTokens = this.rows("memory", this.armt.memoryTokens, "num_mem_tokens");
+        if (this.armt.memoryKind === "recurrent") {
+            this.checkRecurrent();
+            return { memoryTokens, memoryKeySize: 0, sinkCount: 0 };
+        }
         const memoryKeySize = this.rows("layers.0.W_mq.weight", this.armt.memoryKeySize, "d_mem");
         if (memoryKeySize % headCount !== 0 || hiddenSize % headCount !== 0)
             throw new ArmtError(
@@ -95,6 +102,22 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
                 `d_mem is ${memoryKeySize}, which leaves one number for each of ${headCount} heads: not supported`
             );
         return { memoryTokens, memoryKeySize, sinkCount: this.hasSink() ? 1 : 0 };
+    }
+
+    /** Plain RMT knows none of ARMT's variants. */
+    private checkRecurrent(): void {
+        const { armt } = this;
+        const refused: [boolean, string][] = [
+            [armt.sink === true || this.sources.has("sink"), "a sink"],
+            [armt.slidingWindow, "a sliding window"],
+            [armt.rereadsPrevious, "`attend_to_previous_input`"],
+            [armt.wrapPositions || armt.positionsContinue, "positions that wrap or run on"],
+            [armt.memoryAttendsToText === false, "memory tokens that don't see the text"],
+            [armt.dialect !== "outer", `the dialect ${armt.dialect}`],
+            [armt.layersWithMemory !== undefined, "`wrap_layers`"]
+        ];
+        for (const [applies, what] of refused)
+            if (applies) throw new ArmtError(`plain RMT (no layer has W_mq, …) with ${what}: not supported`);
     }
 
     /** The tensor decides; the options must agree with it. */
@@ -115,8 +138,10 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
 
     /** Largest number of rows that the last row of a segment attends to. */
     private get mostRows(): number {
-        const { segmentSize, slidingWindow } = this.armt;
-        return this.sizes.sinkCount + (slidingWindow ? 2 : 1) * segmentSize + this.sizes.memoryTokens;
+        const { segmentSize, slidingWindow, rereadsPrevious } = this.armt;
+        const { sinkCount, memoryTokens } = this.sizes;
+        const before = this.armt.memoryKind === "recurrent" ? memoryTokens : sinkCount;
+        return before + (slidingWindow || rereadsPrevious ? 2 : 1) * segmentSize + memoryTokens;
     }
 
     /** A window at least as long as a segment has no effect. A shorter one would change the result. */
@@ -130,12 +155,46 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
             throw new ArmtError(
                 "`sliding_window` is defined for base models with RoPE whose memory tokens see the text: not supported"
             );
-        if (slidingWindow !== undefined && slidingWindow < rows)
+        const { dialect } = this.armt;
+        // Qwen's window begins at one of its layers
+        const isCut = this.family.window === true || this.family.window === "local";
+        const isPlain = isCut && !this.armt.slidingWindow && (dialect === "outer" || dialect === "inner-causal");
+        const reason = this.armt.slidingWindow ? "a window of ARMT's" : `the dialect ${dialect}, or in Qwen`;
+        if (slidingWindow !== undefined && slidingWindow < rows && !isPlain)
             throw new ArmtError(
                 `the base model attends to ${slidingWindow} rows (config.json: \`sliding_window\`), and a segment ` +
                     `has ${rows} with its memory tokens${this.armt.slidingWindow ? " and the segment before" : ""}: ` +
-                    "not supported"
+                    `not supported with ${reason}`
             );
+    }
+
+    /** The inner loop cuts a text that has its positions already, and hands one RoPE to all layers. */
+    private checkDialect(): void {
+        const { dialect, slidingWindow, memoryAttendsToText } = this.armt;
+        if (dialect === "outer") return;
+        const refused: [boolean, string][] = [
+            [this.base.positionCount !== undefined, "learned positions, which run on from segment to segment"],
+            [dialect !== "inner-causal" && this.base.rope?.local !== undefined, "layers with a RoPE of their own"],
+            [segmentFormOf(dialect, slidingWindow).disjointMemory && slidingWindow, "`sliding_window`"],
+            [dialect !== "inner-causal" && !slidingWindow && this.sizes.sinkCount > 0, "a sink but no window"],
+            [memoryAttendsToText === false, "memory tokens that don't see the text"]
+        ];
+        for (const [applies, what] of refused)
+            if (applies) throw new ArmtError(`the dialect ${dialect} with ${what}: not supported`);
+    }
+
+    /** The code that reads the previous segment's text again has a plain mask, and fails with any of the rest. */
+    private checkReread(): void {
+        const { armt } = this;
+        if (!armt.rereadsPrevious) return;
+        const refused: [boolean, string][] = [
+            [armt.slidingWindow, "`sliding_window`, whose mask has too few rows for it in the authors' code"],
+            [this.sizes.sinkCount > 0, "`use_sink`, which the authors' code for it lacks"],
+            [armt.positionsContinue, "positions that run on"],
+            [armt.dialect !== "outer", `the dialect ${armt.dialect}`]
+        ];
+        for (const [applies, what] of refused)
+            if (applies) throw new ArmtError(`\`attend_to_previous_input\` with ${what}: not supported`);
     }
 
     /** Number of rows of a matrix. If the config gives a number, it must agree. */
@@ -187,8 +246,12 @@ export class LayoutPlan<Source extends PlanSource = SourceTensor> {
     /** The table has a row for each position. With `wrap_pos`, the memory tokens' rows follow. */
     private planPositions(): void {
         const { hiddenSize, positionCount } = this.base;
-        const { wrapPositions } = this.armt;
+        const { wrapPositions, positionsContinue } = this.armt;
         const { memoryTokens } = this.sizes;
+        if (positionsContinue && (wrapPositions || positionCount === undefined))
+            throw new ArmtError(
+                "`continue_pos` is defined for learned positions without `wrap_pos`: not supported otherwise"
+            );
         if (positionCount === undefined) {
             if (wrapPositions)
                 throw new ArmtError(

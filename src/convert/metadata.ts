@@ -1,6 +1,7 @@
 import { booleanArray, type GgufWriteValue } from "../formats/gguf/writer.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
+import { segmentFormOf } from "./dialects.js";
 import { families } from "./families.js";
 import type { TargetType } from "./float-encode.js";
 import type { MemorySizes } from "./layout.js";
@@ -9,6 +10,10 @@ import type { MemorySizes } from "./layout.js";
 const FORMAT_VERSION = 1;
 /** The first version with the sink and with attention into the previous segment. */
 const SEGMENT_VARIANTS_VERSION = 2;
+/** The first version with the inner loop's forms of a segment, windows that cut into a segment, and plain RMT. */
+const INNER_LOOP_VERSION = 3;
+/** The first version with segments that begin with the text of the segment before. */
+const REREAD_VERSION = 4;
 /** ARMT itself has no limit. This one keeps llama.cpp's 32-bit positions safe. Unit: tokens. */
 const CONTEXT_LENGTH = 2 ** 30;
 /** ν of the key feature map (arXiv 2407.04841). All published checkpoints use 3. */
@@ -46,8 +51,7 @@ export function modelKeys(
     uint32("general.file_type", fileTypes[type]);
     if (type === "Q8_0") uint32("general.quantization_version", QUANTIZATION_VERSION);
 
-    const hasVariants = sizes.sinkCount > 0 || armt.slidingWindow;
-    uint32("armt.format_version", hasVariants ? SEGMENT_VARIANTS_VERSION : FORMAT_VERSION);
+    uint32("armt.format_version", versionOf(base, armt, sizes));
     string("armt.base_architecture", base.architecture);
     uint32("armt.vocab_size", base.vocabSize);
     uint32("armt.context_length", CONTEXT_LENGTH);
@@ -70,6 +74,7 @@ export function modelKeys(
     if (base.positionCount !== undefined) {
         uint32("armt.position_count", base.positionCount + (armt.wrapPositions ? sizes.memoryTokens : 0));
         bool("armt.position_wrap", armt.wrapPositions);
+        if (armt.positionsContinue) bool("armt.position_continues", true);
     }
     if (!memoryAttendsToText(base, armt)) bool("armt.memory.attends_to_text", false);
     if (base.rope !== undefined) {
@@ -89,7 +94,17 @@ export function modelKeys(
     string("armt.segment_alignment", armt.segmentAlignment);
     if (sizes.sinkCount > 0) uint32("armt.sink_count", sizes.sinkCount);
     if (armt.slidingWindow) bool("armt.attention.previous_segment", true);
+    if (armt.rereadsPrevious) bool("armt.reread_previous", true);
+    const form = segmentFormOf(armt.dialect, armt.slidingWindow);
+    if (form.previousPositions !== "continued")
+        string("armt.attention.previous_segment_positions", form.previousPositions);
+    if (form.mutualMemory !== armt.slidingWindow) bool("armt.memory.mutual", form.mutualMemory);
+    if (form.disjointMemory) bool("armt.memory.disjoint", true);
     uint32("armt.memory.token_count", sizes.memoryTokens);
+    if (armt.memoryKind === "recurrent") {
+        string("armt.memory.kind", "recurrent");
+        return keys;
+    }
     uint32("armt.memory.key_length", sizes.memoryKeySize);
     uint32("armt.memory.dpfp_order", DPFP_ORDER);
     uint32("armt.memory.head_count", armt.headCount);
@@ -98,6 +113,18 @@ export function modelKeys(
     bool("armt.memory.correction", armt.correction);
     bool("armt.memory.gating", armt.gating);
     return keys;
+}
+
+function versionOf(base: BaseConfig, armt: ArmtConfig, { sinkCount, memoryTokens }: MemorySizes): number {
+    const form = segmentFormOf(armt.dialect, armt.slidingWindow);
+    const isInner =
+        form.disjointMemory || form.previousPositions !== "continued" || form.mutualMemory !== armt.slidingWindow;
+    const rows = sinkCount + armt.segmentSize + memoryTokens;
+    if (armt.rereadsPrevious) return REREAD_VERSION;
+    if (armt.memoryKind === "recurrent") return INNER_LOOP_VERSION;
+    if (isInner || armt.positionsContinue || (base.slidingWindow !== undefined && base.slidingWindow < rows))
+        return INNER_LOOP_VERSION;
+    return sinkCount > 0 || armt.slidingWindow ? SEGMENT_VARIANTS_VERSION : FORMAT_VERSION;
 }
 
 /**

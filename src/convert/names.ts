@@ -22,7 +22,8 @@ const ignoredPattern = /(?:^|\.)(?:rotary_emb\.inv_freq|W_mem|z|(?:attn|attentio
 
 const refusals: readonly { pattern: RegExp; what: string }[] = [
     { pattern: /(?:^|\.)(?:act|halt\w*|ponder\w*)\./, what: "adaptive computation" },
-    { pattern: /(?:^|\.)mem_layer\./, what: "layers of their own for memory tokens" }
+    { pattern: /(?:^|\.)mem_layer\./, what: "layers of their own for memory tokens" },
+    { pattern: /(?:^|\.)gdn_update\./, what: "a memory that decays (gated delta rule)" }
 ];
 
 /** The families' names of the modules outside the layers. */

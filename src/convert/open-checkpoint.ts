@@ -3,9 +3,10 @@ import type { JsonFile } from "../util/json-file.js";
 import { type ArmtConfig, type ArmtFlags, type ArmtHints, parseArmtConfig, parseMixinConfig } from "./armt-config.js";
 import { type BaseConfig, parseBaseConfig } from "./base-config.js";
 import { Checkpoint, type SourceTensor, sameContents } from "./checkpoint.js";
-import { type CheckpointConfigs, type CheckpointSource, readConfigs } from "./configs.js";
+import { type CheckpointConfigs, type CheckpointSource, newestKeys, readConfigs } from "./configs.js";
 import { families } from "./families.js";
 import { LoraConfig, type LoraFlags } from "./lora/lora.js";
+import { addMemorylessLayers } from "./memoryless-layers.js";
 import { describePublished, differsFromPublished, findPublished } from "./published.js";
 
 export type OpenOptions = CheckpointSource & {
@@ -15,6 +16,8 @@ export type OpenOptions = CheckpointSource & {
     lora?: LoraFlags;
     /** Values to use if the file, the flags and the weights give none. */
     hints?: ArmtHints;
+    /** Whether to name a published checkpoint with the same shapes even if the values are its own. Default: `false`. */
+    namesPublished?: boolean;
     onWarning?: (message: string) => void;
 };
 
@@ -24,6 +27,8 @@ export type OpenCheckpoint = {
     base: BaseConfig;
     armt: ArmtConfig;
     weights: Checkpoint;
+    /** The weights by name, with zeros for the memory of layers that have none. */
+    tensors: ReadonlyMap<string, SourceTensor>;
 };
 
 /** @throws {ArmtError} that names the file, key, option or tensor at fault */
@@ -31,26 +36,39 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
     const configs = await readConfigs(options);
     let base = parseBaseConfig(configs.base);
     const family = families[base.architecture];
-    if (configs.isClassConfig && family.positions === "learned") checkPositions(configs.armt!);
     const weights = await Checkpoint.open(options.checkpoint, {
         lora: new LoraConfig(configs.adapter, options.lora, configs.folder),
         isTransposed: (canonical) => family.transposed && /^layers\.\d+\.layer\./.test(canonical)
     });
     try {
-        checkMemory(weights, options.checkpoint);
+        const memoryKind = memoryKindOf(weights, options.checkpoint);
         if (options.base !== undefined) base = withVocabularyOf(weights, base, options.onWarning);
-        const hints = { ...options.hints, ...hintsOf(weights.tensors, base) };
+        const hints: ArmtHints = { ...options.hints, ...hintsOf(weights.tensors, base), memoryKind };
+        if (memoryKind === "recurrent") hints.normalizeKeys ??= false; // there are no keys
         if (configs.isClassConfig) hints.normalizeKeys ??= true; // all code with the class normalizes keys
+        Object.assign(hints, configs.hints);
+        takeDialect(configs, hints, options);
+        if (positionsContinue(configs, base)) hints.positionsContinue ??= true;
         if (configs.mixin !== undefined) takeMixinHints(configs.mixin, hints, options);
         const published = findPublished(weights.tensors, base);
         const armt = parseArmtConfig(configs.armt, options.flags ?? {}, hints, {
             isClassConfig: configs.isClassConfig,
             suggestion: published === undefined ? undefined : describePublished(published)
         });
-        if (published !== undefined && differsFromPublished(published, armt))
+        if (published !== undefined && (options.namesPublished === true || differsFromPublished(published, armt)))
             options.onWarning?.(`the ${describePublished(published)}`);
+        const knowsHeads = options.flags?.headCount !== undefined || configs.armt?.get("n_heads") !== undefined;
+        if (!knowsHeads && armt.headCount > 1)
+            options.onWarning?.(
+                `the memory has ${armt.headCount} heads by its shapes; a file of OnlineARMTForCausalLM, which ` +
+                    "computes something else, has the same shapes: --n-heads says that it is none"
+            );
         await checkTie(weights, base);
-        return { configs, base, armt, weights };
+        const tensors =
+            memoryKind === "recurrent"
+                ? withLayerNames(weights.tensors)
+                : addMemorylessLayers(weights.tensors, armt.layersWithMemory, base.layerCount);
+        return { configs, base, armt, weights, tensors };
     } catch (error) {
         await weights.close();
         throw error;
@@ -58,18 +76,25 @@ export async function openCheckpoint(options: OpenOptions): Promise<OpenCheckpoi
 }
 
 /** Reports a plain checkpoint as such, instead of asking for the properties of a memory that it does not have. */
-function checkMemory({ tensors }: Checkpoint, checkpoint: string): void {
-    if ([...tensors.keys()].some((name) => name === "memory" || /\.W_m[qkvb]\./.test(name))) return;
+function memoryKindOf({ tensors }: Checkpoint, checkpoint: string): ArmtConfig["memoryKind"] {
+    if ([...tensors.keys()].some((name) => /\.W_m[qkvb]\./.test(name))) return "associative";
+    if (tensors.has("memory")) return "recurrent";
     throw new ArmtError(
         `${quote(checkpoint)} is a plain checkpoint without a memory; train one with armt-train, or convert the ` +
             "checkpoint with llama.cpp and run it as it is with `armt run`, or add a memory with `armt attach`"
     );
 }
 
+/** Plain RMT has no wrapper around layers, whose tensors get the names that they have within one. */
+function withLayerNames(tensors: ReadonlyMap<string, SourceTensor>): ReadonlyMap<string, SourceTensor> {
+    return new Map([...tensors].map(([name, tensor]) => [name.replace(/^(layers\.\d+\.)/, "$1layer."), tensor]));
+}
+
 /** Properties of the memory that follow from the tensors' shapes. */
 function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): ArmtHints {
     const hints: ArmtHints = {};
-    const betaCount = tensors.get("layers.0.W_mb.weight")?.shape[0];
+    const [, beta] = [...tensors].find(([name]) => /^layers\.\d+\.W_mb\.weight$/.test(name)) ?? [];
+    const betaCount = beta?.shape[0];
     if (betaCount !== undefined && betaCount > 0) {
         if (betaCount === base.hiddenSize) hints.gating = true;
         else hints.headCount = betaCount;
@@ -82,16 +107,23 @@ function hintsOf(tensors: ReadonlyMap<string, SourceTensor>, base: BaseConfig): 
     return hints;
 }
 
-/** Keys that only the newest class has. Its positions run on through the segments up to the end of the table. */
-const newestKeys = ["model_dtype", "memory_dtype", "attn_implementation", "base_attn_implementation"];
-
-function checkPositions(json: JsonFile): void {
-    const key = newestKeys.find((name) => json.get(name) !== undefined);
-    if (key === undefined) return;
-    throw new ArmtError(
-        `${quote(json.path)}: \`${key}\` shows that the newest ARMTForCausalLM trained it, in which learned ` +
-            "positions run on from segment to segment: not supported; convert a checkpoint of an earlier class"
+/** In the newest class, learned positions run on through the segments up to the end of the table. */
+function positionsContinue({ isClassConfig, armt }: CheckpointConfigs, base: BaseConfig): boolean {
+    return (
+        isClassConfig && base.positionCount !== undefined && newestKeys.some((name) => armt?.get(name) !== undefined)
     );
+}
+
+/** Versions of one class compute different things. The source text next to the weights may tell which it is. */
+function takeDialect(
+    { unknownDialect, dialectNote, armt }: CheckpointConfigs,
+    hints: ArmtHints,
+    { flags, onWarning }: OpenOptions
+): void {
+    const given = flags?.dialect ?? armt?.get("dialect");
+    if (unknownDialect !== undefined && given === undefined && hints.dialect === undefined)
+        throw new ArmtError(unknownDialect);
+    if (dialectNote !== undefined && given === undefined) onWarning?.(dialectNote);
 }
 
 /** Values that the authors' wrapper saves about itself. They are taken aloud, since the file is no ARMT config. */

@@ -14,15 +14,18 @@ export type PublishedCheckpoint = {
         hiddenSize: number;
         layerCount: number;
         memoryTokens: number;
-        memoryKeySize: number;
+        /** `undefined`: plain RMT, which has no associative memory. */
+        memoryKeySize: number | undefined;
         /** Rank of an unmerged LoRA on q and v. `undefined`: the file has none. */
         loraRank?: number;
     };
     /** Text tokens in a segment. */
     segmentSize: number;
-    /** `undefined` if it is unknown whether its code normalized keys. */
+    /** `undefined` if it is unknown whether its code normalized keys, and for plain RMT, which has none. */
     normalizeKeys: boolean | undefined;
     loraAlpha?: number;
+    /** Each segment begins with the text of the segment before. */
+    rereadsPrevious?: boolean;
 };
 
 const llama1b = {
@@ -44,8 +47,33 @@ export const publishedCheckpoints: readonly PublishedCheckpoint[] = [
     },
     { id: "irodkin/ARMT-llama3.2-1B", shape: llama1b, segmentSize: 1024, normalizeKeys: true },
     {
+        id: "irodkin/ARMT-llama3.2-1B/armt_sliding_llama3.2-1B_ctx512x4_*",
+        shape: { ...llama1b, memoryTokens: 32 },
+        segmentSize: 512,
+        normalizeKeys: true,
+        rereadsPrevious: true
+    },
+    {
         id: "irodkin/armt_babilong_qa*",
         shape: { architecture: "gpt2", hiddenSize: 768, layerCount: 12, memoryTokens: 10, memoryKeySize: 64 },
+        segmentSize: 512,
+        normalizeKeys: undefined
+    },
+    {
+        id: "AIRI-NLP/RMT-Llama-3.2-1B-*-pg19-*",
+        shape: { ...llama1b, memoryKeySize: undefined },
+        segmentSize: 1024,
+        normalizeKeys: undefined
+    },
+    {
+        id: "booydar/rmt-gpt2-*",
+        shape: {
+            architecture: "gpt2",
+            hiddenSize: 768,
+            layerCount: 12,
+            memoryTokens: 16,
+            memoryKeySize: undefined
+        },
         segmentSize: 512,
         normalizeKeys: undefined
     }
@@ -66,12 +94,14 @@ export function findPublished(
             shape.layerCount === base.layerCount &&
             shape.memoryTokens === memoryTokens &&
             shape.memoryKeySize === memoryKeySize &&
-            shape.loraRank === loraRank
+            shape.loraRank === loraRank &&
+            !tensors.has("sink")
     );
 }
 
 /** The options with which a published checkpoint is converted, as text. */
-export function optionsOf({ segmentSize, normalizeKeys, loraAlpha }: PublishedCheckpoint): string {
+export function optionsOf(published: PublishedCheckpoint): string {
+    const { segmentSize, normalizeKeys, loraAlpha, rereadsPrevious, shape } = published;
     const keys =
         normalizeKeys === undefined
             ? "and either of --normalize-keys and --no-normalize-keys (armt detect finds out which)"
@@ -80,7 +110,8 @@ export function optionsOf({ segmentSize, normalizeKeys, loraAlpha }: PublishedCh
               : "--no-normalize-keys";
     return [
         `--segment-size ${segmentSize}`,
-        keys,
+        ...(shape.memoryKeySize === undefined ? [] : [keys]),
+        ...(rereadsPrevious === true ? ["--attend-to-previous-input"] : []),
         ...(loraAlpha === undefined ? [] : [`--lora-alpha ${loraAlpha}`])
     ].join(" ");
 }
@@ -95,6 +126,7 @@ export function describePublished(published: PublishedCheckpoint): string {
 
 /** What to warn of: the values with which the model was converted are not the published checkpoint's. */
 export function differsFromPublished(published: PublishedCheckpoint, armt: ArmtConfig): boolean {
-    const { segmentSize, normalizeKeys } = published;
+    const { segmentSize, normalizeKeys, rereadsPrevious = false } = published;
+    if (armt.rereadsPrevious !== rereadsPrevious) return true;
     return armt.segmentSize !== segmentSize || (normalizeKeys ?? armt.normalizeKeys) !== armt.normalizeKeys;
 }

@@ -1,6 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
-import { openSafetensors, type ReadRange, type TensorInfo } from "../formats/safetensors/reader.js";
+import { openSafetensors, type TensorInfo } from "../formats/safetensors/reader.js";
+import type { ReadRange } from "../formats/tensor-range.js";
 import { openTorch } from "../formats/torch/reader.js";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 import { readJsonFile } from "../util/json-file.js";

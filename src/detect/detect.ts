@@ -9,8 +9,8 @@ import { validateArmtModel } from "../formats/gguf/armt-model.js";
 import { rewriteKeys } from "../formats/gguf/rewrite.js";
 import { startLlama, wantedGpu } from "../model/gpu.js";
 import { contextOptions, type ModelOptions } from "../model/options.js";
-import { usableThreads } from "../model/usable-threads.js";
-import { ArmtError } from "../util/errors.js";
+import { chooseThreads } from "../model/usable-threads.js";
+import { ArmtError, quote } from "../util/errors.js";
 import { type Detection, detection, type Measured, rank } from "./compare.js";
 import { type Candidates, firstRound, secondRound, type Variant, variantKeys } from "./variants.js";
 
@@ -23,15 +23,20 @@ export type DetectOptions = Omit<ConvertOptions, "output" | "overwrite" | "onPro
      * Segment sizes to compare. Default: the one that the checkpoint's files or the flags give, otherwise 512 and 1024.
      */
     segmentSizes?: readonly number[];
-    /** Maximum number of tokens of the text to read. Default: 8½ of the largest segments. */
+    /** Maximum number of tokens of the text to read. Default: 9 of the largest segments. */
     maxTokens?: number;
     /** Called when a variant has been measured. */
     onVariant?: (done: number, variant: Variant) => void;
 };
 
 const defaultSegmentSizes = [512, 1024];
-/** Not a whole number, since alignment shows only if a segment is short. */
-const DEFAULT_SEGMENTS = 8.5;
+/**
+ * The text is read in windows of this many of the largest segments, each from an empty memory. Models that were trained
+ * on few segments drift in long texts, and the wrong variant may drift less. Not a whole number, since alignment shows
+ * only if a segment is short.
+ */
+const WINDOW_SEGMENTS = 4.5;
+const DEFAULT_WINDOWS = 2;
 /** Fewer tokens say nothing. */
 const MIN_SCORED_TOKENS = 16;
 
@@ -45,6 +50,10 @@ export async function detectVariant(options: DetectOptions): Promise<Detection> 
     try {
         const { file, given } = await modelFile(options, folder);
         const known = await validateArmtModel(file);
+        if (known.memory.kind === "recurrent")
+            throw new ArmtError(
+                `${quote(options.checkpoint)} is plain RMT, which has no keys, correction or other variants to compare`
+            );
         const candidates = candidatesOf(options, given ? known.segmentSize : undefined);
         const start: Variant = {
             segmentSize: known.segmentSize,
@@ -53,7 +62,7 @@ export async function detectVariant(options: DetectOptions): Promise<Detection> 
             correction: known.memory.correction,
             ...pick(options.flags)
         };
-        const computing = { ...options.computing, threads: usableThreads(options.computing.threads) };
+        const computing = { ...options.computing, threads: await chooseThreads(options.computing.threads)() };
         const llama = await startLlama(wantedGpu(computing.gpu), true, {
             build: "never",
             maxThreads: computing.threads,
@@ -90,6 +99,7 @@ async function modelFile(options: DetectOptions, folder: string): Promise<{ file
     const convert = (more: ConvertOptions["flags"]) =>
         convertCheckpoint({
             ...{ checkpoint, base, outType, lora, vocabFrom, pre, onWarning, signal, output },
+            namesPublished: true,
             flags: { ...flags, normalizeKeys: flags?.normalizeKeys ?? true, ...more }
         });
     try {
@@ -141,7 +151,8 @@ class Measurement {
     }
 
     private async losses(): Promise<Float64Array> {
-        const { computing, text, signal, maxTokens = Math.floor(DEFAULT_SEGMENTS * this.firstScored) } = this.options;
+        const size = Math.floor(WINDOW_SEGMENTS * this.firstScored);
+        const { computing, text, signal, maxTokens = DEFAULT_WINDOWS * size } = this.options;
         const model = await this.llama.loadModel({ modelPath: this.files.variant });
         try {
             const ids = (typeof text === "string" ? model.tokenize(text) : text).slice(0, maxTokens);
@@ -151,9 +162,16 @@ class Measurement {
                         `${this.firstScored + MIN_SCORED_TOKENS + 1}, more than one segment: pass a longer text`
                 );
             const context = await model.createContext({ ...contextOptions({ ...computing, verify: false }) });
-            const losses = new Float64Array(ids.length - 1);
-            await readLosses(context.getSequence(), ids, { ids, start: 0, losses, signal });
-            return losses.subarray(this.firstScored);
+            const sequence = context.getSequence();
+            const scored: number[] = [];
+            for (let start = 0; ids.length - start - 1 > this.firstScored; start += size) {
+                const window = ids.slice(start, start + size);
+                const losses = new Float64Array(window.length - 1);
+                await sequence.clearHistory();
+                await readLosses(sequence, window, { ids: window, start: 0, losses, signal });
+                for (const loss of losses.subarray(this.firstScored)) scored.push(loss);
+            }
+            return Float64Array.from(scored);
         } finally {
             await model.dispose();
         }

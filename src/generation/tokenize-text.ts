@@ -1,5 +1,6 @@
 import { ArmtError, type Token } from "../../plugin/index.js";
 import { PieceTokenizer, UncutTextError } from "../../plugin/memory/PieceTokenizer.js";
+import { stopwatch } from "../util/stopwatch.js";
 import { TimeSlice } from "../util/TimeSlice.js";
 
 /** A text is tokenized in pieces of this length, since a vocabulary may need 50 ms for one. Unit: UTF-16 code units. */
@@ -10,7 +11,7 @@ const atOnce = 2 ** 14;
 
 /**
  * Time for a stretch that cannot be cut; a longer one would take at least twice as long, and block all requests. The
- * time for a single word grows with the square of its length in some vocabularies. Unit: milliseconds.
+ * time for a single word grows with the square of its length in some vocabularies. Unit: milliseconds of computing.
  */
 const maxUncutMs = 50;
 
@@ -34,10 +35,10 @@ export async function tokenizeText(
             throw new UncutTextError(
                 `the text cannot be cut into pieces within ${longest} characters; check that it is text`
             );
-        const started = performance.now();
+        const spent = stopwatch();
         const tokens = tokenize(part);
         longest = Math.max(longest, part.length);
-        isSlow ||= performance.now() - started > maxUncutMs;
+        isSlow ||= spent() > maxUncutMs;
         return tokens;
     };
     const pieces = new PieceTokenizer(timed, { pieceLength });

@@ -15,6 +15,9 @@ const defaults = {
     penalizeNl: true
 } as const;
 
+/** Tokens that penalties can count: with each token, they are copied and compared. */
+const maxCountedTokens = 2 ** 16;
+
 /** Samplers that node-llama-cpp does not support, each with the values that turn it off. */
 const missingSamplers: readonly [option: keyof Generate, off: readonly unknown[]][] = [
     ["tfsZ", [undefined, 1]],
@@ -40,8 +43,9 @@ export function samplingOptions(
     };
     const hasPenalty = repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
     const lineBreak = model.tokens.nl;
+    const count = repeatLastN < 0 ? maxCountedTokens : Math.min(repeatLastN, maxCountedTokens);
     const counted = (): Token[] => {
-        const last = repeatLastN < 0 ? [...history] : history.slice(history.length - repeatLastN);
+        const last = history.slice(Math.max(0, history.length - count));
         return penalizeNl ? last : last.filter((token) => token !== lineBreak);
     };
     return {
@@ -54,7 +58,7 @@ export function samplingOptions(
             hasPenalty && repeatLastN !== 0
                 ? {
                       punishTokens: counted,
-                      maxPunishTokens: repeatLastN < 0 ? 2 ** 20 : repeatLastN,
+                      maxPunishTokens: count,
                       penalty: repeatPenalty,
                       frequencyPenalty,
                       presencePenalty

@@ -1,19 +1,10 @@
-import { armtArchitecture } from "../../plugin/model/model-info.js";
-import { validateArmtFile } from "../formats/gguf/armt-model.js";
-import { openGguf } from "../formats/gguf/reader.js";
+import { readModelInfo } from "../../plugin/model/model-file.js";
 
 /**
- * Checks a model file with the strict reader first, because llama.cpp and node-llama-cpp accept some broken files.
+ * Checks a model file before the engine is loaded, as `loadModel` does again.
  * @returns whether it is an ARMT model
+ * @throws {ArmtError} that names the file, and the key or tensor at fault
  */
 export async function checkModelFile(modelPath: string): Promise<boolean> {
-    const file = await openGguf(modelPath);
-    try {
-        const architecture = file.metadata.get("general.architecture");
-        const isArmt = architecture?.type === "STRING" && architecture.value === armtArchitecture;
-        if (isArmt) validateArmtFile(file);
-        return isArmt;
-    } finally {
-        await file.close();
-    }
+    return (await readModelInfo(modelPath)) !== undefined;
 }

@@ -1,8 +1,10 @@
 import type {
     ArmtContextOptions,
+    ArmtModelOptions,
     ArmtSchedule,
     ArmtSegmentOverflow,
     ArmtSnapshotOrigin,
+    ArmtSplitMode,
     ArmtStateType,
     LlamaContextOptions
 } from "../../plugin/index.js";
@@ -27,8 +29,32 @@ export interface ModelOptions {
     kvType: KvType;
     threads?: number;
     gpu?: GpuChoice;
+    /** RPC servers, separated by commas. */
+    rpc?: string;
+    gpuLayers?: number;
+    splitMode?: ArmtSplitMode;
+    mainGpu?: number;
+    /** Numbers, separated by commas. */
+    tensorSplit?: string;
     verify: boolean;
     verbose?: boolean;
+}
+
+/** Where the command line puts a model: options of `loadModel`. */
+export function placementOptions({ rpc, gpuLayers, splitMode, mainGpu, tensorSplit }: Omit<ModelOptions, "model">): {
+    gpuLayers?: number;
+    armt?: ArmtModelOptions;
+} {
+    const armt = {
+        ...(rpc !== undefined && { rpc: rpc.split(",") }),
+        ...(splitMode !== undefined && { splitMode }),
+        ...(mainGpu !== undefined && { mainGpu }),
+        ...(tensorSplit !== undefined && { tensorSplit: tensorSplit.split(",").map(Number) })
+    };
+    return {
+        ...(gpuLayers !== undefined && { gpuLayers }),
+        ...(Object.keys(armt).length > 0 && { armt })
+    };
 }
 
 /**

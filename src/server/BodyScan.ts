@@ -15,6 +15,9 @@ const maxLongNumbers = 10_000;
 /** Number of digits that every JavaScript number keeps. */
 const safeDigits = 15;
 
+/** Digits of an exponent that every JavaScript number can have. */
+const safeExponentDigits = 2;
+
 /**
  * Counts the parts of a JSON text while it arrives, so that one that is too costly is refused before it is parsed. It
  * does not check that the text is JSON.
@@ -59,6 +62,12 @@ export class BodyScan {
                 if (digits === safeDigits + 1) this.longNumbers++;
                 continue;
             }
+            // a point or a sign within a number
+            if (byte === 0x2e || byte === 0x2b || byte === 0x2d) continue;
+            if ((byte === 0x65 || byte === 0x45) && digits > 0) {
+                digits = safeDigits - safeExponentDigits;
+                continue;
+            }
             digits = 0;
             if (byte === 0x22) {
                 inString = true;
@@ -73,7 +82,7 @@ export class BodyScan {
         Object.assign(this, { inString, isEscaped, digits });
         this.check(this.values, maxValues, "values; upload a longer document to POST /v1/armt/memories");
         this.check(this.parts, maxParts, "objects, lists and strings");
-        this.check(this.longNumbers, maxLongNumbers, `numbers of more than ${safeDigits} digits`);
+        this.check(this.longNumbers, maxLongNumbers, `numbers of more than ${safeDigits} digits, or exponents of 3`);
     }
 
     private check(count: number, max: number, what: string): void {

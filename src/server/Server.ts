@@ -1,27 +1,23 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { BodyBudget } from "./BodyBudget.js";
-import type { Engine } from "./engine/Engine.js";
 import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
 import type { ProgressHub } from "./engine/ProgressHub.js";
 import type { ResponseStore, StoredResponse } from "./engine/ResponseStore.js";
 import type { JsonParser } from "./JsonParser.js";
 import type { Metrics } from "./metrics.js";
+import type { ModelFacts } from "./models/ModelFacts.js";
+import type { ModelPool } from "./models/ModelPool.js";
+import type { ServedModel } from "./models/ServedModel.js";
 import type { ServerLimits } from "./options.js";
 import type { ResponseBody } from "./schemas/responses.js";
 import type { UploadBudget } from "./UploadBudget.js";
 
-/** A document to try a model with. */
-export interface SampleDocument {
-    readonly name: string;
-    readonly text: string;
-    /** Questions that the text answers. */
-    readonly questions: readonly string[];
-}
-
 /** What all routes share. */
 export interface Server {
-    readonly engine: Engine;
+    readonly models: ModelPool<ServedModel>;
+    /** What is known of each model, by its name. */
+    readonly facts: ReadonlyMap<string, ModelFacts>;
     readonly registry: MemoryRegistry;
     readonly responses: ResponseStore<StoredResponse & { readonly body: ResponseBody }>;
     readonly hub: ProgressHub;
@@ -35,13 +31,19 @@ export interface Server {
     readonly log: Logger;
     /** A request must bring one of these keys; with none, requests need no key. */
     readonly apiKeys: readonly string[];
-    /** What the model can do, for people. */
-    readonly description: string | undefined;
-    readonly sample: SampleDocument | undefined;
+    /** Origins of web pages that may use the server, such as `https://example.com`; `*` means all. */
+    readonly corsOrigins: readonly string[];
+    /** Folder of the files that slots are saved to; undefined if they cannot be. */
+    readonly slotFolder: string | undefined;
     /** Whether only this machine can reach the server. */
     readonly loopback: boolean;
     /** Aborted when the server ends and open requests have no time left. */
     readonly ending: AbortController;
+}
+
+/** What all routes share, and the model that a request uses, which stays loaded until the request ends. */
+export interface ModelServer extends Server {
+    readonly engine: ServedModel["engine"];
 }
 
 /** A new id, e.g. `chatcmpl-…`. */

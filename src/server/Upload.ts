@@ -2,6 +2,7 @@ import type { Request } from "express";
 import { NotTextError } from "../formats/text/NotTextError.js";
 import { TextReader } from "../formats/text/TextReader.js";
 import { ApiError } from "./errors.js";
+import type { ServerLimits } from "./options.js";
 import { ClientGoneError } from "./request-signal.js";
 import type { UploadBudget } from "./UploadBudget.js";
 
@@ -15,17 +16,18 @@ export class Upload {
     private isEnded = false;
     private failure: Error | undefined;
     private wake = () => {};
+    /** Time that the reader has waited for the bytes counted in `arrived`. Unit: milliseconds. */
+    private waited = 0;
+    private arrived = 0;
 
-    /**
-     * @param budget what all uploads may hold together
-     * @param idleMs time without a byte after which the upload is given up, in milliseconds
-     */
+    /** @param budget what all uploads may hold together */
     constructor(
         private readonly request: Request,
         private readonly budget: UploadBudget,
-        private readonly idleMs: number
+        private readonly limits: Pick<ServerLimits, "uploadIdleMs" | "uploadMinBytes">
     ) {
         request.on("data", (piece: Buffer) => {
+            this.countArrival(piece.length);
             this.pieces.push(piece);
             this.held += piece.length;
             if (!budget.take(piece.length, this.held)) request.pause();
@@ -61,13 +63,18 @@ export class Upload {
     /**
      * The body as text.
      * @param name of the document, for errors
+     * @param bytes the part of the body with the text. Default: all of it.
      * @throws {ApiError} if the bytes are not text in UTF-8, or in UTF-16 with a byte order mark
      */
-    async *text(name: string | undefined, signal: AbortSignal): AsyncGenerator<string, void, void> {
+    async *text(
+        name: string | undefined,
+        signal: AbortSignal,
+        bytes: AsyncIterable<Buffer> = this.bytes(signal)
+    ): AsyncGenerator<string, void, void> {
         const reader = new TextReader(name);
         try {
-            for await (const bytes of this.bytes(signal)) {
-                const text = reader.push(bytes);
+            for await (const piece of bytes) {
+                const text = reader.push(piece);
                 if (text !== "") yield text;
             }
             const rest = reader.end();
@@ -97,20 +104,34 @@ export class Upload {
         this.wake();
     }
 
-    /** Waits for a piece, the end, a failure or the abort. */
+    /** A client that sends byte after byte must not keep its sequence for as long as one that sends a text. */
+    private countArrival(bytes: number): void {
+        this.arrived += bytes;
+        if (this.arrived < this.limits.uploadMinBytes) return;
+        this.arrived = 0;
+        this.waited = 0;
+    }
+
+    /** Waits for a piece, the end, a failure or the abort. Only time spent here counts as the client's. */
     private async wait(signal: AbortSignal): Promise<void> {
+        const { uploadIdleMs } = this.limits;
         let timer: NodeJS.Timeout | undefined;
         let onAbort = () => {};
+        const started = performance.now();
         try {
             await new Promise<void>((resolve, reject) => {
                 this.wake = resolve;
                 onAbort = () => reject(signal.reason);
                 signal.addEventListener("abort", onAbort);
-                const late = new ApiError(408, `no data arrived for ${this.idleMs} ms`);
-                timer = setTimeout(() => reject(late), this.idleMs);
+                const late = () => {
+                    const what = this.arrived === 0 ? "no data" : `only ${this.arrived} bytes`;
+                    reject(new ApiError(408, `${what} arrived for ${uploadIdleMs} ms`));
+                };
+                timer = setTimeout(late, Math.max(0, uploadIdleMs - this.waited));
             });
         } finally {
             clearTimeout(timer);
+            if (this.arrived > 0) this.waited += performance.now() - started;
             signal.removeEventListener("abort", onAbort);
             this.wake = () => {};
         }

@@ -9,9 +9,10 @@ import { ApiError, badParameter, toApiError } from "./errors.js";
 import { EventStream, type StreamEncoding } from "./event-stream.js";
 import { readJsonBody } from "./json-body.js";
 import type { Usage } from "./metrics.js";
+import { modelOf, withModel } from "./models/with-model.js";
 import { ClientGoneError, requestSignal } from "./request-signal.js";
-import type { Server } from "./Server.js";
-import type { promptProgressSchema, usageSchema } from "./schemas/sampling.js";
+import type { ModelServer, Server } from "./Server.js";
+import { type promptProgressSchema, samplerOrder, type usageSchema } from "./schemas/sampling.js";
 import { validate } from "./validate.js";
 
 /** The parameters that all requests for an answer share. */
@@ -25,6 +26,8 @@ interface AnswerBody {
 
 /** The context of a route while it answers. */
 export interface Answering<T> {
+    /** The server, with the model that the request names. */
+    readonly server: ModelServer;
     readonly body: T;
     readonly signal: AbortSignal;
     /** Undefined if the whole answer is sent at once. */
@@ -39,7 +42,9 @@ export interface Answering<T> {
 }
 
 /** What differs between protocols. */
-export interface AnswerForm {
+export interface AnswerForm<T> {
+    /** Id of a memory that a request continues without naming it. Default: none. */
+    memoryOf?: (body: T) => string | undefined;
     /** Ends a stream with a failure. Default: OpenAI's error object. */
     endWithError?: (stream: EventStream, error: ApiError) => void;
     /** How events are written. Default: `sse`. */
@@ -53,39 +58,48 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     request: Request,
     response: Response,
     work: (answering: Answering<z.infer<S>>) => Promise<void>,
-    { endWithError = (stream, error) => stream.end(error.body), encoding }: AnswerForm = {}
+    { endWithError = (stream, error) => stream.end(error.body), encoding, memoryOf }: AnswerForm<z.infer<S>> = {}
 ): Promise<void> {
-    const { engine, limits, metrics, log, ending } = server;
+    const { limits, metrics, log, ending } = server;
     const started = performance.now();
     const body = validate(schema, await readJsonBody(request, server)) as z.infer<S> & AnswerBody;
-    checkModel(server, body.model);
+    const named = body.armt?.memory;
+    const memory = named === undefined ? undefined : server.registry.get(named, "armt.memory");
+    const continued = memoryOf?.(body);
+    const model = modelOf(server, {
+        model: body.model,
+        memory: memory ?? (continued === undefined ? undefined : server.registry.get(continued, "previous_response_id"))
+    });
     if (body.stream !== true)
         for (const param of ["return_progress", "stream_options"] as const)
             if (body[param] !== undefined && body[param] !== false)
                 throw badParameter(param, `\`${param}\` is for requests with \`stream: true\``);
-    const memory = body.armt?.memory === undefined ? undefined : server.registry.get(body.armt.memory, "armt.memory");
-    // before the text is tokenized, which takes time
-    engine.pool.checkRoom();
     const timeoutMs = Math.min(limits.requestTimeoutMs, body.armt?.deadline_ms ?? Number.POSITIVE_INFINITY);
     const { signal, done } = requestSignal(response, timeoutMs, ending.signal);
     const { pingIntervalMs } = limits;
     const stream = body.stream === true ? new EventStream(response, { pingIntervalMs, signal, encoding }) : undefined;
     let isFirst = true;
     try {
-        await work({
-            body,
-            signal,
-            stream,
-            memory,
-            begin: () => {
-                engine.pool.checkRoom();
-                stream?.begin();
-            },
-            onFirstToken: () => {
-                if (isFirst) metrics.firstToken.observe((performance.now() - started) / 1000);
-                isFirst = false;
-            },
-            onUsage: (usage) => metrics.countUsage(usage)
+        await withModel(server, model, signal, async (server) => {
+            const { pool } = server.engine;
+            // before the text is tokenized, which takes time
+            pool.checkRoom();
+            await work({
+                server,
+                body,
+                signal,
+                stream,
+                memory,
+                begin: () => {
+                    pool.checkRoom();
+                    stream?.begin();
+                },
+                onFirstToken: () => {
+                    if (isFirst) metrics.firstToken.observe((performance.now() - started) / 1000);
+                    isFirst = false;
+                },
+                onUsage: (usage) => metrics.countUsage(usage)
+            });
         });
         metrics.duration.observe((performance.now() - started) / 1000);
     } catch (error) {
@@ -102,15 +116,6 @@ export async function answerRequest<S extends z.ZodType<AnswerBody>>(
     }
 }
 
-/** @throws {ApiError} if the request names another model */
-export function checkModel({ engine }: Server, model: string | undefined): void {
-    if (model === undefined || model === engine.modelId) return;
-    throw new ApiError(404, `this server has no model of this name; GET /v1/models lists \`${engine.modelId}\``, {
-        param: "model",
-        code: "model_not_found"
-    });
-}
-
 /** A prompt that continues a memory begins with the tokens that the memory could not take yet. */
 export function afterMemory(memory: StoredMemory | undefined, tokens: readonly Token[]): readonly Token[] {
     return memory === undefined || memory.unread.length === 0 ? tokens : [...memory.unread, ...tokens];
@@ -125,10 +130,13 @@ interface SamplingBody {
     logit_bias?: Record<string, number>;
     presence_penalty?: number;
     frequency_penalty?: number;
+    repeat_penalty?: number;
+    repeat_last_n?: number;
+    samplers?: readonly string[];
 }
 
-/** @throws {ApiError} if a bias names a token outside the vocabulary */
-export function samplingOf({ engine }: Server, body: SamplingBody): Sampling {
+/** @throws {ApiError} if a bias names a token outside the vocabulary, or for samplers in another order */
+export function samplingOf({ engine }: ModelServer, body: SamplingBody): Sampling {
     const { vocabSize } = engine;
     const logitBias = new Map<Token, number>();
     for (const [key, bias] of Object.entries(body.logit_bias ?? {})) {
@@ -140,23 +148,57 @@ export function samplingOf({ engine }: Server, body: SamplingBody): Sampling {
         logitBias.set(Number(key) as Token, bias);
     }
     const defaults = samplingDefaults(engine.model);
-    return {
+    const sampling = {
         temperature: body.temperature ?? defaults.temperature ?? 1,
         topP: body.top_p ?? defaults.topP ?? 1,
         topK: body.top_k ?? defaults.topK ?? 0,
         minP: body.min_p ?? defaults.minP ?? 0,
-        repeatPenalty: defaults.repeatPenalty ?? 1,
-        seed: body.seed,
+        repeatPenalty: body.repeat_penalty ?? defaults.repeatPenalty ?? 1,
+        seed: body.seed === -1 ? undefined : body.seed,
         presencePenalty: body.presence_penalty ?? 0,
         frequencyPenalty: body.frequency_penalty ?? 0,
+        penaltyTokens: body.repeat_last_n === -1 ? undefined : body.repeat_last_n,
         logitBias
     };
+    return body.samplers === undefined ? sampling : { ...sampling, ...samplersOff(body.samplers) };
+}
+
+/** What samplers that a list leaves out are set to. */
+function samplersOff(samplers: readonly string[]): Partial<Sampling> {
+    const used = samplerOrder.filter((name) => samplers.includes(name));
+    const given = samplers.filter((name) => (samplerOrder as readonly string[]).includes(name));
+    if (given.join() !== used.join())
+        throw badParameter("samplers", `\`samplers\` run in the order ${samplerOrder.join(", ")}, each once`);
+    const neutral: Record<(typeof samplerOrder)[number], Partial<Sampling>> = {
+        penalties: { repeatPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
+        top_k: { topK: 0 },
+        top_p: { topP: 1 },
+        min_p: { minP: 0 },
+        temperature: { temperature: 1 }
+    };
+    return Object.assign({}, ...samplerOrder.filter((name) => !given.includes(name)).map((name) => neutral[name]));
+}
+
+/**
+ * The limit of tokens under one of its names; -1 of llama-server's means the server's own.
+ * @throws {ApiError} if two names differ
+ */
+export function maxTokensOf<B extends object>(body: B, names: readonly (keyof B & string)[]): number | undefined {
+    const given = names.filter((name) => body[name] !== undefined);
+    const other = given.find((name) => body[name] !== body[given[0]!]);
+    if (other !== undefined) throw badParameter(given[0]!, `\`${given[0]}\` and \`${other}\` are the same and differ`);
+    return given.length === 0 ? undefined : Number(body[given[0]!]);
 }
 
 /** Limit of tokens to write. A plain model must stay within its context: a shift would silently forget text. */
-export function tokensToWrite({ engine, limits }: Server, wanted: number | undefined, promptTokens: number): number {
+export function tokensToWrite(
+    { engine, limits }: ModelServer,
+    wanted: number | undefined,
+    promptTokens: number
+): number {
     const room = engine.context.contextSize - 1 - promptTokens;
-    return Math.max(0, Math.min(wanted ?? limits.defaultMaxTokens, room));
+    const limit = wanted === undefined || wanted < 0 ? limits.defaultMaxTokens : wanted;
+    return Math.max(0, Math.min(limit, room));
 }
 
 export function stopStrings(stop: string | readonly string[] | undefined): readonly string[] {

@@ -1,3 +1,4 @@
+import cors from "cors";
 import express, { type Express } from "express";
 import helmet from "helmet";
 import { pinoHttp } from "pino-http";
@@ -7,14 +8,19 @@ import { chatCompletions } from "./routes/chat-completions.js";
 import { completions } from "./routes/completions.js";
 import { embeddings } from "./routes/embeddings.js";
 import { health } from "./routes/health.js";
+import { applyTemplate } from "./routes/llama-server/apply-template.js";
+import { infill, llamaCompletion } from "./routes/llama-server/completion.js";
+import { changeProps, props } from "./routes/llama-server/props.js";
+import { changeSlot } from "./routes/llama-server/slot-files.js";
+import { slots } from "./routes/llama-server/slots.js";
 import { createMemory, deleteMemory, getMemory, listMemories } from "./routes/memories.js";
 import { loadMemory, saveMemory } from "./routes/memory-files.js";
 import { errorBody as messageError } from "./routes/messages/error-body.js";
 import { countTokens, createMessage } from "./routes/messages/route.js";
 import { metrics } from "./routes/metrics.js";
-import { getModel, getSample, listModels } from "./routes/models.js";
+import { getModel, getSample, listModels, loadModel, unloadModel } from "./routes/models.js";
 import { errorBody as ollamaError } from "./routes/ollama/error-body.js";
-import { ollamaShow, ollamaTags, ollamaVersion } from "./routes/ollama/models.js";
+import { ollamaPs, ollamaShow, ollamaTags, ollamaVersion } from "./routes/ollama/models.js";
 import { ollamaChat, ollamaEmbed, ollamaGenerate } from "./routes/ollama/route.js";
 import { page } from "./routes/page.js";
 import { cancelUpload, watchProgress } from "./routes/progress.js";
@@ -25,7 +31,7 @@ import { checkApiKey, checkOrigin } from "./security.js";
 
 /** The server as an express app; it listens nowhere. */
 export function createApp(server: Server, version: string): Express {
-    const { log, metrics: counters, apiKeys, loopback, limits } = server;
+    const { log, metrics: counters, apiKeys, corsOrigins, loopback, limits } = server;
     const app = express();
     app.disable("x-powered-by");
     app.disable("etag");
@@ -65,27 +71,35 @@ export function createApp(server: Server, version: string): Express {
             strictTransportSecurity: false
         })
     );
-    app.use(checkOrigin(loopback));
-    app.get("/health", health(server));
+    if (corsOrigins.length > 0) {
+        const origin = corsOrigins.includes("*") ? "*" : [...corsOrigins];
+        app.use(cors({ origin, exposedHeaders: ["Retry-After", "Content-Disposition"], maxAge: 600 }));
+    }
+    app.use(checkOrigin(loopback, corsOrigins));
+    app.get(["/health", "/v1/health"], health(server));
     app.use(page());
     if (apiKeys.length > 0) app.use(checkApiKey(apiKeys));
 
-    app.get("/v1/models", listModels(server));
-    app.get("/v1/models/:id", getModel(server));
-    app.post("/v1/chat/completions", chatCompletions(server));
+    // llama-server has these with and without the version
+    app.get(["/v1/models", "/models"], listModels(server));
+    app.get("/v1/models/*id", getModel(server));
+    app.post("/models/load", loadModel(server));
+    app.post("/models/unload", unloadModel(server));
+    app.post(["/v1/chat/completions", "/chat/completions"], chatCompletions(server));
     app.post("/v1/completions", completions(server));
-    app.post("/v1/responses", createResponse(server));
+    app.post(["/v1/responses", "/responses"], createResponse(server));
     app.get("/v1/responses/:id", getResponse(server));
     app.delete("/v1/responses/:id", deleteResponse(server));
     app.post("/v1/messages", createMessage(server));
     app.post("/v1/messages/count_tokens", countTokens(server));
-    app.get("/api/version", ollamaVersion(version));
-    app.get(["/api/tags", "/api/ps"], ollamaTags(server));
+    app.get("/api/version", ollamaVersion);
+    app.get("/api/tags", ollamaTags(server));
+    app.get("/api/ps", ollamaPs(server));
     app.post("/api/show", ollamaShow(server));
     app.post("/api/chat", ollamaChat(server));
     app.post("/api/generate", ollamaGenerate(server));
     app.post(["/api/embed", "/api/embeddings"], ollamaEmbed(server));
-    app.post("/v1/embeddings", embeddings(server));
+    app.post(["/v1/embeddings", "/embeddings", "/embedding"], embeddings(server));
     app.post("/v1/armt/memories", createMemory(server));
     app.get("/v1/armt/memories", listMemories(server));
     app.get("/v1/armt/memories/:id", getMemory(server));
@@ -95,6 +109,13 @@ export function createApp(server: Server, version: string): Express {
     app.get("/v1/armt/progress/:name", watchProgress(server));
     app.delete("/v1/armt/progress/:name", cancelUpload(server));
     app.get("/v1/armt/sample", getSample(server));
+    app.post(["/completion", "/completions"], llamaCompletion(server));
+    app.post("/apply-template", applyTemplate(server));
+    app.get("/props", props(server, version));
+    app.post("/props", changeProps);
+    app.get("/slots", slots(server));
+    app.post("/slots/:id", changeSlot(server));
+    app.post("/infill", infill(server));
     app.post("/tokenize", tokenize(server));
     app.post("/detokenize", detokenize(server));
     app.get("/metrics", metrics(server));

@@ -1,6 +1,6 @@
 import type { Message, ToolCall } from "../generation/chat-template/messages.js";
 import { BodyScan } from "./BodyScan.js";
-import { chooseTools } from "./chat/choose-tools.js";
+import { allowedTools, chooseTools } from "./chat/choose-tools.js";
 import type { Format } from "./engine/grammar.js";
 import { ApiError, badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
@@ -14,11 +14,9 @@ const maxArgumentsSize = 2 ** 22;
  * @throws {ApiError}
  */
 export function checkCombinations(body: ChatRequest): void {
-    const { logprobs, top_logprobs, max_tokens, max_completion_tokens, tools, tool_choice } = body;
-    if (top_logprobs !== undefined && logprobs !== true)
+    const { logprobs, top_logprobs, tools, tool_choice } = body;
+    if ((top_logprobs ?? 0) > 0 && logprobs !== true)
         throw badParameter("top_logprobs", "`top_logprobs` is for requests with `logprobs: true`");
-    if (max_tokens !== undefined && max_completion_tokens !== undefined && max_tokens !== max_completion_tokens)
-        throw badParameter("max_tokens", "`max_tokens` and `max_completion_tokens` are the same and differ");
     const needsTools = tool_choice !== undefined && tool_choice !== "auto" && tool_choice !== "none";
     if (tools === undefined && needsTools)
         throw badParameter("tool_choice", "`tool_choice` asks for a call, and the request has no `tools`");
@@ -32,18 +30,28 @@ export function toolsOf({ tools = [], tool_choice: choice, parallel_tool_calls: 
         tool: { name, description, parameters },
         param: `tools.${i}.function`
     }));
-    return chooseTools(functions, {
-        choice: typeof choice === "object" ? { name: choice.function.name } : choice,
-        choiceParam: "tool_choice.function.name",
-        parallel,
-        schema: "parameters"
-    });
+    const options = { choiceParam: "tool_choice.function.name", parallel, schema: "parameters" };
+    if (typeof choice !== "object") return chooseTools(functions, { ...options, choice });
+    if (choice.type === "function")
+        return chooseTools(functions, { ...options, choice: { name: choice.function.name } });
+    const { mode, tools: chosen } = choice.allowed_tools;
+    const names = chosen.map((tool) => tool.function.name);
+    const allowed = allowedTools(functions, names, (i) => `tool_choice.allowed_tools.tools.${i}.function.name`);
+    return chooseTools(allowed, { ...options, choice: mode });
+}
+
+/** Variables for the chat template. */
+export function variablesOf({ reasoning_effort, chat_template_kwargs }: ChatRequest) {
+    return reasoning_effort === undefined ? chat_template_kwargs : { reasoning_effort, ...chat_template_kwargs };
 }
 
 /** The form that a chat's answer must have; undefined for any text. */
 export function formatOf(format: ChatRequest["response_format"]): Format | undefined {
     if (format === undefined || format.type === "text") return undefined;
-    if (format.type === "json_object") return { type: "json_object" };
+    if (format.type === "json_object")
+        return format.schema === undefined
+            ? { type: "json_object" }
+            : { type: "json_schema", schema: format.schema, param: "response_format.schema" };
     return {
         type: "json_schema",
         schema: format.json_schema.schema ?? {},
@@ -81,7 +89,7 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
             return {
                 role: "tool",
                 callId: message.tool_call_id,
-                text: textOf(message.content),
+                text: textOf(message.content ?? ""),
                 name: message.name
             };
         case "assistant": {
@@ -89,11 +97,12 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
                 open.add(id);
                 return checkCall({ id, ...call }, `${at}.tool_calls.${j}.function.arguments`);
             });
-            const { content, refusal, reasoning_content: thought, reasoning, name } = message;
-            if (content == null && refusal == null && calls.length === 0)
+            const { content, refusal, name } = message;
+            const reasoning = message.reasoning_content ?? message.reasoning;
+            if (content == null && refusal == null && reasoning === undefined && calls.length === 0)
                 throw badParameter(`${at}.content`, "an assistant's message needs `content` or `tool_calls`");
             const text = content == null ? (refusal ?? "") : textOf(content);
-            return { role: "assistant", text, calls, name, reasoning: thought ?? reasoning };
+            return { role: "assistant", text, calls, name, reasoning };
         }
     }
 }

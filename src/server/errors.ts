@@ -43,6 +43,14 @@ export function unsupported(param: string, message: string): ApiError {
     return badParameter(param, message, "unsupported_parameter");
 }
 
+/** The answer to requests that come when the server ends. */
+export function draining(): ApiError {
+    return new ApiError(503, "the server is shutting down and accepts no more requests", {
+        code: "draining",
+        retryAfter: 10
+    });
+}
+
 function typeOf(status: number): string {
     switch (status) {
         case 401:

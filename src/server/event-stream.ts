@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Response } from "express";
+import { writeJson } from "./JsonText.js";
 
 /** Server-sent events, or a JSON object on each line. */
 export type StreamEncoding = "sse" | "ndjson";
@@ -115,9 +116,10 @@ export class EventStream {
     }
 
     private format(data: unknown, event?: string): string {
-        if (this.encoding === "ndjson") return `${JSON.stringify(data)}\n`;
+        const text = data === lastEvent ? "[DONE]" : writeJson(data);
+        if (this.encoding === "ndjson") return `${text}\n`;
         const name = event === undefined ? "" : `event: ${event}\n`;
-        return `${name}data: ${data === lastEvent ? "[DONE]" : JSON.stringify(data)}\n\n`;
+        return `${name}data: ${text}\n\n`;
     }
 }
 

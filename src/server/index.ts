@@ -3,9 +3,17 @@
  * @module
  */
 export { createApp } from "./app.js";
-export { createServer, type ServerOptions } from "./create-server.js";
+export {
+    type CommonServerOptions,
+    createServer,
+    type LoadableModel,
+    type ModelsServerOptions,
+    type ServerOptions
+} from "./create-server.js";
 export { fairBatching } from "./engine/batching.js";
 export { type Listening, listen } from "./listen.js";
+export { type KnownFacts, type ModelFacts, readFacts } from "./models/ModelFacts.js";
+export type { LoadedModel, SampleDocument } from "./models/ServedModel.js";
 export { type ServerLimits, serverDefaults } from "./options.js";
-export type { SampleDocument, Server } from "./Server.js";
+export type { Server } from "./Server.js";
 export { shutDown } from "./shut-down.js";

@@ -1,6 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { Engine } from "./engine/Engine.js";
 import type { MemoryRegistry } from "./engine/MemoryRegistry.js";
+import type { SequencePool } from "./engine/SequencePool.js";
+import type { ModelPool } from "./models/ModelPool.js";
+import type { ServedModel } from "./models/ServedModel.js";
 
 /** What an answer cost. */
 export interface Usage {
@@ -38,11 +40,26 @@ export class Metrics {
         registers: [this.registry]
     });
 
-    constructor(engine: Engine, registry: MemoryRegistry) {
+    readonly loads = this.modelCounter("armt_model_loads_total", "Times that a model was loaded for a request");
+    readonly unloads = this.modelCounter("armt_model_unloads_total", "Times that a model was unloaded for another");
+
+    constructor(models: ModelPool<ServedModel>, registry: MemoryRegistry) {
         collectDefaultMetrics({ register: this.registry });
-        this.gauge("armt_sequences", "Sequences that are decoded at once", () => engine.pool.size);
-        this.gauge("armt_sequences_busy", "Sequences in use", () => engine.pool.busy);
-        this.gauge("armt_requests_waiting", "Requests that wait for a sequence", () => engine.pool.waiting);
+        const sum = (read: (pool: SequencePool) => number) =>
+            models.ids.reduce((all, id) => all + (models.peek(id) ? read(models.peek(id)!.engine.pool) : 0), 0);
+        this.gauge("armt_sequences", "Sequences that are decoded at once", () => sum(({ size }) => size));
+        this.gauge("armt_sequences_busy", "Sequences in use", () => sum(({ busy }) => busy));
+        this.gauge("armt_requests_waiting", "Requests that wait for a sequence", () => sum(({ waiting }) => waiting));
+        this.gauge("armt_requests_waiting_for_model", "Requests that wait for a model", () => models.waiting);
+        new Gauge({
+            name: "armt_model_loaded",
+            help: "Whether a model is loaded: 0 or 1",
+            labelNames: ["model"],
+            registers: [this.registry],
+            collect() {
+                for (const model of models.ids) this.set({ model }, models.stateOf(model) === "loaded" ? 1 : 0);
+            }
+        });
         this.gauge("armt_memories", "Memories held", () => registry.count);
         this.gauge("armt_memories_bytes", "Size of the memories held", () => registry.bytes);
     }
@@ -59,6 +76,10 @@ export class Metrics {
 
     private counter(name: string, help: string): Counter {
         return new Counter({ name, help, registers: [this.registry] });
+    }
+
+    private modelCounter(name: string, help: string): Counter<"model"> {
+        return new Counter({ name, help, labelNames: ["model"], registers: [this.registry] });
     }
 
     private gauge(name: string, help: string, read: () => number): void {

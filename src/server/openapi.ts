@@ -2,6 +2,19 @@ import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-ope
 import { chatChunkSchema, chatRequestSchema, chatResponseSchema } from "./schemas/chat.js";
 import { completionRequestSchema, completionResponseSchema } from "./schemas/completions.js";
 import {
+    applyTemplateRequestSchema,
+    applyTemplateResponseSchema,
+    infillRequestSchema,
+    llamaCompletionRequestSchema,
+    llamaCompletionResponseSchema,
+    propsSchema,
+    slotActionQuerySchema,
+    slotActionSchema,
+    slotFileSchema,
+    slotsQuerySchema,
+    slotsSchema
+} from "./schemas/llama-server.js";
+import {
     countTokensRequestSchema,
     countTokensResponseSchema,
     messageRequestSchema,
@@ -28,7 +41,9 @@ import {
     memoryQuerySchema,
     memorySchema,
     modelListSchema,
+    modelQuerySchema,
     modelSchema,
+    successSchema,
     tokenizeRequestSchema,
     tokenizeResponseSchema
 } from "./schemas/other.js";
@@ -54,8 +69,22 @@ type Route = {
 
 /** Every route with the schemas that check it. */
 const routes: readonly Route[] = [
-    { method: "get", path: "/v1/models", summary: "List the model", answer: modelListSchema },
-    { method: "get", path: "/v1/models/{id}", summary: "Describe the model", answer: modelSchema },
+    { method: "get", path: "/v1/models", summary: "List the models", answer: modelListSchema },
+    { method: "get", path: "/v1/models/{id}", summary: "Describe a model", answer: modelSchema },
+    {
+        method: "post",
+        path: "/models/load",
+        summary: "Load a model, as a request for it would",
+        body: modelQuerySchema,
+        answer: successSchema
+    },
+    {
+        method: "post",
+        path: "/models/unload",
+        summary: "Unload a model that no request uses",
+        body: modelQuerySchema,
+        answer: successSchema
+    },
     {
         method: "post",
         path: "/v1/chat/completions",
@@ -120,11 +149,11 @@ const routes: readonly Route[] = [
     {
         method: "post",
         path: "/api/show",
-        summary: "Describe the model, in Ollama's form",
+        summary: "Describe a model, in Ollama's form",
         body: ollamaShowRequestSchema
     },
-    { method: "get", path: "/api/tags", summary: "List the model, in Ollama's form" },
-    { method: "get", path: "/api/ps", summary: "List the model, which is always loaded" },
+    { method: "get", path: "/api/tags", summary: "List the models, in Ollama's form" },
+    { method: "get", path: "/api/ps", summary: "List the loaded models, in Ollama's form" },
     { method: "get", path: "/api/version", summary: "The server's version" },
     {
         method: "post",
@@ -163,7 +192,59 @@ const routes: readonly Route[] = [
     },
     { method: "get", path: "/v1/armt/progress/{name}", summary: "Watch an upload, as server-sent events" },
     { method: "delete", path: "/v1/armt/progress/{name}", summary: "Cancel an upload", answer: deletedSchema },
-    { method: "get", path: "/v1/armt/sample", summary: "A text to try the model with", answersText: true },
+    {
+        method: "get",
+        path: "/v1/armt/sample",
+        summary: "A text to try a model with",
+        query: modelQuerySchema,
+        answersText: true
+    },
+    {
+        method: "post",
+        path: "/completion",
+        summary: "Continue a text, in llama-server's form; also at /completions",
+        body: llamaCompletionRequestSchema,
+        answer: llamaCompletionResponseSchema,
+        events: llamaCompletionResponseSchema
+    },
+    {
+        method: "post",
+        path: "/apply-template",
+        summary: "A chat as the prompt that the model reads",
+        body: applyTemplateRequestSchema,
+        answer: applyTemplateResponseSchema
+    },
+    {
+        method: "get",
+        path: "/props",
+        summary: "The model and its defaults, in llama-server's form",
+        query: modelQuerySchema,
+        answer: propsSchema
+    },
+    {
+        method: "get",
+        path: "/slots",
+        summary: "The sequences, in llama-server's form",
+        query: slotsQuerySchema,
+        answer: slotsSchema
+    },
+    {
+        method: "post",
+        path: "/slots/{id}",
+        summary: "Save, restore or erase what a sequence has read, in llama-server's form",
+        query: slotActionQuerySchema,
+        body: slotFileSchema,
+        answer: slotActionSchema
+    },
+    {
+        method: "post",
+        path: "/infill",
+        summary: "Complete between a prefix and a suffix, in llama-server's form",
+        body: infillRequestSchema,
+        answer: llamaCompletionResponseSchema,
+        events: llamaCompletionResponseSchema
+    },
+    { method: "post", path: "/props", summary: "Not supported: 501", answer: errorSchema, status: 501 },
     {
         method: "post",
         path: "/tokenize",
@@ -188,6 +269,7 @@ export function describeApi(version: string, asksForKey: boolean) {
     const registry = new OpenAPIRegistry();
     if (asksForKey) registry.registerComponent("securitySchemes", "apiKey", { type: "http", scheme: "bearer" });
     const bytes = z.string().openapi({ format: "binary" });
+    const form = { "multipart/form-data": { schema: z.object({ file: bytes }) } };
     for (const route of routes) {
         const { method, path, summary, body, text, file, query, answer, events, status = 200 } = route;
         const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
@@ -201,8 +283,10 @@ export function describeApi(version: string, asksForKey: boolean) {
                     : {}),
                 ...(query && { query }),
                 ...(body && { body: { required: true, content: { "application/json": { schema: body } } } }),
-                ...(file && { body: { required: true, content: { "application/octet-stream": { schema: bytes } } } }),
-                ...(text && { body: { required: true, content: { "text/plain": { schema: z.string() } } } })
+                ...(file && {
+                    body: { required: true, content: { "application/octet-stream": { schema: bytes }, ...form } }
+                }),
+                ...(text && { body: { required: true, content: { "text/plain": { schema: z.string() }, ...form } } })
             },
             responses: {
                 [status]: {

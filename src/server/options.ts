@@ -29,8 +29,13 @@ export interface ServerLimits {
      * is larger waits, and notices only later that its client has disconnected. Unit: bytes, from 1.
      */
     maxUploadsBytes: number;
-    /** Time without a byte after which the upload of a document is given up. Unit: milliseconds, from 1. */
+    /**
+     * Time in which an upload that the server waits for must send `uploadMinBytes`, or it is given up. Unit:
+     * milliseconds, from 1.
+     */
     uploadIdleMs: number;
+    /** See `uploadIdleMs`. Unit: bytes, from 1. */
+    uploadMinBytes: number;
     /**
      * Time without progress after which a client that does not read the rest of its answer is disconnected. Unit:
      * milliseconds, from 1.
@@ -54,12 +59,17 @@ export const serverDefaults: Readonly<ServerLimits> = {
     headersTimeoutMs: 10_000,
     bodyTimeoutMs: 60_000,
     uploadIdleMs: 60_000,
+    // 4 bytes a second; live captions have about 13
+    uploadMinBytes: 256,
     flushIdleMs: 30_000,
     drainTimeoutMs: 10_000
 };
 
 /** Sequences that are decoded at once. */
 export const defaultParallel = 4;
+
+/** Of several models, those that are loaded at once. */
+export const defaultMaxModels = 4;
 
 /** Where `armt serve` listens by default. */
 export const defaultHost = "127.0.0.1";

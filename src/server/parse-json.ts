@@ -3,7 +3,7 @@ import { LosslessNumber, parse } from "lossless-json";
 /** A parsed body, as plain data. */
 export interface ParsedJson {
     readonly value: unknown;
-    /** The places and digits of the integers that JavaScript cannot represent. Their places contain null. */
+    /** The places and digits of the numbers that JavaScript cannot represent. Their places contain null. */
     readonly long: readonly { readonly path: readonly string[]; readonly digits: string }[];
 }
 
@@ -17,10 +17,7 @@ export function parseJson(bytes: Uint8Array, hasLongNumber: boolean): ParsedJson
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     if (!hasLongNumber) return { value: JSON.parse(text), long: [] };
     const value = parse(text, undefined, {
-        parseNumber: (number) => {
-            const isLong = /^-?\d+$/.test(number) && !Number.isSafeInteger(Number(number));
-            return isLong ? new LosslessNumber(number) : Number(number);
-        },
+        parseNumber: (number) => (isLong(number) ? new LosslessNumber(number) : Number(number)),
         onDuplicateKey: ({ newValue }) => newValue
     });
     const long: { path: string[]; digits: string }[] = [];
@@ -36,7 +33,23 @@ export function parseJson(bytes: Uint8Array, hasLongNumber: boolean): ParsedJson
     return { value: take(value, []), long };
 }
 
-/** Puts the long integers back into a parsed body. */
+/** Significant digits that tell a double from its neighbours: programs that write doubles write no more. */
+const doubleDigits = 17;
+
+/** Whether JavaScript would make another number of it. */
+function isLong(number: string): boolean {
+    const value = Number(number);
+    if (!Number.isFinite(value)) return true;
+    if (/^-?\d+$/.test(number)) return !Number.isSafeInteger(value);
+    const [mantissa = ""] = number.toLowerCase().split("e");
+    const digits = mantissa.replace(/[-.]/g, "").replace(/^0+|0+$/g, "");
+    // an integer in another notation; larger ones are written like this because they are doubles
+    const isUnsafe = Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21;
+    if (isUnsafe && digits.length > doubleDigits - 2) return true;
+    return digits.length > doubleDigits || (value === 0 && digits !== "");
+}
+
+/** Puts the long numbers back into a parsed body. */
 export function withLongNumbers({ value, long }: ParsedJson): unknown {
     const root = { value };
     for (const { path, digits } of long) {

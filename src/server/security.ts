@@ -12,15 +12,18 @@ export function isLoopback(host: string): boolean {
 /**
  * Rejects requests that a foreign web page has made a browser send. On loopback, `Host` must name this machine;
  * otherwise a page whose name was bound to 127.0.0.1 could read answers (DNS rebinding). At any address, a request with
- * an `Origin` must come from the server's own page, because there is no CORS.
+ * an `Origin` must come from the server's own page or from one of the allowed origins.
+ * @param allowed origins such as `https://example.com`; `*` allows all
  */
-export function checkOrigin(listensOnLoopback: boolean): RequestHandler {
+export function checkOrigin(listensOnLoopback: boolean, allowed: readonly string[] = []): RequestHandler {
     return ({ headers, method }, _response, next) => {
         const { host, origin } = headers;
-        if (listensOnLoopback && !(host !== undefined && isLoopback(hostName(host))))
+        // clients of HTTP/1.0 may leave it out, browsers never do
+        if (listensOnLoopback && host !== undefined && !isLoopback(hostName(host)))
             throw new ApiError(403, "the Host header must name this machine, e.g. 127.0.0.1 or localhost", {
                 code: "forbidden_host"
             });
+        if (origin !== undefined && (allowed.includes(origin) || allowed.includes("*"))) return next();
         // a navigation shows the page to its user only, not to the page with the link
         const isLink = method === "GET" && headers["sec-fetch-mode"] === "navigate";
         const isForeignSite = !isLink && ["cross-site", "same-site"].includes(String(headers["sec-fetch-site"]));

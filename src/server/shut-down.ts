@@ -1,4 +1,4 @@
-import { draining } from "./engine/SequencePool.js";
+import { draining } from "./errors.js";
 import type { Listening } from "./listen.js";
 import type { Server } from "./Server.js";
 
@@ -12,9 +12,9 @@ const flushMs = 2000;
  * Ends a server. It accepts no more requests, and open ones have `drainTimeoutMs` to finish. A few seconds later all
  * connections are closed, whatever the clients do.
  */
-export async function shutDown({ engine, ending, limits }: Server, listening: Listening): Promise<void> {
+export async function shutDown({ models, ending, limits }: Server, listening: Listening): Promise<void> {
     const closed = listening.close();
-    const drained = engine.pool.drain();
+    const drained = models.drain();
     await atMost(drained, limits.drainTimeoutMs);
     // this also ends requests that only watch progress
     ending.abort(draining());
@@ -23,6 +23,8 @@ export async function shutDown({ engine, ending, limits }: Server, listening: Li
     await atMost(closed, flushMs);
     listening.http.closeAllConnections();
     await closed;
+    // a model that is still being loaded has nobody left who needs it
+    await models.dispose();
 }
 
 async function atMost(work: Promise<void>, ms: number): Promise<void> {

@@ -125,6 +125,7 @@ function armtConfig(config: TinyConfig): object {
         wrap_pos: config.wrapPositions,
         ...(config.sink ? { use_sink: true } : {}),
         ...(config.slidingWindow ? { sliding_window: true } : {}),
+        ...(config.rereadsPrevious ? { attend_to_previous_input: true } : {}),
         normalize_keys: config.normalizeKeys,
         n_heads: config.nHeads,
         use_denom: config.useDenom,

@@ -25,6 +25,8 @@ export type TinyOptions = {
     sink?: boolean;
     /** Attention reaches into the previous segment. Default: `false`. */
     slidingWindow?: boolean;
+    /** Each segment begins with the text of the segment before. Default: `false`. */
+    rereadsPrevious?: boolean;
     /** Number of layers, L. Default: 4. */
     layers?: number;
     /** Hidden size, D. Default: 64. */
@@ -99,6 +101,7 @@ export function resolveTinyOptions(options: TinyOptions): TinyConfig {
         wrapPositions: false,
         sink: false,
         slidingWindow: false,
+        rereadsPrevious: false,
         layers: 4,
         kvHeads: heads % 2 === 0 && keys.kvHeads !== undefined ? 2 : heads,
         headDim: hidden / heads,

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { ArmtError, quote, systemErrorText } from "./errors.js";
@@ -10,6 +10,9 @@ export type AtomicFileOptions = {
     /** Permissions of a new file, before the process's umask applies. Default: `0o666`. */
     mode?: number;
 };
+
+/** Temporary files of this process that are being written. */
+const inUse = new Set<string>();
 
 /**
  * A file that appears under its name only when it is complete. Bytes go to a temporary file in the same folder;
@@ -32,11 +35,13 @@ export class AtomicFile {
         { overwrite = true, mode }: AtomicFileOptions = {}
     ): Promise<AtomicFile> {
         await checkTarget(target, overwrite);
-        const suffix = `${process.pid}-${randomBytes(4).toString("hex")}`;
-        const temporary = path.join(path.dirname(target), `.${path.basename(target).slice(0, 200)}.${suffix}.tmp`);
+        const suffix = `${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
+        const temporary = path.join(path.dirname(target), temporaryPrefix(target) + suffix);
+        inUse.add(temporary);
         try {
             return new AtomicFile(target, temporary, await open(temporary, "wx", mode), overwrite);
         } catch (error) {
+            inUse.delete(temporary);
             throw writeError(target, error);
         }
     }
@@ -70,13 +75,19 @@ export class AtomicFile {
         } catch (error) {
             throw error instanceof ArmtError ? error : writeError(this.target, error);
         }
+        inUse.delete(this.temporary);
         await syncFolder(path.dirname(this.target));
+        await removeStrays(this.target);
     }
 
-    /** Removes the temporary file. Does nothing after a successful `commit`. */
+    /**
+     * Removes the temporary file. Does nothing after a successful `commit`. A file that cannot be removed stays until
+     * the next `commit`, because the caller has a better error to report.
+     */
     public async abort(): Promise<void> {
         await this.handle.close().catch(() => {});
-        await rm(this.temporary, { force: true });
+        await rm(this.temporary, { force: true }).catch(() => {});
+        inUse.delete(this.temporary);
     }
 }
 
@@ -93,6 +104,33 @@ export async function writeAtomically(
     } catch (error) {
         await file.abort();
         throw error;
+    }
+}
+
+function temporaryPrefix(target: string): string {
+    return `.${path.basename(target).slice(0, 200)}.`;
+}
+
+/** Removes the temporary files of this target that were left behind: by killed processes, or by a failed removal. */
+async function removeStrays(target: string): Promise<void> {
+    const folder = path.dirname(target);
+    const prefix = temporaryPrefix(target);
+    for (const name of await readdir(folder).catch(() => [])) {
+        const [, pid] = (name.startsWith(prefix) && /^(\d+)-[0-9a-f]{8}\.tmp$/.exec(name.slice(prefix.length))) || [];
+        if (pid === undefined) continue;
+        const file = path.join(folder, name);
+        const isStray = Number(pid) === process.pid ? !inUse.has(file) : !isRunning(Number(pid));
+        if (isStray) await rm(file, { force: true }).catch(() => {});
+    }
+}
+
+function isRunning(pid: number): boolean {
+    try {
+        process.kill(pid, 0);
+        return true;
+    } catch (error) {
+        // another user's process
+        return (error as NodeJS.ErrnoException).code === "EPERM";
     }
 }
 

@@ -28,7 +28,7 @@ const systemErrorTexts: Record<string, string> = {
     ENOTDIR: "a part of the path is not a folder",
     ENOSPC: "no space left on the device",
     EDQUOT: "the disk quota is used up",
-    EFBIG: "the file would be too large for the file system",
+    EFBIG: "the file would be too large for the file system or for `ulimit -f`",
     EROFS: "the file system is read-only",
     EMFILE: "too many open files",
     EADDRINUSE: "another program uses this port; choose another one, or 0 for any free one",

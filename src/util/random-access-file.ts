@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { ArmtError, quote, systemErrorText } from "./errors.js";
 
@@ -14,7 +15,8 @@ export class RandomAccessFile {
     public static async open(path: string): Promise<RandomAccessFile> {
         let handle: FileHandle | undefined;
         try {
-            handle = await open(path, "r");
+            // to open a pipe would wait for its other end
+            handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
             const info = await handle.stat();
             if (info.isFile()) return new RandomAccessFile(path, info.size, handle);
         } catch (error) {

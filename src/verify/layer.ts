@@ -1,4 +1,5 @@
 import type { BaseConfig } from "../convert/base-config.js";
+import type { SegmentForm } from "../convert/dialects.js";
 import type { Family } from "../convert/families.js";
 import { activations, type Matrix, multiply, type Numbers } from "./numbers.js";
 import type { PlainWeights } from "./weights.js";
@@ -17,6 +18,7 @@ export type Rows = {
     memorySeesText: boolean;
     /** Whether attention reaches into the text of the previous segment. */
     seesPrevious: boolean;
+    form: SegmentForm;
 };
 
 /** Rotated keys and values of some rows, each [rows, Hkv, head]. */
@@ -26,6 +28,10 @@ type Cache = { keys: Float64Array; values: Float64Array; count: number };
 export class PlainLayer {
     /** Keys and values of the previous segment's text. */
     private previous: Cache = { keys: new Float64Array(), values: new Float64Array(), count: 0 };
+    /** Position of the next segment's first row. */
+    private nextStart = 0;
+    /** Rows that a row attends to, itself included. */
+    private readonly window: number;
 
     private constructor(
         private readonly family: Family,
@@ -42,8 +48,12 @@ export class PlainLayer {
             down: Linear;
             feedForwardPostNorm: Norm | undefined;
         },
-        private readonly frequencies: Float64Array | undefined
-    ) {}
+        private readonly frequencies: Float64Array | undefined,
+        layer: number
+    ) {
+        const { slidingWindow = Number.POSITIVE_INFINITY, rope } = base;
+        this.window = rope?.local === undefined || rope.local.layers[layer] === true ? slidingWindow : Infinity;
+    }
 
     static async read(weights: PlainWeights, family: Family, base: BaseConfig, layer: number): Promise<PlainLayer> {
         const prefix = `layers.${layer}.layer.`;
@@ -81,7 +91,8 @@ export class PlainLayer {
                 down: await linear(names.down),
                 feedForwardPostNorm: await maybe(names.feedForwardPostNorm, norm)
             },
-            base.rope && frequenciesOf(base.rope, layer)
+            base.rope && frequenciesOf(base.rope, layer),
+            layer
         );
     }
 
@@ -115,13 +126,12 @@ export class PlainLayer {
 
     /** @returns the attention output of all heads, [rows, H · head] */
     private attend(x: Float64Array, rows: Rows): Float64Array {
-        const { base, parts, previous } = this;
+        const { base, parts } = this;
         const { headCount, kvHeadCount, headSize } = base;
         const { count } = rows;
         const scale = base.attentionScale ?? 1 / Math.sqrt(headSize);
         const [q, k, values] = this.project(x, count);
-        // positions continue after the previous segment's keys
-        const first = rows.seesPrevious ? previous.count : 0;
+        const first = this.nextStart;
         const queries = this.prepare(q, count, headCount, parts.queryNorm, first);
         const own: Cache = { keys: this.prepare(k, count, kvHeadCount, parts.keyNorm, first), values, count };
         const mixed = new Float64Array(count * headCount * headSize);
@@ -151,20 +161,24 @@ export class PlainLayer {
             const width = kvHeadCount * headSize;
             const text = (all: Float64Array) => all.slice(rows.sink * width, rows.textEnd * width);
             this.previous = { keys: text(own.keys), values: text(own.values), count: rows.textEnd - rows.sink };
+            // in transformers, positions go on after the keys in the cache
+            const { previousPositions } = rows.form;
+            if (previousPositions === "continued") this.nextStart = this.previous.count;
+            if (previousPositions === "apart") this.nextStart += count;
         }
         return mixed;
     }
 
     /** Rows that a row attends to: first those of the previous segment, then those of its own. */
     private visible(own: Cache, row: number, rows: Rows): [Cache, number][] {
-        const { sink, textEnd, count, memorySeesText, seesPrevious } = rows;
+        const { sink, textEnd, count, memorySeesText, seesPrevious, form } = rows;
         const isMemory = row >= textEnd;
-        const from = isMemory && !memorySeesText ? textEnd : 0;
-        const to = isMemory && seesPrevious ? count : row + 1;
+        const from = Math.max(isMemory && !memorySeesText ? textEnd : 0, row + 1 - this.window);
+        const to = isMemory && form.mutualMemory ? count : row + 1;
+        const firstBefore = form.previousPositions === "apart" ? row : isMemory ? 0 : row - sink;
         const seen: [Cache, number][] = [];
         if (seesPrevious && row >= sink)
-            for (let other = isMemory ? 0 : row - sink; other < this.previous.count; other++)
-                seen.push([this.previous, other]);
+            for (let other = firstBefore; other < this.previous.count; other++) seen.push([this.previous, other]);
         for (let other = from; other < to; other++) seen.push([own, other]);
         return seen;
     }

@@ -9,7 +9,8 @@ import { families } from "../convert/families.js";
 import type { LoraFlags } from "../convert/lora/lora.js";
 import type { TensorFile } from "../convert/shards.js";
 import { openGguf } from "../formats/gguf/reader.js";
-import type { ReadRange, TensorInfo } from "../formats/safetensors/reader.js";
+import type { TensorInfo } from "../formats/safetensors/reader.js";
+import type { ReadRange } from "../formats/tensor-range.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { PlainSource } from "./plain-model.js";
 
@@ -25,7 +26,7 @@ export type PartsOptions = {
 
 /** What `armt attach` puts together, as a checkpoint with LoRA that stays apart. */
 export type OpenParts = PlainSource & {
-    weights: { tensors: ReadonlyMap<string, SourceTensor>; close(): Promise<void> };
+    weights: { close(): Promise<void> };
 };
 
 /**
@@ -49,7 +50,7 @@ export async function openParts(options: PartsOptions): Promise<OpenParts> {
                 await file.close();
                 await memory.weights.close();
             };
-            return { base: source.base, armt, weights: { tensors, close } };
+            return { base: source.base, armt, tensors, weights: { close } };
         } catch (error) {
             await file.close();
             throw error;

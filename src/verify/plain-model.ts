@@ -1,7 +1,9 @@
 import type { ArmtConfig } from "../convert/armt-config.js";
 import type { BaseConfig } from "../convert/base-config.js";
 import type { SourceTensor } from "../convert/checkpoint.js";
+import { segmentFormOf } from "../convert/dialects.js";
 import { families } from "../convert/families.js";
+import { segmentLengths } from "../util/segment-lengths.js";
 import { normalize, PlainLayer, type Rows } from "./layer.js";
 import { PlainMemory } from "./memory.js";
 import { multiply, roundTo } from "./numbers.js";
@@ -11,14 +13,14 @@ import { PlainWeights } from "./weights.js";
 export type PlainSource = {
     base: BaseConfig;
     armt: ArmtConfig;
-    weights: { tensors: ReadonlyMap<string, SourceTensor> };
+    tensors: ReadonlyMap<string, SourceTensor>;
 };
 
 export type PlainResult = {
     /** Logits of each segment: [tokens, V]. */
     logits: Float64Array[];
     /** Memory of each layer after the last segment was written. */
-    memories: PlainMemory[];
+    memories: { a: Float64Array; z: Float64Array }[];
 };
 
 export type PlainOptions = {
@@ -34,7 +36,7 @@ export type PlainOptions = {
  * time.
  */
 export async function runPlainModel(
-    { base, armt, weights: { tensors } }: PlainSource,
+    { base, armt, tensors }: PlainSource,
     ids: readonly number[],
     { segmentSize, onLayer, signal }: PlainOptions
 ): Promise<PlainResult> {
@@ -44,8 +46,12 @@ export async function runPlainModel(
     const memoryTokens = weights.shape("memory")[0]!;
     const sink = weights.has("sink") ? 1 : 0;
     const memorySeesText = armt.memoryAttendsToText ?? !(armt.wrapPositions && (base.transformersVersion ?? 0) >= 5);
-    const segments = await embed(weights, base, armt, ids, lengths);
+    // a segment's text rows: those of the segment before, if it reads them again, and its own
+    const before = lengths.map((_, s) => (armt.rereadsPrevious && s > 0 ? lengths[s - 1]! : 0));
+    const segments = await embed(weights, base, armt, ids, lengths, before);
     const memories: PlainMemory[] = [];
+    const form = segmentFormOf(armt.dialect, armt.slidingWindow);
+    const learned = await weights.numbers("memory");
     for (let il = 0; il < base.layerCount; il++) {
         signal?.throwIfAborted();
         const layer = await PlainLayer.read(weights, family, base, il);
@@ -58,9 +64,11 @@ export async function runPlainModel(
         const memory = new PlainMemory({ ...armt, width: base.hiddenSize, keyLength: key.matrix.outputs });
         for (const [s, x] of segments.entries()) {
             signal?.throwIfAborted();
-            const textEnd = sink + lengths[s]!;
+            const textEnd = sink + before[s]! + lengths[s]!;
             const seesPrevious = armt.slidingWindow;
-            const rows: Rows = { count: textEnd + memoryTokens, sink, textEnd, memorySeesText, seesPrevious };
+            const count = textEnd + memoryTokens;
+            const rows: Rows = { count, sink, textEnd, memorySeesText, seesPrevious, form };
+            if (form.disjointMemory && il > 0) x.set(learned, textEnd * base.hiddenSize);
             if (!memory.empty) {
                 const queries = multiply(query.matrix, x, rows.count);
                 for (let row = 0; row < rows.count; row++) {
@@ -91,39 +99,46 @@ export async function runPlainModel(
         bias: family.norm === "layer" ? await weights.numbers(`${family.names.outputNorm}.bias`) : undefined
     };
     const text = segments.map((x, s) =>
-        normalize(norm, textOf(x, sink, lengths[s]!, base.hiddenSize), family, base.normEpsilon)
+        normalize(norm, textOf(x, sink + before[s]!, lengths[s]!, base.hiddenSize), family, base.normEpsilon)
     );
     return { logits: await logitsOf(weights, base, text), memories };
 }
 
-/** Lengths of the segments that n tokens are split into. */
-export function segmentLengths(n: number, size: number, alignment: ArmtConfig["segmentAlignment"]): number[] {
-    const count = Math.ceil(n / size);
-    const each = alignment === "center" ? Math.ceil(n / count) : size;
-    const lengths = Array.from({ length: Math.ceil(n / each) }, (_, i) => Math.min(each, n - i * each));
-    return alignment === "right" ? lengths.reverse() : lengths;
+/** Embeddings of text tokens, scaled if the family scales them: [ids, D]. */
+export async function embeddingsOf(
+    weights: PlainWeights,
+    base: BaseConfig,
+    ids: readonly number[]
+): Promise<Float64Array> {
+    const { names, scaledEmbeddings } = families[base.architecture];
+    const table = weights.has(`${names.embedding}.weight`) ? `${names.embedding}.weight` : `${names.output}.weight`;
+    const bits: Readonly<Record<string, number>> = { BF16: 8, F16: 11 };
+    const scale = scaledEmbeddings ? roundTo(Math.sqrt(base.hiddenSize), bits[weights.dtype(table)] ?? 24) : 1;
+    return (await weights.rows(table, ids)).map((value) => value * scale);
 }
 
-/** Rows of each segment: a sink if the model has one, the token embeddings, then the memory tokens. */
+/**
+ * Rows of each segment: a sink if the model has one, the token embeddings, then the memory tokens.
+ * @param reread tokens of the segment before that each segment begins with
+ */
 async function embed(
     weights: PlainWeights,
     base: BaseConfig,
     armt: ArmtConfig,
     ids: readonly number[],
-    lengths: readonly number[]
+    lengths: readonly number[],
+    reread: readonly number[]
 ): Promise<Float64Array[]> {
-    const family = families[base.architecture];
-    const { names } = family;
-    const table = weights.has(`${names.embedding}.weight`) ? `${names.embedding}.weight` : `${names.output}.weight`;
-    const bits: Readonly<Record<string, number>> = { BF16: 8, F16: 11 };
-    const scale = family.scaledEmbeddings ? roundTo(Math.sqrt(base.hiddenSize), bits[weights.dtype(table)] ?? 24) : 1;
+    const { names } = families[base.architecture];
     const memory = Float64Array.from(await weights.numbers("memory"));
     const sink = weights.has("sink") ? Float64Array.from(await weights.numbers("sink")) : new Float64Array();
     const memoryTokens = memory.length / base.hiddenSize;
     const segments: Float64Array[] = [];
     let done = 0;
-    for (const length of lengths) {
-        const text = (await weights.rows(table, ids.slice(done, done + length))).map((value) => value * scale);
+    // rows of the segments before, if positions run on
+    let before = 0;
+    for (const [s, length] of lengths.entries()) {
+        const text = await embeddingsOf(weights, base, ids.slice(done - reread[s]!, done + length));
         const x = new Float64Array(sink.length + text.length + memory.length);
         x.set(sink);
         x.set(text, sink.length);
@@ -133,8 +148,9 @@ async function embed(
             const rows = weights.shape(name)[0]!;
             const count = x.length / base.hiddenSize;
             const places = Array.from({ length: count }, (_, row) =>
-                armt.wrapPositions && row >= count - memoryTokens ? rows - count + row : row
+                armt.wrapPositions && row >= count - memoryTokens ? rows - count + row : before + row
             );
+            if (armt.positionsContinue) before += count;
             const positions = await weights.rows(name, places);
             for (let i = 0; i < x.length; i++) x[i]! += positions[i]!;
         }
@@ -144,7 +160,8 @@ async function embed(
     return segments;
 }
 
-async function logitsOf(
+/** Logits of normalized rows, segment by segment: [tokens, V]. */
+export async function logitsOf(
     weights: PlainWeights,
     base: BaseConfig,
     text: readonly Float64Array[]
@@ -166,9 +183,9 @@ async function logitsOf(
     return logits;
 }
 
-/** The text rows of a segment, whose logits are compared. */
-function textOf(x: Float64Array, sink: number, length: number, width: number): Float64Array {
-    return x.subarray(sink * width, (sink + length) * width);
+/** The rows of a segment whose logits are compared. */
+function textOf(x: Float64Array, first: number, length: number, width: number): Float64Array {
+    return x.subarray(first * width, (first + length) * width);
 }
 
 function rowOf(x: Float64Array, row: number, width: number): Float64Array {

@@ -2,17 +2,21 @@ import type { Token } from "../../plugin/index.js";
 import { resolveModel } from "../../plugin/model/model-cache.js";
 import type { ArmtHints } from "../convert/armt-config.js";
 import { armtFlags, type CheckpointArguments, loraFlags } from "../convert/checkpoint-arguments.js";
+import { dialectOf } from "../convert/dialects.js";
 import { openCheckpoint } from "../convert/open-checkpoint.js";
 import { type ArmtModelKeys, validateArmtFile } from "../formats/gguf/armt-model.js";
+import { checkFiniteWeights } from "../formats/gguf/finite-weights.js";
 import { openGguf } from "../formats/gguf/reader.js";
 import { openModel } from "../model/open-model.js";
 import type { ModelOptions } from "../model/options.js";
 import { checkTokenIds, readTokenIds } from "../model/token-ids.js";
 import { ArmtError, quote } from "../util/errors.js";
 import { createProgressBar } from "../util/progress.js";
+import { segmentLengths } from "../util/segment-lengths.js";
 import { compareLogits, relativeError, toleranceOf } from "./compare.js";
 import { openParts } from "./open-parts.js";
-import { type PlainResult, runPlainModel, segmentLengths } from "./plain-model.js";
+import { type PlainResult, runPlainModel } from "./plain-model.js";
+import { runPlainRecurrent } from "./plain-recurrent.js";
 import { judge, type VerifyReport } from "./report.js";
 
 export interface VerifyOptions extends Omit<ModelOptions, "model" | "kvType">, CheckpointArguments {
@@ -61,7 +65,8 @@ export async function verifyModel(options: VerifyOptions, signal: AbortSignal): 
         // run the engine first: its errors appear within seconds
         const engine = await runEngine({ ...options, segmentSize: size }, ids, signal);
         const onLayer = bar.update;
-        const plain = await runPlainModel(checkpoint, ids, { segmentSize: size, onLayer, signal });
+        const run = armt.memoryKind === "recurrent" ? runPlainRecurrent : runPlainModel;
+        const plain = await run(checkpoint, ids, { segmentSize: size, onLayer, signal });
         const lengths = segmentLengths(ids.length, size, armt.segmentAlignment);
         return judge({
             model: options.model,
@@ -84,6 +89,7 @@ export async function verifyModel(options: VerifyOptions, signal: AbortSignal): 
 }
 
 async function readInfo(model: string): Promise<{ info: ArmtModelKeys; type: string; tolerance: number }> {
+    await checkFiniteWeights(model);
     const file = await openGguf(model);
     try {
         return { info: validateArmtFile(file), ...toleranceOf(file) };
@@ -93,10 +99,18 @@ async function readInfo(model: string): Promise<{ info: ArmtModelKeys; type: str
 }
 
 /** Settings to use where the checkpoint's files have none: only the model file records the converter's options. */
-function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory }: ArmtModelKeys): ArmtHints {
+function hintsOf({ segmentSize, segmentAlignment, seesPreviousSegment, memory, ...info }: ArmtModelKeys): ArmtHints {
     const { headCount, normalizeKeys, useDenom, correction, gating } = memory;
     const slidingWindow = seesPreviousSegment;
-    return { segmentSize, segmentAlignment, slidingWindow, headCount, normalizeKeys, useDenom, correction, gating };
+    const { previousPositions } = info;
+    const form = { mutualMemory: memory.mutual, previousPositions, disjointMemory: memory.disjoint };
+    const dialect = dialectOf(form, slidingWindow);
+    return {
+        ...{ segmentSize, segmentAlignment, slidingWindow, dialect, headCount },
+        ...{ normalizeKeys, useDenom, correction, gating },
+        rereadsPrevious: info.rereadsPreviousSegment,
+        positionsContinue: info.positions.type === "learned" && info.positions.continues
+    };
 }
 
 function checkSizes(
@@ -156,7 +170,8 @@ async function runEngine(
         }
         await armt.closeSegment();
         const memories: EngineResult["memories"][number][] = [];
-        for (let layer = 0; layer < model.armt.layers; layer++) memories.push(await armt.readMemory(layer));
+        const layers = model.armt.memoryKind === "recurrent" ? 1 : model.armt.layers;
+        for (let layer = 0; layer < layers; layer++) memories.push(await armt.readMemory(layer));
         return { gpu: llama.gpu, logits, memories };
     } finally {
         await llama.dispose();

@@ -22,6 +22,8 @@ const info: ArmtModelKeys = {
     parallelResidual: false,
     slidingWindow: undefined,
     seesPreviousSegment: false,
+    previousPositions: "continued",
+    rereadsPreviousSegment: false,
     sinkCount: 0,
     embeddingScale: 1,
     attentionScale: 1 / Math.sqrt(2),
@@ -29,6 +31,7 @@ const info: ArmtModelKeys = {
     segmentSize: 5,
     segmentAlignment: "left",
     memory: {
+        kind: "associative",
         tokenCount: 2,
         keyLength: 4,
         dpfpOrder: 3,
@@ -37,7 +40,9 @@ const info: ArmtModelKeys = {
         useDenom: true,
         correction: true,
         gating: false,
-        attendsToText: true
+        attendsToText: true,
+        mutual: false,
+        disjoint: false
     },
     ask: undefined,
     baseName: undefined,

@@ -329,5 +329,5 @@ test.serial(
 );
 test.serial(refused, ["read", "{}/book.txt", "-m", "{}/tiny.gguf"], 2, /out/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?"], 1, /no\.armt": no such file/);
-test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is not a snapshot/);
+test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is not a memory file/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format must contain \{\}/);

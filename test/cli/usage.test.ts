@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import path from "node:path";
 import test from "ava";
+import { importCommands } from "../../src/cli/commands.js";
 import { recallModelPath } from "../../src/model/embedded-model.js";
 import { armtScript, runArmt } from "../helpers/armt-command.js";
 import { runProcess } from "../helpers/process.js";
@@ -32,11 +33,34 @@ test("a command's help begins with its own options and ends with those for exper
         "Positionals:",
         "Options:",
         "Sampling:",
-        "Segments and memory, for experts:",
         "Computing:",
+        "Segments and memory, for experts:",
         "General:",
         "Examples:"
     ]);
+});
+
+test("help of a command within a command begins with its own options too", async (t) => {
+    const { stdout } = await runArmt(["eval", "recall", "--help"]);
+    t.deepEqual(stdout.match(/^[A-Z][^\n]*:$/gm), ["Options:", "Computing:", "General:", "Examples:"]);
+});
+
+(process.platform === "win32" ? test.skip : test)("too few open files for a start are one line", async (t) => {
+    const seen = [];
+    for (const limit of [24, 30, 36]) {
+        const command = `ulimit -n ${limit}; exec "$0" "$@"`;
+        const { code, stderr } = await runProcess("sh", ["-c", command, process.execPath, armtScript, "--version"]);
+        seen.push(code);
+        if (code !== 0) t.regex(stderr, /^armt: cannot start: EMFILE[^\n]+ulimit -n 256`\n$/);
+    }
+    t.true(seen.includes(1), `exit codes: ${seen}`);
+});
+
+test("without a command there is help on standard error, and the exit code of wrong usage", async (t) => {
+    const { code, stdout, stderr } = await runArmt([]);
+    t.is(code, 2);
+    t.is(stdout, "");
+    t.is(stderr, (await runArmt(["--help"])).stdout);
 });
 
 const wrongUsage = test.macro({
@@ -49,16 +73,25 @@ const wrongUsage = test.macro({
     },
     title: (_, args: string[]) => `wrong usage exits with 2: armt ${args.join(" ")}`
 });
-test(wrongUsage, [], /a command is needed/);
+test(wrongUsage, ["--verbose"], /a command is needed/);
 test(wrongUsage, ["frobnicate"], /frobnicate/);
 test(wrongUsage, ["frob"], /unknown command "frob"; did you mean run\?/);
-test(wrongUsage, ["inspect"], /Not enough arguments for armt inspect <file>/);
-test(wrongUsage, ["ask", "book.armt"], /Not enough arguments for armt ask <memory> <question>/);
+test(wrongUsage, ["inspect"], /not enough arguments for armt inspect <file>/);
+test(wrongUsage, ["ask"], /not enough arguments for armt ask <memory> \[question\]/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-f", "b"], /exclude each other/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"sequential"/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size must be a number/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--seed", "1", "--seed", "2"], /--seed is given more than once/);
-test(wrongUsage, ["run", "m.gguf", "-p", "a", "--speed", "1"], /speed/);
+test(wrongUsage, ["run", "m.gguf", "-p", "a", "--speed", "1"], /unknown option --speed; see armt run --help/);
+test(wrongUsage, ["inspect", "a", "b"], /unknown argument "b"; see armt inspect --help/);
+test(wrongUsage, ["run", "--gpu", "fast"], /--gpu cannot be "fast"; choose one of "auto"/);
+test(wrongUsage, ["run", "-p"], /-p needs a value; see armt run --help/);
+test(wrongUsage, ["read", "book.txt"], /--out is missing; see armt read --help/);
+test(wrongUsage, ["read", "book.txt", "--out"], /--out needs a value/);
+test(wrongUsage, ["convert", "a", "b", "--lora-alpha"], /--lora-alpha needs a value/);
+test(wrongUsage, ["eval", "recal"], /unknown command "eval recal"; see armt eval --help/);
+test(wrongUsage, ["eval", "recall", "--speed", "1"], /unknown option --speed; see armt eval recall --help/);
+test(wrongUsage, ["models", "rm"], /not enough arguments; see armt models rm --help/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-p", "b"], /--prompt is given more than once/);
 test(wrongUsage, ["run", "-m", "m.gguf", "A", "book"], /unexpected argument "book"; put quotes/);
 test(wrongUsage, ["run", "m.gguf", "A long", "book"], /unexpected argument "book"/);
@@ -73,7 +106,34 @@ test(wrongUsage, ["run", "m.gguf", "-p", "a", "--temperature", "-1"], /--temp/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--top-p", "1.5"], /--top-p must be a number from 0 to 1, got 1\.5/);
 test(wrongUsage, ["serve", "m.gguf", "--port", "65536"], /--port must be at most 65535/);
 test(wrongUsage, ["convert", "a", "b", "--segment-size", "many"], /--segment-size must be a number/);
-test(wrongUsage, ["logits", "m.gguf", "--tokens", "ids.json"], /out/);
+test(wrongUsage, ["demo", "--tokens", "200", "--facts", "40"], /40 facts take \d+ tokens.*use fewer facts or a longer/);
+test(wrongUsage, ["demo", "--facts", "100000"], /100000 facts are too many/);
+test(wrongUsage, ["eval", "recall", "--lengths", "200", "--facts", "40"], /use fewer facts or a longer text/);
+test(wrongUsage, ["logits", "m.gguf"], /--tokens and --out are missing/);
+
+test(wrongUsage, ["build", "now"], /unknown argument "now"; see armt build --help/);
+test(wrongUsage, ["doctor", "--json", "file"], /unknown argument "file"; see armt doctor --help/);
+test(wrongUsage, ["tiny", "folder", "--layers", "0"], /--layers is 0, expected a positive integer/);
+test(wrongUsage, ["tiny", "folder", "--hidden", "63"], /--hidden is 63, expected a multiple of 8/);
+test(wrongUsage, ["run", "-p", "a", "--rpc", "there"], /--rpc must be `host:port`/);
+test(wrongUsage, ["run", "-p", "a", "--tensor-split", "x"], /--tensor-split must be an array of numbers/);
+test(
+    wrongUsage,
+    ["run", "-p", "a", "--open-segment-limit", "400"],
+    /--open-segment-limit requires --segment-overflow extend/
+);
+
+test("every command refuses an unknown option with exit code 2 and one line", async (t) => {
+    const commands = (await importCommands(undefined)).map(({ command }) => String(command.command).split(" ")[0]!);
+    const measures = ["recall", "natural", "needles", "stories", "recitation", "books", "perplexity", "babilong"];
+    const all = [...commands.map((name) => [name]), ...measures.map((name) => ["eval", name]), ["models", "rm"]];
+    for (const command of all) {
+        const { code, stdout, stderr } = await runArmt([...command, "--no-such-option"]);
+        t.is(code, 2, `${command.join(" ")}: ${stderr}`);
+        t.is(stdout, "");
+        t.regex(stderr, /^armt: [^\n]+\n$/);
+    }
+});
 
 const failure = test.macro({
     async exec(t, args: string[], message: RegExp) {
@@ -85,9 +145,16 @@ const failure = test.macro({
     },
     title: (_, args: string[]) => `bad input exits with 1 and one line: armt ${args.join(" ")}`
 });
+test(failure, ["run", "hello"], /"hello" is neither a file nor the name of a model/);
 test(failure, ["run", "no-such.gguf", "-p", "a"], /"no-such\.gguf": no such file/);
 test(failure, ["run", "m.gguf", "-p", ""], /the prompt is empty/);
 test(failure, ["run", "m.gguf", "-f", "no-such.txt"], /"no-such\.txt": no such file/);
+test(
+    failure,
+    ["eval", "recall", "--json", "no-such-folder/a.json"],
+    /cannot write "no-such-folder\/a\.json": no such file/
+);
+test(failure, ["trace", "--svg", "no-such-folder/a.svg"], /cannot write "no-such-folder\/a\.svg": no such file/);
 test(failure, ["logits", "m.gguf", "--tokens", "no-such.json", "--out", "o"], /"no-such\.json": no such file/);
 
 test("an empty standard input is an empty prompt", async (t) => {

@@ -1,6 +1,21 @@
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { APICallError, generateText, type LanguageModel, Output, stepCountIs, streamText, tool } from "ai";
+import {
+    APICallError,
+    convertToModelMessages,
+    createUIMessageStreamResponse,
+    DefaultChatTransport,
+    generateObject,
+    generateText,
+    type LanguageModel,
+    Output,
+    readUIMessageStream,
+    stepCountIs,
+    streamObject,
+    streamText,
+    tool,
+    type UIMessage
+} from "ai";
 import test from "ava";
 import { z } from "zod";
 import { answerText, shareServer } from "../helpers/assistant.js";
@@ -39,12 +54,83 @@ test("chat", async (t) => {
     }
 });
 
+test("a memory is a provider option, streamed and with tools too", async (t) => {
+    const baseURL = `${server().url}/v1`;
+    const uploaded = await fetch(`${baseURL}/armt/memories`, {
+        method: "POST",
+        headers: { "Content-Type": "text/plain" },
+        body: "The lamp stood in the box. ".repeat(20)
+    });
+    const { id, tokens } = (await uploaded.json()) as { id: string; tokens: number };
+    const compatible = createOpenAICompatible({ name: "armt", baseURL, includeUsage: true });
+    const about = {
+        model: compatible("tiny"),
+        prompt,
+        temperature: 0,
+        maxRetries: 0,
+        providerOptions: { armt: { armt: { memory: id } } }
+    };
+    const { text, usage } = await generateText(about);
+    t.is(text, answerText);
+    t.is(usage.cachedInputTokens, tokens);
+    const streamed = streamText(about);
+    t.is(await streamed.text, answerText);
+    t.is((await streamed.usage).cachedInputTokens, tokens);
+    const called = await generateText({ ...about, tools, stopWhen: stepCountIs(3) });
+    t.is(called.text, answerText);
+    const missing = { ...about, providerOptions: { armt: { armt: { memory: "mem_none" } } } };
+    await t.throwsAsync(generateText(missing), { instanceOf: APICallError, message: /no memory/ });
+});
+
 test("stream", async (t) => {
     for (const model of models()) {
         const { textStream } = streamText({ model, prompt, temperature: 0, maxRetries: 0 });
         let text = "";
         for await (const part of textStream) text += part;
         t.is(text, answerText);
+    }
+});
+
+test("a page's chat, whose messages go through a route and back", async (t) => {
+    for (const model of models()) {
+        // what a route of an application does with each request of its page
+        const transport = new DefaultChatTransport<UIMessage>({
+            fetch: async (_url, init) => {
+                const { messages } = JSON.parse(String(init!.body)) as { messages: UIMessage[] };
+                const streamed = streamText({
+                    model,
+                    messages: await convertToModelMessages(messages),
+                    tools,
+                    stopWhen: stepCountIs(3),
+                    temperature: 0,
+                    maxRetries: 0
+                });
+                const onError = (error: unknown) => String(error);
+                return createUIMessageStreamResponse({ stream: streamed.toUIMessageStream({ onError }) });
+            }
+        });
+        const chat: UIMessage[] = [];
+        for (let turn = 0; turn < 2; turn++) {
+            chat.push({ id: `question ${turn}`, role: "user", parts: [{ type: "text", text: prompt }] });
+            const stream = await transport.sendMessages({
+                chatId: "chat",
+                messages: chat,
+                trigger: "submit-message",
+                messageId: undefined,
+                abortSignal: undefined
+            });
+            let answer: UIMessage | undefined;
+            for await (const message of readUIMessageStream({ stream, terminateOnError: true })) answer = message;
+            t.deepEqual(
+                answer!.parts.flatMap((part) => (part.type === "text" ? [part.text] : [])),
+                [answerText]
+            );
+            t.like(
+                answer!.parts.find(({ type }) => type === "tool-find"),
+                { state: "output-available", input: { where: "box" }, output: "a lamp" }
+            );
+            chat.push(answer!);
+        }
     }
 });
 
@@ -74,6 +160,14 @@ test("schema", async (t) => {
             maxRetries: 0
         });
         t.true(schema.safeParse(output).success);
+        const request = { model, prompt, schema, temperature: 0, maxRetries: 0 };
+        const { object } = await generateObject(request);
+        t.true(schema.safeParse(object).success);
+        const streamed = streamObject(request);
+        const partial: unknown[] = [];
+        for await (const part of streamed.partialObjectStream) partial.push(part);
+        t.true(schema.safeParse(await streamed.object).success);
+        t.deepEqual(partial.at(-1), await streamed.object);
     }
 });
 

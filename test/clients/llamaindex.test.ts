@@ -45,9 +45,13 @@ test("tools", async (t) => {
 test("schema", async (t) => {
     const schema = z.object({ place: z.enum(["box", "shelf"]), count: z.int().min(1).max(9) });
     const format = { type: "json_schema" as const, json_schema: { name: "a", schema: z.toJSONSchema(schema) } };
-    const [chat] = models();
+    const [chat, responses] = models();
     const { message } = await chat!.chat({ messages, responseFormat: format });
     t.true(schema.safeParse(JSON.parse(String(message.content))).success);
+    // the client has no option of its own for the format of a response
+    const text = { format: { type: "json_schema", name: "a", schema: z.toJSONSchema(schema) } };
+    const answer = await responses!.chat({ messages, additionalChatOptions: { text } as object });
+    t.true(schema.safeParse(JSON.parse(String(answer.message.content))).success);
 });
 
 test("errors", async (t) => {

@@ -1,6 +1,6 @@
 import test from "ava";
 import OpenAI from "openai";
-import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { zodResponseFormat, zodResponsesFunction, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { answerText, findParameters, shareServer } from "../helpers/assistant.js";
 
@@ -22,6 +22,38 @@ test("chat", async (t) => {
     const next = await openai.responses.create({ ...sampling, input: "And now?", previous_response_id: response.id });
     t.is(next.output_text, answerText);
     t.true(next.usage!.input_tokens > response.usage!.total_tokens);
+});
+
+test("log-probabilities of responses are those of chats", async (t) => {
+    const { openai } = server();
+    const { choices } = await openai.chat.completions.create({
+        ...sampling,
+        messages,
+        logprobs: true,
+        top_logprobs: 2
+    });
+    const expected = choices[0]!.logprobs!.content!;
+    const request = { ...sampling, input, include: ["message.output_text.logprobs" as const], top_logprobs: 2 };
+    const response = await openai.responses.create(request);
+    const [message] = response.output as OpenAI.Responses.ResponseOutputMessage[];
+    const [part] = message!.content as OpenAI.Responses.ResponseOutputText[];
+    t.deepEqual(part!.logprobs, expected);
+    t.is(response.top_logprobs, 2);
+    const streamed: object[] = [];
+    for await (const event of await openai.responses.create({ ...request, stream: true }))
+        if (event.type === "response.output_text.delta") streamed.push(...event.logprobs);
+    t.deepEqual(streamed, expected);
+    const tools = [{ type: "function" as const, ...find }];
+    for (const [more, param] of [
+        [{ include: [] }, "top_logprobs"],
+        [{ tools }, "include"]
+    ] as const) {
+        const error = await t.throwsAsync<InstanceType<typeof OpenAI.APIError>>(
+            openai.responses.create({ ...request, ...more } as OpenAI.Responses.ResponseCreateParamsNonStreaming),
+            { instanceOf: OpenAI.BadRequestError }
+        );
+        t.is(error!.param, param);
+    }
 });
 
 test("stream", async (t) => {
@@ -54,6 +86,11 @@ test("tools", async (t) => {
     const runner = openai.chat.completions.runTools({ ...sampling, messages, tools: [tool] });
     t.is(await runner.finalContent(), answerText);
     t.is((await runner.finalFunctionToolCall())!.name, "find");
+    const streaming = openai.chat.completions.runTools({ ...sampling, messages, tools: [tool], stream: true });
+    const pieces: string[] = [];
+    streaming.on("content", (piece) => pieces.push(piece));
+    t.is(await streaming.finalContent(), answerText);
+    t.is(pieces.join(""), answerText);
 
     const tools = [{ type: "function" as const, ...find }];
     const first = await openai.responses.create({ ...sampling, input, tools });
@@ -75,6 +112,24 @@ test("tools", async (t) => {
     });
     t.is(stateless.output_text, answerText);
     t.is(stateless.usage!.input_tokens, stored.usage!.input_tokens);
+
+    // what the client adds to an answer that it parsed comes back
+    const parsed = await openai.responses.parse({
+        ...sampling,
+        input,
+        tools: [zodResponsesFunction({ name: "find", parameters: z.object({ where: z.enum(["box", "shelf"]) }) })]
+    });
+    t.deepEqual((parsed.output[0] as { parsed_arguments?: unknown }).parsed_arguments, { where: "box" });
+    const { call_id } = parsed.output[0] as OpenAI.Responses.ResponseFunctionToolCall;
+    const history = [...messages, ...parsed.output, { ...result, call_id }];
+    const after = await openai.responses.parse({
+        ...sampling,
+        text: { format: zodTextFormat(place, "place") },
+        input: history as OpenAI.Responses.ResponseInputItem[]
+    });
+    t.true(place.safeParse(after.output_parsed).success);
+    const more = [...history, ...after.output, ...messages] as OpenAI.Responses.ResponseInputItem[];
+    t.is((await openai.responses.create({ ...sampling, input: more })).output_text, answerText);
 
     const types: string[] = [];
     for await (const { type } of await openai.responses.create({ ...sampling, input, tools, stream: true }))

@@ -124,10 +124,16 @@ test(
 );
 test("another kind of sink", refused, armt({ sink_tokens: 4 }), /unknown key "sink_tokens"/);
 test(
-    "text read again",
+    "text read again, with a window",
     refused,
-    armt({ attend_to_previous_input: true }),
-    /`attend_to_previous_input` asks for reading the previous segment's text again/
+    armt({ attend_to_previous_input: true, sliding_window: true }),
+    /`attend_to_previous_input` with `sliding_window`, .*: not supported/
+);
+test(
+    "text read again, in another dialect",
+    refused,
+    armt({ attend_to_previous_input: true, dialect: "inner" }),
+    /`attend_to_previous_input` with the dialect inner: not supported/
 );
 test("adaptive computation", refused, armt({ act_on: true }), /`act_on` asks for adaptive computation/);
 test("unknown option", refused, armt({ twist: 3 }), /unknown key "twist"/);

@@ -1,14 +1,18 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
+import { dialectOfSource } from "../../src/convert/source-dialect.js";
 import { validateArmtModel } from "../../src/formats/gguf/armt-model.js";
 import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import type { TensorData } from "../../src/formats/safetensors/writer.js";
 import { runArmt } from "../helpers/armt-command.js";
+import { classDefaults } from "../helpers/class-defaults.js";
+import { readRecurrentGolden } from "../helpers/golden.js";
 import { global, integer, text, tuple } from "../helpers/pickle-bytes.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
+import { temporaryFolder } from "../helpers/temporary.js";
 import { makeTiny } from "../helpers/tiny-checkpoint.js";
 import { dictionary, torchFile } from "../helpers/torch-file.js";
 
@@ -194,22 +198,11 @@ test("wrappers of training and of newer classes make no difference", async (t) =
 
 // --- configs
 
-const classDefaults = {
+const classConfig = {
     model_type: "armt",
     architectures: ["ARMTForCausalLM"],
     transformers_version: "4.57.0",
-    base_model_name: null,
-    freeze_mem: false,
-    sliding_window: false,
-    attend_to_previous_input: false,
-    use_sink: false,
-    act_on: false,
-    max_hop: 4,
-    act_type: "associative",
-    act_format: "linear",
-    noisy_halting: false,
-    constant_depth: false,
-    time_penalty: 0,
+    ...classDefaults,
     is_decoder: true
 };
 
@@ -218,7 +211,7 @@ function asClass(folder: string, change: Json = {}): void {
     const { normalize_keys: _, ...armt } = readJson(folder, "armt_config.json");
     const base = readJson(folder, "config.json");
     rmSync(path.join(folder, "armt_config.json"));
-    writeJson(folder, "config.json", { ...classDefaults, ...armt, base_model_config: base, ...change });
+    writeJson(folder, "config.json", { ...classConfig, ...armt, base_model_config: base, ...change });
 }
 
 test("the config of the authors' class has all that is needed", async (t) => {
@@ -246,15 +239,46 @@ test("the class's config that only names its base needs --base", async (t) => {
 
 for (const [what, change, message] of [
     [
-        "inner loop",
+        "inner loop of an unknown version",
         { architectures: ["InnerLoopARMTForCausalLM"] },
-        /"InnerLoopARMTForCausalLM" \(segments inside each/
+        /several versions of InnerLoopARMTForCausalLM .* there is no ".*modeling_armt\.py" to tell; .*--dialect/
     ],
     ["another class", { architectures: ["OnlineARMT"] }, /`architectures` names "OnlineARMT", .*: not supported/],
+    [
+        "another class with a window",
+        { model_type: "armt_sw", architectures: ["OnlineARMT"] },
+        /`architectures` names "OnlineARMT", .* than ARMTSlidingWindowForCausalLM: not supported/
+    ],
     ["adaptive computation", { act_on: true }, /`act_on` asks for adaptive computation: not supported; convert a/],
     ["sink without its tensor", { use_sink: true }, /`use_sink` is true, but the checkpoint has no tensor "sink"/],
-    ["previous input", { attend_to_previous_input: true }, /`attend_to_previous_input` asks for reading the previous/],
-    ["layers without memory", { wrap_layers: [true, false] }, /`wrap_layers` asks for layers without memory/]
+    [
+        "previous input with a window",
+        { attend_to_previous_input: true, sliding_window: true },
+        /`attend_to_previous_input` with `sliding_window`, .*: not supported/
+    ],
+    [
+        "layers without memory that have one",
+        { wrap_layers: [true, true, false] },
+        /layer 2 has no memory, but the checkpoint has the tensor ".*layers\.2\.W_mq\.weight"/
+    ],
+    [
+        "a layer that is applied twice",
+        { reading_depth_multiplier: 2 },
+        /asks for a layer that is applied several times/
+    ],
+    [
+        "a second copy of every layer",
+        { architectures: ["MemoryParamsARMTForCausalLM"] },
+        /names "MemoryParamsARMTForCausalLM", which has a second copy of every layer for memory tokens: not supported/
+    ],
+    [
+        "layers that are applied several times",
+        { architectures: ["ThinkingARMTForCausalLM"] },
+        /names "ThinkingARMTForCausalLM", which applies a layer several times: not supported/
+    ],
+    ["a list of another length", { wrap_layers: [true, false] }, /`wrap_layers` has 2 entries, but .* 3 layers/],
+    ["no layer with memory", { wrap_layers: [false, false, false] }, /`wrap_layers` is false for all layers/],
+    ["no list", { wrap_layers: "all" }, /`wrap_layers` .*a list of true and false, one for each layer/]
 ] as const) {
     test(`a variant of the authors' class is refused by name: ${what}`, async (t) => {
         const folder = await makeTiny(t);
@@ -263,10 +287,45 @@ for (const [what, change, message] of [
     });
 }
 
+test("the research class whose caller cuts the text is taken as the outer loop, aloud; factors of 1 do nothing", async (t) => {
+    const folder = await makeTiny(t);
+    const expected = await digest(folder);
+    asClass(folder, {
+        architectures: ["ARMTForCausalLMv2"],
+        max_n_segments: 4,
+        think_token_id: 5,
+        reading_depth_multiplier: 1
+    });
+    const warnings: string[] = [];
+    t.is(await digest(folder, { onWarning: (text) => warnings.push(text) }), expected);
+    t.true(warnings.some((text) => /^ARMTForCausalLMv2 leaves it to its caller where a text is cut;/.test(text)));
+});
+
+/** As the authors' code saves a model whose layer 1 has no memory: no wrapper is around that layer. */
+async function unwrapLayer(folder: string): Promise<void> {
+    await rewriteCheckpoint(folder, ({ name, ...tensor }) =>
+        /layers\.1\.W_m/.test(name) ? [] : [{ ...tensor, name: name.replace(/(layers\.1\.)layer\./, "$1") }]
+    );
+}
+
+test("layers without memory have the base's own names; the list may be of ones and zeros", async (t) => {
+    const folder = await makeTiny(t);
+    await unwrapLayer(folder);
+    await t.throwsAsync(digest(folder), {
+        message:
+            /no tensor W_mq\.weight in layer 1, but in others: .* write `"wrap_layers": \[true, false, true\]` into/
+    });
+    asClass(folder, { wrap_layers: [1, 0, 1] });
+    const ones = await digest(folder);
+    writeJson(folder, "config.json", { ...readJson(folder, "config.json"), wrap_layers: [true, false, true] });
+    t.is(await digest(folder), ones);
+});
+
 for (const [name, message] of [
     ["memory_cell.model.model.layers.0.act.p.weight", /belongs to adaptive computation: not supported/],
     ["memory_cell.act.p.bias", /belongs to adaptive computation/],
-    ["model.model.layers.0.mem_layer.mlp.up_proj.weight", /belongs to layers of their own for memory tokens/]
+    ["model.model.layers.0.mem_layer.mlp.up_proj.weight", /belongs to layers of their own for memory tokens/],
+    ["memory_cell.layers.0.gdn_update.A_log", /belongs to a memory that decays \(gated delta rule\)/]
 ] as const) {
     test(`a tensor of another variant is refused by name: ${name}`, async (t) => {
         const folder = await makeTiny(t);
@@ -288,23 +347,106 @@ test("the sink and the window of the authors' class are taken over", async (t) =
     t.like(await validateArmtModel(await convert(folder)), { sinkCount: 1, seesPreviousSegment: true });
 });
 
-test("the class with a window of its own is refused by name", async (t) => {
-    const folder = await makeTiny(t);
-    asClass(folder, { model_type: "armt_sw", architectures: ["ARMTSlidingWindowForCausalLM"] });
-    await t.throwsAsync(digest(folder), {
-        name: "ArmtError",
-        message: /armt_sw \(ARMTSlidingWindowForCausalLM\): .*not supported/
+test("the class with a window of its own is the causal inner loop", async (t) => {
+    const folder = await makeTiny(t, { slidingWindow: true });
+    const expected = await digest(folder, { flags: { dialect: "inner-causal" } });
+    asClass(folder, {
+        model_type: "armt_sw",
+        architectures: ["ARMTSlidingWindowForCausalLM"],
+        sliding_window: undefined
+    });
+    t.is(await digest(folder), expected);
+    t.like(await validateArmtModel(await convert(folder)), {
+        seesPreviousSegment: true,
+        previousPositions: "restarted",
+        memory: { mutual: false }
     });
 });
 
-test("learned positions of the newest class are refused, those of earlier classes are converted", async (t) => {
+/** Parts of texts that tell the versions of the inner loop apart, with comments and other spaces than the authors'. */
+const sources = {
+    disjoint: "seg_real_out  =  seg_out[:, real_start:real_end, :] # rows of the text",
+    "inner-causal": "positions = torch.arange( end - start, device=segment.device)",
+    inner: "def _get_segment_positions(self):\n    return position_ids[:, start : end]"
+} as const;
+
+for (const dialect of ["disjoint", "inner-causal", "inner"] as const)
+    test(`the text of the class's source tells the dialect: ${dialect}`, async (t) => {
+        const folder = await makeTiny(t);
+        const expected = await digest(folder, { flags: { dialect } });
+        asClass(folder, { architectures: ["InnerLoopARMTForCausalLM"] });
+        writeFileSync(path.join(folder, "modeling_armt.py"), sources[dialect]);
+        const warnings: string[] = [];
+        t.is(await digest(folder, { onWarning: (text) => warnings.push(text) }), expected);
+        const note = new RegExp(`^the dialect is ${dialect}, by the text of ".*modeling_armt\\.py"$`);
+        t.true(warnings.some((text) => note.test(text)));
+    });
+
+for (const [what, change] of [
+    [
+        "lines that end in CRLF, and a byte order mark",
+        (text) => `\uFEFFimport torch\r\n${text.replaceAll("\n", "\r\n")}\r\n`
+    ],
+    ["tabs and lines cut elsewhere", (text) => text.replaceAll(/([(,=])/g, "$1\n\t\t")],
+    [
+        "comments and docstrings that name other versions",
+        (text) =>
+            `"""mem_causal: arange(0, seg_len)\nseg_real_out = none"""\n# seg_real_out = x\n${text}\n'''mem_causal'''\n`
+    ],
+    [
+        "another file inlined before it",
+        (text) => `class DPFP:\n    def __init__(self, nu):\n        self.nu = nu\n\n${text}`
+    ]
+] as [string, (text: string) => string][])
+    test(`the source's text tells the dialect whatever its form: ${what}`, (t) => {
+        for (const dialect of ["disjoint", "inner-causal", "inner"] as const)
+            t.is(dialectOfSource(change(sources[dialect])), dialect);
+    });
+
+test("a source's text with classes of two versions tells nothing, nor does a file that is none", async (t) => {
+    t.is(dialectOfSource(`${sources.disjoint}\n${sources["inner-causal"]}`), undefined);
+    t.is(dialectOfSource(""), undefined);
+    const folder = await makeTiny(t);
+    asClass(folder, { architectures: ["InnerLoopARMTForCausalLM"] });
+    mkdirSync(path.join(folder, "modeling_armt.py"));
+    await t.throwsAsync(digest(folder), { message: /the text of ".*modeling_armt\.py" is unknown; .*--dialect/ });
+    rmSync(path.join(folder, "modeling_armt.py"), { recursive: true });
+    writeFileSync(path.join(folder, "modeling_armt.py"), Buffer.alloc(5 * 2 ** 20, sources.inner));
+    await t.throwsAsync(digest(folder), { message: /the text of ".*modeling_armt\.py" is unknown; .*--dialect/ });
+});
+
+test("an unknown text is said; a flag or the newest class's keys make up for it", async (t) => {
+    const folder = await makeTiny(t);
+    const expected = await digest(folder);
+    asClass(folder, { architectures: ["InnerLoopARMTForCausalLM"] });
+    writeFileSync(path.join(folder, "modeling_armt.py"), "# seg_real_out = only a comment");
+    await t.throwsAsync(digest(folder), { message: /the text of ".*modeling_armt\.py" is unknown; .*--dialect/ });
+    t.is(await digest(folder, { flags: { dialect: "inner-causal" } }), expected);
+    const config = readJson(folder, "config.json");
+    writeJson(folder, "config.json", { ...config, memory_dtype: "float32" });
+    t.is(await digest(folder), expected);
+});
+
+for (const [what, tiny, dialect, message] of [
+    ["learned positions", { family: "gpt2" }, "inner", /the dialect inner with learned positions/],
+    ["Gemma's local layers", { family: "gemma3_text" }, "disjoint", /disjoint with layers with a RoPE of their own/],
+    ["a window", { slidingWindow: true }, "disjoint", /the dialect disjoint with `sliding_window`: not supported/],
+    ["a sink without a window", { sink: true }, "inner", /the dialect inner with a sink but no window/]
+] as const)
+    test(`a dialect is refused by name with ${what}`, async (t) => {
+        const folder = await makeTiny(t, tiny);
+        await t.throwsAsync(digest(folder, { flags: { dialect } }), { name: "ArmtError", message });
+    });
+
+test("learned positions of the newest class run on, those of earlier classes do not", async (t) => {
     const folder = await makeTiny(t, { family: "gpt2" });
     const expected = await digest(folder);
     asClass(folder);
     t.is(await digest(folder), expected);
     writeJson(folder, "config.json", { ...readJson(folder, "config.json"), memory_dtype: "float32" });
-    await t.throwsAsync(digest(folder), {
-        message: /`memory_dtype` shows .* learned positions run on .*not supported/
+    t.like(await validateArmtModel(await convert(folder)), { positions: { type: "learned", continues: true } });
+    await t.throwsAsync(digest(folder, { flags: { wrapPositions: true } }), {
+        message: /`continue_pos` is defined for learned positions without `wrap_pos`/
     });
 });
 
@@ -323,10 +465,31 @@ test("the segment size of a wrapper's saved arguments is taken aloud", async (t)
     await t.throwsAsync(digest(folder, { base }), { message: /`normalize_keys` is unknown/ });
 });
 
+test("a checkpoint without associative memories is plain RMT, which has no variants", async (t) => {
+    const { folder } = await readRecurrentGolden("rmt");
+    const copy = path.join(temporaryFolder(t), "checkpoint");
+    cpSync(folder, copy, { recursive: true });
+    t.like(await validateArmtModel(await convert(copy)), {
+        memory: { kind: "recurrent", tokenCount: 5, keyLength: 0 }
+    });
+    for (const [flags, message] of [
+        [{ slidingWindow: true }, /plain RMT .* with a sliding window: not supported/],
+        [{ dialect: "inner" }, /plain RMT .* with the dialect inner: not supported/],
+        [{ sink: true }, /plain RMT .* with a sink: not supported/],
+        [{ wrapPositions: true }, /plain RMT .* with positions that wrap or run on: not supported/],
+        [{ memoryAttendsToText: false }, /plain RMT .* with memory tokens that don't see the text/],
+        [{ layersWithMemory: [true, true, true] }, /plain RMT .* with `wrap_layers`: not supported/]
+    ] as const)
+        await t.throwsAsync(convert(copy, { flags }), { name: "ArmtError", message });
+    const detected = await runArmt(["detect", copy, "--text", path.join(copy, "config.json")]);
+    t.is(detected.code, 1);
+    t.regex(detected.stderr, /is plain RMT, which has no keys, correction or other variants to compare/);
+});
+
 test("layers that all have memory are no variant", async (t) => {
     const folder = await makeTiny(t);
     const expected = await digest(folder);
-    asClass(folder, { wrap_layers: [true, true] });
+    asClass(folder, { wrap_layers: [true, true, true] });
     t.is(await digest(folder), expected);
 });
 
@@ -367,6 +530,21 @@ test("shapes tell memory heads, gating and wrapped positions", async (t) => {
         rmSync(path.join(folder, "armt_config.json"));
         t.is(await digest(folder, { flags: { segmentSize: 16, normalizeKeys: true } }), expected, JSON.stringify(tiny));
     }
+});
+
+test("several heads that only shapes tell may be online ARMT, which is said", async (t) => {
+    const folder = await makeTiny(t, { nHeads: 2 });
+    rmSync(path.join(folder, "armt_config.json"));
+    const said = async (headCount?: number) => {
+        const warnings: string[] = [];
+        const flags = { segmentSize: 16, normalizeKeys: true, headCount };
+        await convert(folder, { flags, onWarning: (text) => warnings.push(text) });
+        return warnings.filter((text) => text.includes("heads"));
+    };
+    const [warning, ...more] = await said();
+    t.regex(warning!, /^the memory has 2 heads by its shapes; a file of OnlineARMTForCausalLM, .*: --n-heads says/);
+    t.deepEqual(more, []);
+    t.deepEqual(await said(2), []);
 });
 
 test("given numbers are compared with the weights", async (t) => {

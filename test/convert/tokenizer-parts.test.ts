@@ -71,7 +71,27 @@ for (const flag of ["lstrip", "rstrip", "single_word"])
         { ...gpt2, added_tokens: [added("<m>", 2, { [flag]: true })] },
         new RegExp(`\`${flag}\`.*"<m>"`)
     );
+for (const text of ["é", "e\u0301"])
+    test(
+        `added token ${JSON.stringify(text)} with NFC`,
+        refused,
+        { ...gpt2, normalizer: { type: "NFC" }, added_tokens: [added(text, 2)] },
+        /added token ".+" with the normalizer "NFC"/
+    );
 test("digits", refused, { ...llama2, pre_tokenizer: { type: "Digits", individual_digits: true } }, /"Digits"/);
+for (const [scheme, more] of [
+    ["first", { prepend_scheme: "first" }],
+    ["always", { prepend_scheme: "always" }],
+    ["always", { add_prefix_space: true }],
+    ["always", { add_prefix_space: false }],
+    ["always", {}]
+] as const)
+    test(
+        `a space before a text: ${JSON.stringify(more)}`,
+        refused,
+        { ...llama2, normalizer: null, pre_tokenizer: { type: "Metaspace", replacement: "▁", ...more } },
+        new RegExp(`\`prepend_scheme\` "${scheme}"`)
+    );
 test("spaces that stay spaces", refused, { ...llama2, normalizer: null }, /spaces stay spaces/);
 test("a missing byte", refused, { ...llama2, model: { ...llama2.model, vocab: { "▁": 0 } } }, /without "<0x00>"/);
 test("dropout", refused, { ...gpt2, model: { ...gpt2.model, dropout: 0.1 } }, /`dropout`/);

@@ -117,6 +117,14 @@ test("unknown pre-tokenizer is refused unless it is named", async (t) => {
         message: /unknown pre-tokenizer "\\\\w\+".*--pre/
     });
     t.is((await readKeys(t, { tokenizer }, 7, "command-r")).value("pre"), "command-r");
+    const digits = { type: "Digits", individual_digits: true };
+    const pretokenizers = [{ type: "Punctuation", behavior: "Isolated" }, digits, { ...byteLevel, use_regex: false }];
+    await t.throwsAsync(
+        readKeys(t, { tokenizer: { ...llama3, pre_tokenizer: { type: "Sequence", pretokenizers } } }, 7),
+        {
+            message: /the pre-tokenizer "Punctuation" \("Isolated"\), "Digits", "ByteLevel" is not supported.*--pre/
+        }
+    );
     const spaced = { ...llama3, pre_tokenizer: { ...byteLevel, use_regex: true, add_prefix_space: true } };
     await t.throwsAsync(readKeys(t, { tokenizer: spaced }, 7), { message: /adds a space is not supported/ });
 });
@@ -186,9 +194,8 @@ test("space prefix follows normalizer and Metaspace", async (t) => {
     const replace = { type: "Replace", pattern: { String: " " }, content: "▁" };
     const cases: [object | null, object | null, boolean][] = [
         [replace, null, false],
-        [null, { type: "Metaspace", replacement: "▁", prepend_scheme: "first" }, true],
-        [null, { type: "Metaspace", replacement: "▁", prepend_scheme: "never" }, false],
-        [null, { type: "Metaspace", replacement: "▁", add_prefix_space: true }, true]
+        [{ type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, replace] }, null, true],
+        [null, { type: "Metaspace", replacement: "▁", prepend_scheme: "never" }, false]
     ];
     for (const [normalizer, pre_tokenizer, expected] of cases) {
         const { value } = await readKeys(t, { tokenizer: { ...llama2, normalizer, pre_tokenizer } }, 264);
@@ -205,6 +212,8 @@ test("chat template comes from its own file before the tokenizer's config", asyn
         (await readKeys(t, { tokenizer: llama3, ...files }, 7)).value("tokenizer.chat_template");
     t.is(await read({ tokenizerConfig: { chat_template: "text" } }), "text");
     t.is(await read({ tokenizerConfig: { chat_template: list } }), "listed");
+    const { value } = await readKeys(t, { tokenizer: llama3, tokenizerConfig: { chat_template: list } }, 7);
+    t.is(value("tokenizer.chat_template.tool_use"), "no");
     t.is(await read({ tokenizerConfig: { chat_template: "text" }, template: "file" }), "file");
     t.is(await read({}), undefined);
 });

@@ -151,16 +151,23 @@ test("a segment can't outgrow the position table", async (t) => {
     await t.notThrowsAsync(context({ segmentOverflow: "extend" }));
 });
 
-test("a segment can't outgrow the attention window", async (t) => {
-    const { model } = await loadTiny(t, {
+test("a segment may outgrow the attention window, which then cuts into it", async (t) => {
+    const { model, reference } = await loadTiny(t, {
         family: "mistral",
-        config: { sliding_window: 20 },
+        config: { sliding_window: 9 },
         segmentSize: 12,
         memTokens: 5
     });
-    const context = (armt: object) => withContext(model, armt, async () => {});
-    await t.throwsAsync(context({ segmentSize: 16 }), { message: /attention window has 20 rows, which leaves 15/ });
-    await t.notThrowsAsync(context({ segmentSize: 15 }));
+    const ids = textIds(50, reference.vocab);
+    for (const schedule of ["sequential", "diagonal"] as const)
+        for (const segmentSize of [3, 4, 5, 12, 20]) {
+            const expected = runReference(reference, ids, { segmentSize }).logits;
+            await withSequence(model, { schedule, segmentSize, batchSize: 7 }, async (sequence) => {
+                const what = `${schedule}, segments of ${segmentSize}`;
+                const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what };
+                assertClose(t, await readLogits(sequence, ids), expected, close);
+            });
+        }
 });
 
 const bases = fc.record({

@@ -2,13 +2,13 @@ import test from "ava";
 import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose } from "../helpers/compare.js";
 import { generateGreedy, loadCheckpoint, readLogits, readMemories, withSequence } from "../helpers/contexts.js";
-import { authorsGoldenNames, goldenCases, readAuthorsGolden } from "../helpers/golden.js";
+import { authorsGoldenNames, goldenCases, readAuthorsGolden, variantGoldenCases } from "../helpers/golden.js";
 
 const LOGIT_TOLERANCE = 5e-4;
 
 const schedules = ["sequential", "diagonal"] as const;
 
-for (const { name, source, read } of goldenCases) {
+for (const { name, source, read } of [...goldenCases, ...variantGoldenCases]) {
     for (const schedule of schedules) {
         test(`engine gives the logits and memories of ${source}, ${name}, ${schedule}`, async (t) => {
             const golden = await read();

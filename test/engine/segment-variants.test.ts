@@ -37,7 +37,18 @@ const variants: Record<string, TinyOptions> = {
     "a window and a sink, segments of one token": { slidingWindow: true, sink: true, segmentSize: 1, memTokens: 2 },
     "a sink, learned positions": { family: "gpt2", sink: true },
     "a window and a sink, parallel residual": { family: "gpt_neox", slidingWindow: true, sink: true },
-    "a window and a sink, norms of heads": { family: "qwen3", slidingWindow: true, sink: true }
+    "a window and a sink, norms of heads": { family: "qwen3", slidingWindow: true, sink: true },
+    "the previous text again": { rereadsPrevious: true },
+    "the previous text again, one layer": { rereadsPrevious: true, layers: 1 },
+    "the previous text again, six layers": { rereadsPrevious: true, layers: 6 },
+    "the previous text again, right alignment": { rereadsPrevious: true, alignment: "right" },
+    "the previous text again, center alignment": { rereadsPrevious: true, alignment: "center" },
+    "the previous text again, more memory tokens than text": { rereadsPrevious: true, memTokens: 20, segmentSize: 5 },
+    "the previous text again, segments of one token": { rereadsPrevious: true, segmentSize: 1, memTokens: 2 },
+    "the previous text again, learned positions": { family: "gpt2", rereadsPrevious: true },
+    "the previous text again, wrapped positions": { family: "gpt2", rereadsPrevious: true, wrapPositions: true },
+    "the previous text again, 2 memory heads, gating": { rereadsPrevious: true, nHeads: 2, gating: true },
+    "the previous text again, layers of two rope bases": { family: "gemma3_text", rereadsPrevious: true }
 };
 
 const load = (t: Parameters<typeof loadTiny>[0], options: TinyOptions) =>
@@ -79,6 +90,18 @@ for (const [name, options] of Object.entries(variants)) {
 
 const both = { slidingWindow: true, sink: true } as const;
 
+test("the mask of a large segment is whole, though it is made in parts", async (t) => {
+    // 1,105 rows that see 2,240 are 2.4 million numbers
+    const size = { segmentSize: 1100, memTokens: 4, layers: 2, hidden: 16 };
+    const { model, reference } = await load(t, { ...size, ...both });
+    const ids = textIds(2 * size.segmentSize + 20, reference.vocab);
+    const expected = runReference(reference, ids).logits;
+    await withSequence(model, { batchSize: ids.length }, async (sequence) => {
+        const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: "logits" };
+        assertClose(t, await readLogits(sequence, ids), expected, close);
+    });
+});
+
 test("the options change the result", async (t) => {
     const ids = textIds(40, 96);
     const last = async (options: TinyOptions) => {
@@ -86,43 +109,45 @@ test("the options change the result", async (t) => {
         return runReference(reference, ids).logits.slice(-96);
     };
     const plain = await last({});
-    for (const options of [{ sink: true }, { slidingWindow: true }, both]) {
+    for (const options of [{ sink: true }, { slidingWindow: true }, both, { rereadsPrevious: true }]) {
         const other = await last(options);
         t.true(Math.max(...other.map((x, i) => Math.abs(x - plain[i]!))) > 0.05, JSON.stringify(options));
     }
 });
 
-test("parallel sequences of different lengths each have their own window", async (t) => {
-    const tiny = await load(t, both);
-    const { model, reference } = tiny;
-    const prompts = [3, 30, 31, 64].map((length, i) => textIds(length, reference.vocab, i));
-    for (const schedule of schedules) {
-        const options = { schedule, sequences: prompts.length, batchSize: 200 };
-        await withContext(model, options, async (context) => {
-            const sequences = prompts.map(() => context.getSequence());
-            await Promise.all(
-                prompts.map(async (ids, i) => {
-                    const expected = runReference(reference, ids);
-                    const what = `${schedule}, sequence ${i}:`;
-                    const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what };
-                    assertClose(t, await readLogits(sequences[i]!, ids), expected.logits, close);
-                    // single tokens of all sequences go through one graph
-                    const more = textIds(15, reference.vocab, 10 + i);
-                    for (const id of more) {
-                        if (expected.sequence.openLength === segmentSize) expected.sequence.close();
-                        const row = expected.sequence.append([id]);
-                        assertClose(t, await readLogits(sequences[i]!, [id]), row, close);
-                    }
-                })
-            );
-        });
-    }
-});
+for (const options of [both, { rereadsPrevious: true }]) {
+    test(`parallel sequences of different lengths each have their own segment before, ${JSON.stringify(options)}`, async (t) => {
+        const tiny = await load(t, options);
+        const { model, reference } = tiny;
+        const prompts = [3, 30, 31, 64].map((length, i) => textIds(length, reference.vocab, i));
+        for (const schedule of schedules) {
+            const options = { schedule, sequences: prompts.length, batchSize: 200 };
+            await withContext(model, options, async (context) => {
+                const sequences = prompts.map(() => context.getSequence());
+                await Promise.all(
+                    prompts.map(async (ids, i) => {
+                        const expected = runReference(reference, ids);
+                        const what = `${schedule}, sequence ${i}:`;
+                        const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what };
+                        assertClose(t, await readLogits(sequences[i]!, ids), expected.logits, close);
+                        // single tokens of all sequences go through one graph
+                        const more = textIds(15, reference.vocab, 10 + i);
+                        for (const id of more) {
+                            if (expected.sequence.openLength === segmentSize) expected.sequence.close();
+                            const row = expected.sequence.append([id]);
+                            assertClose(t, await readLogits(sequences[i]!, [id]), row, close);
+                        }
+                    })
+                );
+            });
+        }
+    });
+}
 
 const read = (sequence: LlamaContextSequence, ids: readonly number[]) =>
     sequence.evaluateWithoutGeneratingNewTokens([...ids] as Token[]);
 
-for (const options of [both, { sink: true }, { slidingWindow: true }] as const) {
+for (const options of [both, { sink: true }, { slidingWindow: true }, { rereadsPrevious: true }] as const) {
     const name = JSON.stringify(options);
 
     test(`states and snapshots hold the rows that attention reaches back to, ${name}`, async (t) => {
@@ -213,10 +238,12 @@ test("K/V types and flash attention change the logits only by rounding", async (
 });
 
 test("a growing segment is refused with a sliding window and works with a sink", async (t) => {
-    const { model } = await load(t, both);
-    await t.throwsAsync(model.createContext({ armt: { segmentOverflow: "extend" } }), {
-        message: /segmentOverflow is "extend", which is not defined for a model whose attention goes back/
-    });
+    for (const options of [both, { rereadsPrevious: true }]) {
+        const { model } = await load(t, options);
+        await t.throwsAsync(model.createContext({ armt: { segmentOverflow: "extend" } }), {
+            message: /segmentOverflow is "extend", which is not defined for a model whose segments go back/
+        });
+    }
     const tiny = await load(t, { sink: true });
     const ids = promptOf(tiny);
     const { tokens, margins } = generateReference(tiny.reference, ids, { count: 16, overflow: "extend" });
@@ -229,19 +256,30 @@ test("a growing segment is refused with a sliding window and works with a sink",
         });
 });
 
-test("a segment size other than the model's sets the size of the window", async (t) => {
-    const { model, reference } = await load(t, both);
-    const ids = textIds(47, reference.vocab);
-    for (const size of [1, 7, 20])
-        for (const schedule of schedules)
-            await withSequence(model, { schedule, segmentSize: size }, async (sequence) => {
-                const expected = runReference(reference, ids, { segmentSize: size }).logits;
-                const close = { within: LOGIT_TOLERANCE, rowLength: reference.vocab, what: `${schedule}, ${size}:` };
-                assertClose(t, await readLogits(sequence, ids), expected, close);
-            });
-});
+for (const options of [both, { rereadsPrevious: true }]) {
+    test(`a segment size other than the model's sets how far a segment goes back, ${JSON.stringify(options)}`, async (t) => {
+        const { model, reference } = await load(t, options);
+        const ids = textIds(47, reference.vocab);
+        for (const size of [1, 7, 20])
+            for (const schedule of schedules)
+                await withSequence(model, { schedule, segmentSize: size }, async (sequence) => {
+                    const expected = runReference(reference, ids, { segmentSize: size }).logits;
+                    const close = {
+                        within: LOGIT_TOLERANCE,
+                        rowLength: reference.vocab,
+                        what: `${schedule}, ${size}:`
+                    };
+                    assertClose(t, await readLogits(sequence, ids), expected, close);
+                });
+    });
+}
 
 test("the model reports its sink and its window", async (t) => {
     t.like((await load(t, both)).model.armt, { sinkTokens: 1, seesPreviousSegment: true });
-    t.like((await load(t, {})).model.armt, { sinkTokens: 0, seesPreviousSegment: false });
+    t.like((await load(t, {})).model.armt, {
+        sinkTokens: 0,
+        seesPreviousSegment: false,
+        rereadsPreviousSegment: false
+    });
+    t.true((await load(t, { rereadsPrevious: true })).model.armt?.rereadsPreviousSegment);
 });

@@ -262,6 +262,19 @@ test("what a template has no form for becomes text", async (t) => {
     }
 });
 
+test("a result stays in the model's turn if the template writes a tool's message as it is", async (t) => {
+    const template =
+        "{% for m in messages %}{% if m.role == 'user' %}{{ '\nQuestion: ' + m.content }}" +
+        "{% elif m.role == 'assistant' %}{{ '\nAnswer: ' + m.content }}{% else %}{{ m.content }}{% endif %}" +
+        "{% endfor %}{% if add_generation_prompt %}{{ '\nAnswer:' }}{% endif %}";
+    const { tokens } = await templateOf(template).render(called);
+    t.is(
+        textOf(qwen(), tokens, { special: true }),
+        '\nQuestion: Look it up\nAnswer: ||call: look({"id": 1374029117403856901, "x": 1.10})' +
+            '\n||result: {"order": 12345678901234567890}\nAnswer:'
+    );
+});
+
 test("the token that a template ends a turn with ends the answer", async (t) => {
     const stops = async (name: keyof typeof chatTemplates) =>
         [...(await templateOf(chatTemplates[name]).render(chatOf(["x"]))).stopTokens].map((token) =>

@@ -39,6 +39,20 @@ families = {
         ),
         "model.layers",
     ),
+    "gemma3_window": (
+        transformers.Gemma3TextConfig(
+            **llama_like,
+            head_dim=12,
+            query_pre_attn_scalar=20,
+            sliding_window=6,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            rope_parameters={
+                "full_attention": {"rope_type": "default", "rope_theta": 3000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+            },
+        ),
+        "model.layers",
+    ),
     "gpt2": (transformers.GPT2Config(**common, n_embd=32, n_layer=3, n_head=4, n_positions=32), "transformer.h"),
     "gpt_neox": (
         transformers.GPTNeoXConfig(
@@ -154,7 +168,7 @@ def make(name, config, path, sink=False, window=False):
     owner = model.get_submodule(path.rsplit(".", 1)[0])
     layers = torch.nn.ModuleList(Associative(layer, width) for layer in getattr(owner, path.rsplit(".", 1)[1])).double()
     setattr(owner, path.rsplit(".", 1)[1], layers)
-    randomize(model, name == "gemma3_text")
+    randomize(model, name.startswith("gemma3"))
     memory = torch.randn(MEM, width, dtype=torch.float64).mul(0.5).half().double()
 
     ids = torch.randint(0, VOCAB, (TOKENS,))

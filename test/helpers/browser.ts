@@ -13,6 +13,21 @@ export const inBrowser = testWith({
 
 export type OpenPage = TestServer & Watched & { page: Page };
 
+/** Opens the page of a server. */
+export async function openPageOf(
+    t: ExecutionContext,
+    url: string,
+    more: BrowserContextOptions = {}
+): Promise<Watched & { page: Page }> {
+    const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
+    t.teardown(() => browser.close());
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...more });
+    page.setDefaultTimeout(patience);
+    const { problems, foreign } = watch(page, url);
+    await page.goto(url);
+    return { page, problems, foreign };
+}
+
 /** Starts a server and opens its page. */
 export async function openPage(
     t: ExecutionContext,
@@ -20,11 +35,5 @@ export async function openPage(
     more: BrowserContextOptions = {}
 ): Promise<OpenPage> {
     const running = await startServer(t, options);
-    const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
-    t.teardown(() => browser.close());
-    const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...more });
-    page.setDefaultTimeout(patience);
-    const { problems, foreign } = watch(page, running.url);
-    await page.goto(running.url);
-    return { ...running, page, problems, foreign };
+    return { ...running, ...(await openPageOf(t, running.url, more)) };
 }

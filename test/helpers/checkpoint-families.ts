@@ -24,6 +24,8 @@ export type BaseLayer = {
     parallel?: boolean;
     /** Absent with learned positions. */
     rope?: RopeConfig;
+    /** Rows that a row attends to, itself included. Default: all before it. */
+    window?: number;
 };
 
 export type BaseModel = {
@@ -97,6 +99,7 @@ function readLlama(config: Json, _armt: Json, tensors: Tensors): BaseModel {
     const norm = (name: string) => rmsNorm(tensors, name, Number(config.rms_norm_eps));
     const rope = ropeConfig(config);
     const qwen3 = config.model_type === "qwen3";
+    const window = ["mistral", "phi3"].includes(String(config.model_type)) ? windowOf(config) : undefined;
     return {
         hidden,
         heads,
@@ -122,9 +125,14 @@ function readLlama(config: Json, _armt: Json, tensors: Tensors): BaseModel {
             gate: linear(tensors, `${prefix}.mlp.gate_proj`),
             up: linear(tensors, `${prefix}.mlp.up_proj`),
             down: linear(tensors, `${prefix}.mlp.down_proj`),
-            rope
+            rope,
+            window
         }))
     };
+}
+
+function windowOf({ sliding_window: window }: Json): number | undefined {
+    return typeof window === "number" ? window : undefined;
 }
 
 function readPhi3(config: Json, armt: Json, tensors: Tensors): BaseModel {
@@ -189,7 +197,8 @@ function readGemma3(config: Json, armt: Json, tensors: Tensors): BaseModel {
             attentionPostNorm: norm(`layers.${il}.post_attention_layernorm`),
             ffnNorm: norm(`layers.${il}.pre_feedforward_layernorm`),
             ffnPostNorm: norm(`layers.${il}.post_feedforward_layernorm`),
-            rope: isLocal(il) ? { type: "default", theta: Number(localTheta) } : global
+            rope: isLocal(il) ? { type: "default", theta: Number(localTheta) } : global,
+            window: isLocal(il) ? windowOf(config) : undefined
         }))
     };
 }

@@ -31,6 +31,7 @@ export type ReferenceModel = MemoryVariant &
         sink: Float64Array | undefined;
         /** Attention reaches back into the previous segment's text. */
         slidingWindow: boolean;
+        rereadsPrevious: boolean;
         layers: ReferenceLayer[];
     };
 
@@ -44,10 +45,18 @@ export async function readCheckpoint(folder: string): Promise<ReferenceModel> {
         if (tensor === undefined) throw new Error(`${folder} has no tensor ${name}`);
         return tensor;
     };
+    const memoryLayers = (armt.wrap_layers as boolean[] | undefined) ?? [];
+    const firstMemory = Math.max(memoryLayers.indexOf(true), 0);
     const linear = (name: string): Linear => {
         const { shape, values } = get(`${name}.weight`);
         const [outputs, inputs] = shape as [number, number];
         return { weight: values, bias: tensors.get(`${name}.bias`)?.values, inputs, outputs };
+    };
+    /** A layer without memory has zeros, which neither write nor read anything. */
+    const memoryMatrix = (il: number, kind: string): Linear => {
+        if (memoryLayers[il] !== false) return linear(`layers.${il}.${kind}`);
+        const { inputs, outputs } = linear(`layers.${firstMemory}.${kind}`);
+        return { weight: new Float64Array(inputs * outputs), bias: undefined, inputs, outputs };
     };
     const readBase = baseReaders[String(config.model_type)];
     if (readBase === undefined) throw new Error(`the reference knows no ${String(config.model_type)} base`);
@@ -57,7 +66,7 @@ export async function readCheckpoint(folder: string): Promise<ReferenceModel> {
         vocab: Number(config.vocab_size),
         segmentSize: Number(armt.segment_size),
         memTokens: get("memory").shape[0]!,
-        dMem: get("layers.0.W_mk.weight").shape[0]!,
+        dMem: get(`layers.${firstMemory}.W_mk.weight`).shape[0]!,
         nHeads: Number(armt.n_heads),
         alignment: armt.segment_alignment as Alignment,
         splitsMemory: armt.wrap_pos === true && String(config.transformers_version).startsWith("5."),
@@ -68,12 +77,13 @@ export async function readCheckpoint(folder: string): Promise<ReferenceModel> {
         memory: get("memory").values,
         sink: armt.use_sink === true ? get("sink").values : undefined,
         slidingWindow: armt.sliding_window === true,
+        rereadsPrevious: armt.attend_to_previous_input === true,
         layers: base.layers.map((layer, il) => ({
             ...layer,
-            memoryQ: linear(`layers.${il}.W_mq`),
-            memoryK: linear(`layers.${il}.W_mk`),
-            memoryV: linear(`layers.${il}.W_mv`),
-            memoryB: linear(`layers.${il}.W_mb`)
+            memoryQ: memoryMatrix(il, "W_mq"),
+            memoryK: memoryMatrix(il, "W_mk"),
+            memoryV: memoryMatrix(il, "W_mv"),
+            memoryB: memoryMatrix(il, "W_mb")
         }))
     };
 }

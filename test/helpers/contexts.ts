@@ -31,16 +31,25 @@ function sharedLlama(): Promise<Llama> {
 /** A model in the engine and the same checkpoint in the reference. */
 export type TestModel = { model: LlamaModel; reference: ReferenceModel; file: string };
 
+/** A model in the engine alone. */
+export async function loadModel(
+    t: ExecutionContext,
+    folder: string,
+    outType: OutType = "f32"
+): Promise<{ model: LlamaModel; file: string }> {
+    const file = path.join(temporaryFolder(t), "model.gguf");
+    await convertCheckpoint({ checkpoint: folder, output: file, outType });
+    const model = await (await sharedLlama()).loadModel({ modelPath: file });
+    t.teardown(() => model.dispose());
+    return { model, file };
+}
+
 export async function loadCheckpoint(
     t: ExecutionContext,
     folder: string,
     outType: OutType = "f32"
 ): Promise<TestModel> {
-    const file = path.join(temporaryFolder(t), "model.gguf");
-    await convertCheckpoint({ checkpoint: folder, output: file, outType });
-    const model = await (await sharedLlama()).loadModel({ modelPath: file });
-    t.teardown(() => model.dispose());
-    return { model, reference: await readCheckpoint(folder), file };
+    return { ...(await loadModel(t, folder, outType)), reference: await readCheckpoint(folder) };
 }
 
 /** A small random model. It has no tokenizer unless `options` request one, since most tests work on token ids. */

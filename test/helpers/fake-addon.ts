@@ -1,10 +1,11 @@
 import type {
     ArmtAddon,
     NativeContextOptions,
+    NativePlacement,
     NativeProductTimes,
     NativeSequenceStats
 } from "../../plugin/native/addon.js";
-import type { ArmtTraceStep } from "../../plugin/types.js";
+import type { ArmtDevice, ArmtTraceStep } from "../../plugin/types.js";
 
 /** Counters of a sequence that has read nothing. */
 export const noStats: NativeSequenceStats = {
@@ -22,7 +23,7 @@ export const noStats: NativeSequenceStats = {
 
 /** An engine that only records its calls. The test sets its answers. */
 export class FakeAddon implements ArmtAddon {
-    readonly apiVersion = 5;
+    readonly apiVersion = 7;
     /** The calls that tests check, in order. */
     readonly calls: unknown[][] = [];
     stats: NativeSequenceStats = noStats;
@@ -37,8 +38,34 @@ export class FakeAddon implements ArmtAddon {
         return "";
     }
 
+    limits() {
+        return { maxLayers: 512, maxExperts: 1024 };
+    }
+
+    beginCreation(): boolean {
+        return true;
+    }
+
+    endCreation(): void {}
+
     setContextOptions(options: NativeContextOptions | null): void {
         this.calls.push(["setContextOptions", options]);
+    }
+
+    loadRpc(): void {}
+
+    serveRpc(): void {}
+
+    async setPlacement(placement: NativePlacement): Promise<void> {
+        this.calls.push(["setPlacement", placement]);
+    }
+
+    forgetPlacement(path: string): void {
+        this.calls.push(["forgetPlacement", path]);
+    }
+
+    async getDevices(): Promise<ArmtDevice[]> {
+        return [];
     }
 
     async quantize(): Promise<Buffer> {

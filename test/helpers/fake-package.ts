@@ -57,6 +57,7 @@ export class FakePackage {
         this.write("node_modules/node-gyp/package.json", '{"type": "module"}');
         this.write("node_modules/node-gyp/bin/node-gyp.js", fakeNodeGyp);
         this.write("native/CMakeLists.txt", "");
+        this.write("native/gyp/binding.gyp", "{}");
         this.write("native/engine/armt-api.h", "");
         this.write("native/addon/addon.cpp", "");
         this.makeBundle(path.join(this.root, llama, "gitRelease.bundle"));

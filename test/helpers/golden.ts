@@ -35,6 +35,7 @@ export function readAuthorsGolden(name: (typeof authorsGoldenNames)[number]): Pr
 /** Folders in `test/golden` that `make.py` made: transformers computes the layers, `make.py` the memory. */
 export const madeGoldenNames = [
     "gemma3_text",
+    "gemma3_window",
     "gpt2",
     "gpt_neox",
     "phi3",
@@ -54,6 +55,40 @@ export const goldenCases: readonly { name: string; source: string; read: () => P
     ...authorsGoldenNames.map((name) => ({ name, source: "the authors' code", read: () => readAuthorsGolden(name) })),
     ...madeGoldenNames.map((name) => ({ name, source: "transformers' layers", read: () => readMadeGolden(name) }))
 ];
+
+/** Folders of variants that `make_variants.py` computed with NumPy. `reference.ts` does not compute them. */
+export const variantGoldenNames = [
+    "inner",
+    "inner_window",
+    "inner_window_sink",
+    "causal_window",
+    "causal_window_sink",
+    "disjoint",
+    "wrap_layers",
+    "gpt2_continued",
+    "reread",
+    "reread_gpt2"
+] as const;
+
+/** Variants of the authors' newer code. */
+export const variantGoldenCases: typeof goldenCases = variantGoldenNames.map((name) => ({
+    name,
+    source: "NumPy",
+    read: () => readVariantGolden(name)
+}));
+
+/** Reads outputs of NumPy. Throws if the folder is missing. */
+export function readVariantGolden(name: (typeof variantGoldenNames)[number]): Promise<Golden> {
+    return readGolden(path.join(goldenRoot, name));
+}
+
+/** Folders of plain RMT, whose only memory is a state. NumPy computed them. */
+export const recurrentGoldenNames = ["rmt", "rmt_gpt2"] as const;
+
+/** Reads outputs of plain RMT; the state is the only memory's A, [M, D]. Throws if the folder is missing. */
+export function readRecurrentGolden(name: (typeof recurrentGoldenNames)[number]): Promise<Golden> {
+    return readGolden(path.join(goldenRoot, name));
+}
 
 async function readGolden(folder: string): Promise<Golden> {
     const file = await openSafetensors(path.join(folder, "golden.safetensors"));

@@ -15,6 +15,9 @@ export class ReferenceSequence {
     /** Tokens in the open segment. */
     public openLength = 0;
     private segmentsClosed = 0;
+    /** If segments begin with the text of the segment before: that text, and the open segment's. */
+    private reread: readonly number[] = [];
+    private openText: number[] = [];
     /** Rows of the open segment before this one are hidden. */
     private firstVisible = 0;
     private caches: RowCache[] = [];
@@ -39,26 +42,32 @@ export class ReferenceSequence {
     /** Appends tokens to the open segment, without a limit of its length. @returns logits [n, V] */
     public append(ids: readonly number[]): Float64Array {
         const { hidden, vocab, embedding, embeddingScale, norm, output } = this.model;
-        const rows = ids.map((id) => embedding.slice(id * hidden, (id + 1) * hidden).map((x) => x * embeddingScale));
-        for (const [i, row] of rows.entries()) this.addPosition(row, this.sinkCount + this.openLength + i);
+        const again = this.openLength === 0 ? this.reread : [];
+        const rows = [...again, ...ids].map((id) =>
+            embedding.slice(id * hidden, (id + 1) * hidden).map((x) => x * embeddingScale)
+        );
+        const first = this.sinkCount + this.reread.length - again.length + this.openLength;
+        for (const [i, row] of rows.entries()) this.addPosition(row, first + i);
         const sink = this.model.sink?.slice();
         if (sink !== undefined) this.addPosition(sink, 0);
         this.runLayers(sink !== undefined && this.openLength === 0 ? [sink, ...rows] : rows);
         this.openLength += ids.length;
+        if (this.model.rereadsPrevious) this.openText.push(...ids);
         const logits = new Float64Array(ids.length * vocab);
-        for (const [i, row] of rows.entries()) logits.set(applyLinear(output, applyNorm(norm, row)), i * vocab);
+        for (const [i, row] of rows.slice(again.length).entries())
+            logits.set(applyLinear(output, applyNorm(norm, row)), i * vocab);
         return logits;
     }
 
     /** Runs the memory rows after the open segment, writes them, and opens the next segment. */
     public close(): void {
         const { hidden, memTokens, memory, positions } = this.model;
-        const textEnd = this.sinkCount + this.openLength;
+        const textEnd = this.sinkCount + this.reread.length + this.openLength;
         const first = positions?.wrapped === true ? positions.table.length / hidden - memTokens : textEnd;
         const rows = Array.from({ length: memTokens }, (_, i) => memory.slice(i * hidden, (i + 1) * hidden));
         for (const [i, row] of rows.entries()) this.addPosition(row, first + i);
         const written: AssociativeMemory[] = [];
-        if (this.model.splitsMemory) this.firstVisible = this.openLength;
+        if (this.model.splitsMemory) this.firstVisible = this.reread.length + this.openLength;
         this.runLayers(rows, (layer, il) => written.push(this.written(layer, il, rows)), this.model.slidingWindow);
         this.previous = this.caches.map(({ keys, values }) => ({
             keys: keys.slice(this.sinkCount, textEnd),
@@ -66,6 +75,8 @@ export class ReferenceSequence {
         }));
         this.memories = written;
         this.segmentsClosed++;
+        this.reread = this.openText;
+        this.openText = [];
         this.openLength = 0;
         this.firstVisible = 0;
         this.clearCaches();
@@ -106,7 +117,9 @@ export class ReferenceSequence {
     /** Keys and values that a row of the segment attends to. */
     private visible(il: number, position: number, together: boolean): RowCache {
         const { keys, values } = this.caches[il]!;
-        const [from, to] = together ? [0, keys.length] : [this.firstVisible, position + 1];
+        const { window = Number.POSITIVE_INFINITY } = this.model.layers[il]!;
+        const first = Math.max(this.firstVisible, position + 1 - window);
+        const [from, to] = together ? [0, keys.length] : [first, position + 1];
         const own = { keys: keys.slice(from, to), values: values.slice(from, to) };
         if (!this.model.slidingWindow || position < this.sinkCount) return own;
         // a text row sees the rows at most one segment before it

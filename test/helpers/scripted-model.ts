@@ -15,8 +15,8 @@ export interface Scripted {
     special?: readonly string[];
     /** Lists of tokens; each token is followed by the next one in its list. */
     script: readonly (readonly ScriptedToken[])[];
-    /** The chat template. */
-    template?: string;
+    /** The chat template, or a list of templates with names. */
+    template?: string | readonly { name: string; template: string }[];
     /** Tokens are written as SentencePiece does. Default: `false`. */
     sentencePiece?: boolean;
 }

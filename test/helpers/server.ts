@@ -10,17 +10,24 @@ import {
 } from "../../plugin/index.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
 import { createApp } from "../../src/server/app.js";
-import { createServer, type ServerOptions } from "../../src/server/create-server.js";
+import {
+    createServer,
+    type LoadableModel,
+    type ModelsServerOptions,
+    type ServerOptions
+} from "../../src/server/create-server.js";
 import { fairBatching } from "../../src/server/engine/batching.js";
 import { type Listening, listen } from "../../src/server/listen.js";
-import type { Server } from "../../src/server/Server.js";
+import { readFacts } from "../../src/server/models/ModelFacts.js";
+import type { ModelServer, Server } from "../../src/server/Server.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { writePlainModel } from "./plain-model.js";
 import { makeScriptedModel, type Scripted } from "./scripted-model.js";
 import { type Ending, temporaryFolder } from "./temporary.js";
 
-export type TestServer = Listening & { server: Server; openai: OpenAI };
+/** A server whose one model is always loaded. */
+export type TestServer = Listening & { server: ModelServer; openai: OpenAI };
 
 export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
     /** Sizes of the tiny ARMT model, a plain one, one that writes what it is made for, or a file's. */
@@ -31,20 +38,50 @@ export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
 
 let llama: ReturnType<typeof getLlama> | undefined;
 
-async function loadModel(t: Ending, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<LlamaModel> {
+async function makeModel(t: Ending, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<string> {
+    if (typeof tiny === "object" && "file" in tiny) return tiny.file;
     const folder = temporaryFolder(t);
-    const modelPath = typeof tiny === "object" && "file" in tiny ? tiny.file : path.join(folder, "model.gguf");
+    const modelPath = path.join(folder, "model.gguf");
     if (tiny === "plain") await writePlainModel(modelPath);
-    else if ("file" in tiny) return await load(modelPath);
     else if ("script" in tiny) await makeScriptedModel(folder, modelPath, tiny);
     else {
         await makeTinyCheckpoint(folder, { layers: 2, segmentSize: 64, ...tiny });
         await convertCheckpoint({ checkpoint: folder, output: modelPath, outType: "f32" });
     }
-    return await load(modelPath);
+    return modelPath;
 }
 
-async function load(modelPath: string): Promise<LlamaModel> {
+/** Starts a server that loads tiny models when a request names them. It ends with the test. */
+export async function startModels(
+    t: Ending,
+    models: Readonly<Record<string, NonNullable<TestServerOptions["tiny"]>>>,
+    options: Partial<Omit<ModelsServerOptions, "models">> & { onLoad?: (id: string) => Promise<void> } = {}
+): Promise<Listening & { server: Server; openai: OpenAI }> {
+    const { onLoad, ...rest } = options;
+    const loadable: LoadableModel[] = [];
+    for (const [id, tiny] of Object.entries(models)) {
+        const file = await makeModel(t, tiny);
+        const load = async () => {
+            await onLoad?.(id);
+            const model = await loadFile(file);
+            const context = await model.createContext({ sequences: 2, batchSize: 128, threads: 1 });
+            return { context, free: () => model.dispose() };
+        };
+        loadable.push({ facts: await readFacts(file, { id }), load });
+    }
+    const server = createServer({ ...rest, models: loadable });
+    const listening = await listen(createApp(server, "0.0.0"), { host: "127.0.0.1", port: 0 }, server.limits);
+    t.teardown(async () => {
+        listening.http.closeAllConnections();
+        await listening.close();
+        await server.models.drain();
+        await server.models.dispose();
+    });
+    const openai = new OpenAI({ baseURL: `${listening.url}/v1`, apiKey: "unused", maxRetries: 0 });
+    return { ...listening, server, openai };
+}
+
+async function loadFile(modelPath: string): Promise<LlamaModel> {
     llama ??= getLlama({ logLevel: LlamaLogLevel.error, maxThreads: 1 });
     return await (await llama).loadModel({ modelPath });
 }
@@ -52,7 +89,7 @@ async function load(modelPath: string): Promise<LlamaModel> {
 /** Starts a server with a tiny random model on a free port. It ends with the test. */
 export async function startServer(t: Ending, options: TestServerOptions = {}): Promise<TestServer> {
     const { tiny = {}, sequences = 3, batchSize = 128, ...rest } = options;
-    const model = await loadModel(t, tiny);
+    const model = await loadFile(await makeModel(t, tiny));
     const context = await model.createContext({
         sequences,
         batchSize,
@@ -60,8 +97,10 @@ export async function startServer(t: Ending, options: TestServerOptions = {}): P
         batching: { itemPrioritizationStrategy: fairBatching }
     });
     const store = model.armt && (await ArmtMemoryStore.open({ checkpointInterval: 64 }));
-    const server = createServer({ modelId: "tiny", context, store, ...rest });
-    const listening = await listen(createApp(server, "0.0.0"), { host: "127.0.0.1", port: 0 }, server.limits);
+    const modelId = options.modelId ?? "tiny";
+    const shared = createServer({ ...rest, modelId, context, store });
+    const server = { ...shared, engine: shared.models.peek(modelId)!.engine };
+    const listening = await listen(createApp(shared, "0.0.0"), { host: "127.0.0.1", port: 0 }, server.limits);
     t.teardown(async () => {
         listening.http.closeAllConnections();
         await listening.close();
@@ -133,7 +172,7 @@ export function readEvents(text: string): { events: JsonAnswer[]; done: boolean 
 }
 
 /** Number of tokens held by the sequences in use. */
-export function tokensInUse({ engine }: Server): number {
+export function tokensInUse({ engine }: ModelServer): number {
     const { sequences, idle } = engine.pool as unknown as Record<"sequences" | "idle", LlamaContextSequence[]>;
     return sequences
         .filter((sequence) => !idle.includes(sequence))

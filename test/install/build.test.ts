@@ -19,7 +19,7 @@ test("a first build patches the source in the patches' order and builds the libr
     });
     t.true(built);
     t.is(fake.library, "second\n");
-    t.is(fake.read("build/Release/armt.node"), "addon");
+    t.is(fake.read("native/build/armt.node"), "addon");
     t.is(steps.length, 3);
     t.deepEqual(percents, [50, 100]);
 });

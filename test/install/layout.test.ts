@@ -30,7 +30,7 @@ test("every path follows from what is installed", (t) => {
     const root = makePackage(t);
     const layout = resolveLayout(root, host);
     t.is(layout.library, path.join(root, "native/build/lib/libllama.v0.5.0.so"));
-    t.is(layout.addon, path.join(root, "build/Release/armt.node"));
+    t.is(layout.addon, path.join(root, "native/build/armt.node"));
     t.true(layout.prebuiltDir.endsWith("@node-llama-cpp/linux-x64/bins/linux-x64"));
 });
 

@@ -98,7 +98,7 @@ test("the prebuilt package of a GPU's variant has its libllama alone, next to th
 
 test("a local build takes precedence over a prebuilt package", (t) => {
     const root = install(t, linuxFiles);
-    for (const file of ["native/build/lib/libllama.v9.so", "build/Release/armt.node"]) {
+    for (const file of ["native/build/lib/libllama.v9.so", "native/build/armt.node"]) {
         mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
         writeFileSync(path.join(root, file), "");
     }

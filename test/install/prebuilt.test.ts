@@ -30,7 +30,7 @@ test("each variant's package holds libllama with the engine, under the name that
 
         const files = readdirSync(path.join(folder, "bins"));
         const library = files.find((file) => file.startsWith("libllama."))!;
-        t.deepEqual(files, variant === "cpu" ? ["armt.node", library] : [library]);
+        t.deepEqual(files, variant === "cpu" ? ["armt.node", "libggml-rpc.so", library] : [library]);
         const addon = path.join(repositoryRoot, "node_modules/@node-llama-cpp", bins, "bins", bins, "llama-addon.node");
         const { soname, needed } = readDynamic(path.join(folder, "bins", library));
         t.is(soname, library);

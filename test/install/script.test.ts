@@ -13,7 +13,7 @@ test("a missing tool ends the install step with one line and exit code 1", async
     const { code, stdout, stderr } = await runNode([script, "--check"], { env: { PATH } });
     t.is(code, 1);
     t.is(stdout, "");
-    t.regex(stderr, /^armt build: CMake was not found.*\n$/);
+    t.regex(stderr, /^armt build: CMake is missing.*\n$/);
 });
 
 test("a machine with all tools passes the check", async (t) => {

@@ -31,11 +31,44 @@ const missing = test.macro({
     },
     title: (_, tool) => `a missing ${tool} is named, with what to install`
 });
-test(missing, "c++", /no C\+\+ compiler.*apt-get install g\+\+/);
-test(missing, "cmake", /CMake was not found.*apt-get install cmake/);
-test(missing, "git", /git was not found.*apt-get install git/);
-test(missing, "python3", /Python 3.*was not found.*apt-get install python3/);
-test(missing, "make", /make.*was not found.*apt-get install make/);
+test(missing, "c++", /^a C\+\+17 compiler is missing; install it with `apt-get install g\+\+`$/);
+test(missing, "cmake", /^CMake is missing.*`apt-get install cmake`$/);
+test(missing, "git", /^git is missing.*`apt-get install git`$/);
+test(missing, "python3", /^Python 3 \(node-gyp needs it\) is missing.*`apt-get install python3`$/);
+test(missing, "make", /^make is missing.*`apt-get install make`$/);
+
+const none = test.macro({
+    exec(t, system: string, programs: readonly string[], message: string, command: string) {
+        const tools = Object.fromEntries(programs.map((name) => [name, "1.0"]));
+        const PATH = makeTools(path.join(temporaryFolder(t), "bin"), tools);
+        t.like(
+            t.throws(() => findTools({ PATH }, system), { instanceOf: BuildError }),
+            { message, command }
+        );
+    },
+    title: (_, system, programs) => `all missing tools are named at once: ${system} ${programs}`
+});
+const all = "a C++17 compiler, CMake, git, Python 3 (node-gyp needs it) and make are missing; install them with";
+const apt = "apt-get install g++ cmake git python3 make";
+const dnf = "dnf install gcc-c++ cmake git python3 make";
+const pacman = "pacman -S gcc cmake git python make";
+const brew = "xcode-select --install && brew install cmake";
+const winget = "winget install Kitware.CMake Git.Git Python.Python.3.12";
+test(none, "linux", [], `${all} \`${apt}\``, apt);
+test(none, "linux", ["apt-get", "dnf"], `${all} \`${apt}\``, apt);
+test(none, "linux", ["dnf"], `${all} \`${dnf}\``, dnf);
+test(none, "linux", ["pacman"], `${all} \`${pacman}\``, pacman);
+test(none, "darwin", [], `${all} \`${brew}\``, brew);
+const forWindows = "CMake, git and Python 3 (node-gyp needs it) are missing; install them with";
+test(none, "win32", [], `${forWindows} \`${winget}\``, winget);
+
+test("several faults are one line", (t) => {
+    const { git: _, ...tools } = completeTools;
+    const PATH = makeTools(path.join(temporaryFolder(t), "bin"), { ...tools, cmake: "cmake version 3.9.6" });
+    t.throws(() => findTools({ PATH, CXX: "no-such" }), {
+        message: /^git is missing.*; the C\+\+ compiler of .*CXX \(no-such\).*; CMake 3\.9 is too old[^\n]*$/
+    });
+});
 
 const remedy = test.macro({
     exec(t, system: string, tool: string, message: RegExp) {
@@ -45,10 +78,10 @@ const remedy = test.macro({
     },
     title: (_, system, tool) => `a missing ${tool} is named with what to install on ${system}`
 });
-test(remedy, "darwin", "c++", /no C\+\+ compiler.*xcode-select --install/);
-test(remedy, "darwin", "cmake", /CMake was not found.*brew install cmake/);
-test(remedy, "win32", "git", /git was not found.*winget install Git\.Git/);
-test(remedy, "win32", "python3", /Python 3.*was not found.*winget install Python/);
+test(remedy, "darwin", "c++", /C\+\+17 compiler.*`xcode-select --install`/);
+test(remedy, "darwin", "cmake", /CMake is missing.*brew install cmake/);
+test(remedy, "win32", "git", /git is missing.*winget install Git\.Git/);
+test(remedy, "win32", "python3", /Python 3.*is missing.*winget install Python/);
 
 test("on Windows, Visual Studio is left to CMake and node-gyp", (t) => {
     const { "c++": _, make: __, ...tools } = completeTools;

@@ -3,6 +3,7 @@ import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { ArmtError, ArmtMemoryStore, DisposedError, type LlamaModel, type Token } from "../../plugin/index.js";
 import { chooseCheckpoints } from "../../plugin/memory/checkpoint-spacing.js";
+import { SnapshotFolder } from "../../plugin/memory/snapshot-folder.js";
 import { assertClose } from "../helpers/compare.js";
 import {
     generateGreedy,
@@ -170,6 +171,45 @@ test("damaged, missing and foreign files count as not stored", async (t) => {
     t.is(await cached(), 0);
     t.is(await cached(), 20 * segmentSize);
     t.true(readdirSync(folder).includes("notes.txt"));
+});
+
+test("a memory that is larger than the limit is not kept, and the others stay", async (t) => {
+    const snapshotOf = async (layers: number) => {
+        const { model } = await loadTiny(t, { segmentSize, vocab, layers });
+        return await withSequence(model, {}, async (sequence) => {
+            await sequence.evaluateWithoutGeneratingNewTokens(book);
+            return await sequence.armt!.snapshot();
+        });
+    };
+    const [small, large] = [await snapshotOf(1), await snapshotOf(4)];
+    const folder = await SnapshotFolder.open(temporaryFolder(t), large.bytes - 1);
+    await folder.write("0".repeat(64), small);
+    await t.throwsAsync(folder.write("1".repeat(64), large), {
+        name: "ArmtError",
+        message: /a memory of \d+ bytes is not kept .* the limit \(maxBytes\) is \d+ bytes/
+    });
+    t.deepEqual([...(await folder.list())], ["0".repeat(64)]);
+});
+
+test("a memory of a newer version, or one that cannot be read now, stays in the folder", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const folder = temporaryFolder(t);
+    const fill = async () => {
+        const store = await ArmtMemoryStore.open({ folder, checkpointInterval: 1 });
+        const prefill = await withSequence(model, {}, (sequence) => store.prefill(sequence, book));
+        await store.dispose();
+        return prefill.cachedTokens;
+    };
+    await fill();
+    const files = readdirSync(folder).map((name) => path.join(folder, name));
+    const newer = files.map((file) => {
+        const bytes = readFileSync(file);
+        bytes.writeUInt32LE(7, 8);
+        writeFileSync(file, bytes);
+        return bytes;
+    });
+    t.is(await fill(), 0);
+    for (const [i, file] of files.entries()) t.deepEqual(readFileSync(file), newer[i]);
 });
 
 test("temporary files of a killed process are removed after a while, and not before", async (t) => {

@@ -44,7 +44,7 @@ test("armt demo hides facts, reads, asks and says what it took", async (t) => {
 
 test("armt demo refuses facts that do not fit", async (t) => {
     const { code, stderr } = await runArmt(["demo", "--tokens", "30", "--threads", "1"]);
-    t.is(code, 1);
+    t.is(code, 2);
     t.regex(stderr, /10 facts take \d+ tokens and do not fit into 30/);
 });
 

@@ -105,7 +105,7 @@ cudaVariantTest("what cuda lacks is said step by step", async (t) => {
     await t.throwsAsync(gpuForArmt(wish, { ...machine, env: withCard(t, "580.1") }), {
         message: /--gpu cuda: the prebuilt backend has no machine code for this GPU.*--tuned/
     });
-    rmSync(path.join(fake.root, "build"), { recursive: true });
+    rmSync(path.join(fake.root, "native", "build"), { recursive: true });
     t.regex(String((await cudaState(machine)).problem), /not built for CUDA/);
 });
 

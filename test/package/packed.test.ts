@@ -15,7 +15,7 @@ const maxBytes = 500_000;
 
 test("the tarball is small and has no tests, benchmarks, source maps or builds", (t) => {
     const unwanted =
-        /\.map$|^dist\/test|\.tsbuildinfo$|^test\/|^train\/|^native\/build\/|^build\/|coverage|\.gguf\.tmp$|^(dist\/)?bench\//;
+        /\.map$|^dist\/test|\.tsbuildinfo$|^test\/|^train\/|^native\/(gyp\/)?build\/|^build\/|coverage|\.gguf\.tmp$|^(dist\/)?bench\//;
     const models = packed.files.filter((file) => file.endsWith(".gguf"));
     t.deepEqual(
         packed.files.filter((file) => unwanted.test(file)),
@@ -23,7 +23,14 @@ test("the tarball is small and has no tests, benchmarks, source maps or builds",
     );
     t.true(models.length <= 1);
     if (models.length === 0) t.true(packed.bytes < maxBytes, `${packed.bytes} bytes`);
-    for (const file of ["LICENSE", "NOTICE.md", "README.md", "CHANGELOG.md", "binding.gyp", "native/build.mjs"])
+    for (const file of [
+        "LICENSE",
+        "NOTICE.md",
+        "README.md",
+        "CHANGELOG.md",
+        "native/gyp/binding.gyp",
+        "native/build.mjs"
+    ])
         t.true(packed.files.includes(file), file);
 });
 
@@ -68,7 +75,9 @@ test("types come first in each condition of `exports`, and all targets are packe
         for (const target of targets) t.true(packed.files.includes(target.slice(2)), target);
     }
     t.is(description.sideEffects, false);
-    t.true(packed.files.includes(description.bin.armt.slice(2)));
+    // npx runs the program of the package's own name
+    t.deepEqual(Object.keys(description.bin).sort(), ["armt", description.name]);
+    for (const target of Object.values<string>(description.bin)) t.true(packed.files.includes(target.slice(2)), target);
 });
 
 test("publint finds no problem", async (t) => {

@@ -119,6 +119,14 @@ test("options that do not fit the model are an error with the engine's reason", 
     });
 });
 
+test("a segment whose mask does not fit into memory is an error with both sizes", async (t) => {
+    const { model } = await loadTiny(t);
+    await t.throwsAsync(model.createContext({ armt: { segmentSize: 2 ** 20 } }), {
+        name: "ArmtError",
+        message: /a segment of 10485\d\d rows needs 20\d\d\.\d GiB for its mask, and \d+\.\d GiB of memory are free/
+    });
+});
+
 test("a sequence of a disposed context throws DisposedError", async (t) => {
     const { model } = await loadTiny(t);
     const context = await model.createContext();

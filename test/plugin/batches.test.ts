@@ -91,7 +91,7 @@ for (const withStore of [false, true])
 
         const reading = reader.evaluateWithoutGeneratingNewTokens(long);
         for (const part of [0, 0.5, 0.95]) {
-            await until(() => reader.armt!.tokens > part * long.length, `${part} of the long text is read`);
+            await until(() => reader.armt!.tokens > part * long.length, `${part} of the long text is read`, 280);
             for (const [what, chat] of Object.entries(chats)) {
                 const beside = await count(chat);
                 t.true(reader.armt!.tokens < long.length, "the long read covers the chat");

@@ -35,6 +35,7 @@ test("the info comes from the file's keys", async (t) => {
         keyLength: 8,
         sinkTokens: 0,
         seesPreviousSegment: false,
+        rereadsPreviousSegment: false,
         layers: 3,
         embeddingLength: 32,
         vocabSize: 40
@@ -48,10 +49,10 @@ test("a plain model has no info", async (t) => {
     t.is(await readModelInfo(file), undefined);
 });
 
-test("a file that is not a GGUF file is left to node-llama-cpp", async (t) => {
+test("a file that is not a GGUF file is refused", async (t) => {
     const file = path.join(temporaryFolder(t), "text.gguf");
-    writeFileSync(file, "just text");
-    t.is(await readModelInfo(file), undefined);
+    writeFileSync(file, "just text, and no more than that");
+    await t.throwsAsync(readModelInfo(file), { instanceOf: ArmtModelError, message: /not a GGUF file/ });
 });
 
 const refused = test.macro({
@@ -82,6 +83,6 @@ test(
     "a file of a later format",
     refused,
     "armt.format_version",
-    (bytes) => bytes.writeUInt32LE(3, valueOffset(bytes, "armt.format_version")),
-    /"armt\.format_version" is 3, expected 1 or 2; update/
+    (bytes) => bytes.writeUInt32LE(5, valueOffset(bytes, "armt.format_version")),
+    /"armt\.format_version" is 5, expected 1 to 4; update/
 );

@@ -180,6 +180,7 @@ test("messages come back as clients keep them", async (t) => {
             { role: "assistant", content: "Yes", annotations: [], index: 0, parsed: { a: 1 }, reasoning_content: "hm" }
         ],
         [user, { role: "assistant", content: null, refusal: "No." }],
+        [user, { role: "assistant", content: [{ type: "text", text: "Yes", index: 0 }], images: [], metadata: {} }],
         [user, { role: "assistant", tool_calls: [call] }, result],
         [user, { role: "assistant", content: [], tool_calls: [call] }, { ...result, content: "" }]
     ];
@@ -207,4 +208,40 @@ test("an answer under a schema shows special tokens as the grammar sees them", a
     const { json } = await chat({ response_format: { type: "json_schema", json_schema: { name: "x", schema } } });
     const text = JSON.parse(json.choices[0].message.content);
     t.true(text.startsWith("a<|stop|>b") && text.length <= 12, text);
+});
+
+test("a chat with tools is rendered with the file's own template for tools", async (t) => {
+    const withTools = `{% for tool in tools or [] %}<|tool|>{{ tool.function.name }}{% endfor %}${template}`;
+    const templates = [
+        { name: "default", template },
+        { name: "tool_use", template: withTools }
+    ];
+    const tokens = [...special, "<|tool|>"];
+    const script = [["<|assistant|>", "Yes", "<eos>"]];
+    const { ask, chat } = await serve(t, { special: tokens, template: templates, script });
+    const messages = [{ role: "user", content: "Hi" }];
+    const tools = [{ type: "function", function: { name: "now" } }];
+    const promptOf = async (more: object) => {
+        const body = { messages, temperature: undefined, max_tokens: undefined, ...more };
+        return (await ask("/apply-template", body)).json.prompt as string;
+    };
+    const end = "<|user|>Hi<eos><|assistant|>";
+    t.true((await promptOf({})).endsWith(end));
+    // a template that does not show how calls are written gets their description in words
+    t.regex(await promptOf({ tools }), /You can call functions/);
+    t.is((await chat({ tools })).json.choices[0].message.content, "Yes");
+
+    const calls =
+        `{% for tool in tools or [] %}<|tool|>{{ tool.function.name }}{% endfor %}{% for m in messages %}<|{{ m.role }}|>` +
+        `{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>{{ {'name': c.function.name, 'arguments': c.function.arguments} | tojson }}` +
+        `</tool_call>{% endfor %}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`;
+    const native = await serve(t, {
+        special: tokens,
+        template: [templates[0]!, { name: "tool_use", template: calls }],
+        script
+    });
+    const body = { messages, tools, temperature: undefined, max_tokens: undefined };
+    const { prompt } = (await native.ask("/apply-template", body)).json;
+    t.true(prompt.endsWith(`<|tool|>now${end}`), prompt);
+    t.false(prompt.includes("You can call functions"));
 });

@@ -89,6 +89,13 @@ const requests: [name: string, path: string, body: () => unknown, status: number
         }),
         400
     ],
+    [
+        "a pattern of nested counts",
+        chat,
+        () =>
+            tool({ type: "object", properties: { a: { type: "string", pattern: "^((((a{1,9}){1,9}){1,9}){1,9})$" } } }),
+        400
+    ],
     ["a long description", chat, () => tool({}, "x".repeat(20 * M)), 400],
     ["many properties", chat, () => tool({ enum: Array.from({ length: 49_000 }, (_, i) => `value ${i}`) }), 400],
     ["nested arguments", chat, () => call(`${"[".repeat(100_000)}${"]".repeat(100_000)}`), 400],

@@ -1,5 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
+import { LosslessNumber } from "lossless-json";
 import { ApiError } from "../../src/server/errors.js";
 import { GrammarSampler } from "../helpers/gbnf.js";
 import { checkSamples, grammarOf, param, random, refusal } from "../helpers/grammar-samples.js";
@@ -223,6 +224,27 @@ test("references, records and alternatives that can be told apart keep to their 
     for (const [seed, schema] of schemas.entries()) t.is((await checkSamples(schema, seed, 40)).length, 40);
 });
 
+test("items of several schemas, and different items, keep to their schema", async (t) => {
+    const unique = (items: object, more: object = {}) => ({ type: "array", items, uniqueItems: true, ...more });
+    const [a, b] = [
+        { a: 1, b: 2 },
+        { b: 2, a: 1 }
+    ];
+    const schemas: object[] = [
+        unique({ type: "string", enum: ["a", "b", 3] }, { minItems: 1 }),
+        unique({ allOf: [{ enum: ["a", 1, 2] }, { type: "integer" }] }, { minItems: 2 }),
+        unique({ enum: [a, b, [a], [b], 0, -0, "0"] }, { minItems: 4 }),
+        unique({ const: null }),
+        { allOf: [{ prefixItems: [{ type: "integer" }, {}] }, { items: { minimum: 3 }, minItems: 1 }] },
+        { allOf: [{ prefixItems: [{}], items: { type: "boolean" } }, { prefixItems: [{ type: "null" }, {}, {}] }] },
+        { anyOf: [{ type: "array", items: { $ref: "#" }, minItems: 1 }, { type: "null" }] }
+    ];
+    for (const schema of schemas) t.is((await checkSamples(schema, 5, 40)).length, 40, JSON.stringify(schema));
+    const draft7 = { allOf: [{ items: [{ type: "integer" }], additionalItems: { type: "null" } }, { maxItems: 3 }] };
+    t.is((await checkSamples(draft7, 5, 40, "draft-7")).length, 40);
+    t.is(refusal(unique({ enum: [a, b, 0, -0] }, { minItems: 3 })).details.param, "schema.minItems");
+});
+
 test("what a grammar cannot keep to is refused, with the name of the keyword", (t) => {
     const refused: [schema: unknown, name: string][] = [
         [{ type: "string", pattern: "(a)\\1" }, "schema.pattern"],
@@ -240,18 +262,41 @@ test("what a grammar cannot keep to is refused, with the name of the keyword", (
         [{ type: "number", multipleOf: 1e-9 }, "schema.multipleOf"],
         [{ type: "object", properties: { a: { not: { type: "null" } } } }, "schema.properties.a.not"],
         [{ type: "array", items: {}, uniqueItems: true }, "schema.uniqueItems"],
+        [{ type: "array", items: { enum: [1, 5], minimum: 3 }, uniqueItems: true }, "schema.uniqueItems"],
+        [{ type: "array", items: { enum: [1, 5], const: 5 }, uniqueItems: true }, "schema.uniqueItems"],
+        [
+            { allOf: [{ prefixItems: [{ type: "integer" }] }, { items: { type: "null" } }] },
+            "schema.prefixItems.0.allOf"
+        ],
         [{ allOf: [{ type: "string" }, { type: "integer" }] }, "schema.allOf"],
         [{ type: "object", patternProperties: { "^a": {} }, properties: { ab: {} } }, "schema.patternProperties"],
         [{ type: "object", properties: { b: {} }, propertyNames: { pattern: "^a" } }, "schema.propertyNames"],
         [{ type: "object", additionalProperties: {}, minProperties: 2 }, "schema.minProperties"],
         [{ type: "object", additionalProperties: false, required: ["a"] }, "schema.required"],
+        [{ type: "object", properties: { constructor: false } }, "schema.properties.constructor"],
+        [
+            {
+                allOf: [
+                    { properties: {}, additionalProperties: false },
+                    { properties: { toString: { type: "object" } } }
+                ]
+            },
+            "schema.properties.toString"
+        ],
         [{ oneOf: [{ type: "integer" }, { type: "number" }] }, "schema.oneOf"],
         [{ oneOf: [{ enum: ["a", "b"] }, { enum: ["b"] }] }, "schema.oneOf"],
+        [{ oneOf: [{ const: { a: [1], b: 2 } }, { const: { b: 2, a: [1] } }] }, "schema.oneOf"],
+        [{ oneOf: [{ const: new LosslessNumber("1.0") }, { const: 1 }] }, "schema.oneOf"],
         [{ enum: ["a"], type: "integer" }, "schema.enum"],
         [{ $ref: "#/$defs/none" }, "schema.$ref"],
         [{ $ref: "https://example.org/schema" }, "schema.$ref"],
         [{ $ref: "#" }, "schema"],
         [{ anyOf: [{ $ref: "#" }, { type: "null" }] }, "schema"],
+        // values that never end
+        [{ properties: { a: { $ref: "#" } }, required: ["a"] }, "schema"],
+        [{ type: "array", items: { anyOf: [{ $ref: "#" }, { $ref: "#" }] }, minItems: 1 }, "schema"],
+        [{ type: "object", additionalProperties: { $ref: "#" }, minProperties: 1 }, "schema"],
+        [{ properties: { ["__proto__"]: {} }, additionalProperties: false }, "schema.properties.__proto__"],
         [{ type: "array", minItems: 3, maxItems: 2 }, "schema.minItems"],
         [{ type: "string", format: "regex" }, "schema.format"],
         [{ type: "text" }, "schema.type"]
@@ -271,7 +316,64 @@ test("a schema that would take long is refused at once", (t) => {
         ...more
     });
     const list = (name: string, more: object = {}) => ({ type: "array", items: { $ref: `#/$defs/${name}` }, ...more });
+    const pattern = (source: string, more: object = {}) => ({ type: "string", pattern: source, ...more });
+    const patterns = (count: number, make: (i: number) => string) => object(count, (i) => pattern(make(i)));
+    const letter = (i: number) => String.fromCodePoint(0x400 + i);
+    const defs = (count: number, make: (next: object, i: number) => object) => ({
+        $ref: "#/$defs/0",
+        $defs: Object.fromEntries(
+            many(count, (i) => [i, i === count - 1 ? { type: "string" } : make({ $ref: `#/$defs/${i + 1}` }, i)])
+        )
+    });
+    const properties = ["L", "N", "P", "S", "Z", "M", "Lu", "Ll", "Nd", "Po", "Sm", "Sc", "Alphabetic", "Emoji"];
     const schemas: object[] = [
+        // nested quantifiers, and choices that must be remembered
+        pattern("^((((a{1,9}){1,9}){1,9}){1,9})$"),
+        pattern("^([a-z]{1,50}){1,50}$"),
+        pattern("(a|b)*a(a|b){12}"),
+        pattern(`^${"a?".repeat(1000)}$`),
+        patterns(30, (i) => `(a|b)*a(a|b){8}${i}`),
+        // large counts
+        pattern("a{1000}"),
+        pattern("a{0,1000}b"),
+        pattern("^(a{1000}){1000}$"),
+        pattern("x".repeat(3000)),
+        pattern(`^${"[a-z]".repeat(20_000)}$`),
+        object(12, (i) => pattern("^(ab|cd|ef)+$", { minLength: 700 + i })),
+        // classes of characters
+        pattern(`^(${properties.map((name) => `\\p{${name}}?`).join("")}){4}$`),
+        pattern("(\\p{L}|\\p{N})*\\p{L}(\\p{L}|\\p{N}){7}"),
+        pattern(`^${many(300, (i) => `[^${letter(i)}]`).join("")}$`),
+        pattern(`(${many(200, (i) => `[^${letter(i)}]${letter(i)}`).join("|")})*`),
+        pattern(`[${many(20_000, (i) => String.fromCodePoint(0x4e00 + 2 * (i % 9000))).join("")}]{9}`),
+        // many words, patterns and assertions
+        pattern(many(700, (i) => `word${i * 7919}`).join("|")),
+        patterns(300, (i) => `${i}x.*y${i}`),
+        pattern(`^${many(12, (i) => `(?=.*${letter(i)})`).join("")}.*$`),
+        { allOf: many(30, (i) => pattern(`x${i}`)) },
+        {
+            type: "object",
+            properties: Object.fromEntries(many(200, (i) => [`name${i}`, {}])),
+            patternProperties: Object.fromEntries(many(60, (i) => [`^x${i}`, {}]))
+        },
+        pattern(`${"(".repeat(5000)}a${")".repeat(5000)}`),
+        // numbers
+        object(300, (i) => ({ type: "number", minimum: i + 0.123456, maximum: 98765.4321 + i })),
+        object(20, (i) => ({ type: "integer", multipleOf: 1900 + i })),
+        // references that go round, or double with each level
+        { $ref: "#/$defs/a", $defs: { a: { $ref: "#/$defs/b" }, b: { $ref: "#/$defs/a" } } },
+        { $ref: "#/$defs/a", $defs: { a: { allOf: [{ $ref: "#/$defs/a" }] } } },
+        { $ref: "#/$defs/a", $defs: { a: { oneOf: [{ $ref: "#/$defs/a" }, { type: "null" }] } } },
+        { anyOf: many(500, (i) => ({ $ref: `#/anyOf/${(i + 1) % 500}` })) },
+        defs(30, (next) => ({ allOf: [next, next] })),
+        defs(25, (next) => ({ oneOf: [next, next] })),
+        defs(30, (next) => object(2, (i) => ({ allOf: [next, { minLength: i }] }))),
+        // long lists
+        { type: "object", required: many(40_000, (i) => `name ${i}`), additionalProperties: true },
+        { allOf: many(99, (i) => ({ properties: Object.fromEntries(many(100, (k) => [`${i} ${k}`, {}])) })) },
+        { oneOf: many(100, (i) => ({ enum: many(2000, (k) => `${i} ${k}`) })) },
+        { oneOf: many(90, (i) => ({ const: `${"x".repeat(10_000)}${i}` })) },
+        object(0, () => ({}), { properties: { ["x".repeat(9999)]: {} }, additionalProperties: true }),
         object(1990, () => ({ type: "string" })),
         object(1000, () => ({ type: "string" }), { minProperties: 500, maxProperties: 700 }),
         object(900, () => ({ type: "null" }), { additionalProperties: { type: "boolean" } }),
@@ -290,11 +392,39 @@ test("a schema that would take long is refused at once", (t) => {
         },
         { $ref: "#/$defs/n", $defs: { n: { anyOf: [list("n"), list("n", { maxItems: 3 }), { type: "null" }] } } }
     ];
-    for (const [i, schema] of schemas.entries()) {
-        const before = process.cpuUsage();
-        const { details } = refusal(schema);
-        const { user } = process.cpuUsage(before);
-        t.true(details.param!.startsWith(param));
-        t.true(user < 400_000, `schema ${i} took ${user / 1000} ms`);
+    for (const schema of schemas) {
+        const what = JSON.stringify(schema).slice(0, 80);
+        // the first attempts include what runs once, such as a list of all letters
+        let took = Number.POSITIVE_INFINITY;
+        for (let attempt = 0; attempt < 5 && took >= 100; attempt++) {
+            const before = process.cpuUsage();
+            const { details, status } = refusal(schema);
+            const { user, system } = process.cpuUsage(before);
+            t.is(status, 400, what);
+            t.true(details.param!.startsWith(param), what);
+            took = Math.min(took, (user + system) / 1000);
+        }
+        t.true(took < 100, `${what} took ${took} ms`);
     }
+});
+
+test("patterns and numbers of ordinary forms fit into a grammar", async (t) => {
+    const password = "^(?=.*[a-z])(?=.*[A-Z])(?=.*\\d)(?=.*[@$!%*?&])[A-Za-z\\d@$!%*?&]{8,64}$";
+    const name = "^\\p{Lu}[\\p{L}\\p{M}]*(?:[ '-]\\p{Lu}?[\\p{L}\\p{M}]+)*$";
+    const schema = {
+        type: "object",
+        properties: {
+            name: { type: "string", pattern: name },
+            city: { type: "string", pattern: "^[\\p{L}\\p{M}' -]{1,100}$" },
+            password: { type: "string", pattern: password },
+            latitude: { type: "number", minimum: -90, maximum: 90 },
+            price: { type: "number", multipleOf: 0.01, minimum: 0 }
+        },
+        required: ["name", "city", "password", "latitude", "price"],
+        additionalProperties: false
+    };
+    await checkSamples(schema, 20, 50);
+    // what is known from before costs the same again
+    t.is(grammarOf(schema), grammarOf(schema));
+    t.regex(refusal({ type: "integer", multipleOf: 360 }).message, /multipleOf.* is too large for a grammar/);
 });

@@ -104,8 +104,8 @@ test("files that are no memory of this model are refused by name, without the se
     );
     const text = await load(url, Buffer.from("Once upon a time"));
     t.is(text.status, 400);
-    t.regex(text.json().error!.message, /it is not a snapshot/);
-    for (const { text } of [refused, await load(url, Buffer.alloc(0))]) t.notRegex(text, /\/tmp|\.armt/);
+    t.regex(text.json().error!.message, /it is not a memory file/);
+    for (const { text } of [refused, await load(url, Buffer.alloc(0))]) t.notRegex(text, /\/tmp|memory\.armt/);
     t.is((await load(url, Buffer.alloc(500_000))).status, 507);
     t.is((await send(`${url}/v1/armt/memories/file`, { headers: plain, body: "x" })).status, 415);
     t.is((await send(`${url}/v1/armt/memories/mem_none/file`, { method: "GET" })).status, 404);

@@ -1,5 +1,5 @@
 import test from "ava";
-import { assistantModel } from "../helpers/assistant.js";
+import { answerText, assistantModel } from "../helpers/assistant.js";
 import { post, readEvents, startServer } from "../helpers/server.js";
 
 /** What tests look at, whatever the answer is. */
@@ -78,6 +78,71 @@ test("errors have Anthropic's form, in a stream too, and the key may come in Ant
     });
     const last = late.status === 200 ? (readEvents(late.text).events.at(-1) as Json) : late.json();
     t.deepEqual([last.type, last.error.type], ["error", "timeout_error"]);
+});
+
+test("a conversation that Anthropic's own servers answered before continues here", async (t) => {
+    const { url } = await startServer(t, { tiny: assistantModel });
+    const schema = { type: "object", properties: { where: { enum: ["box", "shelf"] } }, required: ["where"] };
+    const text = (words: string) => ({ type: "text", text: words });
+    const body = {
+        ...common,
+        max_tokens: 60,
+        betas: ["context-management-2025-06-27"],
+        speed: "fast",
+        mcp_servers: [{ type: "url", url: "https://example.org", name: "wiki" }],
+        tools: [
+            { name: "find", input_schema: schema, description: null, cache_control: null },
+            { name: `mcp__${"x".repeat(100)}`, input_schema: schema },
+            { type: "mcp_toolset", mcp_server_name: "wiki" },
+            { type: "browser_toolset_20260801" }
+        ],
+        messages: [
+            {
+                role: "user",
+                content: [{ type: "document", source: { type: "content", content: [text("The lamp is blue.")] } }]
+            },
+            {
+                role: "assistant",
+                content: [
+                    { type: "server_tool_use", id: "s", name: "web_search", input: { query: "lamp" } },
+                    { type: "web_search_tool_result", tool_use_id: "s", content: [] },
+                    { ...text("Let me look."), citations: [] },
+                    { type: "tool_use", id: "a", name: "find", input: { where: "box" } }
+                ]
+            },
+            {
+                role: "user",
+                content: [
+                    {
+                        type: "tool_result",
+                        tool_use_id: "a",
+                        content: [
+                            { type: "search_result", title: "Box", source: "box", content: [text("a lamp")] },
+                            { type: "tool_reference", tool_name: "find" }
+                        ]
+                    }
+                ]
+            }
+        ]
+    };
+    const answer = await post(`${url}/v1/messages?beta=true`, body);
+    t.is(answer.status, 200, answer.text);
+    t.is((answer.json() as Json).content[0].text, answerText);
+
+    // instructions that come later are pinned like the first ones
+    const later = async (value: string) => {
+        const system = { role: "system", content: [text(`x-anthropic-note: ${value}`)] };
+        const answer = await post(`${url}/v1/messages`, { ...body, messages: [...body.messages, system] });
+        t.is(answer.status, 200, answer.text);
+        const { usage } = answer.json() as Json;
+        return usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens;
+    };
+    t.is(await later("a"), await later("a much longer value"));
+
+    const image = { type: "image", source: { type: "base64", media_type: "image/png", data: "iVBORw0KGgo=" } };
+    const refused = await post(`${url}/v1/messages`, { ...body, messages: [{ role: "user", content: [image] }] });
+    t.is(refused.status, 400);
+    t.regex(refused.text, /messages\.0\.content\.0\.type.*reads text only/);
 });
 
 test("documents of text, thoughts, results that failed and tools of other servers are understood", async (t) => {

@@ -22,6 +22,41 @@ test("long integers keep their digits wherever they are, under any name", (t) =>
     t.deepEqual(parse(long), new LosslessNumber(long));
 });
 
+test("numbers that JavaScript cannot hold keep their digits, and doubles as programs write them are numbers", (t) => {
+    const scanned = (text: string) => {
+        const scan = new BodyScan();
+        scan.push(Buffer.from(text));
+        return withLongNumbers(parseJson(Buffer.from(text), scan.hasLongNumber));
+    };
+    for (const number of [
+        "1e400",
+        "-1.5E+400",
+        "1e-400",
+        "9007199254740993",
+        "9.007199254740993e15",
+        "9007199254740993.0",
+        "123456789012.345678901",
+        "0.10000000000000000001"
+    ]) {
+        const { a } = scanned(`{"a":[${number}]}`) as { a: [unknown] };
+        t.true(a[0] instanceof LosslessNumber, number);
+        t.is((a[0] as LosslessNumber).value, number);
+    }
+    for (const number of [
+        "0",
+        "-1.50",
+        "1E+2",
+        "1e-300",
+        "5e-324",
+        "1.7976931348623157e308",
+        "1e21",
+        "9007199254740991"
+    ])
+        t.deepEqual(scanned(`[${number},true]`), [Number(number), true], number);
+    for (const number of ["0.69999999999999996", "0.30000000000000004", "0.69999998807907104"])
+        t.deepEqual(scanned(number), Number(number), number);
+});
+
 test("both parsers give the same values", (t) => {
     fc.assert(
         fc.property(fc.json({ maxDepth: 4 }), (text) => {

@@ -52,7 +52,9 @@ test("an agent without stored responses sends its whole conversation, and tools 
         { type: "reasoning", id: "rs_1", summary: [], content: null, encrypted_content: "gAAAAA==" },
         call,
         { type: "function_call_output", call_id: call.call_id, output: [{ type: "input_text", text: "a lamp" }] },
-        { type: "web_search_call", id: "ws_1", status: "completed", action: { type: "search", query: "x" } }
+        { type: "web_search_call", id: "ws_1", status: "completed", action: { type: "search", query: "x" } },
+        { type: "ghost_snapshot", ghost_commit: { id: "a1" } },
+        { type: "compaction_summary", encrypted_content: "gAAAAA==" }
     ]);
     t.is(
         last
@@ -61,7 +63,7 @@ test("an agent without stored responses sends its whole conversation, and tools 
             .join(""),
         answerText
     );
-    t.is(last.at(-1)!.response.armt.notes.length, 3);
+    t.is(last.at(-1)!.response.armt.notes.length, 5);
     t.deepEqual(
         last.map(({ sequence_number }) => sequence_number),
         [...last.keys()]

@@ -154,7 +154,7 @@ test("a server that ends finishes its requests and accepts no more", async (t) =
         post(`${url}/v1/completions`, short)
     ];
     await until(() => server.engine.pool.waiting === 1, "one is at work and one waits");
-    const drained = server.engine.pool.drain();
+    const drained = server.models.drain();
     const refused = await post(`${url}/v1/completions`, short);
     t.is(refused.status, 503);
     t.truthy(refused.headers["retry-after"]);

@@ -35,7 +35,8 @@ test("uploads leave a sequence free, and end within a batch when their clients d
     await until(() => pool.busy === 0 && pool.waiting === 0, "all are given up");
     t.log(`${Math.round(performance.now() - started)} ms, ${tokensHeld(server) - held} tokens`);
     t.true(tokensHeld(server) - held <= 8 * 128, String(tokensHeld(server) - held));
-    await until(() => server.registry.count === 2, "what was read stays");
+    // a waiting one may have begun before its client was gone
+    await until(() => server.registry.count >= 2, "what was read stays");
     t.true(server.registry.list().every(({ status }) => status === "partial"));
     await until(() => server.uploads.bytes === 0, "nothing of the texts is held");
 });
@@ -67,4 +68,34 @@ test("an upload is cancelled by the name under which it is watched", async (t) =
     const [partial] = server.registry.list();
     t.like(partial, { name: "book", status: "partial" });
     t.is((await send(`${url}/v1/armt/progress/mine`, { method: "DELETE" })).status, 404);
+});
+
+/** Sends a piece every `pauseMs`, `count` times at most, and returns the status of the answer. */
+async function drip(url: string, piece: string, pauseMs: number, count: number): Promise<number> {
+    const request = beginUpload(url, piece);
+    let status: number | undefined;
+    const answered = new Promise<number>((resolve) =>
+        request.on("response", (response) => {
+            status = response.statusCode!;
+            response.resume();
+            resolve(status);
+        })
+    );
+    for (let sent = 1; sent < count && status === undefined; sent++) {
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+        request.write(piece);
+    }
+    request.end();
+    return await answered;
+}
+
+test("an upload byte by byte loses its sequence, and one that is only slow does not", async (t) => {
+    const { url, server } = await startServer(t, { sequences: 2, uploadIdleMs: 2000, uploadMinBytes: 256 });
+    const endless = drip(url, "a", 50, Number.POSITIVE_INFINITY);
+    await until(() => server.engine.pool.busy === 1, "the upload has a sequence");
+    t.is(await endless, 408);
+    await until(() => server.engine.pool.busy === 0, "the sequence is free");
+    t.is(server.uploads.bytes, 0);
+    // longer than the limit
+    t.is(await drip(url, line.repeat(5), 200, 20), 201);
 });

@@ -1,8 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import path from "node:path";
 import test from "ava";
-import { renameOver } from "../../src/util/atomic-file.js";
+import { renameOver, writeAtomically } from "../../src/util/atomic-file.js";
 import { signalExitCode, stopSignals } from "../../src/util/stop-signals.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
@@ -17,6 +17,21 @@ function blocked(times: number, code: string): { move: typeof rename; attempts: 
         }
     };
 }
+
+test("a success removes what killed processes left of the same file, and nothing else", async (t) => {
+    const folder = temporaryFolder(t);
+    // no process has this id: the limit of Linux is 2^22
+    const [dead, running] = [2 ** 22 + 1, process.ppid];
+    const names = [".a.gguf.", ".b.gguf."].flatMap((start) =>
+        [dead, running].map((pid) => `${start}${pid}-0123abcd.tmp`)
+    );
+    for (const name of [...names, ".a.gguf.notes.tmp"]) writeFileSync(path.join(folder, name), "half");
+    await writeAtomically(path.join(folder, "a.gguf"), {}, async (file) => await file.write(Buffer.from("whole")));
+    t.deepEqual(
+        readdirSync(folder).sort(),
+        [...names.filter((name) => name !== `.a.gguf.${dead}-0123abcd.tmp`), ".a.gguf.notes.tmp", "a.gguf"].sort()
+    );
+});
 
 test("a file that another program has open for a moment is replaced on Windows", async (t) => {
     const folder = temporaryFolder(t);

@@ -1,7 +1,7 @@
 import test from "ava";
+import { segmentLengths } from "../../src/util/segment-lengths.js";
 import { compareLogits, relativeError } from "../../src/verify/compare.js";
 import { activations, multiply, readNumbers, roundTo } from "../../src/verify/numbers.js";
-import { segmentLengths } from "../../src/verify/plain-model.js";
 import { failureText, judge, reportText } from "../../src/verify/report.js";
 import { gelu } from "../helpers/activations.js";
 import { decodeNumbers } from "../helpers/decode-numbers.js";

@@ -3,13 +3,13 @@ import { openCheckpoint } from "../../src/convert/open-checkpoint.js";
 import { runPlainModel } from "../../src/verify/plain-model.js";
 import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose } from "../helpers/compare.js";
-import { goldenCases } from "../helpers/golden.js";
+import { goldenCases, variantGoldenCases } from "../helpers/golden.js";
 
 // as in test/reference/golden.test.ts: the golden files are not float64 throughout
 const LOGIT_TOLERANCE = 2e-5;
 const MEMORY_TOLERANCE = 6e-6;
 
-for (const { name, source, read } of goldenCases) {
+for (const { name, source, read } of [...goldenCases, ...variantGoldenCases]) {
     test(`the plain model gives the logits and memories of ${source}, ${name}`, async (t) => {
         const golden = await read();
         const checkpoint = await openCheckpoint({ checkpoint: golden.folder });

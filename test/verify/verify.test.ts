@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
@@ -8,7 +8,7 @@ import type { TinyOptions } from "../../src/tiny/options.js";
 import { type VerifyOptions, verifyModel } from "../../src/verify/verify-model.js";
 import { runArmt } from "../helpers/armt-command.js";
 import { decodeNumbers } from "../helpers/decode-numbers.js";
-import { readMadeGolden } from "../helpers/golden.js";
+import { readMadeGolden, variantGoldenCases } from "../helpers/golden.js";
 import { rewriteCheckpoint } from "../helpers/rewrite-checkpoint.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { makeTiny, makeTinyIn } from "../helpers/tiny-checkpoint.js";
@@ -213,6 +213,29 @@ test.serial("the command line prints a table or JSON, and its exit code tells", 
     t.is((await run("--tolerance", "5")).code, 0);
     t.is((await runArmt(["verify", model])).code, 2);
 });
+
+for (const { name, read } of variantGoldenCases)
+    test.serial(
+        `a conversion of a dialect passes, and its model file tells what the checkpoint does not: ${name}`,
+        async (t) => {
+            const { folder } = await read();
+            const checkpoint = path.join(temporaryFolder(t), "checkpoint");
+            cpSync(folder, checkpoint, { recursive: true });
+            const model = await convert(checkpoint);
+            // four of the segments and their memory tokens fit into the position table of GPT-2
+            t.true((await verify(model, checkpoint, { segmentSize: 7, segments: 4 })).passed);
+            const numbers = path.join(checkpoint, "armt_config.json");
+            const {
+                dialect: _,
+                continue_pos: __,
+                sliding_window: ___,
+                attend_to_previous_input: ____,
+                ...rest
+            } = JSON.parse(readFileSync(numbers, "utf8"));
+            writeFileSync(numbers, JSON.stringify(rest));
+            t.true((await verify(model, checkpoint, { segmentSize: 7, segments: 4 })).passed);
+        }
+    );
 
 for (const name of ["sink", "window", "window_sink"] as const) {
     test.serial(`a conversion passes: ${name}`, async (t) => {

@@ -71,3 +71,17 @@ def test_run_goes_on_from_trained_weights_alone(tmp_path, random_data):
     assert [line["position"]["step"] for line in log if "recipe" in line] == [0, 2]
     after = load_file(tmp_path / "run" / "trained-1-of-1.safetensors")
     assert any(not torch.equal(saved[name], after[name]) for name in saved)
+
+
+def test_a_stage_that_was_stopped_has_so_much_less_time_left(tmp_path, random_data):
+    base = write_base(tmp_path / "base")
+    values = tiny_recipe(stages__0__steps=50, stages__0__seconds=10_000)
+    stop_after(2, base, tmp_path / "run", values)
+    state = weights(tmp_path / "run")
+    assert 0 < state["position"]["in_stage"] < 10_000
+    state["position"]["in_stage"] = 20_000
+    torch.save(state, tmp_path / "run" / "state-0.pt")
+    result = train(base, tmp_path / "run", values, workers=2)
+    # one step, and the stage's time is over
+    assert result["ended"] == "finished" and result["position"]["done"] == 3
+    assert result["position"]["in_stage"] == 0

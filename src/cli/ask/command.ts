@@ -8,13 +8,16 @@ import { typedOptions } from "../shared/typed-options.js";
 import type { AskOptions } from "./options.js";
 
 export const command: CommandModule<object, AskOptions> = {
-    command: "ask <memory> <question>",
-    describe: "Answer a question from a memory saved by armt read, without reading the text again",
+    command: "ask <memory> [question]",
+    describe: "Answer questions from a memory saved by armt read, without reading the text again",
     builder: (parser: Argv<object>) => {
         const options = typedOptions<AskOptions>(
             parser
                 .positional("memory", { type: "string", demandOption: true, describe: "Memory file (.armt)" })
-                .positional("question", { type: "string", demandOption: true, describe: "The question" })
+                .positional("question", {
+                    type: "string",
+                    describe: "The question; - or none: each line of standard input is one, and so is each answer"
+                })
                 .option("model", {
                     alias: "m",
                     type: "string",
@@ -31,10 +34,11 @@ export const command: CommandModule<object, AskOptions> = {
                     describe: "Start a new segment with the question [default: as the model was trained]"
                 })
                 .example('$0 ask book.armt "Who killed the count?"', "")
+                .example("$0 ask book.armt < questions.txt", "Many questions, for which the model is loaded once")
                 .example('$0 ask book.armt "Who?" --format "\\nQ: {}\\nA:"', "For a model that knows this form")
         );
         addGenerationOptions(parser);
-        addJsonOption(parser);
+        addJsonOption(parser, "Print a JSON object for each question, on a line, instead of the text");
         addComputingOptions(parser);
         return options;
     },
@@ -42,6 +46,6 @@ export const command: CommandModule<object, AskOptions> = {
         checkModelOptions(options);
         checkGenerationOptions(options);
         const { ask } = await import("./run.js");
-        await withInterrupt((signal) => ask(options, signal, process.stdout));
+        await withInterrupt((signal) => ask(options, signal, process.stdin, process.stdout));
     }
 };

@@ -37,7 +37,7 @@ export const command: CommandModule<object, AttachArguments> = {
                     describe: "File with ARMT's tensors and LoRA of the base: safetensors, GGUF or PyTorch"
                 })
                 .positional("output", { type: "string", demandOption: true, describe: "GGUF file to write" })
-                .option("segment-size", { type: "number", requiresArg: true, describe: "Text tokens in a segment" })
+                .option("segment-size", { type: "number", describe: "Text tokens in a segment" })
                 .option("memory-type", {
                     choices: Object.keys(attachTypes) as AttachType[],
                     describe: "Type of the memory's matrices [default: q8_0 or bf16 if they are, else f16]"
@@ -50,7 +50,6 @@ export const command: CommandModule<object, AttachArguments> = {
                 })
                 .option("name", {
                     type: "string",
-                    requiresArg: true,
                     describe: "Name of the model, stored in the file [default: the base model's]"
                 })
                 .option("force", { type: "boolean", default: false, describe: "Replace an existing output file" })

@@ -1,10 +1,10 @@
 import type { ArmtSnapshot, LlamaContextSequence, Token } from "../../../plugin/index.js";
 import type { ChatTemplate } from "../../generation/chat-template/ChatTemplate.js";
 import type { Message } from "../../generation/chat-template/messages.js";
-import { TextStream } from "../../generation/TextStream.js";
 import { ArmtError } from "../../util/errors.js";
 import { openChatTemplate, openingMessages, renderChat } from "../shared/chat-prompt.js";
 import { type GenerationOptions, generate } from "../shared/generate.js";
+import { TextStream } from "../text-stream.js";
 
 export interface ConversationOptions extends GenerationOptions {
     systemPrompt?: string;

@@ -9,6 +9,7 @@ import { withoutMemory } from "../../model/without-memory.js";
 import { ArmtError } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { InterruptedError } from "../shared/interrupt.js";
+import { leadingSpaceTrimmer } from "../shared/leading-space.js";
 import { modelOfMemory } from "../shared/memory-model.js";
 import { Conversation } from "./Conversation.js";
 import { type ChatLines, openLines } from "./lines.js";
@@ -67,7 +68,8 @@ export async function chat(options: ChatOptions, { input, output, messages }: Ch
             const controller = new AbortController();
             stop = () => controller.abort(new InterruptedError());
             try {
-                for await (const piece of conversation.answer(text, controller.signal)) output.write(piece);
+                const trim = leadingSpaceTrimmer();
+                for await (const piece of conversation.answer(text, controller.signal)) output.write(trim(piece));
                 output.write("\n");
             } catch (error) {
                 if (!(error instanceof ArmtError) || input.isTTY !== true) throw error;

@@ -48,11 +48,10 @@ export const command: CommandModule<object, ConvertArguments> = {
                 describe: "Type of the memory's projections if the out type is a mixture [default: q8_0]",
                 choices: memoryTypes
             })
-            .option("segment-size", { describe: "Text tokens in a segment", type: "number", requiresArg: true })
+            .option("segment-size", { describe: "Text tokens in a segment", type: "number" })
             .option("vocab-from", {
                 describe: "GGUF file to take the tokenizer from",
-                type: "string",
-                requiresArg: true
+                type: "string"
             })
             .option("tokenizer", {
                 describe: "Include the tokenizer; with --no-tokenizer, the model takes only token ids",
@@ -61,16 +60,14 @@ export const command: CommandModule<object, ConvertArguments> = {
             })
             .option("pre", {
                 describe: "llama.cpp's name of the pre-tokenizer [default: recognised]",
-                type: "string",
-                requiresArg: true
+                type: "string"
             })
-            .option("name", { describe: "Name of the model, stored in the file", type: "string", requiresArg: true })
+            .option("name", { describe: "Name of the model, stored in the file", type: "string" })
             .option("detect", {
                 describe:
                     "Text by which to find out the keys, the segment size and so on that no option gives, as " +
                     "armt detect does; stops if that is not clear",
-                type: "string",
-                requiresArg: true
+                type: "string"
             })
             .option("force", { describe: "Replace an existing output file", type: "boolean", default: false })
             .example("$0 convert ./checkpoint model.gguf", "All options come from armt_config.json")

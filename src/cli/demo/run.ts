@@ -6,6 +6,7 @@ import { readRecallTexts } from "../../eval/recall/task.js";
 import { openModel } from "../../model/open-model.js";
 import { withoutMemory } from "../../model/without-memory.js";
 import { createProgressBar } from "../../util/progress.js";
+import { refuseRange } from "../shared/numbers.js";
 import type { DemoOptions } from "./options.js";
 
 /** Reads a text that contains facts, asks about them, and prints what happened in readable form. */
@@ -18,10 +19,8 @@ export async function demo(options: DemoOptions, signal: AbortSignal, output: Wr
         const sequence = context.getSequence();
         const { armt } = sequence;
         if (armt === undefined) throw withoutMemory(file);
-        const haystack = makeHaystack(texts, {
-            ...options,
-            countTokens: (text) => model.tokenize(text).length
-        });
+        const countTokens = (text: string) => model.tokenize(text).length;
+        const haystack = refuseRange(() => makeHaystack(texts, { ...options, countTokens }));
         say(`Hidden in ${count(options.tokens)} tokens of other text, none of it seen in training:\n`);
         for (const fact of haystack.facts) say(describeFact(fact, options.tokens));
         say();

@@ -21,18 +21,15 @@ export const command: CommandModule<object, DetectArguments> = {
                 .option("text", {
                     type: "string",
                     demandOption: true,
-                    requiresArg: true,
                     describe: "Text of the kind that the model was trained on, several segments long"
                 })
                 .option("segment-size", {
                     type: "string",
-                    requiresArg: true,
                     describe: "Segment sizes to compare, e.g. 512,1024 [default: the file's, or these two]"
                 })
                 .option("tokens", {
                     type: "string",
-                    requiresArg: true,
-                    describe: "Maximum number of tokens to read, e.g. 8k [default: 8½ of the largest segments]"
+                    describe: "Maximum number of tokens to read, e.g. 8k [default: 9 of the largest segments]"
                 })
                 .option("json", { type: "boolean", default: false, describe: "Print JSON" })
                 .example("$0 detect ./checkpoint --text book.txt", "Normalized keys or not; segments of 512 or 1024")

@@ -1,13 +1,16 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
-import type { Layout, Variant } from "../../../native/build.mjs";
-import { getLlama } from "../../../plugin/index.js";
+import type { BuildError, Layout, Variant } from "../../../native/build.mjs";
 import { cudaState, type Machine } from "../../../plugin/native/cuda-state.js";
 import { importBuildModule, loadEngine } from "../../../plugin/native/library.js";
 import { availableCores } from "../../../plugin/native/threads.js";
 import { devicesOf } from "../../../plugin/native/trial.js";
-import { gpuProblem, gpuTitles, ordinaryVariant } from "../../../plugin/native/variants.js";
+import { type GpuName, gpuProblem, gpuTitles, ordinaryVariant } from "../../../plugin/native/variants.js";
+import { userCacheFolder } from "../../util/cache-folder.js";
+import { systemErrorText } from "../../util/errors.js";
+import { tryModel, tryModelApart } from "./try-model.js";
 
 /** One line of `armt doctor`. */
 export interface Check {
@@ -15,6 +18,8 @@ export interface Check {
     /** `warning`: it works, but not as well as it should. */
     state: "ok" | "warning" | "broken";
     detail: string;
+    /** What to run in a shell to solve it, if one command does. */
+    command?: string;
 }
 
 /** Oldest Node version that the package is tested with. */
@@ -49,8 +54,8 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         const prebuilt = check("packages", () => `prebuilt package, ${path.dirname(findLibraries(root, host).llama)}`);
         if (prebuilt.state !== "ok") return [...checks, packages];
         checks.push(prebuilt);
-        if (root === packageRoot) checks.push(...(await checkEngine(variant)), ...(await checkGpus(variant, machine)));
-        return checks;
+        if (root !== packageRoot) return checks;
+        return [...checks, ...(await checkEngine(variant)), ...(await checkGpus(variant, machine)), await checkCache()];
     }
     checks.push(packages);
 
@@ -71,11 +76,13 @@ export async function checkInstallation(machine: Machine = {}): Promise<Check[]>
         checks.push({
             name: "build",
             state: fresh ? "ok" : "warning",
-            detail: fresh ? "up to date" : "older than its sources; run `armt build`"
+            detail: fresh ? "up to date" : "older than its sources; run `npx armt build`",
+            ...(!fresh && { command: "npx armt build" })
         });
     } else checks.push(found);
     if (origin !== undefined && root === packageRoot) checks.push(...(await checkEngine(variant)));
     checks.push(...(await checkGpus(variant, machine)));
+    if (root === packageRoot) checks.push(await checkCache());
     return checks;
 }
 
@@ -98,15 +105,26 @@ async function checkGpus(variant: Variant, machine: Machine): Promise<Check[]> {
         const problem = await gpuProblem(gpu, machine);
         if (devices === undefined && variant !== gpu) continue;
         const name = gpuTitles[gpu];
-        if (devices === undefined) checks.push({ name, state: "broken", detail: problem ?? "does not start" });
-        else
-            checks.push({
-                name,
-                state: "ok",
-                detail: [devices.join(", "), problem].filter(Boolean).join("; unused: ")
-            });
+        if (devices === undefined) {
+            checks.push({ name, state: "broken", detail: problem ?? "does not start" });
+            continue;
+        }
+        const unused = problem ?? (await failureOn(gpu, variant));
+        checks.push({
+            name,
+            // a GPU that nobody asked for may stay unused
+            state: unused === undefined || problem !== undefined ? "ok" : "broken",
+            detail: [devices.join(", "), unused].filter(Boolean).join("; unused: ")
+        });
     }
     return checks;
+}
+
+/** What goes wrong when the included model runs on a GPU. The check of the engine covers the default variant. */
+async function failureOn(gpu: GpuName, variant: Variant): Promise<string | undefined> {
+    if (gpu === variant && variant === ordinaryVariant()) return undefined;
+    const problem = await tryModelApart(gpu);
+    return problem && `the included model ${problem}`;
 }
 
 /** The backend on which `--gpu cuda` and `getLlama({gpu: "cuda"})` would run ARMT models, and the reason. */
@@ -134,6 +152,8 @@ async function checkCuda(variant: Variant, machine: Machine): Promise<Check> {
             "node-llama-cpp cannot load its prebuilt CUDA libraries; `npx node-llama-cpp inspect gpu` says more, " +
                 "and `armt build --gpu cuda --tuned` builds others"
         );
+    const failure = machine.root === undefined ? await failureOn("cuda", variant) : undefined;
+    if (failure !== undefined) return unused(failure);
     const backend = tuned
         ? `tuned backend, ${layout?.backend}; its fused kernels are ${fusedKernels(card)}`
         : "prebuilt backend of node-llama-cpp, without fused kernels (`armt build --gpu cuda --tuned` has them)";
@@ -151,19 +171,38 @@ async function checkEngine(variant: Variant): Promise<Check[]> {
         const { addon } = await loadEngine(variant);
         // another variant starts only with its GPU, and a separate check covers that
         const starts = variant === ordinaryVariant();
-        if (starts) {
-            const llama = await getLlama({ gpu: variant, build: "never", progressLogs: false });
-            await llama.dispose();
-        }
+        const trial = starts ? await checkModel(variant) : undefined;
         const engine: Check = {
             name: "engine",
             state: "ok",
             detail: `interface version ${addon.apiVersion}, loaded from ${addon.verify()}`
         };
         const backend = starts ? loadedCpuBackend() : undefined;
-        return backend === undefined ? [engine] : [engine, { name: "CPU backend", state: "ok", detail: backend }];
+        return [
+            engine,
+            ...(backend === undefined ? [] : [{ name: "CPU backend", state: "ok" as const, detail: backend }]),
+            ...(trial === undefined ? [] : [trial])
+        ];
     } catch (error) {
         return [{ name: "engine", state: "broken", detail: error instanceof Error ? error.message : String(error) }];
+    }
+}
+
+async function checkModel(variant: Variant): Promise<Check> {
+    const problem = await tryModel(variant);
+    return { name: "included model", state: problem ? "broken" : "ok", detail: problem ?? "reads and answers" };
+}
+
+/** Pulled models and the prefixes of `armt run` and `armt serve` are kept in the user's cache. */
+async function checkCache(): Promise<Check> {
+    const folder = userCacheFolder();
+    try {
+        await mkdir(folder, { recursive: true });
+        await rm(await mkdtemp(path.join(folder, "doctor-")), { recursive: true });
+        return { name: "cache", state: "ok", detail: folder };
+    } catch (error) {
+        const detail = `cannot write to ${folder}: ${systemErrorText(error)}; set XDG_CACHE_HOME to another folder`;
+        return { name: "cache", state: "warning", detail };
     }
 }
 
@@ -179,6 +218,7 @@ function check(name: string, work: () => string): Check {
     try {
         return { name, state: "ok", detail: work() };
     } catch (error) {
-        return { name, state: "broken", detail: error instanceof Error ? error.message : String(error) };
+        const { message, command } = error as Partial<BuildError>;
+        return { name, state: "broken", detail: message ?? String(error), ...(command !== undefined && { command }) };
     }
 }

@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { ownOptionsFirst } from "../shared/command-builder.js";
 import { command as babilong } from "./babilong/command.js";
 import { command as books } from "./books/command.js";
 import { command as natural } from "./natural/command.js";
@@ -13,14 +14,14 @@ export const command: CommandModule = {
     describe: "Measure what a model remembers of a long text",
     builder: (parser) =>
         parser
-            .command(recall)
-            .command(natural)
-            .command(needles)
-            .command(stories)
-            .command(recitation)
-            .command(books)
-            .command(perplexity)
-            .command(babilong)
+            .command(ownOptionsFirst(recall))
+            .command(ownOptionsFirst(natural))
+            .command(ownOptionsFirst(needles))
+            .command(ownOptionsFirst(stories))
+            .command(ownOptionsFirst(recitation))
+            .command(ownOptionsFirst(books))
+            .command(ownOptionsFirst(perplexity))
+            .command(ownOptionsFirst(babilong))
             .demandCommand(1, "say what to measure; see armt eval --help"),
     handler: () => {}
 };

@@ -1,8 +1,9 @@
 import process from "node:process";
 import type { Argv, CommandModule } from "yargs";
-import { knownModels } from "../../../plugin/model/known-models.js";
+import { modelsToPull } from "../../../plugin/model/known-models.js";
 import { listModels } from "../../../plugin/model/model-cache.js";
 import { textTable } from "../../util/table.js";
+import { ownOptionsFirst } from "../shared/command-builder.js";
 import { command as remove } from "./rm/command.js";
 
 export const command: CommandModule<object, { json: boolean }> = {
@@ -10,7 +11,7 @@ export const command: CommandModule<object, { json: boolean }> = {
     describe: "List the models that armt pull made",
     builder: (parser: Argv<object>) =>
         parser
-            .command(remove)
+            .command(ownOptionsFirst(remove))
             .option("json", { type: "boolean", default: false, describe: "Print JSON" })
             .example("$0 models rm smollm2-135m", "Removes it"),
     handler: async ({ json }) => {
@@ -20,8 +21,9 @@ export const command: CommandModule<object, { json: boolean }> = {
             const rows = models.map(({ name, size, path }) => [name, `${(size / 2 ** 20).toFixed(1)} MiB`, path]);
             process.stdout.write(textTable(["name", "size", "path"], rows));
         } else {
-            const names = knownModels.map(({ name }) => name).join(", ");
-            process.stderr.write(`no models yet; \`npx armt pull NAME\` gets one: ${names}\n`);
+            const names = modelsToPull().map(({ name }) => name);
+            const advice = names.length === 0 ? "" : `; \`npx armt pull NAME\` gets one: ${names.join(", ")}`;
+            process.stderr.write(`no models were pulled yet${advice}\n`);
         }
     }
 };

@@ -18,7 +18,6 @@ export const command: CommandModule<object, PullArguments> = {
                 .positional("name", { type: "string", demandOption: true, describe: `Name of the model: ${names}` })
                 .option("base", {
                     type: "string",
-                    requiresArg: true,
                     describe: "GGUF file of the base model, in any quantization [default: it is downloaded]"
                 })
                 .option("force", { type: "boolean", default: false, describe: "Make the model again if it is there" })

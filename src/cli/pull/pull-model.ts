@@ -39,7 +39,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     if (!(await isFile(memory)))
         throw new ArmtError(
             `this version of the package has no memory for ${quote(known.name)} ` +
-                `(${quote(memory)} is missing); update node-llama-cpp-armt`
+                `(${quote(memory)} is missing); a later version may have it, or train one with \`armt-train\` and ` +
+                "add it with `armt attach`"
         );
     await mkdir(modelFolder(), { recursive: true });
     const base = options.base ?? (await downloadBase(known, options));

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import path from "node:path";
 import { ArmtSnapshot } from "../../../plugin/index.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { openTexts } from "../shared/text-input.js";
+import { requireWritable } from "../shared/write-text.js";
 import type { ReadOptions } from "./options.js";
 
 /**
@@ -11,16 +11,14 @@ import type { ReadOptions } from "./options.js";
  * @throws {ArmtError} if the file cannot be written, or exists and is not a memory of this text
  */
 export async function checkTarget({ out, files = [], force }: ReadOptions): Promise<void> {
-    if (!existsSync(path.dirname(path.resolve(out))))
-        throw new ArmtError(`cannot write ${quote(out)}: no such file or folder`);
-    if (force || !existsSync(out)) return;
+    if (force || !existsSync(out)) return await requireWritable(out);
     const remedy = "choose another name, or replace it with --force";
     const { source } = await ArmtSnapshot.inspect(out).catch(() => {
         throw new ArmtError(`${quote(out)} exists and is not a memory file; ${remedy}`);
     });
     // standard input can be read only once; a file is read far faster than a model reads it
     const isKnown = source !== undefined && files.length > 0 && !files.includes("-");
-    if (isKnown && (await hashOf(files)) === source.sha256) return;
+    if (isKnown && (await hashOf(files)) === source.sha256) return await requireWritable(out);
     const name = source === undefined || source.name === "-" ? "" : ` (${quote(source.name)})`;
     throw new ArmtError(`${quote(out)} exists and is the memory of another text${name}; ${remedy}`);
 }

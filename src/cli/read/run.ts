@@ -1,8 +1,5 @@
 import process from "node:process";
 import type { Writable } from "node:stream";
-import type { ArmtSequence, LlamaModel, Token } from "../../../plugin/index.js";
-import { beginTokens } from "../../../plugin/memory/feed.js";
-import { pieceTokenizerOf, type TokenizedPiece } from "../../../plugin/memory/PieceTokenizer.js";
 import { openModel } from "../../model/open-model.js";
 import { withoutMemory } from "../../model/without-memory.js";
 import { ArmtError, quote } from "../../util/errors.js";
@@ -11,6 +8,7 @@ import { openTexts, type TextInput } from "../shared/text-input.js";
 import { checkTarget } from "./check-target.js";
 import type { ReadOptions } from "./options.js";
 import { ReadCheckpoint } from "./ReadCheckpoint.js";
+import { readText } from "./read-text.js";
 
 /** The output of `armt read --json`. */
 export interface ReadResult {
@@ -39,7 +37,26 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
         const { rest, resumed } = await checkpoint.resume(armt);
         const resumedTokens = armt.tokens;
         if (resumed) note(`resuming after ${resumedTokens} tokens that an interrupted run has read`);
-        await readRest({ model, armt, input, checkpoint, rest }, options, signal);
+        const bar = openProgress(input);
+        try {
+            await readText(
+                { model, armt, checkpoint, rest },
+                {
+                    checkpointInterval: options.checkpointInterval,
+                    signal,
+                    onProgress: () => {
+                        const { bytesRead } = checkpoint;
+                        bar.update(input.bytes === undefined ? armt.tokens : bytesRead, input.bytes ?? armt.tokens);
+                    }
+                }
+            );
+        } catch (error) {
+            bar.stop();
+            if (signal.aborted && armt.tokens > 0) note("the same command resumes here");
+            throw error;
+        } finally {
+            bar.stop();
+        }
         if (checkpoint.bytesRead === 0) throw new ArmtError("the text is empty; it needs at least one character");
 
         const { closedOnly } = options;
@@ -57,48 +74,6 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
         else note(describe(result, options.out));
     } finally {
         await llama.dispose();
-    }
-}
-
-type Reading = {
-    model: LlamaModel;
-    armt: ArmtSequence;
-    input: TextInput;
-    checkpoint: ReadCheckpoint;
-    rest: AsyncIterable<string>;
-};
-
-/** Reads the rest of the text. It saves a checkpoint at regular intervals and on an interrupt. */
-async function readRest(
-    { model, armt, input, checkpoint, rest }: Reading,
-    { checkpointInterval }: ReadOptions,
-    signal: AbortSignal
-): Promise<void> {
-    const tokenizer = pieceTokenizerOf(model, { context: checkpoint.lastCharacter });
-    const bar = openProgress(input);
-    let saved = performance.now();
-    const readPiece = async ({ ids, text }: TokenizedPiece) => {
-        const tokens: Token[] = armt.tokens === 0 ? [...beginTokens(model, ids), ...ids] : ids;
-        await armt.feed([tokens]);
-        checkpoint.add(text);
-        bar.update(input.bytes === undefined ? armt.tokens : checkpoint.bytesRead, input.bytes ?? armt.tokens);
-        signal.throwIfAborted();
-        if (performance.now() - saved < 1000 * checkpointInterval) return;
-        await checkpoint.save(armt);
-        saved = performance.now();
-    };
-    try {
-        for await (const text of rest) for (const piece of tokenizer.push(text)) await readPiece(piece);
-        await readPiece(tokenizer.end());
-    } catch (error) {
-        if (signal.aborted && armt.tokens > 0) {
-            bar.stop();
-            await checkpoint.save(armt);
-            note("the same command resumes here");
-        }
-        throw error;
-    } finally {
-        bar.stop();
     }
 }
 

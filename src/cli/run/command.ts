@@ -48,8 +48,8 @@ export const command: CommandModule<object, GivenRunOptions> = {
         );
         addGenerationOptions(parser);
         addJsonOption(parser);
-        addCacheOptions(parser);
         addModelOptions(parser, "f16", "option");
+        addCacheOptions(parser);
         return options;
     },
     handler: async (given) => {

@@ -1,6 +1,7 @@
 import process from "node:process";
 import type { Writable } from "node:stream";
 import type { LlamaModel, Token } from "../../../plugin/index.js";
+import { resolveModel } from "../../../plugin/model/model-cache.js";
 import type { Message } from "../../generation/chat-template/messages.js";
 import { openModel } from "../../model/open-model.js";
 import { checkTokenIds } from "../../model/token-ids.js";
@@ -30,6 +31,7 @@ export interface RunResult {
 /** Reads the prompt and streams the answer to `output`, or writes a single JSON object at the end. */
 export async function run(options: RunOptions, signal: AbortSignal, output: Writable): Promise<void> {
     const started = performance.now();
+    if (options.model !== undefined) resolveModel(options.model);
     const prompt = await readRunPrompt(options);
     const { llama, model, vocabSize, createContext } = await openModel(options);
     try {

@@ -1,51 +1,63 @@
-import path from "node:path";
+import { once } from "node:events";
+import { stat } from "node:fs/promises";
+import { totalmem } from "node:os";
 import process from "node:process";
 import { pino } from "pino";
 import { ArmtMemoryStore } from "../../../plugin/index.js";
 import { availableCores } from "../../../plugin/native/threads.js";
-import { makeRecallSample, recallDescription } from "../../eval/recall/sample.js";
-import { recallModelId, recallModelPath } from "../../model/embedded-model.js";
-import { openModel } from "../../model/open-model.js";
+import { openLoader } from "../../model/open-model.js";
 import { createApp } from "../../server/app.js";
-import { createServer } from "../../server/create-server.js";
-import { fairBatching } from "../../server/engine/batching.js";
+import { type CommonServerOptions, createServer, type LoadableModel } from "../../server/create-server.js";
 import { listen } from "../../server/listen.js";
 import { isLoopback } from "../../server/security.js";
 import { shutDown } from "../../server/shut-down.js";
+import { quote } from "../../util/errors.js";
+import { UsageError } from "../../util/failure.js";
 import { signalExitCode, stopSignals } from "../../util/stop-signals.js";
+import { nameModels } from "../shared/named-models.js";
 import { packageVersion } from "../shared/version.js";
+import { makeLoadable } from "./loadable-model.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
 /**
- * Answers requests until a signal asks it to stop. Open requests then have the drain time to finish. A second signal
- * exits at once.
+ * Answers requests until a signal asks it to stop. Open requests then have the drain time to finish. While the server
+ * still loads its model, a signal ends the loading. A second signal exits at once.
  */
 export async function serve(options: ServeOptions): Promise<void> {
+    const stop = stopRequest();
+    try {
+        await serveUntil(stop, options);
+    } catch (error) {
+        if (error !== stop.reason) throw error;
+    }
+}
+
+async function serveUntil(stop: AbortSignal, options: ServeOptions): Promise<void> {
     const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
     // the engine's threads spin while they wait, and a separate thread answers requests
     const threads = options.threads ?? Math.max(1, availableCores() - 1);
-    const { llama, model, file, createContext } = await openModel({ ...options, threads });
-    const store =
-        model.armt &&
-        (await ArmtMemoryStore.open({
-            folder: options.storeFolder,
-            onWarning: (error) => log.warn({ err: error }, "a prefix could not be kept")
-        }));
+    const { slotSavePath: slotFolder } = options;
+    if (slotFolder !== undefined && (await stat(slotFolder).catch(() => undefined))?.isDirectory() !== true)
+        throw new UsageError(`--slot-save-path ${quote(slotFolder)} is not a folder`);
+    const models = await nameModels(options.model ?? [], options.alias);
+    const loader = await openLoader(
+        { ...options, threads },
+        models.map(({ file }) => file),
+        stop
+    );
+    const store = await ArmtMemoryStore.open({
+        folder: options.storeFolder,
+        onWarning: (error) => log.warn({ err: error }, "a prefix could not be kept")
+    });
     try {
-        const context = await createContext({
-            sequences: options.parallel,
-            batching: { itemPrioritizationStrategy: fairBatching }
-        });
-        const isIncluded = path.resolve(file) === recallModelPath;
-        const server = createServer({
-            modelId: options.alias ?? (isIncluded ? recallModelId : path.basename(file, ".gguf")),
-            ...(isIncluded && {
-                description: recallDescription,
-                sample: await makeRecallSample((text) => model.tokenize(text).length)
-            }),
-            context,
-            store,
+        const loadable: LoadableModel[] = [];
+        for (const model of models) {
+            stop.throwIfAborted();
+            loadable.push(await makeLoadable(model, loader, { store, sequences: options.parallel }));
+        }
+        const common: CommonServerOptions = {
             apiKeys: apiKeys(options),
+            corsOrigins: options.corsOrigin,
             loopback: isLoopback(options.host),
             log,
             maxQueue: options.maxQueue,
@@ -56,18 +68,29 @@ export async function serve(options: ServeOptions): Promise<void> {
             maxBodiesBytes: toBytes(options.maxBodies),
             maxResponses: options.maxResponses,
             maxResponsesBytes: toBytes(options.responsesSize),
-            maxMemoriesBytes: toBytes(options.memoriesSize)
-        });
+            maxMemoriesBytes: toBytes(options.memoriesSize),
+            slotFolder
+        };
+        const [{ facts, load }, ...others] = loadable as [LoadableModel, ...LoadableModel[]];
+        const { id: modelId, description } = facts;
+        const server =
+            others.length === 0
+                ? createServer({ ...common, modelId, description, ...(await load(stop)) })
+                : createServer({
+                      ...common,
+                      models: loadable,
+                      maxModels: options.maxModels,
+                      maxModelsBytes: options.modelsSize === undefined ? totalmem() : toBytes(options.modelsSize)
+                  });
         const app = createApp(server, packageVersion());
+        stop.throwIfAborted();
         const listening = await listen(app, options, server.limits);
-        const ended = untilSignal();
-        process.stderr.write(`${server.engine.modelId} at ${listening.url} (Ctrl+C ends)\n`);
-        await ended;
+        process.stderr.write(`${server.models.ids.join(", ")} at ${listening.url} (Ctrl+C ends)\n`);
+        if (!stop.aborted) await once(stop, "abort");
         process.stderr.write("finishing open requests; repeat to exit at once\n");
         await shutDown(server, listening);
     } finally {
-        await store?.dispose();
-        await llama.dispose();
+        await loader.llama.dispose();
     }
 }
 
@@ -75,14 +98,13 @@ function toBytes(mebibytes: number): number {
     return Math.floor(mebibytes * 2 ** 20);
 }
 
-function untilSignal(): Promise<void> {
-    return new Promise((resolve) => {
-        let count = 0;
-        for (const signal of stopSignals())
-            process.on(signal, () => {
-                count++;
-                if (count > 1) process.exit(signalExitCode(signal));
-                resolve();
-            });
-    });
+/** Is aborted by the first signal that asks this process to stop; the second one exits at once. */
+function stopRequest(): AbortSignal {
+    const stop = new AbortController();
+    for (const signal of stopSignals())
+        process.on(signal, () => {
+            if (stop.signal.aborted) process.exit(signalExitCode(signal));
+            stop.abort();
+        });
+    return stop.signal;
 }

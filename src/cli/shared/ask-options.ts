@@ -1,6 +1,7 @@
 import type { Argv } from "yargs";
 import type { AskFlags } from "../../convert/asking.js";
 import { readEscapes } from "./escapes.js";
+import { groups } from "./option-groups.js";
 
 /** How a model was asked in its training, and what else only commands that write a model file take. */
 export interface AskArguments {
@@ -12,11 +13,13 @@ export interface AskArguments {
 }
 
 export function addAskOptions<T>(parser: Argv<T>): Argv<T & AskArguments> {
-    const text = { type: "string", requiresArg: true } as const;
+    const group = groups.asking;
+    const text = { type: "string", group } as const;
     return parser
         .option("close-before-question", {
             type: "boolean",
-            describe: "The model was trained with questions that start a new segment; stored in the file"
+            group,
+            describe: "The model was trained with questions that start a new segment"
         })
         .option("question-before", {
             ...text,

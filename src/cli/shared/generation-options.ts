@@ -50,11 +50,12 @@ function addSamplingOptions(parser: Argv<object>): void {
         .option("seed", { ...number, alias: "s", describe: "Random seed; -1: a new one each time [default: -1]" })
         .option("repeat-penalty", {
             ...number,
-            describe: "Divide the logits of recent tokens by this; 1: no penalty [default: 1]"
+            describe:
+                "Divide the logits of recent tokens by this; 1: no penalty [default: as the model file says, or 1]"
         })
         .option("repeat-last-n", {
             ...number,
-            describe: "Number of recent tokens that penalties count; -1: all [default: 64]"
+            describe: "Number of recent tokens that penalties count; -1: all [default: as the model file says, or 64]"
         })
         .option("presence-penalty", {
             ...number,
@@ -67,10 +68,6 @@ function addSamplingOptions(parser: Argv<object>): void {
 }
 
 /** Adds `--json`, which replaces the text. */
-export function addJsonOption(parser: Argv<object>): void {
-    parser.option("json", {
-        type: "boolean",
-        default: false,
-        describe: "Print one JSON object instead of the text"
-    });
+export function addJsonOption(parser: Argv<object>, describe = "Print one JSON object instead of the text"): void {
+    parser.option("json", { type: "boolean", default: false, describe });
 }

@@ -1,4 +1,5 @@
 import type { Argv } from "yargs";
+import { splitModes } from "../../../plugin/model/placement.js";
 import { schedules, segmentOverflows, stateTypes } from "../../../plugin/native/enums.js";
 import { type KvType, kvTypes, type ModelOptions } from "../../model/options.js";
 import { addGpuOption } from "./gpu-option.js";
@@ -6,18 +7,27 @@ import { checkNumber } from "./numbers.js";
 import { groups } from "./option-groups.js";
 
 /**
- * @param model how the command line names the model file: by position, or with `-m` if another file takes that position
+ * @param model how the command line names the model file: by position, several by position, or with `-m` if another
+ * file takes that position
  */
 export function addModelOptions(
     parser: Argv<object>,
     defaultKvType: KvType,
-    model: "positional" | "option" = "positional"
+    model: "positional" | "several" | "option" = "positional"
 ): void {
     const file = {
         type: "string",
         describe: "Model file (.gguf) or name (armt pull) [default: the included model]"
     } as const;
-    if (model === "positional") parser.positional("model", file).alias("model", "m");
+    if (model === "several")
+        parser
+            .positional("model", {
+                ...file,
+                array: true,
+                describe: "Model files (.gguf), names (armt pull) or folders of files [default: the included model]"
+            })
+            .alias("model", "m");
+    else if (model === "positional") parser.positional("model", file).alias("model", "m");
     else parser.option("model", { ...file, alias: "m" });
     addComputingOptions(parser);
     const group = groups.segments;
@@ -59,7 +69,7 @@ export function addComputingOptions(parser: Argv<object>): void {
             alias: "t",
             type: "number",
             group,
-            describe: "CPU threads, at most the usable cores [default: the usable cores]"
+            describe: "CPU threads, at most the usable cores [default: the usable cores that other programs leave idle]"
         })
         .option("batch-size", {
             alias: "b",
@@ -78,6 +88,32 @@ export function addComputingOptions(parser: Argv<object>): void {
             group,
             describe: "Maximum number of cells in one product of the diagonal [default: chosen by the engine]"
         })
+        .option("gpu-layers", {
+            alias: "ngl",
+            type: "number",
+            group,
+            describe: "Layers on GPUs and RPC servers: the output, then the last ones [default: what fits; --rpc: all]"
+        })
+        .option("rpc", {
+            type: "string",
+            group,
+            describe: "RPC servers that hold layers too, as host:port,host:port (armt rpc-server) [default: none]"
+        })
+        .option("split-mode", {
+            choices: splitModes,
+            group,
+            describe: "layer: each device gets a part of the layers; none: one gets all [default: layer]"
+        })
+        .option("main-gpu", {
+            type: "number",
+            group,
+            describe: "Index of the device that gets all layers with --split-mode none [default: 0]"
+        })
+        .option("tensor-split", {
+            type: "string",
+            group,
+            describe: "Parts of the layers that the devices get, e.g. 3,1 [default: by their free memory]"
+        })
         .option("verify", {
             type: "boolean",
             default: true,
@@ -93,4 +129,6 @@ export function checkModelOptions(options: Omit<ModelOptions, "model">): void {
     checkNumber("max-cells", options.maxCells, { min: 1 });
     checkNumber("batch-size", options.batchSize, { min: 1 });
     checkNumber("threads", options.threads, { min: 1 });
+    checkNumber("gpu-layers", options.gpuLayers, { min: 0 });
+    checkNumber("main-gpu", options.mainGpu, { min: 0 });
 }

@@ -17,3 +17,16 @@ export function checkNumber(
     const range = Number.isFinite(max) ? `from ${min} to ${max}` : `of at least ${min}`;
     throw new UsageError(`--${option} must be ${integer ? "an integer" : "a number"} ${range}, got ${value}`);
 }
+
+/**
+ * Makes something from numbers whose range only the work itself knows.
+ * @throws {UsageError} instead of a `RangeError`
+ */
+export function refuseRange<T>(make: () => T): T {
+    try {
+        return make();
+    } catch (error) {
+        if (error instanceof RangeError) throw new UsageError(error.message);
+        throw error;
+    }
+}

@@ -5,7 +5,9 @@ export const groups = {
     /** A command's own options. yargs lists every option here that names no group. */
     own: "Options:",
     sampling: "Sampling:",
+    asking: "To store in the model file:",
     segments: "Segments and memory, for experts:",
     computing: "Computing:",
+    variant: "Variant of the model, for checkpoints whose files do not say it:",
     general: "General:"
 } as const;

@@ -15,9 +15,12 @@ export interface SamplingOptions {
     minP?: number;
     /** -1: a new one each time. Default: -1. */
     seed?: number;
-    /** Default: 1, no penalty. */
+    /** Default: as the model file says, or 1, no penalty. */
     repeatPenalty?: number;
-    /** Number of recent tokens that penalties count; -1: all. Default: 64. Unit: tokens. */
+    /**
+     * Number of recent tokens that penalties count; -1: as many as they can, 65,536. Default: as the model file says,
+     * or 64. Unit: tokens.
+     */
     repeatLastN?: number;
     /** Default: 0. */
     presencePenalty?: number;
@@ -27,6 +30,9 @@ export interface SamplingOptions {
 
 /** llama.cpp's default of `--repeat-last-n`. Unit: tokens. */
 const defaultRepeatLastN = 64;
+
+/** Tokens that penalties can count: with each token, they are copied and compared. */
+const maxCountedTokens = 2 ** 16;
 
 /** Seeds are 32-bit numbers. */
 const maxSeed = 2 ** 32 - 1;
@@ -54,10 +60,11 @@ export function evaluateOptions(
     tokens: readonly Token[],
     defaults: ArmtSamplingDefaults = {}
 ): Pick<SequenceEvaluateOptions, "temperature" | "topK" | "topP" | "minP" | "seed" | "repeatPenalty"> {
-    const { seed = -1, repeatLastN = defaultRepeatLastN } = options;
-    const { repeatPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = options;
+    const { seed = -1, presencePenalty = 0, frequencyPenalty = 0 } = options;
+    const repeatPenalty = options.repeatPenalty ?? defaults.repeatPenalty ?? 1;
+    const repeatLastN = options.repeatLastN ?? defaults.repeatLastN ?? defaultRepeatLastN;
     const hasPenalty = repeatLastN !== 0 && (repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0);
-    const count = repeatLastN < 0 ? Number.POSITIVE_INFINITY : repeatLastN;
+    const count = Math.min(repeatLastN < 0 ? Number.POSITIVE_INFINITY : repeatLastN, maxCountedTokens);
     return {
         temperature: options.temperature ?? defaults.temperature ?? 0,
         topK: options.topK ?? defaults.topK,
@@ -67,7 +74,7 @@ export function evaluateOptions(
         repeatPenalty: hasPenalty
             ? {
                   punishTokens: () => tokens.slice(Math.max(0, tokens.length - count)),
-                  maxPunishTokens: Math.min(count, 2 ** 16),
+                  maxPunishTokens: count,
                   penalty: repeatPenalty,
                   presencePenalty,
                   frequencyPenalty

@@ -3,7 +3,10 @@ import type { CommandModule } from "yargs";
 import type { FamilyName } from "../../convert/families.js";
 import { baseArchitectures } from "../../formats/gguf/armt-keys.js";
 import { makeTinyCheckpoint } from "../../tiny/checkpoint.js";
+import { resolveTinyOptions, type TinyOptions } from "../../tiny/options.js";
 import { ArmtError, quote } from "../../util/errors.js";
+import { UsageError } from "../../util/failure.js";
+import { inCommandLineNames } from "../../util/option-names.js";
 
 type TinyArguments = {
     folder: string;
@@ -32,17 +35,16 @@ export const command: CommandModule<object, TinyArguments> = {
             .option("force", { type: "boolean", default: false, describe: "Write into a folder that is not empty" })
             .example("$0 tiny tiny-model", "then: armt convert tiny-model tiny.gguf"),
     handler: async ({ folder, family, layers, hidden, segmentSize, memTokens, seed, force }) => {
+        const options: TinyOptions = { family, layers, hidden, segmentSize, memTokens, seed };
+        try {
+            resolveTinyOptions(options);
+        } catch (error) {
+            throw error instanceof ArmtError ? new UsageError(inCommandLineNames(error.message)) : error;
+        }
         const present = await readdir(folder).catch(() => []);
         if (present.length > 0 && !force)
             throw new ArmtError(`the folder ${quote(folder)} is not empty; use --force to write into it`);
-        await makeTinyCheckpoint(folder, {
-            family,
-            layers,
-            hidden,
-            segmentSize,
-            memTokens,
-            seed
-        });
+        await makeTinyCheckpoint(folder, options);
         process.stderr.write(`Made a checkpoint of random weights in ${folder}\n`);
     }
 };

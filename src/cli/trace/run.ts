@@ -7,7 +7,7 @@ import { tracePage, tracePicture } from "../../trace/picture.js";
 import { type Trace, traceRead, traceTable } from "../../trace/trace.js";
 import { UsageError } from "../../util/failure.js";
 import { parseLength } from "../../util/lengths.js";
-import { writeText } from "../shared/write-text.js";
+import { requireWritable, writeText } from "../shared/write-text.js";
 import type { TraceOptions } from "./options.js";
 
 /** Reads a random prompt with each schedule and shows the engine's activity over time. */
@@ -16,6 +16,7 @@ export async function trace(options: TraceOptions, signal: AbortSignal, output: 
     const { schedule, svg, html, chrome } = options;
     const schedules =
         schedule === undefined || schedule === "auto" ? (["sequential", "diagonal"] as const) : ([schedule] as const);
+    await requireWritable(svg, html, chrome);
     const traces: Trace[] = [];
     let name = "";
     for (const one of schedules) {

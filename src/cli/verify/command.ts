@@ -21,14 +21,12 @@ export const command: CommandModule<object, VerifyOptions> = {
                 .option("against", {
                     type: "string",
                     demandOption: true,
-                    requiresArg: true,
                     describe:
                         "What the file was made from: the folder of a checkpoint, the file of weights in it, " +
                         "or with --memory the base's GGUF file"
                 })
                 .option("memory", {
                     type: "string",
-                    requiresArg: true,
                     describe: "The memory's file that was attached to the base"
                 })
                 .option("segments", {
@@ -42,12 +40,10 @@ export const command: CommandModule<object, VerifyOptions> = {
                 })
                 .option("tokens", {
                     type: "string",
-                    requiresArg: true,
                     describe: "JSON file with the token ids to compute [default: random ones]"
                 })
                 .option("tolerance", {
                     type: "number",
-                    requiresArg: true,
                     describe: "Largest relative difference to accept [default: depends on the file's type]"
                 })
                 .option("json", { type: "boolean", default: false, describe: "Print JSON" })

@@ -144,7 +144,7 @@ function checkRows(base: BaseConfig, armt: ArmtConfig, { memoryTokens, sinkCount
         );
     if (armt.slidingWindow && base.positionCount !== undefined)
         throw new ArmtError("`sliding_window` is defined for base models with RoPE: not supported");
-    const rows = sinkCount + (armt.slidingWindow ? 2 : 1) * armt.segmentSize + memoryTokens;
+    const rows = sinkCount + (armt.slidingWindow || armt.rereadsPrevious ? 2 : 1) * armt.segmentSize + memoryTokens;
     const limit = base.positionCount ?? base.slidingWindow;
     if (limit !== undefined && rows > limit)
         throw new ArmtError(

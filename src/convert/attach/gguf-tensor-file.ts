@@ -1,6 +1,7 @@
 import type { GgufFile } from "../../formats/gguf/reader.js";
 import type { GgmlType, GgufTensorInfo } from "../../formats/gguf/types.js";
-import type { ReadRange, TensorInfo } from "../../formats/safetensors/reader.js";
+import type { TensorInfo } from "../../formats/safetensors/reader.js";
+import { type ReadRange, tensorRange } from "../../formats/tensor-range.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { decodeWeights, isWeightType } from "../decode-weights.js";
 import type { TensorFile } from "../shards.js";
@@ -17,22 +18,20 @@ export class GgufTensorFile implements TensorFile {
         return this.file.path;
     }
 
-    /** @throws {ArmtError} if there is no such tensor, or its data are damaged */
-    public async read(name: string, { start = 0, end }: ReadRange = {}): Promise<Buffer> {
-        const info = this.tensors.get(name);
-        if (info === undefined) throw new ArmtError(`${quote(this.path)} has no tensor ${quote(name)}`);
+    /** @throws {ArmtError} if there is no such tensor, the range is outside it, or its data are damaged */
+    public async read(name: string, range?: ReadRange): Promise<Buffer> {
+        const { start, end } = tensorRange(this, name, range);
         const { type } = this.file.tensors.get(name)!;
-        const stop = end ?? info.byteLength;
-        if (type.blockSize === 1) return this.file.readTensor(name, start, stop);
+        if (type.blockSize === 1) return this.file.readTensor(name, start, end);
         const size = 4 * type.blockSize;
         const first = Math.floor(start / size);
         const blocks = await this.file.readTensor(
             name,
             first * type.blockBytes,
-            Math.ceil(stop / size) * type.blockBytes
+            Math.ceil(end / size) * type.blockBytes
         );
         const { buffer, byteOffset } = await decodeWeights(blocks, type.name);
-        return Buffer.from(buffer, byteOffset + start - first * size, stop - start);
+        return Buffer.from(buffer, byteOffset + start - first * size, end - start);
     }
 
     public async close(): Promise<void> {

@@ -57,7 +57,8 @@ function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
         new ArmtError(
             `${quote(json.path)}: ${what}; give its llama.cpp name with --pre, or use --vocab-from or --no-tokenizer`
         );
-    if (byteLevel?.get("type") !== "ByteLevel") throw unknown("unknown pre-tokenizer");
+    if (byteLevel?.get("type") !== "ByteLevel")
+        throw unknown(`the pre-tokenizer ${parts.map(describe).join(", ")} is not supported`);
     if (byteLevel.get("add_prefix_space") === true) throw unknown("a pre-tokenizer that adds a space is not supported");
     const ownSplit = byteLevel.get("use_regex") !== false;
     const [first, ...rest] = parts.slice(0, -1);
@@ -66,7 +67,12 @@ function recognise(json: JsonFile, { ignoreMerges }: BpeTokenizer): string {
         return "smollm";
     const expression = rest.length === 0 && !ownSplit ? splitExpression(first) : undefined;
     const name = expression === undefined ? undefined : preTokenizerNames.get(expression);
-    if (name === undefined) throw unknown(`unknown pre-tokenizer ${quote(expression ?? "")}`);
+    if (name === undefined)
+        throw unknown(
+            expression === undefined
+                ? `the pre-tokenizer ${parts.map(describe).join(", ")} is not supported`
+                : `unknown pre-tokenizer ${quote(expression)}`
+        );
     if (ignoreMerges && name !== "llama-bpe")
         throw unknown(`\`ignore_merges\` with the pre-tokenizer ${quote(name)} is not supported`);
     // llama.cpp ignores merges for whole words under this name; dbrx splits the same way but applies the merges
@@ -89,4 +95,12 @@ function splitExpression(part: JsonObject | undefined): string | undefined {
  */
 function mergeText(merge: Merge): string {
     return merge.map((part) => part.replaceAll(" ", "Ġ")).join(" ");
+}
+
+/** A part of a pre-tokenizer, for errors. */
+function describe(part: JsonObject): string {
+    const type = quote(String(part.get("type")));
+    const pattern = part.get("pattern");
+    const about = pattern instanceof Map ? [...(pattern as JsonObject).values()].join() : part.get("behavior");
+    return about === undefined ? type : `${type} (${quote(String(about))})`;
 }

@@ -7,21 +7,11 @@ import { type BpeTokenizer, componentParts, listTokens, tokenTypes } from "./voc
 const bytePattern = /^<0x[0-9A-F]{2}>$/;
 
 /** The keys of a SentencePiece-style BPE tokenizer, such as Llama 2's. */
-export function sentencePieceKeys(
-    json: JsonFile,
-    bpe: BpeTokenizer,
-    vocabSize: number,
-    onWarning?: (message: string) => void
-): [string, GgufWriteValue][] {
+export function sentencePieceKeys(json: JsonFile, bpe: BpeTokenizer, vocabSize: number): [string, GgufWriteValue][] {
     if (!bpe.byteFallback)
         throw new ArmtError(
             `${quote(json.path)}: a BPE tokenizer that is neither byte-level nor falls back to bytes is not ` +
                 "supported; use --vocab-from or --no-tokenizer"
-        );
-    if (prependScheme(json) === "first")
-        onWarning?.(
-            `${quote(json.path)}: text gets a space in front only at its beginning (\`prepend_scheme\`: "first"), ` +
-                "but llama.cpp also adds one after each special token"
         );
     const scores = mergeScores(bpe);
     const tokens = listTokens(vocabSize, bpe.ids, (text) => {
@@ -74,23 +64,9 @@ function tokenType(text: string, { added, unknownToken }: BpeTokenizer) {
     return bytePattern.test(text) ? tokenTypes.byte : tokenTypes.normal;
 }
 
-/**
- * Whether the tokenizer prepends a space to the text, in the normalizer (older files) or the pre-tokenizer (newer
- * files).
- */
+/** Whether the tokenizer prepends a space to each text. */
 function addsSpacePrefix(json: JsonFile): boolean {
-    const prepends = componentParts(json, "normalizer").some(
+    return componentParts(json, "normalizer").some(
         (part) => part.get("type") === "Prepend" && part.get("prepend") === SPACE
     );
-    const scheme = prependScheme(json);
-    if (typeof scheme === "string") return prepends || scheme !== "never";
-    return prepends || metaspaceOf(json)?.get("add_prefix_space") === true;
-}
-
-function prependScheme(json: JsonFile) {
-    return metaspaceOf(json)?.get("prepend_scheme");
-}
-
-function metaspaceOf(json: JsonFile) {
-    return componentParts(json, "pre_tokenizer").find((part) => part.get("type") === "Metaspace");
 }

@@ -43,8 +43,11 @@ export async function specialTokenKeys(
     const template = processorTemplate(tokenizer);
     keys.push(["tokenizer.ggml.add_bos_token", { type: "BOOL", value: own?.boolean("add_bos_token") ?? template.bos }]);
     keys.push(["tokenizer.ggml.add_eos_token", { type: "BOOL", value: own?.boolean("add_eos_token") ?? template.eos }]);
-    const chatTemplate = await readChatTemplate(folder, own);
+    const chatTemplate = await readChatTemplate(folder, own, "default");
     if (chatTemplate !== undefined) keys.push(["tokenizer.chat_template", { type: "STRING", value: chatTemplate }]);
+    const toolTemplate = await readChatTemplate(folder, own, forTools);
+    if (toolTemplate !== undefined)
+        keys.push([`tokenizer.chat_template.${forTools}`, { type: "STRING", value: toolTemplate }]);
     return keys;
 }
 
@@ -59,20 +62,27 @@ function processorTemplate(tokenizer: JsonFile): { bos: boolean; eos: boolean } 
     return { bos: isSpecial(single[0]), eos: single.length > 1 && isSpecial(single.at(-1)) };
 }
 
-/** The template from its own file, from the tokenizer's config, or from a processor's older `chat_template.json`. */
-async function readChatTemplate(folder: string, own: JsonFile | undefined): Promise<string | undefined> {
-    const separate = await readFile(path.join(folder, "chat_template.jinja"), "utf8").catch(() => undefined);
+/** The name of the template for chats with tools, in checkpoints and, behind a dot, in keys of model files. */
+const forTools = "tool_use";
+
+/**
+ * A template from its own file, from the tokenizer's config, or from a processor's older `chat_template.json`.
+ * @param name a name in a list of templates; those in files of their own are in a folder, except the default one
+ */
+async function readChatTemplate(folder: string, own: JsonFile | undefined, name: string): Promise<string | undefined> {
+    const file = name === "default" ? "chat_template.jinja" : path.join("additional_chat_templates", `${name}.jinja`);
+    const separate = await readFile(path.join(folder, file), "utf8").catch(() => undefined);
     // Python reads text files with `\n` as the line end, so the model never saw `\r\n`
     if (separate !== undefined) return separate.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n");
     const processor = await readJsonFile(path.join(folder, "chat_template.json"));
-    return templateIn(own) ?? templateIn(processor);
+    return templateIn(own, name) ?? templateIn(processor, name);
 }
 
-function templateIn(json: JsonFile | undefined): string | undefined {
+function templateIn(json: JsonFile | undefined, name: string): string | undefined {
     const template = json?.get("chat_template");
-    if (typeof template === "string") return template;
+    if (typeof template === "string") return name === "default" ? template : undefined;
     if (!Array.isArray(template)) return undefined;
     const named = template.filter((entry) => entry instanceof Map);
-    const chosen = named.find((entry) => entry.get("name") === "default")?.get("template");
+    const chosen = named.find((entry) => entry.get("name") === name)?.get("template");
     return typeof chosen === "string" ? chosen : undefined;
 }

@@ -7,7 +7,7 @@ import { specialTokenKeys } from "./special-tokens.js";
 import { checkTokenizer, strippedAsPhi3 } from "./unsupported.js";
 import { parseBpe } from "./vocabulary.js";
 
-export type TokenizerOptions = { pre?: string; name?: string; onWarning?: (message: string) => void };
+export type TokenizerOptions = { pre?: string; name?: string };
 
 /**
  * Reads the tokenizer of a checkpoint folder (`tokenizer.json` and the files next to it) as GGUF keys, padded to the
@@ -21,16 +21,14 @@ export async function readTokenizer(
     folder: string,
     config: JsonFile,
     vocabSize: number,
-    { pre, name, onWarning }: TokenizerOptions = {}
+    { pre, name }: TokenizerOptions = {}
 ): Promise<Map<string, GgufWriteValue> | undefined> {
     const json = await readJsonFile(path.join(folder, "tokenizer.json"));
     if (json === undefined) return undefined;
     const bpe = parseBpe(json, vocabSize);
     const byteLevel = isByteLevel(json);
     const normalizer = checkTokenizer(json, bpe, byteLevel);
-    const keys = byteLevel
-        ? byteLevelKeys(json, bpe, vocabSize, pre)
-        : sentencePieceKeys(json, bpe, vocabSize, onWarning);
+    const keys = byteLevel ? byteLevelKeys(json, bpe, vocabSize, pre) : sentencePieceKeys(json, bpe, vocabSize);
     if (normalizer !== undefined) keys.push(["tokenizer.armt.normalizer", { type: "STRING", value: normalizer }]);
     if (strippedAsPhi3(json))
         keys.push(["general.name", { type: "STRING", value: name === undefined ? "phi-3" : `${name} (phi-3)` }]);

@@ -29,7 +29,9 @@ export function checkTokenizer(json: JsonFile, bpe: BpeTokenizer, byteLevel: boo
         checkMerged(json, bpe);
     }
     checkAddedTokens(json, byteLevel);
-    return readNormalizer(json, byteLevel);
+    const normalizer = readNormalizer(json, byteLevel);
+    if (normalizer === "NFC") checkComposed(json);
+    return normalizer;
 }
 
 function checkModel(json: JsonFile): void {
@@ -74,6 +76,7 @@ function checkSpaces(json: JsonFile, { merges }: BpeTokenizer): void {
         // matches nothing, because the normalizer has replaced all spaces
         const isIdle = part.get("type") === "Split" && patternOf(part) === " " && replaces;
         if (!isMetaspace && !isIdle) throw unsupportedPart(json, `the pre-tokenizer ${describe(part)}`);
+        if (isMetaspace) checkPrefix(json, part);
         if (isMetaspace && part.get("split") !== false) {
             const crossing = merges.find(([left, right]) => (left + right).lastIndexOf(SPACE) > 0);
             if (crossing !== undefined)
@@ -85,6 +88,17 @@ function checkSpaces(json: JsonFile, { merges }: BpeTokenizer): void {
     }
     if (!replaces && !parts.some((part) => part.get("type") === "Metaspace"))
         throw unsupportedPart(json, "a vocabulary in which spaces stay spaces");
+}
+
+/**
+ * llama.cpp puts a space before every text between special tokens, or before none. This one does it only at the start
+ * of a whole text ("first"), or only before a text that does not begin with a space ("always").
+ */
+function checkPrefix(json: JsonFile, part: JsonObject): void {
+    // with `add_prefix_space` alone, libraries disagree about what false means
+    const scheme = part.get("prepend_scheme") ?? "always";
+    if (scheme !== "never")
+        throw unsupportedPart(json, `\`prepend_scheme\` ${quote(String(scheme))} of the pre-tokenizer "Metaspace"`);
 }
 
 /** Added tokens with `▁` become ordinary tokens, so merges must be able to make them. */
@@ -109,6 +123,15 @@ function checkAddedTokens(json: JsonFile, byteLevel: boolean): void {
                 throw unsupportedPart(json, `\`${flag}\` of the added token ${name}`);
         if (token.get("normalized") === true && !byteLevel && prepends)
             throw unsupportedPart(json, `\`normalized\` of the added token ${name} with the normalizer "Prepend"`);
+    }
+}
+
+/** The plugin composes characters before it looks for added tokens, and a tokenizer looks for most of them before. */
+function checkComposed(json: JsonFile): void {
+    for (const token of addedTokens(json)) {
+        const text = String(token.get("content"));
+        if (text.normalize("NFC") !== text || text.normalize("NFD") !== text)
+            throw unsupportedPart(json, `the added token ${quote(text)} with the normalizer "NFC"`);
     }
 }
 

@@ -1,15 +1,20 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
-import type { LlamaContextSequence, LlamaModel, Token } from "../../../plugin/index.js";
+import type {
+    ArmtSegmentAlignment,
+    ArmtSequence,
+    LlamaContextSequence,
+    LlamaModel,
+    Token
+} from "../../../plugin/index.js";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { segmentLengths } from "../../util/segment-lengths.js";
 import { svg, svgText } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
 import { writeAnswer } from "../questions/ask.js";
 import { names } from "../questions/grading.js";
 import { percent, type Share, shareOf, wilson } from "../questions/share.js";
-
-/** Default prompt template. */
-export const defaultTemplate = "{input}\n\nQuestion: {question}\nAnswer:";
+import type { BabilongPrompts } from "./prompt.js";
 
 /** One question of BABILong (arXiv 2406.10149) about facts in a long text. */
 export interface BabilongSample {
@@ -107,8 +112,12 @@ function partsOf(target: string): string[] {
 }
 
 export interface BabilongOptions {
-    template: string;
+    prompts: BabilongPrompts;
     maxTokens: number;
+    /** Take only the first word of an answer. */
+    oneWord: boolean;
+    /** Which segment of a prompt is short. Default: the model's. */
+    segmentAlignment?: ArmtSegmentAlignment;
     signal?: AbortSignal;
     /** Called with the number of questions answered so far. */
     onProgress?: (answered: number) => void;
@@ -135,30 +144,35 @@ export async function measureBabilong(
     set: BabilongSet,
     samples: readonly BabilongSample[],
     labels: ReadonlySet<string>,
-    { template, maxTokens, signal, onProgress }: BabilongOptions
+    { prompts, maxTokens, oneWord, segmentAlignment, signal, onProgress }: BabilongOptions
 ): Promise<BabilongRow> {
     const { armt } = sequence;
     if (armt === undefined) throw new ArmtError("BABILong is measured on ARMT models; this is a plain model");
+    const alignment = segmentAlignment ?? model.armt?.segmentAlignment ?? "left";
+    const write = async (tokens: Token[]) => {
+        const end = oneWord ? firstWordEnd : undefined;
+        const answer = await writeAnswer(sequence, model, tokens, maxTokens, { signal, end });
+        return oneWord ? (firstWord.exec(answer)?.[0] ?? "") : answer;
+    };
     const answers: BabilongRow["answers"][number][] = [];
     let blind = 0;
     let tokens = 0;
     let seconds = 0;
     for (const sample of samples) {
         signal?.throwIfAborted();
-        const prompt = model.tokenize(fill(template, sample));
+        const prompt = await prompts.tokens(sample);
         if (prompt.length === 0) throw new ArmtError(`${quote(set.file)}: a prompt is empty`);
         await sequence.clearHistory();
         const start = performance.now();
-        // an abort can interrupt `feed`; the rest is long enough to generate from
-        const rest = Math.min(prompt.length, armt.segmentSize);
-        await armt.feed([prompt.slice(0, prompt.length - rest)], { signal });
-        const answer = await writeAnswer(sequence, model, prompt.slice(prompt.length - rest), maxTokens, signal);
+        // an abort can interrupt `feed`
+        const rest = await readStart(armt, prompt, alignment, signal);
+        const answer = await write(rest);
         seconds += (performance.now() - start) / 1000;
         tokens += prompt.length;
         const right = isRight(answer, sample, labels);
         answers.push({ question: sample.question, target: sample.target, answer, right });
         await sequence.clearHistory();
-        const alone = await writeAnswer(sequence, model, lastSegment(prompt, armt.segmentSize), maxTokens, signal);
+        const alone = await write(lastSegment(prompt, armt.segmentSize, alignment));
         if (isRight(alone, sample, labels)) blind++;
         onProgress?.(answers.length);
     }
@@ -177,14 +191,39 @@ export async function measureBabilong(
     };
 }
 
-/** The open segment after the whole prompt is read: 1 to `segmentSize` tokens. */
-function lastSegment(prompt: readonly Token[], segmentSize: number): Token[] {
-    return prompt.slice(Math.floor((prompt.length - 1) / segmentSize) * segmentSize);
+/** A word and what shows that it is over. */
+const firstWordEnd = /[\p{L}\p{N}][^\p{L}\p{N}'-]/u;
+const firstWord = /[\p{L}\p{N}][\p{L}\p{N}'-]*/u;
+
+/**
+ * Reads a prompt into an empty sequence, except for its end. With an alignment other than `left`, the segments are
+ * closed one by one, since `feed` fills each.
+ * @returns the end, which is long enough to generate from
+ */
+async function readStart(
+    armt: ArmtSequence,
+    prompt: Token[],
+    alignment: ArmtSegmentAlignment,
+    signal: AbortSignal | undefined
+): Promise<Token[]> {
+    const { segmentSize } = armt;
+    if (alignment === "left") {
+        const end = Math.max(prompt.length - segmentSize, 0);
+        await armt.feed([prompt.slice(0, end)], { signal });
+        return prompt.slice(end);
+    }
+    let at = 0;
+    for (const length of segmentLengths(prompt.length, segmentSize, alignment).slice(0, -1)) {
+        await armt.feed([prompt.slice(at, at + length)], { signal });
+        await armt.closeSegment();
+        at += length;
+    }
+    return prompt.slice(at);
 }
 
-/** Fills in the template. A function does the replacement, since a string would interpret signs such as `$&`. */
-function fill(template: string, { input, question }: BabilongSample): string {
-    return template.replaceAll(/\{(input|question)\}/g, (_, name: "input" | "question") => ({ input, question })[name]);
+/** The open segment after the whole prompt is read: 1 to `segmentSize` tokens. */
+function lastSegment(prompt: Token[], segmentSize: number, alignment: ArmtSegmentAlignment): Token[] {
+    return prompt.slice(-segmentLengths(prompt.length, segmentSize, alignment).at(-1)!);
 }
 
 /** The table that `armt eval babilong` prints. */

@@ -102,7 +102,7 @@ export function questionTokens(model: LlamaModel, question: Question, { form, pl
 }
 
 /** A user's turn, and the beginning of the model's. */
-function chatTokens(model: LlamaModel, text: string): Token[] {
+export function chatTokens(model: LlamaModel, text: string): Token[] {
     const special = (marks: string) => model.tokenize(marks, true);
     // as armt-train writes a turn; these models' templates would add a system message
     if (special("<|im_start|>").length === 1)
@@ -125,19 +125,29 @@ export function answerLength(model: LlamaModel, { expected }: Question): number 
     return 16 + Math.ceil(1.5 * model.tokenize(` ${expected}`).length);
 }
 
-/** Generates greedily: at most `maxTokens`, and no more than one line. */
+const oneLine = /\S[^\n]*\n/;
+
+export interface WriteOptions {
+    signal?: AbortSignal;
+    /** Ends the answer as soon as it matches. Default: one line. */
+    end?: RegExp;
+    /** Draws tokens as the model's file says, as users get them. Default: `false`, the most probable token. */
+    asFileSays?: boolean;
+}
+
+/** Generates at most `maxTokens`. */
 export async function writeAnswer(
     sequence: LlamaContextSequence,
     model: LlamaModel,
     prompt: Token[],
     maxTokens: number,
-    signal?: AbortSignal
+    { signal, end = oneLine, asFileSays = false }: WriteOptions = {}
 ): Promise<string> {
     const tokens: Token[] = [];
-    for await (const token of sequence.evaluate(prompt, { temperature: 0 })) {
+    for await (const token of sequence.evaluate(prompt, asFileSays ? {} : { temperature: 0 })) {
         signal?.throwIfAborted();
         tokens.push(token);
-        if (tokens.length === maxTokens || /\S[^\n]*\n/.test(model.detokenize(tokens))) break;
+        if (tokens.length === maxTokens || end.test(model.detokenize(tokens))) break;
     }
     return model.detokenize(tokens).trim();
 }

@@ -1,15 +1,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { type ArmtSnapshot, LlamaChatSession, type LlamaContext } from "../../../plugin/index.js";
+import { type ArmtSnapshot, LlamaChatSession, type LlamaContext, resolveChatWrapper } from "../../../plugin/index.js";
 import { ArmtError } from "../../util/errors.js";
 import { type Asking, answerLength, questionTokens, readText, requireArmt, writeAnswer } from "./ask.js";
 import type { Question, QuestionedText } from "./question.js";
 
 /**
  * How a text reaches a model and how it is asked. `memory`: the last segment is closed too, so that answers come from
- * memory alone. The others do what users do. `read`: `armt read` and `armt ask`. `chat`: `LlamaChatSession`. `server`:
- * a document and chats with `armt.memory`.
+ * memory alone. The others do what users do, and draw tokens as the model's file says. `read`: `armt read` and `armt
+ * ask`. `chat`: `LlamaChatSession`. `server`: a document and chats with `armt.memory`.
  */
 export const ways = ["memory", "read", "chat", "server"] as const;
 export type WayName = (typeof ways)[number];
@@ -62,7 +62,7 @@ async function openMemoryWay(context: LlamaContext): Promise<Way> {
         ask: async (question, asking, signal) => {
             if (held !== undefined) await armt.restore(held);
             const prompt = questionTokens(model, question, asking);
-            return await writeAnswer(sequence, model, prompt, answerLength(model, question), signal);
+            return await writeAnswer(sequence, model, prompt, answerLength(model, question), { signal });
         },
         dispose: async () => {
             drop();
@@ -96,7 +96,8 @@ async function openReadWay(context: LlamaContext): Promise<Way> {
             await armt.load(file);
             const prompt = questionTokens(model, question, asking);
             await armt.startQuestion(prompt);
-            return await writeAnswer(sequence, model, prompt, answerLength(model, question), signal);
+            const length = answerLength(model, question);
+            return await writeAnswer(sequence, model, prompt, length, { signal, asFileSays: true });
         },
         dispose: async () => {
             await sequence.dispose();
@@ -109,6 +110,8 @@ async function openChatWay(context: LlamaContext): Promise<Way> {
     const { model } = context;
     const sequence = context.getSequence();
     const armt = requireArmt(sequence);
+    // finding it takes node-llama-cpp a second or more
+    const chatWrapper = resolveChatWrapper(model);
     let held: ArmtSnapshot | undefined;
     let system = "";
     const drop = () => {
@@ -135,11 +138,11 @@ async function openChatWay(context: LlamaContext): Promise<Way> {
         ask: async (question, { form }, signal) => {
             if (form === "completion") throw new ArmtError("a chat has no completions; choose another --form");
             if (held !== undefined) await armt.restore(held);
-            const session = new LlamaChatSession({ contextSequence: sequence });
+            const session = new LlamaChatSession({ contextSequence: sequence, chatWrapper });
             session.setChatHistory(system === "" ? [] : [{ type: "system", text: system }]);
             try {
                 const maxTokens = answerLength(model, question);
-                const answer = await session.prompt(question.text, { maxTokens, temperature: 0, signal });
+                const answer = await session.prompt(question.text, { maxTokens, signal });
                 return firstLine(answer);
             } finally {
                 session.dispose({ disposeSequence: false });
@@ -179,7 +182,6 @@ export function serverWay(url: string, model: LlamaContext["model"]): Way {
             if (form === "completion") throw new ArmtError("a chat has no completions; choose another --form");
             const body = JSON.stringify({
                 messages: [{ role: "user", content: question.text }],
-                temperature: 0,
                 max_tokens: answerLength(model, question),
                 ...(memory === undefined ? {} : { armt: { memory } })
             });

@@ -36,6 +36,10 @@ export type ArmtModelKeys = {
     slidingWindow: number | undefined;
     /** Whether attention reaches into the previous segment's text. */
     seesPreviousSegment: boolean;
+    /** Positions of a segment whose attention reaches into the previous one. */
+    previousPositions: PreviousPositions;
+    /** Whether a segment's rows begin with the text of the segment before, computed again. */
+    rereadsPreviousSegment: boolean;
     /** Learned rows before each segment's text: 0 or 1. */
     sinkCount: number;
     /** Factor of text tokens' embeddings. */
@@ -59,11 +63,15 @@ export type ArmtModelKeys = {
               count: number;
               /** Memory rows use the last ones, whatever the text's length. */
               wrapped: boolean;
+              /** Positions run on from segment to segment, those of memory rows included. */
+              continues: boolean;
           };
     /** S: text tokens in a segment. */
     segmentSize: number;
     segmentAlignment: "left" | "right" | "center";
     memory: {
+        /** `recurrent` is plain RMT, whose only other number is M; the rest is 0, 1 or false then. */
+        kind: MemoryKind;
         /** M: memory tokens in a segment. */
         tokenCount: number;
         /** d_mem */
@@ -78,6 +86,10 @@ export type ArmtModelKeys = {
         gating: boolean;
         /** Whether memory rows attend to the text before them. */
         attendsToText: boolean;
+        /** Whether memory rows attend to all memory rows of the segment, not only to those before them. */
+        mutual: boolean;
+        /** Whether each layer starts from the learned memory rows. */
+        disjoint: boolean;
     };
     /** How the model was asked in its training; `undefined`: the file doesn't say. */
     ask: ArmtAskForm | undefined;
@@ -89,22 +101,23 @@ export type ArmtModelKeys = {
     training: string | undefined;
 };
 
-/** How to ask a model, as its training did. */
-export type ArmtAskForm = {
-    /** Questions are the last turn of a chat in the model's template. */
+/** How to ask a model, as its training did (GGUF keys `armt.ask.*`). */
+export interface ArmtAskForm {
+    /** Whether questions were the last turn of a chat in the model's template. */
     readonly chat: boolean;
-    /** Close the open segment before the question. */
+    /** Whether the open segment is closed before a question, so that the question starts a new one. */
     readonly close: boolean;
-    /** Take the most probable token each time. */
+    /** Whether answers are best taken greedily. */
     readonly greedy: boolean;
-    /** What stands around a question without a chat template; `undefined`: that form was not trained. */
+    /** What stands before a question without a chat template; undefined if that form was not trained. */
     readonly before: string | undefined;
+    /** What stands after it. */
     readonly after: string | undefined;
-    /** The text that a question begins with, special tokens included; `undefined`: `before`. */
+    /** The text that every question begins with, special tokens included; undefined: `before`. */
     readonly start: string | undefined;
     /** Texts of the tokens that end an answer. */
     readonly end: readonly string[];
-};
+}
 
 /** A key of a model file that is missing or wrong. */
 export class ArmtKeyError extends ArmtError {
@@ -117,8 +130,10 @@ export class ArmtKeyError extends ArmtError {
     }
 }
 
-const SUPPORTED_FORMAT_VERSIONS = [1, 2];
+const LAST_FORMAT_VERSION = 4;
 const MAX_LAYERS = 9999;
+/** ν of the only feature map that the engine computes. */
+const DPFP_ORDER = 3;
 /** Families that the engine computes. */
 export const baseArchitectures = [
     "gemma3_text",
@@ -135,7 +150,14 @@ export const baseArchitectures = [
 export const activations = ["silu", "gelu", "gelu_tanh"] as const;
 export type Activation = (typeof activations)[number];
 
+const memoryKinds = ["associative", "recurrent"] as const;
+export type MemoryKind = (typeof memoryKinds)[number];
+
 const alignments = ["left", "right", "center"] as const;
+
+/** After the number of kept keys, at 0 again, or as far behind the previous segment's as it has rows. */
+export const previousPositions = ["continued", "restarted", "apart"] as const;
+export type PreviousPositions = (typeof previousPositions)[number];
 
 /** Reads keys by name and type, and finds the `armt.` keys that were never read. */
 class KeyReader {
@@ -197,19 +219,36 @@ export function readArmtKeys(file: GgufFile): ArmtModelKeys {
     const architecture = keys.required("general.architecture", "STRING");
     if (architecture !== "armt") throw new ArmtError(`it is a ${quote(architecture)} model, not an ARMT model`);
     const version = keys.required("armt.format_version", "UINT32");
-    if (!SUPPORTED_FORMAT_VERSIONS.includes(version))
+    if (version < 1 || version > LAST_FORMAT_VERSION)
         throw invalid(
             "armt.format_version",
             version,
-            `${SUPPORTED_FORMAT_VERSIONS.join(" or ")}; update node-llama-cpp-armt, or convert the checkpoint again`
+            `1 to ${LAST_FORMAT_VERSION}; update node-llama-cpp-armt, or convert the checkpoint again`
         );
     keys.optional("armt.head_digest", "STRING");
     const info = readAll(keys);
     if (version === 1 && (info.sinkCount > 0 || info.seesPreviousSegment))
         throw invalid("armt.format_version", version, "2, with a sink or attention to the previous segment");
+    if (version < 3 && isInnerLoop(info))
+        throw invalid("armt.format_version", version, "3, with an inner loop's keys or a window within a segment");
+    if (version < 4 && info.rereadsPreviousSegment)
+        throw invalid("armt.format_version", version, "4, with segments that begin with the text of the one before");
     keys.refuseOthers("armt.");
     checkAll(info);
     return info;
+}
+
+/** Whether older versions would compute something else. */
+function isInnerLoop({ seesPreviousSegment, previousPositions, memory, ...info }: ArmtModelKeys): boolean {
+    const rows = info.sinkCount + info.segmentSize + memory.tokenCount;
+    return (
+        previousPositions !== "continued" ||
+        memory.mutual !== seesPreviousSegment ||
+        memory.disjoint ||
+        memory.kind === "recurrent" ||
+        (info.positions.type === "learned" && info.positions.continues) ||
+        (info.slidingWindow !== undefined && info.slidingWindow < rows)
+    );
 }
 
 function readAll(keys: KeyReader): ArmtModelKeys {
@@ -217,6 +256,7 @@ function readAll(keys: KeyReader): ArmtModelKeys {
     const valueSize = keys.count("armt.attention.value_length");
     if (valueSize !== headSize)
         throw invalid("armt.attention.value_length", valueSize, `${headSize} (\`armt.attention.key_length\`)`);
+    const seesPreviousSegment = keys.optional("armt.attention.previous_segment", "BOOL") ?? false;
     const norm = keys.has("armt.attention.layer_norm_epsilon") ? "layer" : "rms";
     return {
         name: keys.optional("general.name", "STRING"),
@@ -241,26 +281,43 @@ function readAll(keys: KeyReader): ArmtModelKeys {
         slidingWindow: keys.has("armt.attention.sliding_window")
             ? keys.count("armt.attention.sliding_window")
             : undefined,
-        seesPreviousSegment: keys.optional("armt.attention.previous_segment", "BOOL") ?? false,
+        seesPreviousSegment,
+        previousPositions: readName(keys, "armt.attention.previous_segment_positions", previousPositions, "continued"),
+        rereadsPreviousSegment: keys.optional("armt.reread_previous", "BOOL") ?? false,
         sinkCount: keys.has("armt.sink_count") ? keys.count("armt.sink_count", 1) : 0,
         positions: keys.has("armt.position_count") ? readTable(keys) : readRope(keys, headSize),
         segmentSize: keys.count("armt.segment_size"),
         segmentAlignment: readAlignment(keys),
-        memory: {
-            tokenCount: keys.count("armt.memory.token_count"),
-            keyLength: keys.count("armt.memory.key_length"),
-            dpfpOrder: keys.count("armt.memory.dpfp_order"),
-            headCount: keys.count("armt.memory.head_count"),
-            normalizeKeys: keys.required("armt.memory.normalize_keys", "BOOL"),
-            useDenom: keys.required("armt.memory.use_denom", "BOOL"),
-            correction: keys.required("armt.memory.correction", "BOOL"),
-            gating: keys.required("armt.memory.gating", "BOOL"),
-            attendsToText: keys.optional("armt.memory.attends_to_text", "BOOL") ?? true
-        },
+        memory: readMemory(keys, seesPreviousSegment),
         ask: readAskForm(keys),
         baseName: keys.optional("general.base_model.0.name", "STRING"),
         license: keys.optional("general.license", "STRING"),
         training: keys.optional("armt.training", "STRING")
+    };
+}
+
+function readMemory(keys: KeyReader, seesPreviousSegment: boolean): ArmtModelKeys["memory"] {
+    const kind = readName(keys, "armt.memory.kind", memoryKinds, "associative");
+    const shared = {
+        kind,
+        tokenCount: keys.count("armt.memory.token_count"),
+        attendsToText: keys.optional("armt.memory.attends_to_text", "BOOL") ?? true,
+        mutual: keys.optional("armt.memory.mutual", "BOOL") ?? seesPreviousSegment,
+        disjoint: keys.optional("armt.memory.disjoint", "BOOL") ?? false
+    };
+    if (kind === "recurrent") {
+        const flags = { normalizeKeys: false, useDenom: false, correction: false, gating: false };
+        return { ...shared, ...flags, keyLength: 0, dpfpOrder: DPFP_ORDER, headCount: 1 };
+    }
+    return {
+        ...shared,
+        keyLength: keys.count("armt.memory.key_length"),
+        dpfpOrder: keys.count("armt.memory.dpfp_order"),
+        headCount: keys.count("armt.memory.head_count"),
+        normalizeKeys: keys.required("armt.memory.normalize_keys", "BOOL"),
+        useDenom: keys.required("armt.memory.use_denom", "BOOL"),
+        correction: keys.required("armt.memory.correction", "BOOL"),
+        gating: keys.required("armt.memory.gating", "BOOL")
     };
 }
 
@@ -295,7 +352,8 @@ function readTable(keys: KeyReader): ArmtModelKeys["positions"] {
     return {
         type: "learned",
         count: keys.count("armt.position_count"),
-        wrapped: keys.optional("armt.position_wrap", "BOOL") ?? false
+        wrapped: keys.optional("armt.position_wrap", "BOOL") ?? false,
+        continues: keys.optional("armt.position_continues", "BOOL") ?? false
     };
 }
 
@@ -327,9 +385,13 @@ function readLocalBase(keys: KeyReader): number | undefined {
 }
 
 function readActivation(keys: KeyReader): Activation {
-    const value = keys.optional("armt.activation", "STRING") ?? "silu";
-    const known = activations.find((name) => name === value);
-    if (known === undefined) throw invalid("armt.activation", value, activations.join(", "));
+    return readName(keys, "armt.activation", activations, "silu");
+}
+
+function readName<T extends string>(keys: KeyReader, key: string, names: readonly T[], absent: T): T {
+    const value = keys.optional(key, "STRING") ?? absent;
+    const known = names.find((name) => name === value);
+    if (known === undefined) throw invalid(key, value, names.join(", "));
     return known;
 }
 
@@ -348,10 +410,12 @@ function checkAll(info: ArmtModelKeys): void {
     if (headCount % headCountKv !== 0)
         throw invalid("armt.attention.head_count_kv", headCountKv, `a divisor of ${headCount} heads`);
     if (headSize % 2 !== 0) throw invalid("armt.attention.key_length", headSize, "an even number");
-    const rows = info.positions.type === "learned" ? info.positions.count : info.slidingWindow;
-    const { sinkCount, seesPreviousSegment } = info;
-    const others = memory.tokenCount + sinkCount;
-    const parts = seesPreviousSegment ? 2 : 1;
+    const { sinkCount, seesPreviousSegment, rereadsPreviousSegment } = info;
+    const window = seesPreviousSegment ? info.slidingWindow : undefined;
+    const rows = info.positions.type === "learned" ? info.positions.count : window;
+    const isRecurrent = memory.kind === "recurrent";
+    const others = memory.tokenCount + (isRecurrent ? memory.tokenCount : sinkCount);
+    const parts = seesPreviousSegment || rereadsPreviousSegment ? 2 : 1;
     if (rows !== undefined && parts * info.segmentSize + others > rows)
         throw invalid(
             "armt.segment_size",
@@ -368,7 +432,21 @@ function checkAll(info: ArmtModelKeys): void {
             "true",
             "false, since it needs RoPE and memory rows that attend to the text"
         );
-    if (memory.dpfpOrder !== 3) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, "3");
+    const continues = info.positions.type === "learned" && info.positions.continues;
+    const isOther = seesPreviousSegment || sinkCount > 0 || memory.mutual || memory.disjoint || isRecurrent;
+    if (rereadsPreviousSegment && (isOther || continues))
+        throw invalid("armt.reread_previous", "true", "false, since other keys change a segment's rows");
+    const isWrapped = info.positions.type === "learned" && (info.positions.wrapped || continues);
+    const isPlain = sinkCount === 0 && !seesPreviousSegment && memory.attendsToText && !memory.disjoint;
+    if (isRecurrent && (isWrapped || !isPlain || memory.mutual))
+        throw invalid("armt.memory.kind", memory.kind, "associative, since other keys change a segment's rows");
+    if (memory.disjoint && (seesPreviousSegment || sinkCount > 0 || info.positions.type === "learned"))
+        throw invalid(
+            "armt.memory.disjoint",
+            "true",
+            "false, since it needs RoPE, and neither a sink nor attention to the previous segment"
+        );
+    if (memory.dpfpOrder !== DPFP_ORDER) throw invalid("armt.memory.dpfp_order", memory.dpfpOrder, `${DPFP_ORDER}`);
     if (memory.keyLength % memory.headCount !== 0 || embeddingLength % memory.headCount !== 0)
         throw invalid(
             "armt.memory.head_count",

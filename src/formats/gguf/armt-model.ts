@@ -9,7 +9,8 @@ export type { ArmtAskForm, ArmtModelKeys } from "./armt-keys.js";
 type Precision = "out" | "memory" | "full";
 type Requirement = { shape: number[]; precision: Precision; optional?: boolean };
 
-const integerTypes: ReadonlySet<GgmlType> = new Set(["I8", "I16", "I32", "I64", "F64"]);
+/** Types that hold no weights: ggml multiplies by none of them. Q8_1 and Q8_K are for intermediate results. */
+const otherTypes: ReadonlySet<GgmlType> = new Set(["I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"]);
 const memoryTypes: ReadonlySet<GgmlType> = new Set(["F32", "F16", "BF16"]);
 const stackPattern = /^blk\.(?<layer>0|[1-9]\d{0,3})\.(?<kind>.+)$/;
 
@@ -31,6 +32,7 @@ export async function validateArmtModel(path: string): Promise<ArmtModelKeys> {
 export function validateArmtFile(file: GgufFile): ArmtModelKeys {
     try {
         const info = readArmtKeys(file);
+        checkAlignment(file);
         checkTokenizer(file, info);
         checkTensors(file, info);
         return info;
@@ -40,10 +42,23 @@ export function validateArmtFile(file: GgufFile): ArmtModelKeys {
     }
 }
 
+/** ggml asserts that a buffer, which may be the mapped file, begins at a multiple of this. Unit: bytes. */
+const minAlignment = 32;
+
+function checkAlignment({ metadata }: GgufFile): void {
+    const alignment = metadata.get("general.alignment");
+    if (alignment?.type === "UINT32" && alignment.value < minAlignment)
+        throw new ArmtError(`\`general.alignment\` is ${alignment.value}, expected ${minAlignment} or more`);
+}
+
 function checkTokenizer(file: GgufFile, { vocabSize }: ArmtModelKeys): void {
     const model = file.metadata.get("tokenizer.ggml.model");
     if (model?.type !== "STRING") throw new ArmtError("key `tokenizer.ggml.model` is missing or not a STRING");
     if (model.value === "no_vocab") return;
+    if (model.value !== "llama" && model.value !== "gpt2")
+        throw new ArmtError(
+            `\`tokenizer.ggml.model\` is ${quote(model.value)}, expected "llama", "gpt2" or "no_vocab"`
+        );
     const tokens = file.metadata.get("tokenizer.ggml.tokens");
     if (tokens?.type !== "ARRAY" || tokens.elementType !== "STRING")
         throw new ArmtError("key `tokenizer.ggml.tokens` is missing or not an array of STRING");
@@ -98,7 +113,7 @@ function checkTensor(name: string, { type, shape }: GgufTensorInfo, { shape: exp
             ? type.name === "F32"
             : precision === "memory"
               ? memoryTypes.has(type.name)
-              : !integerTypes.has(type.name);
+              : !otherTypes.has(type.name);
     const wanted = { full: "F32", memory: "F32, F16 or BF16", out: "a type for weights" }[precision];
     if (!allowed) throw new ArmtError(`tensor ${quote(name)} is ${type.name}, expected ${wanted}`);
 }
@@ -146,10 +161,16 @@ function stackedTensors(info: ArmtModelKeys): Map<string, Requirement> {
         ["ffn_up.bias", { shape: [up], precision: "full", optional: true }],
         ["ffn_down.weight", { shape: [f, d], precision: "out" }],
         ["ffn_down.bias", { shape: [d], precision: "full", optional: true }],
-        ["memory_q.weight", { shape: [d, memory.keyLength], precision: "out" }],
-        ["memory_k.weight", { shape: [d, memory.keyLength], precision: "out" }],
+        ...(memory.kind === "recurrent" ? [] : associativeTensors(d, memory.keyLength, betaCount))
+    ]);
+}
+
+function associativeTensors(d: number, keyLength: number, betaCount: number): [string, Requirement][] {
+    return [
+        ["memory_q.weight", { shape: [d, keyLength], precision: "out" }],
+        ["memory_k.weight", { shape: [d, keyLength], precision: "out" }],
         ["memory_v.weight", { shape: [d, d], precision: "out" }],
         ["memory_b.weight", { shape: [d, betaCount], precision: "memory" }],
         ["memory_b.bias", { shape: [betaCount], precision: "full" }]
-    ]);
+    ];
 }

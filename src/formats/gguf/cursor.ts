@@ -15,7 +15,11 @@ export class Cursor {
     private windowStart = 0;
     private index = 0;
 
-    constructor(private readonly file: RandomAccessFile) {}
+    /** @param checksText whether strings must be UTF-8 */
+    constructor(
+        private readonly file: RandomAccessFile,
+        private readonly checksText: boolean
+    ) {}
 
     /** Offset in the file. Unit: bytes. */
     get offset(): number {
@@ -67,7 +71,7 @@ export class Cursor {
         this.index += length;
     }
 
-    /** The bytes of a string, checked to be UTF-8. */
+    /** The bytes of a string. */
     async string(maxBytes = MAX_STRING_BYTES): Promise<Buffer> {
         if (!this.has(8)) await this.ensure(8);
         const length = this.takeUint64();
@@ -75,7 +79,8 @@ export class Cursor {
             throw new ArmtError(`string of ${length} bytes at ${this.offset - 8} (at most ${maxBytes})`);
         if (!this.has(Number(length))) await this.ensure(Number(length));
         const bytes = this.takeBytes(Number(length));
-        if (!isUtf8(bytes)) throw new ArmtError(`string at ${this.offset - bytes.length} is not UTF-8`);
+        if (this.checksText && !isUtf8(bytes))
+            throw new ArmtError(`string at ${this.offset - bytes.length} is not UTF-8`);
         return bytes;
     }
 }

@@ -101,6 +101,7 @@ export async function describeGguf(path: string): Promise<GgufDescription> {
 
 /** Size of one sequence's associative memory: A `[h, K/h, D/h]` and z `[K]` of each layer in float32. Unit: bytes. */
 export function memoryBytes({ blockCount, embeddingLength, memory }: ArmtModelKeys): number {
+    if (memory.kind === "recurrent") return 4 * memory.tokenCount * embeddingLength;
     const keySize = 2 * memory.dpfpOrder * memory.keyLength;
     const normalizer = memory.useDenom ? keySize : 0;
     return 4 * blockCount * ((keySize * embeddingLength) / memory.headCount + normalizer);
@@ -119,11 +120,27 @@ function armtRows(info: ArmtModelKeys): [string, string][] {
             "segment",
             `${info.segmentSize} tokens + ${memory.tokenCount} memory tokens, aligned ${info.segmentAlignment}`
         ],
-        ["memory", `keys of ${memory.keyLength}, ${memory.headCount} head(s), ${memoryBytes(info)} bytes a sequence`],
+        [
+            "memory",
+            memory.kind === "recurrent"
+                ? `plain RMT: the last layer's memory tokens, ${memoryBytes(info)} bytes a sequence; ` +
+                  "read segment by segment"
+                : `keys of ${memory.keyLength}, ${memory.headCount} head(s), ${memoryBytes(info)} bytes a sequence`
+        ],
         ...(info.sinkCount > 0 ? ([["sink", "a learned row before each segment's text"]] as [string, string][]) : []),
         ...(info.seesPreviousSegment
             ? ([["attention", "reaches into the previous segment's text"]] as [string, string][])
             : []),
+        ...(info.rereadsPreviousSegment
+            ? ([["segments begin with", "the previous segment's text, computed again"]] as [string, string][])
+            : []),
+        ...(info.previousPositions === "continued"
+            ? []
+            : ([["positions in a segment", info.previousPositions]] as [string, string][])),
+        ...(memory.mutual === info.seesPreviousSegment
+            ? []
+            : ([["memory tokens see", memory.mutual ? "one another" : "those before them"]] as [string, string][])),
+        ...(memory.disjoint ? ([["memory tokens", "the learned ones, in each layer"]] as [string, string][]) : []),
         ["normalized keys", yesNo(memory.normalizeKeys)],
         ["normalizer z", yesNo(memory.useDenom)],
         ["correction", yesNo(memory.correction)],

@@ -26,11 +26,20 @@ const SMALLEST_KEY_BYTES = 8 + 4 + 1;
 /** Size of a tensor entry with an empty name and no dimensions. */
 const SMALLEST_TENSOR_BYTES = 8 + 4 + 4 + 8;
 
+/** Options of {@link readHeader}. */
+export interface HeaderOptions {
+    /**
+     * Whether to accept what llama.cpp accepts too: strings that are not UTF-8, and a BOOL that is neither 0 nor 1.
+     * Default: `false`.
+     */
+    lenient?: boolean;
+}
+
 /**
  * Reads and checks everything before the tensor data, and checks that this data fills the file without gap or overlap.
  */
-export async function readHeader(file: RandomAccessFile): Promise<GgufHeader> {
-    const cursor = new Cursor(file);
+export async function readHeader(file: RandomAccessFile, { lenient = false }: HeaderOptions = {}): Promise<GgufHeader> {
+    const cursor = new Cursor(file, !lenient);
     await cursor.ensure(24);
     const magic = cursor.takeUint32();
     if (magic !== MAGIC) throw new ArmtError("not a GGUF file (it doesn't begin with `GGUF`)");
@@ -47,7 +56,7 @@ export async function readHeader(file: RandomAccessFile): Promise<GgufHeader> {
         const key = (await cursor.string(limits.MAX_KEY_BYTES)).toString("utf8");
         if (metadata.has(key)) throw new ArmtError(`key ${quote(key)} appears twice`);
         try {
-            metadata.set(key, await readValue(cursor));
+            metadata.set(key, await readValue(cursor, lenient));
         } catch (error) {
             throw error instanceof ArmtError ? new ArmtError(`key ${quote(key)}: ${error.message}`) : error;
         }
@@ -71,7 +80,7 @@ function checkCount(what: string, count: bigint, limit: number, smallest: number
         );
 }
 
-async function readValue(cursor: Cursor): Promise<GgufValue> {
+async function readValue(cursor: Cursor, lenient: boolean): Promise<GgufValue> {
     await cursor.ensure(4);
     const typeId = cursor.takeUint32();
     if (typeId === ARRAY_TYPE_ID) return readArray(cursor);
@@ -80,7 +89,9 @@ async function readValue(cursor: Cursor): Promise<GgufValue> {
     if (type === "STRING") return { type, value: (await cursor.string()).toString("utf8") };
     const { bytes } = scalarTypes[type];
     await cursor.ensure(bytes);
-    const scalar = decodeScalar(type, cursor.takeBytes(bytes));
+    const encoded = cursor.takeBytes(bytes);
+    const scalar = decodeScalar(type, encoded);
+    if (scalar === undefined && lenient && type === "BOOL") return { type, value: true };
     if (scalar === undefined) throw new ArmtError("a BOOL that is neither 0 nor 1");
     return scalar;
 }

@@ -1,6 +1,6 @@
 import { ArmtError, quote } from "../../util/errors.js";
 import { RandomAccessFile } from "../../util/random-access-file.js";
-import { type GgufHeader, readHeader } from "./header.js";
+import { type GgufHeader, type HeaderOptions, readHeader } from "./header.js";
 import { decodeScalar, type GgufScalar, type GgufTensorInfo, type GgufValue, scalarTypes } from "./types.js";
 
 /** An open GGUF file whose entire head has been checked. Arrays and tensor data are read on request. */
@@ -95,10 +95,10 @@ export class GgufFile {
  * Opens a GGUF file and checks its head. Time and memory stay small whatever the file claims.
  * @throws {ArmtError} that names the file, and the key or tensor at fault
  */
-export async function openGguf(path: string): Promise<GgufFile> {
+export async function openGguf(path: string, options: HeaderOptions = {}): Promise<GgufFile> {
     const file = await RandomAccessFile.open(path);
     try {
-        return new GgufFile(file, await readHeader(file));
+        return new GgufFile(file, await readHeader(file, options));
     } catch (error) {
         await file.close();
         if (!(error instanceof ArmtError)) throw error;

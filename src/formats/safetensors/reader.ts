@@ -1,16 +1,10 @@
 import { ArmtError, quote } from "../../util/errors.js";
 import { RandomAccessFile } from "../../util/random-access-file.js";
+import { type ReadRange, tensorRange } from "../tensor-range.js";
 import { MAX_HEADER_BYTES, parseHeader, type TensorInfo } from "./header.js";
 
 export type { Dtype } from "./dtypes.js";
 export type { TensorInfo } from "./header.js";
-
-export type ReadRange = {
-    /** First byte within the tensor. Default: 0. */
-    start?: number;
-    /** One past the last byte within the tensor. Default: its length. */
-    end?: number;
-};
 
 /** An open safetensors file whose entire header has been checked. Tensor data is read on request. */
 export class SafetensorsFile {
@@ -29,13 +23,9 @@ export class SafetensorsFile {
      * Bytes of a tensor (little-endian, last dimension fastest), or a range of them.
      * @throws {ArmtError} if there is no such tensor or the range is outside it
      */
-    public async read(name: string, { start = 0, end }: ReadRange = {}): Promise<Buffer> {
-        const tensor = this.tensors.get(name);
-        if (tensor === undefined) throw new ArmtError(`${quote(this.path)} has no tensor ${quote(name)}`);
-        const stop = end ?? tensor.byteLength;
-        if (start < 0 || start > stop || stop > tensor.byteLength)
-            throw new ArmtError(`tensor ${quote(name)} has no bytes ${start} to ${stop} (${tensor.byteLength} in all)`);
-        return this.file.read(tensor.offset + start, stop - start);
+    public async read(name: string, range?: ReadRange): Promise<Buffer> {
+        const { tensor, start, end } = tensorRange(this, name, range);
+        return this.file.read(tensor.offset + start, end - start);
     }
 
     public async close(): Promise<void> {

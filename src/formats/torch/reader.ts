@@ -2,7 +2,8 @@ import { crc32 } from "node:zlib";
 import { ArmtError, quote } from "../../util/errors.js";
 import { RandomAccessFile } from "../../util/random-access-file.js";
 import { dtypeSizes } from "../safetensors/dtypes.js";
-import type { ReadRange, TensorInfo } from "../safetensors/reader.js";
+import type { TensorInfo } from "../safetensors/reader.js";
+import { type ReadRange, tensorRange } from "../tensor-range.js";
 import { parseStateDict, type TorchTensor } from "./state-dict.js";
 import { locateEntry, readZipDirectory, type ZipEntry } from "./zip.js";
 
@@ -38,13 +39,9 @@ export class TorchFile {
      * Bytes of a tensor (little-endian, last dimension fastest), or a range of them.
      * @throws {ArmtError} for a range outside the tensor, and for a wrong checksum
      */
-    public async read(name: string, { start = 0, end }: ReadRange = {}): Promise<Buffer> {
-        const tensor = this.tensors.get(name);
-        if (tensor === undefined) throw new ArmtError(`${quote(this.path)} has no tensor ${quote(name)}`);
-        const stop = end ?? tensor.byteLength;
-        if (start < 0 || start > stop || stop > tensor.byteLength)
-            throw new ArmtError(`tensor ${quote(name)} has no bytes ${start} to ${stop} (${tensor.byteLength} in all)`);
-        const bytes = await this.file.read(tensor.offset + start, stop - start);
+    public async read(name: string, range?: ReadRange): Promise<Buffer> {
+        const { tensor, start, end } = tensorRange(this, name, range);
+        const bytes = await this.file.read(tensor.offset + start, end - start);
         this.check(name, tensor, start, bytes);
         return bytes;
     }

@@ -57,12 +57,18 @@ export class ChatTemplate {
     private readonly renderer: TemplateRenderer;
     private readonly markers: Markers;
     private probed: Promise<TemplateCapabilities> | undefined;
+    /** The file's own template for chats with tools. */
+    private readonly withTools: ChatTemplate | undefined;
 
     constructor(
         private readonly model: LlamaModel,
         { source, timeoutMs = defaultTimeoutMs }: ChatTemplateOptions = {}
     ) {
-        this.source = source ?? model.fileInfo.metadata.tokenizer?.chat_template ?? defaultTemplate;
+        const { tokenizer } = model.fileInfo.metadata;
+        this.source = source ?? tokenizer?.chat_template ?? defaultTemplate;
+        const forTools = (tokenizer as Readonly<Record<string, unknown>> | undefined)?.["chat_template.tool_use"];
+        if (source === undefined && typeof forTools === "string")
+            this.withTools = new ChatTemplate(model, { source: forTools, timeoutMs });
         const stripsOf = (token: Token) => {
             const { lstrip, rstrip } = model.getTokenAttributes(token);
             return { before: lstrip, after: rstrip };
@@ -78,6 +84,8 @@ export class ChatTemplate {
      * @throws {TemplateLimitError} if the template takes too much time or memory
      */
     async render(messages: readonly Message[], options: RenderOptions = {}): Promise<RenderedChat> {
+        if (this.withTools !== undefined && (options.tools ?? []).length > 0)
+            return await this.withTools.render(messages, options);
         const capabilities = await this.capabilities();
         const { tools = [], answer, variables = {}, signal } = options;
         const hasTools = tools.length > 0;
@@ -85,7 +93,8 @@ export class ChatTemplate {
         const syntax = (isNative ? capabilities.syntax : undefined) ?? plainSyntax;
         const form = isNative ? capabilities.calls : undefined;
         const render = async (chat: readonly Message[]) => {
-            const given = toTemplate(chat, { form, describe: isNative ? [] : tools });
+            const { plainResults } = capabilities;
+            const given = toTemplate(chat, { form, plainResults, describe: isNative ? [] : tools });
             return await this.renderOrRefuse(
                 {
                     messages: capabilities.system ? given : withoutSystem(given),
@@ -109,7 +118,7 @@ export class ChatTemplate {
     }
 
     async dispose(): Promise<void> {
-        await this.renderer.dispose();
+        await Promise.all([this.renderer.dispose(), this.withTools?.dispose()]);
     }
 
     private async renderOrRefuse(chat: ChatToRender, signal: AbortSignal | undefined): Promise<readonly Stretch[]> {
@@ -163,6 +172,7 @@ export class ChatTemplate {
 interface MessageForm {
     /** How the template accepts calls and their results; undefined if it does not. */
     form: TemplateCapabilities["calls"];
+    plainResults: boolean;
     /** Tools that the template does not describe to the model. */
     describe: readonly Tool[];
 }
@@ -171,7 +181,7 @@ interface MessageForm {
  * Converts messages to the template's form. If the template does not support tools, their descriptions, calls and
  * results become text.
  */
-function toTemplate(messages: readonly Message[], { form, describe }: MessageForm): TemplateMessage[] {
+function toTemplate(messages: readonly Message[], { form, plainResults, describe }: MessageForm): TemplateMessage[] {
     const chat: TemplateMessage[] = [];
     const called = new Map<string, string>();
     for (const message of messages) {
@@ -188,7 +198,10 @@ function toTemplate(messages: readonly Message[], { form, describe }: MessageFor
             case "tool": {
                 const { callId, text } = message;
                 const name = message.name ?? called.get(callId);
-                if (form === undefined) appendResult(chat, text);
+                if (form === undefined && plainResults)
+                    // it stays in the model's turn: a user's message would begin a question, in a segment of its own
+                    chat.push({ role: "tool", content: `\n||result: ${text}`, tool_call_id: callId });
+                else if (form === undefined) appendResult(chat, text);
                 else chat.push({ role: "tool", content: text, tool_call_id: callId, ...(name && { name }) });
             }
         }

@@ -10,6 +10,8 @@ export interface TemplateCapabilities {
     readonly tools: boolean;
     /** In which form it accepts the arguments of calls; undefined if it does not render calls and results. */
     readonly calls: "object" | "text" | undefined;
+    /** Whether it writes the content of a `tool` message as it is, right after the assistant's message. */
+    readonly plainResults: boolean;
     /** How the model writes calls, if the template shows it. */
     readonly syntax: ToolSyntax | undefined;
     /** The text after an assistant's message, such as the end of its turn. */
@@ -49,6 +51,9 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
     const results: TemplateMessage[] = [
         { role: "tool", content: result, tool_call_id: probeIds[0], name: probeCalls(1, false)[0]!.function.name }
     ];
+    const followed = await attempt([user, { role: "assistant", content: answer }, ...results], {
+        add_generation_prompt: false
+    });
     let calls: TemplateCapabilities["calls"];
     for (const form of ["object", "text"] as const) {
         const chat = await attempt([user, called(1, form === "text"), ...results], {});
@@ -70,6 +75,7 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
         system: system?.includes(rule) ?? false,
         tools: told?.includes(tool.name) ?? false,
         calls,
+        plainResults: plain !== undefined && followed === plain + result,
         syntax,
         afterText
     };

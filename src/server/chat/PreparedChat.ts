@@ -7,7 +7,7 @@ import { checkEnds, type FormatGrammar, formatGrammar } from "../engine/grammar.
 import type { StoredMemory } from "../engine/MemoryRegistry.js";
 import { CallGrammar, forcedStart, generateWithTools, type WrittenCall } from "../engine/tools.js";
 import { ApiError } from "../errors.js";
-import type { Server } from "../Server.js";
+import type { ModelServer } from "../Server.js";
 import type { ChatQuery } from "./query.js";
 
 /** Gets an answer while it is written. */
@@ -46,7 +46,7 @@ export interface RunOptions {
 /** A chat whose prompt and grammars are ready, so the request has no errors left. */
 export class PreparedChat {
     private constructor(
-        private readonly server: Server,
+        private readonly server: ModelServer,
         private readonly query: ChatQuery,
         private readonly chat: RenderedChat,
         private readonly prompt: readonly Token[],
@@ -62,7 +62,7 @@ export class PreparedChat {
      * @throws {ApiError} if the template refuses the chat, or if a schema cannot become a grammar
      */
     static async create(
-        server: Server,
+        server: ModelServer,
         query: ChatQuery,
         { memory, signal }: { memory?: StoredMemory; signal: AbortSignal }
     ): Promise<PreparedChat> {
@@ -100,6 +100,7 @@ export class PreparedChat {
             closeBeforeQuestion: this.query.closeBeforeQuestion,
             signal,
             onProgress,
+            reusesPrompt: this.query.reusesPrompt,
             willRewind: choices > 1,
             checkpointsAt: this.checkpointsAt
         };

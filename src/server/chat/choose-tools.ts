@@ -20,6 +20,24 @@ export interface ToolChoiceOptions {
     schema: string;
 }
 
+/**
+ * The tools that a request allows of those that it has.
+ * @param names their names, in the order of the request
+ * @param paramOf the parameter with the name at an index, for errors
+ * @throws {ApiError} if a tool of this name is missing
+ */
+export function allowedTools(
+    given: readonly GivenTool[],
+    names: readonly string[],
+    paramOf: (index: number) => string
+): GivenTool[] {
+    return names.map((name, i) => {
+        const found = given.find(({ tool }) => tool.name === name);
+        if (found === undefined) throw badParameter(paramOf(i), "`tools` has no function of this name");
+        return found;
+    });
+}
+
 /** Size of all tools, which is that of a prompt of a quarter of a million tokens. Unit: UTF-16 code units. */
 const maxToolsSize = 2 ** 20;
 

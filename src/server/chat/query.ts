@@ -23,6 +23,8 @@ export interface ChatQuery {
     readonly keepAfter?: readonly number[];
     /** Whether the question about a memory starts a new segment. Default: what suits the model. */
     readonly closeBeforeQuestion?: boolean;
+    /** Whether what is already read may be used again. Default: `true`. */
+    readonly reusesPrompt?: boolean;
     /** Number of most probable tokens to return with each token. Default: no log-probabilities. */
     readonly logprobs?: number;
     /** Parameter of the request with the messages, for errors. */

@@ -61,6 +61,8 @@ export interface ReadOptions {
     closeBeforeQuestion?: boolean;
     signal: AbortSignal;
     onProgress?: (progress: PromptProgress) => void;
+    /** Whether what a sequence or the store holds may be used again. Default: `true`. */
+    reusesPrompt?: boolean;
     /** Whether `rewind` will be called. */
     willRewind?: boolean;
     /** Tokens of the prompt after which the store keeps a checkpoint. Default: only where the store chooses to. */
@@ -172,11 +174,9 @@ export class Engine {
         );
     }
 
-    async read(
-        sequence: LlamaContextSequence,
-        prompt: readonly Token[],
-        { memory, questionAt, closeBeforeQuestion, signal, onProgress, willRewind = false, checkpointsAt }: ReadOptions
-    ): Promise<ReadPrompt> {
+    async read(sequence: LlamaContextSequence, prompt: readonly Token[], options: ReadOptions): Promise<ReadPrompt> {
+        const { memory, questionAt, closeBeforeQuestion, signal, onProgress, checkpointsAt } = options;
+        const { reusesPrompt = true, willRewind = false } = options;
         const last = prompt.at(-1)!;
         const head = prompt.slice(0, -1);
         const started = performance.now();
@@ -188,12 +188,15 @@ export class Engine {
         try {
             await this.setClosing(sequence, closeBeforeQuestion);
             if (memory !== undefined) await sequence.armt!.restore(memory);
-            else {
+            else if (!reusesPrompt) {
+                await sequence.clearHistory();
+                cachedTokens = 0;
+            } else {
                 await sequence.adaptStateToTokens(head, false);
                 cachedTokens = sequence.nextTokenIndex;
             }
             progress?.begin(cachedTokens);
-            if (memory === undefined && sequence.armt !== undefined && this.store !== undefined)
+            if (memory === undefined && reusesPrompt && sequence.armt !== undefined && this.store !== undefined)
                 ({ cachedTokens, keptTokens } = await this.store.prefill(sequence, head, { signal, checkpointsAt }));
             else if (memory !== undefined) {
                 const at = questionAt ?? (closeBeforeQuestion === true ? 0 : prompt.length);

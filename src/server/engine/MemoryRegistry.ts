@@ -6,6 +6,8 @@ import { ApiError } from "../errors.js";
 export interface StoredMemory {
     readonly id: string;
     readonly name: string | undefined;
+    /** Name of the model that read it. */
+    readonly model: string;
     /** Unix time. Unit: seconds. */
     readonly createdAt: number;
     /** `partial`: the client went before the document's end. */

@@ -2,6 +2,8 @@ import { promisify } from "node:util";
 import { deflateRaw, inflateRawSync } from "node:zlib";
 import type { Message } from "../../generation/chat-template/messages.js";
 import { ApiError } from "../errors.js";
+import { writeJson } from "../JsonText.js";
+import { parseJson, withLongNumbers } from "../parse-json.js";
 
 /** A response and the conversation up to it, its own answer included. */
 export interface StoredResponse {
@@ -22,7 +24,7 @@ export interface ResponseStoreLimits {
     maxResponsesBytes: number;
 }
 
-type Kept = { readonly data: Buffer; readonly items: readonly string[] };
+type Kept = { readonly data: Buffer; readonly items: readonly string[]; readonly memory: string | undefined };
 
 /**
  * Responses that a later request may continue, up to a number and a size. The oldest are removed first. They are kept
@@ -57,7 +59,12 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
                     code: param === undefined ? "response_not_found" : "previous_response_not_found"
                 }
             );
-        return JSON.parse(inflateRawSync(stored.data).toString()) as T;
+        return withLongNumbers(parseJson(inflateRawSync(stored.data), true)) as T;
+    }
+
+    /** Id of the memory that a stored response continues. */
+    memoryOf(id: string): string | undefined {
+        return this.responses.get(id)?.memory;
     }
 
     /** @throws {ApiError} if no stored response has an item with this id */
@@ -75,7 +82,7 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
     async add(response: T): Promise<void> {
         const { maxResponses, maxResponsesBytes } = this.limits;
         if (maxResponses === 0) return;
-        const data = await compress(Buffer.from(JSON.stringify(response)), { level });
+        const data = await compress(Buffer.from(writeJson(response)), { level });
         if (data.length > maxResponsesBytes) return;
         for (const id of this.responses.keys()) {
             if (this.count < maxResponses && this.total + data.length <= maxResponsesBytes) break;
@@ -83,7 +90,7 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
         }
         const items = response.body.output.map(({ id }) => id);
         for (const item of items) this.items.set(item, response.body.id);
-        this.responses.set(response.body.id, { data, items });
+        this.responses.set(response.body.id, { data, items, memory: response.memory });
         this.total += data.length;
     }
 

@@ -1,9 +1,11 @@
 import type { LlamaContext, LlamaContextSequence, Token } from "../../../plugin/index.js";
-import { ApiError } from "../errors.js";
+import { ApiError, draining } from "../errors.js";
 
 type LendRequest = {
     readonly prompt: readonly Token[];
     readonly isDocument: boolean;
+    /** The only sequence that will do. */
+    readonly only?: LlamaContextSequence;
 };
 
 type Waiting = {
@@ -46,14 +48,19 @@ export class SequencePool {
         return this.sequences.length;
     }
 
+    /** All sequences, and whether a request uses them. */
+    list(): { readonly sequence: LlamaContextSequence; readonly isBusy: boolean }[] {
+        return this.sequences.map((sequence) => ({ sequence, isBusy: !this.idle.includes(sequence) }));
+    }
+
     get closed(): boolean {
         return this.isClosed;
     }
 
     /** @throws {ApiError} if the queue is full, so that no work begins that cannot be finished */
-    checkRoom(isDocument = false): void {
+    checkRoom(request: Pick<LendRequest, "isDocument" | "only"> = { isDocument: false }): void {
         if (this.isClosed) throw draining();
-        if (this.mustWait({ isDocument }) && this.queue.length >= this.maxQueue)
+        if (this.mustWait(request) && this.queue.length >= this.maxQueue)
             throw new ApiError(429, `${this.maxQueue} requests are waiting already; try again later`, {
                 code: "queue_full",
                 retryAfter: this.retryAfter
@@ -82,13 +89,21 @@ export class SequencePool {
         return await this.lend({ prompt: [], isDocument: true }, signal, work);
     }
 
+    /**
+     * Runs `work` with one sequence, once no other request uses it.
+     * @throws {ApiError} if the queue is full or the server is ending
+     */
+    async useOnly<T>(only: LlamaContextSequence, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+        return await this.lend({ prompt: [], isDocument: false, only }, signal, work);
+    }
+
     private async lend<T>(
         request: LendRequest,
         signal: AbortSignal,
         work: (sequence: LlamaContextSequence) => Promise<T>
     ): Promise<T> {
         signal.throwIfAborted();
-        this.checkRoom(request.isDocument);
+        this.checkRoom(request);
         const sequence = this.mustWait(request) ? await this.wait(request, signal) : this.pick(request);
         const started = performance.now();
         try {
@@ -106,7 +121,8 @@ export class SequencePool {
         await new Promise<void>((resolve) => this.drained.push(resolve));
     }
 
-    private mustWait({ isDocument }: Pick<LendRequest, "isDocument">): boolean {
+    private mustWait({ isDocument, only }: Pick<LendRequest, "isDocument" | "only">): boolean {
+        if (only !== undefined) return !this.idle.includes(only);
         return this.idle.length === 0 || (isDocument && this.documents >= Math.max(1, this.sequences.length - 1));
     }
 
@@ -114,10 +130,10 @@ export class SequencePool {
      * Takes an idle sequence; there must be one. Prefers the longest reusable prefix, then the one that has been idle
      * longest.
      */
-    private pick({ prompt, isDocument }: LendRequest): LlamaContextSequence {
-        let best: LlamaContextSequence | undefined;
+    private pick({ prompt, isDocument, only }: LendRequest): LlamaContextSequence {
+        let best = only;
         let most = 0;
-        for (const sequence of this.idle) {
+        for (const sequence of only === undefined ? this.idle : []) {
             const held = usablePrefix(sequence, prompt);
             if (best !== undefined && held <= most) continue;
             best = sequence;
@@ -169,13 +185,6 @@ export class SequencePool {
         const rounds = this.queue.length / this.sequences.length;
         return Math.min(600, Math.max(1, Math.ceil((rounds * this.meanMs) / 1000)));
     }
-}
-
-export function draining(): ApiError {
-    return new ApiError(503, "the server is shutting down and accepts no more requests", {
-        code: "draining",
-        retryAfter: 10
-    });
 }
 
 /** Tokens of a prompt that this sequence can reuse. */

@@ -15,14 +15,22 @@ export interface Sampling {
     repeatPenalty: number;
     presencePenalty: number;
     frequencyPenalty: number;
+    /** Last tokens of the answer that penalties count. Default: 2,048, which is the maximum. */
+    penaltyTokens?: number;
     /** Added to the logits of tokens. */
     logitBias: ReadonlyMap<Token, number>;
 }
 
-/** Tokens that penalties have room for at first; a longer answer makes more. */
-const maxCountedTokens = 2 ** 16;
+/**
+ * Last tokens of an answer that penalties count: with each token, they are copied and compared. llama-server counts 64
+ * of them by default (`repeat_last_n`).
+ */
+export const maxCountedTokens = 2048;
 
-/** Options of node-llama-cpp for one answer. Penalties count the tokens of the answer alone, as OpenAI's do. */
+/**
+ * Options of node-llama-cpp for one answer. Penalties count the tokens of the answer alone, as OpenAI's do, and of
+ * those the last 2,048.
+ */
 export function samplingOptions(
     model: LlamaModel,
     sampling: Sampling,
@@ -30,7 +38,9 @@ export function samplingOptions(
 ): Pick<SequenceEvaluateOptions, "temperature" | "topP" | "topK" | "minP" | "seed" | "repeatPenalty" | "tokenBias"> {
     const { temperature, topP, topK, minP, seed, repeatPenalty, presencePenalty, frequencyPenalty, logitBias } =
         sampling;
-    const hasPenalty = repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
+    const counted = Math.min(sampling.penaltyTokens ?? maxCountedTokens, maxCountedTokens);
+    const counts = repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
+    const hasPenalty = counts && counted > 0;
     return {
         temperature,
         topP,
@@ -40,8 +50,8 @@ export function samplingOptions(
         seed: seed === undefined ? randomInt(2 ** 32) : (seed + choice) % 2 ** 32,
         repeatPenalty: hasPenalty
             ? {
-                  punishTokens: () => [...written],
-                  maxPunishTokens: Math.min(maxTokens, maxCountedTokens),
+                  punishTokens: () => written.slice(-counted),
+                  maxPunishTokens: Math.min(maxTokens, counted),
                   penalty: repeatPenalty,
                   presencePenalty,
                   frequencyPenalty

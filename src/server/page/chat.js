@@ -13,11 +13,12 @@ export class Chat {
     /** Ends the answer that is being written. */
     running = undefined;
 
-    /** @param parts `chats` keeps them, `settings` has the parameters, `documents` the memories */
-    constructor({ chats, settings, documents }) {
+    /** @param parts `chats` keeps them, `settings` has the parameters, `documents` the memories, `models` the model */
+    constructor({ chats, settings, documents, models }) {
         this.chats = chats;
         this.settings = settings;
         this.documents = documents;
+        this.models = models;
         this.current = chats.current ?? chats.create();
         element("ask").addEventListener("submit", (event) => {
             event.preventDefault();
@@ -197,7 +198,8 @@ export class Chat {
             stream: true,
             return_progress: true,
             stream_options: { include_usage: true },
-            ...(memory === undefined ? {} : { armt: { memory: memory.id } })
+            // the model that read a document answers about it
+            ...(memory === undefined ? this.models.parameter : { armt: { memory: memory.id } })
         };
     }
 

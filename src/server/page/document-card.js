@@ -16,14 +16,15 @@ export function makeEmptyCard(onChoose) {
 /**
  * The card of a memory that the server holds.
  * @param actions `choose`, `continue`, `save` and `delete`
+ * @param tellsModel whether to show which model read it
  */
-export function makeMemoryCard(memory, actions) {
-    const { name, tokens, bytes: size, status, characters } = memory;
+export function makeMemoryCard(memory, actions, tellsModel) {
+    const { name, tokens, bytes: size, status, characters, model } = memory;
     const isPartial = status === "partial";
     const state = isPartial ? `partly read, ${count(characters)} characters` : "read to its end";
     const facts = make("p", {
         className: "facts",
-        textContent: `${plural(tokens, "token")} · ${bytes(size)} of memory · ${state}`
+        textContent: `${plural(tokens, "token")} · ${bytes(size)} of memory · ${state}${tellsModel ? ` · ${model}` : ""}`
     });
     const row = make("div", { className: "row" });
     if (isPartial) row.append(button("Continue reading", () => actions.continue(memory), `Continue reading ${name}`));

@@ -7,6 +7,12 @@ import { load, save } from "./storage.js";
 import { isMemoryFile, readTextFile } from "./text-file.js";
 import { uploadText } from "./upload.js";
 
+/** Length of a document's name that the server takes. Unit: UTF-16 code units. */
+const maxNameLength = 200;
+
+/** A file's name as the server keeps it. */
+const nameOf = ({ name }) => name.slice(0, maxNameLength).toWellFormed();
+
 const binary = { "Content-Type": "application/octet-stream" };
 
 /** The documents that the server holds, and those on their way. */
@@ -24,7 +30,7 @@ export class Documents {
     continued = undefined;
 
     /**
-     * @param handlers `onChoose(memory)`, by the user; `onRead(memory)`, when a document is ready; `onChange()`, when
+     * @param handlers `models`, of which the chosen one reads; `onChoose(memory)`, by the user; `onRead(memory)`, when a document is ready; `onChange()`, when
      * documents came or went
      */
     constructor(handlers) {
@@ -64,12 +70,13 @@ export class Documents {
         }
         for (const memory of this.memories) {
             if (this.cards.has(memory.id)) continue;
-            const card = makeMemoryCard(memory, {
+            const actions = {
                 choose: (one) => this.handlers.onChoose(one),
                 continue: (one) => this.continueReading(one),
                 save: (one) => void this.download(one),
                 delete: (one) => void this.delete(one)
-            });
+            };
+            const card = makeMemoryCard(memory, actions, this.handlers.models.all.length > 1);
             this.cards.set(memory.id, card);
             this.list.append(card);
         }
@@ -79,16 +86,17 @@ export class Documents {
 
     /** Reads files one after the other. */
     add(files) {
-        for (const file of files) this.begin({ name: file.name, file });
+        for (const file of files) this.begin({ name: nameOf(file), file });
     }
 
     async readSample() {
         const { name } = this.sample;
+        const query = new URLSearchParams(this.handlers.models.parameter);
         const known = this.memories.find((memory) => memory.name === name && memory.status === "complete");
         if (known !== undefined) return this.handlers.onRead(known);
         if (this.tasks.some((task) => task.name === name && !task.isDone)) return;
         try {
-            const text = await (await call("v1/armt/sample")).text();
+            const text = await (await call(`v1/armt/sample?${query}`)).text();
             this.begin({ name, file: new File([text], name) });
         } catch (error) {
             this.say(error.message);
@@ -96,6 +104,8 @@ export class Documents {
     }
 
     continueReading(memory) {
+        // a second click changes nothing
+        if (this.tasks.some(({ base, isDone }) => base?.id === memory.id && !isDone)) return;
         const file = this.files.get(memory.id);
         if (file !== undefined) return this.begin({ name: memory.name, file, base: memory });
         // after a reload, a page may no longer open the file
@@ -107,7 +117,7 @@ export class Documents {
     continueWith(file) {
         const memory = this.continued;
         const size = load("sizes", {})[memory.id];
-        if (file.name !== memory.name) this.say(`${file.name} is not ${memory.name}, which was partly read.`);
+        if (nameOf(file) !== memory.name) this.say(`${file.name} is not ${memory.name}, which was partly read.`);
         else if (size !== undefined && size !== file.size)
             this.say(`${file.name} has changed since it was partly read. Drop it to read it from its beginning.`);
         else this.begin({ name: memory.name, file, base: memory });
@@ -122,6 +132,7 @@ export class Documents {
         });
         this.tasks.push(task);
         this.list.append(task.card.element);
+        this.list.scrollTop = this.list.scrollHeight;
         void this.run();
     }
 
@@ -142,6 +153,7 @@ export class Documents {
         const before = new Set(this.memories.map(({ id }) => id));
         try {
             signal.throwIfAborted();
+            this.say(`Reading ${name}: 0 %`);
             const memory = await this.memoryOf(task);
             this.keepFile(memory, file);
             this.finish(task);
@@ -171,6 +183,7 @@ export class Documents {
         card.say("checks the file");
         if (await isMemoryFile(file)) {
             card.say("loads the memory");
+            // a memory file says which model it is for
             const query = new URLSearchParams({ name: name.replace(/\.armt$/, "") });
             const options = { method: "POST", headers: binary, body: file, signal };
             return await (await call(`v1/armt/memories/file?${query}`, options)).json();
@@ -188,7 +201,13 @@ export class Documents {
             tenth = Math.floor(10 * part);
             this.say(`Reading ${name}: ${10 * tenth} %`);
         };
-        const memory = await uploadText(body, { name, from: base?.id, signal, onProgress });
+        const memory = await uploadText(body, {
+            name,
+            // the model that began a document reads on
+            ...(base === undefined ? this.handlers.models.parameter : { from: base.id }),
+            signal,
+            onProgress
+        });
         reading.done(`Read ${name}`);
         return memory;
     }

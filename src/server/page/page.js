@@ -1,15 +1,18 @@
-import { call, useKey } from "./api.js";
+import { useKey } from "./api.js";
 import { Chat } from "./chat.js";
 import { Chats } from "./chats.js";
 import { Documents } from "./documents.js";
 import { element } from "./dom.js";
 import { takeDrops } from "./drop.js";
 import { bytes } from "./format.js";
+import { Models } from "./models.js";
 import { showModelFigures } from "./reading.js";
 import { Settings } from "./settings.js";
 
 const settings = new Settings();
+const models = new Models(() => void connect());
 const documents = new Documents({
+    models,
     onChoose: (memory) => chat.turnTo(memory),
     // an answer or a half-written question is not interrupted
     onRead: (memory) => {
@@ -17,8 +20,7 @@ const documents = new Documents({
     },
     onChange: () => chat.showSubject()
 });
-const chat = new Chat({ chats: new Chats(), settings, documents });
-let model;
+const chat = new Chat({ chats: new Chats(), settings, documents, models });
 
 /** What the loaded model can be asked. */
 function about({ description, armt }) {
@@ -32,19 +34,21 @@ function about({ description, armt }) {
 
 async function connect() {
     try {
-        [model] = (await (await call("v1/models")).json()).data;
-        const { id, armt } = model;
+        await models.refresh(({ id }) => {
+            element("model").textContent = `${id} · is being loaded …`;
+        });
+        const { id, armt } = models.current;
         element("model").textContent = armt
             ? `${id} · segments of ${armt.segment_size} tokens · ${armt.schedule} schedule`
             : `${id} · a plain model, whose context has an end`;
-        element("about").textContent = about(model);
-        settings.showDefaults(model.defaults ?? {});
+        element("about").textContent = about(models.current);
+        settings.showDefaults(models.current.defaults);
         element("document").hidden = armt === undefined;
         element("subject").hidden = armt === undefined;
+        documents.sample = armt?.sample;
+        element("sample").hidden = documents.sample === undefined;
         if (armt !== undefined) {
             showModelFigures(armt);
-            documents.sample = armt.sample;
-            element("sample").hidden = armt.sample === undefined;
             await documents.refresh();
             // an upload that a reload cut off becomes a partial memory a moment later
             setTimeout(() => void documents.refresh().catch(() => {}), 2000);
@@ -63,10 +67,10 @@ document.addEventListener("keydown", (event) => {
 });
 // another tab or client may have changed what the server holds
 addEventListener("focus", () => {
-    if (model?.armt !== undefined) void documents.refresh().catch(() => {});
+    if (models.current?.armt !== undefined) void documents.refresh().catch(() => {});
 });
 takeDrops(element("drop"), (files) => {
-    if (model?.armt !== undefined) documents.add(files);
+    if (models.current?.armt !== undefined) documents.add(files);
     else chat.say("This model reads no documents.");
 });
 element("key-form").addEventListener("submit", (event) => {

@@ -75,7 +75,9 @@ async function* decode(file, encoding, signal) {
     try {
         for (;;) {
             signal?.throwIfAborted();
-            const { done, value } = await reader.read();
+            const { done, value } = await reader.read().catch((error) => {
+                throw new Error(`${file.name} cannot be read any further. Drop it again.`, { cause: error });
+            });
             let text;
             try {
                 text = decoder.decode(value, { stream: !done });
@@ -100,7 +102,13 @@ async function* decode(file, encoding, signal) {
 }
 
 async function firstBytes(file) {
-    return new Uint8Array(await file.slice(0, 16).arrayBuffer());
+    try {
+        return new Uint8Array(await file.slice(0, 16).arrayBuffer());
+    } catch (error) {
+        throw new Error(`${file.name} cannot be opened. Drop files, not folders, that are still where they were.`, {
+            cause: error
+        });
+    }
 }
 
 function startsWith(start, bytes) {

@@ -7,11 +7,11 @@ const patience = 10_000;
 
 /**
  * Sends a text to be read.
- * @param options `from`: id of the memory to continue
+ * @param options `from`: id of the memory to continue; `model`: name of the model that reads
  * @returns the memory
  * @throws the signal's reason, when the server has kept what it had read
  */
-export async function uploadText(body, { name, from, signal, onProgress }) {
+export async function uploadText(body, { name, from, model, signal, onProgress }) {
     const watch = randomName();
     const watching = new AbortController();
     // browsers show an answer only after the whole request is sent, so a second request tells how far the server is
@@ -24,7 +24,8 @@ export async function uploadText(body, { name, from, signal, onProgress }) {
     signal.addEventListener("abort", stop);
     try {
         signal.throwIfAborted();
-        const query = new URLSearchParams({ name: name.slice(0, 200), watch, ...(from === undefined ? {} : { from }) });
+        const given = Object.entries({ from, model }).filter(([, value]) => value !== undefined);
+        const query = new URLSearchParams([["name", name], ["watch", watch], ...given]);
         const headers = { "Content-Type": "text/plain; charset=utf-8" };
         const response = await call(`v1/armt/memories?${query}`, { method: "POST", headers, body, signal });
         return await response.json();

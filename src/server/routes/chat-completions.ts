@@ -1,18 +1,19 @@
 import type { RequestHandler } from "express";
-import { type Answering, answerRequest, progressOf, samplingOf, stopStrings, usageOf } from "../answer.js";
+import { type Answering, answerRequest, maxTokensOf, progressOf, samplingOf, stopStrings, usageOf } from "../answer.js";
 import { PreparedChat, type ReadChat } from "../chat/PreparedChat.js";
-import { checkCombinations, formatOf, messagesOf, toolsOf } from "../chat-request.js";
+import { checkCombinations, formatOf, messagesOf, toolsOf, variablesOf } from "../chat-request.js";
 import type { PromptProgress } from "../engine/Engine.js";
 import { lastEvent } from "../event-stream.js";
 import { chatLogprobs } from "../logprobs.js";
 import { newId, type Server } from "../Server.js";
 import { type ChatRequest, chatRequestSchema } from "../schemas/chat.js";
+import { timingsOf } from "../timings.js";
 
 /** `POST /v1/chat/completions` */
 export function chatCompletions(server: Server): RequestHandler {
     return (request, response) =>
         answerRequest(server, chatRequestSchema, request, response, async (answering) => {
-            const completion = await answerChat(server, answering);
+            const completion = await answerChat(answering);
             if (answering.stream === undefined) response.json(completion);
             else answering.stream.end(lastEvent);
         });
@@ -20,9 +21,9 @@ export function chatCompletions(server: Server): RequestHandler {
 
 type Call = { id: string; type: "function"; function: { name: string; arguments: string } };
 
-async function answerChat(server: Server, answering: Answering<ChatRequest>) {
+async function answerChat(answering: Answering<ChatRequest>) {
+    const { server, body, signal, stream, memory, onFirstToken, onUsage } = answering;
     const { engine } = server;
-    const { body, signal, stream, memory, onFirstToken, onUsage } = answering;
     checkCombinations(body);
     const wantsLogprobs = body.logprobs === true;
     const n = body.n ?? 1;
@@ -34,10 +35,11 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
             format: formatOf(body.response_format),
             sampling: samplingOf(server, body),
             stop: stopStrings(body.stop),
-            maxTokens: body.max_completion_tokens ?? body.max_tokens,
-            variables: body.chat_template_kwargs,
+            maxTokens: maxTokensOf(body, ["max_tokens", "max_completion_tokens", "n_predict"]),
+            variables: variablesOf(body),
             logprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined,
             closeBeforeQuestion: body.armt?.closeBeforeQuestion,
+            reusesPrompt: body.cache_prompt,
             param: "messages"
         },
         { memory, signal }
@@ -61,25 +63,36 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
 
     answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
+    const times = { readMs: 0, writeMs: 0 };
     const choices: object[] = [];
 
     const writeChoice = async (read: ReadChat, index: number) => {
         const logprobs: ReturnType<typeof chatLogprobs> = [];
+        const started = performance.now();
+        let count = 0;
+        const timed = () => {
+            if (body.timings_per_token !== true) return noUsage;
+            const soFar = { ...usage, completionTokens: usage.completionTokens + count };
+            const writeMs = times.writeMs + performance.now() - started;
+            return { ...noUsage, timings: timingsOf(soFar, { ...times, writeMs }) };
+        };
         const written: Call[] = [];
-        await send([{ index, delta: { role: "assistant", content: "", refusal: null }, finish_reason: null }]);
-        const { text, finishReason, tokens } = await read.write(index, {
+        // an empty text before a call would be an empty part of the message for some clients
+        const content = body.tools === undefined ? "" : null;
+        await send([{ index, delta: { role: "assistant", content, refusal: null }, finish_reason: null }]);
+        const { text, finishReason, tokens, timeMs } = await read.write(index, {
             onPiece: async (piece) => {
                 onFirstToken();
                 const raw = wantsLogprobs ? chatLogprobs(engine.model, piece.tokens) : [];
                 logprobs.push(...raw);
-                await send([
-                    {
-                        index,
-                        delta: { content: piece.text },
-                        logprobs: wantsLogprobs ? { content: raw, refusal: null } : null,
-                        finish_reason: null
-                    }
-                ]);
+                count += piece.tokens.length;
+                const choice = {
+                    index,
+                    delta: { content: piece.text },
+                    logprobs: wantsLogprobs ? { content: raw, refusal: null } : null,
+                    finish_reason: null
+                };
+                await send([choice], timed());
             },
             onCall: async ({ index: number, ...called }) => {
                 onFirstToken();
@@ -90,7 +103,12 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
             }
         });
         usage.completionTokens += tokens.length;
-        await send([{ index, delta: {}, logprobs: null, finish_reason: finishReason }]);
+        times.writeMs += timeMs;
+        const isLast = index === n - 1 && body.stream_options?.include_usage !== true;
+        await send(
+            [{ index, delta: {}, logprobs: null, finish_reason: finishReason }],
+            isLast ? { ...noUsage, timings: timingsOf(usage, times) } : noUsage
+        );
         const hasCalls = written.length > 0;
         choices.push({
             index,
@@ -115,10 +133,12 @@ async function answerChat(server: Server, answering: Answering<ChatRequest>) {
         async (read) => {
             usage.promptTokens = read.promptTokens;
             usage.cachedTokens = read.cachedTokens;
+            times.readMs = read.readMs;
             for (let index = 0; index < n; index++) await writeChoice(read, index);
         }
     );
     onUsage(usage);
-    if (body.stream_options?.include_usage === true) await send([], { usage: usageOf(usage) });
-    return { ...head, object: "chat.completion", choices, usage: usageOf(usage) };
+    const timings = timingsOf(usage, times);
+    if (body.stream_options?.include_usage === true) await send([], { usage: usageOf(usage), timings });
+    return { ...head, object: "chat.completion", choices, usage: usageOf(usage), timings };
 }

@@ -1,9 +1,9 @@
 import type { RequestHandler } from "express";
-import type { Token } from "../../../plugin/index.js";
 import {
     type Answering,
     afterMemory,
     answerRequest,
+    maxTokensOf,
     progressOf,
     samplingOf,
     stopStrings,
@@ -12,11 +12,12 @@ import {
 } from "../answer.js";
 import type { ReadPrompt } from "../engine/Engine.js";
 import { generate, type Piece, type ShownToken } from "../engine/generate.js";
-import { badParameter } from "../errors.js";
 import { lastEvent } from "../event-stream.js";
 import { completionLogprobs } from "../logprobs.js";
+import { promptsOf } from "../prompts.js";
 import { newId, type Server } from "../Server.js";
 import { type CompletionRequest, completionRequestSchema } from "../schemas/completions.js";
+import { timingsOf } from "../timings.js";
 
 /** OpenAI's default of `max_tokens` for completions. */
 const defaultMaxTokens = 16;
@@ -25,16 +26,17 @@ const defaultMaxTokens = 16;
 export function completions(server: Server): RequestHandler {
     return (request, response) =>
         answerRequest(server, completionRequestSchema, request, response, async (answering) => {
-            const completion = await answerCompletion(server, answering);
+            const completion = await answerCompletion(answering);
             if (answering.stream === undefined) response.json(completion);
             else answering.stream.end(lastEvent);
         });
 }
 
-async function answerCompletion(server: Server, answering: Answering<CompletionRequest>) {
+async function answerCompletion(answering: Answering<CompletionRequest>) {
+    const { server, body, signal, stream, memory, onFirstToken, onUsage } = answering;
     const { engine } = server;
-    const { body, signal, stream, memory, onFirstToken, onUsage } = answering;
     const sampling = samplingOf(server, body);
+    const wanted = maxTokensOf(body, ["max_tokens", "n_predict"]) ?? defaultMaxTokens;
     const prompts = await promptsOf(server, body.prompt, { continues: memory !== undefined, signal });
     for (const prompt of prompts) engine.checkLength(prompt.length, "prompt");
     const n = body.n ?? 1;
@@ -51,11 +53,19 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
 
     answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
+    const times = { readMs: 0, writeMs: 0 };
     const choices: object[] = [];
     const writeChoice = async (read: ReadPrompt, choice: number, index: number) => {
         let text = "";
         let offset = 0;
         const all: ShownToken[] = [];
+        const started = performance.now();
+        const timed = () => {
+            if (body.timings_per_token !== true) return noUsage;
+            const soFar = { ...usage, completionTokens: usage.completionTokens + all.length };
+            const writeMs = times.writeMs + performance.now() - started;
+            return { ...noUsage, timings: timingsOf(soFar, { ...times, writeMs }) };
+        };
         const logprobsOf = (shown: readonly ShownToken[]) => {
             if (body.logprobs === undefined) return null;
             const { end, ...logprobs } = completionLogprobs(engine.model, shown, offset);
@@ -64,7 +74,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
         };
         const { tokens, finishReason } = await generate(read.sequence, read.last, engine.collector, {
             choice,
-            maxTokens: tokensToWrite(server, body.max_tokens ?? defaultMaxTokens, read.promptTokens),
+            maxTokens: tokensToWrite(server, wanted, read.promptTokens),
             sampling,
             stop: stopStrings(body.stop),
             stopTokens: new Set(),
@@ -74,12 +84,23 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
                 onFirstToken();
                 text += piece.text;
                 all.push(...piece.tokens);
-                if (stream !== undefined)
-                    await send([{ index, text: piece.text, logprobs: logprobsOf(piece.tokens), finish_reason: null }]);
+                if (stream === undefined) return;
+                const choice = {
+                    index,
+                    text: piece.text,
+                    logprobs: logprobsOf(piece.tokens),
+                    finish_reason: null
+                };
+                await send([choice], timed());
             }
         });
         usage.completionTokens += tokens.length;
-        await send([{ index, text: "", logprobs: null, finish_reason: finishReason }]);
+        times.writeMs += performance.now() - started;
+        const isLast = index === prompts.length * n - 1 && body.stream_options?.include_usage !== true;
+        await send(
+            [{ index, text: "", logprobs: null, finish_reason: finishReason }],
+            isLast ? { ...noUsage, timings: timingsOf(usage, times) } : noUsage
+        );
         offset = 0;
         choices.push({ index, text, logprobs: logprobsOf(all), finish_reason: finishReason });
     };
@@ -97,12 +118,14 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
                 memory: memory?.snapshot,
                 closeBeforeQuestion: body.armt?.closeBeforeQuestion,
                 signal,
+                reusesPrompt: body.cache_prompt,
                 willRewind: n > 1,
                 onProgress: body.return_progress === true ? onProgress : undefined
             },
             async (read) => {
                 usage.promptTokens += read.promptTokens;
                 usage.cachedTokens += read.cachedTokens;
+                times.readMs += read.readMs;
                 for (let choice = 0; choice < n; choice++) {
                     if (choice > 0) await read.rewind();
                     await writeChoice(read, choice, number * n + choice);
@@ -111,38 +134,7 @@ async function answerCompletion(server: Server, answering: Answering<CompletionR
         );
     }
     onUsage(usage);
-    if (body.stream_options?.include_usage === true) await send([], { usage: usageOf(usage) });
-    return { ...head, choices, usage: usageOf(usage) };
-}
-
-/** @throws {ApiError} for a token that the model does not have */
-async function promptsOf(
-    { engine }: Server,
-    prompt: CompletionRequest["prompt"],
-    { continues, signal }: { continues: boolean; signal: AbortSignal }
-): Promise<Token[][]> {
-    if (typeof prompt === "string") return [await tokensOf(prompt, "prompt")];
-    if (typeof prompt[0] === "number") return [checked(prompt as number[], "prompt")];
-    const prompts: Token[][] = [];
-    for (const [i, item] of prompt.entries())
-        prompts.push(
-            typeof item === "string" ? await tokensOf(item, `prompt.${i}`) : checked(item as number[], `prompt.${i}`)
-        );
-    return prompts;
-
-    async function tokensOf(text: string, param: string): Promise<Token[]> {
-        const tokens = await engine.tokenize(text, { special: true, begin: !continues, signal });
-        if (tokens.length === 0) throw badParameter(param, "the prompt is empty");
-        return tokens;
-    }
-
-    function checked(ids: readonly number[], param: string): Token[] {
-        const wrong = ids.findIndex((id) => id >= engine.vocabSize);
-        if (wrong >= 0)
-            throw badParameter(
-                `${param}.${wrong}`,
-                `there is no token ${ids[wrong]}; the model's are 0 to ${engine.vocabSize - 1}`
-            );
-        return ids as Token[];
-    }
+    const timings = timingsOf(usage, times);
+    if (body.stream_options?.include_usage === true) await send([], { usage: usageOf(usage), timings });
+    return { ...head, choices, usage: usageOf(usage), timings };
 }

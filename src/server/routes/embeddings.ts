@@ -1,7 +1,7 @@
 import type { RequestHandler } from "express";
-import { checkModel } from "../answer.js";
 import { ApiError } from "../errors.js";
 import { readJsonBody } from "../json-body.js";
+import { modelOf } from "../models/with-model.js";
 import type { Server } from "../Server.js";
 import { embeddingRequestSchema } from "../schemas/other.js";
 import { validate } from "../validate.js";
@@ -11,10 +11,8 @@ import { validate } from "../validate.js";
  */
 export function embeddings(server: Server): RequestHandler {
     return async (request) => {
-        const { engine } = server;
         const body = validate(embeddingRequestSchema, await readJsonBody(request, server));
-        checkModel(server, body.model);
-        throw new ApiError(501, `${engine.modelId} is a language model and makes no embeddings`, {
+        throw new ApiError(501, `${modelOf(server, body)} is a language model and makes no embeddings`, {
             param: "model",
             code: "embeddings_not_supported"
         });

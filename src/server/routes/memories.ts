@@ -5,9 +5,11 @@ import type { StoredMemory } from "../engine/MemoryRegistry.js";
 import { ApiError, toApiError } from "../errors.js";
 import { EventStream, lastEvent } from "../event-stream.js";
 import { checkEncoding } from "../json-body.js";
+import { modelOf, type Wanted, withModel } from "../models/with-model.js";
+import { readFormFile } from "../multipart.js";
 import { ClientGoneError, requestSignal } from "../request-signal.js";
-import type { Server } from "../Server.js";
-import { memoryQuerySchema } from "../schemas/other.js";
+import type { ModelServer, Server } from "../Server.js";
+import { maxNameLength, memoryQuerySchema } from "../schemas/other.js";
 import { TextHash } from "../TextHash.js";
 import { Upload } from "../Upload.js";
 import { validate } from "../validate.js";
@@ -18,24 +20,36 @@ const progressInterval = 100;
 /** `POST /v1/armt/memories`: the body is a text of any length, which is read as it arrives. */
 export function createMemory(server: Server): RequestHandler {
     return async (request, response) => {
-        const { engine, registry, limits, log, hub, ending } = server;
-        const { name, from, watch, stream: wantsStream } = validate(memoryQuerySchema, { ...request.query });
-        if (engine.model.armt === undefined)
-            throw new ApiError(501, `${engine.modelId} is not an ARMT model, so it has no memory`);
-        if (!request.is("text/plain"))
-            throw new ApiError(415, "the body must be the document, with the header Content-Type: text/plain");
-        checkEncoding(request);
+        const { registry, limits, log, hub, ending } = server;
+        const { name, from, watch, stream: wantsStream, model } = validate(memoryQuerySchema, { ...request.query });
         const base = from === undefined ? undefined : registry.get(from, "from");
-        registry.checkRoom(base?.snapshot.bytes ?? engine.context.armt?.memoryBytes ?? 0);
-        engine.pool.checkRoom(true);
+        const id = memoryModelOf(server, { model, memory: base });
+        if (!request.is(["text/plain", "multipart/form-data"]))
+            throw new ApiError(
+                415,
+                "the body must be the document, with the header Content-Type: text/plain, or a form with a `file`"
+            );
+        checkEncoding(request);
+        const loaded = server.models.peek(id)?.engine;
+        registry.checkRoom(base?.snapshot.bytes ?? loaded?.context.armt?.memoryBytes ?? 0);
+        loaded?.pool.checkRoom({ isDocument: true });
         const { signal: ofRequest, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
         const signal = AbortSignal.any([ofRequest, hub.begin(watch)]);
         const { pingIntervalMs } = limits;
-        const upload = new Upload(request, server.uploads, limits.uploadIdleMs);
+        const upload = new Upload(request, server.uploads, limits);
         const stream = wantsStream === "true" ? new EventStream(response, { pingIntervalMs, signal }) : undefined;
         try {
             stream?.begin();
-            const memory = await readDocument(server, upload, { name, base, signal, stream, watch });
+            const form = request.is("multipart/form-data")
+                ? readFormFile(request.headers, upload.bytes(signal))
+                : undefined;
+            const document = {
+                nameOf: () => name ?? form?.name?.slice(0, maxNameLength),
+                text: upload.text(name, signal, form?.bytes)
+            };
+            const options = { base, signal, stream, watch };
+            const read = (server: ModelServer) => readDocument(server, document, options);
+            const memory = await withModel(server, id, signal, read, true);
             if (stream === undefined) sendMemory(response, memory);
             else {
                 await stream.send({ memory: describeMemory(memory) });
@@ -81,15 +95,27 @@ export function deleteMemory({ registry }: Server): RequestHandler {
     };
 }
 
+/**
+ * The model that a memory is for.
+ * @throws {ApiError} if it is a plain one, beside {@link modelOf}
+ */
+export function memoryModelOf(server: Server, wanted: Wanted): string {
+    const id = modelOf(server, wanted);
+    if (server.facts.get(id)!.armt === undefined)
+        throw new ApiError(501, `${id} is not an ARMT model, so it has no memory`);
+    return id;
+}
+
 export function sendMemory(response: Response, memory: StoredMemory): void {
     response.status(201).json(describeMemory(memory));
 }
 
-export function describeMemory({ id, name, createdAt, status, snapshot, characters }: StoredMemory) {
+export function describeMemory({ id, name, model, createdAt, status, snapshot, characters }: StoredMemory) {
     return {
         id,
         object: "armt.memory",
         name: name ?? null,
+        model,
         created_at: createdAt,
         status,
         tokens: snapshot.tokensRead,
@@ -99,8 +125,13 @@ export function describeMemory({ id, name, createdAt, status, snapshot, characte
     };
 }
 
+interface UploadedDocument {
+    /** Its name, which a form gives with the first bytes. */
+    nameOf: () => string | undefined;
+    text: AsyncIterable<string>;
+}
+
 interface DocumentOptions {
-    name: string | undefined;
     base: StoredMemory | undefined;
     signal: AbortSignal;
     stream: EventStream | undefined;
@@ -109,9 +140,9 @@ interface DocumentOptions {
 
 /** Reads a document in its own sequence. If the upload ends early, the part so far becomes a partial memory. */
 async function readDocument(
-    server: Server,
-    upload: Upload,
-    { name, base, signal, stream, watch }: DocumentOptions
+    server: ModelServer,
+    document: UploadedDocument,
+    { base, signal, stream, watch }: DocumentOptions
 ): Promise<StoredMemory> {
     const { engine, registry, hub } = server;
     return await engine.pool.useForDocument(signal, async (sequence) => {
@@ -159,9 +190,17 @@ async function readDocument(
         };
         const keep = async (status: StoredMemory["status"]) => {
             const snapshot = await armt.snapshot();
-            return registry.add({ name, status, snapshot, unread, characters, hash: hash.current });
+            return registry.add({
+                name: document.nameOf(),
+                model: engine.modelId,
+                status,
+                snapshot,
+                unread,
+                characters,
+                hash: hash.current
+            });
         };
-        const text = hash.observe(upload.text(name, signal));
+        const text = hash.observe(document.text);
         const pieces = tokenizeSource(engine.model, text, sequence.nextTokenIndex === 0);
         let isWhole = true;
         try {

@@ -9,12 +9,14 @@ import { quote } from "../../util/errors.js";
 import type { MemoryRegistry, StoredMemory } from "../engine/MemoryRegistry.js";
 import { ApiError } from "../errors.js";
 import { checkEncoding } from "../json-body.js";
+import { withModel } from "../models/with-model.js";
+import { readFormFile } from "../multipart.js";
 import { ClientGoneError, requestSignal } from "../request-signal.js";
-import type { Server } from "../Server.js";
+import type { ModelServer, Server } from "../Server.js";
 import { memoryFileQuerySchema } from "../schemas/other.js";
 import { Upload } from "../Upload.js";
 import { validate } from "../validate.js";
-import { sendMemory } from "./memories.js";
+import { memoryModelOf, sendMemory } from "./memories.js";
 
 /** `GET /v1/armt/memories/{id}/file`: the memory as a file that `armt ask` and `armt read` take. */
 export function saveMemory(server: Server): RequestHandler {
@@ -23,7 +25,11 @@ export function saveMemory(server: Server): RequestHandler {
         const memory = registry.get(String(request.params.id));
         const { signal, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
         try {
-            const { header, ...rest } = (await readRest(server, memory, signal)).parts;
+            const whole =
+                memory.unread.length === 0
+                    ? memory.snapshot
+                    : await withModel(server, memory.model, signal, (server) => readRest(server, memory, signal), true);
+            const { header, ...rest } = whole.parts;
             // others need not know where this machine keeps its models
             const modelPath = loopback ? header.modelPath : "";
             const parts = encodeSnapshot({ ...rest, header: { ...header, modelPath, source: sourceOf(memory) } });
@@ -44,27 +50,33 @@ export function saveMemory(server: Server): RequestHandler {
 /** `POST /v1/armt/memories/file`: the body is a memory file, of `armt read` or of {@link saveMemory}. */
 export function loadMemory(server: Server): RequestHandler {
     return async (request, response) => {
-        const { engine, registry, limits, ending, metrics } = server;
-        const { name: given } = validate(memoryFileQuerySchema, { ...request.query });
-        if (engine.context.armt === undefined)
-            throw new ApiError(501, `${engine.modelId} is not an ARMT model, so it has no memory`);
-        if (!request.is("application/octet-stream"))
+        const { registry, limits, ending, metrics } = server;
+        const { name: given, model } = validate(memoryFileQuerySchema, { ...request.query });
+        const wanted = model === undefined ? undefined : memoryModelOf(server, { model });
+        if (![...server.facts.values()].some(({ armt }) => armt !== undefined))
+            throw new ApiError(501, `${server.models.ids[0]} is not an ARMT model, so it has no memory`);
+        if (!request.is(["application/octet-stream", "multipart/form-data"]))
             throw new ApiError(
                 415,
-                "the body must be a memory file, with the header Content-Type: application/octet-stream"
+                "the body must be a memory file, with the header Content-Type: application/octet-stream, or a form " +
+                    "with a `file`"
             );
         checkEncoding(request);
         registry.checkRoom(Number(request.headers["content-length"] ?? 0));
         const { signal, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
-        const upload = new Upload(request, server.uploads, limits.uploadIdleMs);
+        const upload = new Upload(request, server.uploads, limits);
         const folder = await mkdtemp(path.join(tmpdir(), "armt-memory-"));
         try {
             const file = path.join(folder, "memory.armt");
-            await receive(upload.bytes(signal), file, registry);
-            const snapshot = await readMemory(server, file, signal);
+            const body = upload.bytes(signal);
+            const form = request.is("multipart/form-data") ? readFormFile(request.headers, body) : undefined;
+            await receive(form?.bytes ?? body, file, registry);
+            const id = wanted ?? (await readerOf(server, file));
+            const snapshot = await withModel(server, id, signal, (server) => readMemory(server, file, signal));
             const { source } = snapshot;
             const memory = registry.add({
                 name: given ?? source?.name,
+                model: id,
                 status: source?.complete === false ? "partial" : "complete",
                 snapshot,
                 unread: [],
@@ -84,9 +96,11 @@ export function loadMemory(server: Server): RequestHandler {
 }
 
 /** A memory of all tokens that were made of the text: a file's text has to end where its tokens do. */
-async function readRest({ engine }: Server, memory: StoredMemory, signal: AbortSignal): Promise<ArmtSnapshot> {
-    const { snapshot, unread } = memory;
-    if (unread.length === 0) return snapshot;
+async function readRest(
+    { engine }: ModelServer,
+    { snapshot, unread }: StoredMemory,
+    signal: AbortSignal
+): Promise<ArmtSnapshot> {
     return await engine.pool.useForDocument(signal, async ({ armt }) => {
         await armt!.restore(snapshot);
         await armt!.feed([unread], { signal });
@@ -98,6 +112,19 @@ function sourceOf({ name, id, status, snapshot, characters, hash }: StoredMemory
     if (hash === undefined) return snapshot.source;
     const sha256 = hash.copy().digest("hex");
     return { name: name ?? id, characters, sha256, complete: status === "complete" };
+}
+
+/** The model that read a memory file, or the default one, which says why it cannot use the file. */
+async function readerOf({ facts, models }: Server, file: string): Promise<string> {
+    const header = await ArmtSnapshot.inspect(file).catch(() => undefined);
+    const fits = (id: string) => {
+        const { armt } = facts.get(id)!;
+        return (
+            header !== undefined &&
+            [armt?.fingerprint, ...(armt?.earlierFingerprints ?? [])].includes(header.fingerprint)
+        );
+    };
+    return models.ids.find(fits) ?? models.ids.find((id) => facts.get(id)!.armt !== undefined)!;
 }
 
 /** @throws {ApiError} if the file is larger than the memories may become */
@@ -116,11 +143,12 @@ async function receive(bytes: AsyncIterable<Buffer>, file: string, registry: Mem
 }
 
 /** @throws {ApiError} if it is not a memory file, is damaged, or belongs to another model or other options */
-async function readMemory({ engine }: Server, file: string, signal: AbortSignal): Promise<ArmtSnapshot> {
+async function readMemory({ engine }: ModelServer, file: string, signal: AbortSignal): Promise<ArmtSnapshot> {
     const { origin } = engine.context.armt!;
+    const { earlierFingerprints } = engine.model.armt!;
     try {
         const accept = (header: typeof origin) => {
-            const mismatch = findMismatch(header, origin);
+            const mismatch = findMismatch(header, origin, earlierFingerprints);
             if (mismatch !== undefined) throw new ArmtError(mismatch);
         };
         return new ArmtSnapshot(await readSnapshotFile(file, { accept, signal }));

@@ -1,24 +1,44 @@
+import { toJson } from "../../generation/chat-template/lossless.js";
 import {
+    llamaServerShape,
     maxMessages,
     maxTopLogprobs,
-    minOneToken,
+    metadataSchema,
+    minOneOrDefault,
     promptProgressSchema,
     samplingShape,
+    serviceShape,
+    timingsSchema,
     usageSchema
 } from "./sampling.js";
-import { optional, record, text, z } from "./zod.js";
+import { isEmpty, isPlainObject, optional, record, text, textOnly, toolName, unused, z } from "./zod.js";
 
-const never = z.null().optional();
-const unused = z.unknown().optional().openapi({ description: "Without effect" });
+const never = z.unknown().refine(isEmpty, { error: "expected null" }).optional();
 
-const textPart = z.strictObject({ type: z.literal("text"), text: text(), annotations: unused, cache_control: unused });
+const textPart = z.strictObject({
+    type: z.literal("text"),
+    text: text(),
+    annotations: unused,
+    cache_control: unused,
+    index: unused
+});
 const refusalPart = z.strictObject({ type: z.literal("refusal"), refusal: text() });
-const content = z.union([text(), z.array(textPart).min(1)]);
+const content = z.union([text(), z.array(z.discriminatedUnion("type", [textPart], textOnly)).min(1)]);
 
 const toolCall = z.strictObject({
     id: z.string().min(1).max(200),
     type: optional(z.literal("function")),
-    function: z.strictObject({ name: text(), arguments: text().nullish(), parsed_arguments: unused, output: never }),
+    function: z.strictObject({
+        name: text(),
+        arguments: z
+            .union([text(), record<unknown>(() => undefined).transform((value) => toJson(value))])
+            .nullish()
+            .openapi({
+                description: "JSON as a string; an object is taken too, as other servers answer with"
+            }),
+        parsed_arguments: unused,
+        output: never
+    }),
     index: unused
 });
 
@@ -29,6 +49,7 @@ const kept = {
     index: unused,
     annotations: unused,
     parsed: unused,
+    cache_control: unused,
     refusal: never,
     audio: never,
     function_call: never,
@@ -44,7 +65,7 @@ const kept = {
  */
 const assistantMessage = z.strictObject({
     role: z.literal("assistant"),
-    content: z.union([text(), z.array(z.union([textPart, refusalPart]))]).nullish(),
+    content: z.union([text(), z.array(z.discriminatedUnion("type", [textPart, refusalPart], textOnly))]).nullish(),
     refusal: optional(text()),
     tool_calls: optional(z.array(toolCall)),
     name,
@@ -55,6 +76,7 @@ const assistantMessage = z.strictObject({
     reasoning_details: unused,
     thinking_blocks: unused,
     provider_specific_fields: unused,
+    cache_control: unused,
     annotations: unused,
     parsed: unused,
     index: unused,
@@ -64,7 +86,7 @@ const assistantMessage = z.strictObject({
     tool_call_id: never
 });
 
-export const messageSchema = z
+const anyMessage = z
     .discriminatedUnion("role", [
         z.strictObject({ role: z.literal("system"), content, name, ...kept }),
         z.strictObject({ role: z.literal("developer"), content, name, ...kept }),
@@ -72,13 +94,26 @@ export const messageSchema = z
         assistantMessage,
         z.strictObject({
             role: z.literal("tool"),
-            content: z.union([text(), z.array(textPart)]),
+            content: z.union([text(), z.array(z.discriminatedUnion("type", [textPart], textOnly))]).nullish(),
             name,
             ...kept,
             tool_call_id: z.string()
         })
     ])
     .openapi("ChatMessage");
+
+const messageKeys = new Set(anyMessage.options.flatMap(({ shape }) => Object.keys(shape)));
+
+/** A message; keys that it does not have may be there if they are empty. */
+export const messageSchema = z.preprocess(
+    (message) =>
+        isPlainObject(message)
+            ? Object.fromEntries(
+                  Object.entries(message).filter(([key, value]) => messageKeys.has(key) || !isEmpty(value))
+              )
+            : message,
+    anyMessage
+);
 
 const anyObject = record<unknown>(() => undefined);
 
@@ -90,36 +125,43 @@ const templateVariables = record<unknown>((name) =>
     error: `has more than ${maxVariables} variables`
 });
 
-const toolName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
 export const toolSchema = z.strictObject({
     type: z.literal("function"),
     function: z.strictObject({
         name: toolName,
         description: optional(text()),
         parameters: optional(anyObject),
-        strict: optional(z.boolean())
-    })
+        strict: optional(z.boolean()),
+        cache_control: unused
+    }),
+    cache_control: unused
 });
+
+const chosenTool = z.strictObject({ type: z.literal("function"), function: z.strictObject({ name: toolName }) });
 
 const jsonSchema = z.strictObject({
     name: toolName,
     description: optional(text()),
-    schema: optional(anyObject),
+    schema: optional(z.union([z.boolean(), anyObject])),
     strict: optional(z.boolean())
 });
 
 export const responseFormatSchema = z.discriminatedUnion("type", [
     z.strictObject({ type: z.literal("text") }),
-    z.strictObject({ type: z.literal("json_object") }),
+    z.strictObject({
+        type: z.literal("json_object"),
+        schema: optional(z.union([z.boolean(), anyObject])).openapi({ description: "As in llama-server" })
+    }),
     z.strictObject({ type: z.literal("json_schema"), json_schema: jsonSchema })
 ]);
 
 export const chatRequestSchema = z
     .strictObject({
         ...samplingShape,
+        ...llamaServerShape,
         messages: z.array(messageSchema).min(1).max(maxMessages),
-        max_tokens: minOneToken,
-        max_completion_tokens: minOneToken,
+        max_tokens: minOneOrDefault,
+        max_completion_tokens: minOneOrDefault,
         logprobs: optional(z.boolean()),
         top_logprobs: optional(z.int().min(0).max(maxTopLogprobs)),
         response_format: optional(responseFormatSchema),
@@ -127,7 +169,14 @@ export const chatRequestSchema = z
         tool_choice: optional(
             z.union([
                 z.enum(["none", "auto", "required"]),
-                z.strictObject({ type: z.literal("function"), function: z.strictObject({ name: toolName }) })
+                chosenTool,
+                z.strictObject({
+                    type: z.literal("allowed_tools"),
+                    allowed_tools: z.strictObject({
+                        mode: z.enum(["auto", "required"]),
+                        tools: z.array(chosenTool).min(1)
+                    })
+                })
             ])
         ),
         parallel_tool_calls: optional(z.boolean()),
@@ -136,7 +185,13 @@ export const chatRequestSchema = z
         }),
         store: optional(z.literal(false)).openapi({ description: "Chats are not stored; use /v1/responses" }),
         modalities: optional(z.tuple([z.literal("text")])),
-        service_tier: optional(z.enum(["auto", "default"]))
+        reasoning_effort: optional(z.string().max(20)).openapi({
+            description: "A variable of the chat template; without effect if that has none"
+        }),
+        metadata: optional(metadataSchema).openapi({ description: "Without effect" }),
+        verbosity: unused,
+        prediction: unused,
+        ...serviceShape
     })
     .openapi("ChatCompletionRequest");
 
@@ -173,7 +228,8 @@ export const chatResponseSchema = z
                 finish_reason: finishReason
             })
         ),
-        usage: usageSchema
+        usage: usageSchema,
+        timings: timingsSchema.optional()
     })
     .openapi("ChatCompletion");
 
@@ -198,6 +254,7 @@ export const chatChunkSchema = z
             })
         ),
         usage: usageSchema.nullish(),
+        timings: timingsSchema.optional(),
         prompt_progress: promptProgressSchema.optional()
     })
     .openapi("ChatCompletionChunk");

@@ -1,4 +1,11 @@
-import { maxTokensSchema, promptProgressSchema, samplingShape, usageSchema } from "./sampling.js";
+import {
+    llamaServerShape,
+    maxTokensSchema,
+    promptProgressSchema,
+    samplingShape,
+    timingsSchema,
+    usageSchema
+} from "./sampling.js";
 import { idList, optional, text, tokenIds, z } from "./zod.js";
 
 /** Prompts in one request. */
@@ -43,6 +50,7 @@ const promptSchema = z
 export const completionRequestSchema = z
     .strictObject({
         ...samplingShape,
+        ...llamaServerShape,
         prompt: promptSchema,
         max_tokens: maxTokensSchema,
         logprobs: optional(z.int().min(0).max(5)),
@@ -77,6 +85,7 @@ export const completionResponseSchema = z
             })
         ),
         usage: usageSchema.nullish(),
+        timings: timingsSchema.optional(),
         prompt_progress: promptProgressSchema.optional()
     })
     .openapi("Completion");

@@ -1,7 +1,6 @@
 import { samplingShape } from "./sampling.js";
-import { optional, text, z } from "./zod.js";
+import { optional, text, textOnly, toolName, unused, z } from "./zod.js";
 
-const unused = z.unknown().optional().openapi({ description: "Without effect" });
 const cacheControl = optional(z.looseObject({ type: z.literal("ephemeral") })).openapi({
     description: "Keeps a snapshot of the memory at the end of the last whole segment before this place"
 });
@@ -14,17 +13,45 @@ const textBlock = z.strictObject({
 });
 const textDocument = z.strictObject({
     type: z.literal("document"),
-    source: z.strictObject({ type: z.literal("text"), media_type: z.literal("text/plain"), data: text() }),
+    source: z.discriminatedUnion(
+        "type",
+        [
+            z.strictObject({ type: z.literal("text"), media_type: z.literal("text/plain"), data: text() }),
+            z.strictObject({
+                type: z.literal("content"),
+                content: z.union([text(), z.array(z.discriminatedUnion("type", [textBlock], textOnly))])
+            })
+        ],
+        textOnly
+    ),
     title: optional(text()),
     context: optional(text()),
     citations: unused,
     cache_control: cacheControl
 });
-const content = z.union([text(), z.array(z.union([textBlock, textDocument]))]);
+const searchResult = z.strictObject({
+    type: z.literal("search_result"),
+    title: text(),
+    source: text(),
+    content: z.array(textBlock),
+    citations: unused,
+    cache_control: cacheControl
+});
+const toolReference = z.strictObject({
+    type: z.literal("tool_reference"),
+    tool_name: text(),
+    cache_control: cacheControl
+});
 const toolResult = z.strictObject({
     type: z.literal("tool_result"),
     tool_use_id: z.string().min(1).max(200),
-    content: content.optional(),
+    content: z
+        .union([
+            text(),
+            z.array(z.discriminatedUnion("type", [textBlock, textDocument, searchResult, toolReference], textOnly))
+        ])
+        .optional(),
+    toolset_name: unused,
     is_error: optional(z.boolean()),
     cache_control: cacheControl
 });
@@ -32,25 +59,57 @@ const toolUse = z.strictObject({
     type: z.literal("tool_use"),
     id: z.string().min(1).max(200),
     name: text(),
-    input: z.record(z.string(), z.unknown()),
+    input: z.record(z.string(), z.unknown()).default({}),
     caller: unused,
+    toolset_name: unused,
     cache_control: cacheControl
 });
 const thinking = z.strictObject({ type: z.literal("thinking"), thinking: text(), signature: unused });
 const redacted = z.strictObject({ type: z.literal("redacted_thinking"), data: unused });
 
+/** Work of tools that only Anthropic's servers have. */
+const foreignBlock = z
+    .looseObject({
+        type: z.enum([
+            "advisor_tool_result",
+            "bash_code_execution_tool_result",
+            "code_execution_tool_result",
+            "container_upload",
+            "fallback",
+            "mcp_tool_listing",
+            "mcp_tool_result",
+            "mcp_tool_use",
+            "server_tool_use",
+            "text_editor_code_execution_tool_result",
+            "tool_search_tool_result",
+            "web_fetch_tool_result",
+            "web_search_tool_result"
+        ])
+    })
+    .openapi({ description: "Left out of the prompt" });
+
 const message = z.discriminatedUnion("role", [
     z.strictObject({
         role: z.literal("user"),
-        content: z.union([text(), z.array(z.union([textBlock, textDocument, toolResult])).min(1)])
+        content: z.union([
+            text(),
+            z.array(z.discriminatedUnion("type", [textBlock, textDocument, searchResult, toolResult], textOnly)).min(1)
+        ])
     }),
     z.strictObject({
         role: z.literal("assistant"),
-        content: z.union([text(), z.array(z.union([textBlock, toolUse, thinking, redacted]))])
+        content: z.union([
+            text(),
+            z.array(z.discriminatedUnion("type", [textBlock, toolUse, thinking, redacted, foreignBlock], textOnly))
+        ])
+    }),
+    z.strictObject({
+        role: z.literal("system"),
+        content: z.union([text(), z.array(z.discriminatedUnion("type", [textBlock], textOnly))]),
+        output_config: unused
     })
 ]);
 
-const toolName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
 const ownTool = z.strictObject({
     type: optional(z.literal("custom")),
     name: toolName,
@@ -64,7 +123,7 @@ const ownTool = z.strictObject({
     allowed_callers: unused
 });
 const serverTool = z
-    .looseObject({ type: z.string().regex(/_\d{8}$/), name: z.string() })
+    .looseObject({ type: z.string().regex(/_\d{8}$|^mcp_toolset$/) })
     .openapi({ description: "Not offered to the model" });
 
 const parallel = { disable_parallel_tool_use: optional(z.boolean()) };
@@ -89,6 +148,10 @@ const shared = {
     output_format: optional(format),
     thinking: unused,
     context_management: unused,
+    compaction: unused,
+    mcp_servers: unused,
+    speed: unused,
+    betas: unused,
     cache_control: cacheControl,
     armt
 };
@@ -106,6 +169,12 @@ export const messageRequestSchema = z
         top_k,
         stream,
         metadata: unused,
+        container: unused,
+        diagnostics: unused,
+        fallbacks: unused,
+        user_profile_id: unused,
+        workspace_id: unused,
+        inference_geo: unused,
         service_tier: unused
     })
     .openapi("MessageRequest");

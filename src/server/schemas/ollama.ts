@@ -1,7 +1,5 @@
-import { samplingShape } from "./sampling.js";
-import { optional, text, z } from "./zod.js";
-
-const unused = z.unknown().optional().openapi({ description: "Without effect" });
+import { maxTopLogprobs, samplingShape } from "./sampling.js";
+import { optional, text, toolName, unused, z } from "./zod.js";
 
 const options = optional(
     z.looseObject({
@@ -30,26 +28,32 @@ const shared = {
     stream: z.boolean().default(true),
     format,
     options,
+    logprobs: optional(z.boolean()),
+    top_logprobs: optional(z.int().min(0).max(maxTopLogprobs)),
     think: unused,
-    keep_alive: unused
+    keep_alive: unused,
+    truncate: unused,
+    shift: unused
 };
 
 const call = z.looseObject({
     function: z.looseObject({ name: text(), arguments: optional(z.record(z.string(), z.unknown())) })
 });
+const images = optional(z.array(z.unknown()).max(0, { error: "the model reads text only" }));
 const message = z.strictObject({
     role: z.enum(["system", "user", "assistant", "tool"]),
     content: text().optional(),
     thinking: optional(text()),
     tool_calls: optional(z.array(call)),
     tool_name: optional(text()),
+    name: unused,
     tool_call_id: unused,
-    images: optional(z.array(z.unknown()).max(0))
+    images
 });
 const tool = z.strictObject({
     type: z.literal("function"),
     function: z.looseObject({
-        name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/),
+        name: toolName,
         description: optional(text()),
         parameters: optional(z.record(z.string(), z.unknown()))
     })
@@ -67,7 +71,7 @@ export const ollamaGenerateRequestSchema = z
         prompt: optional(text()),
         system: optional(text()),
         raw: optional(z.literal(false)).openapi({ description: "For prompts without a template, use /v1/completions" }),
-        images: optional(z.array(z.unknown()).max(0))
+        images
     })
     .openapi("OllamaGenerateRequest");
 
@@ -78,6 +82,9 @@ export const ollamaShowRequestSchema = z
     .openapi("OllamaShowRequest");
 
 export const ollamaEmbedRequestSchema = z.looseObject({ model }).openapi("OllamaEmbedRequest");
+
+const logprob = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()).nullable() });
+const logprobs = z.array(logprob.extend({ top_logprobs: z.array(logprob) })).optional();
 
 const counts = {
     done_reason: z.enum(["stop", "length", "load"]).optional(),
@@ -103,12 +110,13 @@ export const ollamaChatResponseSchema = z
                 .optional()
         }),
         done: z.boolean(),
+        logprobs,
         ...counts
     })
     .openapi("OllamaChatResponse");
 
 export const ollamaGenerateResponseSchema = z
-    .object({ model: z.string(), created_at: z.string(), response: z.string(), done: z.boolean(), ...counts })
+    .object({ model: z.string(), created_at: z.string(), response: z.string(), done: z.boolean(), logprobs, ...counts })
     .openapi("OllamaGenerateResponse");
 
 export const ollamaErrorSchema = z.object({ error: z.string() }).openapi("OllamaError");

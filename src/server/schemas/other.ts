@@ -1,5 +1,11 @@
 import { tokenIdSchema } from "./completions.js";
+import { samplingShape } from "./sampling.js";
 import { optional, text, tokenIds, z } from "./zod.js";
+
+const modelParameter = samplingShape.model;
+
+/** Routes without another parameter. */
+export const modelQuerySchema = z.strictObject({ model: modelParameter });
 
 export const tokenizeRequestSchema = z
     .strictObject({
@@ -9,24 +15,27 @@ export const tokenizeRequestSchema = z
         }),
         parse_special: optional(z.boolean()).openapi({
             description: "Names of special tokens mean those; default true"
-        })
+        }),
+        with_pieces: optional(z.boolean()).openapi({ description: "Return each token with its text" }),
+        model: modelParameter
     })
     .openapi("TokenizeRequest");
 
-export const tokenizeResponseSchema = z.object({ tokens: z.array(tokenIdSchema) }).openapi("TokenizeResponse");
+export const tokenizeResponseSchema = z
+    .object({
+        tokens: z.array(
+            z.union([tokenIdSchema, z.object({ id: tokenIdSchema, piece: z.union([z.string(), z.array(z.int())]) })])
+        )
+    })
+    .openapi("TokenizeResponse");
 
-export const detokenizeRequestSchema = z.strictObject({ tokens: tokenIds({ min: 0 }) }).openapi("DetokenizeRequest");
+export const detokenizeRequestSchema = z
+    .strictObject({ tokens: tokenIds({ min: 0 }), model: modelParameter })
+    .openapi("DetokenizeRequest");
 
 export const detokenizeResponseSchema = z.object({ content: z.string() }).openapi("DetokenizeResponse");
 
-export const embeddingRequestSchema = z
-    .strictObject({
-        model: optional(z.string()),
-        input: z.unknown().openapi({ description: "Not read, since there are no embeddings" }),
-        encoding_format: optional(z.enum(["float", "base64"])),
-        user: optional(z.string())
-    })
-    .openapi("EmbeddingRequest");
+export const embeddingRequestSchema = z.looseObject({ model: samplingShape.model }).openapi("EmbeddingRequest");
 
 export const modelSchema = z
     .object({
@@ -35,6 +44,7 @@ export const modelSchema = z
         created: z.int(),
         owned_by: z.string(),
         description: z.string().optional().openapi({ description: "What the model can do" }),
+        status: z.object({ value: z.enum(["unloaded", "loading", "loaded"]) }),
         defaults: z
             .record(z.string(), z.unknown())
             .openapi({ description: "Parameters of a chat that a request leaves out" }),
@@ -49,6 +59,7 @@ export const memorySchema = z
         id: z.string(),
         object: z.literal("armt.memory"),
         name: z.string().nullable(),
+        model: z.string().openapi({ description: "Name of the model that read it" }),
         created_at: z.int(),
         status: z.enum(["complete", "partial"]),
         tokens: z.int().openapi({ description: "Tokens read" }),
@@ -66,8 +77,12 @@ export const deletedSchema = z
     .object({ id: z.string(), object: z.string(), deleted: z.literal(true) })
     .openapi("Deleted");
 
+/** Of the name of a memory. Unit: UTF-16 code units. */
+export const maxNameLength = 200;
+
 export const memoryQuerySchema = z.strictObject({
-    name: optional(text().pipe(z.string().max(200))),
+    model: modelParameter,
+    name: optional(text().pipe(z.string().max(maxNameLength))),
     from: optional(z.string().max(100)).openapi({ description: "Id of a memory to continue" }),
     stream: optional(z.enum(["true", "false"])).openapi({ description: "Send progress as server-sent events" }),
     watch: optional(z.string().regex(/^[\w-]{1,64}$/)).openapi({
@@ -76,7 +91,8 @@ export const memoryQuerySchema = z.strictObject({
 });
 
 export const memoryFileQuerySchema = z.strictObject({
-    name: optional(text().pipe(z.string().max(200))).openapi({ description: "Default: the name of its text" })
+    model: modelParameter,
+    name: optional(text().pipe(z.string().max(maxNameLength))).openapi({ description: "Default: the name of its text" })
 });
 
 export const errorSchema = z
@@ -90,4 +106,11 @@ export const errorSchema = z
     })
     .openapi("Error");
 
-export const healthSchema = z.object({ status: z.enum(["ok", "draining"]) }).openapi("Health");
+export const healthSchema = z
+    .object({
+        status: z.enum(["ok", "draining"]),
+        models: z.object({ total: z.int(), loaded: z.int(), loading: z.int() })
+    })
+    .openapi("Health");
+
+export const successSchema = z.object({ success: z.literal(true) }).openapi("Success");

@@ -1,8 +1,7 @@
 import { chatRequestSchema } from "./chat.js";
-import { maxMessages, maxTopLogprobs, samplingShape } from "./sampling.js";
-import { optional, record, text, z } from "./zod.js";
+import { maxMessages, maxTopLogprobs, metadataSchema, samplingShape, serviceShape } from "./sampling.js";
+import { optional, text, textOnly, toolName, unused, z } from "./zod.js";
 
-const unused = z.unknown().optional().openapi({ description: "Without effect" });
 const itemId = optional(z.string().max(200)).openapi({ description: "Without effect" });
 const callId = z.string().min(1).max(200);
 
@@ -11,10 +10,11 @@ const textPart = z.strictObject({
     type: z.enum(["input_text", "output_text", "text", "reasoning_text", "summary_text"]),
     text: text(),
     annotations: unused,
-    logprobs: unused
+    logprobs: unused,
+    parsed: unused
 });
 const refusalPart = z.strictObject({ type: z.literal("refusal"), refusal: text() });
-const content = z.union([text(), z.array(z.union([textPart, refusalPart]))]);
+const content = z.union([text(), z.array(z.discriminatedUnion("type", [textPart, refusalPart], textOnly))]);
 
 const messageItem = z.strictObject({
     type: z.literal("message").optional(),
@@ -28,17 +28,20 @@ const callItem = z.strictObject({
     type: z.literal("function_call"),
     call_id: callId,
     name: text(),
-    arguments: text(),
+    arguments: text().default(""),
     id: itemId,
     status: unused,
-    namespace: unused
+    namespace: unused,
+    caller: unused,
+    parsed_arguments: unused
 });
 const outputItem = z.strictObject({
     type: z.literal("function_call_output"),
     call_id: callId,
     output: content,
     id: itemId,
-    status: unused
+    status: unused,
+    caller: unused
 });
 const reasoningItem = z.strictObject({
     type: z.literal("reasoning"),
@@ -57,15 +60,20 @@ const referenceItem = z.strictObject({
 const foreignItem = z
     .looseObject({
         type: z.enum([
+            "additional_tools",
             "apply_patch_call",
             "apply_patch_call_output",
             "code_interpreter_call",
             "compaction",
+            "compaction_summary",
+            "compaction_trigger",
+            "context_compaction",
             "computer_call",
             "computer_call_output",
             "custom_tool_call",
             "custom_tool_call_output",
             "file_search_call",
+            "ghost_snapshot",
             "image_generation_call",
             "local_shell_call",
             "local_shell_call_output",
@@ -73,6 +81,8 @@ const foreignItem = z
             "mcp_approval_response",
             "mcp_call",
             "mcp_list_tools",
+            "program",
+            "program_output",
             "shell_call",
             "shell_call_output",
             "tool_search_call",
@@ -84,14 +94,15 @@ const foreignItem = z
 
 const inputItem = z.union([messageItem, callItem, outputItem, reasoningItem, referenceItem, foreignItem]);
 
-const toolName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
 const functionTool = z.strictObject({
     type: z.literal("function"),
     name: toolName,
     description: optional(text()),
     parameters: optional(z.record(z.string(), z.unknown())),
     strict: optional(z.boolean()),
-    defer_loading: unused
+    defer_loading: unused,
+    allowed_callers: unused,
+    output_schema: unused
 });
 const foreignTool = z
     .looseObject({ type: z.string().min(1).max(64) })
@@ -116,26 +127,12 @@ const format = z.discriminatedUnion("type", [
         type: z.literal("json_schema"),
         name: optional(z.string().max(64)),
         description: optional(text()),
-        schema: optional(z.record(z.string(), z.unknown())),
+        schema: optional(z.union([z.boolean(), z.record(z.string(), z.unknown())])),
         strict: optional(z.boolean())
     })
 ]);
 
 const { model, temperature, top_p, top_k, min_p, seed, stream, user, armt } = samplingShape;
-
-/** Bounds of OpenAI's API. */
-const maxMetadata = { pairs: 16, name: 64, value: 512 };
-
-const metadata = record<string>(
-    (name, value) => {
-        if (name.length > maxMetadata.name) return `the name has more than ${maxMetadata.name} characters`;
-        if (typeof value === "string" && value.length <= maxMetadata.value) return undefined;
-        return `expected a string of at most ${maxMetadata.value} characters`;
-    },
-    { type: "string", maxLength: maxMetadata.value }
-).refine((value) => Object.keys(value ?? {}).length <= maxMetadata.pairs, {
-    error: `has more than ${maxMetadata.pairs} pairs`
-});
 
 export const responseRequestSchema = z
     .strictObject({
@@ -158,8 +155,10 @@ export const responseRequestSchema = z
         ),
         previous_response_id: optional(z.string().max(100)),
         store: optional(z.boolean()),
-        metadata: optional(metadata),
-        top_logprobs: optional(z.literal(0)).openapi({ description: `Up to ${maxTopLogprobs} in chats; none here` }),
+        metadata: optional(metadataSchema),
+        top_logprobs: optional(z.int().min(0).max(maxTopLogprobs)).openapi({
+            description: 'With `include: ["message.output_text.logprobs"]`'
+        }),
         text: optional(z.strictObject({ format: optional(format), verbosity: unused })),
         tools: optional(z.array(z.union([functionTool, foreignTool])).max(128)),
         tool_choice: optional(toolChoice),
@@ -168,6 +167,7 @@ export const responseRequestSchema = z
         include: optional(
             z.array(
                 z.enum([
+                    "message.output_text.logprobs",
                     "reasoning.encrypted_content",
                     "web_search_call.action.sources",
                     "web_search_call.results",
@@ -177,18 +177,14 @@ export const responseRequestSchema = z
                     "message.input_image.image_url"
                 ])
             )
-        ).openapi({ description: "Without effect: no answer has these" }),
+        ).openapi({ description: "Log-probabilities; the others have no effect, because no answer has them" }),
         reasoning: optional(z.looseObject({})).openapi({ description: "Without effect" }),
         stream_options: optional(z.strictObject({ include_obfuscation: optional(z.boolean()) })).openapi({
             description: "Without effect"
         }),
-        truncation: optional(z.literal("disabled")).openapi({ description: "Nothing is ever cut off" }),
+        truncation: optional(z.enum(["disabled", "auto"])).openapi({ description: "Nothing is ever cut off" }),
         background: optional(z.literal(false)),
-        service_tier: optional(z.enum(["auto", "default"])),
-        prompt_cache_key: unused,
-        prompt_cache_retention: unused,
-        prompt_cache_options: unused,
-        safety_identifier: unused,
+        ...serviceShape,
         client_metadata: unused,
         chat_template_kwargs: chatRequestSchema.shape.chat_template_kwargs
     })
@@ -201,6 +197,7 @@ export type ResponseInputItem = Exclude<ResponseRequest["input"], string>[number
 const none = z.unknown() as unknown as z.ZodType<never>;
 
 const status = z.enum(["in_progress", "completed", "incomplete"]);
+const tokenLogprob = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()) });
 const answeredMessage = z.object({
     type: z.literal("message"),
     id: z.string(),
@@ -211,7 +208,7 @@ const answeredMessage = z.object({
             type: z.literal("output_text"),
             text: z.string(),
             annotations: z.array(none).max(0),
-            logprobs: z.array(none).max(0)
+            logprobs: z.array(tokenLogprob.extend({ top_logprobs: z.array(tokenLogprob) }))
         })
     )
 });
@@ -254,7 +251,7 @@ export const responseSchema = z
                 strict: z.boolean()
             })
         ),
-        top_logprobs: z.literal(0),
+        top_logprobs: z.int(),
         top_p: z.number(),
         truncation: z.literal("disabled"),
         usage: z

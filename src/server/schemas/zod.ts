@@ -33,10 +33,23 @@ export function optional<T extends z.ZodType>(schema: T) {
     const given = schema.nullish();
     // an empty list is not a number
     const isScalar = schema instanceof z.ZodNumber || schema instanceof z.ZodBoolean;
-    return (isScalar ? given : z.preprocess((value) => (isEmpty(value) ? undefined : value), given)).transform(
-        (value) => (value ?? undefined) as z.output<T> | undefined
-    );
+    const prepare = (value: unknown) => (value instanceof LosslessNumber ? Number(value.value) : value);
+    return (
+        isScalar ? z.preprocess(prepare, given) : z.preprocess((value) => (isEmpty(value) ? undefined : value), given)
+    ).transform((value) => (value ?? undefined) as z.output<T> | undefined);
 }
+
+/** The name of a function, as Anthropic's API and MCP bound it. */
+export const toolName = z.string().regex(/^[a-zA-Z0-9_-]{1,128}$/);
+
+/** For the parts of a message, told apart by their type: those that a client may send and no model here can read. */
+export const textOnly = {
+    error: ({ code }: { code: string }) =>
+        code === "invalid_union" ? "the model reads text only, and no part of this type" : undefined
+};
+
+/** A parameter that changes nothing in an answer. */
+export const unused = z.unknown().optional().openapi({ description: "Without effect" });
 
 const maxTokenId = 2 ** 31 - 1;
 

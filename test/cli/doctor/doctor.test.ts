@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
 import { importBuildModule } from "../../../plugin/native/library.js";
-import { checkInstallation } from "../../../src/cli/doctor/run.js";
+import { type Check, checkInstallation } from "../../../src/cli/doctor/run.js";
 import { runArmt } from "../../helpers/armt-command.js";
 import { FakePackage } from "../../helpers/fake-package.js";
 import { completeTools, makeTools } from "../../helpers/fake-tools.js";
@@ -15,18 +15,47 @@ test("doctor finds everything that is needed to run the engine", async (t) => {
     const { code, stdout, stderr } = await runArmt(["doctor"]);
     t.is(stderr, "");
     t.is(code, 0);
-    for (const name of ["Node.js", "platform", "cores", "packages", "build tools", "build", "engine", "CPU backend"])
+    for (const name of [
+        "Node.js",
+        "platform",
+        "cores",
+        "packages",
+        "build tools",
+        "build",
+        "engine",
+        "CPU backend",
+        "included model",
+        "cache"
+    ])
         t.regex(stdout, new RegExp(`^ok +${name} `, "m"));
     t.regex(stdout, /loaded from \S+libllama\S+\.so/);
     t.regex(stdout, /CPU backend +libggml-cpu-\w+\.so/);
 });
 
-test("doctor takes missing build tools for a warning once the engine is built", async (t) => {
-    const { "c++": _, ...tools } = completeTools;
+test("doctor names all missing build tools at once, as a warning once the engine is built", async (t) => {
+    const { "c++": _, cmake: __, ...tools } = completeTools;
     const PATH = makeTools(path.join(temporaryFolder(t), "bin"), tools);
     const { code, stdout } = await runArmt(["doctor"], { env: { PATH } });
     t.is(code, 0);
-    t.regex(stdout, /^warning +build tools +no C\+\+ compiler was found/m);
+    t.regex(
+        stdout,
+        /^warning +build tools +a C\+\+17 compiler and CMake are missing; .*`apt-get install g\+\+ cmake`$/m
+    );
+    const json = await runArmt(["doctor", "--json"], { env: { PATH } });
+    t.is(json.code, 0);
+    const { ok, checks } = JSON.parse(json.stdout);
+    t.true(ok);
+    const found = checks.find(({ name }: Check) => name === "build tools");
+    t.like(found, { state: "warning", command: "apt-get install g++ cmake" });
+    t.is(checks.length, stdout.trimEnd().split("\n").length);
+});
+
+test("doctor reports a cache that it cannot write to", async (t) => {
+    const file = path.join(temporaryFolder(t), "file");
+    writeFileSync(file, "");
+    const { code, stdout } = await runArmt(["doctor"], { env: { XDG_CACHE_HOME: file } });
+    t.is(code, 0);
+    t.regex(stdout, /^warning +cache +cannot write to \S+: a part of the path is not a folder; set XDG_CACHE_HOME/m);
 });
 
 test("doctor asks for no build where a prebuilt package is all there is", async (t) => {

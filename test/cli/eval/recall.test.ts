@@ -44,6 +44,22 @@ test("armt eval recall measures any ARMT model, and writes table, JSON and plot"
     t.regex(readFileSync(at("r.svg"), "utf8"), /^<svg .*<\/svg>\n$/s);
 });
 
+test("the ways of users remember what the table's own way does, within two points", async (t) => {
+    const file = path.join(temporaryFolder(t), "recall.json");
+    const common = ["--lengths", "2k", "--questions", "20", "--seed", "2", "--threads", "1", "--json", file];
+    const recalls: Record<string, number> = {};
+    for (const way of ["memory", "read", "chat", "server"]) {
+        const { code, stderr } = await runArmt(["eval", "recall", "--through", way, ...common]);
+        t.is(code, 0, stderr);
+        const { results } = JSON.parse(readFileSync(file, "utf8"));
+        t.true(results[0].rows[0].asked >= 20);
+        recalls[way] = results[0].rows[0].recall;
+    }
+    t.true(recalls.memory! > 0.85, JSON.stringify(recalls));
+    for (const recall of Object.values(recalls))
+        t.true(Math.abs(recall - recalls.memory!) <= 0.02, JSON.stringify(recalls));
+});
+
 test("armt eval refuses what it cannot measure", async (t) => {
     const lengths = await runArmt(["eval", "recall", "-m", "none.gguf", "--lengths", "4x"]);
     t.is(lengths.code, 2);

@@ -73,6 +73,21 @@ test.serial("armt eval babilong asks each file's questions, and writes table, JS
     t.is(one.code, 0, one.stderr);
     const [only] = JSON.parse(readFileSync(at("b.json"), "utf8")).rows;
     t.deepEqual(only.answers, rows[1].answers.slice(0, 1));
+
+    // as the authors' evaluations ask
+    for (const form of [["--per-sentence", "--answer-token", "GEN", "--one-word"], ["--chat"]]) {
+        const alignment = ["--segment-alignment", "right"];
+        const result = await runArmt([...common, "--lengths", "1k", ...form, ...alignment, "--json", at("b.json")]);
+        t.is(result.code, 0, result.stderr);
+        const json = JSON.parse(readFileSync(at("b.json"), "utf8"));
+        t.is(json.perSentence, form[0] === "--per-sentence");
+        t.is(json.rows[0].asked, 3);
+        for (const { answer } of json.rows[0].answers)
+            if (form.includes("--one-word")) t.regex(answer, /^[\p{L}\p{N}'-]*$/u);
+    }
+    const missing = await runArmt([...common, "--answer-token", "999999"]);
+    t.is(missing.code, 1);
+    t.regex(missing.stderr, /there is no token 999999: the model has \d+ \(--answer-token\)/);
 });
 
 test.serial("armt eval says what it wants", async (t) => {
@@ -84,7 +99,8 @@ test.serial("armt eval says what it wants", async (t) => {
         [["perplexity", path.join(folder, "none.txt")], 1, /cannot read .*none\.txt/],
         [["perplexity", "-", "--tokens", "4x"], 2, /--tokens: "4x" is not a length/],
         [["babilong", folder], 1, /has no <length>/],
-        [["babilong", folder, "--template", "{input}"], 2, /--template must contain \{question\}/]
+        [["babilong", folder, "--template", "{input}"], 2, /--template must contain \{question\}/],
+        [["babilong", folder, "--per-sentence", "--chat"], 2, /--per-sentence has neither a template nor a chat/]
     ];
     for (const [args, code, message] of cases) {
         const result = await runArmt(["eval", ...args]);

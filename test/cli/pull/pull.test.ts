@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { knownModels, memoryPath } from "../../../plugin/model/known-models.js";
+import { knownModels, memoryPath, modelsToPull } from "../../../plugin/model/known-models.js";
 import { cachedModelPath, listModels, removeModel, resolveModel } from "../../../plugin/model/model-cache.js";
 import { pullModel } from "../../../src/cli/pull/pull-model.js";
 import { validateArmtModel } from "../../../src/formats/gguf/armt-model.js";
@@ -72,14 +72,18 @@ test.serial("another base leaves an existing model as it was", async (t) => {
 
 test.serial("names that are not known list those that are", async (t) => {
     const cache = useCache(t);
-    for (const args of [
-        ["pull", "gpt5"],
-        ["inspect", "gpt5"]
-    ]) {
-        const { code, stderr } = await runArmt(args, { env: { XDG_CACHE_HOME: cache } });
-        t.is(code, 1);
-        t.regex(stderr, /"gpt5".*known (?:are|names are) smollm2-135m/);
-    }
+    const env = { XDG_CACHE_HOME: cache };
+    const pulled = await runArmt(["pull", "gpt5"], { env });
+    t.is(pulled.code, 1);
+    t.regex(pulled.stderr, /"gpt5".*known are smollm2-135m/);
+    // a name is worth trying only if the package has its memory
+    const names = modelsToPull().map((model) => model.name);
+    const inspected = await runArmt(["inspect", "gpt5"], { env });
+    t.is(inspected.code, 1);
+    const advice = names.length === 0 ? "" : `; \`npx armt pull\` gets ${names.join(", ")}`;
+    t.is(inspected.stderr, `armt: "gpt5" is neither a file nor the name of a model that was pulled${advice}\n`);
+    const listed = await runArmt(["models"], { env });
+    t.is(listed.stderr.includes("armt pull"), names.length > 0);
 });
 
 test.serial("a file is a file, whatever its name", (t) => {
@@ -95,7 +99,8 @@ test.serial("a package without the memory says so", async (t) => {
     useCache(t);
     const memory = path.join(temporaryFolder(t), "none.gguf");
     await t.throwsAsync(pullModel(name, { base: "base.gguf", memory }), {
-        message: /has no memory for "smollm2-135m" \(".*none\.gguf" is missing\); update/
+        message:
+            /has no memory for "smollm2-135m" \(".*none\.gguf" is missing\); a later version may have it, or train one/
     });
     t.regex(memoryPath(knownModels[0]!), /assets\/memories\/smollm2-135m\.gguf$/);
 });

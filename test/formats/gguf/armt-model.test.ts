@@ -122,7 +122,7 @@ const setTensor = (name: string, type: GgmlType, shape: number[]) => (model: Mod
 const setLocal = (layers: boolean[]) => setKey("armt.rope.local_layers", booleanArray(layers));
 
 test("other model", refused, setText("general.architecture", "llama"), /it is a "llama" model/);
-test("future format", refused, setCount("armt.format_version", 3), /"armt\.format_version" is 3, expected 1 or 2/);
+test("future format", refused, setCount("armt.format_version", 5), /"armt\.format_version" is 5, expected 1 to 4/);
 test(
     "a sink in a file of format 1",
     refused,
@@ -150,7 +150,55 @@ test(
     /ffn_up\.weight" is \[32, 128, 3\], expected \[32, 64, 3\]/
 );
 test("RoPE and learned positions", refused, setCount("armt.position_count", 64), /unknown key "armt\.rope\./);
-test("window below a segment", refused, setCount("armt.attention.sliding_window", 20), /is 16, expected 12 at most/);
+test(
+    "window below a segment in a file of format 1",
+    refused,
+    setCount("armt.attention.sliding_window", 20),
+    /format_version" is 1, expected 3, with an inner loop's keys or a window within a segment/
+);
+test(
+    "window below a segment and the one before",
+    refused,
+    ({ keys }) => {
+        keys.set("armt.format_version", { type: "UINT32", value: 2 });
+        keys.set("armt.attention.previous_segment", { type: "BOOL", value: true });
+        keys.set("armt.attention.sliding_window", { type: "UINT32", value: 30 });
+    },
+    /is 16, expected 11 at most/
+);
+for (const [key, value] of [
+    ["armt.memory.mutual", { type: "BOOL", value: true }],
+    ["armt.memory.disjoint", { type: "BOOL", value: true }],
+    ["armt.attention.previous_segment_positions", { type: "STRING", value: "apart" }]
+] as const)
+    test(`${key} in a file of format 1`, refused, setKey(key, value), /format_version" is 1, expected 3/);
+test("unknown kind of memory", refused, setText("armt.memory.kind", "none"), /"none", expected associative, recurrent/);
+test(
+    "plain RMT with keys of an associative memory",
+    refused,
+    ({ keys }) => {
+        keys.set("armt.format_version", { type: "UINT32", value: 3 });
+        keys.set("armt.memory.kind", { type: "STRING", value: "recurrent" });
+    },
+    /unknown key "armt\.memory\.key_length"/
+);
+test(
+    "unknown positions",
+    refused,
+    setText("armt.attention.previous_segment_positions", "up"),
+    /"up", expected continued, restarted, apart/
+);
+test(
+    "disjoint memory with a sink",
+    refused,
+    ({ keys, tensors }) => {
+        keys.set("armt.format_version", { type: "UINT32", value: 3 });
+        keys.set("armt.memory.disjoint", { type: "BOOL", value: true });
+        keys.set("armt.sink_count", { type: "UINT32", value: 1 });
+        tensors.set("memory_embd.weight", { type: "F16", shape: [32, 9] });
+    },
+    /"armt\.memory\.disjoint" is "true", expected false, since it needs RoPE, and neither a sink/
+);
 test("odd part of a head", refused, setCount("armt.rope.dimension_count", 3), /is 3, expected an even number up to 8/);
 test("local layers of another model", refused, setLocal([true]), /local_layers" has 1 entries, expected 3/);
 test("local layers without a base", refused, setLocal([true, false, true]), /local_freq_base" is missing/);
@@ -214,6 +262,20 @@ test(
     refused,
     setTensor("token_embd.weight", "I32", [32, 40]),
     /is I32, expected a type for weights/
+);
+test("small alignment", refused, setCount("general.alignment", 16), /`general\.alignment` is 16, expected 32 or more/);
+for (const type of ["Q8_1", "Q8_K"] as const)
+    test(
+        `intermediate type ${type}`,
+        refused,
+        setTensor("token_embd.weight", type, type === "Q8_K" ? [256, 5] : [32, 40]),
+        type === "Q8_K" ? /\[256, 5\]/ : /is Q8_1, expected a type for weights/
+    );
+test(
+    "tokenizer of another kind",
+    refused,
+    setText("tokenizer.ggml.model", "bert"),
+    /`tokenizer\.ggml\.model` is "bert", expected "llama", "gpt2" or "no_vocab"/
 );
 test("tokenizer without tokens", refused, setText("tokenizer.ggml.model", "gpt2"), /tokenizer\.ggml\.tokens/);
 

@@ -41,7 +41,7 @@ export async function parseArmt(args: readonly string[]): Promise<void> {
     if (args.at(-1) === "--help") return;
     const hasSubcommand = args[0] === "eval" || (args[0] === "models" && args[1] === "rm");
     const names = args.slice(0, hasSubcommand ? 2 : 1);
-    if (names.length === 0 || !names.every((name) => /^[a-z]+$/.test(name)))
+    if (names.length === 0 || !names.every((name) => /^[a-z][a-z-]*$/.test(name)))
         throw new Error(`no command in: armt ${args.join(" ")}`);
     const { command } = (await import(path.join(repositoryRoot, "dist/src/cli", ...names, "command.js"))) as {
         command: CommandModule;
@@ -101,7 +101,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
     /** @throws if the command fails, with the command's output */
     async run(command: string): Promise<void> {
         const [call] = armtCalls(command);
-        if (call?.[0] === "serve") return await this.serve(call, command.endsWith("&"));
+        if (call?.[0] === "serve" || call?.includes("--http")) return await this.serve(call, command.endsWith("&"));
         // on the page, another block has started it
         if (command.includes(namedAddress) && this.server === undefined)
             this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);

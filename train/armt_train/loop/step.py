@@ -20,6 +20,7 @@ WIDE = {np.dtype(np.bool_): torch.float32, np.dtype(np.float32): torch.float32, 
 # what a step counts, summed over all GPUs: a loss is a sum over this GPU's items divided by the count of all
 COUNTS = ("asked", "tail", "text", "facts", "known", "quiet", "tokens", "chats")
 WARM_UPS = 3  # steps before the graph is captured
+LARGEST_MEMORY = 1e6  # of |A|; hundreds are usual, and thousands after a long text
 
 
 class Step:
@@ -43,6 +44,7 @@ class Step:
             self.divergence = make(self.divergence)
         self.graph = self.forward_graph = None
         self.optimizer = None
+        self.runaways = torch.zeros((), dtype=torch.int64, device=device)  # memories emptied so far
         self.chat_generator = torch.Generator().manual_seed(training.seed + 7919 * world.rank)
 
     # the optimizer
@@ -303,10 +305,21 @@ class Step:
             self.gradient.nan_to_num_(0, 0, 0).mul_(factor)
             output["norm"] = norm
         self.optimizer.step()
-        with torch.no_grad():
-            for mine, after in zip(self.state, state):
-                mine.copy_(torch.stack([layer.detach() for layer in after]).nan_to_num(0, 0, 0))
+        self.keep_state(state)
         return output
+
+    @torch.no_grad()
+    def keep_state(self, state):
+        """Keeps the streams' memory for the next chunk. A memory that has run away is counted and emptied: its loss
+        would dominate every step until the stream ends.
+        """
+        a, z = (torch.stack([layer.detach() for layer in part]) for part in state)
+        # false for numbers that are not finite, too
+        sound = (a.abs().amax((0, 2, 3)) < LARGEST_MEMORY) & (z.abs().amax((0, 2)) < LARGEST_MEMORY)
+        zero = torch.zeros((), device=self.device)
+        self.state[0].copy_(torch.where(sound[None, :, None, None], a, zero))
+        self.state[1].copy_(torch.where(sound[None, :, None], z, zero))
+        self.runaways += (~sound).sum()
 
     def step(self, batch, rate):
         """Trains on a batch; gives what is logged (on this GPU)."""
@@ -346,7 +359,7 @@ class Step:
         """Keeps weights, optimizer and the streams' memory; the function that it returns puts them back."""
         weights = [p.detach().clone() for p in self.parameters]
         moments = {id(p): {k: v.clone() for k, v in s.items()} for p, s in self.optimizer.state.items()}
-        memory = [part.cpu() for part in self.state]
+        memory, runaways = [part.cpu() for part in self.state], self.runaways.clone()
 
         @torch.no_grad()
         def restore():
@@ -360,6 +373,7 @@ class Step:
                         value.zero_()
             for mine, before in zip(self.state, memory):
                 mine.copy_(before)
+            self.runaways.copy_(runaways)
 
         return restore
 
@@ -370,9 +384,7 @@ class Step:
         for training.
         """
         _, state, output = self.forward()
-        with torch.no_grad():
-            for mine, after in zip(self.state, state):
-                mine.copy_(torch.stack([layer.detach() for layer in after]))
+        self.keep_state(state)
         return output
 
     def evaluate(self, batches):

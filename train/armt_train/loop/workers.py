@@ -36,6 +36,10 @@ class _Unpickler(pickle.Unpickler):
         return self.things[name]
 
 
+def is_shared(value):
+    return isinstance(value, (list, dict, tuple, set, frozenset, np.ndarray)) or hasattr(value, "__dict__")
+
+
 class Source:
     """Makes `Batches` of stages, and saves and restores their state."""
 
@@ -43,8 +47,11 @@ class Source:
         self.batches, self.tokenizer, self.corpus = batches, tokenizer, corpus
         self.things = {"tokenizer": tokenizer, "corpus": corpus}
         for name, value in getattr(corpus, "__dict__", {}).items():
-            if isinstance(value, (list, dict, tuple, set, frozenset, np.ndarray)) or hasattr(value, "__dict__"):
+            if is_shared(value):
                 self.things.setdefault(f"corpus.{name}", value)
+                for part, inner in getattr(value, "__dict__", {}).items():
+                    if is_shared(inner):
+                        self.things.setdefault(f"corpus.{name}.{part}", inner)
         self.shared = {id(value): name for name, value in self.things.items()}
 
     def make(self, job):

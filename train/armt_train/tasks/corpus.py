@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from armt_train.data.corpus import HELD_OUT_EVERY, sentences
+from armt_train.tasks.cloze import kinds_of
 from armt_train.tasks.values import Words
 
 REPOSITORY = Path(__file__).parents[3]
@@ -68,6 +69,10 @@ class Texts:
         self.lists, self.kinds = task["lists"], task["kinds"]
         self.before, self.after = task["answer"]["before"], task["answer"]["after"]
         self.words = Words(split, lists[split], lists["train"])
+        # of both splits' words: a sentence of the check may have had any word in the place of the answer
+        self.kinds_of = kinds_of(
+            {name: lists["train"][name] + lists["heldOut"].get(name, []) for name in lists["train"]}
+        )
         file = folder / f"prose-{split}.txt.xz"
         if not file.is_file():
             raise ValueError(

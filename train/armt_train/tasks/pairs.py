@@ -7,6 +7,7 @@ plural, {d} a number, {v} the value. Every eighth block is kept for the check.
 
 import re
 
+from armt_train.tasks import contexts
 from armt_train.tasks.values import article
 from armt_train.tasks.worlds import Ask, Fact, sentence
 
@@ -642,8 +643,8 @@ class Pairs:
 
     def __init__(self, words, rng, kinds, keys, change):
         self.words, self.keys, self.change = words, keys, change
-        held = words.split == "heldOut"
-        lines = [line for i, line in enumerate(LINES) if (i % HELD_OUT_EVERY == 3) == held]
+        self.held = words.split == "heldOut"
+        lines = [line for i, line in enumerate(LINES) if (i % HELD_OUT_EVERY == 3) == self.held]
         self.lines = rng.sample(lines, min(len(lines), max(2, kinds * 3)))
         self.known, self.live = {}, {}  # (line, slots) as told and as read
 
@@ -682,6 +683,9 @@ class Pairs:
         text = filled(statement, {**slots, "v": value})
         if again:
             text = rng.choice(("Correction: ", "No, I was wrong: ", "As of today, ", "It has turned out that ")) + text
+        elif not self.held and rng.random() < 0.25:
+            somebody = lambda: self.words.any(rng, rng.choice(("female", "male")))
+            text = contexts.around(text, rng, somebody, held=False)
         key_text = next(slots[m] for m in re.findall(r"\{(\w)\}", line[2][0]) if m in slots)
         return sentence(text), Fact(self, key, key_text, value, extra=(line, slots))
 

@@ -12,12 +12,26 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from armt_train.tasks.cloze import Cloze
+from armt_train.tasks.events import Events
 from armt_train.tasks.pairs import Pairs
 from armt_train.tasks.variables import Variables
 from armt_train.tasks.worlds import Ask, Fact, Needles, Open, Recite, Six, Stories
 
-TASKS = ["six kinds", "open facts", "recitation", "needles", "stories", "own", "variables"]
-WORLDS = {"six": Six, "open": Open, "pair": Pairs, "variables": Variables, "needle": Needles, "story": Stories}
+TASKS = ["six kinds", "open facts", "recitation", "needles", "stories", "own", "variables", "events", "cloze"]
+# tasks whose facts can be asked for as soon as they stand in the open segment
+AT_ONCE = ("six kinds", "open facts", "events", "cloze")
+WORLDS = {
+    "six": Six,
+    "open": Open,
+    "pair": Pairs,
+    "event": Events,
+    "cloze": Cloze,
+    "variables": Variables,
+    "needle": Needles,
+    "story": Stories,
+}
+OF_TEXTS = ("six", "cloze")  # worlds that need more than words
 START, END = "<|im_start|>", "<|im_end|>"
 RECITABLE = 160  # sentences of a stream that wait to be asked for
 
@@ -84,7 +98,7 @@ class Stream:
             drawn.append(rng.choices(names, weights)[0])
         kinds = lambda: max(1, round(self.log_uniform(mix.kinds)))
         self.worlds = [
-            WORLDS[name](self.texts if name == "six" else self.texts.words, rng, kinds(), budget, mix.change)
+            WORLDS[name](self.texts if name in OF_TEXTS else self.texts.words, rng, kinds(), budget, mix.change)
             for name in drawn
         ]
         self.recite = Recite(mix.recite_weight)
@@ -261,12 +275,12 @@ class Stream:
                 continue
             self.read.append(fact)
             self.plan_questions(fact)
-            if 0 <= segment == (fact.end - 1 - first) // shape.segment and counts[segment] < shape.facts:
-                out["slots"][i, segment, counts[segment]] = [
-                    *self.key_parts(fact.key_text),
-                    *self.value_parts(fact.value),
-                ]
-                counts[segment] += 1
+            if 0 <= segment == (fact.end - 1 - first) // shape.segment:
+                for key, value in fact.pairs or ((fact.key_text, fact.value),):
+                    if counts[segment] < shape.facts:
+                        parts = [*self.key_parts(key), *self.value_parts(value)]
+                        out["slots"][i, segment, counts[segment]] = parts
+                        counts[segment] += 1
 
         rows = 0
         if cut is not None:
@@ -342,10 +356,7 @@ class Stream:
         whole = [
             f
             for f in pending
-            if f.end <= point
-            and f.world.task in ("six kinds", "open facts")
-            or f.world is self.recite
-            and f.end <= point
+            if f.end <= point and f.world.task in AT_ONCE or f.world is self.recite and f.end <= point
         ]
         ids, n_answer, fact, ask = [], 0, None, None
         changing = {(id(f.world), f.key) for f in pending if f.world is not self.recite}

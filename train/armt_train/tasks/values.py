@@ -32,6 +32,8 @@ PLACES = [
     "near the {t}",
     "beside the {a} {t}",
 ]
+COMMON = 0.6  # how often a word is one in usual use, where a list has enough of them
+LEAST_COMMON = 6
 SYMBOLS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -86,6 +88,17 @@ class Words(MoreValues):
 
     def __init__(self, split, lists, shared):
         self.split, self.lists, self.shared = split, lists, shared
+        usual = {
+            w for part in (lists, shared) for name, found in part.items() if name.startswith("usual ") for w in found
+        }
+        self.usual = [
+            {name: [w for w in found if w in usual] for name, found in part.items()} for part in (shared, lists)
+        ]
+
+    def common(self, rng, name, own):
+        """A word of a list, of the split if `own`, more often than not one in usual use."""
+        found = self.usual[own].get(name) if rng.random() < COMMON else None
+        return rng.choice(found if found and len(found) >= LEAST_COMMON else (self.lists if own else self.shared)[name])
 
     def pick(self, rng, *names):
         return rng.choice(self.lists[rng.choice(names)])

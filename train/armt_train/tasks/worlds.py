@@ -4,10 +4,11 @@
 `ask(rng, fact)` gives a question about what was read, or None where a fact no longer holds.
 """
 
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
-from armt_train.tasks import forms_extra
+from armt_train.tasks import contexts, forms_extra
 from armt_train.tasks.relations import RELATIONS
 from armt_train.tasks.values import article
 
@@ -74,6 +75,7 @@ class Fact:
     key_text: str
     value: str
     extra: object = None
+    pairs: tuple = ()  # (key, value) texts of the slots loss, where they are not key_text and value alone
     # set by the stream
     start: int = 0
     end: int = 0
@@ -96,7 +98,7 @@ class Ask:
 
 
 def sentence(text):
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".?!" else ".")
+    return text[0].upper() + text[1:] + ("" if re.search(r"""[.?!]["')]*$|[>}|]$""", text) else ".")
 
 
 class Open:
@@ -135,8 +137,11 @@ class Open:
             body = sentence(body).rstrip(".")
         elif opening and not form.startswith("{"):
             body = body[0].lower() + body[1:]
-        name = self.words.any(rng, "female") if rng.random() < 0.5 else self.words.any(rng, "male")
-        text = sentence((opening + body + ending).replace("{n}", name))
+        somebody = lambda: self.words.any(rng, rng.choice(("female", "male")))
+        if not held and rng.random() < 0.25:
+            text = sentence(contexts.around(body, rng, somebody, held))
+        else:
+            text = sentence((opening + body + ending).replace("{n}", somebody()))
         return text, Fact(self, (relation, key), key, value, extra=form)
 
     def read(self, fact):

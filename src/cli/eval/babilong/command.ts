@@ -1,5 +1,6 @@
 import type { Argv, CommandModule } from "yargs";
-import { defaultTemplate } from "../../../eval/babilong/babilong.js";
+import { segmentAlignments } from "../../../convert/armt-config.js";
+import { chatTemplate, defaultTemplate } from "../../../eval/babilong/prompt.js";
 import { withInterrupt } from "../../shared/interrupt.js";
 import { addModelOptions, checkModelOptions } from "../../shared/model-options.js";
 import { checkNumber } from "../../shared/numbers.js";
@@ -25,8 +26,32 @@ export const command: CommandModule<object, BabilongOptions> = {
                 })
                 .option("template", {
                     type: "string",
-                    default: defaultTemplate,
-                    describe: "Prompt, with {input} and {question} in it; \\n is a new line"
+                    describe:
+                        "Prompt, with {input} and {question} in it; \\n is a new line [default: " +
+                        `${JSON.stringify(defaultTemplate)}; with --chat ${JSON.stringify(chatTemplate)}]`
+                })
+                .option("chat", {
+                    type: "boolean",
+                    default: false,
+                    describe: "The prompt is the user's turn of a chat, in the model's template"
+                })
+                .option("per-sentence", {
+                    type: "boolean",
+                    default: false,
+                    describe: "Tokenize each sentence and the question on their own, without a template"
+                })
+                .option("answer-token", {
+                    type: "string",
+                    describe: "Token right before the answer: an id, or a text whose first token is taken, e.g. GEN"
+                })
+                .option("one-word", {
+                    type: "boolean",
+                    default: false,
+                    describe: "An answer is its first word"
+                })
+                .option("segment-alignment", {
+                    choices: segmentAlignments,
+                    describe: "Which segment of a prompt is short: last, first, or all alike [default: the model's]"
                 })
                 .option("max-tokens", { type: "number", default: 20, describe: "Maximum length of an answer" })
                 .option("json", { type: "string", describe: "File to write all results and answers to" })

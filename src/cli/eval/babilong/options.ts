@@ -1,3 +1,4 @@
+import type { ArmtSegmentAlignment } from "../../../../plugin/index.js";
 import type { ModelOptions } from "../../../model/options.js";
 
 export interface BabilongOptions extends ModelOptions {
@@ -5,7 +6,12 @@ export interface BabilongOptions extends ModelOptions {
     tasks?: string;
     lengths?: string;
     samples?: number;
-    template: string;
+    template?: string;
+    chat: boolean;
+    perSentence: boolean;
+    answerToken?: string;
+    oneWord: boolean;
+    segmentAlignment?: ArmtSegmentAlignment;
     maxTokens: number;
     json?: string;
     plot?: string;

@@ -7,7 +7,7 @@ import { UsageError } from "../../../util/failure.js";
 import { parseLength } from "../../../util/lengths.js";
 import { createProgressBar } from "../../../util/progress.js";
 import { openText } from "../../shared/text-input.js";
-import { writeText } from "../../shared/write-text.js";
+import { requireWritable, writeText } from "../../shared/write-text.js";
 import type { PerplexityOptions } from "./options.js";
 
 /** Measures the perplexity of a text and writes a table, plus JSON and a plot on request. */
@@ -19,6 +19,7 @@ export async function evaluatePerplexity(
     const limit = readLimit(options.tokens);
     // yargs turns `-` after a subcommand into an empty string
     const input = await openText(options.text || undefined);
+    await requireWritable(options.json, options.plot);
     const { llama, model, file, createContext } = await openModel(options);
     const bar = createProgressBar("reading");
     try {

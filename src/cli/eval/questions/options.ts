@@ -33,7 +33,7 @@ export function addQuestionOptions(
             type: "string",
             array: true,
             nargs: 1,
-            describe: "Model file (.gguf); repeat to compare models in one table [default: the included model]"
+            describe: "Model file (.gguf) or name (armt pull); repeat to compare several [default: the included model]"
         })
         .option("base", {
             type: "string",

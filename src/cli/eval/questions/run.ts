@@ -1,21 +1,20 @@
 import path from "node:path";
 import type { Writable } from "node:stream";
-import type { LlamaContext, LlamaModel } from "../../../../plugin/index.js";
+import type { ArmtModelInfo, LlamaContext, LlamaModel } from "../../../../plugin/index.js";
 import type { Asking } from "../../../eval/questions/ask.js";
 import { type MeasureOptions, type MemoryRow, measureAlone, measureMemory } from "../../../eval/questions/measure.js";
 import type { MakeText, QuestionForm } from "../../../eval/questions/question.js";
 import { type MemorySeries, memoryPlot, memoryTable } from "../../../eval/questions/report.js";
 import { type OpenWay, openWay, serverWay, type WayName } from "../../../eval/questions/ways.js";
 import { recallPlainForm } from "../../../eval/recall/task.js";
-import { readArmtKeys } from "../../../formats/gguf/armt-keys.js";
-import { openGguf } from "../../../formats/gguf/reader.js";
 import { embeddedModel } from "../../../model/embedded-model.js";
 import { openModel } from "../../../model/open-model.js";
 import { withoutMemory } from "../../../model/without-memory.js";
 import { ArmtError, quote } from "../../../util/errors.js";
 import { formatLength } from "../../../util/lengths.js";
 import { createProgressBar } from "../../../util/progress.js";
-import { writeText } from "../../shared/write-text.js";
+import { refuseRange } from "../../shared/numbers.js";
+import { requireWritable, writeText } from "../../shared/write-text.js";
 import type { QuestionOptions } from "./options.js";
 
 /** Texts of one kind. */
@@ -57,6 +56,7 @@ export async function evaluateQuestions(
     output: Writable
 ): Promise<void> {
     const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
+    await requireWritable(options.json, options.plot);
     const results: MemorySeries[] = [];
     for (const file of models) {
         const measured = await measureModel(file, options, evaluation, signal);
@@ -82,15 +82,10 @@ async function measureModel(
     { kinds, forms }: Evaluation,
     signal: AbortSignal
 ): Promise<Measured[]> {
-    const {
-        llama,
-        model,
-        file: modelPath,
-        createContext
-    } = await openModel({ ...options, model: file, kvType: "f16" });
+    const { llama, model, createContext } = await openModel({ ...options, model: file, kvType: "f16" });
     try {
         if (model.armt === undefined) throw withoutMemory(file);
-        const asking = await askingOf(modelPath, forms);
+        const asking = await askingOf(model.armt, forms);
         const context = await createContext();
         const way = await wayTo(context, options.through);
         const measured: Measured[] = [];
@@ -156,7 +151,7 @@ function common(
     tokens: number,
     signal: AbortSignal
 ): Omit<MeasureOptions, "questions" | "onProgress"> {
-    return { tokens, seed, asking, makeText, signal };
+    return { tokens, seed, asking, makeText: (text) => refuseRange(() => makeText(text)), signal };
 }
 
 function seriesOf(model: string, measured: readonly Measured[], { kinds }: Evaluation): MemorySeries[] {
@@ -171,16 +166,10 @@ function seriesOf(model: string, measured: readonly Measured[], { kinds }: Evalu
 }
 
 /** How to ask a model: as its file says, unless the caller chooses the forms. */
-async function askingOf(modelPath: string, forms: readonly QuestionForm[] | undefined): Promise<Asking[]> {
-    const file = await openGguf(modelPath);
-    try {
-        const { ask } = readArmtKeys(file);
-        const usual = await recallPlainForm();
-        const plain = { before: ask?.before ?? usual.before, after: ask?.after ?? usual.after };
-        return (forms ?? [ask?.chat ? "chat" : "plain"]).map((form) => ({ form, plain }));
-    } finally {
-        await file.close();
-    }
+async function askingOf({ ask }: ArmtModelInfo, forms: readonly QuestionForm[] | undefined): Promise<Asking[]> {
+    const usual = await recallPlainForm();
+    const plain = { before: ask?.before ?? usual.before, after: ask?.after ?? usual.after };
+    return (forms ?? [ask?.chat ? "chat" : "plain"]).map((form) => ({ form, plain }));
 }
 
 async function withProgress<T>(

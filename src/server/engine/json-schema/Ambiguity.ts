@@ -1,4 +1,5 @@
 import { unsupported } from "../../errors.js";
+import { spend } from "./Work.js";
 
 /** Limit of readings that are followed at the same time; each of them costs time with every token. */
 const maxReadings = 1000;
@@ -12,6 +13,8 @@ type Node = {
     readonly starts: Set<string>;
     /** The parts of a value, or the alternatives of a union. */
     readonly children: number[];
+    /** The parts that no text of a value can leave out. */
+    readonly needed: readonly number[];
     readings: number;
 };
 
@@ -23,12 +26,12 @@ export class Ambiguity {
     private readonly nodes: Node[] = [];
 
     /** @param start first character of the value, or a word for scalars that begin in the same way */
-    value(start: string, children: readonly number[] = []): number {
-        return this.add({ kind: "value", starts: new Set([start]), children: [...children], readings: 1 });
+    value(start: string, children: readonly number[] = [], needed: readonly number[] = []): number {
+        return this.add({ kind: "value", starts: new Set([start]), children: [...children], needed, readings: 1 });
     }
 
     union(children: readonly number[]): number {
-        return this.add({ kind: "union", starts: new Set(), children: [...children], readings: 1 });
+        return this.add({ kind: "union", starts: new Set(), children: [...children], needed: [], readings: 1 });
     }
 
     /** Completes a reference to a schema that was not compiled yet. */
@@ -39,6 +42,7 @@ export class Ambiguity {
     /** @throws {ApiError} if the schema would take too long */
     check(param: string): void {
         this.refuseEmptyCycles(param);
+        this.refuseEndless(param);
         let round = 0;
         for (let changed = true; changed; round++) {
             changed = false;
@@ -79,6 +83,22 @@ export class Ambiguity {
             done.add(index);
         };
         for (const index of this.nodes.keys()) visit(index, new Set());
+    }
+
+    /** A value that must contain a value of its own schema never ends. */
+    private refuseEndless(param: string): void {
+        const finite = new Set<number>();
+        for (let size = -1; size < finite.size; ) {
+            size = finite.size;
+            spend(this.nodes.length);
+            // parts are mostly made before what contains them
+            for (const [index, { kind, children, needed }] of this.nodes.entries()) {
+                const has = (child: number) => finite.has(child);
+                if (kind === "value" ? needed.every(has) : children.some(has)) finite.add(index);
+            }
+        }
+        if (finite.size < this.nodes.length)
+            throw unsupported(param, `\`${param}\` has a value that must contain itself, which never ends`);
     }
 
     private add(node: Node): number {

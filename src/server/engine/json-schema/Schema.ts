@@ -101,11 +101,28 @@ function decode(part: string): string {
     return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
+/** A number of a schema as JavaScript reads it; it may be infinite. */
+export function numberOf(value: unknown): number {
+    return Number(value instanceof LosslessNumber ? value.value : value);
+}
+
+/**
+ * A text that is the same for values that JSON Schema calls equal: whatever the order of their members, and however
+ * their numbers are written. Numbers are compared as JavaScript validators read them.
+ */
+export function equalityKey(value: unknown): string {
+    if (value instanceof LosslessNumber || typeof value === "number") return String(numberOf(value) + 0);
+    if (Array.isArray(value)) return `[${value.map(equalityKey).join()}]`;
+    if (!isObject(value)) return JSON.stringify(value);
+    const members = Object.entries(value).map(([name, member]) => `${JSON.stringify(name)}:${equalityKey(member)}`);
+    return `{${members.sort().join()}}`;
+}
+
 /** The kind of a value in `const` or `enum`. */
 export function kindOf(value: unknown): Kind {
     if (value === null) return "null";
     if (Array.isArray(value)) return "array";
     if (value instanceof LosslessNumber || typeof value === "number")
-        return Number.isInteger(Number(value)) ? "integer" : "number";
+        return Number.isInteger(numberOf(value)) ? "integer" : "number";
     return typeof value as "object" | "string" | "boolean";
 }

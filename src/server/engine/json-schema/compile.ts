@@ -6,10 +6,12 @@ import { choice, empty, GrammarSizeError, literal, type Part, Rules, repeat, seq
 import { JsonParts, maxRepetitions } from "./json-parts.js";
 import { mergeSchemas } from "./merge.js";
 import { numberAutomaton } from "./number-grammar.js";
+import { AutomatonSizeError } from "./regular/Automaton.js";
 import { printAutomaton } from "./regular/print-automaton.js";
 import {
     assertionsOf,
     checkSchema,
+    equalityKey,
     isObject,
     type Kind,
     keywordsOf,
@@ -20,6 +22,7 @@ import {
 } from "./Schema.js";
 import { sizeOf } from "./size-of.js";
 import { patternAutomaton, stringAutomaton } from "./strings.js";
+import { spend, WorkError } from "./Work.js";
 
 /** Limits that no sensible schema reaches. They keep a grammar small enough to compile within milliseconds. */
 const maxDepth = 32;
@@ -60,9 +63,11 @@ export function compileSchema(schema: unknown, options: CompileOptions, rules = 
     if (sizeOf(schema, maxSchemaSize) > maxSchemaSize)
         throw unsupported(param, `\`${param}\` is larger than ${maxSchemaSize} bytes`);
     try {
-        return new SchemaCompiler(checkSchema(schema, param), rules, options).compile();
+        return rules.work.during(() => new SchemaCompiler(checkSchema(schema, param), rules, options).compile());
     } catch (error) {
-        if (!(error instanceof GrammarSizeError)) throw error;
+        if (error instanceof WorkError) throw unsupported(param, `\`${param}\` takes too long to compile to a grammar`);
+        const isTooLarge = error instanceof GrammarSizeError || error instanceof AutomatonSizeError;
+        if (!isTooLarge) throw error;
         throw unsupported(param, `\`${param}\` is too large for a grammar`);
     }
 }
@@ -111,6 +116,7 @@ class SchemaCompiler {
         const { param, depth } = place;
         const schema = checkSchema(value, param);
         this.schemas++;
+        spend(100);
         if (depth > maxDepth || this.schemas > maxSchemas)
             throw unsupported(param, `the schema is larger than ${maxDepth} levels or ${maxSchemas} parts`);
         if (schema === false) throw unsupported(param, `\`${param}\` is false, which accepts no value`);
@@ -226,16 +232,22 @@ class SchemaCompiler {
         place: Place,
         key: "const" | "enum"
     ): Compiled {
-        const allowed = "type" in own ? this.kindsOf({ type: own.type }, place) : kinds;
-        const valid = values.filter((value) => {
-            const kind = kindOf(value);
-            return allowed.includes(kind) || (kind === "integer" && allowed.includes("number"));
-        });
+        const valid = this.ofType(values, own, place);
         const param = `${place.param}.${key}`;
         if (valid.length === 0) throw unsupported(param, `no value of \`${param}\` has the type of the schema`);
         const texts = [...new Set(valid.map((value) => stringify(value)!))];
+        spend(texts.reduce((size, text) => size + 5 + text.length / 5, 0));
         const part = this.rules.add(choice(...texts.map(literal)));
         return { part, node: this.ambiguity.union(texts.map((text) => this.ambiguity.value(text))) };
+    }
+
+    /** The values of `const` or `enum` that have the schema's `type`. */
+    private ofType(values: readonly unknown[], own: Record<string, unknown>, place: Place): unknown[] {
+        const allowed = "type" in own ? this.kindsOf({ type: own.type }, place) : kinds;
+        return values.filter((value) => {
+            const kind = kindOf(value);
+            return allowed.includes(kind) || (kind === "integer" && allowed.includes("number"));
+        });
     }
 
     /** The kinds in `type`, or those that the other keywords apply to. */
@@ -314,6 +326,7 @@ class SchemaCompiler {
     /** A part that is made once for equal keywords. */
     private once(keywords: readonly unknown[], make: () => Part): Part {
         const key = stringify(keywords)!;
+        spend(key.length / 10);
         const part = this.parts.get(key) ?? make();
         this.parts.set(key, part);
         return part;
@@ -343,7 +356,7 @@ class SchemaCompiler {
             max
         );
         const children = [...first, ...(more === undefined ? [] : [more])].map(({ node }) => node);
-        return { part: this.rules.add(part), node: this.ambiguity.value("[", children) };
+        return { part: this.rules.add(part), node: this.ambiguity.value("[", children, children.slice(0, min)) };
     }
 
     /** Items that can be counted are different: the grammar writes each at most once, in the schema's order. */
@@ -354,16 +367,21 @@ class SchemaCompiler {
         place: Place
     ): Compiled {
         const param = `${place.param}.uniqueItems`;
-        const schema = isObject(items) && items.$ref !== undefined ? this.referred(items.$ref, param) : items;
-        const values = prefixItems.length === 0 && isObject(schema) ? (schema.enum ?? [schema.const]) : undefined;
-        if (!Array.isArray(values) || values.length > maxUnique || values.includes(undefined))
+        const merged = isObject(items) ? (mergeSchemas(this.root, [items], param) ?? {}) : {};
+        const { enum: listed, const: single, type: _type, ...others } = merged;
+        const values = "const" in merged ? [single] : listed;
+        const isCounted =
+            prefixItems.length === 0 && Object.keys(others).length === 0 && !(listed && "const" in merged);
+        if (!isCounted || !Array.isArray(values) || values.length > maxUnique)
             throw unsupported(
                 param,
-                `\`uniqueItems\` is supported for items with an \`enum\` of at most ${maxUnique} values`
+                `\`uniqueItems\` is supported for items with a \`const\`, or an \`enum\` of at most ${maxUnique} ` +
+                    "values, and no other keyword except `type`"
             );
-        const texts = [...new Set(values.map((value) => stringify(value)!))];
+        const valid = this.ofType(values, merged, place);
+        const different = new Map(valid.map((value) => [equalityKey(value), stringify(value)!]));
         const { space } = this.json;
-        const members = texts.map((text) => ({
+        const members = [...different.values()].map((text) => ({
             pair: this.rules.add(sequence(literal(text), space)),
             isRequired: false
         }));
@@ -372,10 +390,6 @@ class SchemaCompiler {
             throw unsupported(`${place.param}.minItems`, "`minItems` is larger than the number of different items");
         const part = this.rules.add(sequence(literal("["), space, content, literal("]")));
         return { part, node: this.ambiguity.value("[", []) };
-    }
-
-    private referred(reference: unknown, param: string): Schema {
-        return resolveReference(this.root, reference, param).schema;
     }
 
     private object(about: Record<string, unknown>, place: Place): Compiled {
@@ -390,6 +404,8 @@ class SchemaCompiler {
         if (!Array.isArray(required) || !required.every((name) => typeof name === "string"))
             throw unsupported(`${param}.required`, "`required` must be a list of names");
         const names = new Set(Object.keys(properties));
+        spend(10 * (names.size + required.length));
+        const needed = new Set<string>(required);
         const isOpen = additionalProperties !== undefined ? additionalProperties !== false : names.size === 0;
         const extra = isOpen
             ? this.schema(additionalProperties ?? true, inner(place, "additionalProperties"))
@@ -400,26 +416,37 @@ class SchemaCompiler {
         }));
         const children = [...(extra === undefined ? [] : [extra]), ...matched].map(({ node }) => node);
         const members: Member[] = [];
-        for (const name of new Set([...names, ...required])) {
+        const neededNodes: number[] = [];
+        const namePatterns = patterns.map((pattern) => patternAutomaton(pattern, `${param}.patternProperties`));
+        for (const name of new Set([...names, ...needed])) {
             // JavaScript validators find names such as `constructor` in every object, so they are always written
-            const isRequired = required.includes(name) || name in Object.prototype;
+            const isRequired = needed.has(name) || name in Object.prototype;
             const given = names.has(name) ? properties[name] : (additionalProperties ?? true);
             const value = isNever(given) ? false : given;
-            const also = patterns.filter((pattern) =>
-                patternAutomaton(pattern, `${param}.patternProperties`).accepts(name)
-            );
+            const also = patterns.filter((_, i) => namePatterns[i]!.accepts(name));
             if (also.length > 0)
                 throw unsupported(
                     `${param}.patternProperties`,
                     `\`${also[0]}\` in \`patternProperties\` matches the name \`${name}\`, which is not supported`
                 );
+            if (name === "__proto__" && additionalProperties !== undefined && additionalProperties !== true)
+                throw unsupported(
+                    `${param}.properties.${name}`,
+                    `validators in JavaScript take \`${name}\` for an additional property; name it otherwise`
+                );
             if (value === false) {
-                if (!required.includes(name)) continue;
-                throw unsupported(`${param}.required`, `\`${name}\` is required, but its schema accepts no value`);
+                if (!isRequired) continue;
+                if (needed.has(name))
+                    throw unsupported(`${param}.required`, `\`${name}\` is required, but its schema accepts no value`);
+                throw unsupported(
+                    `${param}.properties.${name}`,
+                    `validators in JavaScript find \`${name}\` in every object, and its schema accepts no value`
+                );
             }
             const compiled =
                 names.has(name) || extra === undefined ? this.schema(value, inner(place, `properties.${name}`)) : extra;
             children.push(compiled.node);
+            if (isRequired) neededNodes.push(compiled.node);
             const { space } = this.json;
             const pair = sequence(literal(JSON.stringify(name)), space, literal(":"), space, compiled.part, space);
             members.push({ pair: this.rules.add(pair), isRequired });
@@ -432,7 +459,7 @@ class SchemaCompiler {
             );
         const { space } = this.json;
         const pairOf = (key: Part, value: Part) => sequence(key, space, literal(":"), space, value, space);
-        const known = [...names, ...required];
+        const known = [...new Set([...names, ...needed])];
         const ways = matched.map(({ pattern, part }) =>
             pairOf(this.keyMatching(pattern, patterns, known, `${param}.patternProperties`), part)
         );
@@ -456,7 +483,8 @@ class SchemaCompiler {
                 "a grammar cannot guarantee the number of members that the schema requires"
             );
         const part = this.rules.add(sequence(literal("{"), space, content, literal("}")));
-        return { part, node: this.ambiguity.value("{", children) };
+        if (min > neededNodes.length) neededNodes.push(this.ambiguity.union(children));
+        return { part, node: this.ambiguity.value("{", children, neededNodes) };
     }
 
     /** Names that match one of the patterns alone, or none of them. */

@@ -1,8 +1,20 @@
-import { stringify } from "lossless-json";
-import { assertionsOf, isObject, type Kind, kindOf, kinds, resolveReference, type Schema } from "./Schema.js";
+import {
+    assertionsOf,
+    equalityKey,
+    isObject,
+    type Kind,
+    kindOf,
+    kinds,
+    resolveReference,
+    type Schema
+} from "./Schema.js";
+import { spend } from "./Work.js";
 
 /** Limit of comparisons for all `oneOf` in a schema. */
 const maxComparisons = 5000;
+
+/** References and members that a comparison follows: a schema may refer to itself. */
+const maxDepth = 100;
 
 /** Counter of comparisons. */
 export interface ComparisonCount {
@@ -13,12 +25,13 @@ export interface ComparisonCount {
  * Whether the second schema refuses every value that the first schema's grammar accepts. `oneOf` requires this of each
  * pair, since a value with two matches is invalid. The answer is no if it would take too many comparisons.
  */
-export function areDisjoint(root: Schema, a: Schema, b: Schema, count: ComparisonCount): boolean {
-    if (++count.comparisons > maxComparisons) return false;
+export function areDisjoint(root: Schema, a: Schema, b: Schema, count: ComparisonCount, depth = 0): boolean {
+    if (++count.comparisons > maxComparisons || depth > maxDepth) return false;
+    spend(30);
     if (a === false || b === false) return true;
     if (a === true || b === true) return false;
     const [left, right] = [assertionsOf(a), assertionsOf(b)];
-    const next = (x: Schema, y: Schema) => areDisjoint(root, x, y, count);
+    const next = (x: Schema, y: Schema) => areDisjoint(root, x, y, count, depth + 1);
     if (left.$ref !== undefined) return next(resolveReference(root, left.$ref, "oneOf").schema, b);
     if (right.$ref !== undefined) return next(a, resolveReference(root, right.$ref, "oneOf").schema);
     for (const key of ["anyOf", "oneOf"] as const) {
@@ -27,8 +40,8 @@ export function areDisjoint(root: Schema, a: Schema, b: Schema, count: Compariso
     }
     const [leftValues, rightValues] = [valuesOf(left), valuesOf(right)];
     if (leftValues !== undefined && rightValues !== undefined) {
-        const texts = new Set(rightValues.map((value) => stringify(value)));
-        return leftValues.every((value) => !texts.has(stringify(value)));
+        const keys = new Set(keysOf(rightValues));
+        return keysOf(leftValues).every((key) => !keys.has(key));
     }
     const [leftKinds, rightKinds] = [kindsOf(left, leftValues), kindsOf(right, rightValues)];
     const shared = leftKinds.filter((kind) => rightKinds.includes(kind));
@@ -55,6 +68,12 @@ function haveDifferentMembers(
 
 function propertiesOf({ properties }: Record<string, unknown>): Readonly<Record<string, Schema>> {
     return isObject(properties) ? (properties as Record<string, Schema>) : {};
+}
+
+function keysOf(values: readonly unknown[]): string[] {
+    const keys = values.map(equalityKey);
+    spend(keys.reduce((size, key) => size + 2 + key.length / 5, 0));
+    return keys;
 }
 
 function valuesOf(schema: Record<string, unknown>): unknown[] | undefined {

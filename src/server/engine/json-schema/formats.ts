@@ -1,4 +1,5 @@
 import { Automaton } from "./regular/Automaton.js";
+import { Work } from "./Work.js";
 
 const year = "(?:(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26]|00)00)-02-29|";
 const days =
@@ -92,7 +93,9 @@ const automata = new Map<string, Automaton>();
 export function formatAutomaton(name: string): Automaton | undefined {
     const source = sources.get(name);
     if (source === undefined) return undefined;
-    const known = automata.get(name) ?? Automaton.ofPattern(`^(?:${source})$`)[0]!;
+    // made once for all requests, so that no request counts it
+    const make = () => Automaton.ofPattern(`^(?:${source})$`)[0]!;
+    const known = automata.get(name) ?? new Work(Number.POSITIVE_INFINITY).during(make);
     automata.set(name, known);
     return known;
 }

@@ -1,3 +1,5 @@
+import { Work } from "./Work.js";
+
 /**
  * Part of a grammar in llama.cpp's GBNF: text that can be an item of a sequence without brackets around it.
  * Source: `grammars/README.md` of llama.cpp.
@@ -49,6 +51,8 @@ export class GrammarSizeError extends Error {
 
 /** The rules of a grammar. Equal rules are stored once. */
 export class Rules {
+    /** Steps that are left for making the rules. */
+    readonly work = new Work();
     private readonly bodies = new Map<string, Part>();
     private readonly names = new Map<Part, Part>();
     private next = 0;

@@ -1,10 +1,13 @@
-import { choice, empty, literal, oneOf, type Part, type Rules, repeat, sequence } from "./gbnf.js";
+import { choice, empty, GrammarSizeError, literal, oneOf, type Part, type Rules, repeat, sequence } from "./gbnf.js";
 
 /** Largest number of digits. JavaScript would parse a much longer number as infinity. */
 const maxDigits = 40;
 
 /** Repetitions that a grammar counts at once. */
 export const maxRepetitions = 1000;
+
+/** Longest name that other names are told apart from. */
+const maxNameLength = 1000;
 
 /** Characters that a JSON string may contain without an escape. Surrogates are not characters. */
 const plain = " !#-\\[\\]-~\\u0080-\\uD7FF\\uE000-\\U0010FFFF";
@@ -125,6 +128,7 @@ export class JsonParts {
 
     /** @param names names that are equal in their first `depth` characters */
     private restOfKey(names: readonly (readonly string[])[], depth: number): Part {
+        if (depth > maxNameLength) throw new GrammarSizeError();
         const quote = literal('"');
         const rest = sequence(repeat(oneOf(`^${notPlain}`), 0), quote);
         const next = new Map<string, (readonly string[])[]>();

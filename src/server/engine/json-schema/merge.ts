@@ -1,14 +1,16 @@
 import { stringify } from "lossless-json";
 import { unsupported } from "../../errors.js";
-import { assertionsOf, checkSchema, isObject, type Kind, resolveReference, type Schema } from "./Schema.js";
+import { assertionsOf, checkSchema, isObject, type Kind, numberOf, resolveReference, type Schema } from "./Schema.js";
+import { spend } from "./Work.js";
 
 type Assertions = Readonly<Record<string, unknown>>;
 
 /** Number of schemas that one `allOf` may join, references followed. */
 const maxMembers = 100;
 
-/** Keywords of objects that are merged together. */
+/** Keywords of objects that are merged together, and those of arrays. */
 const objectKeys = ["properties", "required", "additionalProperties"];
+const itemKeys = ["prefixItems", "items", "additionalItems"];
 
 /**
  * Joins schemas that must all accept a value into one with the same keywords. `pattern` becomes a list.
@@ -22,6 +24,7 @@ export function mergeSchemas(root: Schema, schemas: readonly Schema[], param: st
         if (members.length > maxMembers)
             throw unsupported(`${param}.allOf`, `\`${param}.allOf\` joins more than ${maxMembers} schemas`);
         if (schema === true) return true;
+        spend(10);
         const { allOf, $ref, ...own } = assertionsOf(schema);
         members.push(own);
         const inside = Array.isArray(allOf) ? allOf.map((each) => checkSchema(each, `${param}.allOf`)) : [];
@@ -35,8 +38,17 @@ export function mergeSchemas(root: Schema, schemas: readonly Schema[], param: st
     if (about.length > 1 && all.has("patternProperties"))
         throw unsupported(`${param}.patternProperties`, "`allOf` with `patternProperties` is not supported");
     if (objectKeys.some((key) => all.has(key))) Object.assign(merged, mergeObjects(about));
+    if (itemKeys.some((key) => all.has(key)))
+        Object.assign(
+            merged,
+            mergeArrays(
+                members.filter((member) => itemKeys.some((key) => key in member)),
+                param
+            )
+        );
     for (const key of all) {
-        if (objectKeys.includes(key)) continue;
+        if (objectKeys.includes(key) || itemKeys.includes(key)) continue;
+        spend(members.length);
         const values = members.filter((member) => key in member).map((member) => member[key]);
         merged[key] = mergeValues(key, values, param);
         if (key === "type" && (merged.type as unknown[]).length === 0) return undefined;
@@ -55,14 +67,13 @@ function mergeValues(key: string, values: readonly unknown[], param: string): un
         case "minLength":
         case "minItems":
         case "minProperties":
-            return values.reduce((a, b) => (Number(a) > Number(b) ? a : b));
+            return values.reduce((a, b) => (numberOf(a) > numberOf(b) ? a : b));
         case "maximum":
         case "exclusiveMaximum":
         case "maxLength":
         case "maxItems":
         case "maxProperties":
-            return values.reduce((a, b) => (Number(a) < Number(b) ? a : b));
-        case "items":
+            return values.reduce((a, b) => (numberOf(a) < numberOf(b) ? a : b));
         case "propertyNames":
             return { allOf: values };
         default:
@@ -80,14 +91,9 @@ function mergeObjects(about: readonly Assertions[]): Assertions {
     const propertiesOf = ({ properties }: Assertions) => (isObject(properties) ? properties : {});
     const names = new Set(about.flatMap((member) => Object.keys(propertiesOf(member))));
     const of = (member: Assertions, name: string) => {
+        spend(1);
         const properties = propertiesOf(member);
         return Object.hasOwn(properties, name) ? properties[name] : (member.additionalProperties ?? true);
-    };
-    const join = (schemas: readonly unknown[]): unknown => {
-        if (schemas.includes(false)) return false;
-        const different = [...new Map(schemas.map((schema) => [stringify(schema), schema])).values()];
-        const said = different.filter((schema) => schema !== true);
-        return said.length === 0 ? true : said.length === 1 ? said[0] : { allOf: said };
     };
     const extras = about.flatMap(({ additionalProperties }) =>
         additionalProperties === undefined ? [] : [additionalProperties]
@@ -98,4 +104,30 @@ function mergeObjects(about: readonly Assertions[]): Assertions {
         ...(required.length > 0 ? { required: [...new Set(required)] } : {}),
         ...(extras.length > 0 ? { additionalProperties: join(extras) } : {})
     };
+}
+
+/** Items at a position follow `prefixItems` of one schema, and `items` of another whose list ends before. */
+function mergeArrays(about: readonly Assertions[], param: string): Assertions {
+    const lists = about.map(({ prefixItems = [], items, additionalItems }) => {
+        // in drafts before 2020-12, a list of `items` is what `prefixItems` is now
+        const [first, rest = true] = Array.isArray(items) ? [items, additionalItems] : [prefixItems, items];
+        if (!Array.isArray(first)) throw unsupported(`${param}.prefixItems`, "`prefixItems` must be a list of schemas");
+        return { first: first as readonly unknown[], rest };
+    });
+    const length = Math.max(...lists.map(({ first }) => first.length));
+    spend(length * lists.length);
+    const prefixItems = Array.from({ length }, (_, i) =>
+        join(lists.map(({ first, rest }) => (i < first.length ? first[i] : rest)))
+    );
+    return { ...(length > 0 ? { prefixItems } : {}), items: join(lists.map(({ rest }) => rest)) };
+}
+
+/** A schema for what all of the schemas accept. */
+function join(schemas: readonly unknown[]): unknown {
+    if (schemas.includes(false)) return false;
+    const texts = [...new Set(schemas)].map((schema) => [stringify(schema)!, schema] as const);
+    spend(texts.reduce((size, [text]) => size + 5 + text.length / 5, 0));
+    const different = [...new Map(texts).values()];
+    const said = different.filter((schema) => schema !== true);
+    return said.length === 0 ? true : said.length === 1 ? said[0] : { allOf: said };
 }

@@ -1,7 +1,7 @@
 import { LosslessNumber, stringify } from "lossless-json";
-import { LRUCache } from "lru-cache";
 import { unsupported } from "../../errors.js";
-import type { Automaton } from "./regular/Automaton.js";
+import { Memo } from "./Memo.js";
+import { type Automaton, AutomatonSizeError } from "./regular/Automaton.js";
 import {
     type Decimal,
     decimals,
@@ -14,21 +14,22 @@ import {
     type NumberBounds,
     parseDecimal
 } from "./regular/numbers.js";
+import { numberOf } from "./Schema.js";
 
-/** Clients send the same bounds again and again, such as those of all safe integers. */
-const made = new LRUCache<string, Automaton>({ max: 500 });
+const made = new Memo<Automaton>();
 
 /**
  * The numbers that a schema's bounds accept. They are written without exponents, and with few digits after the point.
  * @throws {ApiError} if a bound is not a number, or if nothing is left
  */
 export function numberAutomaton(kind: "integer" | "number", about: Record<string, unknown>, param: string): Automaton {
-    const name = stringify([kind, about])!;
-    const known = made.get(name);
-    if (known !== undefined) return known;
+    return made.get(stringify([kind, about])!, () => makeNumbers(kind, about, param));
+}
+
+function makeNumbers(kind: "integer" | "number", about: Record<string, unknown>, param: string): Automaton {
     const bound = (key: string) => {
         if (about[key] === undefined) return undefined;
-        const value = Number(about[key]);
+        const value = numberOf(about[key]);
         const isNumber = typeof about[key] === "number" || about[key] instanceof LosslessNumber;
         if (!isNumber || !Number.isFinite(value))
             throw unsupported(`${param}.${key}`, `\`${param}.${key}\` must be a number`);
@@ -49,12 +50,14 @@ export function numberAutomaton(kind: "integer" | "number", about: Record<string
                 `\`${param}.multipleOf\` must be above 0 and have at most ${maxPlaces} places, and without its point ` +
                     `it must be at most ${maxDivisor}`
             );
-        all = all.and(multiplesOf(divisor));
+        try {
+            all = all.and(multiplesOf(divisor));
+        } catch (error) {
+            if (!(error instanceof AutomatonSizeError)) throw error;
+            throw unsupported(`${param}.multipleOf`, `\`${param}.multipleOf\` is too large for a grammar`);
+        }
     }
-    if (!all.isEmpty) {
-        made.set(name, all);
-        return all;
-    }
+    if (!all.isEmpty) return all;
     const key = Object.keys(about)[0]!;
     throw unsupported(`${param}.${key}`, `no number is within the bounds of \`${param}\``);
 }

@@ -1,10 +1,11 @@
-import { LRUCache } from "lru-cache";
 import { unsupported } from "../../errors.js";
 import { formatAutomaton, formatNames, isOwnFormat } from "./formats.js";
+import { Memo } from "./Memo.js";
 import { Automaton, AutomatonSizeError } from "./regular/Automaton.js";
-import { repeat, set } from "./regular/Expression.js";
+import { choice, repeat, set, text } from "./regular/Expression.js";
 import { PatternError } from "./regular/parse-pattern.js";
 import { writable } from "./regular/print-automaton.js";
+import { WorkError } from "./Work.js";
 
 /** What a schema says about the characters of a string. */
 export interface StringRules {
@@ -16,9 +17,8 @@ export interface StringRules {
     readonly except?: readonly string[];
 }
 
-/** Clients send the same schemas again and again. */
-const made = new LRUCache<string, Automaton>({ max: 500 });
-const key = (parts: readonly unknown[]) => JSON.stringify(parts);
+const strings = new Memo<Automaton>();
+const ofPatterns = new Memo<readonly Automaton[]>();
 
 /** States that the characters of a counted length may take. */
 const maxCounted = 1500;
@@ -28,9 +28,11 @@ const maxCounted = 1500;
  * shorter than allowed.
  * @throws {ApiError} for a pattern that is not regular, an unknown format, or a combination without strings
  */
-export function stringAutomaton({ patterns, format, min, max, except = [] }: StringRules, param: string): Automaton {
-    const known = made.get(key([patterns, format, min, max, except]));
-    if (known !== undefined) return known;
+export function stringAutomaton(rules: StringRules, param: string): Automaton {
+    return strings.get(JSON.stringify(rules), () => makeStrings(rules, param));
+}
+
+function makeStrings({ patterns, format, min, max, except = [] }: StringRules, param: string): Automaton {
     let all = Automaton.of(repeat(set(writable), 0));
     if (format !== undefined) {
         const given = formatAutomaton(format);
@@ -44,15 +46,17 @@ export function stringAutomaton({ patterns, format, min, max, except = [] }: Str
     const parts = patterns.flatMap((pattern) => patternAutomata(pattern, `${param}.pattern`));
     const name = patterns.length > 0 ? "pattern" : format === undefined ? "minLength" : "format";
     try {
-        for (const part of parts) all = all.and(part);
-        for (const text of except) all = all.and(Automaton.ofText(text).not());
+        // small ones first, which keeps the results in between small
+        for (const part of parts.sort((a, b) => a.states.length - b.states.length)) all = all.and(part);
+        if (except.length > 0) all = all.and(Automaton.of(choice(...except.map(text))).not());
         all = ofLength(all, min, max);
     } catch (error) {
+        if (error instanceof WorkError)
+            throw unsupported(`${param}.${name}`, `the schema takes too long to compile, up to \`${param}\``);
         if (!(error instanceof AutomatonSizeError)) throw error;
         throw unsupported(`${param}.${name}`, `\`${param}\` is too large for a grammar`);
     }
     if (all.isEmpty) throw unsupported(`${param}.${name}`, `a grammar has no text that \`${param}\` accepts`);
-    made.set(key([patterns, format, min, max, except]), all);
     return all;
 }
 
@@ -61,14 +65,16 @@ export function patternAutomaton(pattern: string, param: string): Automaton {
     return patternAutomata(pattern, param).reduce((all, part) => all.and(part));
 }
 
-function patternAutomata(pattern: string, param: string): Automaton[] {
+function patternAutomata(pattern: string, param: string): readonly Automaton[] {
     try {
-        return Automaton.ofPattern(pattern);
+        return ofPatterns.get(pattern, () => Automaton.ofPattern(pattern));
     } catch (error) {
         if (error instanceof PatternError)
             throw unsupported(param, `the pattern \`${pattern}\` is not supported: it ${error.message}`);
         if (error instanceof AutomatonSizeError)
             throw unsupported(param, `the pattern \`${pattern}\` is too large for a grammar`);
+        if (error instanceof WorkError)
+            throw unsupported(param, `the schema takes too long to compile, up to the pattern \`${pattern}\``);
         throw error;
     }
 }

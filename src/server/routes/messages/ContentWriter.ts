@@ -1,4 +1,5 @@
 import type { WrittenCall } from "../../engine/tools.js";
+import { jsonText } from "../../JsonText.js";
 import { newId } from "../../Server.js";
 import type { MessageResponse } from "../../schemas/messages.js";
 
@@ -27,7 +28,7 @@ export class ContentWriter {
     async addCall({ name, arguments: json }: WrittenCall): Promise<void> {
         await this.end();
         const id = newId("toolu_");
-        this.content.push({ type: "tool_use", id, name, input: JSON.parse(json) as Record<string, unknown> });
+        this.content.push({ type: "tool_use", id, name, input: jsonText(json) });
         const { index } = this;
         await this.send("content_block_start", { index, content_block: { type: "tool_use", id, name, input: {} } });
         await this.send("content_block_delta", { index, delta: { type: "input_json_delta", partial_json: json } });

@@ -1,9 +1,11 @@
 import type { RequestHandler } from "express";
-import { type Answering, answerRequest, checkModel, samplingOf } from "../../answer.js";
+import { type Answering, answerRequest, samplingOf } from "../../answer.js";
 import { PreparedChat, type WrittenAnswer } from "../../chat/PreparedChat.js";
 import type { ApiError } from "../../errors.js";
 import type { EventStream } from "../../event-stream.js";
+import { sendJson } from "../../JsonText.js";
 import { readJsonBody } from "../../json-body.js";
+import { modelOf, withModel } from "../../models/with-model.js";
 import { newId, type Server } from "../../Server.js";
 import {
     countTokensRequestSchema,
@@ -26,8 +28,8 @@ export function createMessage(server: Server): RequestHandler {
             request,
             response,
             async (answering) => {
-                const message = await answerMessage(server, answering);
-                if (answering.stream === undefined) response.json(message);
+                const message = await answerMessage(answering);
+                if (answering.stream === undefined) sendJson(response, message);
                 else answering.stream.end();
             },
             { endWithError: (stream: EventStream, error: ApiError) => stream.end(errorBody(error), "error") }
@@ -38,18 +40,23 @@ export function createMessage(server: Server): RequestHandler {
 export function countTokens(server: Server): RequestHandler {
     return withSignal(server, async (request, response, signal) => {
         const body = validate(countTokensRequestSchema, await readJsonBody(request, server));
-        checkModel(server, body.model);
         const id = body.armt?.memory;
         const memory = id === undefined ? undefined : server.registry.get(id, "armt.memory");
         const { messages } = messagesOf(body);
-        const query = { messages, tools: toolsOf(body), sampling: samplingOf(server, {}), param: "messages" };
-        const { promptTokens } = await PreparedChat.create(server, query, { memory, signal });
+        const tools = toolsOf(body);
+        const { promptTokens } = await withModel(server, modelOf(server, { ...body, memory }), signal, (server) =>
+            PreparedChat.create(
+                server,
+                { messages, tools, sampling: samplingOf(server, {}), param: "messages" },
+                { memory, signal }
+            )
+        );
         response.json({ input_tokens: promptTokens });
     });
 }
 
-async function answerMessage(server: Server, answering: Answering<MessageRequest>): Promise<MessageResponse> {
-    const { body, signal, stream, memory, onFirstToken, onUsage } = answering;
+async function answerMessage(answering: Answering<MessageRequest>): Promise<MessageResponse> {
+    const { server, body, signal, stream, memory, onFirstToken, onUsage } = answering;
     const chat = await PreparedChat.create(
         server,
         {

@@ -1,3 +1,4 @@
+import { toJson } from "../../../generation/chat-template/lossless.js";
 import type { Message } from "../../../generation/chat-template/messages.js";
 import { chooseTools, type GivenTool } from "../../chat/choose-tools.js";
 import type { Format } from "../../engine/grammar.js";
@@ -32,7 +33,7 @@ export function messagesOf({ system, messages, tools, cache_control }: CountToke
     };
     if (system !== undefined) {
         const text = typeof system === "string" ? system : system.map((block) => block.text).join("\n\n");
-        chat.push({ role: "system", text: text.replace(changingLine, "$1: pinned") });
+        chat.push({ role: "system", text: pin(text) });
         mark(system);
     }
     mark(tools ?? []);
@@ -50,12 +51,21 @@ export function messagesOf({ system, messages, tools, cache_control }: CountToke
     return { messages: chat, keepAfter: [...keepAfter].filter((count) => count > 0) };
 }
 
+function pin(text: string): string {
+    return text.replace(changingLine, "$1: pinned");
+}
+
 /** @param open ids of calls that have no result yet */
 function addMessage(chat: Message[], message: Given, at: string, open: Set<string>): void {
     const blocks =
         typeof message.content === "string" ? [{ type: "text" as const, text: message.content }] : message.content;
+    if (message.role !== "user" && open.size > 0)
+        throw badParameter(at, "the calls before this message have no tool_result");
+    if (message.role === "system") {
+        chat.push({ role: "system", text: pin(textOf(message.content)) });
+        return;
+    }
     if (message.role === "assistant") {
-        if (open.size > 0) throw badParameter(at, "the calls before this message have no tool_result");
         const text: string[] = [];
         const thoughts: string[] = [];
         const calls = blocks.flatMap((block) => {
@@ -63,7 +73,7 @@ function addMessage(chat: Message[], message: Given, at: string, open: Set<strin
             if (block.type === "thinking") thoughts.push(block.thinking);
             if (block.type !== "tool_use") return [];
             open.add(block.id);
-            return [{ id: block.id, name: block.name, arguments: JSON.stringify(block.input) }];
+            return [{ id: block.id, name: block.name, arguments: toJson(block.input) }];
         });
         const reasoning = thoughts.length === 0 ? {} : { reasoning: thoughts.join("\n") };
         chat.push({ role: "assistant", text: text.join("\n"), calls, ...reasoning });
@@ -85,25 +95,37 @@ function addMessage(chat: Message[], message: Given, at: string, open: Set<strin
     if (text.length > 0) chat.push({ role: "user", text: text.join("\n") });
 }
 
-type TextBlock = Exclude<Exclude<Extract<Given, { role: "user" }>["content"], string>[number], { type: "tool_result" }>;
+type UserBlock = Exclude<Extract<Given, { role: "user" }>["content"], string>[number];
+type ResultBlock = Exclude<Extract<UserBlock, { type: "tool_result" }>["content"], string | undefined>[number];
+type TextBlock = Exclude<UserBlock, { type: "tool_result" }> | ResultBlock;
 
 function textOf(content: string | readonly TextBlock[]): string {
     if (typeof content === "string") return content;
-    return content
-        .map((block) => {
-            if (block.type === "text") return block.text;
-            return [block.title, block.context, block.source.data].filter((part) => part !== undefined).join("\n");
-        })
-        .join("\n");
+    return content.map((block) => linesOf(block).join("\n")).join("\n");
+}
+
+function linesOf(block: TextBlock): string[] {
+    switch (block.type) {
+        case "text":
+            return [block.text];
+        case "search_result":
+            return [block.title, block.source, textOf(block.content)];
+        case "tool_reference":
+            return [block.tool_name];
+        case "document": {
+            const { title, context, source } = block;
+            const text = source.type === "text" ? source.data : textOf(source.content);
+            return [title, context, text].filter((part) => part !== undefined);
+        }
+    }
 }
 
 /** The tools that an answer may call. Tools that Anthropic's servers run are left out. */
 export function toolsOf({ tools = [], tool_choice: choice }: CountTokensRequest): ToolChoice | undefined {
     const given = tools.flatMap((tool, i): GivenTool[] => {
-        if (!("input_schema" in tool) || !isRecord(tool.input_schema)) return [];
+        if (!isOwn(tool)) return [];
         const { name, description, input_schema: parameters } = tool;
-        const told = typeof description === "string" ? description : undefined;
-        return [{ tool: { name, description: told, parameters }, param: `tools.${i}` }];
+        return [{ tool: { name, description, parameters }, param: `tools.${i}` }];
     });
     if (choice !== undefined && (choice.type === "any" || choice.type === "tool") && given.length === 0)
         throw badParameter("tool_choice", "`tool_choice` asks for a call, and the request has no own `tools`");
@@ -120,8 +142,11 @@ export function toolsOf({ tools = [], tool_choice: choice }: CountTokensRequest)
     }
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-    return typeof value === "object" && value !== null;
+type GivenAnyTool = NonNullable<CountTokensRequest["tools"]>[number];
+type OwnTool = Extract<GivenAnyTool, { input_schema: Record<string, unknown> }>;
+
+function isOwn(tool: GivenAnyTool): tool is OwnTool {
+    return tool.type === undefined || tool.type === "custom";
 }
 
 /** The form that an answer's text must have; undefined for any text. */

@@ -1,21 +1,41 @@
+import { createHash } from "node:crypto";
 import type { RequestHandler } from "express";
-import { checkModel } from "../../answer.js";
 import { readJsonBody } from "../../json-body.js";
+import type { ModelFacts } from "../../models/ModelFacts.js";
+import { modelOf } from "../../models/with-model.js";
 import type { Server } from "../../Server.js";
 import { ollamaShowRequestSchema } from "../../schemas/ollama.js";
 import { validate } from "../../validate.js";
 
+/** The version of Ollama whose API this is. Clients ask for a minimum. */
+const apiVersion = "0.14.2";
+
+/** Ollama's clients expect a time here. It is far away, since a model leaves only to make room. */
+const never = "2318-01-01T00:00:00Z";
+
 /** `GET /api/version` */
-export function ollamaVersion(version: string): RequestHandler {
+export const ollamaVersion: RequestHandler = (_request, response) => {
+    response.json({ version: apiVersion });
+};
+
+/** `GET /api/tags` */
+export function ollamaTags({ facts }: Server): RequestHandler {
     return (_request, response) => {
-        response.json({ version });
+        response.json({ models: [...facts.values()].map(describe) });
     };
 }
 
-/** `GET /api/tags`, and `GET /api/ps`: the model is always loaded. */
-export function ollamaTags(server: Server): RequestHandler {
+/** `GET /api/ps`: the models that are loaded. */
+export function ollamaPs({ models, facts }: Server): RequestHandler {
     return (_request, response) => {
-        response.json({ models: [describe(server)] });
+        const running = models.ids.flatMap((id) => {
+            const { context } = models.peek(id)?.engine ?? {};
+            if (context === undefined) return [];
+            const { modified_at: _, ...described } = describe(facts.get(id)!);
+            const onGpu = context.model.llama.gpu === false ? 0 : context.model.size;
+            return [{ ...described, expires_at: never, size_vram: onGpu, context_length: context.contextSize }];
+        });
+        response.json({ models: running });
     };
 }
 
@@ -23,50 +43,51 @@ export function ollamaTags(server: Server): RequestHandler {
 export function ollamaShow(server: Server): RequestHandler {
     return async (request, response) => {
         const { model, name } = validate(ollamaShowRequestSchema, await readJsonBody(request, server));
-        checkModel(server, model ?? name);
-        const { engine } = server;
-        const { metadata } = engine.model.fileInfo;
+        const id = modelOf(server, { model: model ?? name });
+        const facts = server.facts.get(id)!;
+        const { architecture, chatTemplate, hasTokenizer, armt } = facts;
+        const context = server.models.peek(id)?.engine.context;
         response.json({
             modelfile: "",
             parameters: "",
-            template: metadata.tokenizer?.chat_template ?? "",
-            details: detailsOf(server),
+            template: chatTemplate ?? "",
+            details: detailsOf(facts),
             model_info: {
-                "general.architecture": metadata.general.architecture,
-                ...(engine.model.armt === undefined
-                    ? { [`${metadata.general.architecture}.context_length`]: engine.context.contextSize }
-                    : { "armt.segment_size": engine.context.armt?.segmentSize })
+                "general.architecture": architecture,
+                ...(armt === undefined
+                    ? { [`${architecture}.context_length`]: context?.contextSize ?? facts.contextLength }
+                    : { "armt.segment_size": context?.armt?.segmentSize ?? armt.segmentSize })
             },
-            capabilities: engine.hasTokenizer ? ["completion", "tools"] : ["completion"],
-            modified_at: modifiedAt(server)
+            capabilities: hasTokenizer ? ["completion", "tools"] : ["completion"],
+            modified_at: modifiedAt(facts)
         });
     };
 }
 
-function describe(server: Server) {
-    const { modelId, model, fingerprint } = server.engine;
+function describe(facts: ModelFacts) {
+    const { id, bytes, created } = facts;
     return {
-        name: modelId,
-        model: modelId,
-        modified_at: modifiedAt(server),
-        size: model.size,
-        digest: fingerprint,
-        details: detailsOf(server)
+        name: id,
+        model: id,
+        modified_at: modifiedAt(facts),
+        size: bytes,
+        // clients compare digests to see whether a model has changed
+        digest: createHash("sha256").update(`${id} ${bytes} ${created}`).digest("hex"),
+        details: detailsOf(facts)
     };
 }
 
-function detailsOf({ engine }: Server) {
-    const { architecture } = engine.model.fileInfo.metadata.general;
+function detailsOf({ architecture, quantization }: ModelFacts) {
     return {
         parent_model: "",
         format: "gguf",
         family: architecture,
         families: [architecture],
         parameter_size: "",
-        quantization_level: engine.model.typeDescription
+        quantization_level: quantization
     };
 }
 
-function modifiedAt({ engine }: Server): string {
-    return new Date(engine.created * 1000).toISOString();
+function modifiedAt({ created }: ModelFacts): string {
+    return new Date(created * 1000).toISOString();
 }

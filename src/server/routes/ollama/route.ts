@@ -1,9 +1,13 @@
 import type { RequestHandler } from "express";
-import { type Answering, answerRequest, checkModel, samplingOf, stopStrings } from "../../answer.js";
+import { type Answering, answerRequest, samplingOf, stopStrings } from "../../answer.js";
 import { PreparedChat } from "../../chat/PreparedChat.js";
 import type { ChatQuery } from "../../chat/query.js";
-import { ApiError } from "../../errors.js";
+import type { ShownToken } from "../../engine/generate.js";
+import { ApiError, badParameter, unsupported } from "../../errors.js";
+import { jsonText, sendJson } from "../../JsonText.js";
 import { readJsonBody } from "../../json-body.js";
+import { chatLogprobs } from "../../logprobs.js";
+import { modelOf } from "../../models/with-model.js";
 import type { Server } from "../../Server.js";
 import {
     type OllamaChatRequest,
@@ -45,8 +49,8 @@ export function ollamaChat(server: Server): RequestHandler {
                         ...(part.calls.length === 0 ? {} : { tool_calls: part.calls })
                     }
                 });
-                const answer = await answerOllama(server, answering, query, message);
-                if (stream === undefined) response.json(answer);
+                const answer = await answerOllama(answering, query, message);
+                if (stream === undefined) sendJson(response, answer);
                 else stream.end(answer);
             },
             form
@@ -68,8 +72,8 @@ export function ollamaGenerate(server: Server): RequestHandler {
                     body.prompt === undefined
                         ? undefined
                         : { messages: [...system, { role: "user" as const, text: body.prompt }], param: "prompt" };
-                const answer = await answerOllama(server, answering, query, ({ text }) => ({ response: text }));
-                if (stream === undefined) response.json(answer);
+                const answer = await answerOllama(answering, query, ({ text }) => ({ response: text }));
+                if (stream === undefined) sendJson(response, answer);
                 else stream.end(answer);
             },
             form
@@ -79,25 +83,32 @@ export function ollamaGenerate(server: Server): RequestHandler {
 /** `POST /api/embed` and `/api/embeddings` */
 export function ollamaEmbed(server: Server): RequestHandler {
     return async (request) => {
-        checkModel(server, validate(ollamaEmbedRequestSchema, await readJsonBody(request, server)).model);
-        throw new ApiError(501, `${server.engine.modelId} is a language model and makes no embeddings`);
+        const id = modelOf(server, validate(ollamaEmbedRequestSchema, await readJsonBody(request, server)));
+        throw new ApiError(501, `${id} is a language model and makes no embeddings`);
     };
 }
 
 /** @returns the last object of a stream, or the whole answer */
 async function answerOllama(
-    server: Server,
     answering: Answering<OllamaChatRequest | OllamaGenerateRequest>,
     query: Pick<ChatQuery, "messages" | "tools" | "param"> | undefined,
     shape: (answer: Answer) => object
 ): Promise<object> {
-    const { body, signal, stream, onFirstToken, onUsage } = answering;
+    const { server, body, signal, stream, onFirstToken, onUsage } = answering;
     const started = performance.now();
     const head = () => ({ model: server.engine.modelId, created_at: new Date().toISOString() });
-    // a request without a text only asks for the model to be loaded
-    if (query === undefined) return { ...head(), ...shape({ text: "", calls: [] }), done: true, done_reason: "load" };
+    if (query === undefined) {
+        // a request without a text only asks for the model to be loaded
+        answering.begin();
+        return { ...head(), ...shape({ text: "", calls: [] }), done: true, done_reason: "load" };
+    }
     const { options } = body;
     const limit = options?.num_predict;
+    const logprobs = body.logprobs === true ? (body.top_logprobs ?? 0) : undefined;
+    if (logprobs === undefined && (body.top_logprobs ?? 0) > 0)
+        throw badParameter("top_logprobs", "`top_logprobs` is for requests with `logprobs: true`");
+    if (logprobs !== undefined && query.tools !== undefined)
+        throw unsupported("logprobs", "`logprobs` is not supported beside `tools`");
     const chat = await PreparedChat.create(
         server,
         {
@@ -106,30 +117,38 @@ async function answerOllama(
             formatParam: "format",
             sampling: samplingOf(server, options ?? {}),
             stop: stopStrings(options?.stop),
-            maxTokens: limit === undefined || limit < 0 ? undefined : limit
+            maxTokens: limit === undefined || limit < 0 ? undefined : limit,
+            logprobs
         },
         { signal }
     );
     answering.begin();
     return await chat.run({ signal }, async (read) => {
         const calls: Answer["calls"] = [];
-        const send = async (part: Part) => {
+        const shown: ShownToken[] = [];
+        const probabilities = (tokens: readonly ShownToken[]) =>
+            logprobs === undefined || tokens.length === 0
+                ? {}
+                : { logprobs: chatLogprobs(server.engine.model, tokens) };
+        const send = async (part: Part, tokens: readonly ShownToken[] = []) => {
             onFirstToken();
             const isText = "text" in part;
             const called = isText ? [] : [{ function: part.call }];
             calls.push(...called);
-            await stream?.send({ ...head(), ...shape({ text: isText ? part.text : "", calls: called }), done: false });
+            shown.push(...tokens);
+            const shaped = shape({ text: isText ? part.text : "", calls: called });
+            await stream?.send({ ...head(), ...shaped, ...probabilities(tokens), done: false });
         };
         const { text, finishReason, tokens, timeMs } = await read.write(0, {
-            onPiece: async (piece) => await send({ text: piece.text }),
-            onCall: async ({ name, arguments: json }) =>
-                await send({ call: { name, arguments: JSON.parse(json) as Record<string, unknown> } })
+            onPiece: async (piece) => await send({ text: piece.text }, piece.tokens),
+            onCall: async ({ name, arguments: json }) => await send({ call: { name, arguments: jsonText(json) } })
         });
         const { promptTokens, cachedTokens, readMs } = read;
         onUsage({ promptTokens, cachedTokens, completionTokens: tokens.length });
         return {
             ...head(),
             ...shape(stream === undefined ? { text, calls } : { text: "", calls: [] }),
+            ...(stream === undefined ? probabilities(shown) : {}),
             done: true,
             done_reason: finishReason === "length" ? "length" : "stop",
             total_duration: nanoseconds(performance.now() - started),

@@ -1,3 +1,4 @@
+import { toJson } from "../../../generation/chat-template/lossless.js";
 import type { Message } from "../../../generation/chat-template/messages.js";
 import { chooseTools } from "../../chat/choose-tools.js";
 import type { Format } from "../../engine/grammar.js";
@@ -26,7 +27,7 @@ export function messagesOf(messages: OllamaChatRequest["messages"]): Message[] {
                 const calls = tool_calls.map(({ function: { name, arguments: input = {} } }) => {
                     const id = `call_${count++}`;
                     open.push(id);
-                    return { id, name, arguments: JSON.stringify(input) };
+                    return { id, name, arguments: toJson(input) };
                 });
                 return { role, text, calls, ...(thinking === undefined ? {} : { reasoning: thinking }) };
             }

@@ -3,6 +3,7 @@ import { newId } from "../../Server.js";
 import type { ResponseBody, ResponseItem } from "../../schemas/responses.js";
 
 type MessageItem = Extract<ResponseItem, { type: "message" }>;
+type Logprobs = MessageItem["content"][number]["logprobs"];
 type Send = (type: string, data: object) => Promise<void>;
 
 /** Writes the items of a response, with OpenAI's events in OpenAI's order. */
@@ -10,6 +11,7 @@ export class OutputWriter {
     private message: MessageItem | undefined;
     private isOpen = false;
     private text = "";
+    private readonly logprobs: Logprobs = [];
 
     /** @param send sends an event, if the response is streamed */
     constructor(
@@ -17,10 +19,11 @@ export class OutputWriter {
         private readonly send: Send
     ) {}
 
-    async addText(delta: string): Promise<void> {
+    async addText(delta: string, logprobs: Logprobs = []): Promise<void> {
         const message = await this.begin();
         this.text += delta;
-        await this.send("response.output_text.delta", { ...this.at(message), delta, logprobs: [] });
+        this.logprobs.push(...logprobs);
+        await this.send("response.output_text.delta", { ...this.at(message), delta, logprobs });
     }
 
     /** @returns the id of the call */
@@ -65,18 +68,18 @@ export class OutputWriter {
         this.message = message;
         this.isOpen = true;
         await this.send("response.output_item.added", { output_index: this.output.indexOf(message), item: message });
-        await this.send("response.content_part.added", { ...this.at(message), part: outputText("") });
+        await this.send("response.content_part.added", { ...this.at(message), part: outputText("", []) });
         return message;
     }
 
     private async endMessage(status: "completed" | "incomplete"): Promise<void> {
-        const { message, text } = this;
+        const { message, text, logprobs } = this;
         if (message === undefined || !this.isOpen) return;
         this.isOpen = false;
-        const part = outputText(text);
+        const part = outputText(text, logprobs);
         message.content = [part];
         message.status = status;
-        await this.send("response.output_text.done", { ...this.at(message), text, logprobs: [] });
+        await this.send("response.output_text.done", { ...this.at(message), text, logprobs });
         await this.send("response.content_part.done", { ...this.at(message), part });
         await this.send("response.output_item.done", { output_index: this.output.indexOf(message), item: message });
     }
@@ -86,6 +89,6 @@ export class OutputWriter {
     }
 }
 
-function outputText(text: string): MessageItem["content"][number] {
-    return { type: "output_text", text, annotations: [], logprobs: [] };
+function outputText(text: string, logprobs: Logprobs): MessageItem["content"][number] {
+    return { type: "output_text", text, annotations: [], logprobs };
 }

@@ -2,8 +2,10 @@ import type { RequestHandler } from "express";
 import type { Message, ToolCall } from "../../../generation/chat-template/messages.js";
 import { type Answering, answerRequest, samplingOf } from "../../answer.js";
 import { PreparedChat } from "../../chat/PreparedChat.js";
-import { type ApiError, badParameter } from "../../errors.js";
+import { type ApiError, badParameter, unsupported } from "../../errors.js";
 import type { EventStream } from "../../event-stream.js";
+import { sendJson } from "../../JsonText.js";
+import { chatLogprobs } from "../../logprobs.js";
 import { newId, type Server } from "../../Server.js";
 import { type ResponseBody, type ResponseRequest, responseRequestSchema } from "../../schemas/responses.js";
 import { messagesOf } from "./input.js";
@@ -19,18 +21,22 @@ export function createResponse(server: Server): RequestHandler {
             request,
             response,
             async (answering) => {
-                const body = await answerResponse(server, answering);
-                if (answering.stream === undefined) response.json(body);
+                const body = await answerResponse(answering);
+                if (answering.stream === undefined) sendJson(response, body);
                 else answering.stream.end();
             },
-            { endWithError }
+            {
+                endWithError,
+                memoryOf: ({ previous_response_id: id }) =>
+                    id === undefined ? undefined : server.responses.memoryOf(id)
+            }
         );
 }
 
 /** `GET /v1/responses/{id}` */
 export function getResponse({ responses }: Server): RequestHandler {
     return (request, response) => {
-        response.json(responses.get(String(request.params.id)).body);
+        sendJson(response, responses.get(String(request.params.id)).body);
     };
 }
 
@@ -48,9 +54,9 @@ function endWithError(stream: EventStream, { body: { error } }: ApiError): void 
     stream.end({ ...error, type: "error", error }, "error");
 }
 
-async function answerResponse(server: Server, answering: Answering<ResponseRequest>): Promise<ResponseBody> {
+async function answerResponse(answering: Answering<ResponseRequest>): Promise<ResponseBody> {
+    const { server, body, signal, stream, onFirstToken, onUsage } = answering;
     const { engine, responses, registry } = server;
-    const { body, signal, stream, onFirstToken, onUsage } = answering;
     const previous =
         body.previous_response_id === undefined
             ? undefined
@@ -69,6 +75,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     });
     const sampling = samplingOf(server, body);
     const tools = toolsOf(body, note);
+    const logprobs = logprobsOf(body, tools !== undefined);
     // as in OpenAI's API, instructions are for this response alone
     const instructions: Message[] =
         body.instructions === undefined ? [] : [{ role: "system", text: body.instructions }];
@@ -83,6 +90,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
             maxTokens: body.max_output_tokens,
             variables: body.chat_template_kwargs,
             closeBeforeQuestion: body.armt?.closeBeforeQuestion,
+            logprobs,
             param: "input"
         },
         { memory, signal }
@@ -109,7 +117,7 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
         text: { format: body.text?.format ?? { type: "text" } },
         tool_choice: body.tool_choice ?? "auto",
         tools: describeTools(body),
-        top_logprobs: 0,
+        top_logprobs: logprobs ?? 0,
         top_p: sampling.topP,
         truncation: "disabled",
         usage: null,
@@ -129,7 +137,10 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
         const { text, tokens, finishReason } = await read.write(0, {
             onPiece: async (piece) => {
                 onFirstToken();
-                await output.addText(piece.text);
+                await output.addText(
+                    piece.text,
+                    logprobs === undefined ? [] : chatLogprobs(engine.model, piece.tokens)
+                );
             },
             onCall: async (call) => {
                 onFirstToken();
@@ -157,4 +168,16 @@ async function answerResponse(server: Server, answering: Answering<ResponseReque
     }
     await send(`response.${response.status}`, { response });
     return response;
+}
+
+/**
+ * Number of most probable tokens to return with each token; undefined for no log-probabilities.
+ * @throws {ApiError} if they were not included, or cannot be
+ */
+function logprobsOf({ include, top_logprobs }: ResponseRequest, hasTools: boolean): number | undefined {
+    const wanted = include?.includes("message.output_text.logprobs") === true;
+    if (!wanted && (top_logprobs ?? 0) > 0)
+        throw badParameter("top_logprobs", '`top_logprobs` needs `include: ["message.output_text.logprobs"]`');
+    if (wanted && hasTools) throw unsupported("include", "log-probabilities are not supported beside `tools`");
+    return wanted ? (top_logprobs ?? 0) : undefined;
 }

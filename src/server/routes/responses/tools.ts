@@ -1,4 +1,4 @@
-import { chooseTools, type GivenTool } from "../../chat/choose-tools.js";
+import { allowedTools, chooseTools, type GivenTool } from "../../chat/choose-tools.js";
 import type { Format } from "../../engine/grammar.js";
 import type { ToolChoice } from "../../engine/tools.js";
 import { badParameter } from "../../errors.js";
@@ -33,12 +33,8 @@ export function toolsOf(
     }
     if (choice.type === "function")
         return chooseTools(given, { choice: { name: choice.name }, choiceParam: "tool_choice.name", parallel, schema });
-    const allowed = choice.tools.map(({ name }, i) => {
-        const found = given.find(({ tool }) => tool.name === name);
-        if (found === undefined)
-            throw badParameter(`tool_choice.tools.${i}.name`, "`tools` has no function of this name");
-        return found;
-    });
+    const names = choice.tools.map(({ name }) => name);
+    const allowed = allowedTools(given, names, (i) => `tool_choice.tools.${i}.name`);
     return chooseTools(allowed, { choice: choice.mode, choiceParam: "tool_choice", parallel, schema });
 }
 

@@ -1,3 +1,4 @@
+import { spend } from "../Work.js";
 import { anyCharacter, type CharSet, charSet, complement, intersection, union } from "./char-set.js";
 import {
     anyText,
@@ -8,14 +9,17 @@ import {
     type State,
     sequence,
     some,
-    startOfText,
-    text
+    startOfText
 } from "./Expression.js";
+import { Partition } from "./Partition.js";
 import { PatternError, parsePattern } from "./parse-pattern.js";
+import { pieces } from "./pieces.js";
 
-/** Limits that no sensible pattern reaches. */
+/** Limits that no sensible pattern reaches. {@link spend} limits the time. */
 const maxNodes = 10_000;
-const maxStates = 4000;
+/** Above all states and lengths, to name a pair by one number. */
+const pairs = 2 ** 20;
+const maxStates = 2500;
 
 /** A pattern has too many states. */
 export class AutomatonSizeError extends Error {
@@ -32,11 +36,6 @@ export class Automaton {
      */
     static of(expression: Expression): Automaton {
         return new Automaton(determinize(new Nodes(expression))).minimized();
-    }
-
-    /** One text alone. */
-    static ofText(value: string): Automaton {
-        return Automaton.of(text(value));
     }
 
     /**
@@ -58,18 +57,18 @@ export class Automaton {
     }
 
     /**
-     * An automaton whose states are found from a first one.
+     * An automaton whose states, named by numbers, are found from a first one.
      * @param expand the steps from a state, whose sets must not overlap
      * @throws {AutomatonSizeError}
      */
     static ofStates(
-        first: string,
-        expand: (state: string) => readonly (readonly [set: CharSet, to: string])[],
-        accepts: (state: string) => boolean
+        first: number,
+        expand: (state: number) => readonly (readonly [set: CharSet, to: number])[],
+        accepts: (state: number) => boolean
     ): Automaton {
         const ids = new Map([[first, 0]]);
         const names = [first];
-        const idOf = (name: string) => {
+        const idOf = (name: number) => {
             const known = ids.get(name);
             if (known !== undefined) return known;
             if (names.length >= maxStates) throw new AutomatonSizeError();
@@ -80,6 +79,7 @@ export class Automaton {
         for (let i = 0; i < names.length; i++) {
             const name = names[i]!;
             const edges = expand(name).map(([set, to]) => ({ set, to: idOf(to) }));
+            spend(3 + 3 * edges.length);
             states.push({ accepts: accepts(name), edges });
         }
         return new Automaton(states).trimmed();
@@ -94,6 +94,7 @@ export class Automaton {
         const sink = this.states.length;
         const states = this.states.map(({ accepts, edges }) => {
             const rest = complement(union(...edges.map(({ set }) => set)));
+            spend(1 + 4 * edges.length + rest.length);
             return { accepts: !accepts, edges: rest.length === 0 ? edges : [...edges, { set: rest, to: sink }] };
         });
         return new Automaton([...states, { accepts: true, edges: [{ set: anyCharacter, to: sink }] }]).trimmed();
@@ -101,12 +102,22 @@ export class Automaton {
 
     /** The texts that both accept. */
     and(other: Automaton): Automaton {
+        const shared = new Map<CharSet, Map<CharSet, CharSet>>();
+        const sharedBy = (left: CharSet, right: CharSet) => {
+            spend(1);
+            const known = shared.get(left)?.get(right);
+            if (known !== undefined) return known;
+            spend((left.length + right.length) / 3);
+            const made = intersection(left, right);
+            shared.set(left, (shared.get(left) ?? new Map<CharSet, CharSet>()).set(right, made));
+            return made;
+        };
         return this.product(
             (from, step) => {
                 const [a, b] = from;
                 for (const left of this.states[a]!.edges)
                     for (const right of other.states[b]!.edges) {
-                        const set = intersection(left.set, right.set);
+                        const set = sharedBy(left.set, right.set);
                         if (set.length > 0) step(set, [left.to, right.to]);
                     }
             },
@@ -131,6 +142,7 @@ export class Automaton {
     accepts(text: string): boolean {
         let state = 0;
         for (const character of text) {
+            spend(1 + this.states[state]!.edges.length);
             const point = character.codePointAt(0)!;
             const edge = this.states[state]!.edges.find(({ set }) =>
                 set.some(([first, last]) => point >= first && point <= last)
@@ -151,6 +163,7 @@ export class Automaton {
                 min = Math.min(min, length);
                 longest = length;
             }
+            spend(4 * reached.size);
             reached = new Set([...reached].flatMap((state) => this.states[state]!.edges.map(({ to }) => to)));
         }
         return { min, max: reached.size > 0 ? Number.POSITIVE_INFINITY : longest };
@@ -160,12 +173,12 @@ export class Automaton {
         expand: (from: readonly [number, number], step: (set: CharSet, to: readonly [number, number]) => void) => void,
         accepts: (from: readonly [number, number]) => boolean
     ): Automaton {
-        const pairOf = (name: string) => name.split(",").map(Number) as [number, number];
+        const pairOf = (name: number) => [Math.floor(name / pairs), name % pairs] as const;
         return Automaton.ofStates(
-            "0,0",
+            0,
             (name) => {
-                const steps: [CharSet, string][] = [];
-                expand(pairOf(name), (set, to) => steps.push([set, to.join()]));
+                const steps: [CharSet, number][] = [];
+                expand(pairOf(name), (set, [a, b]) => steps.push([set, a * pairs + b]));
                 return steps;
             },
             (name) => accepts(pairOf(name))
@@ -197,43 +210,32 @@ export class Automaton {
         );
     }
 
-    /** The same texts with fewer states, by refining a partition (Moore 1956). */
+    /** The same texts with as few states as possible. */
     private minimized(): Automaton {
         const { states } = this.trimmed();
-        const cuts = [
-            ...new Set(states.flatMap(({ edges }) => edges.flatMap(({ set }) => set.flatMap(([a, b]) => [a, b + 1]))))
-        ].sort((a, b) => a - b);
-        const places = new Map(cuts.map((cut, i) => [cut, i]));
-        const targets = states.map(({ edges }) => {
-            const row = new Int32Array(cuts.length).fill(-1);
-            for (const { set, to } of edges)
-                for (const [first, last] of set) row.fill(to, places.get(first)!, places.get(last + 1)!);
-            return row;
-        });
-        let groups: number[] = states.map(({ accepts }) => (accepts ? 1 : 0));
-        for (let count = 0; ; ) {
-            const ids = new Map<string, number>();
-            const next = targets.map((row, state) => {
-                const key = [groups[state], ...Array.from(row, (to) => (to < 0 ? -1 : groups[to]))].join();
-                if (!ids.has(key)) ids.set(key, ids.size);
-                return ids.get(key)!;
-            });
-            groups = next;
-            if (ids.size === count) break;
-            count = ids.size;
-        }
+        const groups = new Partition(states).groups();
         // the first state must stay the first one
         const order = [...new Set(groups)];
         const names = new Map(order.map((group, i) => [group, i]));
+        const members = new Map<number, State>();
+        for (const [i, group] of groups.entries()) if (!members.has(group)) members.set(group, states[i]!);
         return new Automaton(
             order.map((group) => {
-                const state = states[groups.indexOf(group)]!;
-                const byTarget = new Map<number, CharSet>();
+                const state = members.get(group)!;
+                const byTarget = new Map<number, CharSet[]>();
                 for (const { set, to } of state.edges) {
                     const name = names.get(groups[to]!)!;
-                    byTarget.set(name, union(byTarget.get(name) ?? [], set));
+                    const sets = byTarget.get(name);
+                    if (sets === undefined) byTarget.set(name, [set]);
+                    else sets.push(set);
                 }
-                return { accepts: state.accepts, edges: [...byTarget].map(([to, set]) => ({ set, to })) };
+                return {
+                    accepts: state.accepts,
+                    edges: [...byTarget].map(([to, sets]) => ({
+                        set: sets.length === 1 ? sets[0]! : union(...sets),
+                        to
+                    }))
+                };
             })
         );
     }
@@ -303,6 +305,7 @@ class Nodes {
 
     private add(): number {
         if (this.silent.length >= maxNodes) throw new AutomatonSizeError();
+        spend(1);
         this.reading.push([]);
         return this.silent.push([]) - 1;
     }
@@ -375,28 +378,47 @@ class Nodes {
 }
 
 /** The subset construction (Rabin and Scott 1959). */
-function determinize({ silent, reading, first, last }: Nodes): State[] {
+function determinize(all: Nodes): State[] {
+    const { silent, reading, first, last } = all;
+    const alive = nodesBefore(all);
     const close = (nodes: Iterable<number>, ...allowed: Condition[]) => {
         const all = new Set<number>();
         const open = [...nodes];
         for (let node = open.pop(); node !== undefined; node = open.pop()) {
             if (all.has(node)) continue;
             all.add(node);
+            spend(2 + silent[node]!.length);
             for (const { to, condition } of silent[node]!)
                 if (condition === undefined || allowed.includes(condition)) open.push(to);
         }
         return all;
     };
     const ids = new Map<string, number>();
+    /** The same by the nodes before what follows them in silence. */
+    const idsBefore = new Map<string, number>();
     const sets: number[][] = [];
-    const idOf = (nodes: Iterable<number>, isFirst: boolean) => {
-        const all = [...close(nodes, ...(isFirst ? (["start"] as const) : []))].sort((a, b) => a - b);
+    const idOf = (nodes: readonly number[], isFirst: boolean) => {
+        const start = (isFirst ? "^" : "") + nodes.join();
+        spend(nodes.length / 4);
+        const same = idsBefore.get(start);
+        if (same !== undefined) return same;
+        const reached = [...close(nodes, ...(isFirst ? (["start"] as const) : []))];
+        const all = (isFirst ? reached : reached.filter((node) => alive.has(node))).sort((a, b) => a - b);
         const key = (isFirst ? "^" : "") + all.join();
-        const known = ids.get(key);
-        if (known !== undefined) return known;
-        if (sets.length >= maxStates) throw new AutomatonSizeError();
-        ids.set(key, sets.length);
-        return sets.push(all) - 1;
+        const id = ids.get(key) ?? sets.push(all) - 1;
+        if (sets.length > maxStates) throw new AutomatonSizeError();
+        ids.set(key, id);
+        idsBefore.set(start, id);
+        return id;
+    };
+    const known = new Map<string, CharSet>();
+    /** Equal sets are the same object. */
+    const setOf = (ranges: CharSet) => {
+        spend(ranges.length / 8);
+        const key = ranges.join();
+        const set = known.get(key) ?? charSet(...ranges);
+        known.set(key, set);
+        return set;
     };
     idOf([first], true);
     const states: State[] = [];
@@ -404,22 +426,36 @@ function determinize({ silent, reading, first, last }: Nodes): State[] {
         const nodes = sets[i]!;
         const accepts = close(nodes, "end", ...(i === 0 ? (["start"] as const) : [])).has(last);
         const edges = nodes.flatMap((node) => reading[node]!);
-        const cuts = [...new Set(edges.flatMap(({ set }) => set.flatMap(([a, b]) => [a, b + 1])))].sort(
-            (a, b) => a - b
-        );
-        const byTarget = new Map<string, { to: number[]; ranges: [number, number][] }>();
-        for (const [j, cut] of cuts.slice(0, -1).entries()) {
-            const to = edges.filter(({ set }) => set.some(([a, b]) => cut >= a && cut <= b)).map((edge) => edge.to);
-            if (to.length === 0) continue;
+        const byTarget = new Map<string, { to: readonly number[]; ranges: CharSet[] }>();
+        for (const { ranges, to } of pieces(edges)) {
             const key = to.join();
-            const known = byTarget.get(key) ?? { to, ranges: [] };
-            known.ranges.push([cut, cuts[j + 1]! - 1]);
-            byTarget.set(key, known);
+            const way = byTarget.get(key) ?? { to, ranges: [] };
+            way.ranges.push(ranges);
+            byTarget.set(key, way);
         }
         states.push({
             accepts,
-            edges: [...byTarget.values()].map(({ to, ranges }) => ({ set: charSet(...ranges), to: idOf(to, false) }))
+            edges: [...byTarget.values()].map(({ to, ranges }) => ({ set: setOf(ranges.flat()), to: idOf(to, false) }))
         });
     }
     return states;
+}
+
+/** The nodes that lead to the last one even when the text has begun, so without the condition `start`. */
+function nodesBefore({ silent, reading, last }: Nodes): ReadonlySet<number> {
+    const before = silent.map((links, from): number[] => {
+        spend(links.length + reading[from]!.length);
+        return [];
+    });
+    for (const [from, links] of silent.entries())
+        for (const { to, condition } of links) if (condition !== "start") before[to]!.push(from);
+    for (const [from, edges] of reading.entries()) for (const { to } of edges) before[to]!.push(from);
+    const found = new Set<number>();
+    const open = [last];
+    for (let node = open.pop(); node !== undefined; node = open.pop()) {
+        if (found.has(node)) continue;
+        found.add(node);
+        open.push(...before[node]!);
+    }
+    return found;
 }

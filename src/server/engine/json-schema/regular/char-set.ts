@@ -42,7 +42,14 @@ export function intersection(a: CharSet, b: CharSet): CharSet {
     return result;
 }
 
-/** The characters of a text. */
+const single = new Map<string, CharSet>();
+
+/** The characters of a text. Those of ASCII are the same objects each time, which {@link pieces} makes use of. */
 export function charsOf(text: string): CharSet {
-    return charSet(...[...text].map((character) => [character.codePointAt(0)!, character.codePointAt(0)!] as const));
+    const known = single.get(text);
+    if (known !== undefined) return known;
+    const points = [...text].map((character) => character.codePointAt(0)!);
+    const made = charSet(...points.map((point) => [point, point] as const));
+    if (points.length === 1 && points[0]! < 0x80) single.set(text, made);
+    return made;
 }

@@ -1,5 +1,5 @@
 import { Automaton } from "./Automaton.js";
-import { charSet, charsOf } from "./char-set.js";
+import { type CharSet, charSet, charsOf } from "./char-set.js";
 import { choice, type Expression, nothing, repeat, sequence, set, text } from "./Expression.js";
 
 /** Bounds of a number. Both are included; undefined: none. */
@@ -135,24 +135,25 @@ export const maxDivisor = 2000;
 /** Texts of numbers that are multiples of `divisor` · 10^-`places`. */
 export function multiplesOf({ digits: divisor, places }: Decimal): Automaton {
     const size = Number(divisor);
+    // `after` is 0 before the point, and one more than the digits after it
+    const nameOf = (remainder: number, after: number) => remainder * 16 + after;
+    const read = (state: number) => [Math.floor(state / 16), state % 16] as const;
     return Automaton.ofStates(
-        "0 0",
+        0,
         (state) => {
-            const [remainder, after] = state.split(" ").map(Number) as [number, number];
-            // `after` is 0 before the point, and one more than the digits after it
-            const steps: [Parameters<typeof set>[0], string][] = [];
-            if (after === 0 && places > 0) steps.push([charsOf("."), `${remainder} 1`]);
-            if (after === 0 && remainder === 0) steps.push([charsOf("-"), "0 0"]);
+            const [remainder, after] = read(state);
+            const steps: [CharSet, number][] = [];
+            if (after === 0 && places > 0) steps.push([charsOf("."), nameOf(remainder, 1)]);
+            if (after === 0 && remainder === 0) steps.push([charsOf("-"), 0]);
             if (after <= places)
-                for (let value = 0; value < 10; value++)
-                    steps.push([
-                        charSet([0x30 + value, 0x30 + value]),
-                        `${(remainder * 10 + value) % size} ${after === 0 ? 0 : after + 1}`
-                    ]);
+                for (let value = 0; value < 10; value++) {
+                    const next = (remainder * 10 + value) % size;
+                    steps.push([charsOf(String(value)), nameOf(next, after === 0 ? 0 : after + 1)]);
+                }
             return steps;
         },
         (state) => {
-            const [remainder, after] = state.split(" ").map(Number) as [number, number];
+            const [remainder, after] = read(state);
             const missing = places - Math.max(0, after - 1);
             return (remainder * 10 ** missing) % size === 0;
         }

@@ -1,5 +1,12 @@
+import { spend } from "../Work.js";
 import { type CharSet, charSet, charsOf, complement, maxCodePoint, union } from "./char-set.js";
 import { choice, type Expression, endOfText, repeat, sequence, set, startOfText } from "./Expression.js";
+
+/** Steps for a Unicode property, whose characters are found once. */
+const propertySteps = 8_000;
+
+/** Groups inside of each other. */
+const maxDepth = 100;
 
 /** A pattern that is not regular, or that this parser does not know. */
 export class PatternError extends Error {
@@ -28,6 +35,7 @@ const controls: Readonly<Record<string, string>> = { t: "\t", n: "\n", r: "\r", 
  * @throws {PatternError} for back references, word boundaries, and what looks behind
  */
 export function parsePattern(source: string): Expression {
+    spend(16 * source.length);
     try {
         new RegExp(source, "u");
     } catch (error) {
@@ -39,15 +47,19 @@ export function parsePattern(source: string): Expression {
 
 class PatternParser {
     private readonly characters: readonly string[];
+    private readonly properties = new Set<string>();
     private at = 0;
+    private depth = 0;
 
     constructor(source: string) {
         this.characters = [...source];
     }
 
     alternatives(): Expression {
+        if (++this.depth > maxDepth) throw new PatternError(`has more than ${maxDepth} groups inside of each other`);
         const parts = [this.terms()];
         while (this.take("|")) parts.push(this.terms());
+        this.depth--;
         return choice(...parts);
     }
 
@@ -168,6 +180,8 @@ class PatternParser {
         this.take("{");
         let name = "";
         for (let character = this.next(); character !== "}"; character = this.next()) name += character;
+        if (!this.properties.has(name)) spend(propertySteps);
+        this.properties.add(name);
         const all = propertyOf(name);
         return negated ? complement(all) : all;
     }
@@ -206,31 +220,46 @@ function code(point: number): CharSet {
 }
 
 const properties = new Map<string, CharSet>();
-let everyCharacter: string | undefined;
+let planes: readonly Plane[] | undefined;
 
 /** The characters with a Unicode property, by JavaScript's own tables. */
 function propertyOf(name: string): CharSet {
     const known = properties.get(name);
     if (known !== undefined) return known;
-    everyCharacter ??= listCharacters();
+    planes ??= listPlanes();
     const ranges: [number, number][] = [];
-    for (const [run] of everyCharacter.matchAll(new RegExp(`\\p{${name}}+`, "gu"))) {
-        const end = run.length - 1;
-        const isPair = /[\udc00-\udfff]/.test(run[end]!);
-        ranges.push([run.codePointAt(0)!, isPair ? run.codePointAt(end - 1)! : run.charCodeAt(end)]);
-    }
+    const runs = new RegExp(`\\p{${name}}+`, "gu");
+    for (const { text, last } of planes)
+        for (const [run] of text.matchAll(runs)) {
+            const end = run.length - 1;
+            const pair = end === 0 ? 0 : run.codePointAt(end - 1)!;
+            const to = pair > 0xffff ? pair : run.charCodeAt(end);
+            ranges.push([run.codePointAt(0)!, last ?? to]);
+        }
     const found = charSet(...ranges);
     properties.set(name, found);
     return found;
 }
 
-function listCharacters(): string {
-    const parts: string[] = [];
-    const atOnce = 4096;
-    for (let first = 0; first <= maxCodePoint; first += atOnce)
-        if (first < 0xd800 || first >= 0xe000)
-            parts.push(String.fromCodePoint(...Array.from({ length: atOnce }, (_, i) => first + i)));
-    // the block of 4096 that begins before the surrogates
-    parts.push(String.fromCodePoint(...Array.from({ length: 0x800 }, (_, i) => 0xd000 + i)));
-    return parts.join("");
+/** Text of a plane's characters. With `last`, its one character stands for all up to that one. */
+type Plane = { readonly text: string; readonly last?: number };
+
+/** Planes with different characters. The others are unassigned or for private use, except their last two. */
+const mixedPlanes = [0, 1, 2, 3, 14];
+
+function listPlanes(): Plane[] {
+    return Array.from({ length: (maxCodePoint + 1) / 0x10000 }, (_, plane) => {
+        const first = plane * 0x10000;
+        const end = first + 0xfffe;
+        const ends = [{ text: String.fromCodePoint(end, end + 1) }];
+        if (!mixedPlanes.includes(plane)) return [{ text: String.fromCodePoint(first), last: end - 1 }, ...ends];
+        const points = Array.from({ length: 0xfffe }, (_, i) => first + i);
+        // half of a pair is a character of its own if the other half does not follow
+        const high = points.filter((point) => point >= 0xd800 && point < 0xdc00);
+        const others = points.filter((point) => point < 0xd800 || point >= 0xdc00);
+        return [
+            ...[others, high].map((some) => ({ text: some.map((point) => String.fromCodePoint(point)).join("") })),
+            ...ends
+        ];
+    }).flat();
 }

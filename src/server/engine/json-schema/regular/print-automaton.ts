@@ -1,4 +1,5 @@
 import { choice, empty, literal, oneOf, type Part, type Rules, sequence } from "../gbnf.js";
+import { spend } from "../Work.js";
 import type { Automaton } from "./Automaton.js";
 import { type CharSet, charSet, intersection, union } from "./char-set.js";
 
@@ -16,6 +17,9 @@ const escapes = new Map<number, string>([
     [0x09, "\\t"]
 ]);
 
+/** Length from which a class becomes a rule of its own. */
+const longClass = 30;
+
 /** Characters that have a spelling in the grammar; other controls would need a number. */
 export const writable: CharSet = union(plain, charSet(...[...escapes.keys()].map((code) => [code, code] as const)));
 
@@ -26,9 +30,16 @@ export const writable: CharSet = union(plain, charSet(...[...escapes.keys()].map
  */
 export function printAutomaton({ states }: Automaton, rules: Rules, isString: boolean): Part {
     const names = states.map(() => rules.reserve());
+    const known = new Map<CharSet, Part[]>();
+    const spelled = (set: CharSet) => {
+        const made = known.get(set) ?? spellings(set, isString, rules);
+        known.set(set, made);
+        return made;
+    };
     for (const [i, { accepts, edges }] of states.entries()) {
+        spend(1 + 2 * edges.length);
         const ways = edges.flatMap(({ set, to }) =>
-            spellings(set, isString).map((spelling) => {
+            spelled(set).map((spelling) => {
                 const { edges: next, accepts: ends } = states[to]!;
                 return ends && next.length === 0 ? spelling : sequence(spelling, names[to]!);
             })
@@ -38,9 +49,12 @@ export function printAutomaton({ states }: Automaton, rules: Rules, isString: bo
     return names[0]!;
 }
 
-function spellings(set: CharSet, isString: boolean): Part[] {
+function spellings(set: CharSet, isString: boolean, rules: Rules): Part[] {
     const written = intersection(set, plain);
-    const plainPart = written.length === 0 ? [] : [oneOf(written.map(toClass).join(""))];
+    spend(1 + 2 * set.length);
+    const name = oneOf(written.map(toClass).join(""));
+    // the letters of all scripts, for example, are written once
+    const plainPart = written.length === 0 ? [] : [name.length > longClass ? rules.add(name) : name];
     if (!isString) return plainPart;
     const escaped = [...escapes].filter(([code]) => intersection(set, [[code, code]]).length > 0);
     return [...plainPart, ...escaped.map(([, spelling]) => literal(spelling))];

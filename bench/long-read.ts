@@ -1,0 +1,114 @@
+// `npm run bench:long`: reads millions of tokens into one sequence of the package's model, writes down how much memory
+// the process takes on the way, and asks about facts hidden in the text at the end. SIGTERM ends the reading early.
+
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import yargs from "yargs";
+import { hideBin } from "yargs/helpers";
+import { getLlama, LlamaLogLevel } from "../plugin/index.js";
+import { describeMachine } from "../src/bench/machine.js";
+import { askAll } from "../src/eval/questions/ask.js";
+import { makeHaystack } from "../src/eval/recall/haystack.js";
+import { readRecallTexts } from "../src/eval/recall/task.js";
+import { recallModelPath } from "../src/model/embedded-model.js";
+import { writeAtomically } from "../src/util/atomic-file.js";
+
+const args = await yargs(hideBin(process.argv))
+    .usage("Reads a very long text into one sequence and asks about it.")
+    .options({
+        tokens: { type: "number", default: 10_000_000, describe: "Length of the text" },
+        facts: { type: "number", default: 40, describe: "Facts hidden in it, at random depths" },
+        "row-every": { type: "number", default: 250_000, describe: "Tokens between two rows of figures" },
+        minutes: { type: "number", describe: "Ends the reading after this time [default: reads everything]" },
+        threads: { type: "number", default: 1 },
+        seed: { type: "number", default: 1 },
+        out: { type: "string", default: "bench/results", describe: "Folder for the JSON file" }
+    })
+    .strict()
+    .parse();
+
+const started = performance.now();
+let stopped = false;
+process.once("SIGTERM", () => {
+    stopped = true;
+});
+const isOver = () => stopped || (args.minutes !== undefined && performance.now() - started > args.minutes * 60_000);
+
+const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    maxThreads: args.threads,
+    logLevel: LlamaLogLevel.error,
+    progressLogs: false
+});
+const model = await llama.loadModel({ modelPath: recallModelPath });
+const context = await model.createContext({ threads: args.threads });
+const sequence = context.getSequence();
+const armt = sequence.armt!;
+
+const texts = await readRecallTexts();
+const countTokens = (text: string) => model.tokenize(text).length;
+// no fact overrides an earlier one, so that each can be asked however early the reading ends
+const haystack = makeHaystack(texts, { ...args, changes: 0, countTokens });
+const sentences = haystack.sentences();
+
+/** The next sentences of the text, about `limit` tokens. */
+function* nextPart(limit: number): Generator<string, void, void> {
+    for (let count = 0; count < limit && !isOver(); ) {
+        const next = sentences.next();
+        if (next.done === true) return;
+        count += countTokens(next.value);
+        yield next.value;
+    }
+}
+
+const rows = [];
+for (let before = -1; before < sequence.nextTokenIndex && !isOver(); ) {
+    before = sequence.nextTokenIndex;
+    await armt.feed(nextPart(args.rowEvery));
+    const { user, system } = process.cpuUsage();
+    const row = {
+        position: sequence.nextTokenIndex,
+        segmentsClosed: armt.segmentsClosed,
+        rssBytes: process.memoryUsage.rss(),
+        heapBytes: process.memoryUsage().heapUsed,
+        cpuSeconds: (user + system) / 1e6,
+        seconds: (performance.now() - started) / 1000
+    };
+    rows.push(row);
+    console.log(JSON.stringify(row));
+}
+// answers can come only from memory
+await armt.closeSegment();
+const position = sequence.nextTokenIndex;
+const asked = haystack.questions.filter(({ depth }) => depth * args.tokens < position);
+const answers = await askAll(sequence, model, asked, { form: "plain", plain: texts.task.answer });
+if (sequence.nextTokenIndex !== position) throw new Error("the questions changed the sequence");
+const last = answers.slice(-10);
+const count = (some: typeof answers) => ({
+    asked: some.length,
+    right: some.filter(({ score }) => score === 1).length
+});
+
+const date = new Date().toISOString();
+const result = {
+    format: "armt bench long 1",
+    date,
+    machine: await describeMachine(),
+    settings: { ...args, _: undefined, $0: undefined },
+    model: { name: "the package's model", fingerprint: model.armt!.fingerprint, segmentSize: armt.segmentSize },
+    position,
+    segmentsClosed: armt.segmentsClosed,
+    recall: { all: count(answers), lastTen: count(last) },
+    answers: answers.map(({ question, answer }) => ({
+        depth: Math.round(question.depth * args.tokens),
+        expected: question.expected,
+        answer
+    })),
+    rows
+};
+await llama.dispose();
+await mkdir(args.out, { recursive: true });
+const file = path.join(args.out, `long-${date.slice(0, 10)}.json`);
+await writeAtomically(file, {}, (target) => target.write(Buffer.from(`${JSON.stringify(result, undefined, 4)}\n`)));
+console.log(`${position} tokens; recall ${JSON.stringify(result.recall)}; written to ${file}`);

@@ -1,0 +1,78 @@
+import process from "node:process";
+import yargs from "yargs";
+import { hideBin } from "yargs/helpers";
+import { systemErrorText } from "../util/errors.js";
+import { reportFailure, UsageError } from "../util/failure.js";
+import { describeAll, exitCodes, importCommands } from "./commands.js";
+import { dash, ownOptionsFirst } from "./shared/command-builder.js";
+import { explainUsage } from "./shared/explain-usage.js";
+import { groups } from "./shared/option-groups.js";
+import { packageVersion } from "./shared/version.js";
+
+async function main(args: string[]): Promise<void> {
+    const name = args.find((arg) => !arg.startsWith("-"));
+    const commands = await importCommands(name);
+    const isOne = commands.length === 1;
+    const width = Math.min(120, process.stdout.columns ?? 100);
+    const asksForHelp = name === "help" || args.includes("--help") || args.includes("-h");
+    if (asksForHelp && (name === undefined || name === "help")) {
+        process.stdout.write(describeAll(commands, width));
+        return;
+    }
+    if (args.length === 0) {
+        process.stderr.write(describeAll(commands, width));
+        process.exitCode = 2;
+        return;
+    }
+    const parser = yargs(args.map((arg) => (arg === "-" ? dash : arg)))
+        .scriptName("armt")
+        .usage("$0 <command>")
+        .command(commands.map(({ command }) => ownOptionsFirst(command)))
+        .demandCommand(1, "a command is needed; see armt --help")
+        .strict()
+        .option("verbose", {
+            type: "boolean",
+            global: true,
+            describe: "Print llama.cpp's log, and the stack of an error"
+        })
+        .version(packageVersion())
+        .help()
+        .alias({ h: "help" })
+        .group(["help", "version", "verbose"], groups.general)
+        .recommendCommands()
+        .wrap(width)
+        .epilogue(exitCodes)
+        .exitProcess(false)
+        .fail((message, error) => {
+            if (error !== undefined && error.name !== "YError") throw error;
+            throw new UsageError(explainUsage(message, args, isOne ? commands[0]!.command : undefined));
+        });
+    await parser.parseAsync();
+}
+
+const args = hideBin(process.argv);
+const verbose = args.includes("--verbose");
+
+/** Ends at once. For errors that no command can handle. */
+function endWith(error: unknown): never {
+    reportFailure(error, verbose);
+    process.exit();
+}
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // the reader of a pipe has had enough, as `head` does
+    if (error.code === "EPIPE") process.exit(0);
+    endWith(new Error(`cannot write the output: ${systemErrorText(error)}`, { cause: error }));
+});
+// a message that cannot be shown is no reason to lose the work
+process.stderr.on("error", () => {});
+process.on("uncaughtException", endWith);
+// Node ignores this signal, so that a write beyond `ulimit -f` is an error. A library of node-llama-cpp's dies of it
+// unless somebody else listens too.
+if (process.platform !== "win32") process.on("SIGXFSZ", () => {});
+
+try {
+    await main(args);
+} catch (error) {
+    reportFailure(error, verbose);
+}

@@ -1,0 +1,43 @@
+import type { CommandModule } from "yargs";
+
+/** Commands that have commands within them. */
+const outer: ReadonlySet<string> = new Set(["eval", "models"]);
+
+/**
+ * Says what yargs found wrong, with the names as the user typed them and where to read on.
+ * @param command the one that the arguments name, if they do
+ */
+export function explainUsage(message: string, args: readonly string[], command: CommandModule | undefined): string {
+    const [name, second] = args.filter((arg) => !arg.startsWith("-"));
+    if (command === undefined) {
+        if (name === undefined || !/^(Did you mean|Unknown argument)/.test(message)) return message;
+        const advice = message.startsWith("Did") ? `did${message.slice(3)}` : "see armt --help";
+        return `unknown command ${JSON.stringify(name)}; ${advice}`;
+    }
+    const hasInner = second !== undefined && outer.has(name!);
+    const help = `see armt ${hasInner ? `${name} ${second}` : name} --help`;
+    if (message.startsWith("Did you mean"))
+        return `unknown command ${JSON.stringify(`${name} ${second}`)}; see armt ${name} --help`;
+    return message
+        .replace(/^Unknown arguments?: (.*)/, (_, words: string) => {
+            const given = words.split(", ").map((word) => optionIn(args, word) ?? JSON.stringify(word));
+            const kind = given.every((word) => word.startsWith("-")) ? "option" : "argument";
+            return `unknown ${kind} ${given.join(", ")}; ${help}`;
+        })
+        .replace(/^Not enough non-option arguments.*/s, () => {
+            return hasInner ? `not enough arguments; ${help}` : `not enough arguments for armt ${command.command}`;
+        })
+        .replace(/^Not enough arguments following: (.+)/, (_, word) => `${optionIn(args, word)} needs a value; ${help}`)
+        .replace(/^Missing required arguments?: (.*)/, (_, words: string) => {
+            const options = words.split(", ").map((word) => `--${word}`);
+            return `${options.join(" and ")} ${options.length > 1 ? "are" : "is"} missing; ${help}`;
+        })
+        .replace(/^Invalid values:\s+Argument: (\S+), Given: (.*), Choices: (.*)/s, (_, word, given, choices) => {
+            return `${optionIn(args, word) ?? word} cannot be ${given}; choose one of ${choices}`;
+        });
+}
+
+/** An option as it was typed, if it was. */
+function optionIn(args: readonly string[], word: string): string | undefined {
+    return [`--${word}`, `-${word}`].find((option) => args.some((arg) => arg.split("=", 1)[0] === option));
+}

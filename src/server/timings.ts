@@ -1,0 +1,35 @@
+import type { z } from "zod";
+import type { Usage } from "./metrics.js";
+import type { timingsSchema } from "./schemas/sampling.js";
+
+/** Time that the parts of an answer took. Unit: milliseconds. */
+export interface AnswerTimes {
+    /** Time to read the prompt. */
+    readonly readMs: number;
+    /** Time to write the answer. */
+    readonly writeMs: number;
+}
+
+/** In the form of llama-server's `timings`. */
+export function timingsOf(
+    { promptTokens, cachedTokens, completionTokens }: Usage,
+    { readMs, writeMs }: AnswerTimes
+): z.infer<typeof timingsSchema> {
+    const promptCount = promptTokens - cachedTokens;
+    return {
+        cache_n: cachedTokens,
+        prompt_n: promptCount,
+        prompt_ms: readMs,
+        prompt_per_token_ms: ratio(readMs, promptCount),
+        prompt_per_second: ratio(1000 * promptCount, readMs),
+        predicted_n: completionTokens,
+        predicted_ms: writeMs,
+        predicted_per_token_ms: ratio(writeMs, completionTokens),
+        predicted_per_second: ratio(1000 * completionTokens, writeMs)
+    };
+}
+
+/** JSON has no infinity. */
+function ratio(value: number, count: number): number {
+    return count === 0 ? 0 : value / count;
+}

@@ -1,0 +1,328 @@
+import path from "node:path";
+import test, { type ExecutionContext } from "ava";
+import fc from "fast-check";
+import {
+    ArmtDeviceError,
+    ArmtEvalError,
+    ArmtMemoryStore,
+    type ArmtModelOptions,
+    getLlama,
+    type Llama,
+    LlamaLogLevel,
+    type LlamaModel,
+    type Token
+} from "../../plugin/index.js";
+import { convertCheckpoint } from "../../src/convert/convert.js";
+import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
+import type { TinyOptions } from "../../src/tiny/options.js";
+import { assertClose } from "../helpers/compare.js";
+import { readLogits, readMemories, type TestContextOptions, withContext, withSequence } from "../helpers/contexts.js";
+import { checkModels, tinyShapes } from "../helpers/property.js";
+import { FaultyNetwork, startRpcServers } from "../helpers/rpc-servers.js";
+import { temporaryFolder } from "../helpers/temporary.js";
+import { textIds } from "../helpers/tokens.js";
+
+/** Those of the contexts that results are compared with */
+const kvTypes = { experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32" } as const;
+
+/** Largest difference of a logit between one device and several. */
+const within = 1e-5;
+
+const shape = { vocab: 96, layers: 6, segmentSize: 16 } as const;
+const ids = textIds(16 * 7 + 5, shape.vocab);
+
+/** RPC servers for all tests, which take turns: a server works for one client at a time. */
+let all: readonly string[] = [];
+let llama: Llama;
+
+test.before(async (t) => {
+    t.timeout(120_000);
+    const { endpoints, stop } = await startRpcServers(4);
+    all = endpoints;
+    stopServers = stop;
+    llama = await getLlama({ gpu: false, logLevel: LlamaLogLevel.disabled, maxThreads: 1 });
+});
+
+let stopServers = async () => {};
+test.after.always(() => stopServers());
+
+/** Makes a model file, and returns what loads it on devices. */
+async function makeModel(t: ExecutionContext, tiny: TinyOptions = shape) {
+    const folder = temporaryFolder(t);
+    await makeTinyCheckpoint(path.join(folder, "checkpoint"), tiny);
+    const file = path.join(folder, "model.gguf");
+    await convertCheckpoint({ checkpoint: path.join(folder, "checkpoint"), output: file, outType: "f32" });
+    return async (armt?: ArmtModelOptions, gpuLayers?: number): Promise<LlamaModel> => {
+        const model = await llama.loadModel({ modelPath: file, armt, gpuLayers });
+        t.teardown(() => model.dispose());
+        return model;
+    };
+}
+
+/** Reads in pieces of a size, and then generates nothing more. */
+async function read(model: LlamaModel, options: TestContextOptions, piece = ids.length): Promise<Float32Array> {
+    return withSequence(model, options, async (sequence) => {
+        const logits = new Float32Array(ids.length * shape.vocab);
+        for (let start = 0; start < ids.length; start += piece)
+            logits.set(await readLogits(sequence, ids.slice(start, start + piece)), start * shape.vocab);
+        return logits;
+    });
+}
+
+test.serial("layers on 1 to 4 servers, and partly here, give the logits of one device", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t);
+    const local = await load();
+    const placements: { armt: ArmtModelOptions; gpuLayers?: number; layers: number[] }[] = [
+        { armt: { rpc: all.slice(0, 1) }, layers: [6] },
+        { armt: { rpc: all.slice(0, 2), tensorSplit: [1, 1] }, layers: [4, 2] },
+        { armt: { rpc: all.slice(0, 3), tensorSplit: [1, 4, 2] }, layers: [1, 4, 1] },
+        { armt: { rpc: all, tensorSplit: [2, 2, 2, 1] }, layers: [2, 2, 2] },
+        { armt: { rpc: all, tensorSplit: [1, 2, 2, 2] }, layers: [1, 2, 2, 1] },
+        { armt: { rpc: all.slice(0, 2), tensorSplit: [1, 1] }, gpuLayers: 4, layers: [3, 2, 1] },
+        { armt: { rpc: all.slice(0, 2), splitMode: "none", mainGpu: 1 }, layers: [6] }
+    ];
+    for (const schedule of ["sequential", "diagonal"] as const) {
+        const expected = await read(local, { schedule });
+        for (const { armt, gpuLayers, layers } of placements) {
+            const model = await load(armt, gpuLayers);
+            for (const [piece, flashAttention] of [
+                [ids.length, false],
+                [23, true]
+            ] as const) {
+                const what = JSON.stringify({ schedule, armt, gpuLayers, piece });
+                const logits = await read(model, { schedule, batchSize: 40, flashAttention }, piece);
+                assertClose(t, logits, expected, { within, rowLength: shape.vocab, what });
+            }
+            await withContext(model, { schedule }, async (context) => {
+                const devices = await context.armt!.devices();
+                t.deepEqual(
+                    devices.map((device) => device.layers),
+                    layers,
+                    JSON.stringify({ armt, devices })
+                );
+            });
+            await model.dispose();
+        }
+    }
+});
+
+test.serial("a state that was saved on some devices continues on others", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t);
+    const servers = all.slice(0, 3);
+    const expected = await read(await load(), {});
+    const cut = 16 * 4 + 7;
+    const wholes = [
+        undefined,
+        { rpc: servers, tensorSplit: [1, 3, 3] },
+        { rpc: servers.slice(1), tensorSplit: [3, 1] }
+    ];
+    for (const schedule of ["sequential", "diagonal"] as const)
+        for (const [i, from] of wholes.entries()) {
+            const to = wholes[(i + 1) % wholes.length];
+            const first = await load(from);
+            const snapshot = await withSequence(first, { schedule }, async (sequence) => {
+                await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, cut) as Token[]);
+                return await sequence.armt!.snapshot();
+            });
+            await first.dispose();
+            const second = await load(to);
+            await withSequence(second, { schedule }, async (sequence) => {
+                await sequence.armt!.restore(snapshot);
+                const logits = await readLogits(sequence, ids.slice(cut));
+                const what = JSON.stringify({ schedule, from, to });
+                const rest = expected.subarray(cut * shape.vocab);
+                assertClose(t, logits, rest, { within, rowLength: shape.vocab, what });
+            });
+            snapshot.dispose();
+            await second.dispose();
+        }
+});
+
+const cases = fc.record({
+    shape: tinyShapes,
+    schedule: fc.constantFrom("sequential" as const, "diagonal" as const),
+    /** Parts of the devices, the last servers of which may be left out. */
+    parts: fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 }),
+    /** Share of the layers that stays here. */
+    here: fc.constantFrom(0, 0, 0.5),
+    segments: fc.integer({ min: 1, max: 20 }),
+    batchSize: fc.integer({ min: 1, max: 64 })
+});
+
+test.serial("every variant gives the same logits and states on several devices", async (t) => {
+    t.timeout(300_000);
+    const checked = await checkModels(cases, { most: 40, least: 12, seconds: 60 }, async (value) => {
+        const { shape, schedule, parts, here, segments, batchSize } = value;
+        const load = await makeModel(t, shape);
+        const armt = { rpc: all.slice(0, parts.length), tensorSplit: parts };
+        const gpuLayers = here > 0 ? Math.ceil(shape.layers * here) : undefined;
+        const text = textIds(segments * shape.segmentSize + 1, shape.vocab);
+        const results: { logits: Float32Array; memory: Float32Array[] }[] = [];
+        for (const model of [await load(), await load(armt, gpuLayers)]) {
+            const options = { schedule, batchSize };
+            results.push(
+                await withSequence(model, options, async (sequence) => {
+                    const logits = await readLogits(sequence, text);
+                    await sequence.armt!.closeSegment();
+                    return { logits, memory: (await readMemories(sequence)).map(({ a }) => a) };
+                })
+            );
+            await model.dispose();
+        }
+        const [one, several] = results;
+        const what = JSON.stringify(value);
+        assertClose(t, several!.logits, one!.logits, { within, rowLength: shape.vocab, what });
+        for (const [layer, a] of one!.memory.entries()) {
+            const largest = a.reduce((max, x) => Math.max(max, Math.abs(x)), 1);
+            const close = { within: within * largest, rowLength: a.length, what: `${what}, layer ${layer}` };
+            assertClose(t, several!.memory[layer]!, a, close);
+        }
+    });
+    t.log(`${checked} models`);
+});
+
+test.serial("several sequences, forks and generation work across devices", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t);
+    const servers = all.slice(0, 2);
+    const remote = await load({ rpc: servers, tensorSplit: [1, 1] });
+    const local = await load();
+    const [actual, expected] = await Promise.all(
+        [remote, local].map((model) =>
+            withContext(model, { sequences: 3, schedule: "diagonal" }, async (context) => {
+                const [a, b] = [context.getSequence(), context.getSequence()];
+                const both = await Promise.all([readLogits(a, ids), readLogits(b, ids.slice(9))]);
+                return [...both, await readLogits(await a.armt!.fork(), [5, 6, 7])];
+            })
+        )
+    );
+    for (const [i, logits] of expected!.entries())
+        assertClose(t, actual![i]!, logits, { within, rowLength: shape.vocab, what: `result ${i}` });
+});
+
+test.serial("servers say how long they worked and waited", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t);
+    const servers = all.slice(0, 2);
+    const model = await load({ rpc: servers, tensorSplit: [1, 1] });
+    await withContext(model, { schedule: "diagonal" }, async (context) => {
+        const before = await context.armt!.devices();
+        t.deepEqual(
+            before.map(({ name }) => name),
+            servers
+        );
+        await readLogits(context.getSequence(), ids);
+        for (const [i, { workedMs, waitedMs }] of (await context.armt!.devices()).entries()) {
+            t.true(workedMs! > before[i]!.workedMs!, `device ${i} worked ${workedMs} ms`);
+            t.true(waitedMs! > before[i]!.waitedMs!, `device ${i} waited ${waitedMs} ms`);
+        }
+    });
+});
+
+test.serial("a step sends one segment's rows to the next device, and no weights", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t, { ...shape, hidden: 64 });
+    const networks = await Promise.all(all.slice(0, 2).map((server) => FaultyNetwork.open(t, server)));
+    const model = await load({ rpc: networks.map(({ endpoint }) => endpoint), tensorSplit: [1, 1] });
+    await withSequence(model, { schedule: "diagonal" }, async (sequence) => {
+        const segments = 20;
+        const read = () => sequence.evaluateWithoutGeneratingNewTokens(textIds(16 * segments, 96) as Token[]);
+        await read(); // fills the pipeline
+        const before = networks.map(({ bytes }) => bytes);
+        await read();
+        const rows = (16 + model.armt!.memoryTokens) * 64 * 4;
+        for (const [i, { bytes }] of networks.entries()) {
+            const perStep = (bytes - before[i]!) / segments;
+            t.true(perStep > 16 * 64 * 4, `server ${i} got ${perStep} bytes a step`);
+            // commands, and descriptions of tensors
+            t.true(perStep < rows + 2000, `server ${i} got ${perStep} bytes a step for rows of ${rows}`);
+        }
+    });
+});
+
+test.serial("a slow network changes nothing", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t);
+    const servers = all.slice(0, 2);
+    const network = await FaultyNetwork.open(t, servers[1]!);
+    network.delay = 2;
+    const model = await load({ rpc: [servers[0]!, network.endpoint], tensorSplit: [1, 1] });
+    const logits = await read(model, { schedule: "diagonal" });
+    assertClose(t, logits, await read(await load(), {}), { within, rowLength: shape.vocab, what: "logits" });
+});
+
+test.serial("a lost server is an error that names it, and a store keeps what was read", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t);
+    const servers = all.slice(0, 2);
+    const network = await FaultyNetwork.open(t, servers[1]!);
+    const placement = { rpc: [servers[0]!, network.endpoint], tensorSplit: [1, 1] };
+    const memoryStore = await ArmtMemoryStore.open();
+    const prompt = ids.slice(0, 16 * 6) as Token[];
+
+    const model = await load(placement);
+    const context = await model.createContext({
+        sequences: 2,
+        batchSize: 16,
+        ...kvTypes,
+        armt: { memoryStore, schedule: "diagonal" }
+    });
+    const sequence = context.getSequence();
+    const other = context.getSequence();
+    await sequence.evaluateWithoutGeneratingNewTokens(prompt);
+    t.true(memoryStore.stats.memoryEntries > 0, "the store has what was read");
+
+    network.cutAfter = network.bytes + 20_000;
+    const names = new RegExp(network.endpoint.replaceAll(".", "\\."));
+    const error = await t.throwsAsync(readLogits(sequence, ids), { instanceOf: ArmtEvalError });
+    t.regex(error!.message, names);
+    const later = await t.throwsAsync(other.evaluateWithoutGeneratingNewTokens(prompt), { instanceOf: ArmtEvalError });
+    t.regex(later!.message, names);
+    const saving = await t.throwsAsync(sequence.armt!.snapshot());
+    t.regex(saving!.message, names);
+    await context.dispose();
+    await model.dispose();
+
+    network.cutAfter = Number.POSITIVE_INFINITY;
+    const again = await load(placement);
+    const hits = memoryStore.stats.hits;
+    const next = await again.createContext({ ...kvTypes, armt: { memoryStore, schedule: "diagonal" } });
+    const resumed = next.getSequence();
+    await resumed.evaluateWithoutGeneratingNewTokens(prompt);
+    t.true(memoryStore.stats.hits > hits, "the prompt resumes from the store");
+    const logits = await readLogits(resumed, ids.slice(prompt.length));
+    const expected = (await read(await load(), {})).subarray(prompt.length * shape.vocab);
+    assertClose(t, logits, expected, { within, rowLength: shape.vocab, what: "after the loss" });
+});
+
+test.serial("a server that cannot be used is an error that names it", async (t) => {
+    t.timeout(300_000);
+    const load = await makeModel(t);
+    const [server] = all;
+    const nobody = await t.throwsAsync(load({ rpc: ["127.0.0.1:1"] }), { instanceOf: ArmtDeviceError });
+    t.regex(nobody!.message, /127\.0\.0\.1:1: cannot connect/);
+    const unknown = await t.throwsAsync(load({ rpc: ["no-such-host.invalid:50052"] }), { instanceOf: ArmtDeviceError });
+    t.regex(unknown!.message, /no-such-host\.invalid:50052: cannot connect/);
+    const network = await FaultyNetwork.open(t, server!);
+    network.cutAfter = 0;
+    const cut = await t.throwsAsync(load({ rpc: [network.endpoint] }), { instanceOf: ArmtDeviceError });
+    t.regex(cut!.message, /no answer that this client understands/);
+    const many = await t.throwsAsync(load({ rpc: [server!], tensorSplit: [1, 2] }), { instanceOf: ArmtDeviceError });
+    t.regex(many!.message, /tensorSplit has 2 parts, and there are 1 devices/);
+    for (const armt of [
+        { rpc: "127.0.0.1:1" },
+        { rpc: ["127.0.0.1"] },
+        { rpc: ["::1:50052"] },
+        { rpc: ["a:0"] },
+        { rpc: ["a:1", "a:1"] },
+        { splitMode: "row" },
+        { tensorSplit: [0, 0] },
+        { tensorSplit: [-1] },
+        { other: 1 }
+    ] as unknown as ArmtModelOptions[])
+        await t.throwsAsync(load(armt), { instanceOf: TypeError }, JSON.stringify(armt));
+    await t.throwsAsync(load({ mainGpu: -1 }), { instanceOf: RangeError });
+    t.is((await read(await load(), {})).length, ids.length * shape.vocab, "the process continues");
+});
