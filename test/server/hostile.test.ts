@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from "ava";
 import { paced } from "../helpers/pace.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { makeScriptedModel } from "../helpers/scripted-model.js";
-import { post } from "../helpers/server.js";
+import { post, send } from "../helpers/server.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { until } from "../helpers/until.js";
 
@@ -56,9 +56,11 @@ async function slowestHealth({ child, url }: Running, work: Promise<unknown>): P
     const done = work.finally(() => {
         isDone = true;
     });
+    // if `/health` fails first
+    done.catch(() => {});
     while (!isDone) {
         const started = timesOf(child).computing;
-        const { status } = await fetch(`${url}/health`);
+        const { status } = await send(`${url}/health`, { method: "GET" });
         if (status !== 200) throw new Error(`/health: ${status}`);
         slowest = Math.max(slowest, timesOf(child).computing - started);
     }
