@@ -1,4 +1,4 @@
-/** A block's size. Copying it takes less than a millisecond, while a whole body would block the event loop. Unit: bytes. */
+/** A block is copied within a millisecond, while a copy of a whole body would block the event loop. Unit: bytes. */
 const blockSize = 2 ** 20;
 
 /** Collects the pieces of a body as they arrive, in blocks that can be transferred to another thread. */

@@ -307,14 +307,16 @@ test("a template that does not end is ended, and the next one is rendered", asyn
     const template = new ChatTemplate(qwen(), { source: endless, timeoutMs: 200 });
     t.teardown(() => template.dispose());
     let attempts = 0;
-    const { renderChat } = TemplateRenderer.prototype;
+    const { render, renderChat } = TemplateRenderer.prototype;
+    TemplateRenderer.prototype.render = function (source, ...rest) {
+        if (source === endless) attempts++;
+        return render.call(this, source, ...rest);
+    };
     TemplateRenderer.prototype.renderChat = function (source, ...rest) {
         if (source === endless) attempts++;
         return renderChat.call(this, source, ...rest);
     };
-    t.teardown(() => {
-        TemplateRenderer.prototype.renderChat = renderChat;
-    });
+    t.teardown(() => Object.assign(TemplateRenderer.prototype, { render, renderChat }));
     const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: TemplateLimitError });
     t.regex(error.message, /did not finish within 200 ms/);
     // one attempt, and no more to find out what it supports

@@ -1,6 +1,6 @@
 import { stopwatch } from "../../src/util/stopwatch.js";
 
-/** What {@link sample} takes on the machine that the tests' limits were set on, while it is idle. Unit: milliseconds. */
+/** What {@link sample} takes on the machine that the limits were set on. Unit: milliseconds. */
 const usual = 8;
 
 /** Work of the kind that the tests measure: objects, texts, sorting and JSON. */

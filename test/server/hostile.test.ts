@@ -42,7 +42,7 @@ interface ThreadTimes {
     readonly waiting: number;
 }
 
-/** With other work on the machine, the clock's time would say little, so Linux's own count is taken where there is one. */
+/** With other work on the machine, the clock's time would say little. Only Linux counts the time of a thread. */
 function timesOf({ pid }: ChildProcess): ThreadTimes {
     if (process.platform !== "linux") return { computing: performance.now(), waiting: 0 };
     const [computing, waiting] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ");

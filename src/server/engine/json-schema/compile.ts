@@ -71,7 +71,7 @@ export function compileSchema(schema: unknown, options: CompileOptions, rules = 
     }
 }
 
-/** @throws {ApiError} if the schema is too large to be looked at */
+/** @throws {ApiError} if the schema is too large */
 export function checkSize(schema: unknown, param: string): void {
     if (sizeOf(schema, maxSchemaSize) > maxSchemaSize)
         throw unsupported(param, `\`${param}\` is larger than ${maxSchemaSize} bytes`);
