@@ -480,9 +480,10 @@ test("24: texts and schemas of unlimited cost", async (t) => {
 });
 
 test("25: clients that leave, are slow, come in numbers, or pretend", async (t) => {
-    const running = await startServer(t, { apiKeys: ["secret"], bodyTimeoutMs: 1500, headersTimeoutMs: 1500 });
+    const running = await startServer(t, { apiKeys: ["secret"] });
     const { url, server } = running;
-    const { port, host } = new URL(url);
+    const impatient = await startServer(t, { apiKeys: ["secret"], bodyTimeoutMs: 1500, headersTimeoutMs: 1500 });
+    const { port, host } = new URL(impatient.url);
     const ask = (headers: Record<string, string>) =>
         post(`${url}/v1/completions`, { prompt: "a", max_tokens: 1 }, headers);
     await refusesRequests(

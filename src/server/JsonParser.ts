@@ -17,13 +17,19 @@ export class JsonParser {
 
     /**
      * Integers that JavaScript cannot represent become instances of `LosslessNumber`.
-     * @param bytes become unusable
+     * @param blocks the bytes, which become unusable
      * @throws {ApiError} if they are not JSON
      */
-    async parse(bytes: Buffer<ArrayBuffer>, hasLongNumber: boolean, signal: AbortSignal): Promise<unknown> {
-        if (bytes.length <= atOnce) return withLongNumbers(this.parseHere(bytes, hasLongNumber));
+    async parse(
+        blocks: readonly Uint8Array<ArrayBuffer>[],
+        hasLongNumber: boolean,
+        signal: AbortSignal
+    ): Promise<unknown> {
+        const size = blocks.reduce((sum, { length }) => sum + length, 0);
+        if (size <= atOnce) return withLongNumbers(this.parseHere(Buffer.concat(blocks), hasLongNumber));
+        const transfer = blocks.map(({ buffer }) => buffer);
         const answer = await this.queue
-            .run({ bytes, hasLongNumber }, { transfer: [bytes.buffer], signal, isLarge: true })
+            .run({ blocks, hasLongNumber }, { transfer, signal, isLarge: true })
             .catch((error) => {
                 if (!(error instanceof WorkerLimitError)) throw error;
                 throw new ApiError(413, `the body is too costly to parse: ${error.message}`, {

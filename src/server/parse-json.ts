@@ -3,7 +3,7 @@ import { LosslessNumber, parse } from "lossless-json";
 /** A parsed body, as plain data. */
 export interface ParsedJson {
     readonly value: unknown;
-    /** The places and digits of the numbers that JavaScript cannot represent. Their places contain null. */
+    /** The places and digits of the numbers that JavaScript cannot represent. */
     readonly long: readonly { readonly path: readonly string[]; readonly digits: string }[];
 }
 
@@ -20,17 +20,24 @@ export function parseJson(bytes: Uint8Array, hasLongNumber: boolean): ParsedJson
         parseNumber: (number) => (isLong(number) ? new LosslessNumber(number) : Number(number)),
         onDuplicateKey: ({ newValue }) => newValue
     });
-    const long: { path: string[]; digits: string }[] = [];
-    const take = (item: unknown, path: readonly string[]): unknown => {
-        if (item instanceof LosslessNumber) {
-            long.push({ path: [...path], digits: item.value });
-            return null;
-        }
-        if (typeof item !== "object" || item === null) return item;
-        for (const [key, inside] of Object.entries(item)) setOwn(item, key, take(inside, [...path, key]));
-        return item;
+    return { value, long: longNumbersOf(value) };
+}
+
+/** The long numbers in parsed JSON. A message between threads makes plain objects of them. */
+export function longNumbersOf(value: unknown): ParsedJson["long"] {
+    const long: ParsedJson["long"][number][] = [];
+    const path: string[] = [];
+    const visit = (item: unknown): void => {
+        if (item instanceof LosslessNumber) long.push({ path: [...path], digits: item.value });
+        else if (typeof item === "object" && item !== null)
+            for (const key of Object.keys(item)) {
+                path.push(key);
+                visit((item as Record<string, unknown>)[key]);
+                path.pop();
+            }
     };
-    return { value: take(value, []), long };
+    visit(value);
+    return long;
 }
 
 /** Significant digits that tell a double from its neighbours: programs that write doubles write no more. */
@@ -62,6 +69,5 @@ export function withLongNumbers({ value, long }: ParsedJson): unknown {
 
 /** Assigning to `__proto__` would change the prototype instead. */
 function setOwn(item: object, key: string, value: unknown): void {
-    if (Object.hasOwn(item, key) && (item as Record<string, unknown>)[key] === value) return;
     Object.defineProperty(item, key, { value, writable: true, enumerable: true, configurable: true });
 }

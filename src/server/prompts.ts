@@ -44,12 +44,9 @@ export async function promptOf(
 
 /** @throws {ApiError} for a token that the model does not have */
 export function checkTokens({ vocabSize }: Engine, ids: readonly number[], param: string): Token[] {
-    const wrong = ids.findIndex((id) => id >= vocabSize);
-    if (wrong >= 0)
-        throw badParameter(
-            `${param}.${wrong}`,
-            `there is no token ${ids[wrong]}; the model's are 0 to ${vocabSize - 1}`
-        );
+    for (let i = 0; i < ids.length; i++)
+        if (ids[i]! >= vocabSize)
+            throw badParameter(`${param}.${i}`, `there is no token ${ids[i]}; the model's are 0 to ${vocabSize - 1}`);
     return ids as Token[];
 }
 

@@ -28,12 +28,18 @@ export function validate<T extends z.ZodType>(schema: T, value: unknown): z.infe
 }
 
 function withoutNulls(value: unknown): unknown {
-    if (Array.isArray(value)) return value.some((item) => typeof item === "object") ? value.map(withoutNulls) : value;
+    if (Array.isArray(value)) return hasObjects(value) ? value.map(withoutNulls) : value;
     if (!isPlainObject(value)) return value;
     const kept: Record<string, unknown> = {};
     for (const [key, inside] of Object.entries(value))
         if (inside !== null) kept[key] = opaque.has(key) && !Array.isArray(inside) ? inside : withoutNulls(inside);
     return kept;
+}
+
+/** A loop takes a fraction of the time that a call for each of a million token ids takes. */
+function hasObjects(list: readonly unknown[]): boolean {
+    for (const item of list) if (typeof item === "object") return true;
+    return false;
 }
 
 function withoutEmpty(schema: z.ZodType, value: unknown): unknown {

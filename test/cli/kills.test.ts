@@ -6,7 +6,7 @@ import test from "ava";
 const script = fileURLToPath(new URL("../../bench/kills.js", import.meta.url));
 
 test.serial("kill -9 of convert and read at any moment leaves no damaged file", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     // its exit code is 0 only if each file was whole, absent, or the part that the next run resumes
     const { stdout } = await promisify(execFile)(process.execPath, [
         script,

@@ -197,7 +197,7 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
     test.serial(
         `reading resumes after ${signal} from the last checkpoint, with the result of an uninterrupted run`,
         async (t) => {
-            t.timeout(120_000);
+            t.timeout(600_000);
             const { model, text, memory, folder, long } = await setUpLong(t);
             const whole = path.join(folder, "whole.armt");
             await runArmt(["read", text, "-m", model, "-o", whole]);
@@ -224,7 +224,7 @@ for (const signal of ["SIGKILL", "SIGINT"] as const) {
 }
 
 test.serial("a checkpoint of another text is refused, a damaged one is ignored, and --restart uses none", async (t) => {
-    t.timeout(120_000);
+    t.timeout(600_000);
     const { model, text, memory, long } = await setUpLong(t);
     const args = ["read", text, "-m", model, "-o", memory, "--checkpoint-interval", "0"];
     await startAndStop(args, `${memory}.part`, "SIGKILL");

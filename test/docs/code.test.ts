@@ -28,7 +28,7 @@ blocks.forEach((block, index) => {
         const { code, output } = await runProcess(process.execPath, [program.script(index)], {
             cwd,
             env,
-            timeout: 30_000
+            timeout: 280_000
         });
         t.is(code, 0, output);
     });

@@ -19,7 +19,7 @@ function stateOf(svg: string, text: string): { at: number; kind: string } {
 
 test("a recording shows the output of commands at the time they printed it, and stays on the last frame", async (t) => {
     const file = path.join(temporaryFolder(t), "r.svg");
-    const command = String.raw`printf 'one & two\n10 percent'; sleep 0.6; printf '\r\033[Kdone\n'`;
+    const command = String.raw`printf 'one & two\n10 percent'; sleep 3; printf '\r\033[Kdone\n'`;
     const { code, stderr } = await runNode([recorder, file, command, "echo three"]);
     t.is(code, 0, stderr);
     const svg = readFileSync(file, "utf8");

@@ -23,7 +23,7 @@ function preloading(library: string): NodeJS.ProcessEnv {
 
 for (const schedule of ["sequential", "diagonal"] as const)
     allocationTest(`a failed allocation is an error, and the next context works, ${schedule}`, async (t) => {
-        t.timeout(300_000);
+        t.timeout(600_000);
         const { file } = await loadTiny(t, { layers: 2, hidden: 128, segmentSize: 256 });
         const { stdout } = await promisify(execFile)(process.execPath, [allocationProcess, file, schedule], {
             env: preloading(buildFailingAllocator(temporaryFolder(t)))

@@ -36,7 +36,7 @@ let all: readonly string[] = [];
 let llama: Llama;
 
 test.before(async (t) => {
-    t.timeout(120_000);
+    t.timeout(600_000);
     const { endpoints, stop } = await startRpcServers(4);
     all = endpoints;
     stopServers = stop;
@@ -70,7 +70,7 @@ async function read(model: LlamaModel, options: TestContextOptions, piece = ids.
 }
 
 test.serial("layers on 1 to 4 servers, and partly here, give the logits of one device", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t);
     const local = await load();
     const placements: { armt: ArmtModelOptions; gpuLayers?: number; layers: number[] }[] = [
@@ -108,7 +108,7 @@ test.serial("layers on 1 to 4 servers, and partly here, give the logits of one d
 });
 
 test.serial("a state that was saved on some devices continues on others", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t);
     const servers = all.slice(0, 3);
     const expected = await read(await load(), {});
@@ -152,7 +152,7 @@ const cases = fc.record({
 });
 
 test.serial("every variant gives the same logits and states on several devices", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const checked = await checkModels(cases, { most: 40, least: 12, seconds: 60 }, async (value) => {
         const { shape, schedule, parts, here, segments, batchSize } = value;
         const load = await makeModel(t, shape);
@@ -184,7 +184,7 @@ test.serial("every variant gives the same logits and states on several devices",
 });
 
 test.serial("several sequences, forks and generation work across devices", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t);
     const servers = all.slice(0, 2);
     const remote = await load({ rpc: servers, tensorSplit: [1, 1] });
@@ -203,7 +203,7 @@ test.serial("several sequences, forks and generation work across devices", async
 });
 
 test.serial("servers say how long they worked and waited", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t);
     const servers = all.slice(0, 2);
     const model = await load({ rpc: servers, tensorSplit: [1, 1] });
@@ -222,7 +222,7 @@ test.serial("servers say how long they worked and waited", async (t) => {
 });
 
 test.serial("a step sends one segment's rows to the next device, and no weights", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t, { ...shape, hidden: 64 });
     const networks = await Promise.all(all.slice(0, 2).map((server) => FaultyNetwork.open(t, server)));
     const model = await load({ rpc: networks.map(({ endpoint }) => endpoint), tensorSplit: [1, 1] });
@@ -243,7 +243,7 @@ test.serial("a step sends one segment's rows to the next device, and no weights"
 });
 
 test.serial("a slow network changes nothing", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t);
     const servers = all.slice(0, 2);
     const network = await FaultyNetwork.open(t, servers[1]!);
@@ -254,7 +254,7 @@ test.serial("a slow network changes nothing", async (t) => {
 });
 
 test.serial("a lost server is an error that names it, and a store keeps what was read", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t);
     const servers = all.slice(0, 2);
     const network = await FaultyNetwork.open(t, servers[1]!);
@@ -298,7 +298,7 @@ test.serial("a lost server is an error that names it, and a store keeps what was
 });
 
 test.serial("a server that cannot be used is an error that names it", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const load = await makeModel(t);
     const [server] = all;
     const nobody = await t.throwsAsync(load({ rpc: ["127.0.0.1:1"] }), { instanceOf: ArmtDeviceError });

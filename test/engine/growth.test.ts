@@ -9,7 +9,7 @@ const MiB = 2 ** 20;
 
 for (const schedule of ["sequential", "diagonal"] as const) {
     test.serial(`memory does not grow with the context, ${schedule}`, async (t) => {
-        t.timeout(120_000);
+        t.timeout(600_000);
         const { file } = await loadTiny(t, { layers: 2, hidden: 32, segmentSize: 128 });
         const run = promisify(execFile)(process.execPath, [
             "--expose-gc",

@@ -291,7 +291,7 @@ test("a template that refuses its messages says why", async (t) => {
 });
 
 test("a template that does not end is ended, and the next one is rendered", async (t) => {
-    const renderer = new TemplateRenderer(300);
+    const renderer = new TemplateRenderer(2000);
     t.teardown(() => renderer.dispose());
     const endless = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
     let turns = 0;
@@ -306,11 +306,21 @@ test("a template that does not end is ended, and the next one is rendered", asyn
     t.true(turns >= 2, `${turns} turns for others`);
     const template = new ChatTemplate(qwen(), { source: endless, timeoutMs: 200 });
     t.teardown(() => template.dispose());
-    const started = performance.now();
+    let attempts = 0;
+    const { render, renderChat } = TemplateRenderer.prototype;
+    TemplateRenderer.prototype.render = function (source, ...rest) {
+        if (source === endless) attempts++;
+        return render.call(this, source, ...rest);
+    };
+    TemplateRenderer.prototype.renderChat = function (source, ...rest) {
+        if (source === endless) attempts++;
+        return renderChat.call(this, source, ...rest);
+    };
+    t.teardown(() => Object.assign(TemplateRenderer.prototype, { render, renderChat }));
     const error = await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: TemplateLimitError });
     t.regex(error.message, /did not finish within 200 ms/);
     // one attempt, and no more to find out what it supports
-    t.true(performance.now() - started < 2000);
+    t.is(attempts, 1);
 });
 
 test("a chat with the package's model has the form that it was trained with", async (t) => {

@@ -33,7 +33,7 @@ async function startRpcServer(): Promise<{ endpoint: string; stop: () => Promise
     }
     const endpoint = `127.0.0.1:${port}`;
     // the line comes just before it listens
-    for (let i = 0; i < 100 && !(await accepts(port)); i++) await setTimeout(50);
+    while (child.exitCode === null && !(await accepts(port))) await setTimeout(50);
     return { endpoint, stop };
 }
 

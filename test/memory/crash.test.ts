@@ -45,7 +45,7 @@ async function expectedTokens(t: ExecutionContext): Promise<{ file: string; toke
 }
 
 test("kill -9 at any moment leaves a store and a snapshot that can be read", async (t) => {
-    t.timeout(120_000);
+    t.timeout(600_000);
     const { file, tokens } = await expectedTokens(t);
     const folder = temporaryFolder(t);
     const saved = path.join(folder, "memory.armt");
@@ -79,7 +79,7 @@ test("kill -9 at any moment leaves a store and a snapshot that can be read", asy
 });
 
 test("two processes share a store while each evicts to make room", async (t) => {
-    t.timeout(120_000);
+    t.timeout(600_000);
     const { file, tokens } = await expectedTokens(t);
     const folder = temporaryFolder(t);
     const stored = path.join(folder, "store");

@@ -95,7 +95,7 @@ function closedPart(model: Model): Model {
 }
 
 test("1,000 random sequences of operations leave what a simple model predicts", async (t) => {
-    t.timeout(240_000);
+    t.timeout(600_000);
     const { model } = await loadTiny(t, {
         vocab,
         segmentSize,

@@ -3,17 +3,23 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
+import { paced } from "../helpers/pace.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { makeScriptedModel } from "../helpers/scripted-model.js";
-import { post } from "../helpers/server.js";
+import { post, send } from "../helpers/server.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { until } from "../helpers/until.js";
 
-/** Time within which `/health` answers. Unit: milliseconds. */
+/** Time within which `/health` answers, on an idle machine. Unit: milliseconds. */
 const maxHealth = 100;
 
+interface Running {
+    readonly child: ChildProcess;
+    readonly url: string;
+}
+
 /** Starts `armt serve` in a process of its own, whose event loop the test does not use. */
-async function serve(t: ExecutionContext, template?: string): Promise<{ child: ChildProcess; url: string }> {
+async function serve(t: ExecutionContext, template?: string): Promise<Running> {
     const folder = temporaryFolder(t);
     const model = path.join(folder, "model.gguf");
     await makeScriptedModel(folder, model, { script: [["\n", "a"]], template });
@@ -28,35 +34,67 @@ async function serve(t: ExecutionContext, template?: string): Promise<{ child: C
     return { child, url: /at (http:\S+)/.exec(log)![1]! };
 }
 
-/** Time of the process's main thread: with other work on the machine, the clock's time would say little. */
-function clock({ pid }: ChildProcess): number {
-    if (process.platform !== "linux") return performance.now();
-    return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+/** Times of the process's main thread. Unit: milliseconds. */
+interface ThreadTimes {
+    /** On a core. */
+    readonly computing: number;
+    /** For a core, behind other programs. */
+    readonly waiting: number;
 }
 
-/** The longest time for `/health` while `work` is done. */
-async function slowestHealth(server: { child: ChildProcess; url: string }, work: Promise<unknown>): Promise<number> {
+/** With other work on the machine, the clock's time would say little. Only Linux counts the time of a thread. */
+function timesOf({ pid }: ChildProcess): ThreadTimes {
+    if (process.platform !== "linux") return { computing: performance.now(), waiting: 0 };
+    const [computing, waiting] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ");
+    return { computing: Number(computing) / 1e6, waiting: Number(waiting) / 1e6 };
+}
+
+/** The longest time that the main thread computes until `/health` is answered, while `work` is done. */
+async function slowestHealth({ child, url }: Running, work: Promise<unknown>): Promise<number> {
     let slowest = 0;
     let isDone = false;
     const done = work.finally(() => {
         isDone = true;
     });
+    // if `/health` fails first
+    done.catch(() => {});
     while (!isDone) {
-        const started = clock(server.child);
-        const { status } = await fetch(`${server.url}/health`);
+        const started = timesOf(child).computing;
+        const { status } = await send(`${url}/health`, { method: "GET" });
         if (status !== 200) throw new Error(`/health: ${status}`);
-        slowest = Math.max(slowest, clock(server.child) - started);
+        slowest = Math.max(slowest, timesOf(child).computing - started);
     }
     await done;
     return slowest;
 }
 
-/** Whether the main thread comes to rest within seconds. */
+/**
+ * Checks that `/health` has its turn while a request is answered. The first attempt may include what runs once, such as
+ * the start of a worker, and others what happens rarely, such as a collection of all garbage. A request that holds the
+ * event loop holds it in each of them.
+ */
+async function leavesTurns(
+    t: ExecutionContext,
+    server: Running,
+    what: string,
+    request: () => Promise<unknown>
+): Promise<void> {
+    let [slowest, limit] = [Number.POSITIVE_INFINITY, maxHealth];
+    for (let attempt = 0; attempt < 5 && slowest > limit; attempt++) {
+        slowest = await slowestHealth(server, request());
+        // the machine may be slow, and more so with other work on it
+        if (slowest > limit) limit = paced(maxHealth);
+    }
+    t.true(slowest <= limit, `${what}: ${slowest} ms, ${limit} at most`);
+}
+
+/** Whether the main thread comes to rest, so that it neither computes nor waits for a core. */
 async function isIdle(child: ChildProcess): Promise<boolean> {
-    for (let attempt = 0; attempt < 50; attempt++) {
-        const before = clock(child);
+    for (let attempt = 0; attempt < 300; attempt++) {
+        const before = timesOf(child);
         await setTimeout(100);
-        if (process.platform !== "linux" || clock(child) - before < 30) return true;
+        const { computing, waiting } = timesOf(child);
+        if (process.platform !== "linux" || computing - before.computing + waiting - before.waiting < 30) return true;
     }
     return false;
 }
@@ -110,16 +148,11 @@ test("other requests have their turn while a costly one is refused or answered",
     for (const [name, route, make, status] of requests) {
         const body = make();
         const text = typeof body === "string" ? body : JSON.stringify(body);
-        // the first attempt may include what runs once, such as the start of a worker
-        let slowest = Number.POSITIVE_INFINITY;
-        for (let attempt = 0; attempt < 3 && slowest > maxHealth; attempt++) {
-            const answer = post(server.url + route, text).catch(() => undefined);
-            slowest = await slowestHealth(server, answer);
+        await leavesTurns(t, server, name, async () => {
             // a server that has answered closes the connection to a client that still sends
-            const given = await answer;
+            const given = await post(server.url + route, text).catch(() => undefined);
             if (given !== undefined) t.is(given.status, status, `${name}: ${given.text.slice(0, 300)}`);
-        }
-        t.true(slowest <= maxHealth, `${name}: ${slowest} ms`);
+        });
     }
 });
 
@@ -131,9 +164,8 @@ test("long texts are tokenized in turn with others, and no longer than their cli
             ["/tokenize", { content }],
             [chat, { messages: [{ role: "user", content }], max_tokens: 1 }]
         ] as const) {
-            let slowest = Number.POSITIVE_INFINITY;
-            for (let attempt = 0; attempt < 3 && slowest > maxHealth; attempt++) {
-                const sent = fetch(server.url + route, {
+            await leavesTurns(t, server, `${route} ${JSON.stringify(content.slice(0, 8))}`, () =>
+                fetch(server.url + route, {
                     method: "POST",
                     headers: { "content-type": "application/json" },
                     body: JSON.stringify(body),
@@ -141,20 +173,18 @@ test("long texts are tokenized in turn with others, and no longer than their cli
                 }).then(
                     (answer) => answer.text(),
                     () => undefined
-                );
-                slowest = await slowestHealth(server, sent);
-            }
-            t.true(slowest <= maxHealth, `${route} ${JSON.stringify(content.slice(0, 8))}: ${slowest} ms`);
+                )
+            );
             t.true(await isIdle(server.child), `${route} continues after its client left`);
         }
 });
 
 test("a server starts with a template that does not end, and answers everything but chats", async (t) => {
     const server = await serve(t, "{% for i in range(1000000000) %}{% endfor %}");
-    const answer = post(server.url + chat, { messages: [message] });
-    t.true((await slowestHealth(server, answer)) <= maxHealth);
-    const { status, json } = await answer;
-    t.is(status, 500);
-    t.is(json().error?.code, "template_limit");
+    await leavesTurns(t, server, "a chat", async () => {
+        const { status, json } = await post(server.url + chat, { messages: [message] });
+        t.is(status, 500);
+        t.is(json().error?.code, "template_limit");
+    });
     t.is((await post(`${server.url}/v1/completions`, { prompt: "a", max_tokens: 1 })).status, 200);
 });

@@ -107,13 +107,13 @@ test("a body of too many parts is refused while it arrives", (t) => {
 test("a long body is parsed in a worker, with the same results and errors", async (t) => {
     const parser = new JsonParser();
     const filler = "x".repeat(2 ** 19);
-    const of = (text: string, signal = never) => parser.parse(Buffer.concat([Buffer.from(text)]), true, signal);
+    const of = (text: string, signal = never) => parser.parse([Buffer.concat([Buffer.from(text)])], true, signal);
     const value = (await of(`{"a":"${filler}","__proto__":12345678901234567890}`)) as object;
     t.deepEqual(Object.entries(value)[1], ["__proto__", new LosslessNumber("12345678901234567890")]);
     const error = await t.throwsAsync(of(`{"a":"${filler}"`), { instanceOf: ApiError });
     t.is(error.details.code, "invalid_json");
     const bytes = Buffer.concat([Buffer.from(`"${filler}`), Buffer.of(0xff, 0x22)]);
-    t.regex((await t.throwsAsync(parser.parse(bytes, false, never), { instanceOf: ApiError })).message, /not UTF-8/);
+    t.regex((await t.throwsAsync(parser.parse([bytes], false, never), { instanceOf: ApiError })).message, /not UTF-8/);
     const gone = new Error("gone");
     t.is(await t.throwsAsync(of(`"${filler}"`, AbortSignal.abort(gone))), gone);
     t.is(((await of(`"${filler}"`)) as string).length, filler.length);

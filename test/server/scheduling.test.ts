@@ -115,16 +115,24 @@ test("a request that leaves the queue frees its place", async (t) => {
 
 test("a deadline is a 504, in a stream an event, and frees the sequence", async (t) => {
     const { url, server } = await startServer(t, { sequences: 1 });
-    const body = { prompt: long(60_000), max_tokens: 1, armt: { deadline_ms: 200 } };
-    const late = await post(`${url}/v1/completions`, body);
+    const body = { prompt: long(60_000), max_tokens: 1 };
+    const late = await post(`${url}/v1/completions`, { ...body, armt: { deadline_ms: 200 } });
     t.is(late.status, 504);
     t.is(late.json().error!.code, "deadline_exceeded");
-    const { events, done } = readEvents(
-        (await post(`${url}/v1/completions`, { ...body, prompt: long(60_001).reverse(), stream: true })).text
-    );
-    t.false(done);
-    t.is(events.at(-1)!.error!.code, "deadline_exceeded");
-    t.is(server.engine.pool.busy, 0);
+    const stream = { ...body, prompt: long(60_001).reverse(), stream: true };
+    // on a busy machine, a deadline may come before the stream begins
+    for (let deadline = 200; ; deadline *= 2) {
+        const { status, text } = await post(`${url}/v1/completions`, { ...stream, armt: { deadline_ms: deadline } });
+        if (status !== 200) {
+            t.is(status, 504);
+            continue;
+        }
+        const { events, done } = readEvents(text);
+        t.false(done);
+        t.is(events.at(-1)!.error!.code, "deadline_exceeded");
+        break;
+    }
+    await until(() => server.engine.pool.busy === 0, "the sequence is free");
 });
 
 test("a stream sends pings while the prompt is read, and progress on request", async (t) => {
@@ -168,6 +176,7 @@ test("a server that ends finishes its requests and accepts no more", async (t) =
 
 test("1,000 parallel requests are all answered, and memory stays", async (t) => {
     const { url, server } = await startServer(t, { sequences: 8, maxQueue: 1000 });
+    const maxGrowth = 64 * 2 ** 20;
     const storm = () =>
         autocannon({
             url: `${url}/v1/completions`,
@@ -176,18 +185,24 @@ test("1,000 parallel requests are all answered, and memory stays", async (t) => 
             body: JSON.stringify({ ...short, max_tokens: 2 }),
             connections: 1000,
             amount: 1000,
-            timeout: 120
+            timeout: 280
         });
-    const first = await storm();
-    const before = process.memoryUsage().rss;
-    const second = await storm();
-    for (const { errors, timeouts, non2xx, "2xx": ok } of [first, second]) {
+    const storms = [await storm()];
+    // garbage that is not collected yet comes and goes, while what is lost adds up with every storm
+    let growth = Number.POSITIVE_INFINITY;
+    while (growth >= maxGrowth && storms.length < 5) {
+        const before = process.memoryUsage.rss();
+        storms.push(await storm());
+        growth = process.memoryUsage.rss() - before;
+    }
+    for (const { errors, timeouts, non2xx, "2xx": ok } of storms) {
         t.deepEqual({ errors, timeouts, non2xx }, { errors: 0, timeouts: 0, non2xx: 0 });
         t.is(ok, 1000);
     }
-    t.true(process.memoryUsage().rss - before < 64 * 2 ** 20);
+    t.true(growth < maxGrowth, `${growth} bytes`);
     t.is(server.engine.pool.busy, 0);
     const { text } = await send(`${url}/metrics`, { method: "GET" });
-    t.regex(text, /^armt_http_requests_total\{route="\/v1\/completions",status="200"\} 2000$/m);
-    t.regex(text, /^armt_completion_tokens_total 4000$/m);
+    const requests = 1000 * storms.length;
+    t.true(text.includes(`\narmt_http_requests_total{route="/v1/completions",status="200"} ${requests}\n`));
+    t.true(text.includes(`\narmt_completion_tokens_total ${2 * requests}\n`));
 });

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import test from "ava";
 import type { Token } from "../../plugin/index.js";
 import { chromeTrace } from "../../src/trace/chrome.js";
@@ -78,10 +79,12 @@ test("nothing is recorded before a trace starts and after it stops, and a trace 
         await second.armt!.closeSegment();
         t.deepEqual(trace.take(), []);
         // a new trace does not begin with the old one
+        await setTimeout(200);
+        const started = performance.now();
         trace.start();
         await first.evaluateWithoutGeneratingNewTokens(ids.slice(0, 8) as Token[]);
         const more = trace.take();
-        t.true(more.length > 0 && more[0]!.startMs < 1000);
+        t.true(more.length > 0 && more[0]!.startMs <= performance.now() - started);
         t.deepEqual(trace.stop(), []);
     });
 });

@@ -1,11 +1,19 @@
-import type { Token } from "../../../plugin/index.js";
+import type { LlamaGrammar, Token } from "../../../plugin/index.js";
 import type { RenderedChat } from "../../generation/chat-template/ChatTemplate.js";
 import { afterMemory, tokensToWrite } from "../answer.js";
 import type { Engine, PromptProgress, ReadPrompt } from "../engine/Engine.js";
 import { type FinishReason, generate, type Piece } from "../engine/generate.js";
-import { checkEnds, type FormatGrammar, formatGrammar } from "../engine/grammar.js";
+import { checkEnds, createGrammar, schemaOf } from "../engine/grammar.js";
+import { compileAll } from "../engine/json-schema/compile-all.js";
 import type { StoredMemory } from "../engine/MemoryRegistry.js";
-import { CallGrammar, forcedStart, generateWithTools, type WrittenCall } from "../engine/tools.js";
+import {
+    CallGrammar,
+    type CallSchemas,
+    forcedStart,
+    generateWithTools,
+    schemasOf,
+    type WrittenCall
+} from "../engine/tools.js";
 import { ApiError } from "../errors.js";
 import type { ModelServer } from "../Server.js";
 import type { ChatQuery } from "./query.js";
@@ -52,7 +60,7 @@ export class PreparedChat {
         private readonly prompt: readonly Token[],
         private readonly memory: StoredMemory | undefined,
         private readonly calls: CallGrammar | undefined,
-        private readonly format: FormatGrammar | undefined,
+        private readonly grammar: LlamaGrammar | undefined,
         private readonly checkpointsAt: readonly number[] | undefined
     ) {}
 
@@ -69,16 +77,16 @@ export class PreparedChat {
         const { engine } = server;
         const { messages, tools, variables } = query;
         if (tools !== undefined) checkEnds(engine.model, "tools");
-        const format = await formatOf(engine, query);
+        const compiled = await compileOf(engine, query, signal);
         const options = { continues: memory !== undefined, tools: tools?.tools, variables, signal };
         const chat = await engine.renderChat(messages, {
             ...options,
             answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax))
         });
-        const calls = tools && (await CallGrammar.create(engine.model, tools, chat.syntax, format));
+        const calls = tools && compiled && (await CallGrammar.create(engine.model, tools, chat.syntax, compiled));
         const prompt = afterMemory(memory, chat.tokens);
         const marks = memory === undefined ? await marksOf(engine, query, chat.tokens, options) : undefined;
-        return new PreparedChat(server, query, chat, prompt, memory, calls, format, marks);
+        return new PreparedChat(server, query, chat, prompt, memory, calls, compiled?.grammar, marks);
     }
 
     /** The tokens of the prompt, without those of the memory. */
@@ -146,7 +154,7 @@ export class PreparedChat {
             this.calls === undefined
                 ? await generate(sequence, last, collector, {
                       ...common,
-                      grammar: this.format?.grammar,
+                      grammar: this.grammar,
                       logprobs: query.logprobs
                   })
                 : await generateWithTools(sequence, last, collector, {
@@ -188,8 +196,20 @@ async function marksOf(
     return marks;
 }
 
-async function formatOf(engine: Engine, { format, formatParam = "response_format" }: ChatQuery) {
-    if (format === undefined) return undefined;
-    checkEnds(engine.model, formatParam);
-    return await formatGrammar(engine.model.llama, format, formatParam);
+/** The schemas of a chat's tools and format, and the grammar of an answer without tools; undefined without schemas. */
+async function compileOf(
+    engine: Engine,
+    { tools, format, formatParam = "response_format" }: ChatQuery,
+    signal: AbortSignal
+): Promise<(CallSchemas & { grammar?: LlamaGrammar }) | undefined> {
+    if (format !== undefined) checkEnds(engine.model, formatParam);
+    const formats = format === undefined ? [] : [schemaOf(format, formatParam)];
+    const schemas = [...formats, ...(tools === undefined ? [] : schemasOf(tools))];
+    if (schemas.length === 0) return undefined;
+    const { rules, roots } = await compileAll(schemas, signal);
+    const values = roots.slice(formats.length);
+    if (format === undefined) return { rules, values };
+    const text = roots[0]!;
+    if (tools !== undefined) return { rules, values, text };
+    return { rules, values, text, grammar: await createGrammar(engine.model.llama, rules, text, formatParam) };
 }

@@ -1,8 +1,9 @@
+import { setImmediate } from "node:timers/promises";
 import type { Llama, LlamaGrammar, LlamaModel } from "../../../plugin/index.js";
 import { TokenBytes } from "../../generation/TokenBytes.js";
 import { badParameter } from "../errors.js";
-import { compileSchema } from "./json-schema/compile.js";
-import { type Part, Rules } from "./json-schema/gbnf.js";
+import { compileAll, type GivenSchema } from "./json-schema/compile-all.js";
+import type { Part, Rules } from "./json-schema/gbnf.js";
 
 /** A format for the text of an answer: any JSON object, or the values of a schema. */
 export type Format =
@@ -14,28 +15,33 @@ export type Format =
           readonly param: string;
       };
 
-/** The grammar of a format. */
-export interface FormatGrammar {
-    readonly grammar: LlamaGrammar;
-    /** Adds the grammar to other rules. */
-    addTo(rules: Rules): Part;
+/** The schema of a format. */
+export function schemaOf(format: Format, param: string): GivenSchema {
+    return format.type === "json_object"
+        ? { schema: {}, param, object: true }
+        : { schema: format.schema, param: format.param };
 }
 
 /**
  * The grammar of a format.
  * @throws {ApiError} if the schema cannot become a grammar
  */
-export async function formatGrammar(llama: Llama, format: Format, param: string): Promise<FormatGrammar> {
-    const addTo = (rules: Rules) =>
-        format.type === "json_object"
-            ? compileSchema({}, { param, object: true }, rules).root
-            : compileSchema(format.schema, { param: format.param }, rules).root;
-    const rules = new Rules();
-    return { grammar: await createGrammar(llama, rules, addTo(rules), param), addTo };
+export async function formatGrammar(
+    llama: Llama,
+    format: Format,
+    param: string,
+    signal: AbortSignal
+): Promise<LlamaGrammar> {
+    const { rules, roots } = await compileAll([schemaOf(format, param)], signal);
+    return await createGrammar(llama, rules, roots[0]!, param);
 }
 
-/** @throws {ApiError} if llama.cpp refuses the grammar */
+/**
+ * Lets others run first, since llama.cpp parses a large grammar on the event loop.
+ * @throws {ApiError} if llama.cpp refuses the grammar
+ */
 export async function createGrammar(llama: Llama, rules: Rules, root: Part, param: string): Promise<LlamaGrammar> {
+    await setImmediate();
     try {
         return await llama.createGrammar({ grammar: rules.print(root) });
     } catch (error) {

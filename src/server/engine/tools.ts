@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { TextDecoder } from "node:util";
 import {
     type LlamaContextSequence,
@@ -10,9 +11,9 @@ import type { Tool } from "../../generation/chat-template/messages.js";
 import { endOfJson, idPlace, type ToolSyntax } from "../../generation/chat-template/tool-syntax.js";
 import { TokenBytes } from "../../generation/TokenBytes.js";
 import { type AnswerReader, type FinishReason, type ReadPiece, type WriteOptions, write } from "./generate.js";
-import { createGrammar, type FormatGrammar } from "./grammar.js";
-import { compileSchema } from "./json-schema/compile.js";
-import { choice, empty, literal, oneOf, type Part, Rules, repeat, sequence } from "./json-schema/gbnf.js";
+import { createGrammar } from "./grammar.js";
+import type { GivenSchema } from "./json-schema/compile-all.js";
+import { choice, empty, literal, oneOf, type Part, type Rules, repeat, sequence } from "./json-schema/gbnf.js";
 import type { RawLogprobsCollector } from "./raw-logprobs.js";
 
 /** The tools that the model may call. */
@@ -61,6 +62,20 @@ export function forcedStart({ required, tools }: ToolChoice, { begin, middle }: 
     return tools.length === 1 ? begin + tools[0]!.name + middle : begin;
 }
 
+/** The schemas of the tools' arguments. */
+export function schemasOf({ tools, params }: ToolChoice): GivenSchema[] {
+    return tools.map(({ parameters }, i) => ({ schema: parameters ?? {}, param: params[i]!, object: true }));
+}
+
+/** The compiled schemas of a request with tools. */
+export interface CallSchemas {
+    readonly rules: Rules;
+    /** The arguments of each tool. */
+    readonly values: readonly Part[];
+    /** The form of an answer that is no call. Default: any text. */
+    readonly text?: Part;
+}
+
 /** The grammars for calls: the names of the tools, and arguments that match their schemas. */
 export class CallGrammar {
     private constructor(
@@ -73,23 +88,18 @@ export class CallGrammar {
     ) {}
 
     /**
-     * @param format the form of an answer that is no call; default: any text
-     * @throws {ApiError} if the schema of a tool cannot become a grammar
+     * @param schemas the tools' {@link schemasOf}, compiled
+     * @throws {ApiError} if llama.cpp refuses the grammar, before the answer begins
      */
     static async create(
         model: LlamaModel,
         choice: ToolChoice,
         syntax: ToolSyntax,
-        format?: FormatGrammar
+        { rules, values, text }: CallSchemas
     ): Promise<CallGrammar> {
-        const rules = new Rules();
-        const calls = choice.tools.map(({ name, parameters }, i) => {
-            const options = { param: choice.params[i]!, object: true };
-            return { name: literal(name), value: compileSchema(parameters ?? {}, options, rules).root };
-        });
-        const grammar = new CallGrammar(model, choice, syntax, rules, calls, format?.addTo(rules));
-        // a grammar that llama.cpp refuses is an error before the answer begins
-        await grammar.state(grammar.all);
+        const calls = choice.tools.map(({ name }, i) => ({ name: literal(name), value: values[i]! }));
+        const grammar = new CallGrammar(model, choice, syntax, rules, calls, text);
+        await createGrammar(model.llama, rules, grammar.all, "tools");
         return grammar;
     }
 
@@ -163,6 +173,8 @@ export class CallGrammar {
 
     private async state(root: Part): Promise<LlamaGrammarEvaluationState> {
         const grammar = await createGrammar(this.model.llama, this.rules, root, "tools");
+        // llama.cpp parses it again
+        await setImmediate();
         return new LlamaGrammarEvaluationState({ model: this.model, grammar });
     }
 }

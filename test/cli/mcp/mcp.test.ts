@@ -10,6 +10,7 @@ import { connectStdio, makeMcpFiles, startMcpHttp, textOf } from "../../helpers/
 import { makeScriptedModel } from "../../helpers/scripted-model.js";
 import { send } from "../../helpers/server.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
+import { until } from "../../helpers/until.js";
 
 test("a memory outlives the server, and armt ask answers from it too", async (t) => {
     const { args, memories, documents } = await makeMcpFiles(t);
@@ -41,14 +42,12 @@ test("a cancelled reading resumes when it is repeated", async (t) => {
     });
     await t.throwsAsync(cancelled, { message: /enough/ });
     const part = path.join(memories, "long.armt.part");
-    for (let tries = 0; !existsSync(part) && tries < 100; tries++)
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    t.true(existsSync(part));
+    await until(() => existsSync(part), "what was read is kept");
     t.false(existsSync(path.join(memories, "long.armt")));
 
     const messages: (string | undefined)[] = [];
     const whole = await client.callTool(call, undefined, {
-        timeout: 120_000,
+        timeout: 280_000,
         onprogress: ({ message }) => messages.push(message)
     });
     t.falsy(whole.isError, textOf(whole));

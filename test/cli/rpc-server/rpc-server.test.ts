@@ -7,7 +7,7 @@ import { startRpcServers } from "../../helpers/rpc-servers.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
 test("armt run computes on servers what it computes here", async (t) => {
-    t.timeout(300_000);
+    t.timeout(600_000);
     const folder = temporaryFolder(t);
     const model = path.join(folder, "model.gguf");
     for (const args of [
@@ -40,7 +40,7 @@ test("armt run computes on servers what it computes here", async (t) => {
 });
 
 test("an address that cannot be listened on is an error that says why", async (t) => {
-    t.timeout(120_000);
+    t.timeout(600_000);
     const taken = createServer().listen(0, "127.0.0.1");
     await once(taken, "listening");
     t.teardown(() => taken.close());

@@ -118,7 +118,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         const { code, output } = await runProcess("bash", ["-o", "pipefail", "-c", text], {
             cwd: this.folder,
             env: this.env,
-            timeout: 60_000
+            timeout: 280_000
         });
         if (code !== 0) throw new Error(`\`${command}\` ended with exit code ${code}: ${output}`);
         if (/"error":/.test(output)) throw new Error(`\`${command}\` was answered with ${output}`);

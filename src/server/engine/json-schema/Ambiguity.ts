@@ -46,6 +46,7 @@ export class Ambiguity {
         let round = 0;
         for (let changed = true; changed; round++) {
             changed = false;
+            spend(this.nodes.length);
             for (const node of this.nodes) {
                 const { readings } = node;
                 const { size } = node.starts;
@@ -78,6 +79,7 @@ export class Ambiguity {
         const visit = (index: number, path: ReadonlySet<number>): void => {
             const { kind, children } = this.nodes[index]!;
             if (kind === "value" || done.has(index)) return;
+            spend(1 + path.size);
             if (path.has(index)) throw unsupported(param, `\`${param}\` refers to itself without any value in between`);
             for (const child of children) visit(child, new Set([...path, index]));
             done.add(index);

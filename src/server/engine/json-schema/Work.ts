@@ -4,6 +4,9 @@
  */
 const maxSteps = 300_000;
 
+/** Steps of a grammar that is compiled on the event loop, which take about 5 ms. */
+export const stepsAtOnce = 30_000;
+
 /** A grammar takes too many steps to compile. */
 export class WorkError extends Error {
     override name = "WorkError";
@@ -14,6 +17,11 @@ let current: Work | undefined;
 /** The steps that are left for a grammar. */
 export class Work {
     constructor(private left = maxSteps) {}
+
+    /** Whether more steps were needed than there were. */
+    get isSpent(): boolean {
+        return this.left < 0;
+    }
 
     /** Runs a function, whose calls of {@link spend} count here. */
     during<Result>(run: () => Result): Result {

@@ -60,8 +60,7 @@ export interface SchemaGrammar {
  */
 export function compileSchema(schema: unknown, options: CompileOptions, rules = new Rules()): SchemaGrammar {
     const { param } = options;
-    if (sizeOf(schema, maxSchemaSize) > maxSchemaSize)
-        throw unsupported(param, `\`${param}\` is larger than ${maxSchemaSize} bytes`);
+    checkSize(schema, param);
     try {
         return rules.work.during(() => new SchemaCompiler(checkSchema(schema, param), rules, options).compile());
     } catch (error) {
@@ -70,6 +69,12 @@ export function compileSchema(schema: unknown, options: CompileOptions, rules = 
         if (!isTooLarge) throw error;
         throw unsupported(param, `\`${param}\` is too large for a grammar`);
     }
+}
+
+/** @throws {ApiError} if the schema is too large */
+export function checkSize(schema: unknown, param: string): void {
+    if (sizeOf(schema, maxSchemaSize) > maxSchemaSize)
+        throw unsupported(param, `\`${param}\` is larger than ${maxSchemaSize} bytes`);
 }
 
 class SchemaCompiler {

@@ -49,15 +49,32 @@ export class GrammarSizeError extends Error {
     override name = "GrammarSizeError";
 }
 
+/** {@link Rules} as plain data, for a message between threads. */
+export interface RulesData {
+    readonly bodies: ReadonlyMap<string, Part>;
+    readonly names: ReadonlyMap<Part, Part>;
+    readonly next: number;
+    readonly size: number;
+}
+
 /** The rules of a grammar. Equal rules are stored once. */
 export class Rules {
-    /** Steps that are left for making the rules. */
-    readonly work = new Work();
-    private readonly bodies = new Map<string, Part>();
-    private readonly names = new Map<Part, Part>();
+    private bodies = new Map<string, Part>();
+    private names = new Map<Part, Part>();
     private next = 0;
-
     private size = 0;
+
+    /** @param work steps that are left for making the rules */
+    constructor(readonly work = new Work()) {}
+
+    static from({ bodies, names, next, size }: RulesData): Rules {
+        return Object.assign(new Rules(), { bodies: new Map(bodies), names: new Map(names), next, size });
+    }
+
+    get data(): RulesData {
+        const { bodies, names, next, size } = this;
+        return { bodies, names, next, size };
+    }
 
     /**
      * Adds a rule and returns its name as a part.

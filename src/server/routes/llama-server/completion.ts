@@ -77,7 +77,7 @@ async function answerCompletion(
     const grammar =
         body.json_schema === undefined
             ? undefined
-            : (await formatGrammar(engine.model.llama, format, "json_schema")).grammar;
+            : await formatGrammar(engine.model.llama, format, "json_schema", signal);
     const settings = settingsOf(server, { body, sampling, maxTokens });
 
     answering.begin();
