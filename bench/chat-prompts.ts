@@ -1,5 +1,5 @@
-// `npm run bench:chats -- --base FILE --model FILE`: twenty everyday chat prompts, answered by a base and by the same base with a
-// memory. No memory is read first, so the answers show whether the model still speaks as its base does.
+// `npm run bench:chats -- --base FILE --model FILE`: twenty everyday chat prompts, answered by a base and by the same
+// base with a memory. No memory is read first, so the answers show whether the model still speaks as its base does.
 
 import path from "node:path";
 import yargs from "yargs";
