@@ -66,6 +66,12 @@ test("help right after a command's name is that command's help", async (t) => {
     t.is(stdout, (await runArmt(["run", "--help"])).stdout);
 });
 
+for (const ci of ["", "woodpecker", "0"])
+    test(`a CI system may set CI to ${JSON.stringify(ci)}`, async (t) => {
+        const { code, stderr } = await runArmt(["run", "-p", "a", "-n", "1", "--no-cache"], { env: { CI: ci } });
+        t.is(code, 0, stderr);
+    });
+
 test("a prompt that is the word help is read", async (t) => {
     const { code, stdout } = await runArmt(["run", recallModelPath, "help", "-n", "1", "--no-cache", "--json"]);
     t.is(code, 0);

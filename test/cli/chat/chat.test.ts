@@ -144,7 +144,10 @@ test("a text, a missing file and an empty model are refused", async (t) => {
     writeFileSync(text, facts);
     const wrong = await runArmt(["chat", text, "-m", recallModelPath]);
     t.is(wrong.code, 2);
-    t.regex(wrong.stderr, /book\.txt" is not a memory file/);
+    t.regex(wrong.stderr, /book\.txt" is not a memory file; read a text first: armt read/);
+    const alone = await runArmt(["chat", text]);
+    t.is(alone.code, 2);
+    t.regex(alone.stderr, /book\.txt" is neither a memory nor a model; read a text first: armt read/);
     const missing = await runArmt(["chat", path.join(folder, "no.armt")]);
     t.is(missing.code, 1);
     t.regex(missing.stderr, /no\.armt": no such file/);
