@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import process from "node:process";
 
-// CI systems set this to their name, or to nothing. node-llama-cpp ends with an error unless it is a boolean.
+// CI systems set this to their name, or leave it empty. node-llama-cpp ends with an error unless it is a boolean.
 const ci = process.env.CI;
 if (ci !== undefined) process.env.CI = ["", "0", "false", "FALSE"].includes(ci) ? "false" : "true";
 
