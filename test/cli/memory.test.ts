@@ -9,6 +9,7 @@ import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt as runCommand } from "../helpers/armt-command.js";
+import { writePlainModel } from "../helpers/plain-model.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { until } from "../helpers/until.js";
@@ -301,6 +302,22 @@ test.serial("the cache is in the user's cache folder, and a run works without an
     t.is(code, 0);
     t.is(JSON.parse(stdout).tokens.length, 12);
     t.regex(stderr, /^armt: cannot keep memories in "[^\n]+": [^\n]+; continuing without a cache\n$/);
+});
+
+test.serial("a memory with a plain model is one line that says what to do", async (t) => {
+    const { folder, model, text, memory } = await setUp(t);
+    const plain = path.join(folder, "plain.gguf");
+    await writePlainModel(plain);
+    t.is((await runArmt(["read", text, "-m", model, "-o", memory])).code, 0);
+    for (const args of [
+        ["ask", memory, "Where?", "-m", plain],
+        ["chat", memory, "-m", plain]
+    ]) {
+        const { code, stdout, stderr } = await runArmt(args);
+        t.is(code, 1);
+        t.is(stdout, "");
+        t.regex(stderr, /^armt: "[^"]+plain\.gguf" is a plain model without a memory; train one [^\n]+\n$/);
+    }
 });
 
 const refused = test.macro({

@@ -122,6 +122,7 @@ test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"s
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size must be a number/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--seed", "1", "--seed", "2"], /--seed is given more than once/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--speed", "1"], /unknown option --speed; see armt run --help/);
+test(wrongUsage, ["ask", "a", "b", "--segment-size", "8"], /unknown option --segment-size; see armt ask --help/);
 test(wrongUsage, ["inspect", "a", "b"], /unknown argument "b"; see armt inspect --help/);
 test(wrongUsage, ["run", "--gpu", "fast"], /--gpu cannot be "fast"; choose one of "auto"/);
 test(wrongUsage, ["run", "-p"], /-p needs a value; see armt run --help/);

@@ -28,6 +28,7 @@ import { writeAtomically } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { formatLength, parseLength } from "../../util/lengths.js";
+import { dashed } from "../../util/option-names.js";
 import { createProgressBar } from "../../util/progress.js";
 import type { BenchOptions } from "./options.js";
 
@@ -212,7 +213,7 @@ function commandLine(options: Partial<BenchOptions>): string {
     return Object.entries(parts)
         .filter(([, value]) => value !== undefined && value !== false)
         .map(([name, value]) => {
-            const option = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+            const option = `--${dashed(name)}`;
             return value === true ? option : `${option} ${value}`;
         })
         .join(" ");

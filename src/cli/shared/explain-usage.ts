@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { dashed } from "../../util/option-names.js";
 
 /** Commands that have commands within them. */
 export const outerCommands: ReadonlySet<string> = new Set(["eval", "models"]);
@@ -26,7 +27,11 @@ export function explainUsage(message: string, args: readonly string[], command: 
         return `unknown command ${JSON.stringify(`${name} ${second}`)}; see armt ${name} --help`;
     return message
         .replace(/^Unknown arguments?: (.*)/, (_, words: string) => {
-            const given = words.split(", ").map((word) => optionIn(args, word) ?? JSON.stringify(word));
+            const given = words
+                .split(", ")
+                // yargs also names the camel case of an option
+                .filter((word, _i, all) => !/[A-Z]/.test(word) || !all.includes(dashed(word)))
+                .map((word) => optionIn(args, word) ?? JSON.stringify(word));
             const kind = given.every((word) => word.startsWith("-")) ? "option" : "argument";
             return `unknown ${kind} ${given.join(", ")}; ${help}`;
         })
