@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { ArmtSnapshot } from "../../plugin/index.js";
@@ -345,6 +345,19 @@ test.serial(
     /cannot write .*no such file or folder/
 );
 test.serial(refused, ["read", "{}/book.txt", "-m", "{}/tiny.gguf"], 2, /out/);
+test.serial("a memory never replaces what is read, text or model", async (t) => {
+    const { folder, model, text } = await setUp(t);
+    const link = path.join(folder, "link.armt");
+    symlinkSync(text, link);
+    const before = readFileSync(model);
+    for (const out of [text, link, model]) {
+        const { code, stderr } = await runArmt(["read", text, "-m", model, "-o", out, "--force"]);
+        t.is(code, 2);
+        t.regex(stderr, /^armt: --out would replace "[^"]+", which is to be read; name another file\n$/);
+    }
+    t.is(readFileSync(text, "utf8"), book);
+    t.deepEqual(readFileSync(model), before);
+});
 test.serial(refused, ["ask", "{}/no.armt", "Who?"], 1, /no\.armt": no such file/);
 test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is not a memory file/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format must contain \{\}/);

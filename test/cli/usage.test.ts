@@ -117,6 +117,7 @@ test(wrongUsage, ["run", "-p", "a", "--gpu", "help"], /--gpu cannot be "help"/);
 test(wrongUsage, ["--seed", "run", "a text"], /options come after the command, as in armt run/);
 test(wrongUsage, ["inspect"], /not enough arguments for armt inspect <file>/);
 test(wrongUsage, ["ask"], /not enough arguments for armt ask <memory> \[question\]/);
+test(wrongUsage, ["ask", "a.armt", "Where", "is", "it"], /unknown argument "is", "it"; put quotes around a question/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-f", "b"], /exclude each other/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"sequential"/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size must be a number/);

@@ -33,7 +33,9 @@ export function explainUsage(message: string, args: readonly string[], command: 
                 .filter((word, _i, all) => !/[A-Z]/.test(word) || !all.includes(dashed(word)))
                 .map((word) => optionIn(args, word) ?? JSON.stringify(word));
             const kind = given.every((word) => word.startsWith("-")) ? "option" : "argument";
-            return `unknown ${kind} ${given.join(", ")}; ${help}`;
+            const quotes =
+                kind === "argument" && name === "ask" ? "put quotes around a question of several words, or " : "";
+            return `unknown ${kind} ${given.join(", ")}; ${quotes}${help}`;
         })
         .replace(/^Not enough non-option arguments.*/s, () => {
             return hasInner ? `not enough arguments; ${help}` : `not enough arguments for armt ${command.command}`;

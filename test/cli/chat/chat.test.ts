@@ -36,6 +36,16 @@ test.serial("each line of a pipe is a message, and the memory answers", async (t
     t.deepEqual([first, second, third], ["tower", "crimson", "tower"]);
 });
 
+test.serial("messages may be UTF-16, and what is no text is refused", async (t) => {
+    const { memory } = await readFacts(t);
+    const args = ["chat", memory, "-n", "8", "--threads", "1"];
+    const { stdout } = await runArmt(args, { input: Buffer.from("\ufeffWhere is the wallet?\n", "utf16le") });
+    t.is(stdout, "tower\n");
+    const { code, stderr } = await runArmt(args, { input: Buffer.from("%PDF-1.7\n") });
+    t.is(code, 1);
+    t.regex(stderr, /^armt: the input is a PDF[^\n]+\n$/);
+});
+
 test.serial("a chat is saved with its memory, and another chat continues there", async (t) => {
     const { folder, memory } = await readFacts(t);
     const saved = path.join(folder, "chat.armt");
