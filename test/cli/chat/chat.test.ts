@@ -36,7 +36,7 @@ test.serial("each line of a pipe is a message, and the memory answers", async (t
     t.deepEqual([first, second, third], ["tower", "crimson", "tower"]);
 });
 
-test.serial("messages may be UTF-16, and what is no text is refused", async (t) => {
+test.serial("messages may be UTF-16, and a PDF is refused", async (t) => {
     const { memory } = await readFacts(t);
     const args = ["chat", memory, "-n", "8", "--threads", "1"];
     const { stdout } = await runArmt(args, { input: Buffer.from("\ufeffWhere is the wallet?\n", "utf16le") });
