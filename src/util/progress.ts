@@ -9,7 +9,7 @@ export type ProgressBar = {
     stop(): void;
 };
 
-/** Shows a progress bar on standard error if that is a terminal with a cursor, otherwise nothing. `label` precedes the bar. */
+/** Shows a progress bar, after `label`, on standard error if that is a terminal with a cursor; otherwise nothing. */
 export function createProgressBar(label: string, stream: ProgressStream = process.stderr): ProgressBar {
     if (!canDraw(stream)) return { update() {}, stop() {} };
     const bar = new SingleBar(
