@@ -1,6 +1,7 @@
-import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
+import { readdir, rm, stat, utimes } from "node:fs/promises";
 import path from "node:path";
 import { ArmtError, quote, systemErrorText } from "../../src/util/errors.js";
+import { makeFolder } from "../../src/util/make-folder.js";
 import type { ArmtSnapshotOrigin } from "../types.js";
 import { ArmtSnapshot } from "./ArmtSnapshot.js";
 import { readSnapshotFile, writeSnapshotFile } from "./snapshot-file.js";
@@ -40,7 +41,7 @@ export class SnapshotFolder {
     static async open(folder: string, maxBytes: number): Promise<SnapshotFolder> {
         try {
             // the files reveal what was read, so only their owner gets access
-            await mkdir(folder, { recursive: true, mode: 0o700 });
+            await makeFolder(folder, 0o700);
             const opened = new SnapshotFolder(path.resolve(folder), maxBytes);
             await opened.makeRoom(0);
             return opened;

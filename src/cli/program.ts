@@ -4,27 +4,31 @@ import { hideBin } from "yargs/helpers";
 import { systemErrorText } from "../util/errors.js";
 import { reportFailure, UsageError } from "../util/failure.js";
 import { describeAll, exitCodes, importCommands } from "./commands.js";
-import { dash, ownOptionsFirst } from "./shared/command-builder.js";
+import { hideWords, ownOptionsFirst, showWords } from "./shared/command-builder.js";
+import { expandHelp } from "./shared/expand-help.js";
 import { explainUsage } from "./shared/explain-usage.js";
 import { groups } from "./shared/option-groups.js";
 import { packageVersion } from "./shared/version.js";
 
-async function main(args: string[]): Promise<void> {
+async function main(typed: readonly string[]): Promise<void> {
+    const args = expandHelp(typed);
     const name = args.find((arg) => !arg.startsWith("-"));
     const commands = await importCommands(name);
     const isOne = commands.length === 1;
     const width = Math.min(120, process.stdout.columns ?? 100);
-    const asksForHelp = name === "help" || args.includes("--help") || args.includes("-h");
-    if (asksForHelp && (name === undefined || name === "help")) {
-        process.stdout.write(describeAll(commands, width));
-        return;
+    if (args.includes("--help") || args.includes("-h")) {
+        if (name === undefined) {
+            process.stdout.write(describeAll(commands, width));
+            return;
+        }
+        if (!isOne) throw new UsageError(`unknown command ${JSON.stringify(name)}; see armt --help`);
     }
     if (args.length === 0) {
         process.stderr.write(describeAll(commands, width));
         process.exitCode = 2;
         return;
     }
-    const parser = yargs(args.map((arg) => (arg === "-" ? dash : arg)))
+    const parser = yargs(hideWords(args))
         .scriptName("armt")
         .usage("$0 <command>")
         .command(commands.map(({ command }) => ownOptionsFirst(command)))
@@ -45,7 +49,7 @@ async function main(args: string[]): Promise<void> {
         .exitProcess(false)
         .fail((message, error) => {
             if (error !== undefined && error.name !== "YError") throw error;
-            throw new UsageError(explainUsage(message, args, isOne ? commands[0]!.command : undefined));
+            throw new UsageError(explainUsage(showWords(message), args, isOne ? commands[0]!.command : undefined));
         });
     await parser.parseAsync();
 }

@@ -19,6 +19,7 @@ import { NativeLog } from "./NativeLog.js";
 import { contextOptions, type ModelOptions, placementOptions } from "./options.js";
 import { chooseThreads } from "./usable-threads.js";
 import { verifyWithProgress } from "./verify-with-progress.js";
+import { withoutMemory } from "./without-memory.js";
 
 /** A loaded model. */
 export interface OpenModel {
@@ -118,7 +119,9 @@ export async function openLoader(
             throw new ArmtError(`cannot load ${quote(file)}: ${log.explain(error)}`, { cause: error });
         });
         const createContext: OpenModel["createContext"] = async ({ onProgress, memoryStore, like, ...more } = {}) => {
+            if (like !== undefined && model.armt === undefined) throw withoutMemory(file);
             const { armt, ...rest } = contextOptions({ ...options, threads }, like);
+            if (armt !== undefined && model.armt === undefined) throw plainModel(file, armt);
             try {
                 const extended = model.armt === undefined ? armt : { ...armt, onProgress, memoryStore };
                 return await model.createContext({ ...rest, ...more, armt: extended });
@@ -135,6 +138,13 @@ export async function openLoader(
 
 function vocabSizeOf(model: LlamaModel): number {
     return model.armt?.vocabSize ?? model.fileInfo.metadata.tokenizer?.ggml?.tokens?.length ?? 0;
+}
+
+/** For options that a plain model does not have. */
+function plainModel(file: string, armt: object): ArmtError {
+    const given = Object.entries(armt).flatMap(([name, value]) => (value === undefined ? [] : [`\`${name}\``]));
+    const names = inCommandLineNames(given.join(" and "));
+    return new ArmtError(`${quote(file)} is a plain model without a memory; leave ${names} out`);
 }
 
 /** @throws {UsageError} if the plugin refused an option */

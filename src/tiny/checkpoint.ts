@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { families } from "../convert/families.js";
 import { encodeFloats } from "../convert/float-encode.js";
@@ -6,6 +5,7 @@ import { dtypeSizes } from "../formats/safetensors/dtypes.js";
 import { type TensorData, writeSafetensors } from "../formats/safetensors/writer.js";
 import { writeAtomically } from "../util/atomic-file.js";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
+import { makeFolder } from "../util/make-folder.js";
 import {
     resolveTinyOptions,
     TINY_POSITIONS,
@@ -28,7 +28,7 @@ const ROPE_THETA = 10_000;
 export async function makeTinyCheckpoint(folder: string, options: TinyOptions = {}): Promise<void> {
     const config = resolveTinyOptions(options);
     try {
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
     } catch (error) {
         throw new ArmtError(`cannot make the folder ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });
     }

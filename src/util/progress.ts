@@ -9,9 +9,9 @@ export type ProgressBar = {
     stop(): void;
 };
 
-/** Shows a progress bar on standard error if that is a terminal, otherwise nothing. `label` precedes the bar. */
+/** Shows a progress bar, after `label`, on standard error if that is a terminal with a cursor; otherwise nothing. */
 export function createProgressBar(label: string, stream: ProgressStream = process.stderr): ProgressBar {
-    if (!stream.isTTY) return { update() {}, stop() {} };
+    if (!canDraw(stream)) return { update() {}, stop() {} };
     const bar = new SingleBar(
         {
             format: `${label} {bar} {percentage}% | {duration_formatted} | {eta_formatted} left`,
@@ -30,9 +30,13 @@ export function createProgressCounter(
     unit: string,
     stream: ProgressStream = process.stderr
 ): ProgressBar {
-    if (!stream.isTTY) return { update() {}, stop() {} };
+    if (!canDraw(stream)) return { update() {}, stop() {} };
     const format = `${label} | {value} ${unit} | {duration_formatted}`;
     return handle(new SingleBar({ format, stream, clearOnComplete: true, hideCursor: true }, Presets.shades_classic));
+}
+
+function canDraw({ isTTY }: ProgressStream): boolean {
+    return isTTY === true && process.env.TERM !== "dumb";
 }
 
 function handle(bar: SingleBar): ProgressBar {

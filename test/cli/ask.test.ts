@@ -7,6 +7,7 @@ import { PassThrough, Readable } from "node:stream";
 import test, { type ExecutionContext } from "ava";
 import { questionsOf } from "../../src/cli/ask/questions.js";
 import type { AskResult } from "../../src/cli/ask/run.js";
+import { ArmtError } from "../../src/util/errors.js";
 import { armtScript, runArmt } from "../helpers/armt-command.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
@@ -94,14 +95,28 @@ const refused = test.macro({
         const read = async () => {
             for await (const text of texts) t.is(text, "Who?");
         };
-        await t.throwsAsync(read, { name: "ArmtError", message });
+        await t.throwsAsync(read, { instanceOf: ArmtError, message });
     },
     title: (title = "") => `refused as a list of questions: ${title}`
 });
 test("an empty input", refused, Buffer.from(" \n\n"), /standard input has no question/);
-test("bytes that are no text", refused, Buffer.from([...Buffer.from("Who?\n"), 0xff, 10]), /not UTF-8 text/);
+test(
+    "bytes that are no text",
+    refused,
+    Buffer.from([...Buffer.from("Who?\n"), 0xff, 10]),
+    /not UTF-8 text \(byte 5\).*iconv/
+);
 test("a character that is cut", refused, Buffer.from([0xc3]), /not UTF-8 text/);
-test("NUL bytes", refused, Buffer.from("W\0h\0o\0"), /not UTF-8 text/);
+test("NUL bytes", refused, Buffer.from("W\0h\0o\0"), /NUL byte.*\(byte 1\).*iconv -f UTF-16LE/);
+test("a PDF", refused, Buffer.from("%PDF-1.7\n%"), /PDF/);
+
+test("questions may be UTF-16 with a byte order mark", async (t) => {
+    const found: string[] = [];
+    const bytes = Buffer.from("\ufeffÉtait-ce lui ?\r\nWho?", "utf16le");
+    const pieces = [bytes.subarray(0, 2), bytes.subarray(2, 31), bytes.subarray(31)];
+    for await (const text of questionsOf("-", Readable.from(pieces)).texts) found.push(text);
+    t.deepEqual(found, ["Était-ce lui ?", "Who?"]);
+});
 
 test("a character may arrive in two pieces", async (t) => {
     const bytes = Buffer.from("\ufeffÉtait-ce lui ?\nWho?");

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { ArmtSnapshot } from "../../plugin/index.js";
@@ -9,6 +9,7 @@ import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { runArmt as runCommand } from "../helpers/armt-command.js";
+import { writePlainModel } from "../helpers/plain-model.js";
 import { repositoryRoot } from "../helpers/repository.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { until } from "../helpers/until.js";
@@ -303,6 +304,22 @@ test.serial("the cache is in the user's cache folder, and a run works without an
     t.regex(stderr, /^armt: cannot keep memories in "[^\n]+": [^\n]+; continuing without a cache\n$/);
 });
 
+test.serial("a memory with a plain model is one line that says what to do", async (t) => {
+    const { folder, model, text, memory } = await setUp(t);
+    const plain = path.join(folder, "plain.gguf");
+    await writePlainModel(plain);
+    t.is((await runArmt(["read", text, "-m", model, "-o", memory])).code, 0);
+    for (const args of [
+        ["ask", memory, "Where?", "-m", plain],
+        ["chat", memory, "-m", plain]
+    ]) {
+        const { code, stdout, stderr } = await runArmt(args);
+        t.is(code, 1);
+        t.is(stdout, "");
+        t.regex(stderr, /^armt: "[^"]+plain\.gguf" is a plain model without a memory; train one [^\n]+\n$/);
+    }
+});
+
 const refused = test.macro({
     async exec(t, args: string[], code: number, message: RegExp) {
         const { folder } = await setUp(t);
@@ -328,6 +345,19 @@ test.serial(
     /cannot write .*no such file or folder/
 );
 test.serial(refused, ["read", "{}/book.txt", "-m", "{}/tiny.gguf"], 2, /out/);
+test.serial("a memory never replaces what is read, text or model", async (t) => {
+    const { folder, model, text } = await setUp(t);
+    const link = path.join(folder, "link.armt");
+    symlinkSync(text, link);
+    const before = readFileSync(model);
+    for (const out of [text, link, model]) {
+        const { code, stderr } = await runArmt(["read", text, "-m", model, "-o", out, "--force"]);
+        t.is(code, 2);
+        t.regex(stderr, /^armt: --out would replace "[^"]+", which is to be read; name another file\n$/);
+    }
+    t.is(readFileSync(text, "utf8"), book);
+    t.deepEqual(readFileSync(model), before);
+});
 test.serial(refused, ["ask", "{}/no.armt", "Who?"], 1, /no\.armt": no such file/);
 test.serial(refused, ["ask", "{}/tiny.gguf", "Who?"], 1, /tiny\.gguf": it is not a memory file/);
 test.serial(refused, ["ask", "{}/no.armt", "Who?", "--format", "A:"], 2, /--format must contain \{\}/);

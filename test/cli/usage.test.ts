@@ -45,6 +45,41 @@ test("help of a command within a command begins with its own options too", async
     t.deepEqual(stdout.match(/^[A-Z][^\n]*:$/gm), ["Options:", "Computing:", "General:", "Examples:"]);
 });
 
+const sameHelp = test.macro({
+    async exec(t, words: string[]) {
+        const [asWord, asOption] = await Promise.all([runArmt(["help", ...words]), runArmt([...words, "--help"])]);
+        t.is(asWord.code, 0);
+        t.is(asWord.stderr, "");
+        t.is(asWord.stdout, asOption.stdout);
+        t.true(asWord.stdout.startsWith(`armt ${words.length > 0 ? words.join(" ") : "<command>"}`));
+    },
+    title: (_, words: string[]) => `armt help ${words.join(" ")}`
+});
+test(sameHelp, []);
+test(sameHelp, ["run"]);
+test(sameHelp, ["models"]);
+test(sameHelp, ["eval", "recall"]);
+
+test("help right after a command's name is that command's help", async (t) => {
+    const { code, stdout } = await runArmt(["run", "help"]);
+    t.is(code, 0);
+    t.is(stdout, (await runArmt(["run", "--help"])).stdout);
+});
+
+for (const ci of ["", "woodpecker", "0"])
+    test(`a CI system may set CI to ${JSON.stringify(ci)}`, async (t) => {
+        const { code, stderr } = await runArmt(["run", "-p", "a", "-n", "1", "--no-cache"], { env: { CI: ci } });
+        t.is(code, 0, stderr);
+    });
+
+test("a prompt that is the word help is read", async (t) => {
+    const { code, stdout } = await runArmt(["run", recallModelPath, "help", "-n", "1", "--no-cache", "--json"]);
+    t.is(code, 0);
+    t.is(JSON.parse(stdout).tokens.length, 1);
+    const { stderr } = await runArmt(["ask", "missing.armt", "help"]);
+    t.regex(stderr, /missing\.armt/);
+});
+
 (process.platform === "win32" ? test.skip : test)("too few open files for a start are one line", async (t) => {
     const seen = [];
     for (const limit of [24, 30, 36]) {
@@ -76,13 +111,19 @@ const wrongUsage = test.macro({
 test(wrongUsage, ["--verbose"], /a command is needed/);
 test(wrongUsage, ["frobnicate"], /frobnicate/);
 test(wrongUsage, ["frob"], /unknown command "frob"; did you mean run\?/);
+test(wrongUsage, ["help", "frob"], /unknown command "frob"; see armt --help/);
+test(wrongUsage, ["frob", "--help"], /unknown command "frob"; see armt --help/);
+test(wrongUsage, ["run", "-p", "a", "--gpu", "help"], /--gpu cannot be "help"/);
+test(wrongUsage, ["--seed", "run", "a text"], /options come after the command, as in armt run/);
 test(wrongUsage, ["inspect"], /not enough arguments for armt inspect <file>/);
 test(wrongUsage, ["ask"], /not enough arguments for armt ask <memory> \[question\]/);
+test(wrongUsage, ["ask", "a.armt", "Where", "is", "it"], /unknown argument "is", "it"; put quotes around a question/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-f", "b"], /exclude each other/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--schedule", "fast"], /"fast".*"sequential"/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--batch-size", "many"], /--batch-size must be a number/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--seed", "1", "--seed", "2"], /--seed is given more than once/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "--speed", "1"], /unknown option --speed; see armt run --help/);
+test(wrongUsage, ["ask", "a", "b", "--segment-size", "8"], /unknown option --segment-size; see armt ask --help/);
 test(wrongUsage, ["inspect", "a", "b"], /unknown argument "b"; see armt inspect --help/);
 test(wrongUsage, ["run", "--gpu", "fast"], /--gpu cannot be "fast"; choose one of "auto"/);
 test(wrongUsage, ["run", "-p"], /-p needs a value; see armt run --help/);
@@ -145,7 +186,8 @@ const failure = test.macro({
     },
     title: (_, args: string[]) => `bad input exits with 1 and one line: armt ${args.join(" ")}`
 });
-test(failure, ["run", "hello"], /"hello" is neither a file nor the name of a model/);
+test(failure, ["run", "hello"], /"hello" is neither a file nor the name of a model.*one word needs --prompt/);
+test(failure, ["run", "hello", "world"], /"hello" is neither.*several words needs quotes/);
 test(failure, ["run", "no-such.gguf", "-p", "a"], /"no-such\.gguf": no such file/);
 test(failure, ["run", "m.gguf", "-p", ""], /the prompt is empty/);
 test(failure, ["run", "m.gguf", "-f", "no-such.txt"], /"no-such\.txt": no such file/);

@@ -77,7 +77,9 @@ test("every page of docs is linked from the README or from another page", (t) =>
 const foreign = [
     "native/build/llama.cpp/src/llama-model.cpp",
     "node_modules/node-llama-cpp/dist/bindings/getLlama.js",
-    "node_modules/node-llama-cpp/dist/bindings/utils/compileLLamaCpp.js"
+    "node_modules/node-llama-cpp/dist/bindings/utils/compileLLamaCpp.js",
+    "node_modules/env-var/lib/env-error.js",
+    "node_modules/env-var/lib/accessors/bool.js"
 ];
 
 test("every message on the troubleshooting page exists in the code", (t) => {

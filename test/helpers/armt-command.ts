@@ -6,7 +6,7 @@ import { repositoryRoot } from "./repository.js";
 
 export type CommandOptions = {
     /** Standard input. Default: empty. */
-    input?: string;
+    input?: string | Uint8Array;
     /** Variables to add to those of this process. */
     env?: NodeJS.ProcessEnv;
 };

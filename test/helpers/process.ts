@@ -12,7 +12,7 @@ export type ProcessResult = {
 export function runProcess(
     command: string,
     args: readonly string[],
-    { input = "", ...options }: SpawnOptions & { input?: string } = {}
+    { input = "", ...options }: SpawnOptions & { input?: string | Uint8Array } = {}
 ): Promise<ProcessResult> {
     return new Promise((resolve, reject) => {
         const child = spawn(command, args, { ...options, stdio: "pipe" });

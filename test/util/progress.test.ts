@@ -2,7 +2,8 @@ import { PassThrough } from "node:stream";
 import test from "ava";
 import { createProgressBar } from "../../src/util/progress.js";
 
-test("bar is drawn on a terminal, and cleared", (t) => {
+test.serial("bar is drawn on a terminal, and cleared", (t) => {
+    process.env.TERM = "xterm";
     const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 80 });
     const bar = createProgressBar("Working", stream);
     bar.update(1, 4);
@@ -16,6 +17,15 @@ test("bar is drawn on a terminal, and cleared", (t) => {
 
 test("nothing is written without a terminal", (t) => {
     const stream = new PassThrough();
+    const bar = createProgressBar("Working", stream);
+    bar.update(1, 4);
+    bar.stop();
+    t.is(stream.read(), null);
+});
+
+test.serial("nothing is written to a terminal that cannot move its cursor", (t) => {
+    process.env.TERM = "dumb";
+    const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 80 });
     const bar = createProgressBar("Working", stream);
     bar.update(1, 4);
     bar.stop();

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import { ArmtError } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
+import { inputLines } from "../shared/input-lines.js";
 
 /** The questions of one run. */
 export interface Questions {
@@ -25,33 +26,11 @@ export function questionsOf(argument: string | undefined, input: Readable & { is
 
 async function* linesOf(input: Readable): AsyncGenerator<string, void, void> {
     let count = 0;
-    let rest = "";
-    for await (const piece of decoded(input)) {
-        const lines = (rest + piece).split(/\r\n|[\r\n]/);
-        rest = lines.pop()!;
-        for (const question of lines.map((line) => line.trim()).filter(Boolean)) {
-            count++;
-            yield question;
-        }
+    for await (const line of inputLines(input)) {
+        const question = line.trim();
+        if (question === "") continue;
+        count++;
+        yield question;
     }
-    const last = rest.trim();
-    if (last !== "") yield last;
-    else if (count === 0) throw new ArmtError("standard input has no question; write one a line");
-}
-
-/** Decodes what has arrived at once, so that a program can ask, read the answer and ask again. */
-async function* decoded(input: Readable): AsyncGenerator<string, void, void> {
-    const decoder = new TextDecoder("utf-8", { fatal: true });
-    try {
-        for await (const bytes of input) yield withoutNul(decoder.decode(bytes, { stream: true }));
-        yield decoder.decode();
-    } catch (error) {
-        if (!(error instanceof TypeError)) throw error;
-        throw new ArmtError("standard input is not UTF-8 text; convert it, for example with iconv", { cause: error });
-    }
-}
-
-function withoutNul(text: string): string {
-    if (text.includes("\0")) throw new TypeError("a NUL byte");
-    return text;
+    if (count === 0) throw new ArmtError("standard input has no question; write one a line");
 }

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -28,6 +28,8 @@ import { writeAtomically } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { formatLength, parseLength } from "../../util/lengths.js";
+import { makeFolder } from "../../util/make-folder.js";
+import { dashed } from "../../util/option-names.js";
 import { createProgressBar } from "../../util/progress.js";
 import type { BenchOptions } from "./options.js";
 
@@ -115,7 +117,7 @@ async function prepareModel(
         .join("-");
     let file = options.model === undefined ? undefined : resolveModel(options.model);
     if (file === undefined) {
-        await mkdir(cache, { recursive: true });
+        await makeFolder(cache);
         file = path.join(cache, `${label}.gguf`);
         if (!existsSync(file)) {
             const bar = createProgressBar(`making ${label}`);
@@ -212,7 +214,7 @@ function commandLine(options: Partial<BenchOptions>): string {
     return Object.entries(parts)
         .filter(([, value]) => value !== undefined && value !== false)
         .map(([name, value]) => {
-            const option = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+            const option = `--${dashed(name)}`;
             return value === true ? option : `${option} ${value}`;
         })
         .join(" ");

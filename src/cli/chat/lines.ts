@@ -1,5 +1,6 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { inputLines } from "../shared/input-lines.js";
 
 /** The messages of a chat, read from a terminal or a pipe. */
 export interface ChatLines {
@@ -16,19 +17,12 @@ export interface ChatLinesOptions {
     onInterrupt: () => void;
 }
 
-/** Reads messages line by line. A line that ends with a backslash continues on the next one. */
-export function openLines({ input, output, onInterrupt }: ChatLinesOptions): ChatLines {
-    const terminal = input.isTTY === true;
-    const lines = createInterface({ input, output: terminal ? output : undefined, terminal });
-    lines.on("SIGINT", onInterrupt);
-    const received = queueOf(lines);
-    const read = async (prompt: string) => {
-        if (terminal) {
-            lines.setPrompt(prompt);
-            lines.prompt();
-        }
-        return await received();
-    };
+/**
+ * Reads messages line by line. A line that ends with a backslash continues on the next one.
+ * @throws {NotTextError} while reading, if a pipe's input is not text
+ */
+export function openLines(options: ChatLinesOptions): ChatLines {
+    const { read, close } = options.input.isTTY === true ? terminalLines(options) : pipeLines(options.input);
     return {
         next: async () => {
             let text = await read("> ");
@@ -39,11 +33,49 @@ export function openLines({ input, output, onInterrupt }: ChatLinesOptions): Cha
             }
             return text;
         },
+        close
+    };
+}
+
+interface LineSource {
+    /** The next line, after a prompt where somebody sees it; undefined at the end of the input. */
+    read(prompt: string): Promise<string | undefined>;
+    close(): void;
+}
+
+function pipeLines(input: Readable): LineSource {
+    const lines = inputLines(input);
+    let close = () => {};
+    const closed = new Promise<undefined>((resolve) => {
+        close = () => {
+            resolve(undefined);
+            input.destroy();
+        };
+    });
+    return {
+        read: async () => {
+            const line = await Promise.race([lines.next(), closed]);
+            return line?.done === false ? line.value : undefined;
+        },
+        close
+    };
+}
+
+function terminalLines({ input, output, onInterrupt }: ChatLinesOptions): LineSource {
+    const lines = createInterface({ input, output, terminal: true });
+    lines.on("SIGINT", onInterrupt);
+    const received = queueOf(lines);
+    return {
+        read: async (prompt) => {
+            lines.setPrompt(prompt);
+            lines.prompt();
+            return await received();
+        },
         close: () => lines.close()
     };
 }
 
-/** Lines in order of arrival: a pipe may send them before the chat wants them. */
+/** Lines in order of arrival: a pasted text has several before the chat wants them. */
 function queueOf(lines: Interface): () => Promise<string | undefined> {
     const waiting: string[] = [];
     let isClosed = false;

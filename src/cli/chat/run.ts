@@ -6,8 +6,9 @@ import { ArmtSnapshot } from "../../../plugin/index.js";
 import { isSnapshotFile } from "../../../plugin/memory/snapshot-file.js";
 import { openModel } from "../../model/open-model.js";
 import { withoutMemory } from "../../model/without-memory.js";
-import { ArmtError } from "../../util/errors.js";
+import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
+import { RandomAccessFile } from "../../util/random-access-file.js";
 import { InterruptedError } from "../shared/interrupt.js";
 import { leadingSpaceTrimmer } from "../shared/leading-space.js";
 import { modelOfMemory } from "../shared/memory-model.js";
@@ -97,6 +98,18 @@ async function sortArguments({ memory, model }: ChatOptions): Promise<Pick<ChatO
     const isMemory =
         memory === undefined || memory.endsWith(".armt") || (existsSync(memory) && (await isSnapshotFile(memory)));
     if (isMemory) return { memory, model };
-    if (model !== undefined) throw new UsageError(`${JSON.stringify(memory)} is not a memory file`);
+    const remedy = "read a text first: armt read text.txt -o text.armt";
+    if (model !== undefined) throw new UsageError(`${quote(memory)} is not a memory file; ${remedy}`);
+    if (existsSync(memory) && !(await isModelFile(memory)))
+        throw new UsageError(`${quote(memory)} is neither a memory nor a model; ${remedy}`);
     return { memory: undefined, model: memory };
+}
+
+async function isModelFile(path: string): Promise<boolean> {
+    const file = await RandomAccessFile.open(path);
+    try {
+        return file.size >= 4 && (await file.read(0, 4)).toString("latin1") === "GGUF";
+    } finally {
+        await file.close();
+    }
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -10,6 +10,7 @@ import { devicesOf } from "../../../plugin/native/trial.js";
 import { type GpuName, gpuProblem, gpuTitles, ordinaryVariant } from "../../../plugin/native/variants.js";
 import { userCacheFolder } from "../../util/cache-folder.js";
 import { systemErrorText } from "../../util/errors.js";
+import { makeFolder } from "../../util/make-folder.js";
 import { tryModel, tryModelApart } from "./try-model.js";
 
 /** One line of `armt doctor`. */
@@ -197,7 +198,7 @@ async function checkModel(variant: Variant): Promise<Check> {
 async function checkCache(): Promise<Check> {
     const folder = userCacheFolder();
     try {
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         await rm(await mkdtemp(path.join(folder, "doctor-")), { recursive: true });
         return { name: "cache", state: "ok", detail: folder };
     } catch (error) {

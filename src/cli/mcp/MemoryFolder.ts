@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { ArmtSnapshot, type ArmtSnapshotHeader } from "../../../plugin/index.js";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { makeFolder } from "../../util/make-folder.js";
 
 const extension = ".armt";
 const maxNameLength = 100;
@@ -23,7 +24,7 @@ export class MemoryFolder {
     /** @throws {ArmtError} if the folder cannot be made or read */
     static async open(folder: string): Promise<MemoryFolder> {
         try {
-            await mkdir(folder, { recursive: true });
+            await makeFolder(folder);
             await readdir(folder);
         } catch (error) {
             throw new ArmtError(`cannot use the folder ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });

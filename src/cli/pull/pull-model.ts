@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { type KnownModel, knownModel, memoryPath } from "../../../plugin/model/known-models.js";
@@ -6,6 +6,7 @@ import { cachedModelPath, modelFolder } from "../../../plugin/model/model-cache.
 import { attachMemory } from "../../convert/attach/attach.js";
 import { isFile } from "../../convert/shards.js";
 import { ArmtError, quote } from "../../util/errors.js";
+import { makeFolder } from "../../util/make-folder.js";
 
 export type PullOptions = {
     /** A GGUF file of the base, in any quantization. Default: it is downloaded. */
@@ -42,7 +43,7 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
                 `(${quote(memory)} is missing); a later version may have it, or train one with \`armt-train\` and ` +
                 "add it with `armt attach`"
         );
-    await mkdir(modelFolder(), { recursive: true });
+    await makeFolder(modelFolder());
     const base = options.base ?? (await downloadBase(known, options));
     try {
         const overwrite = true;

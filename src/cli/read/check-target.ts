@@ -1,16 +1,21 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { ArmtSnapshot } from "../../../plugin/index.js";
 import { ArmtError, quote } from "../../util/errors.js";
+import { UsageError } from "../../util/failure.js";
 import { openTexts } from "../shared/text-input.js";
 import { requireWritable } from "../shared/write-text.js";
 import type { ReadOptions } from "./options.js";
 
 /**
  * Checks the memory file before the text is read, which may take hours. A memory of another text is not replaced.
+ * @throws {UsageError} if the file is one of those to read, or the model
  * @throws {ArmtError} if the file cannot be written, or exists and is not a memory of this text
  */
-export async function checkTarget({ out, files = [], force }: ReadOptions): Promise<void> {
+export async function checkTarget({ out, files = [], model, force }: ReadOptions): Promise<void> {
+    const input = [...files, model ?? ""].find((file) => isSameFile(file, out));
+    if (input !== undefined)
+        throw new UsageError(`--out would replace ${quote(input)}, which is to be read; name another file`);
     if (force || !existsSync(out)) return await requireWritable(out);
     const remedy = "choose another name, or replace it with --force";
     const { source } = await ArmtSnapshot.inspect(out).catch(() => {
@@ -28,4 +33,9 @@ async function hashOf(files: readonly string[]): Promise<string> {
     const hash = createHash("sha256");
     for await (const piece of (await openTexts(files)).pieces) hash.update(piece, "utf8");
     return hash.digest("hex");
+}
+
+function isSameFile(one: string, other: string): boolean {
+    const [a, b] = [one, other].map((file) => statSync(file, { bigint: true, throwIfNoEntry: false }));
+    return a !== undefined && b !== undefined && a.isFile() && a.dev === b.dev && a.ino === b.ino;
 }

@@ -8,6 +8,7 @@ import { loadedEngine } from "../../../plugin/native/library.js";
 import { availableCores } from "../../../plugin/native/threads.js";
 import { startLlama, wantedGpu } from "../../model/gpu.js";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { makeFolder } from "../../util/make-folder.js";
 import type { RpcServerOptions } from "./options.js";
 
 /**
@@ -21,7 +22,7 @@ export async function serveRpc({ gpu, host, port, threads, cache }: RpcServerOpt
     await startLlama(wantedGpu(gpu), true, { build: "never", logLevel: LlamaLogLevel.error, progressLogs: false });
     const { addon, rpc } = await loadedEngine();
     addon.loadRpc(rpc);
-    if (cache !== undefined) fs.mkdirSync(cache, { recursive: true });
+    if (cache !== undefined) await makeFolder(cache);
     // the engine's thread is this one from here on, so the line must be out
     fs.writeSync(1, `listening on ${address}:${port}; one client at a time\n`);
     const folder = cache === undefined ? null : `${path.resolve(cache)}${path.sep}`;

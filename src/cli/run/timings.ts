@@ -21,9 +21,9 @@ export function describeTimings(
 ): string {
     const parts = [
         `load ${seconds(timings.loadMs)}`,
-        `prompt ${prompt} tokens${cached > 0 ? `, ${cached} of them remembered,` : ""} in ` +
+        `prompt ${tokens(prompt)}${cached > 0 ? `, ${cached} of them remembered,` : ""} in ` +
             `${seconds(timings.promptMs)} (${rate(timings.promptTokensPerSecond)})`,
-        `generated ${generated} tokens in ${seconds(timings.generateMs)} (${rate(timings.generatedTokensPerSecond)})`
+        `generated ${tokens(generated)} in ${seconds(timings.generateMs)} (${rate(timings.generatedTokensPerSecond)})`
     ];
     if (armt !== undefined) parts.push(`${armt.segmentsClosed} segments closed, ${armt.schedule}`);
     return parts.join(" | ");
@@ -31,6 +31,10 @@ export function describeTimings(
 
 function seconds(ms: number): string {
     return `${(ms / 1000).toFixed(2)} s`;
+}
+
+function tokens(count: number): string {
+    return `${count} ${count === 1 ? "token" : "tokens"}`;
 }
 
 function rate(tokensPerSecond: number): string {

@@ -16,6 +16,7 @@ import { UsageError } from "../../util/failure.js";
 import { signalExitCode, stopSignals } from "../../util/stop-signals.js";
 import { nameModels } from "../shared/named-models.js";
 import { packageVersion } from "../shared/version.js";
+import { browserAddresses } from "./addresses.js";
 import { makeLoadable } from "./loadable-model.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
@@ -85,7 +86,8 @@ async function serveUntil(stop: AbortSignal, options: ServeOptions): Promise<voi
         const app = createApp(server, packageVersion());
         stop.throwIfAborted();
         const listening = await listen(app, options, server.limits);
-        process.stderr.write(`${server.models.ids.join(", ")} at ${listening.url} (Ctrl+C ends)\n`);
+        const addresses = browserAddresses(listening.url).join(" and ");
+        process.stderr.write(`${server.models.ids.join(", ")} at ${addresses} (Ctrl+C ends)\n`);
         if (!stop.aborted) await once(stop, "abort");
         process.stderr.write("finishing open requests; repeat to exit at once\n");
         await shutDown(server, listening);

@@ -24,8 +24,14 @@ export class TextReader {
     /** Number of bytes before `rest`. */
     private offset = 0;
 
-    /** @param input the input's file name, for errors; undefined if it has none */
-    constructor(private readonly input?: string) {}
+    /**
+     * @param input the input's file name, for errors; undefined if it has none
+     * @param headLength number of bytes to wait for before the format is recognized; more are better
+     */
+    constructor(
+        private readonly input?: string,
+        private readonly headLength = signatureLength
+    ) {}
 
     /**
      * Adds bytes.
@@ -34,7 +40,7 @@ export class TextReader {
      */
     push(bytes: Uint8Array): string {
         this.rest = this.rest.length === 0 ? asBuffer(bytes) : Buffer.concat([this.rest, bytes]);
-        if (this.encoding === undefined && this.rest.length < signatureLength) return "";
+        if (this.encoding === undefined && this.rest.length < this.headLength) return "";
         return this.decode(false);
     }
 
@@ -124,13 +130,15 @@ export class TextReader {
 
 /**
  * Decodes a whole source of bytes.
+ * @param input see {@link TextReader}
  * @throws {NotTextError}
  */
 export async function* decodeText(
     source: AsyncIterable<Uint8Array>,
-    input?: string
+    input?: string,
+    headLength?: number
 ): AsyncGenerator<string, void, void> {
-    const reader = new TextReader(input);
+    const reader = new TextReader(input, headLength);
     for await (const bytes of source) {
         const text = reader.push(bytes);
         if (text !== "") yield text;

@@ -153,7 +153,7 @@ export class Documents {
         const before = new Set(this.memories.map(({ id }) => id));
         try {
             signal.throwIfAborted();
-            this.say(`Reading ${name}: 0 %`);
+            this.say(`Reading ${name} …`);
             const memory = await this.memoryOf(task);
             this.keepFile(memory, file);
             this.finish(task);

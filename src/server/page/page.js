@@ -58,7 +58,7 @@ async function connect() {
     } catch (error) {
         element("model").textContent = "not connected";
         if (error.status === 401) element("access").open = true;
-        chat.say(error.message);
+        chat.say(error.status === 401 ? "The API key is missing or wrong. Enter it at the top." : error.message);
     }
 }
 

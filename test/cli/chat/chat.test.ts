@@ -36,6 +36,16 @@ test.serial("each line of a pipe is a message, and the memory answers", async (t
     t.deepEqual([first, second, third], ["tower", "crimson", "tower"]);
 });
 
+test.serial("messages may be UTF-16, and a PDF is refused", async (t) => {
+    const { memory } = await readFacts(t);
+    const args = ["chat", memory, "-n", "8", "--threads", "1"];
+    const { stdout } = await runArmt(args, { input: Buffer.from("\ufeffWhere is the wallet?\n", "utf16le") });
+    t.is(stdout, "tower\n");
+    const { code, stderr } = await runArmt(args, { input: Buffer.from("%PDF-1.7\n") });
+    t.is(code, 1);
+    t.regex(stderr, /^armt: the input is a PDF[^\n]+\n$/);
+});
+
 test.serial("a chat is saved with its memory, and another chat continues there", async (t) => {
     const { folder, memory } = await readFacts(t);
     const saved = path.join(folder, "chat.armt");
@@ -144,7 +154,10 @@ test("a text, a missing file and an empty model are refused", async (t) => {
     writeFileSync(text, facts);
     const wrong = await runArmt(["chat", text, "-m", recallModelPath]);
     t.is(wrong.code, 2);
-    t.regex(wrong.stderr, /book\.txt" is not a memory file/);
+    t.regex(wrong.stderr, /book\.txt" is not a memory file; read a text first: armt read/);
+    const alone = await runArmt(["chat", text]);
+    t.is(alone.code, 2);
+    t.regex(alone.stderr, /book\.txt" is neither a memory nor a model; read a text first: armt read/);
     const missing = await runArmt(["chat", path.join(folder, "no.armt")]);
     t.is(missing.code, 1);
     t.regex(missing.stderr, /no\.armt": no such file/);

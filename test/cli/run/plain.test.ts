@@ -78,8 +78,8 @@ const refused = test.macro({
     },
     title: (_, args: string[]) => `refused on a plain model with one line: armt ${args.join(" ")}`
 });
-test(refused, ["run", "-p", "a", "--schedule", "diagonal"], /`armt` is for ARMT models/);
-test(refused, ["run", "-p", "a", "--segment-size", "8"], /`armt` is for ARMT models/);
+test(refused, ["run", "-p", "a", "--schedule", "diagonal"], /plain\.gguf" is a plain model.*leave --schedule out/);
+test(refused, ["run", "-p", "a", "--segment-size", "8"], /leave --segment-size out/);
 test(refused, ["run", "--tokens", "{}/range.json"], /token id 260 at position 2 is out of range.*0 to 259/);
 test(refused, ["run", "--tokens", "{}/empty.json"], /the prompt is empty/);
 test(refused, ["logits", "--tokens", "{}/range.json", "--out", "{}/o.safetensors"], /token id 260/);

@@ -182,6 +182,13 @@ async function startServer(
     return { child, url, log: () => log };
 }
 
+test("serve on all addresses prints those that a browser can open", async (t) => {
+    const { url, log } = await startServer(t, ["--host", "0.0.0.0", "--api-key", "open sesame"]);
+    t.regex(url, /^http:\/\/127\.0\.0\.1:\d+$/);
+    t.notRegex(log(), /0\.0\.0\.0/);
+    t.is((await fetch(url)).status, 200);
+});
+
 test("serve refuses unsafe and impossible options", async (t) => {
     for (const [args, message] of [
         [["--host", "0.0.0.0"], /--api-key/],

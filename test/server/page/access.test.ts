@@ -131,7 +131,7 @@ inBrowser("the page asks for a key if the server requires one", async (t) => {
     await page.getByText("not connected").waitFor();
     await page.getByLabel(/Key, kept/).fill("wrong");
     await page.getByRole("button", { name: "Use it" }).click();
-    await page.getByText(/the API key is missing or wrong/).waitFor();
+    await page.getByText(/The API key is missing or wrong\. Enter it/).waitFor();
     await page.getByLabel(/Key, kept/).fill("open sesame");
     await page.getByRole("button", { name: "Use it" }).click();
     await page.getByText(/segments of 64 tokens/).waitFor();
