@@ -1,9 +1,10 @@
-"""Chats that the base writes itself: its template up to a user's turn, then whatever it makes of it. They are what it
-is compared with while it learns.
+"""Texts on which the model is compared with its base while it learns: chats that the base writes itself (its template
+up to a user's turn, then whatever it makes of it), and prose.
 """
 
 import hashlib
 import json
+import random
 
 import torch
 
@@ -67,3 +68,17 @@ def load_or_write_chats(base, keep, folder, device, seed, say):
     ids = write_chats(base.model, prefix, keep.chats, keep.length, device, seed)
     replace(file, lambda p: save_file({"ids": ids.int().contiguous()}, p))
     return ids, len(prefix)
+
+
+def with_prose(chats, share, texts, tokenizer, seed):
+    """The chats [count, length] and so many windows of prose that they are `share` of all. `texts` has `passage(rng)`,
+    which gives sentences.
+    """
+    count, length = round(len(chats) * share / (1 - share)), chats.shape[1]
+    rng, windows = random.Random(seed), []
+    while len(windows) < count:
+        ids = []
+        while len(ids) < length:
+            ids += tokenizer.encode(" ".join(texts.passage(rng)) + "\n")
+        windows.append(ids[:length])
+    return torch.cat([chats, torch.tensor(windows, dtype=chats.dtype).reshape(-1, length)])

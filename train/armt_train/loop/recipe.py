@@ -27,20 +27,25 @@ class ModelPart:
 
 @dataclass
 class LoraPart:
+    """`rate`: factor of the training's rate for LoRA's matrices. `from_scale`: factor of the LoRA that --from brings."""
+
     r: int = 8
     alpha: float = 16
     modules: list = field(default_factory=lambda: ["q_proj", "v_proj"])
+    rate: float = 1.0
+    from_scale: float = 1.0
 
 
 @dataclass
 class KeepPart:
-    """Chats that the base writes itself, for distillation: how many, their length in tokens with the template, and how
-    many a step and GPU.
+    """Texts for distillation: chats that the base writes itself, and prose. `chats`: how many chats; `length`: tokens
+    of each text, a chat's template included; `batch`: texts a step and GPU; `prose`: which share of them is prose.
     """
 
     chats: int = 4096
     length: int = 112
     batch: int = 24
+    prose: float = 0.0
 
 
 @dataclass
@@ -224,6 +229,12 @@ def check(recipe):
         raise TrainError("model.scratch: a base of random weights needs training.tune: all")
     if training.tune == "all" and any(stage.losses.keep for stage in recipe.stages):
         raise TrainError("losses.keep needs a frozen base: with training.tune: all there is none to compare with")
+    if not 0 <= training.keep.prose < 1:
+        raise TrainError(f"training.keep.prose is {training.keep.prose}, expected 0 or more and less than 1")
+    if training.keep.prose and recipe.tasks == "recall":
+        raise TrainError('training.keep.prose: the tasks "recall" have no prose')
+    if training.lora.rate <= 0:
+        raise TrainError(f"training.lora.rate is {training.lora.rate}, expected more than 0")
 
 
 def recipe_names():

@@ -11,12 +11,13 @@ import torch
 
 from armt_train.errors import TrainError
 from armt_train.loop import saving
-from armt_train.loop.chats import load_or_write_chats
+from armt_train.loop.chats import load_or_write_chats, with_prose
 from armt_train.loop.distributed import join, leave, rank_of_environment
 from armt_train.loop.recipe import Evaluation
 from armt_train.loop.report import Log, Tally, duration
 from armt_train.loop.setup import load_data, load_model, make_pools, say_sizes, stage_shapes
 from armt_train.loop.step import Step
+from armt_train.model.lora import scale_lora
 
 SAMPLE_EVERY = 10  # steps between looks at a step's output, which wait for the GPU
 REPORT_EVERY = 50
@@ -95,7 +96,7 @@ def run(recipe, values, options):
                 torch.cuda.set_device(device)
                 torch.backends.cuda.matmul.allow_tf32 = True
             join(world, device)
-            run = Run(recipe, values, options, world, device, base, model, tasks, pools, log, stop, begin)
+            run = Run(recipe, values, options, world, device, base, model, source, tasks, pools, log, stop, begin)
             try:
                 return run.run()
             finally:
@@ -108,10 +109,10 @@ def run(recipe, values, options):
 
 
 class Run:
-    def __init__(self, recipe, values, options, world, device, base, model, tasks, pools, log, stop, begin):
+    def __init__(self, recipe, values, options, world, device, base, model, source, tasks, pools, log, stop, begin):
         self.recipe, self.values, self.options = recipe, values, options
         self.world, self.device, self.base, self.model = world, device, base, model
-        self.tasks, (self.workers, self.held_out) = tasks, pools
+        self.corpus, self.tasks, (self.workers, self.held_out) = source.corpus, tasks, pools
         self.log, self.stop, self.begin = log, stop, begin
         self.position = {"stage": options.start_stage, "step": 0, "done": 0, "seconds": 0.0, "in_stage": 0.0}
         self.unsound, self.runaways, self.last_save = 0, 0, time.time()
@@ -131,6 +132,9 @@ class Run:
             self.world.wait()
             if not self.world.is_first:
                 chats, chat_start = self.write_chats(keep)
+            if keep.prose:
+                seed = f"keep-{recipe.training.seed}"
+                chats = with_prose(chats, keep.prose, self.corpus.train, self.base.tokenizer, seed)
         model.to(self.device)
         state = None if options.fresh_state else saving.load_state(options.out, self.world)
         self.load_weights(state)
@@ -197,6 +201,8 @@ class Run:
         if folder is not None:
             saving.load_trained(folder, self.model)
             self.slots_folder = folder
+        if folder is not None and folder == options.weights:
+            scale_lora(self.model, self.recipe.training.lora.from_scale)
 
     @property
     def seconds(self):
@@ -325,8 +331,7 @@ class Run:
                 for mine, saved in zip(step.state, state["memory"]):
                     mine.copy_(saved)
         step.optimizer.load_state_dict(state["optimizer"])
-        for group in step.optimizer.param_groups:
-            group["lr"] = step.rate if step.is_cuda else self.recipe.training.rate
+        step.hold_rates()
         step.chat_generator.set_state(state["chat_generator"])
         torch.set_rng_state(state["random"])
 

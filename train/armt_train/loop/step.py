@@ -65,14 +65,30 @@ class Step:
         for p in self.parameters:
             p.grad = self.gradient[offset : offset + p.numel()].view_as(p)
             offset += p.numel()
-        self.rate = torch.zeros((), device=self.device)
+        lora = {id(p) for name, p in named if ".lora_" in name}
+        of = lambda chosen: [p for p in self.parameters if chosen(p)]
         groups = [
-            {"params": [p for p in self.parameters if p.dim() > 1], "weight_decay": training.decay},
-            {"params": [p for p in self.parameters if p.dim() <= 1], "weight_decay": 0.0},
+            {"params": of(lambda p: p.dim() > 1 and id(p) not in lora), "weight_decay": training.decay, "factor": 1.0},
+            {"params": of(lambda p: p.dim() <= 1), "weight_decay": 0.0, "factor": 1.0},
+            {"params": of(lambda p: id(p) in lora), "weight_decay": training.decay, "factor": training.lora.rate},
         ]
+        groups = [group for group in groups if group["params"]]
         options = {"fused": True, "capturable": True} if self.is_cuda else {}
-        rate = self.rate if self.is_cuda else training.rate
-        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=tuple(training.betas), **options)
+        self.optimizer = torch.optim.AdamW(groups, lr=training.rate, betas=tuple(training.betas), **options)
+        self.hold_rates()
+
+    def hold_rates(self):
+        """On a GPU each group's rate is a tensor, which the captured graph reads."""
+        if self.is_cuda:
+            for group in self.optimizer.param_groups:
+                group["lr"] = torch.zeros((), device=self.device)
+
+    def set_rate(self, rate):
+        for group in self.optimizer.param_groups:
+            if self.is_cuda:
+                group["lr"].fill_(rate * group["factor"])
+            else:
+                group["lr"] = rate * group["factor"]
 
     def autocast(self):
         if not self.is_cuda:
@@ -324,11 +340,9 @@ class Step:
     def step(self, batch, rate):
         """Trains on a batch; gives what is logged (on this GPU)."""
         self.load(batch)
+        self.set_rate(rate)
         if not self.is_cuda:
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
             return self.once()
-        self.rate.fill_(rate)
         if self.graph is None:
             self.graph, self.output = self.capture(self.once)
         self.graph.replay()
