@@ -1,3 +1,4 @@
+import type { ByteCollector } from "../util/ByteCollector.js";
 import { WorkerLimitError, WorkerQueue } from "../util/WorkerQueue.js";
 import { ApiError } from "./errors.js";
 import { type ParsedJson, parseJson, withLongNumbers } from "./parse-json.js";
@@ -17,13 +18,14 @@ export class JsonParser {
 
     /**
      * Integers that JavaScript cannot represent become instances of `LosslessNumber`.
-     * @param bytes become unusable
-     * @throws {ApiError} if they are not JSON
+     * @throws {ApiError} if the bytes are not JSON
      */
-    async parse(bytes: Buffer<ArrayBuffer>, hasLongNumber: boolean, signal: AbortSignal): Promise<unknown> {
-        if (bytes.length <= atOnce) return withLongNumbers(this.parseHere(bytes, hasLongNumber));
+    async parse(bytes: ByteCollector, hasLongNumber: boolean, signal: AbortSignal): Promise<unknown> {
+        const pieces = bytes.take();
+        if (bytes.length <= atOnce) return withLongNumbers(this.parseHere(Buffer.concat(pieces), hasLongNumber));
+        const transfer = pieces.map(({ buffer }) => buffer);
         const answer = await this.queue
-            .run({ bytes, hasLongNumber }, { transfer: [bytes.buffer], signal, isLarge: true })
+            .run({ pieces, hasLongNumber }, { transfer, signal, isLarge: true })
             .catch((error) => {
                 if (!(error instanceof WorkerLimitError)) throw error;
                 throw new ApiError(413, `the body is too costly to parse: ${error.message}`, {

@@ -1,4 +1,5 @@
 import type { Request } from "express";
+import { ByteCollector } from "../util/ByteCollector.js";
 import { BodyScan } from "./BodyScan.js";
 import { ApiError } from "./errors.js";
 import { ClientGoneError } from "./request-signal.js";
@@ -19,8 +20,8 @@ export async function readJsonBody(request: Request, server: Server): Promise<ob
     if (announced > maxBodyBytes) throw tooLarge(maxBodyBytes);
     const gone = new AbortController();
     request.res!.once("close", () => gone.abort(new ClientGoneError()));
-    const { bytes, hasLongNumber } = await readBytes(request, server);
-    const value = await server.parser.parse(bytes, hasLongNumber, gone.signal);
+    const { pieces, hasLongNumber } = await readBytes(request, server);
+    const value = await server.parser.parse(pieces, hasLongNumber, gone.signal);
     if (typeof value !== "object" || value === null || Array.isArray(value))
         throw new ApiError(400, "the body must be a JSON object", { code: "invalid_json" });
     return value;
@@ -37,16 +38,16 @@ export function checkEncoding(request: Request): void {
 async function readBytes(
     request: Request,
     { limits, bodies }: Server
-): Promise<{ bytes: Buffer<ArrayBuffer>; hasLongNumber: boolean }> {
+): Promise<{ pieces: ByteCollector; hasLongNumber: boolean }> {
     const { maxBodyBytes, bodyTimeoutMs } = limits;
-    const pieces: Buffer[] = [];
+    const pieces = new ByteCollector();
     const scan = new BodyScan();
     let size = 0;
     request.res!.once("close", () => bodies.give(size));
     const late = new ApiError(408, `the body did not arrive within ${bodyTimeoutMs} ms`);
     let timer: NodeJS.Timeout | undefined;
     try {
-        const bytes = await new Promise<Buffer<ArrayBuffer>>((resolve, reject) => {
+        await new Promise<void>((resolve, reject) => {
             timer = setTimeout(() => reject(late), bodyTimeoutMs);
             request.on("data", (piece: Buffer) => {
                 if (size + piece.length > maxBodyBytes) return reject(tooLarge(maxBodyBytes));
@@ -59,11 +60,11 @@ async function readBytes(
                 size += piece.length;
                 pieces.push(piece);
             });
-            request.on("end", () => resolve(Buffer.concat(pieces)));
+            request.on("end", resolve);
             request.on("error", reject);
             request.on("close", () => reject(new ApiError(400, "the body was cut off")));
         });
-        return { bytes, hasLongNumber: scan.hasLongNumber };
+        return { pieces, hasLongNumber: scan.hasLongNumber };
     } finally {
         clearTimeout(timer);
         request.removeAllListeners("data");
