@@ -333,3 +333,13 @@ test("a chat with the package's model has the form that it was trained with", as
     const text = `The box holds a lamp.${trained} a lamp${form.replace("{}", "And where?")}`;
     t.is(textOf(model, later.tokens), text);
 });
+
+test("a template's dates and line breaks are those of Jinja in Python", async (t) => {
+    const renderer = new TemplateRenderer(5000);
+    t.teardown(() => renderer.dispose());
+    const today = () => `${new Date().toLocaleDateString("en-US", { weekday: "long" })} ${new Date().getDate()}`;
+    const before = today();
+    const date = await renderer.render("{{ strftime_now('%A %-d') }}", {});
+    t.true([before, today()].includes(date), date);
+    t.is(await renderer.render("{% if true %}\r\na\r\nb\r\n{% endif %}\r\nc\rd", {}), "a\nb\nc\nd");
+});
