@@ -34,7 +34,8 @@ export async function makeScriptedModel(
 ): Promise<void> {
     const names = [...firstSpecial, ...special];
     const bytes = Array.from({ length: 256 }, (_, byte) => toLetters(Buffer.of(byte)));
-    const letters = [...bytes];
+    // every vocabulary of this kind has the space as a token of its own
+    const letters = sentencePiece ? [...bytes, toLetters(Buffer.from("▁"))] : [...bytes];
     const ids = new Map<string, number>();
     for (const token of script.flat()) {
         const text = toLetters(Buffer.from(token));

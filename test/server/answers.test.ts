@@ -52,6 +52,27 @@ test("tokens that end within characters give the text of their bytes, whole and 
 });
 
 for (const sentencePiece of [false, true])
+    test(`an echoed prompt is its text, ${sentencePiece ? "SentencePiece" : "byte-level BPE"}`, async (t) => {
+        const script = [["Who", " is", " it", "?", " It", " ", ...cut("😊", 1, 2, 3), " done", "<eos>"]];
+        const { complete } = await serve(t, { special, script, sentencePiece });
+        for (const prompt of ["Who is it?", "<|stop|>Who is\n😊 it?"]) {
+            const answer = " It 😊 done";
+            t.is((await complete({ prompt, echo: true })).json.choices[0].text, prompt + answer);
+            t.is((await complete({ prompt, echo: true, max_tokens: 0 })).json.choices[0].text, prompt);
+            const { text, logprobs } = (await complete({ prompt, echo: true, logprobs: 1 })).json.choices[0];
+            t.is(text, prompt + answer);
+            t.is(logprobs.tokens.join(""), text);
+            const { events } = await complete({ prompt, echo: true, logprobs: 1, stream: true });
+            t.is(events.map((event) => event.choices[0].text).join(""), text);
+            for (const key of ["tokens", "token_logprobs", "text_offset"])
+                t.deepEqual(
+                    events.flatMap((event) => event.choices[0].logprobs?.[key] ?? []),
+                    logprobs[key]
+                );
+        }
+    });
+
+for (const sentencePiece of [false, true])
     test(`log-probabilities have the answer's text and bytes, ${sentencePiece ? "SentencePiece" : "byte-level BPE"}`, async (t) => {
         const script = [["<|assistant|>", "So", " it", " ", ...cut("😊", 1, 2, 3), " is", "<|stop|>", " so", "<eos>"]];
         const { chat, complete } = await serve(t, { special, template, script, sentencePiece });
@@ -68,7 +89,11 @@ for (const sentencePiece of [false, true])
         }
         const { text, logprobs } = (await complete({ logprobs: 2 })).json.choices[0];
         t.is(text, content);
-        for (const [i, token] of logprobs.tokens.entries()) t.true(text.startsWith(token, logprobs.text_offset[i]));
+        const characters = [...text];
+        for (const [i, token] of logprobs.tokens.entries()) {
+            const from = logprobs.text_offset[i];
+            t.is(characters.slice(from, from + [...token].length).join(""), token);
+        }
         t.is(logprobs.tokens.join(""), text);
         // cut off by a stop string within a token
         const stopped = (await chat({ logprobs: true, stop: "s so" })).json.choices[0];
