@@ -191,3 +191,17 @@ test("a chat template that cannot be read is never left out", async (t) => {
     mkdirSync(template);
     await t.throwsAsync(readTokenizer(folder, config, 300), { message: /it is a folder/ });
 });
+
+test("stop strings of the generation config get a key", async (t) => {
+    const stops = async (stop_strings: unknown) =>
+        (await keysOf(t, { "tokenizer.json": gpt2, "generation_config.json": { stop_strings } })).has(
+            "tokenizer.armt.stop_strings"
+        );
+    t.true(await stops(["a", "\nHuman:"]));
+    t.true(await stops("a"));
+    for (const none of [null, []]) t.false(await stops(none));
+    for (const wrong of [3, [""], ["a", 1], "x".repeat(257)])
+        await t.throwsAsync(stops(wrong), {
+            message: /generation_config.json": `stop_strings` is .*, expected a text/
+        });
+});

@@ -119,6 +119,39 @@ test("a special token in `stop` ends the answer, and its name in a text that the
         }
 });
 
+test("the model's own stop strings end every answer, but not one that a grammar writes", async (t) => {
+    const { chat, complete, ask } = await serve(t, {
+        special,
+        template,
+        stopStrings: ["\nHuman:", "END"],
+        script: [["<|assistant|>", "Elbe", "\nHu", "man: more", "<eos>"]]
+    });
+    const asked: [object, string][] = [
+        [{}, "Elbe"],
+        [{ stop: "nothing" }, "Elbe"],
+        [{ stop: ["lb", "nothing"] }, "E"]
+    ];
+    for (const answer of [chat, complete])
+        for (const [more, expected] of asked) {
+            const [choice] = (await answer(more)).json.choices;
+            t.is(choice.text ?? choice.message.content, expected);
+            t.is(choice.finish_reason, "stop");
+        }
+    const { events } = await chat({ stream: true });
+    t.is(events.map((event) => event.choices[0].delta.content ?? "").join(""), "Elbe");
+    const message = { max_tokens: 30, messages: [{ role: "user", content: "Hi" }] };
+    const { json } = await ask("/v1/messages", message);
+    t.is(json.content[0].text, "Elbe");
+    // a client's own stop string would be `stop_sequence`
+    t.is(json.stop_reason, "end_turn");
+    t.is(json.stop_sequence, null);
+    const { json: own } = await ask("/v1/messages", { ...message, stop_sequences: ["lb"] });
+    t.is(own.stop_sequence, "lb");
+    const schema = { type: "string", const: "END" };
+    const formatted = await chat({ response_format: { type: "json_schema", json_schema: { name: "x", schema } } });
+    t.is(formatted.json.choices[0].message.content, '"END"');
+});
+
 test("what looks like the end of a turn, or like the next one, ends no answer", async (t) => {
     const markers = ["<|im_start|>", "<|im_end|>"];
     const chatml =
