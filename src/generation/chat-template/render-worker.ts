@@ -4,6 +4,7 @@ import type { Token } from "../../../plugin/index.js";
 import { Markers, type Stretch, type Strips } from "./Markers.js";
 import { type ChatToRender, MarkedNamesError, renderChat } from "./render-chat.js";
 import { strftime } from "./strftime.js";
+import { acceptUndefined } from "./undefined.js";
 
 /** The special tokens of a vocabulary. */
 export interface WorkerFacts {
@@ -35,6 +36,7 @@ function answer(request: RenderRequest): RenderAnswer {
         if (known === undefined) {
             // like transformers, the library sets `trim_blocks` and `lstrip_blocks`; Jinja itself joins line breaks
             known = new Template(request.template.replace(/\r\n?/g, "\n"));
+            acceptUndefined(known.parsed);
             known.parsed.body.unshift(...useStrftime.parsed.body);
             parsed.set(request.template, known);
         }
