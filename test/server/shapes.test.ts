@@ -14,7 +14,7 @@ type Chunk = z.infer<typeof chatChunkSchema>;
 type Completion = z.infer<typeof completionResponseSchema>;
 type Choice = Completion["choices"][number];
 
-/** Nothing predicts the first token of an echoed prompt: OpenAI sends null for it, and its published type says nothing. */
+/** An echoed prompt has null at its first token, which OpenAI's published type leaves out. */
 type Predicted<T> = { [K in keyof T]: T[K] extends (infer Item)[] ? NonNullable<Item>[] : T[K] };
 
 // the client's types are generated from OpenAI's published schema

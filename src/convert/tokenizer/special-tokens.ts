@@ -8,7 +8,7 @@ import { endTokenKeys } from "./end-tokens.js";
 import { tokenIds, tokenText } from "./token-files.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
-/** Length of a stop string, each of which is searched for after every token. Unit: UTF-16 code units. */
+/** Length of a stop string. The text is searched for all of them after every token. Unit: UTF-16 code units. */
 const maxStopLength = 256;
 
 /** Names of special tokens in Hugging Face files and in GGUF. */

@@ -71,8 +71,8 @@ export interface ReadOptions {
     /** Tokens of the prompt after which the store keeps a checkpoint. Default: only where the store chooses to. */
     checkpointsAt?: readonly number[];
     /**
-     * Number of most probable tokens to return with each token of the prompt, all of which is read then. Default: no
-     * log-probabilities.
+     * Number of most probable tokens to return with each token of the prompt. The whole prompt is read then. Default:
+     * no log-probabilities.
      */
     logprobs?: number;
 }
