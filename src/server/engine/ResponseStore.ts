@@ -26,7 +26,7 @@ export interface ResponseStoreLimits {
 
 type Kept = {
     readonly data: Buffer;
-    /** The output once more: a request may refer to many items, and the conversation may be long. */
+    /** The output alone: a request may refer to many items, and the conversation may be long. */
     readonly output: Buffer;
     readonly items: readonly string[];
     readonly memory: string | undefined;
