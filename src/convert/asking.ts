@@ -1,8 +1,9 @@
 import path from "node:path";
 import type { ArmtAskForm } from "../formats/gguf/armt-keys.js";
 import type { GgufWriteValue } from "../formats/gguf/writer.js";
+import { readJsonFile } from "../formats/text/read-json-file.js";
 import { ArmtError, quote } from "../util/errors.js";
-import { type JsonFile, readJsonFile } from "../util/json-file.js";
+import type { JsonFile } from "../util/json-file.js";
 
 /** How to ask a model, as options say it. */
 export type AskFlags = {

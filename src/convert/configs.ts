@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
+import { readJsonFile } from "../formats/text/read-json-file.js";
 import { ArmtError, quote } from "../util/errors.js";
-import { JsonFile, readJsonFile } from "../util/json-file.js";
+import { JsonFile } from "../util/json-file.js";
 import type { ArmtHints } from "./armt-config.js";
 import { isFile } from "./shards.js";
 import { dialectOfSource, readSource, SOURCE_FILE } from "./source-dialect.js";

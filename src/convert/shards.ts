@@ -2,9 +2,9 @@ import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { openSafetensors, type TensorInfo } from "../formats/safetensors/reader.js";
 import type { ReadRange } from "../formats/tensor-range.js";
+import { readJsonFile } from "../formats/text/read-json-file.js";
 import { openTorch } from "../formats/torch/reader.js";
 import { ArmtError, quote, systemErrorText } from "../util/errors.js";
-import { readJsonFile } from "../util/json-file.js";
 
 /** An open file of tensors, in either format. */
 export type TensorFile = {

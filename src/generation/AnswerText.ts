@@ -1,4 +1,5 @@
 import type { Token } from "../../plugin/index.js";
+import { modelStopStrings } from "./stop-strings.js";
 import { TokenBytes, type TokenSource } from "./TokenBytes.js";
 
 /** A token and the text that it adds to the answer. */
@@ -34,6 +35,11 @@ export interface AnswerTextOptions {
     stop?: readonly string[];
     /** Whether special tokens appear in the text under their names. Default: `false`. */
     special?: boolean;
+    /**
+     * Whether the model's own stop strings end the answer, too. Default: unless `special` is set, since a grammar
+     * decides itself where an answer ends.
+     */
+    usesOwnStops?: boolean;
 }
 
 /**
@@ -54,10 +60,11 @@ export class AnswerText {
     private readonly letters = new Map<Token, string>();
     private held: Held[] = [];
 
-    constructor(model: TokenSource, { stop = [], special = false }: AnswerTextOptions = {}) {
+    constructor(model: TokenSource, { stop = [], special = false, usesOwnStops = !special }: AnswerTextOptions = {}) {
         this.bytes = TokenBytes.of(model);
         this.special = special;
-        this.stops = stop.flatMap((string) => this.matchesOf(string).map((match) => ({ string, match })));
+        const all = usesOwnStops ? [...stop, ...modelStopStrings(model)] : stop;
+        this.stops = all.flatMap((string) => this.matchesOf(string).map((match) => ({ string, match })));
     }
 
     push(token: Token): AnswerPiece {

@@ -1,3 +1,4 @@
+import type { ByteCollector } from "../util/ByteCollector.js";
 import { WorkerLimitError, WorkerQueue } from "../util/WorkerQueue.js";
 import { ApiError } from "./errors.js";
 import { type ParsedJson, parseJson, withLongNumbers } from "./parse-json.js";
@@ -17,19 +18,14 @@ export class JsonParser {
 
     /**
      * Integers that JavaScript cannot represent become instances of `LosslessNumber`.
-     * @param blocks the bytes, which become unusable
-     * @throws {ApiError} if they are not JSON
+     * @throws {ApiError} if the bytes are not JSON
      */
-    async parse(
-        blocks: readonly Uint8Array<ArrayBuffer>[],
-        hasLongNumber: boolean,
-        signal: AbortSignal
-    ): Promise<unknown> {
-        const size = blocks.reduce((sum, { length }) => sum + length, 0);
-        if (size <= atOnce) return withLongNumbers(this.parseHere(Buffer.concat(blocks), hasLongNumber));
-        const transfer = blocks.map(({ buffer }) => buffer);
+    async parse(bytes: ByteCollector, hasLongNumber: boolean, signal: AbortSignal): Promise<unknown> {
+        const pieces = bytes.take();
+        if (bytes.length <= atOnce) return withLongNumbers(this.parseHere(Buffer.concat(pieces), hasLongNumber));
+        const transfer = pieces.map(({ buffer }) => buffer);
         const answer = await this.queue
-            .run({ blocks, hasLongNumber }, { transfer, signal, isLarge: true })
+            .run({ pieces, hasLongNumber }, { transfer, signal, isLarge: true })
             .catch((error) => {
                 if (!(error instanceof WorkerLimitError)) throw error;
                 throw new ApiError(413, `the body is too costly to parse: ${error.message}`, {

@@ -1,5 +1,5 @@
 import type { Request } from "express";
-import { BodyBlocks } from "./BodyBlocks.js";
+import { ByteCollector } from "../util/ByteCollector.js";
 import { BodyScan } from "./BodyScan.js";
 import { ApiError } from "./errors.js";
 import { ClientGoneError } from "./request-signal.js";
@@ -20,8 +20,8 @@ export async function readJsonBody(request: Request, server: Server): Promise<ob
     if (announced > maxBodyBytes) throw tooLarge(maxBodyBytes);
     const gone = new AbortController();
     request.res!.once("close", () => gone.abort(new ClientGoneError()));
-    const { blocks, hasLongNumber } = await readBytes(request, server);
-    const value = await server.parser.parse(blocks, hasLongNumber, gone.signal);
+    const { pieces, hasLongNumber } = await readBytes(request, server);
+    const value = await server.parser.parse(pieces, hasLongNumber, gone.signal);
     if (typeof value !== "object" || value === null || Array.isArray(value))
         throw new ApiError(400, "the body must be a JSON object", { code: "invalid_json" });
     return value;
@@ -38,9 +38,9 @@ export function checkEncoding(request: Request): void {
 async function readBytes(
     request: Request,
     { limits, bodies }: Server
-): Promise<{ blocks: readonly Uint8Array<ArrayBuffer>[]; hasLongNumber: boolean }> {
+): Promise<{ pieces: ByteCollector; hasLongNumber: boolean }> {
     const { maxBodyBytes, bodyTimeoutMs } = limits;
-    const received = new BodyBlocks();
+    const pieces = new ByteCollector();
     const scan = new BodyScan();
     let size = 0;
     request.res!.once("close", () => bodies.give(size));
@@ -58,13 +58,13 @@ async function readBytes(
                     return reject(error);
                 }
                 size += piece.length;
-                received.push(piece);
+                pieces.push(piece);
             });
             request.on("end", resolve);
             request.on("error", reject);
             request.on("close", () => reject(new ApiError(400, "the body was cut off")));
         });
-        return { blocks: received.end(), hasLongNumber: scan.hasLongNumber };
+        return { pieces, hasLongNumber: scan.hasLongNumber };
     } finally {
         clearTimeout(timer);
         request.removeAllListeners("data");

@@ -22,24 +22,29 @@ export function chatLogprobs(model: LlamaModel, tokens: readonly ShownToken[]) {
     }));
 }
 
+/** A token of a completion or of its prompt. Nothing predicts a prompt's first token, so it has null. */
+export type CompletionToken = Pick<ShownToken, "text"> & { readonly logprobs: ShownToken["logprobs"] | null };
+
 /**
  * In the form of completions.
- * @param offset where the first token's text begins in the answer. Unit: UTF-16 code units.
+ * @param offset where the first token's text begins in the answer. Unit: Unicode code points, as in Python's texts.
  */
-export function completionLogprobs(model: LlamaModel, tokens: readonly ShownToken[], offset: number) {
+export function completionLogprobs(model: LlamaModel, tokens: readonly CompletionToken[], offset: number) {
     let end = offset;
     const text_offset = tokens.map(({ text }) => {
         const start = end;
-        end += text.length;
+        end += [...text].length;
         return start;
     });
     return {
         tokens: tokens.map(({ text }) => text),
-        token_logprobs: tokens.map(({ logprobs }) => finite(logprobs?.logprob)),
+        token_logprobs: tokens.map(({ logprobs }) => (logprobs === null ? null : finite(logprobs?.logprob))),
         top_logprobs: tokens.map(({ logprobs }) =>
-            Object.fromEntries(
-                (logprobs?.top ?? []).map(({ token, logprob }) => [nameOf(model, token), finite(logprob)])
-            )
+            logprobs === null
+                ? null
+                : Object.fromEntries(
+                      (logprobs?.top ?? []).map(({ token, logprob }) => [nameOf(model, token), finite(logprob)])
+                  )
         ),
         text_offset,
         end

@@ -2,16 +2,15 @@ import { parentPort } from "node:worker_threads";
 import { type ParsedJson, parseJson } from "./parse-json.js";
 
 export interface ParseRequest {
-    /** The body's bytes, one after another. */
-    readonly blocks: readonly Uint8Array[];
+    readonly pieces: readonly Uint8Array[];
     readonly hasLongNumber: boolean;
 }
 
 export type ParseAnswer = ParsedJson | { readonly error: string; readonly isSyntax: boolean };
 
-function answer({ blocks, hasLongNumber }: ParseRequest): ParseAnswer {
+function answer({ pieces, hasLongNumber }: ParseRequest): ParseAnswer {
     try {
-        return parseJson(Buffer.concat(blocks), hasLongNumber);
+        return parseJson(Buffer.concat(pieces), hasLongNumber);
     } catch (error) {
         return { error: error instanceof Error ? error.message : "", isSyntax: error instanceof SyntaxError };
     }

@@ -1,10 +1,5 @@
-import { lstat, readFile, stat } from "node:fs/promises";
-import { ArmtError, quote, systemErrorText } from "./errors.js";
-import { decodeUtf8, type JsonObject, type JsonValue, parseStrictJsonObject } from "./strict-json.js";
-
-/** Maximum size of a JSON file. The largest real ones are tokenizers of about 20 MB. Unit: bytes. */
-const MAX_JSON_BYTES = 64 * 2 ** 20;
-const BYTE_ORDER_MARK = /^\ufeff/;
+import { ArmtError, quote } from "./errors.js";
+import type { JsonObject, JsonValue } from "./strict-json.js";
 
 export type NumberRange = { min?: number; max?: number };
 
@@ -76,42 +71,4 @@ export class JsonFile {
                     : JSON.stringify(value);
         return new ArmtError(`${quote(this.path)}: \`${key}\` is ${got.slice(0, 80)}, expected ${expected}`);
     }
-}
-
-/**
- * Reads a JSON file with an object at the top level. Accepts what editors and Python add to JSON: a byte order mark,
- * `NaN`, `Infinity` and `-Infinity`. The methods of `JsonFile` that return numbers still refuse those numbers.
- * @returns `undefined` if there is no such file
- * @throws {ArmtError} if it cannot be read, is too large, or is not a strict JSON object
- */
-export async function readJsonFile(path: string): Promise<JsonFile | undefined> {
-    let bytes: Buffer;
-    try {
-        const { size } = await stat(path);
-        if (size > MAX_JSON_BYTES) throw new ArmtError(`${quote(path)} has ${size} bytes (at most ${MAX_JSON_BYTES})`);
-        bytes = await readFile(path);
-    } catch (error) {
-        if (error instanceof ArmtError) throw error;
-        if (error instanceof Error && "code" in error && error.code === "ENOENT") {
-            await refuseBrokenLink(path);
-            return undefined;
-        }
-        throw new ArmtError(`cannot read ${quote(path)}: ${systemErrorText(error)}`, { cause: error });
-    }
-    try {
-        return new JsonFile(
-            path,
-            parseStrictJsonObject(decodeUtf8(bytes).replace(BYTE_ORDER_MARK, ""), { nonFinite: true })
-        );
-    } catch (error) {
-        if (!(error instanceof ArmtError)) throw error;
-        throw new ArmtError(`${quote(path)}: ${error.message}`, { cause: error });
-    }
-}
-
-/** Refuses a link without a target. It means that the file was not downloaded, not that it does not exist. */
-async function refuseBrokenLink(path: string): Promise<void> {
-    const entry = await lstat(path).catch(() => undefined);
-    if (entry?.isSymbolicLink() === true)
-        throw new ArmtError(`${quote(path)} is a symbolic link to a file that does not exist; download it again`);
 }

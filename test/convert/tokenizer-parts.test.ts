@@ -1,8 +1,8 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { readTokenizer } from "../../src/convert/tokenizer/tokenizer.js";
-import { readJsonFile } from "../../src/util/json-file.js";
+import { readJsonFile } from "../../src/formats/text/read-json-file.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
 const added = (content: string, id: number, more: object = {}) => ({ content, id, special: true, ...more });
@@ -22,13 +22,15 @@ const llama2 = {
     pre_tokenizer: null
 };
 
+const isWritable = (content: unknown) => typeof content === "string" || Buffer.isBuffer(content);
+
 type Files = Record<string, unknown>;
 
-/** The keys that a folder with these files gets. Files are JSON, or text as it is. */
+/** The keys that a folder with these files gets. Files are JSON, or text or bytes as they are. */
 async function keysOf(t: ExecutionContext, files: Files, name?: string): Promise<ReadonlyMap<string, unknown>> {
     const folder = temporaryFolder(t);
     for (const [file, content] of Object.entries({ "config.json": {}, ...files }))
-        writeFileSync(path.join(folder, file), typeof content === "string" ? content : JSON.stringify(content));
+        writeFileSync(path.join(folder, file), isWritable(content) ? content : JSON.stringify(content));
     const config = (await readJsonFile(path.join(folder, "config.json")))!;
     const keys = (await readTokenizer(folder, config, 300, { name }))!;
     return new Map(
@@ -152,4 +154,54 @@ test("byte order marks and numbers that are not finite are read", async (t) => {
     writeFileSync(path.join(folder, "x.json"), '{"n": NaN}');
     const json = (await readJsonFile(path.join(folder, "x.json")))!;
     t.throws(() => json.number("n"), { name: "ArmtError", message: /`n` is NaN, expected a number/ });
+});
+
+test("text files of a checkpoint may be UTF-16 with a byte order mark, and are refused if they are not text", async (t) => {
+    const template = "{{ 'é😀' }}\n";
+    const files = { "config.json": { bos_token_id: 3 }, "tokenizer.json": gpt2, "chat_template.jinja": template };
+    const textOf = (file: unknown) => (typeof file === "string" ? file : JSON.stringify(file));
+    for (const name of Object.keys(files) as (keyof typeof files)[]) {
+        const text = textOf(files[name]);
+        const little = Buffer.from(`\ufeff${text}`, "utf16le");
+        for (const bytes of [little, Buffer.from(little).swap16()]) {
+            const keys = await keysOf(t, { ...files, [name]: bytes });
+            t.is(keys.get("bos_token_id"), 3);
+            t.is(keys.get("tokenizer.chat_template"), template);
+        }
+        const withoutMark = little.subarray(2);
+        const cut = Buffer.concat([Buffer.from(text), Buffer.of(0xc3)]);
+        for (const [bytes, message] of [
+            [withoutMark, /NUL byte.* `iconv -f UTF-16LE/],
+            [cut, /is not UTF-8 text/]
+        ] as const)
+            await t.throwsAsync(keysOf(t, { ...files, [name]: bytes }), { name: "NotTextError", message });
+    }
+    await t.throwsAsync(keysOf(t, { ...files, "config.json": "\n" }), { message: /config.json" is empty/ });
+});
+
+test("a chat template that cannot be read is never left out", async (t) => {
+    const folder = temporaryFolder(t);
+    for (const [file, json] of Object.entries({ "config.json": {}, "tokenizer.json": gpt2 }))
+        writeFileSync(path.join(folder, file), JSON.stringify(json));
+    const template = path.join(folder, "chat_template.jinja");
+    const config = (await readJsonFile(path.join(folder, "config.json")))!;
+    symlinkSync("blob-that-is-missing", template);
+    await t.throwsAsync(readTokenizer(folder, config, 300), { message: /symbolic link to a file that does not exist/ });
+    unlinkSync(template);
+    mkdirSync(template);
+    await t.throwsAsync(readTokenizer(folder, config, 300), { message: /it is a folder/ });
+});
+
+test("stop strings of the generation config get a key", async (t) => {
+    const stops = async (stop_strings: unknown) =>
+        (await keysOf(t, { "tokenizer.json": gpt2, "generation_config.json": { stop_strings } })).has(
+            "tokenizer.armt.stop_strings"
+        );
+    t.true(await stops(["a", "\nHuman:"]));
+    t.true(await stops("a"));
+    for (const none of [null, []]) t.false(await stops(none));
+    for (const wrong of [3, [""], ["a", 1], "x".repeat(257)])
+        await t.throwsAsync(stops(wrong), {
+            message: /generation_config.json": `stop_strings` is .*, expected a text/
+        });
 });

@@ -19,6 +19,8 @@ export interface Scripted {
     template?: string | readonly { name: string; template: string }[];
     /** Tokens are written as SentencePiece does. Default: `false`. */
     sentencePiece?: boolean;
+    /** `stop_strings` of `generation_config.json`. Default: no such file. */
+    stopStrings?: readonly string[];
 }
 
 const firstSpecial = ["<bos>", "<eos>"];
@@ -30,11 +32,12 @@ const firstSpecial = ["<bos>", "<eos>"];
 export async function makeScriptedModel(
     folder: string,
     modelPath: string,
-    { special = [], script, template, sentencePiece = false }: Scripted
+    { special = [], script, template, sentencePiece = false, stopStrings }: Scripted
 ): Promise<void> {
     const names = [...firstSpecial, ...special];
     const bytes = Array.from({ length: 256 }, (_, byte) => toLetters(Buffer.of(byte)));
-    const letters = [...bytes];
+    // every vocabulary of this kind has the space as a token of its own
+    const letters = sentencePiece ? [...bytes, toLetters(Buffer.from("▁"))] : [...bytes];
     const ids = new Map<string, number>();
     for (const token of script.flat()) {
         const text = toLetters(Buffer.from(token));
@@ -103,6 +106,7 @@ export async function makeScriptedModel(
         }
     });
     write("tokenizer_config.json", { bos_token: names[0], eos_token: names[1], chat_template: template });
+    if (stopStrings !== undefined) write("generation_config.json", { stop_strings: stopStrings });
     await convertCheckpoint({ checkpoint: folder, output: modelPath, outType: "f32" });
 }
 

@@ -52,6 +52,27 @@ test("tokens that end within characters give the text of their bytes, whole and 
 });
 
 for (const sentencePiece of [false, true])
+    test(`an echoed prompt is its text, ${sentencePiece ? "SentencePiece" : "byte-level BPE"}`, async (t) => {
+        const script = [["Who", " is", " it", "?", " It", " ", ...cut("😊", 1, 2, 3), " done", "<eos>"]];
+        const { complete } = await serve(t, { special, script, sentencePiece });
+        for (const prompt of ["Who is it?", "<|stop|>Who is\n😊 it?"]) {
+            const answer = " It 😊 done";
+            t.is((await complete({ prompt, echo: true })).json.choices[0].text, prompt + answer);
+            t.is((await complete({ prompt, echo: true, max_tokens: 0 })).json.choices[0].text, prompt);
+            const { text, logprobs } = (await complete({ prompt, echo: true, logprobs: 1 })).json.choices[0];
+            t.is(text, prompt + answer);
+            t.is(logprobs.tokens.join(""), text);
+            const { events } = await complete({ prompt, echo: true, logprobs: 1, stream: true });
+            t.is(events.map((event) => event.choices[0].text).join(""), text);
+            for (const key of ["tokens", "token_logprobs", "text_offset"])
+                t.deepEqual(
+                    events.flatMap((event) => event.choices[0].logprobs?.[key] ?? []),
+                    logprobs[key]
+                );
+        }
+    });
+
+for (const sentencePiece of [false, true])
     test(`log-probabilities have the answer's text and bytes, ${sentencePiece ? "SentencePiece" : "byte-level BPE"}`, async (t) => {
         const script = [["<|assistant|>", "So", " it", " ", ...cut("😊", 1, 2, 3), " is", "<|stop|>", " so", "<eos>"]];
         const { chat, complete } = await serve(t, { special, template, script, sentencePiece });
@@ -68,7 +89,11 @@ for (const sentencePiece of [false, true])
         }
         const { text, logprobs } = (await complete({ logprobs: 2 })).json.choices[0];
         t.is(text, content);
-        for (const [i, token] of logprobs.tokens.entries()) t.true(text.startsWith(token, logprobs.text_offset[i]));
+        const characters = [...text];
+        for (const [i, token] of logprobs.tokens.entries()) {
+            const from = logprobs.text_offset[i];
+            t.is(characters.slice(from, from + [...token].length).join(""), token);
+        }
         t.is(logprobs.tokens.join(""), text);
         // cut off by a stop string within a token
         const stopped = (await chat({ logprobs: true, stop: "s so" })).json.choices[0];
@@ -92,6 +117,39 @@ test("a special token in `stop` ends the answer, and its name in a text that the
             t.is(choice.text ?? choice.message.content, stop === "<|stop|>" ? "Elbe" : "El");
             t.is(choice.finish_reason, "stop");
         }
+});
+
+test("the model's own stop strings end every answer, but not one that a grammar writes", async (t) => {
+    const { chat, complete, ask } = await serve(t, {
+        special,
+        template,
+        stopStrings: ["\nHuman:", "END"],
+        script: [["<|assistant|>", "Elbe", "\nHu", "man: more", "<eos>"]]
+    });
+    const asked: [object, string][] = [
+        [{}, "Elbe"],
+        [{ stop: "nothing" }, "Elbe"],
+        [{ stop: ["lb", "nothing"] }, "E"]
+    ];
+    for (const answer of [chat, complete])
+        for (const [more, expected] of asked) {
+            const [choice] = (await answer(more)).json.choices;
+            t.is(choice.text ?? choice.message.content, expected);
+            t.is(choice.finish_reason, "stop");
+        }
+    const { events } = await chat({ stream: true });
+    t.is(events.map((event) => event.choices[0].delta.content ?? "").join(""), "Elbe");
+    const message = { max_tokens: 30, messages: [{ role: "user", content: "Hi" }] };
+    const { json } = await ask("/v1/messages", message);
+    t.is(json.content[0].text, "Elbe");
+    // a client's own stop string would be `stop_sequence`
+    t.is(json.stop_reason, "end_turn");
+    t.is(json.stop_sequence, null);
+    const { json: own } = await ask("/v1/messages", { ...message, stop_sequences: ["lb"] });
+    t.is(own.stop_sequence, "lb");
+    const schema = { type: "string", const: "END" };
+    const formatted = await chat({ response_format: { type: "json_schema", json_schema: { name: "x", schema } } });
+    t.is(formatted.json.choices[0].message.content, '"END"');
 });
 
 test("what looks like the end of a turn, or like the next one, ends no answer", async (t) => {

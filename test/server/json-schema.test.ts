@@ -431,3 +431,21 @@ test("patterns and numbers of ordinary forms fit into a grammar", async (t) => {
     t.is(grammarOf(schema), grammarOf(schema));
     t.regex(refusal({ type: "integer", multipleOf: 360 }).message, /multipleOf.* is too large for a grammar/);
 });
+
+test("exponents of any size take no time, and what they make of a bound is exact", (t) => {
+    const long = (text: string) => new LosslessNumber(text);
+    const before = process.cpuUsage();
+    const number = (minimum: unknown) => grammarOf({ type: "number", minimum, maximum: 3 });
+    const [aboveZero, belowZero] = [number(1e-7), number(-1e-7)];
+    for (const text of ["1e-99999999", "0.001e-500", `0.${"0".repeat(700)}1`, `${"1".repeat(300)}e-9999`])
+        t.is(number(long(text)), aboveZero, text.slice(0, 20));
+    t.is(number(long("-1e-99999999")), belowZero);
+    for (const text of ["0e99999999", "-0e-99999999", "0.0e999"]) t.is(number(long(text)), number(0), text);
+    t.is(number(long(`1${"0".repeat(500)}e-500`)), number(1));
+    t.is(number(long(`1${"0".repeat(499)}1e-500`)), number(1.0000001));
+    for (const text of ["1e-99999999", "1e-401"])
+        t.is(refusal({ type: "number", multipleOf: long(text) }).details.param, "schema.multipleOf");
+    const { user, system } = process.cpuUsage(before);
+    // without a limit, one of them took a minute
+    t.true(user + system < 5_000_000, `${user + system} µs`);
+});

@@ -103,6 +103,21 @@ test("stored responses are limited in number and in size, and the oldest are rem
     t.is(store.bytes, 0);
 });
 
+test("an item of a stored response costs the same however long its conversation is", async (t) => {
+    const store = new ResponseStore({ maxResponses: 2, maxResponsesBytes: 2 ** 26 });
+    const item = { id: "msg_1", text: "short" };
+    const messages = [{ role: "user" as const, text: randomBytes(2 ** 23).toString("hex") }];
+    await store.add({ body: { id: "long", output: [item] }, messages });
+    const before = process.cpuUsage();
+    for (let i = 0; i < 300; i++) t.deepEqual(store.item("msg_1", "input.0.id"), item);
+    const { user, system } = process.cpuUsage(before);
+    // with the whole response, it would be a minute
+    t.true(user + system < 5_000_000, `${user + system} µs`);
+    store.delete("long");
+    t.is(store.bytes, 0);
+    t.throws(() => store.item("msg_1", "input.0.id"), { instanceOf: ApiError });
+});
+
 function isStored(store: ResponseStore, id: string): boolean {
     try {
         store.get(id);

@@ -273,7 +273,7 @@ test("what is not supported is a 400 that names the parameter", async (t) => {
         { instanceOf: OpenAI.NotFoundError }
     );
     t.is(wrongModel!.code, "model_not_found");
-    for (const more of [{ echo: true }, { best_of: 2 }, { suffix: "x" }]) {
+    for (const more of [{ echo: 1 }, { best_of: 2 }, { suffix: "x" }]) {
         const error = await t.throwsAsync<InstanceType<typeof OpenAI.APIError>>(
             openai.completions.create(withMore({ model: "tiny", prompt: "x" }, more)),
             { instanceOf: OpenAI.BadRequestError }

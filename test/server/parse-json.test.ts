@@ -5,6 +5,7 @@ import { BodyScan } from "../../src/server/BodyScan.js";
 import { ApiError } from "../../src/server/errors.js";
 import { JsonParser } from "../../src/server/JsonParser.js";
 import { parseJson, withLongNumbers } from "../../src/server/parse-json.js";
+import { ByteCollector } from "../../src/util/ByteCollector.js";
 
 const never = new AbortController().signal;
 const parse = (text: string) => withLongNumbers(parseJson(Buffer.from(text), true));
@@ -107,13 +108,22 @@ test("a body of too many parts is refused while it arrives", (t) => {
 test("a long body is parsed in a worker, with the same results and errors", async (t) => {
     const parser = new JsonParser();
     const filler = "x".repeat(2 ** 19);
-    const of = (text: string, signal = never) => parser.parse([Buffer.concat([Buffer.from(text)])], true, signal);
+    const collect = (bytes: Uint8Array) => {
+        const pieces = new ByteCollector();
+        for (let at = 0, length = 1; at < bytes.length; at += length, length = (length * 3) % 100_000)
+            pieces.push(bytes.subarray(at, at + length));
+        return pieces;
+    };
+    const of = (text: string, signal = never) => parser.parse(collect(Buffer.from(text)), true, signal);
     const value = (await of(`{"a":"${filler}","__proto__":12345678901234567890}`)) as object;
     t.deepEqual(Object.entries(value)[1], ["__proto__", new LosslessNumber("12345678901234567890")]);
     const error = await t.throwsAsync(of(`{"a":"${filler}"`), { instanceOf: ApiError });
     t.is(error.details.code, "invalid_json");
     const bytes = Buffer.concat([Buffer.from(`"${filler}`), Buffer.of(0xff, 0x22)]);
-    t.regex((await t.throwsAsync(parser.parse([bytes], false, never), { instanceOf: ApiError })).message, /not UTF-8/);
+    t.regex(
+        (await t.throwsAsync(parser.parse(collect(bytes), false, never), { instanceOf: ApiError })).message,
+        /not UTF-8/
+    );
     const gone = new Error("gone");
     t.is(await t.throwsAsync(of(`"${filler}"`, AbortSignal.abort(gone))), gone);
     t.is(((await of(`"${filler}"`)) as string).length, filler.length);

@@ -12,17 +12,22 @@ type Is<Theirs, _Ours extends Theirs> = true;
 type Chat = z.infer<typeof chatResponseSchema>;
 type Chunk = z.infer<typeof chatChunkSchema>;
 type Completion = z.infer<typeof completionResponseSchema>;
+type Choice = Completion["choices"][number];
+
+/** An echoed prompt has null at its first token, which OpenAI's published type leaves out. */
+type Predicted<T> = { [K in keyof T]: T[K] extends (infer Item)[] ? NonNullable<Item>[] : T[K] };
 
 // the client's types are generated from OpenAI's published schema
 const shapes: [
     Is<OpenAI.ChatCompletion, Chat>,
     Is<OpenAI.ChatCompletionChunk, Chunk>,
     Is<Pick<OpenAI.Completion, "id" | "object" | "created" | "model" | "system_fingerprint">, Completion>,
-    Is<Omit<OpenAI.CompletionChoice, "finish_reason">, Completion["choices"][number]>,
+    Is<Omit<OpenAI.CompletionChoice, "finish_reason" | "logprobs">, Choice>,
+    Is<OpenAI.CompletionChoice.Logprobs, Predicted<NonNullable<Choice["logprobs"]>>>,
     Is<OpenAI.CompletionUsage, Chat["usage"]>,
     Is<Omit<OpenAI.Responses.Response, "output" | "output_text" | "text" | "usage">, ResponseBody>,
     Is<OpenAI.Responses.ResponseOutputMessage["status"], ResponseBody["output"][number]["status"]>
-] = [true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true];
 
 test("answers have the types that OpenAI's client is generated with", (t) => {
     t.true(shapes.every(Boolean));

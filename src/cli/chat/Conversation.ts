@@ -1,10 +1,10 @@
 import type { ArmtSnapshot, LlamaContextSequence, Token } from "../../../plugin/index.js";
+import { AnswerText } from "../../generation/AnswerText.js";
 import type { ChatTemplate } from "../../generation/chat-template/ChatTemplate.js";
 import type { Message } from "../../generation/chat-template/messages.js";
 import { ArmtError } from "../../util/errors.js";
 import { openChatTemplate, openingMessages, renderChat } from "../shared/chat-prompt.js";
 import { type GenerationOptions, generate } from "../shared/generate.js";
-import { TextStream } from "../text-stream.js";
 
 export interface ConversationOptions extends GenerationOptions {
     systemPrompt?: string;
@@ -50,18 +50,19 @@ export class Conversation {
         this.checkLength(tokens.length);
         const rest = await this.keepPrefix(tokens);
         await this.startQuestion(rest);
-        const stream = new TextStream(model, { continues: true });
+        const reader = new AnswerText(model, { usesOwnStops: !this.options.ignoreEos });
         const written: Token[] = [];
         let answer = "";
         try {
             const options = { ...this.options, maxTokens: this.maxTokens(tokens.length) };
             for await (const token of generate(this.sequence, rest, options, { signal, stopTokens })) {
                 written.push(token);
-                const piece = stream.push(token);
+                const { text: piece, stopped } = reader.push(token);
                 answer += piece;
                 if (piece !== "") yield piece;
+                if (stopped !== undefined) break;
             }
-            const last = stream.end();
+            const { text: last } = reader.end();
             answer += last;
             if (last !== "") yield last;
         } finally {

@@ -2,6 +2,7 @@ import process from "node:process";
 import type { Writable } from "node:stream";
 import type { LlamaModel, Token } from "../../../plugin/index.js";
 import { resolveModel } from "../../../plugin/model/model-cache.js";
+import { AnswerText } from "../../generation/AnswerText.js";
 import type { Message } from "../../generation/chat-template/messages.js";
 import { openModel } from "../../model/open-model.js";
 import { checkTokenIds } from "../../model/token-ids.js";
@@ -10,7 +11,6 @@ import { createProgressBar } from "../../util/progress.js";
 import { openChatTemplate, openingMessages, renderChat } from "../shared/chat-prompt.js";
 import { generate } from "../shared/generate.js";
 import { type Prompt, readPrompt, tokenizePrompt } from "../shared/prompt.js";
-import { TextStream } from "../text-stream.js";
 import { openCache } from "./memory-cache.js";
 import type { RunOptions } from "./options.js";
 import { describeTimings, type Timings } from "./timings.js";
@@ -47,7 +47,7 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
         signal.throwIfAborted();
         const loaded = performance.now();
 
-        const stream = new TextStream(model, { continues: true });
+        const answer = new AnswerText(model, { usesOwnStops: !options.ignoreEos });
         const tokens: Token[] = [];
         let text = "";
         const write = (piece: string) => {
@@ -60,9 +60,11 @@ export async function run(options: RunOptions, signal: AbortSignal, output: Writ
                 read ??= performance.now();
                 bar.stop();
                 tokens.push(token);
-                write(stream.push(token));
+                const piece = answer.push(token);
+                write(piece.text);
+                if (piece.stopped !== undefined) break;
             }
-            write(stream.end());
+            write(answer.end().text);
         } finally {
             bar.stop();
         }

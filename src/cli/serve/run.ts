@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { totalmem } from "node:os";
 import process from "node:process";
+import { setFlagsFromString } from "node:v8";
 import { pino } from "pino";
 import { ArmtMemoryStore } from "../../../plugin/index.js";
 import { availableCores } from "../../../plugin/native/threads.js";
@@ -21,10 +22,17 @@ import { makeLoadable } from "./loadable-model.js";
 import { apiKeys, type ServeOptions } from "./options.js";
 
 /**
+ * Growth of the JavaScript heap until V8 collects its garbage. By default, V8 lets a small heap grow to several times
+ * its size, so a server that gets long texts would keep those of many requests. Unit: percent.
+ */
+const heapGrowth = 10;
+
+/**
  * Answers requests until a signal asks it to stop. Open requests then have the drain time to finish. While the server
  * still loads its model, a signal ends the loading. A second signal exits at once.
  */
 export async function serve(options: ServeOptions): Promise<void> {
+    setFlagsFromString(`--heap-growing-percent=${heapGrowth}`);
     const stop = stopRequest();
     try {
         await serveUntil(stop, options);

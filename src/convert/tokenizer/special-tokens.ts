@@ -1,12 +1,15 @@
-import { readFile } from "node:fs/promises";
 import path from "node:path";
-import type { GgufWriteValue } from "../../formats/gguf/writer.js";
+import { type GgufWriteValue, stringArray } from "../../formats/gguf/writer.js";
+import { readJsonFile } from "../../formats/text/read-json-file.js";
+import { readTextFile } from "../../formats/text/read-text-file.js";
 import type { JsonFile } from "../../util/json-file.js";
-import { readJsonFile } from "../../util/json-file.js";
 import type { JsonObject } from "../../util/strict-json.js";
 import { endTokenKeys } from "./end-tokens.js";
 import { tokenIds, tokenText } from "./token-files.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
+
+/** Length of a stop string. The text is searched for all of them after every token. Unit: UTF-16 code units. */
+const maxStopLength = 256;
 
 /** Names of special tokens in Hugging Face files and in GGUF. */
 const specialTokens = [
@@ -43,12 +46,26 @@ export async function specialTokenKeys(
     const template = processorTemplate(tokenizer);
     keys.push(["tokenizer.ggml.add_bos_token", { type: "BOOL", value: own?.boolean("add_bos_token") ?? template.bos }]);
     keys.push(["tokenizer.ggml.add_eos_token", { type: "BOOL", value: own?.boolean("add_eos_token") ?? template.eos }]);
+    const stops = stopStrings(generation);
+    if (stops.length > 0) keys.push(["tokenizer.armt.stop_strings", stringArray(stops)]);
     const chatTemplate = await readChatTemplate(folder, own, "default");
     if (chatTemplate !== undefined) keys.push(["tokenizer.chat_template", { type: "STRING", value: chatTemplate }]);
     const toolTemplate = await readChatTemplate(folder, own, forTools);
     if (toolTemplate !== undefined)
         keys.push([`tokenizer.chat_template.${forTools}`, { type: "STRING", value: toolTemplate }]);
     return keys;
+}
+
+/** Texts that end an answer: transformers stops when it has written one of them. */
+function stopStrings(generation: JsonFile | undefined): string[] {
+    const value = generation?.get("stop_strings");
+    if (generation === undefined || value === undefined) return [];
+    const strings = Array.isArray(value) ? value : [value];
+    return strings.map((string) => {
+        if (typeof string !== "string" || string === "" || string.length > maxStopLength)
+            throw generation.error("stop_strings", value, `a text of up to ${maxStopLength} characters, or a list`);
+        return string;
+    });
 }
 
 /** Whether the tokenizer's template for one text begins and ends with a special token. */
@@ -71,9 +88,9 @@ const forTools = "tool_use";
  */
 async function readChatTemplate(folder: string, own: JsonFile | undefined, name: string): Promise<string | undefined> {
     const file = name === "default" ? "chat_template.jinja" : path.join("additional_chat_templates", `${name}.jinja`);
-    const separate = await readFile(path.join(folder, file), "utf8").catch(() => undefined);
+    const separate = await readTextFile(path.join(folder, file));
     // Python reads text files with `\n` as the line end, so the model never saw `\r\n`
-    if (separate !== undefined) return separate.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n");
+    if (separate !== undefined) return separate.replace(/\r\n?/g, "\n");
     const processor = await readJsonFile(path.join(folder, "chat_template.json"));
     return templateIn(own, name) ?? templateIn(processor, name);
 }

@@ -1,6 +1,7 @@
 import path from "node:path";
 import type { GgufWriteValue } from "../../formats/gguf/writer.js";
-import { type JsonFile, readJsonFile } from "../../util/json-file.js";
+import { readJsonFile } from "../../formats/text/read-json-file.js";
+import type { JsonFile } from "../../util/json-file.js";
 import { byteLevelKeys, isByteLevel } from "./byte-level.js";
 import { sentencePieceKeys } from "./sentencepiece.js";
 import { specialTokenKeys } from "./special-tokens.js";

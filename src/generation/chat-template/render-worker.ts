@@ -3,6 +3,8 @@ import { Template } from "@huggingface/jinja";
 import type { Token } from "../../../plugin/index.js";
 import { Markers, type Stretch, type Strips } from "./Markers.js";
 import { type ChatToRender, MarkedNamesError, renderChat } from "./render-chat.js";
+import { strftime } from "./strftime.js";
+import { acceptUndefined } from "./undefined.js";
 
 /** The special tokens of a vocabulary. */
 export interface WorkerFacts {
@@ -22,17 +24,23 @@ export type RenderAnswer =
 const { tokens } = workerData as WorkerFacts;
 const strips = new Map(tokens.map((each) => [each.token, each.strips]));
 const markers = new Markers(new Map(tokens.map(({ name, token }) => [name, token])), (token) => strips.get(token)!);
+/** The library's own `strftime_now` writes the language of the system, and has few directives. */
+const strftimeName = "strftime_of_python";
+const useStrftime = new Template(`{% set strftime_now = ${strftimeName} %}`);
+
 const parsed = new Map<string, Template>();
 
 function answer(request: RenderRequest): RenderAnswer {
     const render = (variables: Readonly<Record<string, unknown>>) => {
         let known = parsed.get(request.template);
         if (known === undefined) {
-            // like transformers, the library sets `trim_blocks` and `lstrip_blocks`
-            known = new Template(request.template);
+            // like transformers, the library sets `trim_blocks` and `lstrip_blocks`; Jinja itself joins line breaks
+            known = new Template(request.template.replace(/\r\n?/g, "\n"));
+            acceptUndefined(known.parsed);
+            known.parsed.body.unshift(...useStrftime.parsed.body);
             parsed.set(request.template, known);
         }
-        return known.render({ ...variables });
+        return known.render({ ...variables, [strftimeName]: (format: string) => strftime(new Date(), format) });
     };
     try {
         if ("variables" in request) return { text: render(request.variables), stretches: [] };

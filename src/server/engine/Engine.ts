@@ -15,7 +15,8 @@ import type { Message } from "../../generation/chat-template/messages.js";
 import { TemplateLimitError } from "../../generation/chat-template/TemplateRenderer.js";
 import { tokenizeText } from "../../generation/tokenize-text.js";
 import { ApiError, badParameter } from "../errors.js";
-import { RawLogprobsCollector } from "./raw-logprobs.js";
+import { readWithLogprobs } from "./prompt-logprobs.js";
+import { type RawLogprobs, RawLogprobsCollector } from "./raw-logprobs.js";
 import { SequencePool } from "./SequencePool.js";
 
 /** Progress of reading a prompt, with the numbers of llama-server's `prompt_progress`. */
@@ -46,6 +47,8 @@ export interface ReadPrompt {
     readonly keptTokens: number;
     /** Time that reading took. Unit: milliseconds. */
     readonly readMs: number;
+    /** Of each token of the prompt but the first one; undefined if they were not requested. */
+    readonly logprobs: readonly RawLogprobs[] | undefined;
     /** Returns the sequence to this point, for another choice. */
     rewind(): Promise<void>;
 }
@@ -67,6 +70,11 @@ export interface ReadOptions {
     willRewind?: boolean;
     /** Tokens of the prompt after which the store keeps a checkpoint. Default: only where the store chooses to. */
     checkpointsAt?: readonly number[];
+    /**
+     * Number of most probable tokens to return with each token of the prompt. The whole prompt is read then. Default:
+     * no log-probabilities.
+     */
+    logprobs?: number;
 }
 
 export interface TokenizeOptions {
@@ -176,7 +184,7 @@ export class Engine {
 
     async read(sequence: LlamaContextSequence, prompt: readonly Token[], options: ReadOptions): Promise<ReadPrompt> {
         const { memory, questionAt, closeBeforeQuestion, signal, onProgress, checkpointsAt } = options;
-        const { reusesPrompt = true, willRewind = false } = options;
+        const { logprobs: top, reusesPrompt = top === undefined, willRewind = false } = options;
         const last = prompt.at(-1)!;
         const head = prompt.slice(0, -1);
         const started = performance.now();
@@ -185,6 +193,7 @@ export class Engine {
         const progress = onProgress && new PromptReporter(sequence, total, onProgress);
         let cachedTokens = base;
         let keptTokens = 0;
+        let logprobs: RawLogprobs[] | undefined;
         try {
             await this.setClosing(sequence, closeBeforeQuestion);
             if (memory !== undefined) await sequence.armt!.restore(memory);
@@ -196,7 +205,9 @@ export class Engine {
                 cachedTokens = sequence.nextTokenIndex;
             }
             progress?.begin(cachedTokens);
-            if (memory === undefined && reusesPrompt && sequence.armt !== undefined && this.store !== undefined)
+            if (top !== undefined)
+                logprobs = await readWithLogprobs(sequence, prompt, { top, vocabSize: this.vocabSize, signal });
+            else if (memory === undefined && reusesPrompt && sequence.armt !== undefined && this.store !== undefined)
                 ({ cachedTokens, keptTokens } = await this.store.prefill(sequence, head, { signal, checkpointsAt }));
             else if (memory !== undefined) {
                 const at = questionAt ?? (closeBeforeQuestion === true ? 0 : prompt.length);
@@ -217,7 +228,7 @@ export class Engine {
                 await this.append(sequence, head.slice(sequence.nextTokenIndex), signal);
             }
         };
-        return { sequence, last, promptTokens: total, cachedTokens, keptTokens, readMs, rewind };
+        return { sequence, last, promptTokens: total, cachedTokens, keptTokens, readMs, logprobs, rewind };
     }
 
     /** Sets whether questions start a new segment. What the sequence holds was cut otherwise if that changes. */

@@ -24,7 +24,13 @@ export interface ResponseStoreLimits {
     maxResponsesBytes: number;
 }
 
-type Kept = { readonly data: Buffer; readonly items: readonly string[]; readonly memory: string | undefined };
+type Kept = {
+    readonly data: Buffer;
+    /** The output alone: a request may refer to many items, and the conversation may be long. */
+    readonly output: Buffer;
+    readonly items: readonly string[];
+    readonly memory: string | undefined;
+};
 
 /**
  * Responses that a later request may continue, up to a number and a size. The oldest are removed first. They are kept
@@ -59,7 +65,7 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
                     code: param === undefined ? "response_not_found" : "previous_response_not_found"
                 }
             );
-        return withLongNumbers(parseJson(inflateRawSync(stored.data), true)) as T;
+        return expand(stored.data) as T;
     }
 
     /** Id of the memory that a stored response continues. */
@@ -69,8 +75,9 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
 
     /** @throws {ApiError} if no stored response has an item with this id */
     item(id: string, param: string): T["body"]["output"][number] {
-        const response = this.items.get(id);
-        const item = response && this.get(response).body.output.find((each) => each.id === id);
+        const stored = this.responses.get(this.items.get(id) ?? "");
+        const output = stored && (expand(stored.output) as T["body"]["output"]);
+        const item = output?.find((each) => each.id === id);
         if (item) return item;
         throw new ApiError(404, "no stored response has an item with this id; send the item itself", {
             param,
@@ -82,16 +89,18 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
     async add(response: T): Promise<void> {
         const { maxResponses, maxResponsesBytes } = this.limits;
         if (maxResponses === 0) return;
-        const data = await compress(Buffer.from(writeJson(response)), { level });
-        if (data.length > maxResponsesBytes) return;
+        const press = (value: unknown) => compress(Buffer.from(writeJson(value)), { level });
+        const [data, output] = await Promise.all([press(response), press(response.body.output)]);
+        const size = data.length + output.length;
+        if (size > maxResponsesBytes) return;
         for (const id of this.responses.keys()) {
-            if (this.count < maxResponses && this.total + data.length <= maxResponsesBytes) break;
+            if (this.count < maxResponses && this.total + size <= maxResponsesBytes) break;
             this.remove(id);
         }
         const items = response.body.output.map(({ id }) => id);
         for (const item of items) this.items.set(item, response.body.id);
-        this.responses.set(response.body.id, { data, items, memory: response.memory });
-        this.total += data.length;
+        this.responses.set(response.body.id, { data, output, items, memory: response.memory });
+        this.total += size;
     }
 
     delete(id: string): void {
@@ -102,8 +111,12 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
     private remove(id: string): void {
         const stored = this.responses.get(id);
         if (stored === undefined) return;
-        this.total -= stored.data.length;
+        this.total -= stored.data.length + stored.output.length;
         for (const item of stored.items) this.items.delete(item);
         this.responses.delete(id);
     }
+}
+
+function expand(data: Buffer): unknown {
+    return withLongNumbers(parseJson(inflateRawSync(data), true));
 }

@@ -59,7 +59,7 @@ export interface GenerateOptions extends WriteOptions {
 export interface Generated {
     readonly finishReason: FinishReason;
     readonly tokens: Token[];
-    /** The stop string that ended the answer. */
+    /** The stop string of the request that ended the answer. */
     readonly stopString?: string;
 }
 
@@ -75,7 +75,12 @@ export async function generate(
     const text = new AnswerText(model, { stop, special: grammar !== undefined });
     const grammarState = grammar && new LlamaGrammarEvaluationState({ model, grammar });
     const reader: AnswerReader = { push: (token) => text.push(token), end: () => text.end(), grammarState };
-    return await write(sequence, last, collector, reader, options);
+    return withRequested(await write(sequence, last, collector, reader, options), stop);
+}
+
+/** A stop string of the model file ends an answer as an end token does. */
+export function withRequested({ stopString, ...generated }: Generated, stop: readonly string[]): Generated {
+    return stopString !== undefined && stop.includes(stopString) ? { ...generated, stopString } : generated;
 }
 
 /** The same, with a given reader. */

@@ -10,7 +10,14 @@ import { AnswerText, type TokenText } from "../../generation/AnswerText.js";
 import type { Tool } from "../../generation/chat-template/messages.js";
 import { endOfJson, idPlace, type ToolSyntax } from "../../generation/chat-template/tool-syntax.js";
 import { TokenBytes } from "../../generation/TokenBytes.js";
-import { type AnswerReader, type FinishReason, type ReadPiece, type WriteOptions, write } from "./generate.js";
+import {
+    type AnswerReader,
+    type FinishReason,
+    type ReadPiece,
+    type WriteOptions,
+    withRequested,
+    write
+} from "./generate.js";
 import { createGrammar } from "./grammar.js";
 import type { GivenSchema } from "./json-schema/compile-all.js";
 import { choice, empty, literal, oneOf, type Part, type Rules, repeat, sequence } from "./json-schema/gbnf.js";
@@ -399,6 +406,7 @@ export async function generateWithTools(
     const reader = new ToolReader(sequence.model, grammar, stop, onCall);
     if (grammar.choice.required) await reader.begin();
     else if (grammar.hasFormat) await reader.beginFormatted();
-    const { finishReason, ...rest } = await write(sequence, last, collector, reader, options);
+    const written = await write(sequence, last, collector, reader, options);
+    const { finishReason, ...rest } = withRequested(written, stop);
     return { ...rest, finishReason: reader.count > 0 && finishReason === "stop" ? "tool_calls" : finishReason };
 }

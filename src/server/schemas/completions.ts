@@ -54,7 +54,9 @@ export const completionRequestSchema = z
         prompt: promptSchema,
         max_tokens: maxTokensSchema,
         logprobs: optional(z.int().min(0).max(5)),
-        echo: optional(z.literal(false)),
+        echo: optional(z.boolean()).openapi({
+            description: "Puts the prompt before the answer, with its log-probabilities if `logprobs` is given"
+        }),
         best_of: optional(z.literal(1)),
         suffix: optional(z.null())
     })
@@ -76,8 +78,8 @@ export const completionResponseSchema = z
                 logprobs: z
                     .object({
                         tokens: z.array(z.string()),
-                        token_logprobs: z.array(z.number()),
-                        top_logprobs: z.array(z.record(z.string(), z.number())),
+                        token_logprobs: z.array(z.number().nullable()),
+                        top_logprobs: z.array(z.record(z.string(), z.number()).nullable()),
                         text_offset: z.array(z.int())
                     })
                     .nullable(),

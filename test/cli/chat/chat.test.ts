@@ -165,3 +165,22 @@ test("a text, a missing file and an empty model are refused", async (t) => {
     t.is(noMemory.code, 1);
     t.regex(noMemory.stderr, /neither a file nor the name of a model/);
 });
+
+test.serial("the model's own stop strings end an answer of `armt chat` and `armt run`", async (t) => {
+    const folder = temporaryFolder(t);
+    const file = path.join(folder, "scripted.gguf");
+    await makeScriptedModel(folder, file, {
+        special: ["<|im_start|>", "<|im_end|>"],
+        template: chatml,
+        stopStrings: ["STOP"],
+        script: [["\n", "ok ", "ST", "OP", " more", "<|im_end|>"]]
+    });
+    const common = ["-m", file, "--threads", "1", "-n", "10", "--temp", "0"];
+    const chatted = await runArmt(["chat", ...common], { input: "Hi\n" });
+    t.is(chatted.stdout.trim(), "ok", chatted.stderr);
+    const prompt = path.join(folder, "prompt.txt");
+    writeFileSync(prompt, "x\n");
+    t.is((await runArmt(["run", "--file", prompt, ...common])).stdout, "ok \n");
+    const whole = await runArmt(["run", "--file", prompt, "--ignore-eos", ...common]);
+    t.true(whole.stdout.startsWith("ok STOP more"), whole.stdout);
+});

@@ -27,12 +27,27 @@ export const exactDigits = 15;
 
 const digit = set(charSet([0x30, 0x39]));
 
+/** Places that are kept of a bound. Grammars have fewer, so what is cut off only tells in which direction to round. */
+const keptPlaces = 400;
+
 /** @param value a finite number as JSON writes it */
 export function parseDecimal(value: string): Decimal {
-    const [, sign, whole, fraction = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(value)!;
+    const [, sign, whole = "", fraction = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(
+        value
+    )!;
     const digits = BigInt(`${sign}${whole}${fraction}`);
     const places = fraction.length - Number(exponent);
-    return places >= 0 ? { digits, places } : { digits: digits * 10n ** BigInt(-places), places: 0 };
+    // the exponent of a zero can have any size
+    if (digits === 0n) return { digits, places: 0 };
+    if (places < 0) return { digits: digits * 10n ** BigInt(-places), places: 0 };
+    const cut = places - keptPlaces;
+    if (cut <= 0) return { digits, places };
+    const rest = digits < 0n ? -1n : 1n;
+    // 10 to the power of a long exponent would take minutes
+    if (cut > whole.length + fraction.length) return { digits: rest, places: keptPlaces + 1 };
+    const unit = 10n ** BigInt(cut);
+    const isExact = digits % unit === 0n;
+    return { digits: (digits / unit) * 10n + (isExact ? 0n : rest), places: keptPlaces + 1 };
 }
 
 /** The largest number with some places that is not above, or the smallest that is not below. */
