@@ -1,6 +1,7 @@
-import { lstat, readFile, stat } from "node:fs/promises";
-import { ArmtError, quote, systemErrorText } from "./errors.js";
+import { lstat } from "node:fs/promises";
+import { ArmtError, quote } from "./errors.js";
 import { decodeUtf8, type JsonObject, type JsonValue, parseStrictJsonObject } from "./strict-json.js";
+import { isMissing, readWholeFile } from "./whole-file.js";
 
 /** Maximum size of a JSON file. The largest real ones are tokenizers of about 20 MB. Unit: bytes. */
 const MAX_JSON_BYTES = 64 * 2 ** 20;
@@ -87,16 +88,11 @@ export class JsonFile {
 export async function readJsonFile(path: string): Promise<JsonFile | undefined> {
     let bytes: Buffer;
     try {
-        const { size } = await stat(path);
-        if (size > MAX_JSON_BYTES) throw new ArmtError(`${quote(path)} has ${size} bytes (at most ${MAX_JSON_BYTES})`);
-        bytes = await readFile(path);
+        bytes = await readWholeFile(path, MAX_JSON_BYTES);
     } catch (error) {
-        if (error instanceof ArmtError) throw error;
-        if (error instanceof Error && "code" in error && error.code === "ENOENT") {
-            await refuseBrokenLink(path);
-            return undefined;
-        }
-        throw new ArmtError(`cannot read ${quote(path)}: ${systemErrorText(error)}`, { cause: error });
+        if (!isMissing(error)) throw error;
+        await refuseBrokenLink(path);
+        return undefined;
     }
     try {
         return new JsonFile(

@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { GgufWriteValue } from "../../formats/gguf/writer.js";
 import type { JsonFile } from "../../util/json-file.js";
 import { readJsonFile } from "../../util/json-file.js";
 import type { JsonObject } from "../../util/strict-json.js";
+import { isMissing, readTextFile } from "../../util/whole-file.js";
 import { endTokenKeys } from "./end-tokens.js";
 import { tokenIds, tokenText } from "./token-files.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
@@ -71,7 +71,9 @@ const forTools = "tool_use";
  */
 async function readChatTemplate(folder: string, own: JsonFile | undefined, name: string): Promise<string | undefined> {
     const file = name === "default" ? "chat_template.jinja" : path.join("additional_chat_templates", `${name}.jinja`);
-    const separate = await readFile(path.join(folder, file), "utf8").catch(() => undefined);
+    const separate = await readTextFile(path.join(folder, file)).catch((error: unknown) => {
+        if (!isMissing(error)) throw error;
+    });
     // Python reads text files with `\n` as the line end, so the model never saw `\r\n`
     if (separate !== undefined) return separate.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n");
     const processor = await readJsonFile(path.join(folder, "chat_template.json"));
