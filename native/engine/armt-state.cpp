@@ -82,8 +82,8 @@ void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, ll
         }
         check_devices();
     } catch (const std::exception & error) {
-        // what llama.cpp says on Windows; elsewhere, it reads past the end of a file
-        const bool ended = strcmp(error.what(), "unexpectedly reached end of file") == 0;
+        // what llama.cpp says of a buffer, and of a file on Windows; elsewhere, it reads past the end of a file
+        const bool ended = strncmp(error.what(), "unexpectedly reached end of", 27) == 0;
         armt_set_error(id, ended ? STATE_ENDED : error.what());
         throw;
     }

@@ -215,8 +215,8 @@ private:
     }
 
     void add_tensors() {
-        const int64_t n_qkv  = (int64_t(n_head) + 2 * int64_t(n_head_kv)) * n_embd_head;
-        const int64_t n_q    = int64_t(n_head) * n_embd_head;
+        const int64_t n_qkv  = int64_t((uint64_t(n_head) + 2 * uint64_t(n_head_kv)) * n_embd_head);
+        const int64_t n_q    = int64_t(uint64_t(n_head) * n_embd_head);
         const int64_t n_up   = gated ? 2 * int64_t(n_ff) : n_ff;
         const int64_t n_beta = gating ? n_embd : n_memory_head;
 
@@ -267,9 +267,9 @@ private:
         shape &      tensor = shapes[at];
         int64_t &    n      = tensor.ne[choose.below(uint32_t(tensor.ne.size()))];
         switch (choose.below(8)) {
-            case 0: n += 1; break;
-            case 1: n -= 1; break;
-            case 2: n *= 2; break;
+            case 0: n = int64_t(uint64_t(n) + 1); break;
+            case 1: n = int64_t(uint64_t(n) - 1); break;
+            case 2: n = int64_t(uint64_t(n) * 2); break;
             case 3: std::reverse(tensor.ne.begin(), tensor.ne.end()); break;
             case 4: tensor.ne.push_back(1 + choose.below(2)); break;
             case 5: tensor.type = ggml_type(choose.below(GGML_TYPE_COUNT)); break;

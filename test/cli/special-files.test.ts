@@ -4,6 +4,7 @@ import { existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "nod
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import test, { type ExecutionContext } from "ava";
+import { convertCheckpoint } from "../../src/convert/convert.js";
 import { recallModelPath } from "../../src/model/embedded-model.js";
 import { armtScript, runArmt } from "../helpers/armt-command.js";
 import { fillDisk, fullDiskTest, withFullDisk } from "../helpers/full-disk.js";
@@ -106,8 +107,8 @@ const inputs: Readonly<Record<string, Arguments>> = {
     "convert model.safetensors": convertWith("model.safetensors"),
     "convert --base": async (make, file) => ["convert", await make.checkpoint(), make.out, "--base", file],
     "convert --vocab-from": async (make, file) => ["convert", await make.checkpoint(), make.out, "--vocab-from", file],
-    "detect CHECKPOINT": (make, file) => ["detect", file, make.text()],
-    "detect TEXT": async (make, file) => ["detect", await make.checkpoint(), file],
+    "detect CHECKPOINT": (make, file) => ["detect", file, "--text", make.text()],
+    "detect TEXT": async (make, file) => ["detect", await make.checkpoint(), "--text", file],
     "eval babilong": (_, file) => ["eval", "babilong", file, ...model],
     "eval books": (make, file) => ["eval", "books", make.link("alice.txt", file), ...model],
     "eval recall -m": (_, file) => ["eval", "recall", "-m", file, "--lengths", "1k"],
@@ -117,7 +118,6 @@ const inputs: Readonly<Record<string, Arguments>> = {
     "logits MODEL": (make, file) => ["logits", file, "--tokens", make.ids(), "-o", make.out],
     "logits --tokens": (make, file) => ["logits", recallModelPath, "--tokens", file, "-o", make.out],
     mcp: (make, file) => ["mcp", file, "--memories", path.join(make.folder, "memories")],
-    "pull --base": (_, file) => ["pull", "smollm2-135m", "--base", file],
     quantize: (make, file) => ["quantize", file, make.out, "q4_0"],
     "read TEXT": (make, file) => ["read", file, "-o", make.out, ...model],
     "read second TEXT": (make, file) => ["read", make.text(), file, "-o", make.out, ...model],
@@ -127,7 +127,7 @@ const inputs: Readonly<Record<string, Arguments>> = {
     "run --tokens": (_, file) => ["run", "--tokens", file, "-n", "1", ...model],
     serve: (_, file) => ["serve", file, "--port", "0"],
     "trace -m": (make, file) => ["trace", "-m", file, "--tokens", "20", "--svg", make.out],
-    "verify MODEL": (_, file) => ["verify", file],
+    "verify MODEL": async (make, file) => ["verify", file, "--against", await make.checkpoint()],
     "verify --against": (_, file) => ["verify", recallModelPath, "--against", file],
     "verify --memory": async (make, file) => [
         "verify",
@@ -137,7 +137,12 @@ const inputs: Readonly<Record<string, Arguments>> = {
         "--memory",
         file
     ],
-    "verify --tokens": (_, file) => ["verify", recallModelPath, "--tokens", file, "-t", "1"]
+    "verify --tokens": async (make, file) => {
+        const checkpoint = await make.checkpoint();
+        const converted = path.join(make.folder, "model.gguf");
+        await convertCheckpoint({ checkpoint, output: converted });
+        return ["verify", converted, "--against", checkpoint, "--tokens", file];
+    }
 };
 
 /** Command lines, each with one file that is to be written. Those that read or compute long have to refuse it first. */

@@ -18,7 +18,7 @@ unixTest("beyond `ulimit -f`, a memory and any other file are an error, and the 
     const folder = temporaryFolder(t);
     const args = [script, model, path.join(folder, "a.armt"), path.join(folder, "b")];
     // a report of coverage would be too large as well
-    const line = 'ulimit -f 16; unset NODE_V8_COVERAGE; exec "$@"';
+    const line = 'ulimit -f 4; unset NODE_V8_COVERAGE; exec "$@"';
     const { code, stdout, stderr } = await runProcess("bash", ["-c", line, "sh", process.execPath, ...args]);
     t.is(code, 0, stderr);
     const tooLarge = systemErrorText(Object.assign(new Error(), { code: "EFBIG" }));
