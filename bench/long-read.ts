@@ -1,6 +1,7 @@
 // `npm run bench:long`: reads millions of tokens into one sequence of the package's model, writes down how much memory
-// the process takes on the way, and asks about facts hidden in the text at the end. SIGTERM ends the reading early. With
-// `--resume FOLDER`, the memory is saved there at each row, and a later run with the same options continues from it.
+// the process takes on the way, and asks about facts hidden in the text at the end. SIGTERM ends the reading early.
+// With `--resume FOLDER`, the memory is saved there at each row, and a later run with the same options continues from
+// it.
 
 import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";

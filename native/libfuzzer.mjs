@@ -66,7 +66,8 @@ async function run(name) {
         `-max_total_time=${seconds}`,
         // one that ends the process is kept, and the others follow
         ...["-fork=1", "-ignore_crashes=1", "-ignore_ooms=1", "-ignore_timeouts=1"],
-        ...["-timeout=20", "-rss_limit_mb=6144", "-max_len=16384"],
+        // a slow input is none of them: other programs may keep the cores busy
+        ...["-timeout=20", "-report_slow_units=20", "-rss_limit_mb=6144", "-max_len=16384"],
         `-artifact_prefix=${kept}/`
     ];
     const child = spawn(programOf(name), [...options, found, path.join(folder, "corpus", name)], {

@@ -284,7 +284,7 @@ private:
             ggml_tensor tensor = {};
             tensor.type        = each.type;
             if (ggml_blck_size(tensor.type) <= 0) {
-                tensor.type = GGML_TYPE_F32; // a number that no type has any more, of which no tensor can be built
+                tensor.type = GGML_TYPE_F32; // no type has this number
             }
             size_t nb = ggml_type_size(tensor.type);
             for (size_t i = 0; i < GGML_MAX_DIMS; ++i) {

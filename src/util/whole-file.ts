@@ -17,7 +17,7 @@ export async function readWholeFile(path: string, maxBytes: number = constants.M
     }
 }
 
-/** Whether `error` says that there is no file of this name. */
+/** Whether a file of this name does not exist, by the error of an attempt to read it. */
 export function isMissing(error: unknown): boolean {
     const cause = error instanceof Error ? error.cause : undefined;
     return cause instanceof Error && "code" in cause && cause.code === "ENOENT";

@@ -39,7 +39,7 @@ class Sources {
         return makeTiny(this.t, { tokenizer: true, vocab: 300 });
     }
 
-    /** A checkpoint of which one file is another one. */
+    /** A checkpoint with a link to another file in the place of its own. */
     async checkpointWith(name: string, other: string): Promise<string> {
         const folder = await this.checkpoint();
         rmSync(path.join(folder, name), { force: true });
