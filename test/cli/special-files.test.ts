@@ -39,7 +39,7 @@ class Sources {
         return makeTiny(this.t, { tokenizer: true, vocab: 300 });
     }
 
-    /** A checkpoint with a link to another file in the place of its own. */
+    /** A checkpoint in which a name links to another file. */
     async checkpointWith(name: string, other: string): Promise<string> {
         const folder = await this.checkpoint();
         rmSync(path.join(folder, name), { force: true });
