@@ -1,7 +1,10 @@
 // `npm run bench:long`: reads millions of tokens into one sequence of the package's model, writes down how much memory
 // the process takes on the way, and asks about facts hidden in the text at the end. SIGTERM ends the reading early.
+// With `--resume FOLDER`, the memory is saved there at each row, and a later run with the same options continues from
+// it.
 
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
@@ -22,6 +25,7 @@ const args = await yargs(hideBin(process.argv))
         minutes: { type: "number", describe: "Ends the reading after this time [default: reads everything]" },
         threads: { type: "number", default: 1 },
         seed: { type: "number", default: 1 },
+        resume: { type: "string", describe: "Folder to continue from, and to save in [default: none]" },
         out: { type: "string", default: "bench/results", describe: "Folder for the JSON file" }
     })
     .strict()
@@ -52,31 +56,78 @@ const countTokens = (text: string) => model.tokenize(text).length;
 const haystack = makeHaystack(texts, { ...args, changes: 0, countTokens });
 const sentences = haystack.sentences();
 
+interface Row {
+    position: number;
+    segmentsClosed: number;
+    rssBytes: number;
+    heapBytes: number;
+    /** Of its run alone. */
+    cpuSeconds: number;
+    seconds: number;
+    /** Counts from 1. */
+    run: number;
+}
+
+/** What is saved with the memory. */
+interface Saved {
+    /** Sentences read. */
+    sentences: number;
+    rows: Row[];
+}
+
+const folder = args.resume;
+const savedFile = folder && path.join(folder, "reading.json");
+const memoryFile = folder && path.join(folder, "memory.armt");
+let taken = 0;
+let rows: Row[] = [];
+if (savedFile && memoryFile && existsSync(savedFile)) {
+    const saved = JSON.parse(await readFile(savedFile, "utf8")) as Saved;
+    await armt.load(memoryFile);
+    rows = saved.rows;
+    if (sequence.nextTokenIndex !== rows.at(-1)?.position) throw new Error(`${savedFile} is not of ${memoryFile}`);
+    for (; taken < saved.sentences; taken++) sentences.next();
+}
+const run = (rows.at(-1)?.run ?? 0) + 1;
+
+async function save(): Promise<void> {
+    if (!savedFile || !memoryFile) return;
+    await mkdir(path.dirname(savedFile), { recursive: true });
+    await armt.save(memoryFile);
+    await writeJson(savedFile, { sentences: taken, rows } satisfies Saved);
+}
+
+async function writeJson(file: string, value: unknown): Promise<void> {
+    await writeAtomically(file, {}, (target) => target.write(Buffer.from(`${JSON.stringify(value, undefined, 4)}\n`)));
+}
+
 /** The next sentences of the text, about `limit` tokens. */
 function* nextPart(limit: number): Generator<string, void, void> {
     for (let count = 0; count < limit && !isOver(); ) {
         const next = sentences.next();
         if (next.done === true) return;
+        taken++;
         count += countTokens(next.value);
         yield next.value;
     }
 }
 
-const rows = [];
-for (let before = -1; before < sequence.nextTokenIndex && !isOver(); ) {
-    before = sequence.nextTokenIndex;
+while (!isOver()) {
+    const before = sequence.nextTokenIndex;
     await armt.feed(nextPart(args.rowEvery));
+    if (sequence.nextTokenIndex === before) break;
     const { user, system } = process.cpuUsage();
-    const row = {
+    const row: Row = {
         position: sequence.nextTokenIndex,
         segmentsClosed: armt.segmentsClosed,
         rssBytes: process.memoryUsage.rss(),
         heapBytes: process.memoryUsage().heapUsed,
         cpuSeconds: (user + system) / 1e6,
-        seconds: (performance.now() - started) / 1000
+        seconds: (performance.now() - started) / 1000,
+        run
     };
     rows.push(row);
     console.log(JSON.stringify(row));
+    await save();
 }
 // answers can come only from memory
 await armt.closeSegment();
@@ -110,5 +161,5 @@ const result = {
 await llama.dispose();
 await mkdir(args.out, { recursive: true });
 const file = path.join(args.out, `long-${date.slice(0, 10)}.json`);
-await writeAtomically(file, {}, (target) => target.write(Buffer.from(`${JSON.stringify(result, undefined, 4)}\n`)));
+await writeJson(file, result);
 console.log(`${position} tokens; recall ${JSON.stringify(result.recall)}; written to ${file}`);

@@ -30,8 +30,16 @@ function run(name, program) {
 
 const states = run("state", compile(layout, ["fuzz-state", "driver", "harness"], []));
 process.stdout.write(`states: ${states.line}\n`);
-const models = run("model", compile(layout, ["fuzz-model", "driver", "harness", "gguf-mutator"], []));
-const reached = await findAccepted(layout, models.inputs);
-process.stdout.write(`model files: ${models.line}, ${reached.length} of them are not refused before\n`);
-for (const input of [...states.inputs, ...reached]) process.stdout.write(`ends the process: ${input}\n`);
-process.exitCode = states.inputs.length + reached.length === 0 ? 0 : 1;
+const bad = [...states.inputs];
+for (const { name, title, parts } of /** @type {const} */ ([
+    { name: "model", title: "model files", parts: ["fuzz-model", "driver", "harness", "gguf-mutator"] },
+    { name: "shapes", title: "models of other shapes", parts: ["fuzz-shapes", "driver", "harness", "gguf-builder"] }
+])) {
+    const program = compile(layout, parts, []);
+    const { line, inputs } = run(name, program);
+    const reached = await findAccepted(layout, name, program, inputs);
+    process.stdout.write(`${title}: ${line}, ${reached.length} of them are not refused before\n`);
+    bad.push(...reached);
+}
+for (const input of bad) process.stdout.write(`ends the process: ${input}\n`);
+process.exitCode = bad.length === 0 ? 0 : 1;

@@ -14,7 +14,9 @@ import { findTools, installedVariant, packageRoot, resolveLayout } from "./build
 import { environment, findAccepted, folder, outputFolder } from "./fuzz/program.mjs";
 
 const [seconds = "60", ...wanted] = process.argv.slice(2);
-const targets = wanted.length > 0 ? wanted : ["state", "model"];
+const known = /** @type {const} */ (["state", "model", "shapes"]);
+const targets = wanted.length > 0 ? known.filter((name) => wanted.includes(name)) : known;
+if (targets.length < wanted.length) throw new Error(`the targets are ${known.join(", ")}`);
 const layout = resolveLayout(packageRoot, {}, installedVariant(packageRoot));
 const buildDir = path.join(layout.buildDir, "cmake-fuzz");
 
@@ -48,6 +50,9 @@ function compileTargets() {
     execFileSync(cmake.path, ["--build", buildDir, "-j", jobs, "--target", ...programs], { stdio: "inherit" });
 }
 
+/** @param {string} name */
+const programOf = (name) => path.join(buildDir, `fuzz-${name}`);
+
 /**
  * @param {string} name
  * @returns the last count that libFuzzer printed, and the inputs that ended the process
@@ -61,10 +66,11 @@ async function run(name) {
         `-max_total_time=${seconds}`,
         // one that ends the process is kept, and the others follow
         ...["-fork=1", "-ignore_crashes=1", "-ignore_ooms=1", "-ignore_timeouts=1"],
-        ...["-timeout=20", "-rss_limit_mb=6144", "-max_len=16384"],
+        // a slow input is none of them: other programs may keep the cores busy
+        ...["-timeout=20", "-report_slow_units=20", "-rss_limit_mb=6144", "-max_len=16384"],
         `-artifact_prefix=${kept}/`
     ];
-    const child = spawn(path.join(buildDir, `fuzz-${name}`), [...options, found, path.join(folder, "corpus", name)], {
+    const child = spawn(programOf(name), [...options, found, path.join(folder, "corpus", name)], {
         stdio: ["ignore", "ignore", "pipe"],
         env: {
             ...environment(layout),
@@ -83,7 +89,7 @@ compileTargets();
 let ends = 0;
 for (const name of targets) {
     const { last, inputs } = await run(name);
-    const bad = name === "model" ? await findAccepted(layout, inputs) : inputs;
+    const bad = name === "state" ? inputs : await findAccepted(layout, name, programOf(name), inputs);
     process.stdout.write(`${name}: ${last}; ${inputs.length} inputs ended the process\n`);
     for (const input of bad) process.stdout.write(`ends the process and is not refused before: ${input}\n`);
     ends += bad.length;

@@ -6,6 +6,7 @@ import {
     type LlamaModelOptions,
     type LlamaOptions
 } from "node-llama-cpp";
+import { ignoreFileSizeSignal } from "../src/util/file-size-signal.js";
 import { ArmtNativeError, ArmtUnsupportedError } from "./errors.js";
 import { decorateModel } from "./model/decorate-model.js";
 import { readModelInfo } from "./model/model-file.js";
@@ -37,6 +38,7 @@ export async function getLlama(
     options: LlamaOptions | "lastBuild" = {},
     lastBuildOptions?: LastBuildOptions
 ): Promise<Llama> {
+    ignoreFileSizeSignal();
     if (options === "lastBuild") {
         const engine = await loadEngine(ordinaryVariant());
         return decorateLlama(await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {})), engine);

@@ -94,7 +94,6 @@ void ArmtLibrary::open(const std::string & ggml_base, const std::string & ggml, 
     find_symbol(handle, "llama_memory_seq_cp", functions.memory_seq_cp);
     find_symbol(handle, "llama_state_seq_get_size_ext", functions.state_seq_get_size);
     find_symbol(handle, "llama_state_seq_get_data_ext", functions.state_seq_get_data);
-    find_symbol(handle, "llama_state_seq_set_data_ext", functions.state_seq_set_data);
     find_symbol(handle, "ggml_is_quantized", ggml_functions.is_quantized);
     find_symbol(handle, "ggml_blck_size", ggml_functions.blck_size);
     find_symbol(handle, "ggml_row_size", ggml_functions.row_size);

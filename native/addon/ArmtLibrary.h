@@ -28,7 +28,6 @@ public:
         decltype(&llama_memory_seq_cp)          memory_seq_cp;
         decltype(&llama_state_seq_get_size_ext) state_seq_get_size;
         decltype(&llama_state_seq_get_data_ext) state_seq_get_data;
-        decltype(&llama_state_seq_set_data_ext) state_seq_set_data;
     };
 
     // The functions of ggml-base that the addon calls

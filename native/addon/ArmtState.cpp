@@ -53,15 +53,14 @@ private:
 
 class LoadStateWorker : public ArmtWorker {
 public:
-    LoadStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, const Napi::Buffer<uint8_t> & buffer)
+    LoadStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, const Napi::Buffer<uint8_t> & buffer, uint64_t n_tokens)
         : ArmtWorker(env, "armtLoadState"), id(id), seq_id(seq_id), state(buffer.Data()), size(buffer.Length()),
-          reference(Napi::Persistent(buffer)) {}
+          n_tokens(n_tokens), reference(Napi::Persistent(buffer)) {}
 
 protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
-        // the bytes that were read; what follows a state is ignored, because the sequence has changed by then
-        if (library.llama().state_seq_set_data(find_context(id), state, size, seq_id, 0) == 0) {
+        if (!library.api().load_state(id, seq_id, state, size, n_tokens)) {
             throw std::runtime_error(library.last_error(id));
         }
     }
@@ -73,6 +72,7 @@ private:
     int32_t                                seq_id;
     const uint8_t *                        state;
     size_t                                 size;
+    uint64_t                               n_tokens;
     Napi::Reference<Napi::Buffer<uint8_t>> reference; // keeps the bytes alive
 };
 
@@ -103,14 +103,14 @@ Napi::Value save_state(const Napi::CallbackInfo & info) {
     });
 }
 
-// loadState(id, sequenceId, state: Buffer): Promise<void>; the buffer must not change until it is settled
+// loadState(id, sequenceId, state: Buffer, tokens): Promise<void>; the buffer must not change until it is settled
 Napi::Value load_state(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
         if (!info[2].IsBuffer()) {
             throw std::runtime_error("`state` has to be a Buffer");
         }
         return ArmtWorker::start(new LoadStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"),
-                                                     info[2].As<Napi::Buffer<uint8_t>>()));
+                                                     info[2].As<Napi::Buffer<uint8_t>>(), armt_id(info[3])));
     });
 }
 

@@ -119,6 +119,20 @@ static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, siz
     });
 }
 
+static bool load_state(uint64_t id, int32_t seq_id, const uint8_t * data, size_t size, uint64_t n_tokens) {
+    return guard(id, [&] {
+        llama_memory_armt & memory = find_sequence(id, seq_id);
+        armt_take_error(id);
+        memory.expect_tokens(int64_t(n_tokens));
+        const size_t n_read = llama_state_seq_set_data(memory.get_context(), data, size, seq_id);
+        memory.expect_tokens(-1);
+        if (n_read == 0) {
+            const std::string reason = armt_take_error(id);
+            throw std::runtime_error(reason.empty() ? "this is not a state of an ARMT model" : reason);
+        }
+    });
+}
+
 static bool set_trace(uint64_t id, bool enabled) {
     return armt_with(id, [&](llama_memory_armt & memory) { memory.trace.set(enabled); });
 }
@@ -160,6 +174,7 @@ const armt_api * armt_get_api(void) {
         /*.plan_segments       =*/ plan_segments,
         /*.close_segment       =*/ close_segment,
         /*.read_memory         =*/ read_memory,
+        /*.load_state          =*/ load_state,
         /*.set_trace           =*/ set_trace,
         /*.take_trace          =*/ take_trace,
         /*.last_error          =*/ last_error,

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 7
+#define ARMT_API_VERSION 8
 
 struct llama_context;
 
@@ -176,6 +176,11 @@ struct armt_api {
     // NULL), with the papers' order of features. n_a and n_z: floats that fit into the buffers. Computes the segments
     // in flight first, so call it as close_segment. false: last_error says why.
     bool (*read_memory)(uint64_t id, int32_t seq_id, uint32_t il, float * a, size_t n_a, float * z, size_t n_z);
+
+    // Loads a state that llama_state_seq_get_data_ext wrote, if it holds n_tokens tokens from position 0 on. Bytes
+    // after the state are ignored. Call it on a worker thread, never during a llama_decode of the same context. false:
+    // last_error says why, and the sequence is as before.
+    bool (*load_state)(uint64_t id, int32_t seq_id, const uint8_t * data, size_t size, uint64_t n_tokens);
 
     // Records each graph evaluation of a context from now on, or stops; drops what was recorded before. While
     // recording, each evaluation waits for its result, so that times are those of the step. At most 2^20 steps are

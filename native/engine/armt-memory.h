@@ -62,6 +62,9 @@ public:
     void state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const override;
     void state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) override;
 
+    // state_read refuses states that do not hold so many tokens from position 0 on; -1: it takes any number
+    void expect_tokens(int64_t n_tokens) { n_tokens_expected = n_tokens; }
+
     //
     // the engine
     //
@@ -228,6 +231,8 @@ private:
         armt_sequence            seq;
         std::vector<tensor_part> parts;
     };
+
+    int64_t n_tokens_expected = -1;
 
     // Reads and checks a state. Nothing changes.
     sequence_state read_sequence(llama_io_read_i & io, llama_seq_id seq_id) const;

@@ -32,6 +32,9 @@ void llama_model_armt::load_arch_hparams(llama_model_loader & ml) {
         throw std::runtime_error(
             "armt.rope.dimension_count has to be an even number, and at most armt.attention.key_length");
     }
+    if (hparams.n_embd == 0 || hparams.n_ff() == 0) {
+        throw std::runtime_error("neither armt.embedding_length nor armt.feed_forward_length can be 0");
+    }
     // With a GPU, the CPU's layers keep their stacks: llama.cpp puts them into the GPU's host memory.
     params.use_extra_bufts = params.use_extra_bufts && devices.empty() && armt_use_extra_buffers();
     armt.load(ml.metadata, hparams.n_embd, hparams.n_embd_head_k(), hparams.n_layer());

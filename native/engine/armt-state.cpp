@@ -82,8 +82,8 @@ void llama_memory_armt::state_read(llama_io_read_i & io, llama_seq_id seq_id, ll
         }
         check_devices();
     } catch (const std::exception & error) {
-        // what llama.cpp says on Windows; elsewhere, it reads past the end of a file
-        const bool ended = strcmp(error.what(), "unexpectedly reached end of file") == 0;
+        // what llama.cpp says of a buffer, and of a file on Windows; elsewhere, it reads past the end of a file
+        const bool ended = strncmp(error.what(), "unexpectedly reached end of", 27) == 0;
         armt_set_error(id, ended ? STATE_ENDED : error.what());
         throw;
     }
@@ -235,6 +235,12 @@ llama_memory_armt::sequence_state llama_memory_armt::read_sequence(llama_io_read
     armt_sequence  seq    = read_counts(io, config, model.vocab.n_tokens());
     if (n_prev > config.n_segment_max || (config.n_prev_max > 0 && (n_prev > 0) != (seq.n_segments > 0))) {
         throw std::runtime_error("the state is damaged: its counts contradict each other");
+    }
+    const int64_t n_tokens = seq.empty() ? 0 : int64_t(seq.pos_last()) - seq.pos_first + 1;
+    if (n_tokens_expected >= 0 && (n_tokens != n_tokens_expected || (n_tokens > 0 && seq.pos_first != 0))) {
+        throw std::runtime_error("the state is damaged: it holds " + std::to_string(n_tokens) +
+                                 " tokens from position " + std::to_string(seq.pos_first) + " on, instead of " +
+                                 std::to_string(n_tokens_expected) + " from position 0 on");
     }
     seq.n_prev = n_prev;
     if (config.n_reread_max > 0) {

@@ -2,7 +2,8 @@
 // the libraries are the ones that are published. Inputs run in a child process: one that ends the process is kept.
 //
 // Arguments: folder of the corpus, number of the first input, number of inputs, folder for inputs that end the process.
-// The same number gives the same input. The last line counts inputs and ends.
+// The same number gives the same input. The last line counts inputs and ends. With one argument, a file, that input
+// runs.
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -66,6 +67,11 @@ static bytes make_input(const std::vector<bytes> & corpus, unsigned number) {
     return input;
 }
 
+static bytes read_file(const fs::path & path) {
+    std::ifstream in(path, std::ios::binary);
+    return bytes(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+}
+
 static std::vector<bytes> read_corpus(const std::string & folder) {
     std::vector<fs::path> paths;
     for (const auto & entry : fs::directory_iterator(folder)) {
@@ -74,8 +80,7 @@ static std::vector<bytes> read_corpus(const std::string & folder) {
     std::sort(paths.begin(), paths.end());
     std::vector<bytes> corpus;
     for (const fs::path & path : paths) {
-        std::ifstream in(path, std::ios::binary);
-        corpus.emplace_back(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+        corpus.push_back(read_file(path));
     }
     return corpus;
 }
@@ -94,6 +99,11 @@ static void run_inputs(const std::vector<bytes> & corpus, unsigned first, unsign
 }
 
 int main(int argc, char ** argv) {
+    if (argc == 2) {
+        const bytes input = read_file(argv[1]);
+        LLVMFuzzerInitialize(&argc, &argv);
+        return LLVMFuzzerTestOneInput(input.data(), input.size());
+    }
     if (argc < 5) {
         fprintf(stderr, "usage: %s CORPUS FIRST COUNT FOLDER\n", argv[0]);
         return 2;

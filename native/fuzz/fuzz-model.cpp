@@ -3,32 +3,21 @@
 #include "gguf-mutator.h"
 #include "harness.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <algorithm>
-
 // More than the weights of a small model take. Unit: bytes
 static constexpr size_t N_WEIGHTS = 128 * 1024;
 
 // 1.06 as f16, 0.0115 as f32 and as bf16
 static constexpr uint8_t WEIGHT = 0x3c;
 
-static int file = -1;
-
 extern "C" int LLVMFuzzerInitialize(int *, char ***) {
     fuzz_begin();
-    file = memfd_create("model", 0);
     return 0;
 }
 
 static std::string write_model(const uint8_t * data, size_t size) {
     std::vector<uint8_t> bytes(data, data + size);
     bytes.resize(size + N_WEIGHTS, WEIGHT);
-    if (ftruncate(file, 0) != 0 || pwrite(file, bytes.data(), bytes.size(), 0) != ssize_t(bytes.size())) {
-        fuzz_fail("the model cannot be written");
-    }
-    return "/proc/self/fd/" + std::to_string(file);
+    return fuzz_memory_file(bytes);
 }
 
 // What a program does with the vocabulary of a file

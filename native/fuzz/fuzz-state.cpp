@@ -6,7 +6,6 @@
 #include "harness.h"
 
 #include <cstdlib>
-#include <fstream>
 
 static llama_model *   model   = nullptr;
 static llama_context * context = nullptr;
@@ -42,9 +41,7 @@ static void write_seeds(const std::string & folder) {
         if (n > 0) {
             fuzz_decode(context, 0, fuzz_tokens(model, n, 1));
         }
-        const std::vector<uint8_t> state = fuzz_save(context, 0);
-        std::ofstream              out(folder + "/state-" + std::to_string(n), std::ios::binary);
-        out.write(reinterpret_cast<const char *>(state.data()), std::streamsize(state.size()));
+        fuzz_write(folder + "/state-" + std::to_string(n), fuzz_save(context, 0));
     }
 }
 

@@ -4,6 +4,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 void fuzz_begin() {
     llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
@@ -14,6 +18,22 @@ void fuzz_begin() {
 void fuzz_fail(const std::string & message) {
     fprintf(stderr, "%s\n", message.c_str());
     abort();
+}
+
+void fuzz_write(const std::string & path, const std::vector<uint8_t> & bytes) {
+    std::ofstream out(path, std::ios::binary);
+    out.write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
+    if (!out.flush()) {
+        fuzz_fail(path + " cannot be written");
+    }
+}
+
+std::string fuzz_memory_file(const std::vector<uint8_t> & bytes) {
+    static const int file = memfd_create("fuzz", 0);
+    if (ftruncate(file, 0) != 0 || pwrite(file, bytes.data(), bytes.size(), 0) != ssize_t(bytes.size())) {
+        fuzz_fail("the file in memory cannot be written");
+    }
+    return "/proc/self/fd/" + std::to_string(file);
 }
 
 llama_model * fuzz_load_model(const std::string & path, bool use_mmap) {

@@ -15,6 +15,11 @@ void fuzz_begin();
 // Ends the process with a message. An invariant does not hold.
 [[noreturn]] void fuzz_fail(const std::string & message);
 
+void fuzz_write(const std::string & path, const std::vector<uint8_t> & bytes);
+
+// Path of a file in memory. The next call replaces its contents.
+std::string fuzz_memory_file(const std::vector<uint8_t> & bytes);
+
 // One thread on the CPU, because the prebuilt ggml is not instrumented.
 llama_model *   fuzz_load_model(const std::string & path, bool use_mmap);
 llama_context * fuzz_create_context(llama_model * model, uint32_t n_seqs);

@@ -64,18 +64,21 @@ export function environment(layout) {
 }
 
 /**
- * Those headers of model files that this package does not refuse.
+ * Those inputs of which this package does not refuse the model file.
  * @param {Layout} layout
+ * @param {"model" | "shapes"} name of the target
+ * @param {string} program the target, which makes the files of shapes
  * @param {readonly string[]} inputs
  */
-export async function findAccepted(layout, inputs) {
+export async function findAccepted(layout, name, program, inputs) {
     const { readModelInfo } = await import("../../dist/plugin/model/model-file.js");
     const { loadAnyEngine } = await import("../../dist/plugin/native/library.js");
     const limits = (await loadAnyEngine()).addon.limits();
-    const file = path.join(outputFolder(layout), "model.gguf");
+    const file = path.join(outputFolder(layout), `${name}.gguf`);
     const accepted = [];
     for (const input of inputs) {
-        fs.writeFileSync(file, Buffer.concat([fs.readFileSync(input), weights]));
+        if (name === "model") fs.writeFileSync(file, Buffer.concat([fs.readFileSync(input), weights]));
+        else execFileSync(program, [input], { env: { ...environment(layout), ARMT_FUZZ_FILE: file }, stdio: "ignore" });
         try {
             await readModelInfo(file, limits);
             accepted.push(input);

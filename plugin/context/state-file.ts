@@ -1,4 +1,5 @@
-import { open } from "node:fs/promises";
+import { quote } from "../../src/util/errors.js";
+import { RandomAccessFile } from "../../src/util/random-access-file.js";
 import { ArmtError } from "../errors.js";
 
 const headerBytes = 12;
@@ -10,19 +11,17 @@ const sequenceStateMagic = 0x67677371; // "ggsq"
  * that is too short.
  * @throws {ArmtError} for any other file, and for a list of tokens that is cut off
  */
-export async function countStateTokens(file: string): Promise<number> {
-    const handle = await open(file);
+export async function countStateTokens(path: string): Promise<number> {
+    const file = await RandomAccessFile.open(path);
     try {
-        const header = Buffer.alloc(headerBytes);
-        const { bytesRead } = await handle.read(header, 0, headerBytes, 0);
-        if (bytesRead < headerBytes || header.readUInt32LE(0) !== sequenceStateMagic)
-            throw new ArmtError(`${file} is not a saved state of a sequence`);
+        const header = await file.read(0, Math.min(headerBytes, file.size));
+        if (header.length < headerBytes || header.readUInt32LE(0) !== sequenceStateMagic)
+            throw new ArmtError(`${quote(path)} is not a saved state of a sequence`);
         const tokens = header.readUInt32LE(8);
-        const { size } = await handle.stat();
-        if (headerBytes + 4 * tokens > size)
-            throw new ArmtError(`${file} is damaged: it ends within its list of tokens`);
+        if (headerBytes + 4 * tokens > file.size)
+            throw new ArmtError(`${quote(path)} is damaged: it ends within its list of tokens`);
         return tokens;
     } finally {
-        await handle.close();
+        await file.close();
     }
 }

@@ -90,17 +90,17 @@ function readJson(json: JsonFile): ArmtSnapshotHeader {
     const overflow = text("segmentOverflow");
     if (!isOverflow(overflow)) throw json.error("segmentOverflow", overflow, segmentOverflows.join(" or "));
     const kvTypes = json.get("kvTypes");
-    if (!Array.isArray(kvTypes) || kvTypes.length !== 2) throw json.error("kvTypes", kvTypes ?? null, "two types");
+    if (!isPair(kvTypes)) throw json.error("kvTypes", kvTypes ?? null, "two types");
     // version 0.1 did not write it
     const stateType = json.string("stateType") ?? "f32";
     if (!isStateType(stateType)) throw json.error("stateType", stateType, stateTypes.join(", "));
     const source = json.object("source");
     return {
-        fingerprint: text("fingerprint"),
+        fingerprint: textOf(json, "fingerprint", /^[0-9a-f]{64}$/, "64 hex digits"),
         segmentSize: count("segmentSize"),
         segmentOverflow: overflow,
         openSegmentLimit: count("openSegmentLimit"),
-        kvTypes: [String(kvTypes[0]), String(kvTypes[1])],
+        kvTypes,
         stateType,
         tokensRead: count("tokensRead"),
         openTokens: count("openTokens"),
@@ -108,7 +108,7 @@ function readJson(json: JsonFile): ArmtSnapshotHeader {
         hasTokenIds: flag("hasTokenIds"),
         regular: flag("regular"),
         modelPath: text("modelPath"),
-        created: text("created"),
+        created: textOf(json, "created", /^[\dTZ:.+-]{1,40}$/, "a time"),
         source: source === undefined ? undefined : readSource(source),
         stateBytes: count("stateBytes"),
         bodyChecksum: count("bodyChecksum")
@@ -123,6 +123,21 @@ function readSource(json: JsonFile): ArmtSnapshotSource {
         sha256: json.require("sha256", json.string("sha256")),
         complete: json.require("complete", json.boolean("complete"))
     };
+}
+
+/** A text that is shown as it is, so it has to have a known form. */
+function textOf(json: JsonFile, key: string, form: RegExp, what: string): string {
+    const text = json.require(key, json.string(key));
+    if (!form.test(text)) throw json.error(key, text, what);
+    return text;
+}
+
+function isPair(types: unknown): types is [string, string] {
+    return (
+        Array.isArray(types) &&
+        types.length === 2 &&
+        types.every((type) => typeof type === "string" && /^\w{1,20}$/.test(type))
+    );
 }
 
 function isOverflow(text: string): text is ArmtSegmentOverflow {

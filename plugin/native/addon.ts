@@ -121,7 +121,8 @@ export interface ArmtAddon {
         allLogits: boolean
     ): Promise<Float32Array>;
     saveState(contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer>;
-    loadState(contextId: number, sequenceId: number, state: Buffer): Promise<void>;
+    /** Changes nothing unless the state holds `tokens` tokens. */
+    loadState(contextId: number, sequenceId: number, state: Buffer, tokens: number): Promise<void>;
     copySequence(contextId: number, from: number, to: number): Promise<void>;
     /** Rounds float32 rows to a quantized type, given as ggml's number. `values` must not change meanwhile. */
     quantize(type: number, values: Float32Array, rowLength: number): Promise<Buffer>;

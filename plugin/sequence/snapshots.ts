@@ -40,6 +40,12 @@ export async function restoreSnapshot(
 ): Promise<void> {
     checkFit(snapshot, armt, "the snapshot cannot be restored: ");
     const { header, tokens } = snapshot.parts;
+    const { vocabSize } = armt.parts.model;
+    const unknown = tokens?.find((id) => id >= vocabSize);
+    if (unknown !== undefined)
+        throw new ArmtError(
+            `the snapshot cannot be restored: it has the token id ${unknown}, and the model has ${vocabSize} tokens`
+        );
     await handle.exclusively(async (native) => {
         await loadState(native, handle, snapshot, armt.origin.fingerprint);
         handle.record.replace(tokens, header.tokensRead);

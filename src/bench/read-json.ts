@@ -1,18 +1,13 @@
-import { readFile } from "node:fs/promises";
 import type { z } from "zod";
-import { ArmtError, quote, systemErrorText } from "../util/errors.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { readTextFile } from "../util/whole-file.js";
 
 /**
  * Reads a JSON file and checks it against a schema; `what` names the file in messages.
  * @throws {ArmtError} if the file cannot be read, is not JSON or does not match the schema
  */
 export async function readJsonAs<T>(file: string, schema: z.ZodType<T>, what: string): Promise<T> {
-    let text: string;
-    try {
-        text = await readFile(file, "utf8");
-    } catch (error) {
-        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
-    }
+    const text = await readTextFile(file);
     let json: unknown;
     try {
         json = JSON.parse(text);

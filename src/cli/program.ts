@@ -3,6 +3,7 @@ import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
 import { systemErrorText } from "../util/errors.js";
 import { reportFailure, UsageError } from "../util/failure.js";
+import { ignoreFileSizeSignal } from "../util/file-size-signal.js";
 import { describeAll, exitCodes, importCommands } from "./commands.js";
 import { hideWords, ownOptionsFirst, showWords } from "./shared/command-builder.js";
 import { expandHelp } from "./shared/expand-help.js";
@@ -71,9 +72,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 // a message that cannot be shown is no reason to lose the work
 process.stderr.on("error", () => {});
 process.on("uncaughtException", endWith);
-// Node ignores this signal, so that a write beyond `ulimit -f` is an error. A library of node-llama-cpp's dies of it
-// unless somebody else listens too.
-if (process.platform !== "win32") process.on("SIGXFSZ", () => {});
+ignoreFileSizeSignal();
 
 try {
     await main(args);

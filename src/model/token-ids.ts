@@ -1,17 +1,12 @@
-import { readFile } from "node:fs/promises";
-import { ArmtError, quote, systemErrorText } from "../util/errors.js";
+import { ArmtError, quote } from "../util/errors.js";
+import { readTextFile } from "../util/whole-file.js";
 
 /**
  * Reads a JSON array of token ids.
  * @throws {ArmtError} if the file contains anything else
  */
 export async function readTokenIds(file: string): Promise<number[]> {
-    let text: string;
-    try {
-        text = await readFile(file, "utf8");
-    } catch (error) {
-        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
-    }
+    const text = await readTextFile(file);
     let ids: unknown;
     try {
         ids = JSON.parse(text);

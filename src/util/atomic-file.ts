@@ -3,6 +3,7 @@ import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promis
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { ArmtError, quote, systemErrorText } from "./errors.js";
+import { ignoreFileSizeSignal } from "./file-size-signal.js";
 
 export type AtomicFileOptions = {
     /** Whether to replace an existing file. With `false`, an existing file is an error. Default: `true`. */
@@ -35,6 +36,7 @@ export class AtomicFile {
         { overwrite = true, mode }: AtomicFileOptions = {}
     ): Promise<AtomicFile> {
         await checkTarget(target, overwrite);
+        ignoreFileSizeSignal();
         const suffix = `${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
         const temporary = path.join(path.dirname(target), temporaryPrefix(target) + suffix);
         inUse.add(temporary);

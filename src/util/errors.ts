@@ -14,9 +14,12 @@ const MAX_QUOTED_LENGTH = 120;
  */
 export function quote(text: string): string {
     const cut = text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH)}…` : text;
-    return JSON.stringify(cut).replaceAll(/[\u007f-\u009f\u2028\u2029]/g, (c) => {
-        return `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
-    });
+    return escapeControls(JSON.stringify(cut));
+}
+
+/** Makes foreign text safe to show in a line: it neither steers the terminal nor begins a new line. */
+export function escapeControls(text: string): string {
+    return text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /** Messages for the system errors that users meet. Others keep Node's own message. */

@@ -68,7 +68,9 @@ export class JsonFile {
                   ? "a list"
                   : typeof value === "number"
                     ? String(value)
-                    : JSON.stringify(value);
-        return new ArmtError(`${quote(this.path)}: \`${key}\` is ${got.slice(0, 80)}, expected ${expected}`);
+                    : typeof value === "string"
+                      ? quote(value)
+                      : String(value);
+        return new ArmtError(`${quote(this.path)}: \`${key}\` is ${got}, expected ${expected}`);
     }
 }

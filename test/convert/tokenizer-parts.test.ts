@@ -189,7 +189,7 @@ test("a chat template that cannot be read is never left out", async (t) => {
     await t.throwsAsync(readTokenizer(folder, config, 300), { message: /symbolic link to a file that does not exist/ });
     unlinkSync(template);
     mkdirSync(template);
-    await t.throwsAsync(readTokenizer(folder, config, 300), { message: /it is a folder/ });
+    await t.throwsAsync(readTokenizer(folder, config, 300), { message: /not a regular file/ });
 });
 
 test("stop strings of the generation config get a key", async (t) => {

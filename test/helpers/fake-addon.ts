@@ -23,7 +23,7 @@ export const noStats: NativeSequenceStats = {
 
 /** An engine that only records its calls. The test sets its answers. */
 export class FakeAddon implements ArmtAddon {
-    readonly apiVersion = 7;
+    readonly apiVersion = 8;
     /** The calls that tests check, in order. */
     readonly calls: unknown[][] = [];
     stats: NativeSequenceStats = noStats;
@@ -132,7 +132,7 @@ export class FakeAddon implements ArmtAddon {
         return Buffer.from("state");
     }
 
-    async loadState(_contextId: number, sequenceId: number, state: Buffer): Promise<void> {
+    async loadState(_contextId: number, sequenceId: number, state: Buffer, _tokens: number): Promise<void> {
         this.calls.push(["loadState", sequenceId, state.toString()]);
     }
 

@@ -31,6 +31,7 @@ import { formatLength, parseLength } from "../../util/lengths.js";
 import { makeFolder } from "../../util/make-folder.js";
 import { dashed } from "../../util/option-names.js";
 import { createProgressBar } from "../../util/progress.js";
+import { requireWritable } from "../shared/write-text.js";
 import type { BenchOptions } from "./options.js";
 
 /** The smallest number of rounds whose median says something. */
@@ -45,6 +46,7 @@ export async function bench(options: BenchOptions, signal: AbortSignal, output: 
     const plot = options.plot ?? path.format({ ...path.parse(json), base: undefined, ext: ".svg" });
     if (!resume && !force && existsSync(json))
         throw new ArmtError(`${quote(json)} exists; --resume continues it, --force replaces it`);
+    await requireWritable(json, plot);
     if (settings.runs < fewRuns)
         process.stderr.write(
             `with fewer than ${fewRuns} runs a median says little; for figures to publish, leave --runs\n`

@@ -59,8 +59,10 @@ export async function openText(file: string | undefined): Promise<TextInput> {
     try {
         const info = await stat(file);
         if (info.isDirectory()) throw new ArmtError(`cannot read ${quote(file)}: it is a folder`);
-        // a pipe or device has no size
-        return { name: file, bytes: info.isFile() ? info.size : undefined, pieces: piecesOf(file) };
+        // one without a writer would be waited for, and a device may never end
+        if (!info.isFile())
+            throw new ArmtError(`cannot read ${quote(file)}: not a regular file; pipe it in, with - as the file`);
+        return { name: file, bytes: info.size, pieces: piecesOf(file) };
     } catch (error) {
         if (error instanceof ArmtError) throw error;
         throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });

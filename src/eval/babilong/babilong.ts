@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import type {
     ArmtSegmentAlignment,
@@ -11,6 +11,7 @@ import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { segmentLengths } from "../../util/segment-lengths.js";
 import { svg, svgText } from "../../util/svg.js";
 import { textTable } from "../../util/table.js";
+import { readTextFile } from "../../util/whole-file.js";
 import { writeAnswer } from "../questions/ask.js";
 import { names } from "../questions/grading.js";
 import { percent, type Share, shareOf, wilson } from "../questions/share.js";
@@ -65,12 +66,12 @@ function taskOf(file: string): string {
 
 /** @throws {ArmtError} that names the file and the invalid entry */
 export async function readBabilong(file: string): Promise<BabilongSample[]> {
+    const contents = await readTextFile(file);
     let json: unknown;
     try {
-        json = JSON.parse(await readFile(file, "utf8"));
+        json = JSON.parse(contents);
     } catch (error) {
-        if (error instanceof SyntaxError) throw new ArmtError(`${quote(file)} is not JSON`, { cause: error });
-        throw new ArmtError(`cannot read ${quote(file)}: ${systemErrorText(error)}`, { cause: error });
+        throw new ArmtError(`${quote(file)} is not JSON`, { cause: error });
     }
     if (!Array.isArray(json) || json.length === 0)
         throw new ArmtError(`${quote(file)} must be a JSON list of {input, question, target}`);

@@ -1,6 +1,7 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { readTextFile } from "../../util/whole-file.js";
 import { readTaskData } from "../questions/data.js";
 import { namesAny } from "../questions/grading.js";
 import type { MakeText, Question } from "../questions/question.js";
@@ -39,7 +40,7 @@ export async function readBooks(place: string): Promise<Book[]> {
         const books: Book[] = [];
         for (const book of known) {
             const file = files.find((name) => path.basename(name, ".txt") === book.name);
-            if (file !== undefined) books.push(withText(book, file, await readFile(file, "utf8")));
+            if (file !== undefined) books.push(withText(book, file, await readTextFile(file)));
         }
         if (books.length > 0) return books;
     } catch (error) {

@@ -1,4 +1,4 @@
-import { quote } from "../../util/errors.js";
+import { escapeControls, quote } from "../../util/errors.js";
 import { type ArmtModelKeys, validateArmtFile } from "./armt-model.js";
 import { openGguf } from "./reader.js";
 import type { GgufTensorInfo, GgufValue } from "./types.js";
@@ -154,8 +154,11 @@ function armtRows(info: ArmtModelKeys): [string, string][] {
 function trainingRows({ baseName, license, ask, training }: ArmtModelKeys): [string, string][] {
     const rows: [string, string][] = [];
     if (baseName !== undefined)
-        rows.push(["trained for", `${quote(baseName)}${license === undefined ? "" : `, licence ${license}`}`]);
-    if (training !== undefined) rows.push(["training", training]);
+        rows.push([
+            "trained for",
+            `${quote(baseName)}${license === undefined ? "" : `, licence ${escapeControls(license)}`}`
+        ]);
+    if (training !== undefined) rows.push(["training", escapeControls(training)]);
     if (ask === undefined) return rows;
     const forms = [
         ...(ask.chat ? ["in a chat"] : []),

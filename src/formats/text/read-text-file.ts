@@ -1,5 +1,6 @@
-import { lstat, readFile, stat } from "node:fs/promises";
-import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
+import { lstat } from "node:fs/promises";
+import { ArmtError, quote } from "../../util/errors.js";
+import { isMissing, readWholeFile } from "../../util/whole-file.js";
 import { TextReader } from "./TextReader.js";
 
 /** Maximum size of a checkpoint's text file. The largest real ones are tokenizers of about 20 MB. Unit: bytes. */
@@ -13,16 +14,11 @@ const maxBytes = 64 * 2 ** 20;
 export async function readTextFile(path: string): Promise<string | undefined> {
     let bytes: Buffer;
     try {
-        const { size } = await stat(path);
-        if (size > maxBytes) throw new ArmtError(`${quote(path)} has ${size} bytes (at most ${maxBytes})`);
-        bytes = await readFile(path);
+        bytes = await readWholeFile(path, maxBytes);
     } catch (error) {
-        if (error instanceof ArmtError) throw error;
-        if (error instanceof Error && "code" in error && error.code === "ENOENT") {
-            await refuseBrokenLink(path);
-            return undefined;
-        }
-        throw new ArmtError(`cannot read ${quote(path)}: ${systemErrorText(error)}`, { cause: error });
+        if (!isMissing(error)) throw error;
+        await refuseBrokenLink(path);
+        return undefined;
     }
     const reader = new TextReader(path);
     return reader.push(bytes) + reader.end();

@@ -142,6 +142,17 @@ test.serial("a GGUF memory gives what its values say, and keeps its q8_0 matrice
     for (const { relative } of segments) t.true(relative <= 1e-4, String(relative));
 });
 
+test("what a model says of itself cannot steer the terminal", async (t) => {
+    const edit = (about: Record<string, unknown>) => ({
+        ...about,
+        base: { ...(about.base as object), name: "a\u001b[2J", license: "mit\n\u009b2J" }
+    });
+    const trained = await makeTrained(t, { modules: [], edit });
+    const shown = (await describeGguf(await attach(trained))).toText();
+    t.regex(shown, /trained for +"a\\u001b\[2J", licence mit\\u000a\\u009b2J\n/);
+    t.notRegex(shown.replaceAll("\n", ""), /\p{Cc}/u);
+});
+
 test("the model says what it was trained for and how to ask it", async (t) => {
     const trained = await makeTrained(t, { modules: ["self_attn.q_proj"] });
     const description = await describeGguf(await attach(trained));
