@@ -17,8 +17,9 @@ export interface ArmtContextOptions {
     /**
      * Order in which the cells (layer, segment) of a prompt are computed. `"sequential"`: one segment after another.
      * `"diagonal"`: all cells with the same layer + segment in one graph. `"auto"`: the diagonal on a GPU, else the
-     * sequential schedule. Default: `"auto"`. The results agree; speed and working memory differ. Throws `TypeError`
-     * for any other value. Source: Diagonal Batching, arXiv 2506.05229.
+     * sequential schedule. A CPU with packed weights always takes the sequential one. Default: `"auto"`. The results
+     * agree; speed and working memory differ. Throws `TypeError` for any other value. Source: Diagonal Batching, arXiv
+     * 2506.05229.
      */
     schedule?: ArmtSchedule;
 

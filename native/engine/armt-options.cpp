@@ -70,9 +70,15 @@ static bool pays_off(const llama_model_armt & model) {
     return is_gpu(model);
 }
 
+// Whether a CPU multiplies each layer alone, because its weights are packed, see armt_weight. A diagonal then shares no
+// product: it would only add steps, and rows in flight.
+static bool is_layer_by_layer(const llama_model_armt & model) {
+    return !is_gpu(model) && model.n_widest() == 1;
+}
+
 static uint32_t resolve_max_cells(const armt_context_options & options, const llama_model_armt & model) {
     const uint32_t n_layer = model.hparams.n_layer();
-    if (!is_gpu(model) && model.n_widest() == 1) { // of packed weights, see armt_weight
+    if (is_layer_by_layer(model)) {
         return 1;
     }
     if (options.max_cells != 0) {
@@ -90,7 +96,7 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     check(!model.armt.recurrent || options.schedule != ARMT_SCHEDULE_DIAGONAL,
           "schedule is \"diagonal\", but the model is plain RMT: a segment begins with what the last layer made of the "
           "segment before; take \"sequential\"");
-    config.diagonal  = config.diagonal && !model.armt.recurrent;
+    config.diagonal  = config.diagonal && !model.armt.recurrent && !is_layer_by_layer(model);
     config.extend    = options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND;
     config.n_layer   = model.hparams.n_layer();
     config.n_mem     = model.armt.n_mem;

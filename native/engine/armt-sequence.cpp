@@ -178,8 +178,6 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     for (uint32_t il = step.layer0; il < step.layer1; ++il) {
         step.first_in_layer.push_back(youngest - (il - step.layer0) == 0);
     }
-    // only the oldest segment can be the first
-    step.first = config.max_cells == 1 && step.first_in_layer.back() != 0;
     if (step.layer1 == config.n_layer) {
         std::vector<armt_output> outputs;
         if (!flight_outputs.empty()) {

@@ -30,9 +30,7 @@ struct armt_step {
     uint32_t n_sink = 0; // rows of each sequence before the text: the model's, or 0 if the segment has begun already
     uint32_t n_text = 0; // text rows of each sequence, those of the segment before included
     uint32_t n_mem  = 0; // memory rows of each sequence, after the text: the model's, or 0 if the segment stays open
-    // There is nothing to read. OPEN: all sequences are in their first segment; DIAGONAL: the oldest cell belongs to
-    // the first segment, and shares no product with others
-    bool     first  = false;
+    bool     first  = false; // OPEN: all sequences are in their first segment, so there is nothing to read
     uint32_t n_kv   = 0;     // rows of the K/V cache that attention sees; the mask hides those that a row must not see
     bool     whole  = false; // all S + M rows of a segment, so that positions and mask are constants of the memory
     uint32_t layer0 = 0;     // DIAGONAL: cells are in the layers layer0 .. layer1 - 1
