@@ -308,7 +308,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
 
     const auto inject = [&] {
         ggml_build_forward_expand(
-            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
+            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.lane)));
         n_placed = ggml_graph_n_nodes(gf); // where their weights are
     };
     // The first device comes last. The others need not wait for the embeddings, which may come from the CPU.
@@ -327,7 +327,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
         ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
         ggml_tensor * az    = build_memory(store);
 
-        ggml_tensor * cur  = build_read(c, memory.view_inputs(ctx0, c.il, c.n, n_rows, step.seq_id), az, true);
+        ggml_tensor * cur  = build_read(c, memory.view_inputs(ctx0, c.il, c.n, n_rows, step.lane), az, true);
         ggml_tensor * attn = build_attn(step, c, cur);
 
         if (trim && c.il + 1 == n_layer) {
@@ -341,7 +341,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
         }
 
         // the outputs overwrite the next layers' inputs, which those have read by now
-        cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
+        cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.lane));
         ggml_build_forward_expand(gf, cur);
         build_write_closed(step, c, cur, step.n_sink + step.n_text, az, store);
         place_nodes(model.dev_layer(c.il));
@@ -459,7 +459,7 @@ void armt_graph::build_disjoint(const armt_step & step, cells c) {
         return;
     }
     const int64_t n    = c.il + c.n - il;
-    ggml_tensor * x    = memory.view_inputs(ctx0, il, n, step.n_rows(), step.seq_id);
+    ggml_tensor * x    = memory.view_inputs(ctx0, il, n, step.n_rows(), step.lane);
     ggml_tensor * rows = ggml_view_3d(ctx0, x, n_embd, step.n_mem, n, x->nb[1], x->nb[2], step.n_text * x->nb[1]);
     ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_learned_rows(0, step.n_mem, n, "memory_embd"), rows));
 }
@@ -491,9 +491,9 @@ void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor
 // devices work at the same time, and each has one part of the graph.
 void armt_graph::build_fetch(const armt_step & step, cells c) {
     if (c.il > 0 && memory.n_same_device(c.il - 1, 2) == 1) {
-        ggml_tensor * from = memory.view_outputs(ctx0, c.il - 1, 1, step.n_rows(), step.seq_id);
+        ggml_tensor * from = memory.view_outputs(ctx0, c.il - 1, 1, step.n_rows(), step.lane);
         ggml_build_forward_expand(gf,
-                                  ggml_cpy(ctx0, from, memory.view_inputs(ctx0, c.il, 1, step.n_rows(), step.seq_id)));
+                                  ggml_cpy(ctx0, from, memory.view_inputs(ctx0, c.il, 1, step.n_rows(), step.lane)));
     }
 }
 

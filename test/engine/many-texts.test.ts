@@ -134,7 +134,7 @@ for (const textsPerLayer of [1, 2])
         };
         const shared = { ...options, schedule: "diagonal", maxCells: layers, textsPerLayer, sequences: 5 } as const;
         await withContext(model, shared, async (context) => {
-            const [a, b, c, d, copy] = sequencesOf(context);
+            const [a, b, c, d] = Array.from({ length: 4 }, () => context.getSequence());
             const controller = new AbortController();
             let batches = 0;
             const progress = setInterval(() => {
@@ -142,7 +142,7 @@ for (const textsPerLayer of [1, 2])
             });
             const cancelled = (async () => {
                 const ids = textIds(300 * segmentSize, vocab, 9) as Token[];
-                await t.throwsAsync(d!.armt!.feed(ids, { signal: controller.signal }), { message: "enough" });
+                await t.throwsAsync(d!.armt!.feed([ids], { signal: controller.signal }), { message: "enough" });
                 clearInterval(progress);
                 // what was read stays, and the sequence is usable
                 t.true(d!.armt!.tokens >= 5 * segmentSize);
@@ -168,8 +168,8 @@ for (const textsPerLayer of [1, 2])
             const copied = (async () => {
                 const half = 6 * segmentSize + 2;
                 await read(c!, texts[2]!.slice(0, half));
-                await c!.armt!.fork(copy!);
-                const [one, two] = await Promise.all([c!, copy!].map((to) => readText(to, texts[2]!.slice(half), 3)));
+                const copy = await c!.armt!.fork();
+                const [one, two] = await Promise.all([c!, copy].map((to) => readText(to, texts[2]!.slice(half), 3)));
                 check("the original", one!, expected[2]!);
                 check("the copy", two!, expected[2]!);
             })();
