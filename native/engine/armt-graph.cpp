@@ -411,7 +411,7 @@ void armt_graph::build_shared(const armt_step & step) {
         ggml_tensor * attn = build_attn(step, c, cur);
 
         const bool    is_last = trim && c.il + 1 == n_layer;
-        ggml_tensor * mem     = nullptr; // {n_embd, n_mem*n_texts, n}
+        ggml_tensor * mem     = nullptr;
         if (is_last) {
             cur = build_layer_end(c, build_last_rows(attn), build_last_rows(cur));
             mem = ggml_view_3d(ctx0, cur, n_embd, step.n_mem * c.n_texts, 1, cur->nb[1], cur->nb[2],
@@ -423,11 +423,8 @@ void armt_graph::build_shared(const armt_step & step) {
                                         : memory.view_outputs(ctx0, c.il, c.n, n_rows, 0));
             ggml_build_forward_expand(gf, cur);
             const size_t first_row = (step.n_sink + step.n_text) * cur->nb[1];
-            mem = apart ? ggml_cont_3d(ctx0,
-                                       ggml_view_4d(ctx0, cur, n_embd, step.n_mem, c.n_texts, c.n, cur->nb[1],
-                                                    cur->nb[2], cur->nb[3], first_row),
-                                       n_embd, step.n_mem * c.n_texts, c.n)
-                        : ggml_view_3d(ctx0, cur, n_embd, step.n_mem, c.n, cur->nb[1], cur->nb[2], first_row);
+            mem = ggml_view_4d(ctx0, cur, n_embd, step.n_mem, cur->ne[2], cur->ne[3], cur->nb[1], cur->nb[2],
+                               cur->nb[3], first_row);
         }
         ggml_tensor * not_first = inp->not_first;
         if (not_first != nullptr) {

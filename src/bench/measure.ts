@@ -2,14 +2,7 @@ import type { NativeProduct } from "../../plugin/native/addon.js";
 import type { ArmtModelKeys } from "../formats/gguf/armt-keys.js";
 import { type GgmlType, ggmlType } from "../formats/gguf/types.js";
 import { countOperations } from "./operations.js";
-import type {
-    BenchSettings,
-    CaseName,
-    DecodeGroup,
-    DocumentsGroup,
-    MeasuredCase,
-    PromptGroup
-} from "./results.js";
+import type { BenchSettings, CaseName, DecodeGroup, DocumentsGroup, MeasuredCase, PromptGroup } from "./results.js";
 import { ratios, type Summary, summarize } from "./statistics.js";
 import type { GraphCounts, MemoryUse, WorkerOptions } from "./worker.js";
 import { BenchWorker } from "./worker-client.js";
