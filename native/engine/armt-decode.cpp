@@ -51,6 +51,7 @@ static void check_devices(llama_memory_armt & mem) {
 // sequences, clears these and throws armt_failed.
 void llama_context::run_armt(armt_step & step) {
     auto & mem = static_cast<llama_memory_armt &>(*memory);
+    mem.prepare_lanes(step);
 
     // what allow_reuse and graph_compute read; the graph's inputs come from the step
     const bool     shared = step.type == ARMT_STEP_SHARED;

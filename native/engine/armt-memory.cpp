@@ -443,8 +443,7 @@ void llama_memory_armt::wipe_sequence(llama_seq_id seq_id) {
                                            group.x->nb[2]);
             }
             ggml_backend_tensor_memset(group.az, 0, n_seq_max() * group.az->nb[3], group.az->nb[3]);
-            ggml_backend_tensor_memset(group.lane_k, 0, 0, ggml_nbytes(group.lane_k));
-            ggml_backend_tensor_memset(group.lane_v, 0, 0, ggml_nbytes(group.lane_v));
+            clear_lanes();
         } else if (group.x != nullptr) {
             ggml_backend_tensor_memset(group.x, 0, seq_id * group.x->nb[3], group.x->nb[3]);
         }
@@ -461,6 +460,24 @@ void llama_memory_armt::prepare(llama_seq_id seq_id) {
         ggml_backend_tensor_memset(group.az, 0, seq_id * group.az->nb[3], group.az->nb[3]);
     }
     seq.stale = false;
+}
+
+void llama_memory_armt::clear_lanes() {
+    for (const layer_group & group : groups) {
+        ggml_backend_tensor_memset(group.lane_k, 0, 0, ggml_nbytes(group.lane_k));
+        ggml_backend_tensor_memset(group.lane_v, 0, 0, ggml_nbytes(group.lane_v));
+    }
+}
+
+void llama_memory_armt::prepare_lanes(const armt_step & step) {
+    if (step.type != ARMT_STEP_SHARED || step.n_text == n_lane_text) {
+        return;
+    }
+    if (step.n_text < n_lane_text) {
+        lctx->synchronize();
+        clear_lanes();
+    }
+    n_lane_text = step.n_text;
 }
 
 std::map<ggml_backend_buffer_type_t, size_t> llama_memory_armt::memory_breakdown() const {

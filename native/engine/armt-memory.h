@@ -87,6 +87,8 @@ public:
 
     // Zeroes A and z of a sequence that was cleared. To be called before each step of it.
     void prepare(llama_seq_id seq_id);
+    // Zeroes the K/V of shared diagonals before steps with fewer rows: those behind are masked, but may not be finite.
+    void prepare_lanes(const armt_step & step);
 
     // For other threads, which must not access the sequences themselves
     armt_sequence_stats get_stats(llama_seq_id seq_id) const;
@@ -213,6 +215,8 @@ private:
 
     std::vector<armt_sequence> sequences;
 
+    uint32_t n_lane_text = 0; // text rows of the last shared diagonal
+
     uint64_t (*backend_replays)(void) = nullptr;
 
     mutable std::mutex               stats_mutex;
@@ -231,6 +235,7 @@ private:
     void create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload);
     void set_constants();
     void clear_sequence(llama_seq_id seq_id);
+    void clear_lanes();
     void copy_tensors(llama_seq_id src, llama_seq_id dst);
 
     void write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const;
