@@ -60,6 +60,24 @@ public:
         lives[seq_id]++;
     }
 
+    void run_step(const armt_step & step) {
+        CHECK(++n_steps < 100000); // or it never ends
+        const std::vector<std::set<cell>> before = cells;
+        if (step.type == ARMT_STEP_OPEN) {
+            for (const llama_seq_id seq_id : step.seq_ids()) {
+                run_open(step, seq_id);
+            }
+        } else if (step.type == ARMT_STEP_DIAGONAL) {
+            run_own(before, step);
+        } else {
+            run_shared(before, step);
+        }
+        for (const llama_seq_id seq_id : step.seq_ids()) {
+            const bool is_own = step.seq_ids().size() == 1 && step.type != ARMT_STEP_SHARED;
+            sequences[seq_id].finish_step(config, is_own ? step : step.of_sequence(seq_id));
+        }
+    }
+
 private:
     // A segment, by the life of its sequence
     struct segment {
@@ -67,10 +85,7 @@ private:
         uint32_t     life;
         uint64_t     index;
         bool         open;
-
-        bool operator==(const segment & other) const {
-            return seq_id == other.seq_id && life == other.life && index == other.index && open == other.open;
-        }
+        uint32_t     n_text; // rows, with the padding of an open segment
     };
 
     std::map<llama_seq_id, uint32_t>                  lives;
@@ -99,25 +114,6 @@ private:
         CHECK(cells[seg.seq_id].insert({il, seg.index}).second);
     }
 
-    void run_step(const armt_step & step) {
-        CHECK(++n_steps < 100000); // or it never ends
-        const std::vector<std::set<cell>> before = cells;
-        if (step.type == ARMT_STEP_OPEN) {
-            for (const llama_seq_id seq_id : step.seq_ids()) {
-                run_open(step, seq_id);
-            }
-        } else if (step.type == ARMT_STEP_DIAGONAL) {
-            run_own(before, step);
-        } else {
-            run_shared(before, step);
-        }
-        for (const llama_seq_id seq_id : step.seq_ids()) {
-            sequences[seq_id].finish_step(config, step.seq_ids().size() == 1 && step.type != ARMT_STEP_SHARED
-                                                      ? step
-                                                      : step.of_sequence(seq_id));
-        }
-    }
-
     void run_open(const armt_step & step, llama_seq_id seq_id) {
         armt_sequence & seq = sequences[seq_id];
         CHECK_EQUAL(seq.n_in_flight(), 0u);
@@ -142,11 +138,12 @@ private:
     }
 
     // The input of a cell, checked against the sequence's own account
-    segment input_of(uint32_t lane, uint32_t il, llama_seq_id seq_id) {
+    segment input_of(const armt_step & step, uint32_t lane, uint32_t il, llama_seq_id seq_id) {
         const auto found = inputs.find({lane, il});
         CHECK(found != inputs.end());
         CHECK_EQUAL(found->second.seq_id, seq_id);
         CHECK_EQUAL(found->second.life, lives[seq_id]);
+        CHECK_EQUAL(found->second.n_text, step.n_text);
         return found->second;
     }
 
@@ -156,14 +153,14 @@ private:
         if (step.inject) {
             const uint32_t n_text = step.open_cell ? uint32_t(seq.pending.size()) : step.n_text;
             take(step, seq_id, 0, n_text);
-            inputs[{step.lane, 0}] = {seq_id, lives[seq_id], seq.n_segments, step.open_cell};
+            inputs[{step.lane, 0}] = {seq_id, lives[seq_id], seq.n_segments, step.open_cell, step.n_text};
             if (!step.open_cell) {
                 closed[seq_id].push_back(n_text);
             }
         }
         CHECK_EQUAL(step.layer1 - step.layer0, seq.n_in_flight() + (step.inject ? 1 : 0));
         for (uint32_t il = step.layer1; il-- > step.layer0;) { // the last layers first
-            const segment seg = input_of(step.lane, il, seq_id);
+            const segment seg = input_of(step, step.lane, il, seq_id);
             if (!seg.open) {
                 CHECK_EQUAL(step.first_in_layer[il - step.layer0] != 0, seg.index == 0);
                 run_cell(before, seg, il);
@@ -185,7 +182,7 @@ private:
         for (uint32_t lane = 0; lane < step.entering.size(); ++lane) {
             const llama_seq_id seq_id = step.entering[lane];
             take(step, seq_id, lane * step.n_text, step.n_text);
-            inputs[{lane, 0}] = {seq_id, lives[seq_id], sequences[seq_id].n_segments, false};
+            inputs[{lane, 0}] = {seq_id, lives[seq_id], sequences[seq_id].n_segments, false, step.n_text};
             closed[seq_id].push_back(step.n_text);
         }
         CHECK_EQUAL(step.n_cells.size(), size_t(step.layer1 - step.layer0));
@@ -203,7 +200,8 @@ private:
                     continue;
                 }
                 CHECK(of_layer.insert(c.seq_id).second);
-                const segment seg = input_of(lane, il, c.seq_id);
+                const segment seg = input_of(step, lane, il, c.seq_id);
+                CHECK(!seg.open);
                 CHECK_EQUAL(c.first, seg.index == 0);
                 run_cell(before, seg, il);
                 for (size_t i = 0; i < step.outs.size() && il + 1 == config.n_layer; ++i) {
@@ -288,6 +286,25 @@ TEST("a sequence that is gone leaves cells for nobody") {
     CHECK((step.seq_ids() == std::vector<llama_seq_id>{1 - first}));
 }
 
+TEST("an open segment in flight leaves the pipeline before another text enters") {
+    armt_config config   = small_config(true);
+    config.n_lanes       = 2;
+    config.n_padding_max = 5;
+    pipeline_simulation run(config, 2);
+    run.push(0, 8 * 3 + 5, {{8 * 3 + 4, 0}});
+    armt_step step;
+    while (!run.sequences[0].has_open_in_flight()) {
+        CHECK(armt_next_step(config, run.sequences, {0}, false, step));
+        run.run_step(step);
+    }
+    run.push(1, 8 * 2 + 1);
+    run.run({1}); // the call that wanted the first text's output has failed
+    CHECK_EQUAL(run.sequences[0].n_in_flight(), 0u);
+    CHECK_EQUAL(run.sequences[1].n_in_flight(), 2u);
+    CHECK_EQUAL(run.cells[0].size(), size_t(3 * 4));
+    CHECK_EQUAL(run.outputs[0].size(), size_t(1));
+}
+
 TEST("a graph serves other sequences in the same lanes and layers") {
     armt_config config = small_config(true);
     config.n_lanes     = 2;
@@ -341,7 +358,7 @@ TEST("texts of any lengths have the cells and outputs that they have alone, what
                 if (what == 1) {
                     shared.drain(seq_id);
                 }
-                if (what == 2 && shared.sequences[s].empty() && config.n_segment > 2) {
+                if ((what == 2 || what == 3) && shared.sequences[s].empty() && config.n_segment > 2) {
                     const armt_plan plan     = {2, config.n_segment - 1, 2 + 3 * uint64_t(config.n_segment - 1)};
                     shared.sequences[s].plan = plan;
                     alone.sequences[s].plan  = plan;

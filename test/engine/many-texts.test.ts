@@ -69,7 +69,9 @@ test("texts that share the diagonals have the logits and memories that each has 
         const options = { ...common, stateType } as const;
         const shared = { ...options, schedule: "diagonal", maxCells, textsPerLayer, sequences: texts.length } as const;
         const actual = await withContext(tiny.model, shared, (context) => {
-            t.is(context.armt!.textsPerLayer, Math.min(textsPerLayer, texts.length));
+            // a model whose attention goes back into the segment before has diagonals for each text
+            const most = shape.slidingWindow ? 0 : Math.min(textsPerLayer, texts.length);
+            t.is(context.armt!.textsPerLayer, most);
             return Promise.all(sequencesOf(context).map((sequence, i) => readText(sequence, texts[i]!, last)));
         });
         for (const [i, ids] of texts.entries()) {
@@ -183,7 +185,8 @@ for (const textsPerLayer of [1, 2])
 
 test("a trace has the cells of all texts once, each after those that it needs", async (t) => {
     const { model } = await loadTiny(t, { layers, segmentSize });
-    const texts = [4, 7, 5].map((n, i) => textIds(n * segmentSize + 1, vocab, i));
+    const segments = [4, 7, 5];
+    const texts = segments.map((n, i) => textIds(n * segmentSize + 1, vocab, i));
     const options = { schedule: "diagonal", maxCells: layers, textsPerLayer: 2, sequences: 3 } as const;
     await withContext(model, options, async (context) => {
         const sequences = sequencesOf(context);
@@ -199,13 +202,14 @@ test("a trace has the cells of all texts once, each after those that it needs", 
             for (let layer = firstLayer; layer < endLayer; layer++) {
                 const cell = (l: number, s: number) => `${step.sequence} ${l} ${s}`;
                 const s = segment - (layer - firstLayer);
+                if (s === segments[step.sequence]) continue; // the open segment
                 t.true(layer === 0 || seen.has(cell(layer - 1, s)), cell(layer, s));
                 t.true(s === 0 || seen.has(cell(layer, s - 1)), cell(layer, s));
                 t.false(seen.has(cell(layer, s)));
                 seen.add(cell(layer, s));
             }
         }
-        t.is(seen.size, (4 + 7 + 5) * layers);
+        t.is(seen.size, segments.reduce((sum, n) => sum + n) * layers);
         t.true(shared > 0);
     });
 });
