@@ -134,8 +134,10 @@ const context = {
 test.serial("the page's upper bound of the working memory is close", async (t) => {
     for (const change of [{ layers: 4 }, { hidden: 512, layers: 6 }, { layers: 4, ffn: 2048 }]) {
         const tiny = { ...base, ...change } as Required<TinyOptions>;
-        const { working } = await measure(t, tiny, "diagonal", 1024);
-        near(t, working, workingBytes(shapeOf(tiny), context, tiny.layers), 0.7);
+        for (const textsPerLayer of [0, 1]) {
+            const { working } = await measure(t, tiny, "diagonal", 1024, false, textsPerLayer);
+            near(t, working, workingBytes(shapeOf(tiny), { ...context, textsPerLayer }, tiny.layers), 0.7);
+        }
     }
 });
 

@@ -66,8 +66,12 @@ export function contextBytes(shape: Shape, context: ContextShape): number {
 }
 
 /** @param cells number of layers that are computed at once */
-export function workingBytes(shape: Shape, { segmentSize }: ContextShape, cells: number): number {
-    return 4 * cells * (segmentSize + shape.memoryTokens) * 3 * (shape.feedForward + shape.width);
+export function workingBytes(shape: Shape, { segmentSize, textsPerLayer }: ContextShape, cells: number): number {
+    const { feedForward, width, layers, memoryTokens } = shape;
+    const rows = segmentSize + memoryTokens;
+    const bytes = 4 * cells * rows * 3 * (feedForward + width);
+    if (textsPerLayer === 0) return bytes;
+    return textsPerLayer * (bytes + (memoryBytes(shape) * cells) / layers) + 2 * rows * roundUp(rows, 256);
 }
 
 function roundUp(value: number, multiple: number): number {
