@@ -169,7 +169,8 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
             ggml_set_name(group.whole.kq_mask, ARMT_NAME_CAUSAL_MASK);
         }
         group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4),
-                                      model.armt.recurrent ? 1 : model.armt.n_head * (end - il), n_seq + (n_lanes > 0 ? 1 : 0));
+                                      model.armt.recurrent ? 1 : model.armt.n_head * (end - il),
+                                      n_seq + (n_lanes > 0 ? 1 : 0));
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
             group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1,

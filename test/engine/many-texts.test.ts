@@ -129,7 +129,7 @@ for (const [textsPerLayer, most] of [
     });
 
 for (const textsPerLayer of [1, 2])
-    test(`texts join, end, are saved, copied and cancelled while others are read, ${textsPerLayer} in a layer`, async (t) => {
+    test(`texts join, are saved, copied and cancelled while others are read, ${textsPerLayer} in a layer`, async (t) => {
         const { model, reference } = await loadTiny(t, { layers, segmentSize });
         const options = { batchSize: 40 };
         const texts = [9, 6, 11, 7].map((n, i) => textIds(n * segmentSize + 3 + i, vocab, i));

@@ -354,8 +354,8 @@ async function measureAll(
     } catch (error) {
         if (!signal.aborted) throw error;
         throw new ArmtError(
-            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length + documents.length} groups; continue ` +
-                "with --resume",
+            `interrupted; ${quote(json)} has ${groups.length} of ` +
+                `${prompts.length + decodes.length + documents.length} groups; continue with --resume`,
             { cause: error }
         );
     }
