@@ -217,8 +217,9 @@ void armt_graph::build_keep_text(const armt_step & step, cells c) {
     }
 }
 
-// A diagonal's cells use the cache for their segments' K/V too. It holds nothing else while segments are in flight. With
-// several sequences, cells follow each other in tensors of their own, where each layer has room for those of all lanes.
+// A diagonal's cells use the cache for their segments' K/V too. It holds nothing else while segments are in flight.
+// With several sequences, cells follow each other in tensors of their own, where each layer has room for those of all
+// lanes.
 ggml_tensor * armt_graph::view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache) {
     if (step.type == ARMT_STEP_SHARED) {
         return ggml_view_2d(ctx0, cache, cache->ne[0], int64_t(c.n) * c.n_texts * cache->ne[1], cache->nb[1],

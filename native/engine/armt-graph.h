@@ -161,8 +161,8 @@ private:
     // in the memory. Embeddings may be on the CPU, where a GPU cannot write.
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az, bool in_place);
 
-    // Writes memory rows {n_embd, n_mem, n_batch}, with several texts {n_embd, n_mem, n_texts, n}, to store, whose values
-    // az holds in float32. first: az is zero.
+    // Writes memory rows {n_embd, n_mem, n_batch}, with several texts {n_embd, n_mem, n_texts, n}, to store, whose
+    // values az holds in float32. first: az is zero.
     // not_first: the input of that name, or nullptr
     void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml_tensor * store, bool first,
                      ggml_tensor * not_first);

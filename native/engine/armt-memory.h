@@ -167,7 +167,8 @@ public:
     ggml_tensor * view_lanes(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, uint32_t n_lanes,
                              bool outputs) const;
 
-    // Where shared diagonals put K and V, which nobody needs after the step: {n_embd_kv, n_kv_cell(), n_lanes, n_layers}
+    // Where shared diagonals put K and V, which nobody needs after the step:
+    // {n_embd_kv, n_kv_cell(), n_lanes, n_layers}
     ggml_tensor *     get_lane_k(uint32_t il) const { return group_of(il).lane_k; }
     ggml_tensor *     get_lane_v(uint32_t il) const { return group_of(il).lane_v; }
     uint32_t          n_kv_cell() const { return config.n_kv(config.n_sink + config.n_text_whole() + config.n_mem); }

@@ -170,8 +170,8 @@ public:
     void forget_outputs();
 
 private:
-    // All have n_flight text rows; the open segment, which may be the youngest, is padded to that. In diagonals of their
-    // own they are in consecutive layers.
+    // All have n_flight text rows; the open segment, which may be the youngest, is padded to that. In diagonals of
+    // their own they are in consecutive layers.
     std::deque<in_flight> cells; // oldest first
     uint32_t              n_flight       = 0;
     bool                  open_in_flight = false;
