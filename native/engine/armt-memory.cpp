@@ -438,7 +438,7 @@ void llama_memory_armt::wipe_sequence(llama_seq_id seq_id) {
             }
         }
         if (config.n_lanes > 0) {
-            // the next step computes its cells once more, for nobody
+            // the next step computes its cells again, for nobody
             for (const armt_sequence::in_flight & cell : before.flight()) {
                 ggml_backend_tensor_memset(group.x, 0, cell.lane * group.x->nb[3] + cell.layer * group.x->nb[2],
                                            group.x->nb[2]);
@@ -581,7 +581,7 @@ void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) {
             }
         }
         copy(group.az, 0, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
-        // not with shared diagonals, where nothing is in flight now
+        // nothing with shared diagonals: the sequence was drained
         copy(group.x, 0, 3, seq.n_in_flight() == 0 ? 0 : group.x->ne[1] * group.x->ne[2]);
     }
 }

@@ -50,7 +50,7 @@ public:
         }
     }
 
-    // The sequence starts anew.
+    // The sequence starts over.
     void clear(llama_seq_id seq_id) {
         sequences[seq_id].clear();
         n_pushed[seq_id] = n_taken[seq_id] = 0;

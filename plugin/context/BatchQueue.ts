@@ -169,7 +169,7 @@ export class BatchQueue {
 
     /**
      * Tokens of a read that the next batch may hold. A token whose logits are wanted makes all segments before it pass
-     * all layers in its batch. In a shared pipeline, the layers behind them would then stay empty while others still
+     * all layers in its batch. In a shared pipeline, the layers after them would then stay empty while others still
      * read. So the token waits until its segments have passed with those of the others.
      */
     private countReady(read: QueuedRead): number {
