@@ -51,6 +51,16 @@ export interface ArmtContextOptions {
     maxCells?: number;
 
     /**
+     * Number of sequences whose segments enter the diagonal together. The diagonal schedule then computes the texts of
+     * all sequences in one pipeline: a text's first segment follows another text's last one at once. Working memory
+     * grows with this number. 0: each sequence has a pipeline of its own. Unit: sequences, from 0 to 64. Default:
+     * chosen by the engine. Without effect on the sequential schedule, on several devices, with one sequence, and on
+     * models whose cells need more of the segment before than the memory. Throws `RangeError` outside the range. More:
+     * docs/performance.md.
+     */
+    textsPerLayer?: number;
+
+    /**
      * Number type in which A and z are kept from one segment to the next; `"f16"` and `"bf16"` halve the memory. The
      * computation itself is in float32, so each segment rounds once, and the errors add up over a text. `f16` holds
      * numbers up to 65,504. If a memory exceeds that, the evaluation fails with an `ArmtEvalError`; this happens with
@@ -84,6 +94,9 @@ export interface ArmtContextOptions {
 /** Largest value of a field that has 32 bits in the engine. */
 const maxUint32 = 2 ** 32 - 1;
 
+/** Most sequences whose segments enter a diagonal together. */
+const maxTexts = 64;
+
 /**
  * Checks every option and translates it for the engine. Errors name the option.
  * @throws {TypeError} for a value of the wrong type
@@ -98,6 +111,7 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         segmentOverflow = defaultSegmentOverflow,
         openSegmentLimit,
         maxCells,
+        textsPerLayer,
         stateType = defaultStateType,
         closeBeforeQuestion,
         onProgress,
@@ -116,6 +130,7 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         segmentSize: count("segmentSize", segmentSize),
         openSegmentLimit: count("openSegmentLimit", openSegmentLimit),
         maxCells: count("maxCells", maxCells),
+        textsPerLayer: textsPerLayer === 0 ? -1 : count("textsPerLayer", textsPerLayer, 0, maxTexts),
         stateType: indexOf(stateTypes, "stateType", stateType)
     };
     if (openSegmentLimit !== undefined && segmentOverflow !== "extend")
@@ -138,11 +153,11 @@ function indexOf<T extends string>(values: readonly T[], name: string, value: T)
 }
 
 /** To the engine, 0 means its own choice; users leave out the option instead. */
-function count(name: string, value: number | undefined): number {
+function count(name: string, value: number | undefined, min = 1, max = maxUint32): number {
     if (value === undefined) return 0;
     if (typeof value !== "number") throw new TypeError(`\`armt.${name}\` must be a number, got ${describe(value)}`);
-    if (!Number.isInteger(value) || value < 1 || value > maxUint32)
-        throw new RangeError(`\`armt.${name}\` must be an integer from 1 to ${maxUint32}, got ${value}`);
+    if (!Number.isInteger(value) || value < min || value > max)
+        throw new RangeError(`\`armt.${name}\` must be an integer from ${min} to ${max}, got ${value}`);
     return value;
 }
 

@@ -40,6 +40,9 @@ struct armt_context_options {
     uint32_t open_segment_limit; // tokens that an open segment can hold with EXTEND; 0: segment size + 2048
     uint32_t max_cells;          // cells (layers) batched in one product of a diagonal; 0: chosen by the engine
     int32_t  state_type;         // enum armt_state_type
+    // sequences whose segments enter a diagonal that all sequences share; 0: chosen by the engine; -1: each sequence
+    // has its own diagonals
+    int32_t texts_per_layer;
 };
 
 // Where the layers of a model go. A number below 0 leaves a field of llama_model_params as it is.
@@ -78,6 +81,7 @@ struct armt_context_info {
     uint32_t d_value;           // D / h
     uint32_t use_denom;         // 1: z exists
     int32_t  state_type;        // enum armt_state_type
+    uint32_t texts_per_layer;   // 0: each sequence has its own diagonals
     uint64_t memory_bytes;      // A and z of one sequence
     uint64_t total_bytes;       // all buffers that the context's memory holds: A, z, K/V, pipeline
     uint64_t n_graphs;          // graph evaluations
@@ -103,7 +107,8 @@ enum armt_trace_type {
     ARMT_TRACE_DIAGONAL = 1, // cells of one diagonal; the youngest may belong to the open segment
 };
 
-// One graph evaluation of a traced context
+// One graph evaluation of a traced context. A diagonal that sequences share has a record for each run of consecutive
+// layers with cells of one sequence, all with the same times.
 struct armt_trace_step {
     uint64_t start_us; // since the start of the trace
     uint64_t build_us; // part of time_us, until the inputs were set: building a graph that was not reused

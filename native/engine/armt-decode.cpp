@@ -2,12 +2,14 @@
 
 #include "armt-error.h"
 #include "armt-memory.h"
+#include "armt-schedule.h"
 
 #include "llama-batch.h"
 #include "llama-context.h"
 #include "llama-impl.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <map>
 #include <stdexcept>
@@ -49,12 +51,15 @@ static void check_devices(llama_memory_armt & mem) {
 // sequences, clears these and throws armt_failed.
 void llama_context::run_armt(armt_step & step) {
     auto & mem = static_cast<llama_memory_armt &>(*memory);
+    mem.prepare_lanes(step);
 
     // what allow_reuse and graph_compute read; the graph's inputs come from the step
-    llama_ubatch ubatch = {};
-    ubatch.n_tokens     = step.n_rows() * step.n_seqs;
-    ubatch.n_seq_tokens = step.n_rows();
-    ubatch.n_seqs       = step.n_seqs;
+    const bool     shared = step.type == ARMT_STEP_SHARED;
+    const uint32_t n_wide = shared ? *std::max_element(step.n_cells.begin(), step.n_cells.end()) : step.n_seqs;
+    llama_ubatch   ubatch = {};
+    ubatch.n_tokens       = step.n_rows() * n_wide;
+    ubatch.n_seq_tokens   = step.n_rows();
+    ubatch.n_seqs         = n_wide;
     ubatch.n_pos        = 1;
 
     const uint32_t n_outputs_all = n_outputs;
@@ -81,30 +86,35 @@ void llama_context::run_armt(armt_step & step) {
     }
     check_devices(mem);
 
+    const std::vector<llama_seq_id> seq_ids = step.seq_ids();
+
     armt_reasons reasons;
-    for (uint32_t is = 0; is < step.n_seqs && res == nullptr; ++is) {
-        reasons[step.seq_id + is] = reason + "; the sequence was cleared";
+    for (const llama_seq_id seq_id : seq_ids) {
+        if (res == nullptr) {
+            reasons[seq_id] = reason + "; the sequence was cleared";
+        }
     }
     if (res != nullptr && mem.type_state() == GGML_TYPE_F16 && step.n_mem > 0) {
         ggml_backend_sched_synchronize(sched.get());
-        for (uint32_t is = 0; is < step.n_seqs; ++is) {
-            const int32_t il = mem.find_overflow(step, is);
+        for (const llama_seq_id seq_id : seq_ids) {
+            const int32_t il = mem.find_overflow(step, seq_id);
             if (il >= 0) {
-                reasons[step.seq_id + is] = "the memory of layer " + std::to_string(il) +
-                                            " has left the range of f16; create the context " +
-                                            "with the stateType bf16 or f32; the sequence was cleared";
+                reasons[seq_id] = "the memory of layer " + std::to_string(il) +
+                                  " has left the range of f16; create the context " +
+                                  "with the stateType bf16 or f32; the sequence was cleared";
             }
         }
     }
     // A, z and K/V may be half written, or not finite
     for (const auto & [seq_id, why] : reasons) {
         if (res != nullptr) {
+            mem.sequence(seq_id).finish_step(mem.get_config(), step.of_sequence(seq_id)); // where its cells are now
             mem.wipe_sequence(seq_id);
         } else {
             mem.seq_rm(seq_id, -1, -1);
         }
     }
-    if (res == nullptr || reasons.size() == step.n_seqs) {
+    if (res == nullptr || reasons.size() == seq_ids.size()) {
         // the graph refers to this step
         gf_res_prev_active = nullptr;
         if (status == GGML_STATUS_ABORTED) {
@@ -133,26 +143,47 @@ void llama_context::run_armt(armt_step & step) {
     if (traced) {
         // otherwise a GPU would still be working
         ggml_backend_sched_synchronize(sched.get());
-        armt_step all = step;
-        if (step.type == ARMT_STEP_OPEN) {
-            all.layer1 = mem.get_config().n_layer;
+        if (shared) {
+            for (const llama_seq_id seq_id : seq_ids) {
+                if (reasons.count(seq_id) == 0) {
+                    mem.trace.end_shared(mem.get_config(), step, seq_id, mem.sequence(seq_id), reused, replayed);
+                }
+            }
+        } else {
+            armt_step all = step;
+            if (step.type == ARMT_STEP_OPEN) {
+                all.layer1 = mem.get_config().n_layer;
+            }
+            mem.trace.end(all, mem.sequence(step.seq_id).n_segments, reused, replayed);
         }
-        mem.trace.end(all, mem.sequence(step.seq_id).n_segments, reused, replayed);
     }
-    for (uint32_t is = 0; is < step.n_seqs; ++is) {
-        if (reasons.count(step.seq_id + is) > 0) {
+    for (const llama_seq_id seq_id : seq_ids) {
+        if (reasons.count(seq_id) > 0) {
             continue;
         }
-        armt_sequence & seq = mem.sequence(step.seq_id + is);
-        armt_step       own = step.n_seqs == 1 ? step : step.of_sequence(is);
-        seq.finish_step(mem.get_config(), own);
+        armt_sequence & seq = mem.sequence(seq_id);
+        seq.finish_step(mem.get_config(), seq_ids.size() == 1 && !shared ? step : step.of_sequence(seq_id));
         seq.stats.n_graphs++;
         seq.stats.n_graphs_reused += reused ? 1 : 0;
         seq.stats.n_graphs_replayed += replayed ? 1 : 0;
-        mem.publish_stats(step.seq_id + is);
+        mem.publish_stats(seq_id);
     }
     if (!reasons.empty()) {
         throw armt_failed(reasons);
+    }
+}
+
+// Runs a step for one sequence. The failure of another that shares the step is left for that sequence's next batch.
+static void run_for(llama_memory_armt & mem, llama_seq_id seq_id, const std::function<void()> & run) {
+    try {
+        run();
+    } catch (const armt_failed & error) {
+        for (const auto & [id, reason] : error.reasons) {
+            armt_set_sequence_error(mem.get_id(), id, reason);
+        }
+        if (error.reasons.count(seq_id) > 0) {
+            throw armt_failed({{seq_id, error.reasons.at(seq_id)}});
+        }
     }
 }
 
@@ -164,10 +195,9 @@ void llama_context::close_armt(llama_seq_id seq_id) {
                                  ": the model's learned positions end after " +
                                  std::to_string(mem.get_config().n_position) + " rows");
     }
-    while (mem.sequence(seq_id).next_step(mem.get_config(), step, true)) {
-        step.seq_id = seq_id;
+    while (armt_next_step(mem.get_config(), mem.all_sequences(), {seq_id}, true, step)) {
         mem.prepare(seq_id);
-        run_armt(step);
+        run_for(mem, seq_id, [&] { run_armt(step); });
     }
     synchronize();
     check_devices(mem);
@@ -177,9 +207,9 @@ void llama_context::drain_armt(llama_seq_id seq_id) {
     auto &    mem = static_cast<llama_memory_armt &>(*memory);
     armt_step step;
     for (uint32_t s = 0; s < mem.n_seq_max(); ++s) {
-        while ((seq_id < 0 || seq_id == llama_seq_id(s)) && mem.sequence(s).next_flight_step(mem.get_config(), step)) {
-            step.seq_id = llama_seq_id(s);
-            run_armt(step);
+        while ((seq_id < 0 || seq_id == llama_seq_id(s)) &&
+               armt_next_flight_step(mem.get_config(), mem.all_sequences(), llama_seq_id(s), step)) {
+            run_for(mem, llama_seq_id(s), [&] { run_armt(step); });
         }
     }
     synchronize();
@@ -279,31 +309,6 @@ static void check_logits(const llama_batch & batch, const std::vector<int32_t> &
     }
 }
 
-// The next step of sequence seq_ids[i], shared with the sequences after it that need the same step. False if there is
-// none.
-static bool next_shared_step(llama_memory_armt & mem, const std::vector<llama_seq_id> & seq_ids, size_t i,
-                             armt_step & step) {
-    const armt_config & config = mem.get_config();
-    if (!mem.sequence(seq_ids[i]).next_step(config, step, false)) {
-        return false;
-    }
-    step.seq_id               = seq_ids[i];
-    const uint32_t n_rows_max = config.n_sink + config.n_reread_max + config.n_rows_max + config.n_mem;
-    if (step.n_mem > 0 && config.n_prev_max > 0) { // build_keep_text handles one sequence
-        return true;
-    }
-    for (size_t j = i + 1;
-         j < seq_ids.size() && step.type == ARMT_STEP_OPEN && (step.n_seqs + 1) * step.n_rows() <= n_rows_max; ++j) {
-        armt_step other;
-        if (seq_ids[j] != step.seq_id + llama_seq_id(step.n_seqs) ||
-            !mem.sequence(seq_ids[j]).next_step(config, other, false) || !step.can_share(other)) {
-            break;
-        }
-        step.share(other);
-    }
-    return true;
-}
-
 int llama_context::decode_armt() {
     auto &              mem   = static_cast<llama_memory_armt &>(*memory);
     const llama_batch & batch = balloc->get_batch();
@@ -340,13 +345,9 @@ int llama_context::decode_armt() {
         const bool full = reasons.size() > 0 && seq_ids.empty();
 
         armt_step step;
-        for (size_t i = 0; i < seq_ids.size();) {
-            if (!next_shared_step(mem, seq_ids, i, step)) {
-                ++i;
-                continue;
-            }
-            for (uint32_t is = 0; is < step.n_seqs; ++is) {
-                mem.prepare(step.seq_id + is);
+        while (armt_next_step(mem.get_config(), mem.all_sequences(), seq_ids, false, step)) {
+            for (const llama_seq_id seq_id : step.seq_ids()) {
+                mem.prepare(seq_id);
             }
             try {
                 run_armt(step);
@@ -354,7 +355,7 @@ int llama_context::decode_armt() {
                 for (const auto & [seq_id, reason] : error.reasons) {
                     reasons[seq_id] = reason;
                 }
-                seq_ids.erase(std::remove_if(seq_ids.begin() + i, seq_ids.end(),
+                seq_ids.erase(std::remove_if(seq_ids.begin(), seq_ids.end(),
                                              [&](llama_seq_id seq_id) { return reasons.count(seq_id) > 0; }),
                               seq_ids.end());
             }

@@ -135,9 +135,13 @@ ggml_tensor * armt_graph::build_activation(ggml_tensor * x) {
 }
 
 ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tensor * x) {
-    const int64_t n_rows  = x->ne[1];
-    const int64_t n_batch = x->ne[2];
+    const bool    shared  = step.type == ARMT_STEP_SHARED;
+    const int64_t n_rows  = x->ne[1] / c.n_texts;
+    const int64_t n_batch = x->ne[2] * c.n_texts;
     const int64_t n_total = n_rows * n_batch;
+
+    ggml_tensor * cache_k = shared ? memory.get_lane_k(c.il) : memory.get_k(c.il);
+    ggml_tensor * cache_v = shared ? memory.get_lane_v(c.il) : memory.get_v(c.il);
 
     ggml_tensor * cur = build_scaled_norm(model.attn_norm, model.attn_norm_b, c, x);
     cb(cur, "attn_norm", c.il);
@@ -158,8 +162,8 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
         cb(k, "Kcur_normed", c.il);
     }
     // Whatever the stores need comes before them, so that each directly follows its RoPE and backends can fuse the two.
-    ggml_tensor * flat_k = view_kv_flat(step, c, memory.get_k(c.il));
-    ggml_tensor * flat_v = view_kv_flat(step, c, memory.get_v(c.il));
+    ggml_tensor * flat_k = view_kv_flat(step, c, cache_k);
+    ggml_tensor * flat_v = view_kv_flat(step, c, cache_v);
     for (ggml_tensor * t : {q, k, v, flat_k, flat_v, info.pos, info.kv_idxs}) {
         ggml_build_forward_expand(gf, t);
     }
@@ -176,7 +180,10 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
             ? ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch)
             : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
     cur =
-        build_attn_core(q, view_kv(step, c, memory.get_k(c.il)), view_kv(step, c, memory.get_v(c.il)), info.kq_mask, c);
+        build_attn_core(q, view_kv(step, c, cache_k), view_kv(step, c, cache_v), info.kq_mask, c);
+    if (c.n_texts > 1) {
+        cur = ggml_reshape_3d(ctx0, cur, cur->ne[0], x->ne[1], x->ne[2]);
+    }
     if (step.n_mem > 0 && model.armt.sees_previous) {
         ggml_build_forward_expand(gf, cur); // reads what is overwritten next
         build_keep_text(step, closed_cells(step, c));
@@ -211,7 +218,13 @@ void armt_graph::build_keep_text(const armt_step & step, cells c) {
 }
 
 // A diagonal's cells use the cache for their segments' K/V too. It holds nothing else while segments are in flight.
+// With several sequences, cells follow each other in tensors of their own, where each layer has room for those of all
+// lanes.
 ggml_tensor * armt_graph::view_kv_flat(const armt_step & step, cells c, ggml_tensor * cache) {
+    if (step.type == ARMT_STEP_SHARED) {
+        return ggml_view_2d(ctx0, cache, cache->ne[0], int64_t(c.n) * c.n_texts * cache->ne[1], cache->nb[1],
+                            memory.kv_offset(cache, c.il, 0));
+    }
     const bool    open    = step.type == ARMT_STEP_OPEN;
     const int64_t n_batch = open ? step.n_seqs : c.n;
     const int64_t n_rows  = (n_batch - 1) * memory.n_kv_stride(open) + cache->ne[1];
@@ -220,10 +233,12 @@ ggml_tensor * armt_graph::view_kv_flat(const armt_step & step, cells c, ggml_ten
 
 ggml_tensor * armt_graph::view_kv(const armt_step & step, cells c, ggml_tensor * cache) {
     const bool    open        = step.type == ARMT_STEP_OPEN;
-    const int64_t n_batch     = open ? step.n_seqs : c.n;
+    const bool    shared      = step.type == ARMT_STEP_SHARED;
+    const int64_t n_batch     = open ? step.n_seqs : int64_t(c.n) * c.n_texts;
     const int64_t n_embd_head = cache->ne[0] / n_head_kv;
+    const size_t  stride      = shared ? cache->ne[1] : memory.n_kv_stride(open);
     return ggml_view_4d(ctx0, cache, n_embd_head, step.n_kv, n_head_kv, n_batch, cache->nb[1],
-                        ggml_row_size(cache->type, n_embd_head), memory.n_kv_stride(open) * cache->nb[1],
+                        ggml_row_size(cache->type, n_embd_head), stride * cache->nb[1],
                         memory.kv_offset(cache, c.il, step.seq_id));
 }
 
@@ -299,7 +314,16 @@ ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tens
     }
     cb(cur, "ffn_out", c.il);
 
-    cur = into == nullptr ? ggml_add(ctx0, cur, residual) : add_into(into, cur, residual);
+    if (into == nullptr) {
+        cur = ggml_add(ctx0, cur, residual);
+    } else {
+        const auto like_into = [&](ggml_tensor * t) {
+            return ggml_are_same_shape(t, into)
+                       ? t
+                       : ggml_reshape_4d(ctx0, t, into->ne[0], into->ne[1], into->ne[2], into->ne[3]);
+        };
+        cur = add_into(into, like_into(cur), like_into(residual));
+    }
     cb(cur, "l_out", c.il);
     return cur;
 }

@@ -15,6 +15,8 @@ ggml_tensor * armt_graph::build_dpfp(const armt_weight & weight, cells c, ggml_t
     const int64_t n_vectors = n_heads * x->ne[1] * x->ne[2];
     const int64_t n_roll    = 2 * model.armt.n_feature / n_heads;
     const int64_t order     = ARMT_DPFP_ORDER;
+    const int64_t n_rows    = x->ne[1] / c.n_texts;
+    const int64_t n_batch   = x->ne[2] * c.n_texts;
 
     // {n_embd, n_feature, n_batch} @ {n_embd, n_rows, n_batch} => {n_feature, n_rows, n_batch}
     ggml_tensor * cur = build_projection(weight, {}, c, x);
@@ -35,22 +37,24 @@ ggml_tensor * armt_graph::build_dpfp(const armt_weight & weight, cells c, ggml_t
     // {n_roll, 3, n_vectors} * {n_roll, 1, n_vectors} => {n_roll, 3, n_vectors}
     cur = ggml_mul(ctx0, windows, ggml_reshape_3d(ctx0, y, n_roll, 1, n_vectors));
     // => {n_key, h, n_rows, n_batch}
-    cur = ggml_reshape_4d(ctx0, cur, n_roll * order, n_heads, x->ne[1], x->ne[2]);
+    cur = ggml_reshape_4d(ctx0, cur, n_roll * order, n_heads, n_rows, n_batch);
     if (model.armt.normalize_keys) {
         cur = ggml_l2_norm(ctx0, cur, ARMT_NORM_EPS);
     }
     // => {n_key, n_rows, h, n_batch}
-    return n_heads == 1 ? ggml_reshape_4d(ctx0, cur, cur->ne[0], x->ne[1], 1, x->ne[2])
+    return n_heads == 1 ? ggml_reshape_4d(ctx0, cur, cur->ne[0], n_rows, 1, n_batch)
                         : ggml_cont(ctx0, ggml_permute(ctx0, cur, 0, 2, 1, 3));
 }
 
-ggml_tensor * armt_graph::split_heads(ggml_tensor * x) {
+ggml_tensor * armt_graph::split_heads(cells c, ggml_tensor * x) {
     const int64_t n_heads = model.armt.n_head;
+    const int64_t n_rows  = x->ne[1] / c.n_texts;
+    const int64_t n_batch = x->ne[2] * c.n_texts;
     // {n_embd, n_rows, n_batch} => {n_value, n_rows, h, n_batch}
     if (n_heads == 1) {
-        return ggml_reshape_4d(ctx0, x, x->ne[0], x->ne[1], 1, x->ne[2]);
+        return ggml_reshape_4d(ctx0, x, x->ne[0], n_rows, 1, n_batch);
     }
-    x = ggml_reshape_4d(ctx0, x, x->ne[0] / n_heads, n_heads, x->ne[1], x->ne[2]);
+    x = ggml_reshape_4d(ctx0, x, x->ne[0] / n_heads, n_heads, n_rows, n_batch);
     return ggml_cont(ctx0, ggml_permute(ctx0, x, 0, 2, 1, 3));
 }
 
@@ -99,6 +103,9 @@ ggml_tensor * armt_graph::build_read(cells c, ggml_tensor * x, ggml_tensor * az,
     ggml_tensor * cur = build_recall(az, features, &denom);
     // => {n_embd, n_rows, n_batch}
     cur = merge_heads(cur);
+    if (c.n_texts > 1) {
+        cur = ggml_reshape_3d(ctx0, cur, x->ne[0], x->ne[1], x->ne[2]);
+    }
     cur = in_place ? ggml_add_inplace(ctx0, x, cur) : ggml_add(ctx0, x, cur);
     cb(cur, "memory_read", c.il);
     return cur;
@@ -108,15 +115,16 @@ void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml
                              ggml_tensor * not_first) {
     const armt_hparams & armt = model.armt;
 
-    rows = ggml_cont(ctx0, rows);
+    rows = c.n_texts == 1 ? ggml_cont(ctx0, rows)
+                          : ggml_cont_3d(ctx0, rows, rows->ne[0], ggml_nrows(rows) / c.n, c.n);
     // {n_embd, n_mem, n_batch} => {n_key, n_mem, h, n_batch}
     ggml_tensor * keys = build_dpfp(model.memory_k, c, rows);
     // {n_embd, n_embd, n_batch} @ {n_embd, n_mem, n_batch} => {n_embd, n_mem, n_batch} => {n_value, n_mem, h, n_batch}
-    ggml_tensor * values = split_heads(build_projection(model.memory_v, {}, c, rows));
+    ggml_tensor * values = split_heads(c, build_projection(model.memory_v, {}, c, rows));
     // {n_embd, h, n_batch} @ {n_embd, n_mem, n_batch} => {h, n_mem, n_batch} => {1, n_mem, h, n_batch};
     // with gating {n_embd, n_mem, n_batch} => {n_value, n_mem, h, n_batch}
     ggml_tensor * beta = ggml_sigmoid(ctx0, build_projection(model.memory_b, model.memory_b_b, c, rows));
-    beta               = split_heads(beta);
+    beta               = split_heads(c, beta);
 
     ggml_tensor * denom = nullptr;
     if (!first) {

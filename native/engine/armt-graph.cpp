@@ -19,12 +19,13 @@ armt_graph::armt_graph(const llama_model_armt & model, const llm_graph_params & 
     switch (step.type) {
         case ARMT_STEP_OPEN:     build_open(step);     break;
         case ARMT_STEP_DIAGONAL: build_diagonal(step); break;
+        case ARMT_STEP_SHARED:   build_shared(step);   break;
         case ARMT_STEP_RESERVE:  build_reserve();      break;
     }
     // clang-format on
 }
 
-// Both graphs in one, so that the compute buffers fit either graph and never grow.
+// All graphs in one, so that the compute buffers fit each of them and never grow.
 void armt_graph::build_reserve() {
     const armt_config & config = memory.get_config();
     const uint32_t      n_out  = std::min<uint32_t>(n_outputs, config.n_rows_max);
@@ -50,10 +51,18 @@ void armt_graph::build_reserve() {
         step.out_rows.resize(std::min(n_out, config.n_segment));
         build_diagonal(step);
     }
+    if (config.n_lanes > 0) {
+        step.type = ARMT_STEP_SHARED;
+        step.entering.resize(config.n_lanes);
+        step.n_cells.resize(config.n_layer, config.n_lanes);
+        step.cells.resize(size_t(config.n_layer) * config.n_lanes);
+        step.out_rows.resize(std::min(n_out, config.n_segment * config.n_lanes));
+        build_shared(step);
+    }
 }
 
 void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool trim) {
-    auto input = std::make_unique<llm_graph_input_armt>(step, trace, memory.get_config());
+    auto input = std::make_unique<llm_graph_input_armt>(step, trace, memory);
 
     // The allocator places tensors one after the other. On a CPU whose vectors fill a cache line, activations that do
     // not start at a line cost 15 % of the speed. So inputs fill whole lines, and the graph uses a view.
@@ -68,12 +77,14 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
     const int64_t n_rows = step.n_rows();
     const int64_t n_out  = step.out_rows.size();
     const bool    open   = step.type == ARMT_STEP_OPEN;
+    const bool    shared = step.type == ARMT_STEP_SHARED;
+    const bool    takes  = shared ? !step.entering.empty() : open || step.inject;
 
-    if (step.n_text > 0 && (open || step.inject)) {
-        input->tokens = make("inp_tokens", GGML_TYPE_I32, {int64_t(step.n_text) * step.n_seqs, 1, 1, 1});
+    if (step.n_text > 0 && takes) {
+        input->tokens = make("inp_tokens", GGML_TYPE_I32, {int64_t(step.n_text) * step.n_taken(), 1, 1, 1});
     }
-    if (model.armt.base.n_position != 0 && (open || step.inject)) {
-        input->table_pos = make("inp_table_pos", GGML_TYPE_I32, {n_rows * step.n_seqs, 1, 1, 1});
+    if (model.armt.base.n_position != 0 && takes) {
+        input->table_pos = make("inp_table_pos", GGML_TYPE_I32, {n_rows * step.n_taken(), 1, 1, 1});
         input->continues = model.armt.base.continues;
         if (model.armt.base.wrap_positions) {
             input->n_wrap = model.armt.base.n_position;
@@ -85,7 +96,7 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
                                   {step.n_kv, n_rows, 1, step.oldest_has_own_mask ? 2 : int64_t(step.n_seqs)});
         input->kv_idxs     = make("inp_kv_idxs", GGML_TYPE_I64, {n_rows * n_batch, 1, 1, 1});
         input->mask        = memory.get_mask();
-        input->n_kv_stride = memory.n_kv_stride(open);
+        input->n_kv_stride = shared ? memory.n_kv_cell() : memory.n_kv_stride(open);
         if (memory.has_window()) {
             const ggml_tensor * mask = input->kq_mask;
             input->kq_mask_window =
@@ -96,10 +107,14 @@ void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool tri
         input->shift_back = make("inp_shift_back", GGML_TYPE_I32, {memory.get_config().n_segment, 2, 1, 1});
     }
     if (!open && model.armt.use_denom && model.armt.correction) {
-        input->not_first = make("inp_not_first", GGML_TYPE_F32, {1, 1, 1, int64_t(step.layer1 - step.layer0)});
+        const int64_t n_cells = shared ? step.cells.size() : step.layer1 - step.layer0;
+        input->not_first      = make("inp_not_first", GGML_TYPE_F32, {1, 1, 1, n_cells});
+    }
+    if (shared) {
+        input->az_rows = make("inp_az_rows", GGML_TYPE_I32, {int64_t(step.cells.size()), 1, 1, 1});
     }
     if (trim) {
-        input->last_ids = make("inp_last_ids", GGML_TYPE_I32, {n_out + int64_t(step.n_mem) * step.n_seqs, 1, 1, 1});
+        input->last_ids = make("inp_last_ids", GGML_TYPE_I32, {n_out + int64_t(step.n_mem) * step.n_last(), 1, 1, 1});
     } else if (n_out > 0) {
         input->out_ids = make("inp_out_ids", GGML_TYPE_I32, {n_out, 1, 1, 1});
     }
@@ -113,7 +128,8 @@ armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c
     };
     const bool window = memory.has_window() && model.armt.base.is_windowed(c.il);
     if (step.whole) {
-        const auto & constants = memory.get_constants(c.il);
+        const auto & constants =
+            step.type == ARMT_STEP_SHARED ? memory.get_lane_constants(c.il) : memory.get_constants(c.il);
         return {of_rows(constants.pos), of_rows(constants.kv_idxs),
                 window ? constants.kq_mask_window : constants.kq_mask};
     }
@@ -172,7 +188,7 @@ void armt_graph::build_state_write(const armt_step & step, ggml_tensor * rows) {
 ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
     ggml_tensor * text = nullptr;
     if (inp->tokens != nullptr) {
-        text = ggml_reshape_3d(ctx0, build_text_embeddings(), n_embd, step.n_text, step.n_seqs);
+        text = ggml_reshape_3d(ctx0, build_text_embeddings(), n_embd, step.n_text, step.n_taken());
         if (model.armt.base.embedding_scale != 1.0f) {
             text = ggml_scale(ctx0, text, model.armt.base.embedding_scale);
         }
@@ -182,12 +198,12 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
     if (step.n_sink > 0) {
         ggml_tensor * before = model.armt.recurrent
                                    ? build_state_rows(step)
-                                   : build_learned_rows(model.armt.n_mem, step.n_sink, step.n_seqs, "sink_embd");
+                                   : build_learned_rows(model.armt.n_mem, step.n_sink, step.n_taken(), "sink_embd");
         cur                  = ggml_concat(ctx0, before, cur, 1);
     }
     if (step.n_mem > 0) {
         ggml_tensor * mem = model.armt.recurrent ? build_state_rows(step)
-                                                 : build_learned_rows(0, step.n_mem, step.n_seqs, "memory_embd");
+                                                 : build_learned_rows(0, step.n_mem, step.n_taken(), "memory_embd");
         cur               = cur == nullptr ? mem : ggml_concat(ctx0, cur, mem, 1);
     }
     return add_positions(cur);
@@ -292,7 +308,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
 
     const auto inject = [&] {
         ggml_build_forward_expand(
-            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.seq_id)));
+            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.lane)));
         n_placed = ggml_graph_n_nodes(gf); // where their weights are
     };
     // The first device comes last. The others need not wait for the embeddings, which may come from the CPU.
@@ -311,7 +327,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
         ggml_tensor * store = memory.view_memory_of_layers(ctx0, c.il, c.n, step.seq_id);
         ggml_tensor * az    = build_memory(store);
 
-        ggml_tensor * cur  = build_read(c, memory.view_inputs(ctx0, c.il, c.n, n_rows, step.seq_id), az, true);
+        ggml_tensor * cur  = build_read(c, memory.view_inputs(ctx0, c.il, c.n, n_rows, step.lane), az, true);
         ggml_tensor * attn = build_attn(step, c, cur);
 
         if (trim && c.il + 1 == n_layer) {
@@ -325,13 +341,109 @@ void armt_graph::build_diagonal(const armt_step & step) {
         }
 
         // the outputs overwrite the next layers' inputs, which those have read by now
-        cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.seq_id));
+        cur = build_layer_end(c, attn, cur, memory.view_outputs(ctx0, c.il, c.n, n_rows, step.lane));
         ggml_build_forward_expand(gf, cur);
         build_write_closed(step, c, cur, step.n_sink + step.n_text, az, store);
         place_nodes(model.dev_layer(c.il));
 
         if (c.il + c.n == n_layer && n_out > 0) {
             ggml_tensor * last = ggml_view_2d(ctx0, cur, n_embd, n_rows, cur->nb[1], (c.n - 1) * cur->nb[2]);
+            build_logits(ggml_get_rows(ctx0, last, inp->out_ids));
+        }
+    }
+}
+
+void armt_graph::build_shared(const armt_step & step) {
+    // Batches of consecutive layers with equally many cells, the last layers first, as in build_diagonal
+    struct batch {
+        cells    c;
+        uint32_t first; // of its cells among the step's
+    };
+    std::vector<batch> batches;
+    uint32_t           n_widest = 0;
+    for (uint32_t il = step.layer0, first = 0; il < step.layer1;) {
+        const uint32_t n_texts = step.n_cells[il - step.layer0];
+        uint32_t       end     = il + 1;
+        while (end < step.layer1 && step.n_cells[end - step.layer0] == n_texts) {
+            ++end;
+        }
+        const uint32_t n = n_texts == 0 ? end - il : memory.n_batched(il, end - il);
+        if (n_texts > 0) {
+            batches.push_back({{il, n, n_texts}, first});
+        }
+        n_widest = std::max(n_widest, n * n_texts);
+        first += n * n_texts;
+        il += n;
+    }
+    std::reverse(batches.begin(), batches.end());
+
+    const int64_t n_rows = step.n_rows();
+    const int64_t n_out  = step.out_rows.size();
+    const bool    trim   = batches.front().c.il + 1 == n_layer;
+    build_inputs(step, n_widest, trim);
+
+    if (!step.entering.empty()) {
+        ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step),
+                                               memory.view_lanes(ctx0, 0, 1, n_rows, step.n_taken(), false)));
+    }
+    for (const auto & [c, first] : batches) {
+        const int64_t n_cells = int64_t(c.n) * c.n_texts;
+
+        // {all of a layer's A and z, n_cells} => {K/h, D/h (+ 1) padded, h, n_cells}
+        ggml_tensor * memories = memory.view_memory_rows(ctx0, c.il);
+        ggml_tensor * rows     = inp->az_rows;
+        if (n_cells < rows->ne[0]) {
+            rows = ggml_view_1d(ctx0, rows, n_cells, first * rows->nb[0]);
+        }
+        const ggml_tensor * like = memory.view_memory_of_layer(ctx0, c.il, 0, 1);
+        ggml_tensor *       az   = ggml_get_rows(ctx0, memories, rows);
+        az                       = ggml_reshape_4d(ctx0, az, like->ne[0], like->ne[1], like->ne[2], n_cells);
+        cb(az, "memory_of_cells", c.il);
+
+        // the layers' inputs: one lane's are adjacent in the memory, those of several are copied
+        const bool    apart = c.n_texts > 1;
+        ggml_tensor * x     = memory.view_inputs(ctx0, c.il, c.n, n_rows, 0);
+        if (apart) {
+            x = ggml_cont_3d(ctx0, memory.view_lanes(ctx0, c.il, c.n, n_rows, c.n_texts, false), n_embd,
+                             n_rows * c.n_texts, c.n);
+        }
+        ggml_tensor * cur  = build_read(c, x, az, true);
+        ggml_tensor * attn = build_attn(step, c, cur);
+
+        const bool    is_last = trim && c.il + 1 == n_layer;
+        ggml_tensor * mem     = nullptr;
+        if (is_last) {
+            cur = build_layer_end(c, build_last_rows(attn), build_last_rows(cur));
+            mem = ggml_view_3d(ctx0, cur, n_embd, step.n_mem * c.n_texts, 1, cur->nb[1], cur->nb[2],
+                               n_out * cur->nb[1]);
+        } else {
+            // the outputs overwrite the next layers' inputs, which those have read by now
+            cur = build_layer_end(c, attn, cur,
+                                  apart ? memory.view_lanes(ctx0, c.il, c.n, n_rows, c.n_texts, true)
+                                        : memory.view_outputs(ctx0, c.il, c.n, n_rows, 0));
+            ggml_build_forward_expand(gf, cur);
+            const size_t first_row = (step.n_sink + step.n_text) * cur->nb[1];
+            mem = ggml_view_4d(ctx0, cur, n_embd, step.n_mem, cur->ne[2], cur->ne[3], cur->nb[1], cur->nb[2],
+                               cur->nb[3], first_row);
+        }
+        ggml_tensor * not_first = inp->not_first;
+        if (not_first != nullptr) {
+            not_first = ggml_view_4d(ctx0, not_first, 1, 1, 1, n_cells, not_first->nb[1], not_first->nb[2],
+                                     not_first->nb[3], first * not_first->nb[3]);
+        }
+        build_write(c, mem, az, az, false, not_first);
+        ggml_build_forward_expand(gf, ggml_set_rows(ctx0, memories, ggml_reshape_2d(ctx0, az, memories->ne[0], n_cells),
+                                                    rows));
+        if (c.il + c.n < n_layer || n_out == 0) {
+            continue;
+        }
+        if (is_last) {
+            build_logits(ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
+        } else {
+            const size_t  layer = apart ? cur->nb[3] : cur->nb[2];
+            ggml_tensor * last  = ggml_view_3d(ctx0, cur, n_embd, n_rows, c.n_texts, cur->nb[1], cur->nb[2],
+                                               (c.n - 1) * layer);
+            last                = ggml_cont_2d(ctx0, last, n_embd, n_rows * c.n_texts);
             build_logits(ggml_get_rows(ctx0, last, inp->out_ids));
         }
     }
@@ -344,7 +456,7 @@ void armt_graph::build_disjoint(const armt_step & step, cells c) {
         return;
     }
     const int64_t n    = c.il + c.n - il;
-    ggml_tensor * x    = memory.view_inputs(ctx0, il, n, step.n_rows(), step.seq_id);
+    ggml_tensor * x    = memory.view_inputs(ctx0, il, n, step.n_rows(), step.lane);
     ggml_tensor * rows = ggml_view_3d(ctx0, x, n_embd, step.n_mem, n, x->nb[1], x->nb[2], step.n_text * x->nb[1]);
     ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_learned_rows(0, step.n_mem, n, "memory_embd"), rows));
 }
@@ -376,9 +488,9 @@ void armt_graph::build_write_closed(const armt_step & step, cells c, ggml_tensor
 // devices work at the same time, and each has one part of the graph.
 void armt_graph::build_fetch(const armt_step & step, cells c) {
     if (c.il > 0 && memory.n_same_device(c.il - 1, 2) == 1) {
-        ggml_tensor * from = memory.view_outputs(ctx0, c.il - 1, 1, step.n_rows(), step.seq_id);
+        ggml_tensor * from = memory.view_outputs(ctx0, c.il - 1, 1, step.n_rows(), step.lane);
         ggml_build_forward_expand(gf,
-                                  ggml_cpy(ctx0, from, memory.view_inputs(ctx0, c.il, 1, step.n_rows(), step.seq_id)));
+                                  ggml_cpy(ctx0, from, memory.view_inputs(ctx0, c.il, 1, step.n_rows(), step.lane)));
     }
 }
 

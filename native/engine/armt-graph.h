@@ -26,10 +26,12 @@ private:
 
     llm_graph_input_armt * inp = nullptr;
 
-    // Layers il .. il + n - 1, whose weights are multiplied at once
+    // Layers il .. il + n - 1, whose weights are multiplied at once. In a shared diagonal each has cells of n_texts
+    // sequences, whose rows follow each other: activations are {n_embd, n_rows*n_texts, n}.
     struct cells {
         uint32_t il;
         uint32_t n;
+        uint32_t n_texts = 1;
     };
 
     //
@@ -38,6 +40,9 @@ private:
 
     void build_open(const armt_step & step);
     void build_diagonal(const armt_step & step);
+    // A diagonal of several sequences. Their cells read and write copies of A and z, so that the graph depends on the
+    // number of cells only.
+    void build_shared(const armt_step & step);
     void build_fetch(const armt_step & step, cells c);
 
     // With several devices: puts the nodes since the last call on one. The scheduler does not see that a view is of a
@@ -56,7 +61,7 @@ private:
     void build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row, ggml_tensor * az,
                             ggml_tensor * store);
 
-    // {n_embd, n_rows, n_seqs}: the sink, the embeddings of the text rows, then the memory tokens
+    // {n_embd, n_rows, n_taken}: the sink, the embeddings of the text rows, then the memory tokens
     ggml_tensor * build_embeddings(const armt_step & step);
     ggml_tensor * build_text_embeddings();
 
@@ -130,18 +135,19 @@ private:
     // to where the next segment sees them.
     void build_keep_text(const armt_step & step, cells c);
 
-    // Output projection, residual, MLP, residual. into: where the result goes, or nullptr
+    // Output projection, residual, MLP, residual. into: where the result goes, or nullptr. It may have the same rows in
+    // another shape.
     ggml_tensor * build_layer_end(cells c, ggml_tensor * attn, ggml_tensor * x, ggml_tensor * into = nullptr);
 
     //
     // armt-graph-memory.cpp: the associative memory (arXiv 2407.04841, sec. 3)
     //
 
-    // phi(W x), {K/h, n_rows, h, n_batch}, features in the order of rolls 3, 2, 1
+    // phi(W x), {K/h, n_rows, h, n_texts*n_batch}, features in the order of rolls 3, 2, 1
     ggml_tensor * build_dpfp(const armt_weight & weight, cells c, ggml_tensor * x);
 
-    // {n_embd, n_rows, n_batch} => {n_embd/h, n_rows, h, n_batch}, and back
-    ggml_tensor * split_heads(ggml_tensor * x);
+    // {n_embd, n_rows*n_texts, n} => {n_embd/h, n_rows, h, n_texts*n}, and back to {n_embd, n_rows, n_texts*n}
+    ggml_tensor * split_heads(cells c, ggml_tensor * x);
     ggml_tensor * merge_heads(ggml_tensor * x);
 
     // What features recall from az: {D/h, n_rows, h, n_batch}. denom: k.z + eps, {1, n_rows, h, n_batch}; not set
@@ -155,7 +161,8 @@ private:
     // in the memory. Embeddings may be on the CPU, where a GPU cannot write.
     ggml_tensor * build_read(cells c, ggml_tensor * x, ggml_tensor * az, bool in_place);
 
-    // Writes memory rows {n_embd, n_mem, n_batch} to store, whose values az holds in float32. first: az is zero.
+    // Writes memory rows {n_embd, n_mem, n_batch}, with several texts {n_embd, n_mem, n_texts, n}, to store, whose
+    // values az holds in float32. first: az is zero.
     // not_first: the input of that name, or nullptr
     void build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml_tensor * store, bool first,
                      ggml_tensor * not_first);

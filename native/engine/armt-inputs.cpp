@@ -14,6 +14,9 @@ template <typename T> static void set_values(ggml_tensor * tensor, const std::ve
     ggml_backend_tensor_set(tensor->view_src, values.data(), 0, ggml_nbytes(tensor));
 }
 
+llm_graph_input_armt::llm_graph_input_armt(const armt_step & step, armt_trace & trace, const llama_memory_armt & memory)
+    : step(&step), made_for(step), trace(trace), memory(memory), config(memory.get_config()) {}
+
 bool llm_graph_input_armt::can_reuse(const llm_graph_params & params) {
     const armt_step & next = static_cast<const llama_memory_armt_context *>(params.mctx)->step;
     if (!made_for.same_topology(next)) {
@@ -30,13 +33,7 @@ void llm_graph_input_armt::set_input(const llama_ubatch *) {
     if (tokens != nullptr) {
         set_values(tokens, step->tokens);
     }
-    if (not_first != nullptr) {
-        std::vector<float> values;
-        for (const uint8_t first : step->first_in_layer) {
-            values.push_back(first != 0 ? 0.0f : 1.0f);
-        }
-        set_values(not_first, values);
-    }
+    set_cells();
     if (table_pos != nullptr) {
         set_table_pos();
     }
@@ -53,11 +50,31 @@ void llm_graph_input_armt::set_input(const llama_ubatch *) {
     set_ids();
 }
 
+void llm_graph_input_armt::set_cells() const {
+    std::vector<float>   values;
+    std::vector<int32_t> rows;
+    for (const uint8_t first : step->first_in_layer) {
+        values.push_back(first != 0 ? 0.0f : 1.0f);
+    }
+    for (size_t i = 0, ic = 0; i < step->n_cells.size(); ++i) {
+        for (uint32_t n = step->n_cells[i]; n > 0; --n, ++ic) {
+            values.push_back(step->cells[ic].first ? 0.0f : 1.0f);
+            rows.push_back(memory.memory_row(step->layer0 + uint32_t(i), step->cells[ic].seq_id));
+        }
+    }
+    if (not_first != nullptr) {
+        set_values(not_first, values);
+    }
+    if (az_rows != nullptr) {
+        set_values(az_rows, rows);
+    }
+}
+
 void llm_graph_input_armt::set_table_pos() const {
     const uint32_t n_rows = step->n_rows();
 
     std::vector<int32_t> values;
-    for (uint32_t is = 0; is < step->n_seqs; ++is) {
+    for (uint32_t is = 0; is < step->n_taken(); ++is) {
         for (uint32_t ir = 0; ir < n_rows; ++ir) {
             const bool     wraps = n_wrap != 0 && ir >= step->n_sink + step->n_text;
             const uint32_t first = continues ? uint32_t(step->n_before[is]) : 0;
@@ -138,7 +155,7 @@ void llm_graph_input_armt::set_ids() const {
         set_values(out_ids, ids);
     }
     if (last_ids != nullptr) {
-        for (uint32_t is = 0; is < step->n_seqs; ++is) {
+        for (uint32_t is = 0; is < step->n_last(); ++is) {
             for (uint32_t im = 0; im < step->n_mem; ++im) {
                 ids.push_back(is * step->n_rows() + step->n_sink + step->n_text + im);
             }

@@ -23,21 +23,23 @@ struct armt_mask {
     void fill_row(ggml_fp16_t * row, uint32_t ir) const;
 };
 
+class llama_memory_armt;
+
 // The inputs of a step's graph. Those that the step does not use are nullptr.
 class llm_graph_input_armt : public llm_graph_input_i {
 public:
-    llm_graph_input_armt(const armt_step & step, armt_trace & trace, const armt_config & config)
-        : step(&step), made_for(step), trace(trace), config(config) {}
+    llm_graph_input_armt(const armt_step & step, armt_trace & trace, const llama_memory_armt & memory);
 
     void set_input(const llama_ubatch * ubatch) override;
     bool can_reuse(const llm_graph_params & params) override;
 
     // n_batch: n_seqs in a step of open segments, cells of the widest batch in a diagonal
-    ggml_tensor * tokens    = nullptr; // I32 {n_text*n_seqs}
-    ggml_tensor * table_pos = nullptr; // I32 {n_rows*n_seqs}: rows of the learned position table
+    ggml_tensor * tokens    = nullptr; // I32 {n_text*n_taken}
+    ggml_tensor * table_pos = nullptr; // I32 {n_rows*n_taken}: rows of the learned position table
     ggml_tensor * out_ids   = nullptr; // I32 {n_outputs}
-    ggml_tensor * last_ids  = nullptr; // I32 {n_outputs + n_mem*n_seqs}: rows that the last layer has to compute
+    ggml_tensor * last_ids  = nullptr; // I32 {n_outputs + n_mem*n_last}: rows that the last layer has to compute
     ggml_tensor * not_first = nullptr; // F32 {1, 1, 1, n_cells}: 0 in the first segment, else 1
+    ggml_tensor * az_rows   = nullptr; // I32 {n_cells}: rows of llama_memory_armt::view_memory_rows, shared diagonals
 
     // Of a step that is not whole. With oldest_has_own_mask, pos and kq_mask have that cell's part after the others'.
     ggml_tensor * pos            = nullptr; // I32 {n_rows*n_batch}, or {n_rows*(n_batch + 1)}: positions in the segment
@@ -58,7 +60,8 @@ private:
     const armt_step   made_for; // the step that the graph was made for
     armt_trace &      trace;
 
-    const armt_config & config;
+    const llama_memory_armt & memory;
+    const armt_config &       config;
 
     uint32_t n_past(uint32_t i_seq) const { return step->type == ARMT_STEP_OPEN ? step->n_past[i_seq] : 0; }
 
@@ -66,6 +69,7 @@ private:
     // others (0)
     uint32_t n_prev(uint32_t i) const { return config.n_prev_max > 0 ? step->n_prev[i] : 0; }
 
+    void set_cells() const;
     void set_table_pos() const;
     void set_pos() const;
     void set_mask(ggml_tensor * tensor, uint32_t n_window) const;

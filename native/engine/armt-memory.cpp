@@ -121,12 +121,13 @@ uint32_t llama_memory_armt::n_value_rows() const {
 void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload) {
     const auto &  hparams = model.hparams;
     const int64_t n_seq   = sequences.size();
+    const int64_t n_lanes = config.n_lanes;
 
     std::map<ggml_backend_buffer_type_t, ggml_context_ptr> ctxs;
     const auto                                             ctx_of = [&](ggml_backend_buffer_type_t buft) {
         ggml_context_ptr & ctx = ctxs[buft];
         if (!ctx) {
-            ctx.reset(ggml_init({ggml_tensor_overhead() * 9 * config.n_layer, nullptr, true}));
+            ctx.reset(ggml_init({ggml_tensor_overhead() * 13 * config.n_layer, nullptr, true}));
         }
         return ctx.get();
     };
@@ -148,6 +149,14 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
         ggml_format_name(group.k, "cache_k_l%u", il);
         ggml_format_name(group.v, "cache_v_l%u", il);
 
+        if (n_lanes > 0) {
+            group.lane_k =
+                ggml_new_tensor_4d(ctx_kv, type_k, hparams.n_embd_k_gqa(il), n_kv_cell(), n_lanes, end - il);
+            group.lane_v =
+                ggml_new_tensor_4d(ctx_kv, type_v, hparams.n_embd_v_gqa(il), n_kv_cell(), n_lanes, end - il);
+            ggml_format_name(group.lane_k, "lanes_k_l%u", il);
+            ggml_format_name(group.lane_v, "lanes_v_l%u", il);
+        }
         ggml_context * ctx    = ctx_of(buft_of(il, true));
         const int64_t  n_rows = config.n_sink + config.n_text_whole() + config.n_mem;
         group.whole.pos       = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * (end - il));
@@ -160,11 +169,18 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
             ggml_set_name(group.whole.kq_mask, ARMT_NAME_CAUSAL_MASK);
         }
         group.az = ggml_new_tensor_4d(ctx, type_state, model.armt.n_key(), GGML_PAD(n_value_rows(), 4),
-                                      model.armt.recurrent ? 1 : model.armt.n_head * (end - il), n_seq);
+                                      model.armt.recurrent ? 1 : model.armt.n_head * (end - il),
+                                      n_seq + (n_lanes > 0 ? 1 : 0));
         ggml_format_name(group.az, "armt_memory_l%u", il);
         if (config.diagonal) {
-            group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1, n_seq);
+            group.x = ggml_new_tensor_4d(ctx, GGML_TYPE_F32, hparams.n_embd, n_rows, end - il + 1,
+                                         n_lanes > 0 ? n_lanes : n_seq);
             ggml_format_name(group.x, "armt_inputs_l%u", il);
+        }
+        if (n_lanes > 0) {
+            group.lanes         = group.whole;
+            group.lanes.pos     = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, n_rows * n_lanes * (end - il));
+            group.lanes.kv_idxs = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, n_rows * n_lanes * (end - il));
         }
         groups.push_back(group);
     }
@@ -236,15 +252,21 @@ void llama_memory_armt::set_constants() {
             ggml_backend_tensor_set(tensor, values.data(), first * tensor->nb[1], n * tensor->nb[1]);
         }
     };
-    for (const layer_group & group : groups) {
+    const auto set_rows = [&](const constants & rows, uint32_t stride) {
         std::vector<int32_t> pos;
         std::vector<int64_t> idxs;
-        for (uint32_t i = 0; i < group.n_layers() * n_rows; ++i) {
+        for (uint32_t i = 0; i < rows.pos->ne[0]; ++i) {
             pos.push_back(config.first_pos(n_prev) + i % n_rows);
-            idxs.push_back(int64_t(i / n_rows) * n_kv_stride(false) + config.n_prev_max + i % n_rows);
+            idxs.push_back(int64_t(i / n_rows) * stride + config.n_prev_max + i % n_rows);
         }
-        ggml_backend_tensor_set(group.whole.pos, pos.data(), 0, ggml_nbytes(group.whole.pos));
-        ggml_backend_tensor_set(group.whole.kv_idxs, idxs.data(), 0, ggml_nbytes(group.whole.kv_idxs));
+        ggml_backend_tensor_set(rows.pos, pos.data(), 0, ggml_nbytes(rows.pos));
+        ggml_backend_tensor_set(rows.kv_idxs, idxs.data(), 0, ggml_nbytes(rows.kv_idxs));
+    };
+    for (const layer_group & group : groups) {
+        set_rows(group.whole, n_kv_stride(false));
+        if (config.n_lanes > 0) {
+            set_rows(group.lanes, n_kv_cell());
+        }
         set_mask(group.whole.kq_mask, 0);
         if (group.whole.kq_mask_window != nullptr) {
             set_mask(group.whole.kq_mask_window, get_mask().n_window);
@@ -275,20 +297,40 @@ ggml_tensor * llama_memory_armt::view_memory_of_layers(ggml_context * ctx, uint3
                         first);
 }
 
+ggml_tensor * llama_memory_armt::view_memory_rows(ggml_context * ctx, uint32_t il) const {
+    const ggml_tensor * az = group_of(il).az;
+    const int64_t       n  = az->ne[0] * az->ne[1] * model.armt.n_head;
+    return ggml_view_2d(ctx, group_of(il).az, n, ggml_nelements(az) / n, model.armt.n_head * az->nb[2], 0);
+}
+
+int32_t llama_memory_armt::memory_row(uint32_t il, llama_seq_id seq_id) const {
+    const layer_group & group = group_of(il);
+    const uint32_t      is    = seq_id < 0 ? n_seq_max() : uint32_t(seq_id);
+    return int32_t(is * group.n_layers() + il - group.layer0);
+}
+
 ggml_tensor * llama_memory_armt::view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
-                                             llama_seq_id seq_id) const {
-    return view_x(ctx, group_of(il), il - group_of(il).layer0, n_cells, n_rows, seq_id);
+                                             uint32_t lane) const {
+    return view_x(ctx, group_of(il), il - group_of(il).layer0, n_cells, n_rows, lane);
 }
 
 ggml_tensor * llama_memory_armt::view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
-                                              llama_seq_id seq_id) const {
-    return view_x(ctx, group_of(il), il - group_of(il).layer0 + 1, n_cells, n_rows, seq_id);
+                                              uint32_t lane) const {
+    return view_x(ctx, group_of(il), il - group_of(il).layer0 + 1, n_cells, n_rows, lane);
 }
 
 ggml_tensor * llama_memory_armt::view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n,
-                                        uint32_t n_rows, llama_seq_id seq_id) const {
+                                        uint32_t n_rows, uint32_t lane) const {
     const ggml_tensor * x = group.x;
-    return ggml_view_3d(ctx, group.x, x->ne[0], n_rows, n, x->nb[1], x->nb[2], i * x->nb[2] + seq_id * x->nb[3]);
+    return ggml_view_3d(ctx, group.x, x->ne[0], n_rows, n, x->nb[1], x->nb[2], i * x->nb[2] + lane * x->nb[3]);
+}
+
+ggml_tensor * llama_memory_armt::view_lanes(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
+                                            uint32_t n_lanes, bool outputs) const {
+    const layer_group & group = group_of(il);
+    const ggml_tensor * x     = group.x;
+    return ggml_view_4d(ctx, group.x, x->ne[0], n_rows, n_lanes, n_cells, x->nb[1], x->nb[3], x->nb[2],
+                        (il - group.layer0 + (outputs ? 1 : 0)) * x->nb[2]);
 }
 
 size_t llama_memory_armt::kv_offset(const ggml_tensor * cache, uint32_t il, llama_seq_id seq_id) const {
@@ -366,20 +408,17 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
     }
 }
 
-int32_t llama_memory_armt::find_overflow(const armt_step & step, uint32_t is) const {
+int32_t llama_memory_armt::find_overflow(const armt_step & step, llama_seq_id seq_id) const {
     if (type_state() != GGML_TYPE_F16 || step.n_mem == 0) {
         return -1;
     }
-    const bool     open   = step.type == ARMT_STEP_OPEN;
-    const uint32_t layer0 = open ? 0 : step.layer0;
-    const uint32_t layer1 = model.armt.recurrent ? 1 : open ? config.n_layer : step.layer1;
-
+    const uint32_t           n_layer = model.armt.recurrent ? 1 : config.n_layer;
     std::vector<ggml_fp16_t> values;
-    for (uint32_t il = layer0; il < layer1; ++il) {
+    for (const uint32_t il : step.layers_of(seq_id, n_layer)) {
         const layer_group & group = group_of(il);
         const ggml_tensor * az    = group.az;
         values.resize(model.armt.n_head * az->nb[2] / sizeof(ggml_fp16_t));
-        const size_t offset = (il - group.layer0) * model.armt.n_head * az->nb[2] + (step.seq_id + is) * az->nb[3];
+        const size_t offset = (il - group.layer0) * model.armt.n_head * az->nb[2] + seq_id * az->nb[3];
         ggml_backend_tensor_get(az, values.data(), offset, values.size() * sizeof(ggml_fp16_t));
         if (std::any_of(values.begin(), values.end(), [](ggml_fp16_t x) { return (x & 0x7c00) == 0x7c00; })) {
             return int32_t(il);
@@ -390,6 +429,7 @@ int32_t llama_memory_armt::find_overflow(const armt_step & step, uint32_t is) co
 
 void llama_memory_armt::wipe_sequence(llama_seq_id seq_id) {
     lctx->synchronize();
+    const armt_sequence before = sequences[seq_id];
     clear_sequence(seq_id);
     for (const layer_group & group : groups) {
         for (ggml_tensor * cache : {group.k, group.v}) {
@@ -397,7 +437,15 @@ void llama_memory_armt::wipe_sequence(llama_seq_id seq_id) {
                 ggml_backend_tensor_memset(cache, 0, i * cache->nb[3] + seq_id * cache->nb[2], cache->nb[2]);
             }
         }
-        if (group.x != nullptr) {
+        if (config.n_lanes > 0) {
+            // the next step computes its cells again, for nobody
+            for (const armt_sequence::in_flight & cell : before.flight()) {
+                ggml_backend_tensor_memset(group.x, 0, cell.lane * group.x->nb[3] + cell.layer * group.x->nb[2],
+                                           group.x->nb[2]);
+            }
+            ggml_backend_tensor_memset(group.az, 0, n_seq_max() * group.az->nb[3], group.az->nb[3]);
+            clear_lanes();
+        } else if (group.x != nullptr) {
             ggml_backend_tensor_memset(group.x, 0, seq_id * group.x->nb[3], group.x->nb[3]);
         }
     }
@@ -413,6 +461,24 @@ void llama_memory_armt::prepare(llama_seq_id seq_id) {
         ggml_backend_tensor_memset(group.az, 0, seq_id * group.az->nb[3], group.az->nb[3]);
     }
     seq.stale = false;
+}
+
+void llama_memory_armt::clear_lanes() {
+    for (const layer_group & group : groups) {
+        ggml_backend_tensor_memset(group.lane_k, 0, 0, ggml_nbytes(group.lane_k));
+        ggml_backend_tensor_memset(group.lane_v, 0, 0, ggml_nbytes(group.lane_v));
+    }
+}
+
+void llama_memory_armt::prepare_lanes(const armt_step & step) {
+    if (step.type != ARMT_STEP_SHARED || step.n_text == n_lane_text) {
+        return;
+    }
+    if (step.n_text < n_lane_text) {
+        lctx->synchronize();
+        clear_lanes();
+    }
+    n_lane_text = step.n_text;
 }
 
 std::map<ggml_backend_buffer_type_t, size_t> llama_memory_armt::memory_breakdown() const {
@@ -515,6 +581,7 @@ void llama_memory_armt::copy_tensors(llama_seq_id src, llama_seq_id dst) {
             }
         }
         copy(group.az, 0, 3, seq.stale ? 0 : group.az->ne[1] * group.az->ne[2]);
+        // nothing with shared diagonals: the sequence was drained
         copy(group.x, 0, 3, seq.n_in_flight() == 0 ? 0 : group.x->ne[1] * group.x->ne[2]);
     }
 }
@@ -531,6 +598,17 @@ void llama_memory_armt::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst,
             seq_id_src, seq_id_dst);
         clear_sequence(seq_id_dst);
         return;
+    }
+    if (config.n_lanes > 0) { // the pipeline's lanes are one sequence's each
+        try {
+            lctx->drain_armt(seq_id_src);
+        } catch (const std::exception & error) {
+            armt_set_error(id, error.what());
+            LLAMA_LOG_ERROR("%s: sequence %d: %s; sequence %d is cleared\n", __func__, seq_id_src, error.what(),
+                            seq_id_dst);
+            clear_sequence(seq_id_dst);
+            return;
+        }
     }
     copy_tensors(seq_id_src, seq_id_dst);
     const bool was_zero         = src.stale;
@@ -591,6 +669,7 @@ armt_context_info llama_memory_armt::get_info() const {
     info.state_type         = type_state() == GGML_TYPE_F16    ? ARMT_STATE_TYPE_F16
                               : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16
                                                                : ARMT_STATE_TYPE_F32;
+    info.texts_per_layer = config.n_lanes;
     info.memory_bytes = ggml_type_size(type_state()) * (model.armt.recurrent ? 1 : config.n_layer) * model.armt.n_head *
                         model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {

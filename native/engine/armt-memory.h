@@ -86,9 +86,12 @@ public:
     uint32_t        n_seq_max() const { return uint32_t(sequences.size()); }
     bool            has_sequence(llama_seq_id seq_id) const { return seq_id >= 0 && size_t(seq_id) < sequences.size(); }
     armt_sequence & sequence(llama_seq_id seq_id) { return sequences.at(seq_id); }
+    const std::vector<armt_sequence> & all_sequences() const { return sequences; }
 
     // Zeroes A and z of a sequence that was cleared. To be called before each step of it.
     void prepare(llama_seq_id seq_id);
+    // Zeroes the K/V of shared diagonals before steps with fewer rows: those behind are masked, but may not be finite.
+    void prepare_lanes(const armt_step & step);
 
     // For other threads, which must not access the sequences themselves
     armt_sequence_stats get_stats(llama_seq_id seq_id) const;
@@ -106,9 +109,9 @@ public:
     // Copies layer il's memory into buffers of armt_api.read_memory's shapes.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
-    // The first layer in which a step has written A or z of its sequence `is` beyond the range of their type, or -1.
-    // Checks f16 only, because models stay within the range of the other types.
-    int32_t find_overflow(const armt_step & step, uint32_t is) const;
+    // The first layer in which a step has written A or z of a sequence beyond the range of their type, or -1. Checks
+    // f16 only, because models stay within the range of the other types.
+    int32_t find_overflow(const armt_step & step, llama_seq_id seq_id) const;
 
     // Clears a sequence, and also what later steps would mask rather than overwrite: masking multiplies by 0.
     void wipe_sequence(llama_seq_id seq_id);
@@ -126,6 +129,11 @@ public:
     // {K/h, D/h (+ 1) padded, h, n_seqs} of a layer, or {.., .., h, n_cells} of consecutive layers
     ggml_tensor * view_memory_of_layer(ggml_context * ctx, uint32_t il, llama_seq_id seq_id, uint32_t n_seqs) const;
     ggml_tensor * view_memory_of_layers(ggml_context * ctx, uint32_t il, uint32_t n_cells, llama_seq_id seq_id) const;
+
+    // A and z of all sequences and layers on a layer's device, one row for each, {(K/h)*rows*h, n_rows}; and the row of
+    // one of them. Sequence -1 has rows that nobody uses. In shared diagonals only.
+    ggml_tensor * view_memory_rows(ggml_context * ctx, uint32_t il) const;
+    int32_t       memory_row(uint32_t il, llama_seq_id seq_id) const;
 
     // Plain RMT's state, {D, n_mem, n_seqs}
     ggml_tensor * view_state(ggml_context * ctx, llama_seq_id seq_id, uint32_t n_seqs) const;
@@ -154,12 +162,21 @@ public:
 
     const constants & get_constants(uint32_t il) const { return group_of(il).whole; }
 
-    // {D, n_rows, n_cells}: the inputs of the layers il .. il + n_cells - 1, or their outputs, which are the next
+    // {D, n_rows, n_cells}: a lane's inputs of the layers il .. il + n_cells - 1, or their outputs, which are the next
     // layers' inputs
-    ggml_tensor * view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
-                              llama_seq_id seq_id) const;
-    ggml_tensor * view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows,
-                               llama_seq_id seq_id) const;
+    ggml_tensor * view_inputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, uint32_t lane) const;
+    ggml_tensor * view_outputs(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, uint32_t lane) const;
+    // The same of the first lanes: {D, n_rows, n_lanes, n_cells}
+    ggml_tensor * view_lanes(ggml_context * ctx, uint32_t il, uint32_t n_cells, uint32_t n_rows, uint32_t n_lanes,
+                             bool outputs) const;
+
+    // Where shared diagonals put K and V, which nobody needs after the step:
+    // {n_embd_kv, n_kv_cell(), n_lanes, n_layers}
+    ggml_tensor *     get_lane_k(uint32_t il) const { return group_of(il).lane_k; }
+    ggml_tensor *     get_lane_v(uint32_t il) const { return group_of(il).lane_v; }
+    uint32_t          n_kv_cell() const { return config.n_kv(config.n_sink + config.n_text_whole() + config.n_mem); }
+    // as get_constants, for cells that follow each other in these tensors
+    const constants & get_lane_constants(uint32_t il) const { return group_of(il).lanes; }
 
     uint32_t n_devices() const { return uint32_t(groups.size()); }
 
@@ -176,13 +193,17 @@ private:
         uint32_t      layer1;
         ggml_tensor * k;
         ggml_tensor * v;
-        // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}; plain RMT's state, which the first
-        // group holds, is {D, n_mem padded, 1, n_seq_max}
+        // type_state() {K/h, D/h (+ 1) padded, h*(layer1 - layer0), n_seq_max}, with shared diagonals one more for
+        // cells of sequences that are gone; plain RMT's state, which the first group holds, is {D, n_mem padded, 1,
+        // n_seq_max}
         ggml_tensor * az;
-        // F32 {D, n_sink + S + M, layer1 - layer0 + 1, n_seq_max}: inputs, then the last layer's output; diagonal
-        // schedule only
+        // F32 {D, n_sink + S + M, layer1 - layer0 + 1, lanes or n_seq_max}: inputs, then the last layer's output;
+        // diagonal schedule only
         ggml_tensor * x;
+        ggml_tensor * lane_k; // with shared diagonals only
+        ggml_tensor * lane_v;
         constants     whole;
+        constants     lanes;
 
         uint32_t n_layers() const { return layer1 - layer0; }
     };
@@ -198,6 +219,8 @@ private:
 
     std::vector<armt_sequence> sequences;
 
+    uint32_t n_lane_text = 0; // text rows of the last shared diagonal
+
     uint64_t (*backend_replays)(void) = nullptr;
 
     mutable std::mutex               stats_mutex;
@@ -211,11 +234,12 @@ private:
     const layer_group & group_of(uint32_t il) const;
 
     ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows,
-                         llama_seq_id seq_id) const;
+                         uint32_t lane) const;
 
     void create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload);
     void set_constants();
     void clear_sequence(llama_seq_id seq_id);
+    void clear_lanes();
     void copy_tensors(llama_seq_id src, llama_seq_id dst);
 
     void write_sequence(llama_io_write_i & io, llama_seq_id seq_id, bool closed_only) const;

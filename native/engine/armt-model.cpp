@@ -234,6 +234,7 @@ llama_model * armt_create_model(const llama_model_params & params) {
 }
 
 uint32_t armt_graph_max_nodes(const llama_model & model) {
-    // the reserved graph holds an open segment's step and a whole diagonal, each with 100 to 130 nodes a layer
-    return 1024 + 320 * model.hparams.n_layer();
+    // the reserved graph holds an open segment's step, a whole diagonal and a shared one, each with 100 to 130 nodes a
+    // layer
+    return 1024 + 480 * model.hparams.n_layer();
 }

@@ -24,6 +24,14 @@ static constexpr uint32_t MIN_STEP_ROWS = 512;
 // to about 60.
 static constexpr uint32_t MAX_PADDING_ROWS = 128;
 
+// The most sequences whose segments enter a shared diagonal in one step
+static constexpr uint32_t MAX_TEXTS = 64;
+
+// Without a number from the user, a layer's cells of several sequences have no more numbers than this in all. With
+// more, one cell keeps a GPU busy.
+static constexpr uint64_t MAX_SHARED_NUMBERS = 1u << 20;
+static constexpr uint32_t MAX_SHARED_TEXTS   = 8;
+
 static std::mutex           options_mutex;
 static armt_context_options pending_options = {};
 
@@ -47,6 +55,10 @@ void armt_set_options(const armt_context_options & options) {
     check(options.open_segment_limit <= MAX_SEGMENT,
           "openSegmentLimit is " + std::to_string(options.open_segment_limit) + " tokens; it can be " +
               std::to_string(MAX_SEGMENT) + " at most");
+
+    check(options.texts_per_layer >= -1 && options.texts_per_layer <= int32_t(MAX_TEXTS),
+          "textsPerLayer is " + std::to_string(options.texts_per_layer) + "; it can be " + std::to_string(MAX_TEXTS) +
+              " at most");
 
     const std::lock_guard<std::mutex> lock(options_mutex);
     pending_options = options;
@@ -86,6 +98,32 @@ static uint32_t resolve_max_cells(const armt_context_options & options, const ll
     }
     // a CPU gains nothing from wide products, and keeps the activations of few cells in its caches
     return pays_off(model) ? n_layer : 1;
+}
+
+// For a resolved schedule and segment. Sequences do not share diagonals if a cell needs more of the segment before than
+// the memory, or if the layers are on several devices.
+static uint32_t resolve_lanes(const armt_context_options & options, const llama_model_armt & model,
+                              const armt_config & config, uint32_t n_seq_max) {
+    const armt_hparams & armt = model.armt;
+    for (uint32_t il = 1; il < config.n_layer; ++il) {
+        if (model.dev_layer(il) != model.dev_layer(0)) {
+            return 0;
+        }
+    }
+    if (!config.diagonal || n_seq_max == 1 || options.texts_per_layer < 0 || armt.sees_previous || armt.rereads ||
+        armt.disjoint) {
+        return 0;
+    }
+    if (options.texts_per_layer > 0) {
+        return std::min(uint32_t(options.texts_per_layer), n_seq_max);
+    }
+    const uint64_t n_numbers =
+        uint64_t(config.n_sink + config.n_segment + config.n_mem) * model.hparams.n_embd;
+    uint32_t n = 1;
+    while (is_gpu(model) && 2 * n <= std::min(n_seq_max, MAX_SHARED_TEXTS) && 2 * n * n_numbers <= MAX_SHARED_NUMBERS) {
+        n *= 2;
+    }
+    return n;
 }
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,
@@ -146,6 +184,7 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     config.restarts      = model.armt.previous_positions == ARMT_PREVIOUS_RESTARTED;
     config.n_kv_max =
         config.n_prev_max + GGML_PAD(config.n_sink + config.n_reread_max + config.n_segment_max + config.n_mem, 256);
+    config.n_lanes = resolve_lanes(options, model, config, cparams.n_seq_max);
     return config;
 }
 

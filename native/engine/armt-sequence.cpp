@@ -85,53 +85,73 @@ bool armt_sequence::wants_output() const {
 }
 
 bool armt_sequence::flight_wants_output() const {
-    return std::any_of(flight_outputs.begin(), flight_outputs.end(),
-                       [](const auto & outputs) { return !outputs.empty(); });
+    return std::any_of(cells.begin(), cells.end(), [](const in_flight & cell) { return !cell.outputs.empty(); });
 }
 
-bool armt_sequence::can_enter(uint32_t n_text) const {
+bool armt_sequence::is_contiguous() const {
+    for (size_t i = 0; i < cells.size(); ++i) {
+        if (cells[i].lane != 0 || cells[i].layer != cells[0].layer - i) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool armt_sequence::can_enter(const armt_config & config, uint32_t n_text) const {
+    if (cells.empty()) {
+        return true;
+    }
     // steps without a new segment, for an output of one in flight, leave layers between layer 0 and the youngest
-    return n_in_flight() == 0 || (n_flight == n_text && layer0 == 1);
+    return n_flight == n_text && !open_in_flight && (config.n_lanes > 0 || cells.back().layer == 1);
 }
 
 bool armt_sequence::joins_flight(const armt_config & config) const {
     const size_t n_rows = n_reread() + pending.size();
-    return n_in_flight() > 0 && can_enter(n_flight) && n_open == 0 && wants_output() && n_rows <= n_flight &&
+    return n_in_flight() > 0 && is_contiguous() && cells.back().layer == 1 && can_enter(config, n_flight) &&
+           n_open == 0 && wants_output() && n_rows <= n_flight &&
            n_flight - n_rows + config.n_mem <= config.n_padding_max;
 }
 
-bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool close) const {
-    const uint32_t room      = capacity(config) - n_open;
-    const bool     in_flight = n_in_flight() > 0;
+armt_move armt_sequence::next_move(const armt_config & config, bool close, armt_company company) const {
+    const uint32_t room = capacity(config) - n_open;
 
     // A segment closes only when a token beyond it arrives. Until then tokens may be removed from it, or its logits
     // requested.
     if (pending.size() > room) {
         // The diagonals of a single segment have one cell each: one graph for each layer, where the sequential schedule
         // needs one graph in all.
-        const bool is_single            = !in_flight && pending.size() <= 2 * size_t(room) && (close || wants_output());
+        const bool is_single = company != ARMT_ACTIVE && cells.empty() && pending.size() <= 2 * size_t(room) &&
+                               (close || wants_output());
         const bool is_faster_sequential = config.automatic && is_single && room <= config.n_rows_max;
-        if (config.diagonal && n_open == 0 && can_enter(n_reread() + room) && !is_faster_sequential) {
-            make_diagonal(config, step, room);
-        } else if (in_flight) {
-            make_diagonal(config, step, 0);
-        } else {
-            make_open(config, step, std::min(room, config.n_rows_max), room <= config.n_rows_max);
+        if (config.diagonal && n_open == 0 && can_enter(config, n_reread() + room) && !is_faster_sequential) {
+            return {armt_move::DIAGONAL, room, true, true};
         }
-        return true;
+        if (!cells.empty()) {
+            return {armt_move::DIAGONAL, 0, false, true};
+        }
+        return {armt_move::OPEN, std::min(room, config.n_rows_max), room <= config.n_rows_max, true};
     }
     const bool closes  = close && n_open + pending.size() > 0;
     const bool compute = closes || wants_output();
-    if (in_flight && (close || compute || flight_wants_output())) {
-        make_diagonal(config, step, !close && joins_flight(config) ? uint32_t(pending.size()) : 0);
-        return true;
+    if (!cells.empty() && (close || compute || flight_wants_output())) {
+        const bool joins = !close && company == ARMT_ALONE && joins_flight(config);
+        return {armt_move::DIAGONAL, joins ? uint32_t(pending.size()) : 0, false, false};
     }
     if (compute) {
         const uint32_t n_text = std::min<uint32_t>(pending.size(), config.n_rows_max);
-        make_open(config, step, n_text, closes && n_text == pending.size());
-        return true;
+        return {armt_move::OPEN, n_text, closes && n_text == pending.size(), false};
     }
-    return false;
+    return {};
+}
+
+bool armt_sequence::next_step(const armt_config & config, armt_step & step, bool close) const {
+    const armt_move move = next_move(config, close, ARMT_ALONE);
+    if (move.kind == armt_move::OPEN) {
+        make_open(config, step, move.n_text, move.close);
+    } else if (move.kind == armt_move::DIAGONAL) {
+        make_diagonal(config, step, move.n_text);
+    }
+    return move.kind != armt_move::NONE;
 }
 
 bool armt_sequence::next_flight_step(const armt_config & config, armt_step & step) const {
@@ -142,18 +162,27 @@ bool armt_sequence::next_flight_step(const armt_config & config, armt_step & ste
     return true;
 }
 
-// With the text of the segment before, if these are the first of their segment
 void armt_sequence::take_pending(uint32_t n, armt_step & step) const {
     if (n_open == 0) {
-        step.tokens = reread;
+        step.tokens.insert(step.tokens.end(), reread.begin(), reread.end());
     }
     for (uint32_t i = 0; i < n; ++i) {
         step.tokens.push_back(pending[i].token);
     }
 }
 
+std::vector<armt_output> armt_sequence::pending_outputs(uint32_t n) const {
+    std::vector<armt_output> outputs;
+    for (uint32_t i = 0; i < n; ++i) {
+        if (pending[i].out >= 0) {
+            outputs.push_back({n_reread() + i, pending[i].out});
+        }
+    }
+    return outputs;
+}
+
 void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, uint32_t n_inject) const {
-    const bool in_flight = n_in_flight() > 0;
+    const bool is_flying = n_in_flight() > 0;
     const bool inject    = n_inject > 0;
 
     step                     = armt_step();
@@ -163,11 +192,11 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     step.n_text              = inject && !step.open_cell ? n_reread() + n_inject : n_flight;
     step.n_mem               = config.n_mem;
     step.n_sink              = config.n_sink;
-    step.layer0              = inject ? 0 : layer0;
-    step.layer1              = in_flight ? layer1 : 1;
+    step.layer0              = inject ? 0 : cells.back().layer;
+    step.layer1              = is_flying ? cells.front().layer + 1 : 1;
     step.n_kv                = config.n_kv(step.n_rows());
     step.n_before            = {n_rows_before(config)};
-    step.n_prev              = {step.n_text, in_flight ? n_prev_oldest : n_prev};
+    step.n_prev              = {step.n_text, is_flying ? n_prev_oldest : n_prev};
     step.oldest_has_own_mask = config.n_prev_max > 0 && step.n_prev[1] != step.n_text;
     step.whole               = step.n_text == config.n_text_whole() && !step.oldest_has_own_mask;
     if (inject) {
@@ -180,14 +209,10 @@ void armt_sequence::make_diagonal(const armt_config & config, armt_step & step, 
     }
     if (step.layer1 == config.n_layer) {
         std::vector<armt_output> outputs;
-        if (!flight_outputs.empty()) {
-            outputs = flight_outputs.front();
+        if (is_flying) {
+            outputs = cells.front().outputs;
         } else { // a model of one layer
-            for (uint32_t i = 0; i < n_inject; ++i) {
-                if (pending[i].out >= 0) {
-                    outputs.push_back({n_reread() + i, pending[i].out});
-                }
-            }
+            outputs = pending_outputs(n_inject);
         }
         for (const armt_output & output : outputs) {
             step.out_rows.push_back(step.n_sink + output.row);
@@ -236,16 +261,10 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
     if (step.inject) {
         const uint32_t n_text = step.open_cell ? uint32_t(pending.size()) : step.n_text - n_reread();
 
-        std::vector<armt_output> outputs;
-        for (uint32_t i = 0; i < n_text; ++i) {
-            if (pending[i].out >= 0) {
-                outputs.push_back({n_reread() + i, pending[i].out});
-            }
-        }
-        flight_outputs.push_back(std::move(outputs));
-        if (n_in_flight() == 0) {
+        if (cells.empty()) {
             n_prev_oldest = n_prev;
         }
+        cells.push_back({0, step.lane, pending_outputs(n_text)});
         n_flight = step.n_text;
         take_into_open(config, n_text);
         if (!step.open_cell) {
@@ -253,17 +272,15 @@ void armt_sequence::finish_diagonal(const armt_config & config, const armt_step 
         }
     }
     open_in_flight = step.open_cell;
-    if (step.layer1 == config.n_layer) {
-        flight_outputs.pop_front();
+    stats.n_cells += n_closed_in_flight();
+    for (in_flight & cell : cells) {
+        cell.layer++;
+    }
+    if (cells.front().layer == config.n_layer) {
+        cells.pop_front();
         n_prev_oldest = n_flight;
     }
-    layer0 = step.layer0 + 1;
-    layer1 = std::min(step.layer1 + 1, config.n_layer);
-    if (layer0 >= layer1) {
-        layer0 = layer1 = 0;
-        open_in_flight  = false;
-    }
-    stats.n_cells += step.layer1 - step.layer0 - (step.open_cell ? 1 : 0);
+    open_in_flight = open_in_flight && !cells.empty();
 }
 
 void armt_sequence::finish_open(const armt_config & config, const armt_step & step) {
@@ -324,7 +341,7 @@ void armt_sequence::forget_outputs() {
     for (armt_pending & token : pending) {
         token.out = -1;
     }
-    for (auto & outputs : flight_outputs) {
-        outputs.clear();
+    for (in_flight & cell : cells) {
+        cell.outputs.clear();
     }
 }

@@ -15,7 +15,8 @@ struct armt_config {
     bool     automatic     = false; // the engine chose the schedule
     bool     extend        = false; // the open segment grows once one of its outputs has been requested
     uint32_t n_layer       = 0;
-    uint32_t max_cells     = 0; // cells of a diagonal in one product
+    uint32_t max_cells     = 0; // layers of a diagonal in one product
+    uint32_t n_lanes       = 0; // cells of a shared diagonal in one layer; 0: each sequence has its own diagonals
     uint32_t n_mem         = 0; // memory tokens, M
     uint32_t n_sink        = 0; // rows before the text
     uint32_t n_segment     = 0; // text tokens in a segment, S
@@ -54,6 +55,27 @@ struct armt_pending {
     int32_t     out; // row in the context's output buffer, -1: none
 };
 
+// Who else uses the pipeline of diagonals
+enum armt_company {
+    ARMT_ALONE,  // nobody
+    ARMT_PARKED, // others have segments in it, and nothing to do now
+    ARMT_ACTIVE, // others take part in the next diagonal
+};
+
+// What a sequence needs next
+struct armt_move {
+    enum kind_type {
+        NONE,
+        OPEN,     // a step of the open segment
+        DIAGONAL, // its segments in flight advance by a layer
+    };
+
+    kind_type kind   = NONE;
+    uint32_t  n_text = 0; // tokens of the open segment's step, or of the segment that enters the diagonal; 0: none does
+    bool      close  = false; // OPEN: the segment closes
+    bool      more   = false; // OPEN: tokens of the next segment wait
+};
+
 class armt_sequence {
 public:
     // Positions of the first token, of the open segment's first token, and of the last token (-1: empty)
@@ -84,8 +106,21 @@ public:
     armt_sequence_stats stats = {};
 
     bool     empty() const { return n_segments == 0 && n_open == 0 && pending.empty(); }
-    uint32_t n_in_flight() const { return layer1 - layer0; }
+    // A segment that has not passed all layers. All of a sequence have n_flight_text() text rows.
+    struct in_flight {
+        uint32_t                 layer = 0; // the next one that computes it
+        uint32_t                 lane  = 0; // which of the cells in that layer it is, and in all that follow
+        std::vector<armt_output> outputs;
+    };
+
+    const std::deque<in_flight> & flight() const { return cells; } // oldest first
+
+    uint32_t n_in_flight() const { return uint32_t(cells.size()); }
     uint32_t n_closed_in_flight() const { return n_in_flight() - (open_in_flight ? 1 : 0); }
+    uint32_t n_flight_text() const { return n_flight; }
+    bool     has_open_in_flight() const { return open_in_flight; }
+    // Whether one diagonal of its own can compute the segments in flight: they are in consecutive layers of lane 0
+    bool is_contiguous() const;
     // rows of the open segment in the K/V cache
     uint32_t n_cached(const armt_config & config) const { return n_open > 0 ? config.n_sink + n_reread() + n_open : 0; }
     // rows at the open segment's start for the text of the segment before
@@ -106,14 +141,23 @@ public:
     // can be closed then if close is set. False only if an extended segment or the positions would exceed their limit.
     bool fits(const armt_config & config, const std::vector<bool> & outputs, bool close = false) const;
 
-    // The next step, if there is anything to do. close: computes everything and closes the open segment, whatever its
-    // length.
+    // What is next. close: computes everything and closes the open segment, whatever its length.
+    armt_move next_move(const armt_config & config, bool close, armt_company company) const;
+
+    // The next step, if there is anything to do, without other sequences.
     bool next_step(const armt_config & config, armt_step & step, bool close) const;
 
     // The next step that advances the segments in flight and lets no other in.
     bool next_flight_step(const armt_config & config, armt_step & step) const;
 
-    // Records that a step of next_step has been computed.
+    // Appends the first n pending tokens to those of a step, after the text to read again if they are the first of
+    // their segment.
+    void take_pending(uint32_t n, armt_step & step) const;
+
+    // The outputs among the first n pending tokens, if these are the first of their segment
+    std::vector<armt_output> pending_outputs(uint32_t n) const;
+
+    // Records that a step of next_step, or the sequence's part of a shared one, has been computed.
     void finish_step(const armt_config & config, const armt_step & step);
 
     // Removes the tokens from position p0 on. Changes nothing and returns false if p0 lies before the open segment.
@@ -126,22 +170,20 @@ public:
     void forget_outputs();
 
 private:
-    // The segments in flight wait for the layers layer0 .. layer1 - 1, the youngest for layer0. All have n_flight text
-    // rows; the open segment, which may be the youngest, is padded to that.
-    uint32_t                             layer0         = 0;
-    uint32_t                             layer1         = 0;
-    uint32_t                             n_flight       = 0;
-    bool                                 open_in_flight = false;
-    uint32_t                             n_prev_oldest  = 0; // text tokens of the segment before the oldest one
-    std::deque<std::vector<armt_output>> flight_outputs;     // oldest first
+    // All have n_flight text rows; the open segment, which may be the youngest, is padded to that. In diagonals of
+    // their own they are in consecutive layers.
+    std::deque<in_flight> cells; // oldest first
+    uint32_t              n_flight       = 0;
+    bool                  open_in_flight = false;
+    uint32_t              n_prev_oldest  = 0; // text tokens of the segment before the oldest one
 
     uint32_t segment_size(const armt_config & config) const;
     uint32_t find_first_output(uint32_t n_max) const;
     bool     wants_output() const;
     bool     flight_wants_output() const;
-    // Whether a segment of n_text text rows can enter layer 0: the pipeline is empty, or its youngest segment has just
-    // left that layer and has this length
-    bool can_enter(uint32_t n_text) const;
+    // Whether a segment of n_text text rows can enter layer 0: the pipeline is empty, or its youngest segment has this
+    // length and, where diagonals are not shared, has just left that layer
+    bool can_enter(const armt_config & config, uint32_t n_text) const;
     // Whether the open segment's first tokens (all that is pending) follow the segments in flight through the layers,
     // rather than having a step of their own
     bool joins_flight(const armt_config & config) const;
@@ -149,7 +191,6 @@ private:
     // n_inject: text tokens of the segment that enters; 0: none
     void make_diagonal(const armt_config & config, armt_step & step, uint32_t n_inject) const;
     void make_open(const armt_config & config, armt_step & step, uint32_t n_text, bool close) const;
-    void take_pending(uint32_t n, armt_step & step) const;
 
     void finish_diagonal(const armt_config & config, const armt_step & step);
     void finish_open(const armt_config & config, const armt_step & step);

@@ -56,3 +56,26 @@ void armt_trace::end(const armt_step & step, int64_t n_segments, bool reused, bo
         steps.push_back(record);
     }
 }
+
+void armt_trace::end_shared(const armt_config & config, const armt_step & step, llama_seq_id seq_id,
+                            const armt_sequence & seq, bool reused, bool replayed) {
+    armt_step own = step.of_sequence(seq_id);
+
+    const std::vector<uint32_t> layers   = step.layers_of(seq_id, config.n_layer);
+    const bool                  takes    = own.inject;
+    const uint64_t              youngest = seq.n_segments + (takes ? 1 : 0); // the segment after it
+    for (size_t i = 0, last = 0; i < layers.size(); i = last + 1) {
+        for (last = i; last + 1 < layers.size() && layers[last + 1] == layers[last] + 1;) {
+            ++last;
+        }
+        own.layer0 = layers[i];
+        own.layer1 = layers[last] + 1;
+        own.inject = takes && i == 0;
+        own.outs.clear();
+        if (own.layer1 == config.n_layer) {
+            own.outs.resize(seq.flight().empty() ? seq.pending_outputs(own.n_text).size()
+                                                 : seq.flight().front().outputs.size());
+        }
+        end(own, int64_t(youngest - i) - (own.inject ? 1 : 0), reused, replayed);
+    }
+}

@@ -3,7 +3,7 @@
 // The record of a context's graph evaluations
 
 #include "armt-api.h"
-#include "armt-step.h"
+#include "armt-sequence.h"
 
 #include <atomic>
 #include <cstdint>
@@ -27,6 +27,9 @@ public:
     void begin();
     void mark_inputs(); // the graph is built
     void end(const armt_step & step, int64_t n_segments, bool reused, bool replayed);
+    // The same for a sequence of a shared diagonal, before it has finished the step
+    void end_shared(const armt_config & config, const armt_step & step, llama_seq_id seq_id, const armt_sequence & seq,
+                    bool reused, bool replayed);
 
 private:
     std::atomic<bool>           on = false;

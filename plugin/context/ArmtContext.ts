@@ -67,6 +67,11 @@ export class ArmtContext {
         return this.info.maxCells;
     }
 
+    /** Sequences whose segments enter a diagonal together; 0 if each sequence has a pipeline of its own. */
+    get textsPerLayer(): number {
+        return this.info.textsPerLayer;
+    }
+
     /** Number type in which A and z are kept. */
     get stateType(): ArmtStateType {
         return stateTypes[this.info.stateType] ?? "f32";

@@ -24,8 +24,27 @@ interface QueuedRead {
     /** Tokens that no batch has read yet, and which of their logits are wanted. */
     tokens: Token[];
     logits: readonly (true | undefined)[];
+    /** Tokens before the first one whose logits are wanted. */
+    unasked: number;
     /** Why the read ends after the current batch. */
     failure?: { readonly reason: unknown };
+    /** Batches that have passed while its next token waited for the pipeline. */
+    heldFor: number;
+}
+
+/** The pipeline of diagonals that the sequences of a context share. */
+export interface SharedPipeline {
+    /** Steps from a segment's entry to its end. */
+    readonly layers: number;
+    /** Unit: tokens. */
+    readonly segmentSize: number;
+    /** Segments of a sequence in the pipeline. */
+    segmentsInFlight(sequenceId: number): number;
+}
+
+function countUnasked({ tokens, logits }: Pick<QueuedRead, "tokens" | "logits">): number {
+    const first = logits.indexOf(true);
+    return first < 0 ? tokens.length : first;
 }
 
 /**
@@ -41,12 +60,14 @@ export class BatchQueue {
      * @param decode reads one piece: node-llama-cpp's own `_decodeTokens`
      * @param strategy shares a batch among the reads
      * @param takeError the engine's reason why the last batch of a sequence failed; undefined if it did not
+     * @param pipeline undefined if each sequence has one of its own
      */
     constructor(
         private readonly context: LlamaContext,
         private readonly decode: DecodeTokens,
         private readonly strategy: BatchStrategy,
-        private readonly takeError: (sequenceId: number) => Error | undefined
+        private readonly takeError: (sequenceId: number) => Error | undefined,
+        private readonly pipeline?: SharedPipeline
     ) {}
 
     /**
@@ -58,7 +79,17 @@ export class BatchQueue {
         const { tokens, logits } = request;
         if (tokens.length === 0) return Promise.resolve([]);
         return new Promise((accept, reject) => {
-            this.queued.push({ request, mapper, accept, reject, decoded: [], tokens, logits });
+            this.queued.push({
+                request,
+                mapper,
+                accept,
+                reject,
+                decoded: [],
+                tokens,
+                logits,
+                unasked: countUnasked(request),
+                heldFor: 0
+            });
             void this.run();
         });
     }
@@ -100,25 +131,33 @@ export class BatchQueue {
 
     /** @throws what the strategy throws */
     private chooseBatch(): { read: QueuedRead; count: number }[] {
-        const reads = new Map<object, QueuedRead>();
+        const reads = new Map<object, { read: QueuedRead; ready: number }>();
         for (const read of this.queued) {
-            const { tokens, logits, request } = read;
-            reads.set({ tokens, logits, evaluationPriority: request.evaluationPriority ?? 5 }, read);
+            const ready = this.countReady(read);
+            if (ready === 0) {
+                read.heldFor++;
+                continue;
+            }
+            const isAll = ready === read.tokens.length;
+            const tokens = isAll ? read.tokens : read.tokens.slice(0, ready);
+            const logits = isAll ? read.logits : read.logits.slice(0, ready);
+            const { evaluationPriority = 5 } = read.request;
+            reads.set({ tokens, logits, evaluationPriority }, { read, ready });
         }
         if (reads.size === 0) return [];
         let left = this.context.batchSize;
         const batch: { read: QueuedRead; count: number }[] = [];
         for (const { item, processAmount } of this.strategy({ items: [...reads.keys()], size: left })) {
-            const read = reads.get(item);
-            if (read === undefined)
+            const chosen = reads.get(item);
+            if (chosen === undefined)
                 throw new ArmtError(
                     "`batching.itemPrioritizationStrategy` returned an item that is not one of `items`, or twice the " +
                         "same; return each of the original objects at most once"
                 );
             reads.delete(item);
-            const count = Math.min(Math.max(1, Math.floor(processAmount)), read.tokens.length, left);
+            const count = Math.min(Math.max(1, Math.floor(processAmount)), chosen.ready, left);
             if (count === 0) break;
-            batch.push({ read, count });
+            batch.push({ read: chosen.read, count });
             left -= count;
         }
         if (batch.length === 0)
@@ -126,6 +165,22 @@ export class BatchQueue {
                 "`batching.itemPrioritizationStrategy` chose none of the items; return at least one of them"
             );
         return batch;
+    }
+
+    /**
+     * Tokens of a read that the next batch may hold. A token whose logits are wanted makes all segments before it pass
+     * all layers in its batch. In a shared pipeline, the layers after them would then stay empty while others still
+     * read. So the token waits until its segments have passed with those of the others.
+     */
+    private countReady(read: QueuedRead): number {
+        const { tokens, unasked } = read;
+        if (this.pipeline === undefined) return tokens.length;
+        const { layers, segmentSize } = this.pipeline;
+        const { sequenceId } = read.request;
+        if (unasked === tokens.length || read.heldFor >= layers) return tokens.length;
+        const leavesSegments = unasked >= segmentSize || this.pipeline.segmentsInFlight(sequenceId) > 0;
+        const othersRead = this.queued.some((other) => other.request.sequenceId !== sequenceId && other.unasked > 0);
+        return leavesSegments && othersRead ? unasked : tokens.length;
     }
 
     private async readPiece(read: QueuedRead, count: number): Promise<void> {
@@ -140,6 +195,8 @@ export class BatchQueue {
         };
         read.tokens = read.tokens.slice(count);
         read.logits = read.logits.slice(count);
+        // found again only behind the last one: a long text is not searched for each batch
+        read.unasked = read.unasked < count ? countUnasked(read) : read.unasked - count;
         // one that nobody asked for, of an evaluation through the addon
         this.takeError(sequenceId);
         const fail = (reason: unknown) => {

@@ -73,7 +73,17 @@ export async function createContext(
         modelPath
     });
     const strategy = await takeBatchStrategy(context);
-    const batches = new BatchQueue(context, decodeOf(context), strategy, (id) => engine.takeSequenceError(id));
+    const takeError = (id: number) => engine.takeSequenceError(id);
+    const { textsPerLayer, layers, segmentSize } = engine.info;
+    const pipeline =
+        textsPerLayer === 0
+            ? undefined
+            : {
+                  layers,
+                  segmentSize,
+                  segmentsInFlight: (id: number) => addon.sequenceStats(engine.id, id)?.segmentsInFlight ?? 0
+              };
+    const batches = new BatchQueue(context, decodeOf(context), strategy, takeError, pipeline);
     const evaluation = new Evaluation(armt, batches, onProgress);
     decorateContext(context, armt, evaluation, (sequence) => decorateSequence(sequence, armt, evaluation));
     return context;

@@ -15,6 +15,7 @@ export interface NativeContextInfo {
     readonly valueLength: number;
     readonly useDenom: boolean;
     readonly stateType: number;
+    readonly textsPerLayer: number;
     readonly memoryBytes: number;
     readonly totalBytes: number;
     readonly graphs: number;
@@ -36,7 +37,7 @@ export interface NativeSequenceStats {
     readonly cells: number;
 }
 
-/** The options of `armt-api.h` as numbers; 0 leaves the choice to the engine. */
+/** The options of `armt-api.h` as numbers; 0 leaves the choice to the engine, and -1 turns `textsPerLayer` off. */
 export interface NativeContextOptions {
     readonly schedule: number;
     readonly segmentOverflow: number;
@@ -44,6 +45,7 @@ export interface NativeContextOptions {
     readonly openSegmentLimit: number;
     readonly maxCells: number;
     readonly stateType: number;
+    readonly textsPerLayer: number;
 }
 
 /** Where a model goes; a number below 0 leaves a choice as it is. */

@@ -2,7 +2,7 @@ import type { NativeProduct } from "../../plugin/native/addon.js";
 import type { ArmtModelKeys } from "../formats/gguf/armt-keys.js";
 import { type GgmlType, ggmlType } from "../formats/gguf/types.js";
 import { countOperations } from "./operations.js";
-import type { BenchSettings, CaseName, DecodeGroup, MeasuredCase, PromptGroup } from "./results.js";
+import type { BenchSettings, CaseName, DecodeGroup, DocumentsGroup, MeasuredCase, PromptGroup } from "./results.js";
 import { ratios, type Summary, summarize } from "./statistics.js";
 import type { GraphCounts, MemoryUse, WorkerOptions } from "./worker.js";
 import { BenchWorker } from "./worker-client.js";
@@ -110,7 +110,9 @@ class Cases {
         const pairs: [CaseName, CaseName][] = [
             ["sequential", "stock"],
             ["diagonal", "stock"],
-            ["diagonal", "sequential"]
+            ["diagonal", "sequential"],
+            ["together", "sequential"],
+            ["together", "diagonal"]
         ];
         return pairs.flatMap(([faster, slower]) => {
             const [a, b] = [of(faster), of(slower)];
@@ -243,6 +245,85 @@ export async function measureDecode(
         kvTokens,
         tokens: count,
         cases: cases.results(count * sequences),
+        failures: cases.failures,
+        ratios: cases.ratios()
+    };
+}
+
+/** Steps of a group of documents: ARMT's schedules, and the diagonals that all documents share. */
+export function stepsOfDocuments(settings: BenchSettings): number {
+    return (settings.runs + warmUpRounds) * (settings.schedules.length + 1);
+}
+
+/** Whole segments of `count` documents: from 4 to 16, in equal steps, long and short ones in turn. */
+export function documentSegments(count: number): number[] {
+    const sizes = Array.from({ length: count }, (_, i) => (count === 1 ? 10 : 4 + Math.round((12 * i) / (count - 1))));
+    return sizes.map((_, i) => (i % 2 === 0 ? sizes[i / 2]! : sizes[count - (i + 1) / 2]!));
+}
+
+/**
+ * Measures how long several documents take, each with one token after its last whole segment. With each schedule, they
+ * are read one after the other; then all at once, so that they share the diagonals. All cases have as many sequences.
+ * @param textsPerLayer option of the last case; 0: the engine chooses
+ */
+export async function measureDocuments(
+    model: BenchModel,
+    settings: BenchSettings,
+    { segmentSize, textsPerLayer }: { segmentSize: number; textsPerLayer: number },
+    { signal, onStep }: MeasureHooks
+): Promise<DocumentsGroup> {
+    const documents = documentSegments(settings.documents ?? 1);
+    const lengths = documents.map((segments) => segments * segmentSize + 1);
+    const { gpu, threads, batchSize, maxCells, schedules, runs } = settings;
+    const cases = new Cases(signal);
+    const ask = (worker: BenchWorker, name: CaseName) =>
+        worker.ask({ kind: "documents", lengths, together: name === "together" }, signal);
+    const add = (name: CaseName, armt: NonNullable<NonNullable<WorkerOptions["model"]>["armt"]>) =>
+        cases.add(
+            name,
+            {
+                gpu,
+                threads,
+                library: "engine",
+                model: {
+                    path: model.file,
+                    vocab: model.info.vocabSize,
+                    batchSize,
+                    sequences: documents.length,
+                    armt
+                }
+            },
+            (worker) => ask(worker, name)
+        );
+    let usedTextsPerLayer = 0;
+    try {
+        for (const schedule of schedules) await add(schedule, { schedule, segmentSize, maxCells, textsPerLayer: 0 });
+        await add("together", {
+            schedule: "diagonal",
+            segmentSize,
+            maxCells,
+            ...(textsPerLayer === 0 ? {} : { textsPerLayer })
+        });
+        for (let round = -warmUpRounds; round < runs; round++) {
+            for (const one of cases.inRound(Math.max(0, round))) {
+                const reply = await ask(one.worker, one.name);
+                if (round >= 0) one.milliseconds.push(reply.milliseconds);
+                if (one.name === "together") usedTextsPerLayer = reply.textsPerLayer;
+                one.peakResident = reply.memory.peakResident;
+                one.graphs = reply.graphs;
+                onStep();
+            }
+        }
+    } finally {
+        await cases.stop();
+    }
+    return {
+        kind: "documents",
+        segmentSize,
+        documents,
+        textsPerLayer,
+        usedTextsPerLayer,
+        cases: cases.results(lengths.reduce((sum, length) => sum + length, 0)),
         failures: cases.failures,
         ratios: cases.ratios()
     };

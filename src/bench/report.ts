@@ -1,7 +1,7 @@
 import { formatLength } from "../util/lengths.js";
 import { type ChartLine, colours, logChart, svg, svgText } from "../util/svg.js";
 import { textTable } from "../util/table.js";
-import type { BenchResults, CaseName, DecodeGroup, MeasuredCase, PromptGroup } from "./results.js";
+import type { BenchResults, CaseName, DecodeGroup, DocumentsGroup, MeasuredCase, PromptGroup } from "./results.js";
 
 /** The table that `armt bench` prints. */
 export function benchTable(results: BenchResults): string {
@@ -16,6 +16,8 @@ export function benchTable(results: BenchResults): string {
     if (prompts.length > 0) parts.push(promptTable(prompts));
     const decodes = results.groups.filter((group) => group.kind === "decode");
     if (decodes.length > 0) parts.push(`${prompts.length > 0 ? "\n" : ""}${decodeTable(decodes)}`);
+    const documents = results.groups.filter((group) => group.kind === "documents");
+    if (documents.length > 0) parts.push(`${parts.length > 2 ? "\n" : ""}${documentsTable(documents)}`);
     for (const { failures } of results.groups)
         for (const { name, reason } of failures) parts.push(`${name} was not measured: ${reason}\n`);
     return parts.join("");
@@ -77,6 +79,44 @@ function decodeTable(groups: readonly DecodeGroup[]): string {
             formatBytes(one.deviceBytes ?? one.peakBytes)
         ])
     );
+    return textTable(head, lines, 3);
+}
+
+function documentsTable(groups: readonly DocumentsGroup[]): string {
+    const head = [
+        "documents",
+        "segment",
+        "case",
+        "time",
+        "spread",
+        "tokens/s",
+        "/ sequential",
+        "/ diagonal",
+        "peak",
+        "graphs",
+        "reused",
+        "replayed"
+    ];
+    const lines = groups.flatMap((group) => {
+        const ratio = (one: MeasuredCase, other: CaseName) => {
+            const found = group.ratios.find(({ name }) => name === `${one.name} / ${other}`);
+            return found === undefined ? "" : `${found.median.toFixed(2)}x`;
+        };
+        return group.cases.map((one) => [
+            String(group.documents.length),
+            String(group.segmentSize),
+            one.name === "together" ? `together, ${group.usedTextsPerLayer} a layer` : `${one.name}, in turn`,
+            formatTime(one.milliseconds.median),
+            spread(one),
+            one.tokensPerSecond.toFixed(0),
+            ratio(one, "sequential"),
+            ratio(one, "diagonal"),
+            formatBytes(one.deviceBytes ?? one.peakBytes),
+            ...(one.graphs === undefined
+                ? ["", "", ""]
+                : [one.graphs.graphs, one.graphs.reused, one.graphs.replayed].map(String))
+        ]);
+    });
     return textTable(head, lines, 3);
 }
 

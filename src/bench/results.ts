@@ -12,7 +12,7 @@ const summary = z.strictObject({
 
 const graphs = z.strictObject({ graphs: z.number(), reused: z.number(), replayed: z.number() });
 
-const caseName = z.enum(["stock", "sequential", "diagonal"]);
+const caseName = z.enum(["stock", "sequential", "diagonal", "together"]);
 
 const measuredCase = z.strictObject({
     name: caseName,
@@ -62,6 +62,20 @@ const decodeGroup = z.strictObject({
     ratios: z.array(ratio)
 });
 
+const documentsGroup = z.strictObject({
+    kind: z.literal("documents"),
+    segmentSize: z.number(),
+    /** Whole segments of each document, which has one token more. */
+    documents: z.array(z.number()).min(1),
+    /** What the case `together` was given; 0: the engine chooses. */
+    textsPerLayer: z.number(),
+    /** What it then used. */
+    usedTextsPerLayer: z.number(),
+    cases: z.array(measuredCase).min(1),
+    failures: z.array(z.strictObject({ name: caseName, reason: z.string() })),
+    ratios: z.array(ratio)
+});
+
 const settings = z.strictObject({
     gpu: z.union([z.enum(["cuda", "vulkan", "metal"]), z.literal(false)]),
     threads: z.number(),
@@ -75,7 +89,9 @@ const settings = z.strictObject({
     stock: z.boolean(),
     stockLimit: z.number().optional(),
     stockLibrary: z.enum(["published", "engine"]),
-    decode: z.boolean()
+    decode: z.boolean(),
+    /** Number of documents to read one after the other and together. */
+    documents: z.number().optional()
 });
 
 const results = z.strictObject({
@@ -101,13 +117,14 @@ const results = z.strictObject({
         memoryKeyLength: z.number()
     }),
     settings,
-    groups: z.array(z.discriminatedUnion("kind", [promptGroup, decodeGroup]))
+    groups: z.array(z.discriminatedUnion("kind", [promptGroup, decodeGroup, documentsGroup]))
 });
 
 export type CaseName = z.infer<typeof caseName>;
 export type MeasuredCase = z.infer<typeof measuredCase>;
 export type PromptGroup = z.infer<typeof promptGroup>;
 export type DecodeGroup = z.infer<typeof decodeGroup>;
+export type DocumentsGroup = z.infer<typeof documentsGroup>;
 export type BenchSettings = z.infer<typeof settings>;
 /**
  * What `armt bench` writes. A group has one length and one segment size. One run measures its cases in rotation, so

@@ -20,7 +20,7 @@ export type WorkerOptions = {
         batchSize: number;
         sequences: number;
         /** Context options of an ARMT model. */
-        armt?: { schedule: ArmtSchedule; segmentSize: number; maxCells?: number };
+        armt?: { schedule: ArmtSchedule; segmentSize: number; maxCells?: number; textsPerLayer?: number };
     };
 };
 
@@ -30,6 +30,8 @@ export type WorkerRequest =
     | { kind: "prompt"; tokens: number }
     /** Generate `count` tokens in each of `sequences`, each after a random prompt. */
     | { kind: "decode"; prompt: number; count: number; sequences: number }
+    /** Read a random text of each length, each in its own sequence: one after the other, or all at once. */
+    | { kind: "documents"; lengths: number[]; together: boolean }
     | { kind: "products"; product: NativeProduct };
 
 /** Replies of a worker: first `ready`, then one for each request. */
@@ -37,6 +39,15 @@ export type WorkerReply =
     | { kind: "ready"; device: string; threads: number }
     | { kind: "prompt"; milliseconds: number; processorMilliseconds: number; graphs?: GraphCounts; memory: MemoryUse }
     | { kind: "decode"; milliseconds: number; processorMilliseconds: number; memory: MemoryUse }
+    | {
+          kind: "documents";
+          milliseconds: number;
+          processorMilliseconds: number;
+          graphs?: GraphCounts;
+          /** The context's. */
+          textsPerLayer: number;
+          memory: MemoryUse;
+      }
     | { kind: "products"; times: NativeProductTimes }
     | { kind: "error"; message: string };
 
@@ -104,6 +115,7 @@ async function answer(request: WorkerRequest): Promise<WorkerReply> {
         const { addon } = await loadEngine(options.gpu);
         return { kind: "products", times: await addon.measureProducts(request.product) };
     }
+    if (request.kind === "documents") return await readDocuments(request.lengths, request.together);
     return request.kind === "prompt" ? await readPrompt(request.tokens) : await decode(request);
 }
 
@@ -119,16 +131,39 @@ async function readPrompt(tokens: number): Promise<WorkerReply> {
     const elapsed = startClocks();
     for await (const _ of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) break;
     const times = elapsed();
+    return { kind: "prompt", ...times, graphs: graphsSince(before), memory: await measureMemory() };
+}
+
+/** Measures the time until every text has its first token. */
+async function readDocuments(lengths: readonly number[], together: boolean): Promise<WorkerReply> {
+    const texts = lengths.map(randomIds);
+    for (const sequence of sequences) await sequence.clearHistory();
+    const read = async (i: number) => {
+        for await (const _ of sequences[i]!.evaluate(texts[i]!, { temperature: 0, yieldEogToken: true })) break;
+    };
+    const before = countGraphs();
+    const elapsed = startClocks();
+    if (together) await Promise.all(texts.map((_, i) => read(i)));
+    else for (const i of texts.keys()) await read(i);
+    const times = elapsed();
+    const textsPerLayer = context?.armt?.textsPerLayer ?? 0;
+    return {
+        kind: "documents",
+        ...times,
+        graphs: graphsSince(before),
+        textsPerLayer,
+        memory: await measureMemory()
+    };
+}
+
+function graphsSince(before: GraphCounts | undefined): GraphCounts | undefined {
     const after = countGraphs();
-    const graphs =
-        before === undefined || after === undefined
-            ? undefined
-            : {
-                  graphs: after.graphs - before.graphs,
-                  reused: after.reused - before.reused,
-                  replayed: after.replayed - before.replayed
-              };
-    return { kind: "prompt", ...times, graphs, memory: await measureMemory() };
+    if (before === undefined || after === undefined) return undefined;
+    return {
+        graphs: after.graphs - before.graphs,
+        reused: after.reused - before.reused,
+        replayed: after.replayed - before.replayed
+    };
 }
 
 /** Time on the clock and processor time of all threads. The second does not grow if other programs interrupt. */

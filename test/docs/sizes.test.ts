@@ -24,7 +24,8 @@ async function measure(
     tiny: TinyOptions,
     schedule: ArmtSchedule,
     segmentSize: number,
-    extend = false
+    extend = false,
+    texts?: number
 ) {
     const folder = temporaryFolder(t);
     const modelPath = path.join(folder, "model.gguf");
@@ -41,15 +42,21 @@ async function measure(
         sequences: 2,
         threads: 1,
         flashAttention: true,
-        armt: { schedule, segmentSize, maxCells: tiny.layers, segmentOverflow: extend ? "extend" : "close" }
+        armt: {
+            schedule,
+            segmentSize,
+            maxCells: tiny.layers,
+            textsPerLayer: texts,
+            segmentOverflow: extend ? "extend" : "close"
+        }
     });
-    const { memoryBytes, totalBytes, openSegmentLimit } = context.armt!;
+    const { memoryBytes, totalBytes, openSegmentLimit, textsPerLayer } = context.armt!;
     // the log arrives in a later turn
     const logged = () => /CPU compute buffer size = +([\d.]+) MiB/.exec(log.join("\n"));
     await until(() => logged() !== null, "the size of the compute buffer is logged");
     await context.dispose();
     await model.dispose();
-    return { memoryBytes, totalBytes, openSegmentLimit, working: Number(logged()![1]) * 2 ** 20 };
+    return { memoryBytes, totalBytes, openSegmentLimit, textsPerLayer, working: Number(logged()![1]) * 2 ** 20 };
 }
 
 const shapeOf = ({
@@ -93,32 +100,44 @@ const bounded = test.macro({
         change: TinyOptions,
         schedule: "sequential" | "diagonal",
         segmentSize: number,
-        extend?: boolean
+        extend?: boolean,
+        texts?: number
     ) {
         const tiny = { ...base, ...change } as Required<TinyOptions>;
         const shape = shapeOf(tiny);
-        const measured = await measure(t, tiny, schedule, segmentSize, extend);
-        const { openSegmentLimit } = measured;
+        const measured = await measure(t, tiny, schedule, segmentSize, extend, texts);
+        const { openSegmentLimit, textsPerLayer } = measured;
         near(t, measured.memoryBytes, memoryBytes(shape), 0.95);
-        const context = { segmentSize, openSegmentLimit, schedule, kvBytes: 2, sequences: 2 };
+        const context = { segmentSize, openSegmentLimit, schedule, kvBytes: 2, sequences: 2, textsPerLayer };
         near(t, measured.totalBytes, contextBytes(shape, context), 0.85);
     },
     title: (_, what) => `the page's formulas are close upper bounds of the sizes that the engine reports: ${what}`
 });
 test.serial(bounded, "sequential", {}, "sequential", 512);
 test.serial(bounded, "diagonal", {}, "diagonal", 500);
+test.serial(bounded, "diagonals of their own", {}, "diagonal", 500, false, 0);
+test.serial(bounded, "two texts in a layer", {}, "diagonal", 500, false, 2);
 test.serial(bounded, "a growing segment", {}, "sequential", 300, true);
 test.serial(bounded, "memory heads", { nHeads: 4, dMem: 32 }, "diagonal", 128);
 test.serial(bounded, "no normalizer", { useDenom: false, kvHeads: 8 }, "sequential", 128);
 
 /** The context of the page's tables. */
-const context = { segmentSize: 1024, openSegmentLimit: 1024, schedule: "diagonal", kvBytes: 2, sequences: 1 } as const;
+const context = {
+    segmentSize: 1024,
+    openSegmentLimit: 1024,
+    schedule: "diagonal",
+    kvBytes: 2,
+    sequences: 1,
+    textsPerLayer: 0
+} as const;
 
 test.serial("the page's upper bound of the working memory is close", async (t) => {
     for (const change of [{ layers: 4 }, { hidden: 512, layers: 6 }, { layers: 4, ffn: 2048 }]) {
         const tiny = { ...base, ...change } as Required<TinyOptions>;
-        const { working } = await measure(t, tiny, "diagonal", 1024);
-        near(t, working, workingBytes(shapeOf(tiny), context, tiny.layers), 0.7);
+        for (const textsPerLayer of [0, 1]) {
+            const { working } = await measure(t, tiny, "diagonal", 1024, false, textsPerLayer);
+            near(t, working, workingBytes(shapeOf(tiny), { ...context, textsPerLayer }, tiny.layers), 0.7);
+        }
     }
 });
 

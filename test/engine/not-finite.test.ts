@@ -12,10 +12,16 @@ const prompt = textIds(16 * 3 + 5, 90);
 /** The token whose weights are not finite. */
 const bad = 95;
 
-for (const schedule of ["sequential", "diagonal"] as const)
-    test(`logits that are not finite fail their own sequence, which is usable afterwards, ${schedule}`, async (t) => {
+for (const [schedule, textsPerLayer] of [
+    ["sequential", undefined],
+    ["diagonal", 0],
+    ["diagonal", 1],
+    ["diagonal", 2]
+] as const) {
+    const how = `${schedule}, ${textsPerLayer} texts in a layer`;
+    test(`logits that are not finite fail their own sequence, which is usable afterwards, ${how}`, async (t) => {
         const { model: good, file } = await loadTiny(t, { segmentSize: 16, layers: 2 });
-        const options = { schedule, sequences: 3, batchSize: 32 };
+        const options = { schedule, textsPerLayer, sequences: 3, batchSize: 32 };
         const expected = await withContext(good, options, (context) =>
             generateGreedy(context.getSequence(), prompt, 12)
         );
@@ -40,6 +46,7 @@ for (const schedule of ["sequential", "diagonal"] as const)
             }
         });
     });
+}
 
 test("a state is loaded as a whole or not at all", async (t) => {
     const { model } = await loadTiny(t, { segmentSize: 16, layers: 2 });

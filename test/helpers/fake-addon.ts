@@ -97,6 +97,7 @@ export class FakeAddon implements ArmtAddon {
             valueLength: 32,
             useDenom: true,
             stateType: 0,
+            textsPerLayer: 0,
             memoryBytes: 792,
             totalBytes: 2000,
             graphs: 9,

@@ -8,6 +8,7 @@ test("the engine chooses options that are left out, and schedule and overflow ha
         segmentSize: 0,
         openSegmentLimit: 0,
         maxCells: 0,
+        textsPerLayer: 0,
         stateType: 0
     };
     t.deepEqual(resolveContextOptions(), expected);
@@ -22,10 +23,20 @@ test("given options reach the engine as numbers", (t) => {
             segmentSize: 8,
             openSegmentLimit: 9,
             maxCells: 3,
+            textsPerLayer: 4,
             stateType: "bf16"
         }),
-        { schedule: 2, segmentOverflow: 1, segmentSize: 8, openSegmentLimit: 9, maxCells: 3, stateType: 2 }
+        {
+            schedule: 2,
+            segmentOverflow: 1,
+            segmentSize: 8,
+            openSegmentLimit: 9,
+            maxCells: 3,
+            textsPerLayer: 4,
+            stateType: 2
+        }
     );
+    t.is(resolveContextOptions({ textsPerLayer: 0 }).textsPerLayer, -1);
 });
 
 type ErrorClass = typeof TypeError | typeof RangeError;
@@ -54,6 +65,7 @@ test(
     /`armt\.openSegmentLimit` requires `armt\.segmentOverflow: "extend"`/
 );
 test(refused, { maxCells: 0 }, RangeError, /`armt\.maxCells`/);
+test(refused, { textsPerLayer: 65 }, RangeError, /`armt\.textsPerLayer` must be an integer from 0 to 64, got 65/);
 test(
     refused,
     { schedule: "diagonall" },

@@ -18,7 +18,7 @@ function begin(url: string, body: object) {
 
 const item = (count: number) => ({ tokens: Array(count).fill(0), logits: [], evaluationPriority: 5 as const });
 
-test("a batch takes steps of answers whole, and of long prompts equal parts of a quarter", (t) => {
+test("a batch takes steps of answers whole, and of long prompts equal parts of a quarter, or of all of it", (t) => {
     const amounts = (...counts: number[]) => {
         const items = counts.map(item);
         const chosen = fairBatching({ items: items as never, size: 512 });
@@ -27,7 +27,8 @@ test("a batch takes steps of answers whole, and of long prompts equal parts of a
     t.deepEqual(amounts(100_000), [512]);
     t.deepEqual(amounts(100_000, 1), [128, 1]);
     t.deepEqual(amounts(1, 100_000, 1, 30), [1, 128, 1, 30]);
-    t.deepEqual(amounts(100_000, 100_000), [64, 64]);
+    t.deepEqual(amounts(100_000, 100_000), [256, 256]);
+    t.deepEqual(amounts(100_000, 1, 100_000), [64, 1, 64]);
     t.deepEqual(amounts(40, 100_000), [40, 128]);
     t.deepEqual(amounts(300, 100_000), [300, 128]);
     t.deepEqual(amounts(500, 100_000, 1), [383, 128, 1]);

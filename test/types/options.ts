@@ -19,7 +19,13 @@ export async function contextOptions() {
     await model.createContext();
     await model.createContext({ sequences: 2, armt: {} });
     await model.createContext({ armt: { schedule: "auto", memoryStore: await ArmtMemoryStore.open() } });
-    accepts<ArmtContextOptions>({ schedule: "diagonal", segmentSize: 512, maxCells: 8, stateType: "bf16" });
+    accepts<ArmtContextOptions>({
+        schedule: "diagonal",
+        segmentSize: 512,
+        maxCells: 8,
+        textsPerLayer: 2,
+        stateType: "bf16"
+    });
     accepts<ArmtContextOptions>({ segmentOverflow: "extend", openSegmentLimit: 1024 });
     accepts<ArmtContextOptions>({ onProgress: ({ tokensDone, tokensTotal }) => void (tokensDone / tokensTotal) });
     accepts<ArmtContextOptions>({ schedule: undefined, memoryStore: undefined });

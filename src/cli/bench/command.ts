@@ -55,7 +55,7 @@ export const command: CommandModule<object, BenchOptions> = {
                 .option("prompts", {
                     type: "boolean",
                     default: true,
-                    describe: "Measure reading; --no-prompts leaves only --decode"
+                    describe: "Measure reading; --no-prompts leaves only --decode and --documents"
                 })
                 .option("threads", { type: "number", describe: "CPU threads [default: the usable cores]" })
                 .option("batch-size", {
@@ -70,6 +70,16 @@ export const command: CommandModule<object, BenchOptions> = {
                 .option("max-cells", {
                     type: "number",
                     describe: "Maximum number of cells in one product of the diagonal [default: chosen by the engine]"
+                })
+                .option("documents", {
+                    type: "number",
+                    describe: "Also measure this many documents of 4 to 16 segments, in turn and together, e.g. 8"
+                })
+                .option("texts-per-layer", {
+                    type: "string",
+                    describe:
+                        "With --documents: how many enter the diagonal together, e.g. 1,2,4 [default: chosen by the " +
+                        "engine]"
                 })
                 .option("json", {
                     type: "string",
@@ -96,6 +106,7 @@ export const command: CommandModule<object, BenchOptions> = {
         for (const name of ["layers", "mem-tokens", "threads", "batch-size", "stock-batch-size", "max-cells"] as const)
             checkNumber(name, (options as unknown as Record<string, unknown>)[name], { min: 1 });
         checkNumber("runs", options.runs, { min: 1 });
+        checkNumber("documents", options.documents, { min: 1, max: 64 });
         const { bench } = await import("./run.js");
         await withInterrupt((signal) => bench(options, signal, process.stdout));
     }

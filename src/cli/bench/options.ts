@@ -22,6 +22,8 @@ export interface BenchOptions {
     batchSize?: number;
     stockBatchSize?: number;
     maxCells?: number;
+    documents?: number;
+    textsPerLayer?: string;
     json: string;
     plot?: string;
     resume: boolean;

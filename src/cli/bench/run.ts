@@ -12,8 +12,10 @@ import {
     decodeSequences,
     type MeasureHooks,
     measureDecode,
+    measureDocuments,
     measurePrompt,
     stepsOfDecode,
+    stepsOfDocuments,
     stepsOfPrompt
 } from "../../bench/measure.js";
 import { writePlainGguf } from "../../bench/plain-gguf.js";
@@ -56,7 +58,7 @@ export async function bench(options: BenchOptions, signal: AbortSignal, output: 
         const model = await prepareModel(options, settings, folder, signal);
         const results = await begin(options, model, settings);
         if (resume && existsSync(json)) results.groups = keptGroups(await readResults(json), results, json);
-        await measureAll(model, results, json, signal);
+        await measureAll(model, results, textsOf(options), json, signal);
         output.write(benchTable(results));
         await writeAtomically(plot, {}, (target) => target.write(Buffer.from(benchPlot(results))));
     } finally {
@@ -67,8 +69,10 @@ export async function bench(options: BenchOptions, signal: AbortSignal, output: 
 async function settingsOf(options: BenchOptions): Promise<BenchSettings> {
     const lengths = readLengths("lengths", options.lengths);
     const segments = readLengths("segments", options.segments);
-    const { schedule, stock, stockLimit, stockLibrary, runs, maxCells, decode } = options;
-    if (!options.prompts && !decode) throw new UsageError("--no-prompts leaves nothing to measure without --decode");
+    const { schedule, stock, stockLimit, stockLibrary, runs, maxCells, decode, documents } = options;
+    if (!options.prompts && !decode && documents === undefined)
+        throw new UsageError("--no-prompts leaves nothing to measure without --decode or --documents");
+    textsOf(options);
     const gpu = await gpuForArmt(wantedGpu(options.gpu));
     const batchSize = options.batchSize ?? Math.max(gpu === false ? 512 : 8192, ...segments);
     return {
@@ -84,8 +88,22 @@ async function settingsOf(options: BenchOptions): Promise<BenchSettings> {
         stock,
         ...(stockLimit === undefined ? {} : { stockLimit: readLengths("stock-limit", stockLimit)[0]! }),
         stockLibrary,
-        decode
+        decode,
+        ...(documents === undefined ? {} : { documents })
     };
+}
+
+/** Numbers of documents that enter the diagonal together; 0: the engine chooses. */
+function textsOf({ documents, textsPerLayer }: BenchOptions): number[] {
+    if (documents === undefined) {
+        if (textsPerLayer !== undefined) throw new UsageError("--texts-per-layer needs --documents");
+        return [];
+    }
+    if (textsPerLayer === undefined) return [0];
+    const numbers = String(textsPerLayer).split(",").map(Number);
+    if (numbers.some((n) => !Number.isInteger(n) || n < 1 || n > 64))
+        throw new UsageError(`--texts-per-layer ${textsPerLayer}: each number must be an integer from 1 to 64`);
+    return [...new Set(numbers)];
 }
 
 function readLengths(option: string, text: string): number[] {
@@ -195,6 +213,8 @@ function commandLine(options: Partial<BenchOptions>): string {
         schedule,
         stockLimit,
         decode,
+        documents,
+        textsPerLayer,
         gpu,
         threads
     } = options;
@@ -210,6 +230,8 @@ function commandLine(options: Partial<BenchOptions>): string {
         schedule,
         stockLimit,
         decode,
+        documents,
+        textsPerLayer,
         gpu,
         threads
     };
@@ -236,7 +258,13 @@ async function gpuName({ gpu, threads }: BenchSettings, wish: GpuWish): Promise<
     }
 }
 
-async function measureAll(model: BenchModel, results: BenchResults, json: string, signal: AbortSignal): Promise<void> {
+async function measureAll(
+    model: BenchModel,
+    results: BenchResults,
+    texts: readonly number[],
+    json: string,
+    signal: AbortSignal
+): Promise<void> {
     const { settings, groups } = results;
     const prompts = settings.segments.flatMap((segmentSize) =>
         settings.lengths.map((tokens) => ({ tokens, segmentSize }))
@@ -244,6 +272,9 @@ async function measureAll(model: BenchModel, results: BenchResults, json: string
     const decodes = settings.decode
         ? settings.segments.flatMap((segmentSize) => decodeSequences.map((sequences) => ({ sequences, segmentSize })))
         : [];
+    const documents = settings.segments.flatMap((segmentSize) =>
+        texts.map((textsPerLayer) => ({ segmentSize, textsPerLayer }))
+    );
     const missingPrompts = prompts.filter(
         (wanted) =>
             !groups.some(
@@ -262,11 +293,24 @@ async function measureAll(model: BenchModel, results: BenchResults, json: string
                     group.segmentSize === wanted.segmentSize
             )
     );
+    const missingDocuments = documents.filter(
+        (wanted) =>
+            !groups.some(
+                (group) =>
+                    group.kind === "documents" &&
+                    group.textsPerLayer === wanted.textsPerLayer &&
+                    group.segmentSize === wanted.segmentSize
+            )
+    );
+    // documents have 10 segments on average
+    const documentTokens = (segmentSize: number) => 10 * segmentSize * (settings.documents ?? 0);
     // time grows with the tokens, so they are the measure of the progress
     const weight = ({ tokens }: { tokens: number }) => tokens * stepsOfPrompt(settings);
     const total =
         missingPrompts.reduce((sum, group) => sum + weight(group), 0) +
-        missingDecodes.length * stepsOfDecode(settings) * 256;
+        missingDecodes.length * stepsOfDecode(settings) * 256 +
+        missingDocuments.reduce((sum, { segmentSize }) => sum + documentTokens(segmentSize), 0) *
+            stepsOfDocuments(settings);
     let done = 0;
     const hooks = (label: string, step: number): MeasureHooks & { stop: () => void } => {
         const bar = createProgressBar(label);
@@ -302,11 +346,20 @@ async function measureAll(model: BenchModel, results: BenchResults, json: string
                 hook.stop();
             }
         }
+        for (const wanted of missingDocuments) {
+            const label = `${settings.documents} documents, segments of ${wanted.segmentSize}`;
+            const hook = hooks(label, documentTokens(wanted.segmentSize));
+            try {
+                await finish(await measureDocuments(model, settings, wanted, hook));
+            } finally {
+                hook.stop();
+            }
+        }
     } catch (error) {
         if (!signal.aborted) throw error;
         throw new ArmtError(
-            `interrupted; ${quote(json)} has ${groups.length} of ${prompts.length + decodes.length} groups; continue ` +
-                "with --resume",
+            `interrupted; ${quote(json)} has ${groups.length} of ` +
+                `${prompts.length + decodes.length + documents.length} groups; continue with --resume`,
             { cause: error }
         );
     }

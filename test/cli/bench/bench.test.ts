@@ -146,3 +146,35 @@ test.serial("armt bench refuses what it cannot measure", async (t) => {
         t.regex(result.stderr, message);
     }
 });
+
+test.serial("--documents reads texts in turn and together, in fewer steps", async (t) => {
+    const json = path.join(temporaryFolder(t), "documents.json");
+    const args = [...common, "--documents", "4", "--texts-per-layer", "1,2", "--no-prompts", "--no-stock"];
+    const { code, stdout, stderr } = await runArmt([...args, "--runs", "1", "--json", json]);
+    t.is(code, 0, stderr);
+    const { groups } = JSON.parse(readFileSync(json, "utf8"));
+    t.deepEqual(
+        groups.map(({ kind, textsPerLayer }: Record<string, unknown>) => [kind, textsPerLayer]),
+        [
+            ["documents", 1],
+            ["documents", 2]
+        ]
+    );
+    for (const { documents, usedTextsPerLayer, textsPerLayer, cases, ratios } of groups) {
+        t.deepEqual(documents, [4, 16, 8, 12]);
+        t.is(usedTextsPerLayer, textsPerLayer);
+        const [sequential, diagonal, together] = cases;
+        t.is(sequential.graphs.graphs, 4 + 16 + 8 + 12 + 4);
+        // two layers: each text has one step more than segments
+        t.is(diagonal.graphs.graphs, 4 + 16 + 8 + 12 + 4 + 4);
+        t.true(together.graphs.graphs < diagonal.graphs.graphs, `${together.graphs.graphs} steps`);
+        t.deepEqual(
+            ratios.map(({ name }: { name: string }) => name),
+            ["diagonal / sequential", "together / sequential", "together / diagonal"]
+        );
+    }
+    t.regex(stdout, /4 +32 +sequential, in turn .*\n4 +32 +diagonal, in turn .*\n4 +32 +together, 1 a layer /);
+    const refused = await runArmt([...common, "--texts-per-layer", "1"]);
+    t.is(refused.code, 2);
+    t.regex(refused.stderr, /--texts-per-layer needs --documents/);
+});

@@ -22,6 +22,8 @@ export type ContextShape = {
     /** Bytes of one number in the K/V cache. */
     kvBytes: number;
     sequences: number;
+    /** Sequences whose segments enter the shared diagonals together; 0: each sequence has its own diagonals. */
+    textsPerLayer: number;
 };
 
 /** The formulas of docs/performance.md, which are upper bounds. Unit: bytes. */
@@ -38,8 +40,18 @@ export function pipelineBytes(shape: Shape, { segmentSize, schedule }: ContextSh
     return schedule === "diagonal" ? 4 * (shape.layers + 1) * shape.width * (segmentSize + shape.memoryTokens) : 0;
 }
 
+/** Of a sequence that shares its diagonals with no other. */
 export function sequenceBytes(shape: Shape, context: ContextShape): number {
     return memoryBytes(shape) + openSegmentBytes(shape, context) + pipelineBytes(shape, context);
+}
+
+/** What the sequences share, once per context: rows in flight, K/V, one memory for nobody. */
+export function sharedBytes(shape: Shape, context: ContextShape): number {
+    const { textsPerLayer, segmentSize } = context;
+    if (textsPerLayer === 0) return 0;
+    const cells = openSegmentBytes(shape, { ...context, openSegmentLimit: segmentSize });
+    const positions = 12 * shape.layers * (segmentSize + shape.memoryTokens);
+    return textsPerLayer * (pipelineBytes(shape, context) + cells + positions) + memoryBytes(shape);
 }
 
 /** The mask and the positions of a segment, once per context. */
@@ -49,12 +61,17 @@ export function constantBytes({ layers, memoryTokens }: Shape, { segmentSize }: 
 }
 
 export function contextBytes(shape: Shape, context: ContextShape): number {
-    return context.sequences * sequenceBytes(shape, context) + constantBytes(shape, context);
+    const own = sequenceBytes(shape, context) - (context.textsPerLayer > 0 ? pipelineBytes(shape, context) : 0);
+    return context.sequences * own + sharedBytes(shape, context) + constantBytes(shape, context);
 }
 
 /** @param cells number of layers that are computed at once */
-export function workingBytes(shape: Shape, { segmentSize }: ContextShape, cells: number): number {
-    return 4 * cells * (segmentSize + shape.memoryTokens) * 3 * (shape.feedForward + shape.width);
+export function workingBytes(shape: Shape, { segmentSize, textsPerLayer }: ContextShape, cells: number): number {
+    const { feedForward, width, layers, memoryTokens } = shape;
+    const rows = segmentSize + memoryTokens;
+    const bytes = 4 * cells * rows * 3 * (feedForward + width);
+    if (textsPerLayer === 0) return bytes;
+    return textsPerLayer * (bytes + (memoryBytes(shape) * cells) / layers) + 2 * rows * roundUp(rows, 256);
 }
 
 function roundUp(value: number, multiple: number): number {
