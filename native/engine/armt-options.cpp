@@ -27,11 +27,6 @@ static constexpr uint32_t MAX_PADDING_ROWS = 128;
 // The most sequences whose segments enter a shared diagonal in one step
 static constexpr uint32_t MAX_TEXTS = 64;
 
-// Without a number from the user, a layer's cells of several sequences have no more numbers than this in all. With
-// more, one cell keeps a GPU busy.
-static constexpr uint64_t MAX_SHARED_NUMBERS = 1u << 20;
-static constexpr uint32_t MAX_SHARED_TEXTS   = 8;
-
 static std::mutex           options_mutex;
 static armt_context_options pending_options = {};
 
@@ -117,13 +112,8 @@ static uint32_t resolve_lanes(const armt_context_options & options, const llama_
     if (options.texts_per_layer > 0) {
         return std::min(uint32_t(options.texts_per_layer), n_seq_max);
     }
-    const uint64_t n_numbers =
-        uint64_t(config.n_sink + config.n_segment + config.n_mem) * model.hparams.n_embd;
-    uint32_t n = 1;
-    while (is_gpu(model) && 2 * n <= std::min(n_seq_max, MAX_SHARED_TEXTS) && 2 * n * n_numbers <= MAX_SHARED_NUMBERS) {
-        n *= 2;
-    }
-    return n;
+    // shared diagonals were never run on a GPU, so there they have to be asked for
+    return is_gpu(model) ? 0 : 1;
 }
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,
