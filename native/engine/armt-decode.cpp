@@ -60,7 +60,7 @@ void llama_context::run_armt(armt_step & step) {
     ubatch.n_tokens       = step.n_rows() * n_wide;
     ubatch.n_seq_tokens   = step.n_rows();
     ubatch.n_seqs         = n_wide;
-    ubatch.n_pos        = 1;
+    ubatch.n_pos          = 1;
 
     const uint32_t n_outputs_all = n_outputs;
     const int32_t  n_reused_old  = n_reused;

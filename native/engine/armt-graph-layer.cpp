@@ -176,11 +176,10 @@ ggml_tensor * armt_graph::build_attn(const armt_step & step, cells c, ggml_tenso
 
     q = build_rope(c, q, info.pos);
     cb(q, "Qcur", c.il);
-    q = ggml_is_contiguous(q)
-            ? ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch)
-            : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
-    cur =
-        build_attn_core(q, view_kv(step, c, cache_k), view_kv(step, c, cache_v), info.kq_mask, c);
+    q   = ggml_is_contiguous(q)
+              ? ggml_reshape_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch)
+              : ggml_view_4d(ctx0, q, n_embd_head_k, n_head, n_rows, n_batch, q->nb[1], q->nb[2], n_rows * q->nb[2], 0);
+    cur = build_attn_core(q, view_kv(step, c, cache_k), view_kv(step, c, cache_v), info.kq_mask, c);
     if (c.n_texts > 1) {
         cur = ggml_reshape_3d(ctx0, cur, cur->ne[0], x->ne[1], x->ne[2]);
     }

@@ -115,8 +115,7 @@ void armt_graph::build_write(cells c, ggml_tensor * rows, ggml_tensor * az, ggml
                              ggml_tensor * not_first) {
     const armt_hparams & armt = model.armt;
 
-    rows = c.n_texts == 1 ? ggml_cont(ctx0, rows)
-                          : ggml_cont_3d(ctx0, rows, rows->ne[0], ggml_nrows(rows) / c.n, c.n);
+    rows = c.n_texts == 1 ? ggml_cont(ctx0, rows) : ggml_cont_3d(ctx0, rows, rows->ne[0], ggml_nrows(rows) / c.n, c.n);
     // {n_embd, n_mem, n_batch} => {n_key, n_mem, h, n_batch}
     ggml_tensor * keys = build_dpfp(model.memory_k, c, rows);
     // {n_embd, n_embd, n_batch} @ {n_embd, n_mem, n_batch} => {n_embd, n_mem, n_batch} => {n_value, n_mem, h, n_batch}

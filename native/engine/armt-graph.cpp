@@ -383,8 +383,8 @@ void armt_graph::build_shared(const armt_step & step) {
     build_inputs(step, n_widest, trim);
 
     if (!step.entering.empty()) {
-        ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step),
-                                               memory.view_lanes(ctx0, 0, 1, n_rows, step.n_taken(), false)));
+        ggml_build_forward_expand(
+            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_lanes(ctx0, 0, 1, n_rows, step.n_taken(), false)));
     }
     for (const auto & [c, first] : batches) {
         const int64_t n_cells = int64_t(c.n) * c.n_texts;
@@ -414,8 +414,8 @@ void armt_graph::build_shared(const armt_step & step) {
         ggml_tensor * mem     = nullptr;
         if (is_last) {
             cur = build_layer_end(c, build_last_rows(attn), build_last_rows(cur));
-            mem = ggml_view_3d(ctx0, cur, n_embd, step.n_mem * c.n_texts, 1, cur->nb[1], cur->nb[2],
-                               n_out * cur->nb[1]);
+            mem =
+                ggml_view_3d(ctx0, cur, n_embd, step.n_mem * c.n_texts, 1, cur->nb[1], cur->nb[2], n_out * cur->nb[1]);
         } else {
             // the outputs overwrite the next layers' inputs, which those have read by now
             cur = build_layer_end(c, attn, cur,
@@ -432,8 +432,8 @@ void armt_graph::build_shared(const armt_step & step) {
                                      not_first->nb[3], first * not_first->nb[3]);
         }
         build_write(c, mem, az, az, false, not_first);
-        ggml_build_forward_expand(gf, ggml_set_rows(ctx0, memories, ggml_reshape_2d(ctx0, az, memories->ne[0], n_cells),
-                                                    rows));
+        ggml_build_forward_expand(
+            gf, ggml_set_rows(ctx0, memories, ggml_reshape_2d(ctx0, az, memories->ne[0], n_cells), rows));
         if (c.il + c.n < n_layer || n_out == 0) {
             continue;
         }
@@ -441,9 +441,9 @@ void armt_graph::build_shared(const armt_step & step) {
             build_logits(ggml_view_2d(ctx0, cur, n_embd, n_out, cur->nb[1], 0));
         } else {
             const size_t  layer = apart ? cur->nb[3] : cur->nb[2];
-            ggml_tensor * last  = ggml_view_3d(ctx0, cur, n_embd, n_rows, c.n_texts, cur->nb[1], cur->nb[2],
-                                               (c.n - 1) * layer);
-            last                = ggml_cont_2d(ctx0, last, n_embd, n_rows * c.n_texts);
+            ggml_tensor * last =
+                ggml_view_3d(ctx0, cur, n_embd, n_rows, c.n_texts, cur->nb[1], cur->nb[2], (c.n - 1) * layer);
+            last = ggml_cont_2d(ctx0, last, n_embd, n_rows * c.n_texts);
             build_logits(ggml_get_rows(ctx0, last, inp->out_ids));
         }
     }

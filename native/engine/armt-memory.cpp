@@ -150,10 +150,8 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
         ggml_format_name(group.v, "cache_v_l%u", il);
 
         if (n_lanes > 0) {
-            group.lane_k =
-                ggml_new_tensor_4d(ctx_kv, type_k, hparams.n_embd_k_gqa(il), n_kv_cell(), n_lanes, end - il);
-            group.lane_v =
-                ggml_new_tensor_4d(ctx_kv, type_v, hparams.n_embd_v_gqa(il), n_kv_cell(), n_lanes, end - il);
+            group.lane_k = ggml_new_tensor_4d(ctx_kv, type_k, hparams.n_embd_k_gqa(il), n_kv_cell(), n_lanes, end - il);
+            group.lane_v = ggml_new_tensor_4d(ctx_kv, type_v, hparams.n_embd_v_gqa(il), n_kv_cell(), n_lanes, end - il);
             ggml_format_name(group.lane_k, "lanes_k_l%u", il);
             ggml_format_name(group.lane_v, "lanes_v_l%u", il);
         }
@@ -669,7 +667,7 @@ armt_context_info llama_memory_armt::get_info() const {
     info.state_type         = type_state() == GGML_TYPE_F16    ? ARMT_STATE_TYPE_F16
                               : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16
                                                                : ARMT_STATE_TYPE_F32;
-    info.texts_per_layer = config.n_lanes;
+    info.texts_per_layer    = config.n_lanes;
     info.memory_bytes = ggml_type_size(type_state()) * (model.armt.recurrent ? 1 : config.n_layer) * model.armt.n_head *
                         model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {

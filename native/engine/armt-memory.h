@@ -172,9 +172,9 @@ public:
 
     // Where shared diagonals put K and V, which nobody needs after the step:
     // {n_embd_kv, n_kv_cell(), n_lanes, n_layers}
-    ggml_tensor *     get_lane_k(uint32_t il) const { return group_of(il).lane_k; }
-    ggml_tensor *     get_lane_v(uint32_t il) const { return group_of(il).lane_v; }
-    uint32_t          n_kv_cell() const { return config.n_kv(config.n_sink + config.n_text_whole() + config.n_mem); }
+    ggml_tensor * get_lane_k(uint32_t il) const { return group_of(il).lane_k; }
+    ggml_tensor * get_lane_v(uint32_t il) const { return group_of(il).lane_v; }
+    uint32_t      n_kv_cell() const { return config.n_kv(config.n_sink + config.n_text_whole() + config.n_mem); }
     // as get_constants, for cells that follow each other in these tensors
     const constants & get_lane_constants(uint32_t il) const { return group_of(il).lanes; }
 

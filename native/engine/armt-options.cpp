@@ -112,7 +112,7 @@ static uint32_t resolve_lanes(const armt_context_options & options, const llama_
     if (options.texts_per_layer > 0) {
         return std::min(uint32_t(options.texts_per_layer), n_seq_max);
     }
-    // shared diagonals were never run on a GPU, so there they have to be asked for
+    // shared diagonals were never run on a GPU, so they are off there without a number from the user
     return is_gpu(model) ? 0 : 1;
 }
 

@@ -120,8 +120,8 @@ armt_move armt_sequence::next_move(const armt_config & config, bool close, armt_
     if (pending.size() > room) {
         // The diagonals of a single segment have one cell each: one graph for each layer, where the sequential schedule
         // needs one graph in all.
-        const bool is_single = company != ARMT_ACTIVE && cells.empty() && pending.size() <= 2 * size_t(room) &&
-                               (close || wants_output());
+        const bool is_single =
+            company != ARMT_ACTIVE && cells.empty() && pending.size() <= 2 * size_t(room) && (close || wants_output());
         const bool is_faster_sequential = config.automatic && is_single && room <= config.n_rows_max;
         if (config.diagonal && n_open == 0 && can_enter(config, n_reread() + room) && !is_faster_sequential) {
             return {armt_move::DIAGONAL, room, true, true};

@@ -105,7 +105,7 @@ public:
 
     armt_sequence_stats stats = {};
 
-    bool     empty() const { return n_segments == 0 && n_open == 0 && pending.empty(); }
+    bool empty() const { return n_segments == 0 && n_open == 0 && pending.empty(); }
     // A segment that has not passed all layers. All of a sequence have n_flight_text() text rows.
     struct in_flight {
         uint32_t                 layer = 0; // the next one that computes it

@@ -88,8 +88,8 @@ private:
         uint32_t     n_text; // rows, with the padding of an open segment
     };
 
-    std::map<llama_seq_id, uint32_t>                  lives;
-    std::map<std::pair<uint32_t, uint32_t>, segment>  inputs; // by lane and layer
+    std::map<llama_seq_id, uint32_t>                      lives;
+    std::map<std::pair<uint32_t, uint32_t>, segment>      inputs; // by lane and layer
     std::map<std::pair<llama_seq_id, uint64_t>, uint32_t> sizes;  // first position of each segment
 
     static llama_token token_of(llama_seq_id seq_id, uint32_t pos) { return llama_token(1000 * seq_id + pos); }
@@ -97,8 +97,8 @@ private:
     uint32_t n_lanes() const { return config.n_lanes > 0 ? config.n_lanes : uint32_t(sequences.size()); }
 
     void take(const armt_step & step, llama_seq_id seq_id, size_t first, uint32_t n) {
-        const uint64_t index     = sequences[seq_id].n_segments;
-        sizes[{seq_id, index}]   = n_taken[seq_id];
+        const uint64_t index   = sequences[seq_id].n_segments;
+        sizes[{seq_id, index}] = n_taken[seq_id];
         for (uint32_t i = 0; i < n; ++i) {
             CHECK_EQUAL(step.tokens[first + i], token_of(seq_id, n_taken[seq_id]++));
         }
@@ -343,8 +343,8 @@ TEST("texts of any lengths have the cells and outputs that they have alone, what
         armt_config         own = config;
         own.diagonal            = false;
         own.n_lanes             = 0;
-        pipeline_simulation     alone(own, n_seqs);
-        std::vector<int32_t>    n_outputs(n_seqs);
+        pipeline_simulation  alone(own, n_seqs);
+        std::vector<int32_t> n_outputs(n_seqs);
         for (uint32_t n_batches = 1 + up_to(7); n_batches > 0; --n_batches) {
             std::vector<llama_seq_id> wanted;
             for (uint32_t s = 0; s < n_seqs; ++s) {
