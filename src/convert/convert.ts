@@ -1,6 +1,7 @@
 import { type GgufWriteValue, writeGguf } from "../formats/gguf/writer.js";
 import { AtomicFile } from "../util/atomic-file.js";
 import { quote } from "../util/errors.js";
+import { keepInputs } from "../util/keep-inputs.js";
 import type { ArmtConfig, ArmtFlags } from "./armt-config.js";
 import { type AskFlags, askFormOf, askKeys, earlierKeys, samplingKeys } from "./asking.js";
 import type { BaseConfig } from "./base-config.js";
@@ -77,6 +78,7 @@ export type ConvertOptions = {
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<void> {
     const { output, overwrite = false } = options;
+    keepInputs(output, [options.checkpoint, options.base, options.vocabFrom]);
     // Fails early if the output cannot be written.
     await (await AtomicFile.create(output, { overwrite })).abort();
     const warnings: string[] = [];

@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
-import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
+import { attachMemory } from "../../src/convert/attach/attach.js";
 import { type ConvertOptions, convertCheckpoint } from "../../src/convert/convert.js";
+import { convertQuantized } from "../../src/convert/quantize/convert-quantized.js";
+import { quantizeModel } from "../../src/convert/quantize/quantize.js";
 import { validateArmtModel } from "../../src/formats/gguf/armt-model.js";
 import { type GgufFile, openGguf } from "../../src/formats/gguf/reader.js";
 import { openSafetensors } from "../../src/formats/safetensors/reader.js";
@@ -245,4 +248,31 @@ test("existing output is kept unless it may be replaced", async (t) => {
     t.is(readFileSync(output, "utf8"), "mine");
     await convertCheckpoint({ checkpoint, output, tokenizer: false, overwrite: true });
     t.is((await validateArmtModel(output)).blockCount, 2);
+});
+
+test("an input is never replaced, not even where outputs may be", async (t) => {
+    const { folder, checkpoint, output } = await convertTiny(t, {});
+    const weights = path.join(checkpoint, "model.safetensors");
+    const link = path.join(folder, "link");
+    symlinkSync(checkpoint, link);
+    const before = digest(weights);
+    const refused = { name: "ArmtError", message: /it is an input; name another output/ };
+    for (const input of [checkpoint, link, weights])
+        for (const target of [weights, path.join(link, "model.safetensors"), path.join(checkpoint, "config.json")]) {
+            if (input === weights && target.endsWith("config.json")) continue;
+            const options = { checkpoint: input, output: target, tokenizer: false, overwrite: true };
+            await t.throwsAsync(convertCheckpoint(options), refused);
+            await t.throwsAsync(convertQuantized(options, "q8_0"), refused);
+        }
+    await t.throwsAsync(quantizeModel({ input: output, output, mixture: "q8_0", overwrite: true }), refused);
+    for (const target of [output, weights])
+        await t.throwsAsync(attachMemory({ base: output, memory: weights, output: target, overwrite: true }), refused);
+    t.is(digest(weights), before);
+    t.is((await validateArmtModel(output)).blockCount, 2);
+
+    // an earlier output may stand in the checkpoint's folder
+    const inside = path.join(checkpoint, "model.gguf");
+    for (const overwrite of [false, true])
+        await convertCheckpoint({ checkpoint, output: inside, tokenizer: false, overwrite });
+    t.is(digest(inside), digest(output));
 });

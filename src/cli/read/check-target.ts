@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { ArmtSnapshot } from "../../../plugin/index.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
+import { isSameFile } from "../../util/keep-inputs.js";
 import { openTexts } from "../shared/text-input.js";
 import { requireWritable } from "../shared/write-text.js";
 import type { ReadOptions } from "./options.js";
@@ -33,9 +34,4 @@ async function hashOf(files: readonly string[]): Promise<string> {
     const hash = createHash("sha256");
     for await (const piece of (await openTexts(files)).pieces) hash.update(piece, "utf8");
     return hash.digest("hex");
-}
-
-function isSameFile(one: string, other: string): boolean {
-    const [a, b] = [one, other].map((file) => statSync(file, { bigint: true, throwIfNoEntry: false }));
-    return a !== undefined && b !== undefined && a.isFile() && a.dev === b.dev && a.ino === b.ino;
 }

@@ -2,6 +2,7 @@ import { type GgufFile, openGguf } from "../../formats/gguf/reader.js";
 import { type GgufTensorData, type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
 import { AtomicFile } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
+import { keepInputs } from "../../util/keep-inputs.js";
 import { type ArmtConfig, type ArmtFlags, parseArmtConfig } from "../armt-config.js";
 import { type AskFlags, askFormOf, askKeys, earlierKeys } from "../asking.js";
 import type { BaseConfig } from "../base-config.js";
@@ -64,6 +65,7 @@ export type AttachOptions = {
  */
 export async function attachMemory(options: AttachOptions): Promise<void> {
     const { base: basePath, memory, output, overwrite = false, memoryType, onProgress, onWarning, signal } = options;
+    keepInputs(output, [basePath, memory]);
     await (await AtomicFile.create(output, { overwrite })).abort();
     const memoryFile = await openMemoryFile(memory, options.lora);
     try {

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { AtomicFile } from "../../util/atomic-file.js";
+import { keepInputs } from "../../util/keep-inputs.js";
 import { type ConvertOptions, convertCheckpoint } from "../convert.js";
 import type { MemoryType, Mixture } from "./mixtures.js";
 import { quantizeModel } from "./quantize.js";
@@ -16,6 +17,7 @@ export async function convertQuantized(
     memoryType?: MemoryType
 ): Promise<void> {
     const { output, overwrite = false, signal, onProgress } = options;
+    keepInputs(output, [options.checkpoint, options.base, options.vocabFrom]);
     await (await AtomicFile.create(output, { overwrite })).abort();
     const whole = path.join(path.dirname(output), `.${path.basename(output).slice(0, 200)}.${process.pid}.whole.tmp`);
     // there are two passes over weights of about the same size

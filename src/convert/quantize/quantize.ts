@@ -6,6 +6,7 @@ import { copyMetadata } from "../../formats/gguf/rewrite.js";
 import { ggmlType } from "../../formats/gguf/types.js";
 import { type GgufWriteValue, writeGguf } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
+import { keepInputs } from "../../util/keep-inputs.js";
 import { decodeFloats, decodeQ8_0, type FloatDtype, findNonFinite } from "../float-decode.js";
 import { encodeFloats } from "../float-encode.js";
 import { fileTypes, isWideType, type MemoryType, type QuantizeTarget } from "./mixtures.js";
@@ -40,6 +41,7 @@ export interface QuantizeOptions {
  */
 export async function quantizeModel(options: QuantizeOptions): Promise<void> {
     const { input, output, mixture, requantize = false, overwrite = false } = options;
+    keepInputs(output, [input]);
     const memory = options.memoryType ?? (isWideType(mixture) ? mixture : "q8_0");
     const file = await openGguf(input);
     try {
