@@ -73,6 +73,7 @@ test("options reach the engine before the context is created, and are reset afte
         segmentSize: 0,
         openSegmentLimit: 0,
         maxCells: 3,
+        textsPerLayer: 0,
         stateType: 0
     };
     t.deepEqual(addon.calls, [
