@@ -49,6 +49,12 @@ export function createApp(server: Server, version: string): Express {
     app.use((request, response, next) => {
         // a client that never reads the rest of its answer would keep it in memory forever
         response.on("prefinish", () => response.setTimeout(limits.flushIdleMs, () => response.destroy()));
+        // nor would a body that no route reads ever end its connection
+        response.on("finish", () => {
+            if (request.complete) return;
+            const late = setTimeout(() => request.destroy(), limits.bodyTimeoutMs);
+            request.on("close", () => clearTimeout(late));
+        });
         response.on("close", () => {
             const route: string | undefined = request.route?.path;
             counters.countRequest(route ?? "other", response.statusCode);

@@ -293,6 +293,17 @@ test("a template that refuses its messages says why", async (t) => {
     t.regex(error.message, /no user/);
 });
 
+test("a template that cannot be parsed is named as the reason, with the place", async (t) => {
+    const said = async (source: string) => {
+        const template = templateOf(source);
+        return (await t.throwsAsync(template.render(chatOf(["x"])), { instanceOf: ChatRefusedError })).message;
+    };
+    const text = "{% for m in messages %}\n{{ m.content }}\n{% endfor %}";
+    t.regex(await said(`${text}\n{% fo x %}\n${text}`), /cannot be parsed: in line 4, at "{% fo x %}": .*fo/);
+    t.regex(await said(`{{ 1 }}\n{{ 2 + }}${text}`), /cannot be parsed: in line 2, at "{{ 2 \+ }}": /);
+    t.regex(await said("a\n{% if true %}\nb"), /cannot be parsed: at its end, line 3: a tag or a block is not closed/);
+});
+
 test("a template that does not end is ended, and the next one is rendered", async (t) => {
     const renderer = new TemplateRenderer(2000);
     t.teardown(() => renderer.dispose());

@@ -254,6 +254,27 @@ test("headers that are too large or come too slowly end the connection", async (
     await isWell(running);
 });
 
+test("a body that no route reads must arrive in time, or its connection ends", async (t) => {
+    const { url } = await startServer(t, { bodyTimeoutMs: 1000 });
+    const { hostname, port, host } = new URL(url);
+    const socket = connect(Number(port), hostname);
+    let text = "";
+    socket.on("data", (data) => {
+        text += data;
+    });
+    socket.on("error", () => {});
+    const closed = new Promise((resolve) => socket.on("close", resolve));
+    const head = `GET /health HTTP/1.1\r\nHost: ${host}\r\nContent-Length:`;
+    // a whole body leaves the connection to the next request
+    socket.write(`${head} 2\r\n\r\n{}${head} 1000000\r\n\r\n`);
+    const drip = setInterval(() => {
+        if (!socket.destroyed) socket.write(" ");
+    }, 100);
+    await closed;
+    clearInterval(drip);
+    t.is(text.match(/HTTP\/1\.1 200/g)?.length, 2);
+});
+
 test("a chat that the model's template refuses is a 400 with the template's reason", async (t) => {
     const { url } = await startServer(t, { tiny: { template: "{{ raise_exception('no chats') }}", script: [["a"]] } });
     const { message: text, param } = await refused(post(`${url}/v1/chat/completions`, { messages: [message] }));

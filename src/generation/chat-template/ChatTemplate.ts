@@ -8,7 +8,13 @@ import { toJson } from "./lossless.js";
 import { Markers, type Stretch } from "./Markers.js";
 import type { Message, TemplateMessage, Tool, ToolCall } from "./messages.js";
 import type { ChatToRender, TemplateTool } from "./render-chat.js";
-import { MarkedTextError, TemplateError, TemplateLimitError, TemplateRenderer } from "./TemplateRenderer.js";
+import {
+    MarkedTextError,
+    TemplateError,
+    TemplateLimitError,
+    TemplateRenderer,
+    UnparsedTemplateError
+} from "./TemplateRenderer.js";
 import { plainSyntax, type ToolSyntax } from "./tool-syntax.js";
 
 /** The template for model files without one, in the form of node-llama-cpp's `GeneralChatWrapper`. */
@@ -127,6 +133,8 @@ export class ChatTemplate {
         } catch (error) {
             if (!(error instanceof TemplateError) || error instanceof TemplateLimitError) throw error;
             if (error instanceof MarkedTextError) throw new ChatRefusedError(error.message, "invalid_value");
+            if (error instanceof UnparsedTemplateError)
+                throw new ChatRefusedError(`the model's chat template cannot be parsed: ${error.message}`);
             throw new ChatRefusedError(`the model's chat template refuses these messages: ${error.message}`);
         }
     }

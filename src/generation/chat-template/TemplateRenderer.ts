@@ -18,6 +18,11 @@ export class MarkedTextError extends TemplateError {
     override name = "MarkedTextError";
 }
 
+/** A template cannot be parsed. */
+export class UnparsedTemplateError extends TemplateError {
+    override name = "UnparsedTemplateError";
+}
+
 /** A worker ends after a longer text, which frees its copies of it. Unit: UTF-16 code units. */
 const longText = 2 ** 18;
 
@@ -60,10 +65,12 @@ export class TemplateRenderer {
             if (!(error instanceof WorkerLimitError)) throw error;
             throw new TemplateLimitError(`the model's chat template was ended: ${error.message}`);
         });
-        if ("error" in answer) throw new (answer.isMarked ? MarkedTextError : TemplateError)(answer.error);
+        if ("error" in answer) throw new errors[answer.cause](answer.error);
         return answer;
     }
 }
+
+const errors = { marked: MarkedTextError, syntax: UnparsedTemplateError, template: TemplateError };
 
 function lengthOf({ messages }: ChatToRender): number {
     return messages.reduce((sum, { content }) => sum + content.length, 0);

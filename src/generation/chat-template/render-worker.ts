@@ -1,7 +1,8 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { Template } from "@huggingface/jinja";
+import type { Template } from "@huggingface/jinja";
 import type { Token } from "../../../plugin/index.js";
 import { Markers, type Stretch, type Strips } from "./Markers.js";
+import { parseTemplate, TemplateSyntaxError } from "./parse-template.js";
 import { type ChatToRender, MarkedNamesError, renderChat } from "./render-chat.js";
 import { strftime } from "./strftime.js";
 import { acceptUndefined } from "./undefined.js";
@@ -19,14 +20,14 @@ export type RenderRequest = { readonly template: string } & (
 
 export type RenderAnswer =
     | { readonly text: string; readonly stretches: readonly Stretch[] }
-    | { readonly error: string; readonly isMarked: boolean };
+    | { readonly error: string; readonly cause: "marked" | "syntax" | "template" };
 
 const { tokens } = workerData as WorkerFacts;
 const strips = new Map(tokens.map((each) => [each.token, each.strips]));
 const markers = new Markers(new Map(tokens.map(({ name, token }) => [name, token])), (token) => strips.get(token)!);
 /** The library's own `strftime_now` writes the language of the system, and has few directives. */
 const strftimeName = "strftime_of_python";
-const useStrftime = new Template(`{% set strftime_now = ${strftimeName} %}`);
+const useStrftime = parseTemplate(`{% set strftime_now = ${strftimeName} %}`);
 
 const parsed = new Map<string, Template>();
 
@@ -35,7 +36,7 @@ function answer(request: RenderRequest): RenderAnswer {
         let known = parsed.get(request.template);
         if (known === undefined) {
             // like transformers, the library sets `trim_blocks` and `lstrip_blocks`; Jinja itself joins line breaks
-            known = new Template(request.template.replace(/\r\n?/g, "\n"));
+            known = parseTemplate(request.template.replace(/\r\n?/g, "\n"));
             acceptUndefined(known.parsed);
             known.parsed.body.unshift(...useStrftime.parsed.body);
             parsed.set(request.template, known);
@@ -47,7 +48,8 @@ function answer(request: RenderRequest): RenderAnswer {
         return { text: "", stretches: renderChat(render, request.chat, markers) };
     } catch (error) {
         const isMarked = error instanceof MarkedNamesError;
-        return { error: error instanceof Error ? error.message : String(error), isMarked };
+        const cause = isMarked ? "marked" : error instanceof TemplateSyntaxError ? "syntax" : "template";
+        return { error: error instanceof Error ? error.message : String(error), cause };
     }
 }
 
