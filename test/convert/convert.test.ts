@@ -270,7 +270,7 @@ test("an input is never replaced, not even where outputs may be", async (t) => {
     t.is(digest(weights), before);
     t.is((await validateArmtModel(output)).blockCount, 2);
 
-    // an earlier output may stand in the checkpoint's folder
+    // an earlier output may be in the checkpoint's folder
     const inside = path.join(checkpoint, "model.gguf");
     for (const overwrite of [false, true])
         await convertCheckpoint({ checkpoint, output: inside, tokenizer: false, overwrite });
