@@ -110,6 +110,20 @@ test.serial(
     }
 );
 
+/** Writes the output again with each call failing once. It is there with all its bytes, or not at all. */
+async function assertWholeOrAbsent(t: ExecutionContext, output: string, write: () => Promise<void>): Promise<void> {
+    const whole = readFileSync(output);
+    rmSync(output);
+    const calls = await eachFault(t, write, async (outcome, what) => {
+        assertClean(t, outcome, what);
+        if (existsSync(output)) t.true(readFileSync(output).equals(whole), what);
+        else t.not(outcome.error, undefined, what);
+        assertNames(t, path.dirname(output), existsSync(output) ? ["model.gguf"] : [], what);
+        rmSync(output, { force: true });
+    });
+    t.true(calls > 20, String(calls));
+}
+
 test.serial("a converted model is whole or absent, whichever call fails", async (t) => {
     const folder = temporaryFolder(t);
     const checkpoint = path.join(folder, "checkpoint");
@@ -117,20 +131,7 @@ test.serial("a converted model is whole or absent, whichever call fails", async 
     mkdirSync(path.dirname(output));
     await makeTinyCheckpoint(checkpoint, { layers: 1, hidden: 8, heads: 1, dMem: 4, vocab: 16, tokenizer: false });
     await convertCheckpoint({ checkpoint, output, outType: "f16" });
-    const whole = readFileSync(output);
-    rmSync(output);
-    const calls = await eachFault(
-        t,
-        () => convertCheckpoint({ checkpoint, output, outType: "f16" }),
-        async (outcome, what) => {
-            assertClean(t, outcome, what);
-            if (existsSync(output)) t.true(readFileSync(output).equals(whole), what);
-            else t.not(outcome.error, undefined, what);
-            assertNames(t, path.dirname(output), existsSync(output) ? ["model.gguf"] : [], what);
-            rmSync(output, { force: true });
-        }
-    );
-    t.true(calls > 20, String(calls));
+    await assertWholeOrAbsent(t, output, () => convertCheckpoint({ checkpoint, output, outType: "f16" }));
 });
 
 test.serial("a quantized model is whole or absent, whichever call fails", async (t) => {
@@ -142,18 +143,5 @@ test.serial("a quantized model is whole or absent, whichever call fails", async 
     await makeTinyCheckpoint(checkpoint, { layers: 1, hidden: 32, heads: 1, dMem: 4, vocab: 16, tokenizer: false });
     await convertCheckpoint({ checkpoint, output: input, outType: "f16" });
     await quantizeModel({ input, output, mixture: "q8_0" });
-    const whole = readFileSync(output);
-    rmSync(output);
-    const calls = await eachFault(
-        t,
-        () => quantizeModel({ input, output, mixture: "q8_0" }),
-        async (outcome, what) => {
-            assertClean(t, outcome, what);
-            if (existsSync(output)) t.true(readFileSync(output).equals(whole), what);
-            else t.not(outcome.error, undefined, what);
-            assertNames(t, path.dirname(output), existsSync(output) ? ["model.gguf"] : [], what);
-            rmSync(output, { force: true });
-        }
-    );
-    t.true(calls > 20, String(calls));
+    await assertWholeOrAbsent(t, output, () => quantizeModel({ input, output, mixture: "q8_0" }));
 });

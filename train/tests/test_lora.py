@@ -1,4 +1,4 @@
-"""What keeps the base's language: LoRA's own rate and start, and prose among the texts of the distillation."""
+"""What keeps the base's language: LoRA's own rate, and prose among the texts of the distillation."""
 
 import pytest
 import torch
@@ -38,16 +38,6 @@ def test_lora_has_a_rate_of_its_own(tmp_path, random_data):
         torch.testing.assert_close(slow, 0.1 * full.float(), rtol=0.02, atol=1e-6)
     for name, full in sizes[1.0][1].items():
         torch.testing.assert_close(sizes[0.1][1][name], full)
-
-
-def test_lora_of_another_run_is_scaled_once(tmp_path, random_data):
-    base = write_base(tmp_path / "base")
-    before = part(train(base, tmp_path / "first", tiny_recipe()), "lora_B")
-    values = tiny_recipe(training__lora__from_scale=0.25, training__rate=1e-12, stages__0__steps=3)
-    out = tmp_path / "second"
-    train(base, out, values, weights=tmp_path / "first", seconds=1e9)
-    for name, value in part(train(base, out, values, weights=tmp_path / "first"), "lora_B").items():
-        torch.testing.assert_close(value.float(), 0.25 * before[name].float(), rtol=0.01, atol=1e-7)
 
 
 class Texts:

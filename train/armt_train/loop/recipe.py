@@ -27,13 +27,12 @@ class ModelPart:
 
 @dataclass
 class LoraPart:
-    """`rate`: factor of the training's rate for LoRA's matrices. `from_scale`: factor of the LoRA that --from brings."""
+    """`rate`: factor of the training's rate for LoRA's matrices."""
 
     r: int = 8
     alpha: float = 16
     modules: list = field(default_factory=lambda: ["q_proj", "v_proj"])
     rate: float = 1.0
-    from_scale: float = 1.0
 
 
 @dataclass

@@ -17,7 +17,6 @@ from armt_train.loop.recipe import Evaluation
 from armt_train.loop.report import Log, Tally, duration
 from armt_train.loop.setup import load_data, load_model, make_pools, say_sizes, stage_shapes
 from armt_train.loop.step import Step
-from armt_train.model.lora import scale_lora
 
 SAMPLE_EVERY = 10  # steps between looks at a step's output, which wait for the GPU
 REPORT_EVERY = 50
@@ -201,8 +200,6 @@ class Run:
         if folder is not None:
             saving.load_trained(folder, self.model)
             self.slots_folder = folder
-        if folder is not None and folder == options.weights:
-            scale_lora(self.model, self.recipe.training.lora.from_scale)
 
     @property
     def seconds(self):

@@ -2,7 +2,6 @@
 
 import contextlib
 
-import torch
 from torch import nn
 
 from armt_train.errors import TrainError
@@ -34,12 +33,6 @@ def add_lora(base_model, family, *, r, alpha, modules):
 def lora_modules(model):
     """Names and modules that have LoRA."""
     return [(name, module) for name, module in model.named_modules() if hasattr(module, "lora_A")]
-
-
-@torch.no_grad()
-def scale_lora(model, factor):
-    for _, module in lora_modules(model):
-        module.lora_B["default"].weight.mul_(factor)
 
 
 @contextlib.contextmanager
