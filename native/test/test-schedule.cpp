@@ -29,7 +29,7 @@ TEST("the diagonal schedule takes segments + layers - 1 steps, with up to one ce
     }
 }
 
-TEST("cells of the first segment read nothing if they share no product") {
+TEST("a diagonal marks the cells of the first segment, which read nothing") {
     for (const uint32_t max_cells : {1u, 2u}) {
         armt_config config = small_config(true);
         config.max_cells   = max_cells;
@@ -38,12 +38,18 @@ TEST("cells of the first segment read nothing if they share no product") {
         for (llama_pos pos = 0; pos < 8 * 3; ++pos) {
             seq.push(0, pos, -1);
         }
+        std::vector<uint32_t> marked; // layers, in the order of the diagonals
         while (seq.next_step(config, step, true)) {
-            if (step.type == ARMT_STEP_DIAGONAL) {
-                CHECK_EQUAL(step.first, max_cells == 1 && step.first_in_layer.back() == 1);
+            CHECK_EQUAL(step.first_in_layer.size(), size_t(step.layer1 - step.layer0));
+            for (uint32_t il = step.layer0; il < step.layer1; ++il) {
+                if (step.first_in_layer[il - step.layer0]) {
+                    CHECK_EQUAL(il, step.layer1 - 1); // only the oldest segment can be the first
+                    marked.push_back(il);
+                }
             }
             seq.finish_step(config, step);
         }
+        CHECK(marked == (std::vector<uint32_t>{0, 1, 2, 3}));
         CHECK_EQUAL(seq.n_segments, 3u);
     }
 }
