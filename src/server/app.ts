@@ -4,6 +4,7 @@ import helmet from "helmet";
 import { pinoHttp } from "pino-http";
 import { errorHandler, notFound } from "./errors.js";
 import { describeApi } from "./openapi.js";
+import { beginRequest } from "./request-signal.js";
 import { chatCompletions } from "./routes/chat-completions.js";
 import { completions } from "./routes/completions.js";
 import { embeddings } from "./routes/embeddings.js";
@@ -47,14 +48,7 @@ export function createApp(server: Server, version: string): Express {
         })
     );
     app.use((request, response, next) => {
-        // a client that never reads the rest of its answer would keep it in memory forever
-        response.on("prefinish", () => response.setTimeout(limits.flushIdleMs, () => response.destroy()));
-        // nor would a body that no route reads ever end its connection
-        response.on("finish", () => {
-            if (request.complete) return;
-            const late = setTimeout(() => request.destroy(), limits.bodyTimeoutMs);
-            request.on("close", () => clearTimeout(late));
-        });
+        beginRequest(request, response, limits);
         response.on("close", () => {
             const route: string | undefined = request.route?.path;
             counters.countRequest(route ?? "other", response.statusCode);

@@ -65,6 +65,9 @@ export const serverDefaults: Readonly<ServerLimits> = {
     drainTimeoutMs: 10_000
 };
 
+/** A longer time makes `setTimeout` fire at once. Unit: milliseconds. */
+export const maxTimeoutMs = 2 ** 31 - 1;
+
 /** Sequences that are decoded at once. */
 export const defaultParallel = 4;
 

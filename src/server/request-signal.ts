@@ -1,5 +1,19 @@
-import type { Response } from "express";
+import type { Request, Response } from "express";
 import { ApiError } from "./errors.js";
+import { maxTimeoutMs, type ServerLimits } from "./options.js";
+
+/** Time that a client has for the server's last words once its request's time is over. Unit: milliseconds. */
+const graceMs = 1000;
+
+/** Unit: milliseconds of `performance.now()`. */
+interface Times {
+    readonly begun: number;
+    /** When the connection is closed. */
+    end: number;
+    timer?: NodeJS.Timeout;
+}
+
+const times = new WeakMap<Response, Times>();
 
 /** The client has disconnected, so nobody will see the answer. */
 export class ClientGoneError extends Error {
@@ -17,8 +31,50 @@ export interface RequestSignal {
 }
 
 /**
+ * Begins the time of a request, whatever its route is. A client that neither sends its body nor reads its answer is
+ * disconnected when the time is over.
+ */
+export function beginRequest(request: Request, response: Response, limits: ServerLimits): void {
+    const { requestTimeoutMs, bodyTimeoutMs, flushIdleMs } = limits;
+    const ofRequest: Times = { begun: performance.now(), end: Number.POSITIVE_INFINITY };
+    times.set(response, ofRequest);
+    response.on("close", () => clearTimeout(ofRequest.timer));
+    closeAfter(response, requestTimeoutMs);
+    // a client that never reads the rest of its answer would keep it in memory forever
+    response.on("prefinish", () => response.setTimeout(flushIdleMs, () => response.destroy()));
+    // nor would a body that no route reads ever end its connection
+    response.on("finish", () => {
+        if (request.complete) return;
+        const timeoutMs = Math.min(bodyTimeoutMs, timeLeft(response, requestTimeoutMs) + graceMs);
+        const late = setTimeout(() => request.destroy(), timeoutMs);
+        request.on("close", () => clearTimeout(late));
+    });
+}
+
+/** What is left of a request's time. Unit: milliseconds, from 0. */
+function timeLeft(response: Response, timeoutMs: number): number {
+    return Math.max(0, Math.min(times.get(response)!.begun + timeoutMs - performance.now(), maxTimeoutMs - graceMs));
+}
+
+/** Closes the connection when the request's time is over, unless the client waits for the server. */
+function closeAfter(response: Response, timeoutMs: number): void {
+    const { req: request } = response;
+    const ofRequest = times.get(response)!;
+    const end = ofRequest.begun + timeoutMs;
+    if (response.closed || end >= ofRequest.end) return;
+    clearTimeout(ofRequest.timer);
+    ofRequest.end = end;
+    const check = () => {
+        // work that cannot stop at once, such as a batch: a client that reads learns the reason then
+        if (request.complete && response.writableLength === 0) ofRequest.timer = setTimeout(check, graceMs);
+        else request.socket.destroy();
+    };
+    ofRequest.timer = setTimeout(check, timeLeft(response, timeoutMs) + graceMs);
+}
+
+/**
  * A signal for the work of one request. It is aborted when the client disconnects, when the request's time is over,
- * and when the server ends.
+ * and when the server ends. The time counts from the request's first line.
  * @param ending aborted when the server ends
  */
 export function requestSignal(response: Response, timeoutMs: number, ending: AbortSignal): RequestSignal {
@@ -30,11 +86,15 @@ export function requestSignal(response: Response, timeoutMs: number, ending: Abo
     const onEnding = () => controller.abort(ending.reason);
     ending.addEventListener("abort", onEnding);
     if (ending.aborted) onEnding();
-    const timer = setTimeout(() => {
-        controller.abort(
-            new ApiError(504, `the request did not finish within ${timeoutMs} ms`, { code: "deadline_exceeded" })
-        );
-    }, timeoutMs);
+    const timer = setTimeout(
+        () => {
+            controller.abort(
+                new ApiError(504, `the request did not finish within ${timeoutMs} ms`, { code: "deadline_exceeded" })
+            );
+        },
+        timeLeft(response, timeoutMs)
+    );
+    closeAfter(response, timeoutMs);
     return {
         signal: controller.signal,
         done: () => {

@@ -1,5 +1,6 @@
 import { draining } from "./errors.js";
 import type { Listening } from "./listen.js";
+import { maxTimeoutMs } from "./options.js";
 import type { Server } from "./Server.js";
 
 /** Time that aborted requests have to end. Unit: milliseconds. */
@@ -30,7 +31,7 @@ export async function shutDown({ models, ending, limits }: Server, listening: Li
 async function atMost(work: Promise<void>, ms: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, ms);
+        timer = setTimeout(resolve, Math.min(ms, maxTimeoutMs));
     });
     await Promise.race([work, late]);
     clearTimeout(timer);

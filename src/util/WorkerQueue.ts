@@ -44,7 +44,7 @@ export class WorkerQueue<Request, Answer> {
             return await this.post(request, { signal, ...options });
         });
         this.last = result.catch(() => undefined);
-        return await result;
+        return signal === undefined ? await result : await untilAborted(result, signal);
     }
 
     /** Ends the worker. The next task starts another. */
@@ -104,5 +104,20 @@ export class WorkerQueue<Request, Answer> {
         // an idle worker must not keep the process alive
         worker.unref();
         return worker;
+    }
+}
+
+/** A task that waits for others ends at once, too. */
+async function untilAborted<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
+    let onAbort = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+        onAbort = () => reject(signal.reason);
+        if (signal.aborted) onAbort();
+        signal.addEventListener("abort", onAbort);
+    });
+    try {
+        return await Promise.race([result, aborted]);
+    } finally {
+        signal.removeEventListener("abort", onAbort);
     }
 }
