@@ -40,6 +40,8 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
     private readonly responses = new Map<string, Kept>();
     /** The response of each item. */
     private readonly items = new Map<string, string>();
+    /** Responses that are being written, and whether each was deleted meanwhile. */
+    private readonly open = new Map<string, boolean>();
     private total = 0;
 
     constructor(private readonly limits: ResponseStoreLimits) {}
@@ -85,14 +87,24 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
         });
     }
 
-    /** Stores a response, unless it is larger than the whole store. */
+    /** Runs the writing of a response. Its client knows the id already, and may delete it meanwhile. */
+    async whileWriting<R>(id: string, work: () => Promise<R>): Promise<R> {
+        this.open.set(id, false);
+        try {
+            return await work();
+        } finally {
+            this.open.delete(id);
+        }
+    }
+
+    /** Stores a response, unless it is larger than the whole store, or was deleted while it was written. */
     async add(response: T): Promise<void> {
         const { maxResponses, maxResponsesBytes } = this.limits;
         if (maxResponses === 0) return;
         const press = (value: unknown) => compress(Buffer.from(writeJson(value)), { level });
         const [data, output] = await Promise.all([press(response), press(response.body.output)]);
         const size = data.length + output.length;
-        if (size > maxResponsesBytes) return;
+        if (size > maxResponsesBytes || this.open.get(response.body.id) === true) return;
         for (const id of this.responses.keys()) {
             if (this.count < maxResponses && this.total + size <= maxResponsesBytes) break;
             this.remove(id);
@@ -103,8 +115,10 @@ export class ResponseStore<T extends StoredResponse = StoredResponse> {
         this.total += size;
     }
 
+    /** @throws {ApiError} if no response has this id, neither a stored one nor one that is being written */
     delete(id: string): void {
-        if (!this.responses.has(id)) this.get(id);
+        if (this.open.get(id) === false) this.open.set(id, true);
+        else if (!this.responses.has(id)) this.get(id);
         this.remove(id);
     }
 

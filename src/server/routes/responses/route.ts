@@ -21,7 +21,8 @@ export function createResponse(server: Server): RequestHandler {
             request,
             response,
             async (answering) => {
-                const body = await answerResponse(answering);
+                const id = newId("resp_");
+                const body = await server.responses.whileWriting(id, () => answerResponse(answering, id));
                 if (answering.stream === undefined) sendJson(response, body);
                 else answering.stream.end();
             },
@@ -54,7 +55,7 @@ function endWithError(stream: EventStream, { body: { error } }: ApiError): void 
     stream.end({ ...error, type: "error", error }, "error");
 }
 
-async function answerResponse(answering: Answering<ResponseRequest>): Promise<ResponseBody> {
+async function answerResponse(answering: Answering<ResponseRequest>, id: string): Promise<ResponseBody> {
     const { server, body, signal, stream, onFirstToken, onUsage } = answering;
     const { engine, responses, registry } = server;
     const previous =
@@ -97,7 +98,7 @@ async function answerResponse(answering: Answering<ResponseRequest>): Promise<Re
     );
     const store = body.store ?? true;
     const response: ResponseBody = {
-        id: newId("resp_"),
+        id,
         object: "response",
         created_at: Math.floor(Date.now() / 1000),
         status: "in_progress",
