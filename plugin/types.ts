@@ -173,6 +173,8 @@ export interface ArmtSnapshotHeader extends ArmtSnapshotInfo {
     readonly created: string;
     /** The text behind the snapshot, if the writer recorded it. */
     readonly source?: ArmtSnapshotSource;
+    /** In the folder of a store: hash of the model, the options and the tokens, which is also the file's name. */
+    readonly storeKey?: string;
     /** Size of the engine's state. Unit: bytes. */
     readonly stateBytes: number;
     /** CRC-32 of the token ids followed by the state. */

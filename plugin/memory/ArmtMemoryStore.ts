@@ -33,8 +33,9 @@ export interface ArmtMemoryStoreOptions {
     checkpointInterval?: number;
 
     /**
-     * Called if a memory cannot be written, for example because the disk is full. The evaluation continues.
-     * Default: nothing is reported.
+     * Called if a memory cannot be written, for example because the disk is full, and if a file of the folder is removed
+     * because it is damaged or holds another memory than its name says. The evaluation continues. Default: nothing is
+     * reported.
      */
     onWarning?: (error: Error) => void;
 }
@@ -112,7 +113,8 @@ export class ArmtMemoryStore {
         checkCount("maxBytes", maxBytes, 0);
         checkCount("maxMemoryBytes", maxMemoryBytes, 0);
         checkCount("checkpointInterval", checkpointInterval, 1);
-        const opened = folder === undefined ? undefined : await SnapshotFolder.open(folder, maxBytes);
+        const warn = (error: unknown) => report(error, onWarning);
+        const opened = folder === undefined ? undefined : await SnapshotFolder.open(folder, maxBytes, warn);
         return new ArmtMemoryStore(opened, checkpointInterval, maxMemoryBytes, onWarning);
     }
 
@@ -228,7 +230,7 @@ export class ArmtMemoryStore {
                 await this.folder!.write(key, snapshot);
             } catch (error) {
                 this.counts.failedWrites++;
-                this.warn(error);
+                report(error, this.onWarning);
             } finally {
                 this.writingBytes -= bytes;
             }
@@ -245,17 +247,17 @@ export class ArmtMemoryStore {
         this.counts.cachedTokens += cachedTokens;
     }
 
-    private warn(error: unknown): void {
-        try {
-            this.onWarning(error instanceof Error ? error : new Error(String(error)));
-        } catch (broken) {
-            // as with node-llama-cpp's callbacks, a faulty one must not end the evaluation
-            console.error(broken);
-        }
-    }
-
     private ensureOpen(): void {
         if (this.isDisposed) throw new DisposedError();
+    }
+}
+
+function report(error: unknown, onWarning: (error: Error) => void): void {
+    try {
+        onWarning(error instanceof Error ? error : new Error(String(error)));
+    } catch (broken) {
+        // as with node-llama-cpp's callbacks, a faulty one must not end the evaluation
+        console.error(broken);
     }
 }
 

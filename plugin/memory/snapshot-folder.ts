@@ -26,7 +26,8 @@ type Entry = { readonly file: string; readonly bytes: number; readonly used: num
 
 /**
  * Snapshots in a folder that several processes may share. Files appear complete and never change; a hit renews the time
- * of a file, and a process that needs room removes the oldest. A file that is missing or damaged counts as not stored.
+ * of a file, and a process that needs room removes the oldest. A file that is missing, damaged or another one's copy
+ * counts as not stored.
  */
 export class SnapshotFolder {
     private known = 0;
@@ -34,15 +35,23 @@ export class SnapshotFolder {
 
     private constructor(
         private readonly folder: string,
-        private readonly maxBytes: number
+        private readonly maxBytes: number,
+        private readonly onDamage: (error: Error) => void
     ) {}
 
-    /** @throws {ArmtError} if the folder can be neither used nor created */
-    static async open(folder: string, maxBytes: number): Promise<SnapshotFolder> {
+    /**
+     * @param onDamage is called with the reason for each file that is removed because of its contents
+     * @throws {ArmtError} if the folder can be neither used nor created
+     */
+    static async open(
+        folder: string,
+        maxBytes: number,
+        onDamage: (error: Error) => void = () => {}
+    ): Promise<SnapshotFolder> {
         try {
             // the files reveal what was read, so only their owner gets access
             await makeFolder(folder, 0o700);
-            const opened = new SnapshotFolder(path.resolve(folder), maxBytes);
+            const opened = new SnapshotFolder(path.resolve(folder), maxBytes, onDamage);
             await opened.makeRoom(0);
             return opened;
         } catch (error) {
@@ -62,19 +71,21 @@ export class SnapshotFolder {
         return keys;
     }
 
-    /** @returns undefined if there is no such snapshot, and for a damaged one, which is removed */
+    /** @returns undefined if there is no such snapshot, and for a damaged or foreign one, which is removed */
     async read(key: string, origin: ArmtSnapshotOrigin): Promise<ArmtSnapshot | undefined> {
         const file = this.fileOf(key);
         try {
-            const parts = await readSnapshotFile(file);
+            const parts = await readSnapshotFile(file, { accept: ({ storeKey }) => checkKey(storeKey, key) });
             if (findMismatch(parts.header, origin) !== undefined) return undefined;
             const now = new Date();
             await utimes(file, now, now).catch(() => {});
             return new ArmtSnapshot(parts);
         } catch (error) {
             // a newer version may read the file, and a failure to read may pass
-            if (error instanceof ArmtError && error.cause instanceof DamagedSnapshotError)
+            if (error instanceof ArmtError && error.cause instanceof DamagedSnapshotError) {
+                this.onDamage(error);
                 await rm(file, { force: true }).catch(() => {});
+            }
             return undefined;
         }
     }
@@ -87,7 +98,9 @@ export class SnapshotFolder {
                     `${this.maxBytes} bytes`
             );
         await this.makeRoom(snapshot.bytes);
-        this.known += await writeSnapshotFile(this.fileOf(key), snapshot.parts, { mode: 0o600 });
+        const { header, ...rest } = snapshot.parts;
+        const parts = { header: { ...header, storeKey: key }, ...rest };
+        this.known += await writeSnapshotFile(this.fileOf(key), parts, { mode: 0o600 });
     }
 
     async clear(): Promise<void> {
@@ -134,4 +147,12 @@ export class SnapshotFolder {
     private fileOf(key: string): string {
         return path.join(this.folder, `${key}.armt`);
     }
+}
+
+/** The name alone proves nothing: anybody can copy or rename a file. */
+function checkKey(storeKey: string | undefined, key: string): void {
+    if (storeKey === key) return;
+    const what =
+        storeKey === undefined ? "does not say which memory it holds" : "holds another memory than its name says";
+    throw new DamagedSnapshotError(`it ${what}, so it is removed, and the text is read again`);
 }

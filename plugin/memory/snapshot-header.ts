@@ -95,8 +95,9 @@ function readJson(json: JsonFile): ArmtSnapshotHeader {
     const stateType = json.string("stateType") ?? "f32";
     if (!isStateType(stateType)) throw json.error("stateType", stateType, stateTypes.join(", "));
     const source = json.object("source");
+    const storeKey = json.get("storeKey") === undefined ? {} : { storeKey: textOf(json, "storeKey", ...hash) };
     return {
-        fingerprint: textOf(json, "fingerprint", /^[0-9a-f]{64}$/, "64 hex digits"),
+        fingerprint: textOf(json, "fingerprint", ...hash),
         segmentSize: count("segmentSize"),
         segmentOverflow: overflow,
         openSegmentLimit: count("openSegmentLimit"),
@@ -110,6 +111,7 @@ function readJson(json: JsonFile): ArmtSnapshotHeader {
         modelPath: text("modelPath"),
         created: textOf(json, "created", /^[\dTZ:.+-]{1,40}$/, "a time"),
         source: source === undefined ? undefined : readSource(source),
+        ...storeKey,
         stateBytes: count("stateBytes"),
         bodyChecksum: count("bodyChecksum")
     };
@@ -124,6 +126,8 @@ function readSource(json: JsonFile): ArmtSnapshotSource {
         complete: json.require("complete", json.boolean("complete"))
     };
 }
+
+const hash = [/^[0-9a-f]{64}$/, "64 hex digits"] as const;
 
 /** A text that is shown as it is, so it has to have a known form. */
 function textOf(json: JsonFile, key: string, form: RegExp, what: string): string {

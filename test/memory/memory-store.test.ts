@@ -1,8 +1,16 @@
-import { chmodSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { ArmtError, ArmtMemoryStore, DisposedError, type LlamaModel, type Token } from "../../plugin/index.js";
+import {
+    ArmtError,
+    ArmtMemoryStore,
+    ArmtSnapshot,
+    DisposedError,
+    type LlamaModel,
+    type Token
+} from "../../plugin/index.js";
 import { chooseCheckpoints } from "../../plugin/memory/checkpoint-spacing.js";
+import { writeSnapshotFile } from "../../plugin/memory/snapshot-file.js";
 import { SnapshotFolder } from "../../plugin/memory/snapshot-folder.js";
 import { assertClose } from "../helpers/compare.js";
 import {
@@ -171,6 +179,59 @@ test("damaged, missing and foreign files count as not stored", async (t) => {
     t.is(await cached(), 0);
     t.is(await cached(), 20 * segmentSize);
     t.true(readdirSync(folder).includes("notes.txt"));
+});
+
+test("a file under the name of another memory is removed, named and never answered from", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab });
+    const folder = temporaryFolder(t);
+    const other = textIds(book.length, vocab, 9) as Token[];
+    const warnings: string[] = [];
+    const fill = async (prompt: Token[]) => {
+        const onWarning = ({ message }: Error) => void warnings.push(message);
+        const store = await ArmtMemoryStore.open({ folder, checkpointInterval: 1, onWarning });
+        const cached = await withSequence(model, {}, async (sequence) => {
+            const { cachedTokens } = await store.prefill(sequence, prompt);
+            const close = { within: 1e-4, rowLength: vocab, what: `${cachedTokens} cached tokens:` };
+            assertClose(t, await readLogits(sequence, probe), await truth(model, {}, prompt), close);
+            return cachedTokens;
+        });
+        await store.dispose();
+        return cached;
+    };
+    const files = () => new Set(readdirSync(folder).map((name) => path.join(folder, name)));
+    t.is(await fill(book), 0);
+    const own = files();
+    t.is(await fill(other), 0);
+    const byLength = new Map<number, string>();
+    for (const file of own) byLength.set((await ArmtSnapshot.inspect(file)).tokensRead, file);
+    // as many tokens, the same model, the same options and a right checksum
+    const swapped: string[] = [];
+    for (const file of files()) {
+        if (own.has(file)) continue;
+        const { tokensRead, storeKey } = await ArmtSnapshot.inspect(file);
+        t.is(`${storeKey}.armt`, path.basename(file));
+        copyFileSync(byLength.get(tokensRead)!, file);
+        swapped.push(file);
+    }
+    t.true(swapped.length >= 5);
+    t.is(await fill(other), 0);
+    t.is(warnings.length, swapped.length);
+    for (const file of swapped) {
+        const about = warnings.filter((message) => message.includes(file));
+        t.is(about.length, 1);
+        t.regex(about[0]!, /^cannot load .*: it holds another memory than its name says, so it is removed/);
+    }
+    // they were written again
+    t.is(await fill(other), 20 * segmentSize);
+    t.is(await fill(book), 20 * segmentSize);
+    // files of a version that wrote no key
+    const longest = byLength.get(20 * segmentSize)!;
+    const { header, ...rest } = (await ArmtSnapshot.load(longest)).parts;
+    await writeSnapshotFile(longest, { header: { ...header, storeKey: undefined }, ...rest });
+    warnings.length = 0;
+    t.is(await fill(book), 19 * segmentSize);
+    t.regex(warnings.join(), /^cannot load .*: it does not say which memory it holds, so it is removed/);
+    t.is(await fill(book), 20 * segmentSize);
 });
 
 test("a memory that is larger than the limit is not kept, and the others stay", async (t) => {

@@ -2,6 +2,7 @@ import path from "node:path";
 import process from "node:process";
 import type { Argv } from "yargs";
 import { ArmtMemoryStore } from "../../../plugin/index.js";
+import { DamagedSnapshotError } from "../../../plugin/memory/snapshot-header.js";
 import { userCacheFolder } from "../../util/cache-folder.js";
 import { groups } from "../shared/option-groups.js";
 
@@ -39,7 +40,9 @@ export async function openCache(
     if (!cache) return undefined;
     let warned = false;
     const onWarning = (error: Error) => {
-        if (!warned) warn(`${error.message}; continuing without a cache`);
+        // a file that is not believed is only read anew
+        const effect = error.cause instanceof DamagedSnapshotError ? "" : "; continuing without a cache";
+        if (!warned) warn(`${error.message}${effect}`);
         warned = true;
     };
     try {

@@ -56,7 +56,7 @@ async function serveUntil(stop: AbortSignal, options: ServeOptions): Promise<voi
     );
     const store = await ArmtMemoryStore.open({
         folder: options.storeFolder,
-        onWarning: (error) => log.warn({ err: error }, "a prefix could not be kept")
+        onWarning: (error) => log.warn({ err: error }, "a prefix cannot be kept or used")
     });
     try {
         const loadable: LoadableModel[] = [];
