@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { Template } from "@huggingface/jinja";
 import test from "ava";
 import fc from "fast-check";
 import { LosslessNumber } from "lossless-json";
@@ -9,6 +8,8 @@ import { recallQuestionForm } from "../../src/eval/recall/task.js";
 import { ChatRefusedError } from "../../src/generation/chat-template/ChatRefusedError.js";
 import { ChatTemplate } from "../../src/generation/chat-template/ChatTemplate.js";
 import type { Message } from "../../src/generation/chat-template/messages.js";
+import { parseTemplate } from "../../src/generation/chat-template/parse-template.js";
+import { renderTemplate } from "../../src/generation/chat-template/python/render-template.js";
 import { TemplateLimitError, TemplateRenderer } from "../../src/generation/chat-template/TemplateRenderer.js";
 import { textOf } from "../../src/generation/TextStream.js";
 import { TokenBytes } from "../../src/generation/TokenBytes.js";
@@ -27,7 +28,7 @@ test.after.always(() => llama.dispose());
 /** What transformers and the library itself make of a chat. */
 function renderPlain(model: LlamaModel, source: string, messages: object[], more: object = {}): string {
     const { bosString, eosString } = model.tokens;
-    return new Template(source).render({
+    return renderTemplate(parseTemplate(source), {
         messages,
         bos_token: bosString ?? "",
         eos_token: eosString ?? "",
@@ -124,9 +125,7 @@ test("a chat has the tokens of its rendered template, real templates", async (t)
             expected = renderPlain(qwen(), source, plain);
         } catch (error) {
             const refusal = await template.render(messages).catch((reason) => reason);
-            // Python renders some that the library alone does not
-            if (refusal instanceof Error) t.true(refusal instanceof ChatRefusedError, name);
-            else t.regex(String(error), /(?:loop|filter).*(?:UndefinedValue|NullValue)/, name);
+            t.true(refusal instanceof ChatRefusedError, `${name}: ${error}`);
             continue;
         } finally {
             t.teardown(() => template.dispose());
@@ -381,7 +380,7 @@ test("undefined values are empty in loops and filters, as in Python", async (t) 
         ["{{ m.args|trim }}{{ m.args|replace('a', 'b') }}{{ (m.args|trim ~ 'x')|upper }}", "X"],
         ["{{ m.tool_calls|selectattr('id')|list|length }}{{ m.calls|map(attribute='id')|join(',') }}", "01,0"],
         ["{% macro f(x) %}{% for y in x.nope %}a{% endfor %}{{ x.content|trim }}{% endmacro %}{{ f(m) }}", "c"],
-        ["{{ m.nope|default('d')|upper }}{{ m.nope is defined }}", "Dfalse"]
+        ["{{ m.nope|default('d')|upper }}{{ m.nope is defined }}", "DFalse"]
     ] as const)
         t.is(await renderer.render(template, { m }), expected, template);
 });

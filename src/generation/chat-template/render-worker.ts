@@ -3,9 +3,8 @@ import type { Template } from "@huggingface/jinja";
 import type { Token } from "../../../plugin/index.js";
 import { Markers, type Stretch, type Strips } from "./Markers.js";
 import { parseTemplate, TemplateSyntaxError } from "./parse-template.js";
+import { renderTemplate } from "./python/render-template.js";
 import { type ChatToRender, MarkedNamesError, renderChat } from "./render-chat.js";
-import { strftime } from "./strftime.js";
-import { acceptUndefined } from "./undefined.js";
 
 /** The special tokens of a vocabulary. */
 export interface WorkerFacts {
@@ -25,10 +24,6 @@ export type RenderAnswer =
 const { tokens } = workerData as WorkerFacts;
 const strips = new Map(tokens.map((each) => [each.token, each.strips]));
 const markers = new Markers(new Map(tokens.map(({ name, token }) => [name, token])), (token) => strips.get(token)!);
-/** The library's own `strftime_now` writes the language of the system, and has few directives. */
-const strftimeName = "strftime_of_python";
-const useStrftime = parseTemplate(`{% set strftime_now = ${strftimeName} %}`);
-
 const parsed = new Map<string, Template>();
 
 function answer(request: RenderRequest): RenderAnswer {
@@ -37,11 +32,9 @@ function answer(request: RenderRequest): RenderAnswer {
         if (known === undefined) {
             // like transformers, the library sets `trim_blocks` and `lstrip_blocks`; Jinja itself joins line breaks
             known = parseTemplate(request.template.replace(/\r\n?/g, "\n"));
-            acceptUndefined(known.parsed);
-            known.parsed.body.unshift(...useStrftime.parsed.body);
             parsed.set(request.template, known);
         }
-        return known.render({ ...variables, [strftimeName]: (format: string) => strftime(new Date(), format) });
+        return renderTemplate(known, variables);
     };
     try {
         if ("variables" in request) return { text: render(request.variables), stretches: [] };

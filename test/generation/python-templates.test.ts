@@ -1,0 +1,79 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import test from "ava";
+import { parseTemplate } from "../../src/generation/chat-template/parse-template.js";
+import { renderTemplate } from "../../src/generation/chat-template/python/render-template.js";
+import { repositoryRoot } from "../helpers/repository.js";
+
+type Variables = Readonly<Record<string, unknown>>;
+
+/** What Python's Jinja renders: `test/golden/make_templates.py`. */
+const golden = JSON.parse(readFileSync(path.join(repositoryRoot, "test", "golden", "templates.json"), "utf8")) as {
+    now: string;
+    variables: Variables;
+    snippets: [source: string, text: string][];
+    requests: Variables[];
+    real: Record<string, { rendered: string; sha256: string }>;
+};
+const render = (source: string, variables: Variables = golden.variables) =>
+    renderTemplate(parseTemplate(source), variables);
+
+/** Python names the kind of a value that is read piece by piece; here it is a list. */
+const lazy = /range\(|\.(items|keys|values)\(\)|^\{\{ \(u\) is callable|<built-in/;
+/** Syntax, filters and operators that the library does not have; each is named. */
+const refusals =
+    /^Unknown \w+ (filter|statement)|Parser Error|Unexpected (token|escaped)|format with `%`|cannot odd|Cannot apply filter|there is no test|have no order|`\*` is not possible|Cannot call/;
+
+test("expressions and statements have the texts of Python's Jinja", (t) => {
+    let [same, refused] = [0, 0];
+    for (const [source, expected] of golden.snippets) {
+        if (lazy.test(source) && !source.includes("|list")) continue;
+        let text: string;
+        try {
+            text = render(source);
+        } catch (error) {
+            t.regex((error as Error).message, refusals, source);
+            refused++;
+            continue;
+        }
+        t.is(text, expected, source);
+        same++;
+    }
+    t.log(`${same} equal, ${refused} refused by name`);
+    t.true(same > 1000 && refused < 100, `${same}, ${refused}`);
+});
+
+test("real templates have the texts of Python's Jinja", (t) => {
+    const folder = path.join(repositoryRoot, "native", "build", "llama.cpp", "models", "templates");
+    let count = 0;
+    for (const [file, { rendered, sha256 }] of Object.entries(golden.real)) {
+        const template = parseTemplate(readFileSync(path.join(folder, file), "utf8"));
+        const texts = golden.requests
+            .filter((_, i) => rendered[i] === "1")
+            .map((request) => renderTemplate(template, { ...request, strftime_now: () => golden.now }));
+        t.is(createHash("sha256").update(texts.join("\0")).digest("hex"), sha256, file);
+        count += texts.length;
+    }
+    t.log(`${count} texts`);
+    t.true(count > 3000);
+});
+
+test("what Python refuses is refused", (t) => {
+    for (const [source, reason] of [
+        ["{{ 'a' + 1 }}", /`\+` is not possible between str and int/],
+        ["{{ n + 'a' }}", /`\+` is not possible between None and str/],
+        ["{{ 1 / 0 }}", /division by zero/],
+        ["{{ 'a' in n }}", /`in` is not possible between str and None/],
+        ["{{ u + 'a' }}", /an undefined value/],
+        ["{{ u|tojson }}", /cannot be written as JSON/],
+        ["{% for x in 5 %}{% endfor %}", /int is not iterable/],
+        ["{% for a, b in [[1]] %}{% endfor %}", /2 values from an item that has 1/],
+        ["{{ ['a', 1]|sort }}", /no order/],
+        ["{{ raise_exception('the reason') }}", /^the reason$/],
+        ["{{ s|nope }}", /nope/],
+        ["{{ s is nope }}", /there is no test `nope`/],
+        ["{% set _ = l.append(1) %}", /not a function/]
+    ] as const)
+        t.throws(() => render(source), { message: reason }, source);
+});
