@@ -33,9 +33,9 @@ export interface ArmtMemoryStoreOptions {
     checkpointInterval?: number;
 
     /**
-     * Called if a memory cannot be written, for example because the disk is full, and if a file of the folder is removed
-     * because it is damaged or holds another memory than its name says. The evaluation continues. Default: nothing is
-     * reported.
+     * Called if a memory cannot be written, for example because the disk is full. Also called if a file of the folder
+     * is removed, because it is damaged or holds another memory than its name says. The evaluation continues. Default:
+     * nothing is reported.
      */
     onWarning?: (error: Error) => void;
 }

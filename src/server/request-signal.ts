@@ -51,7 +51,7 @@ export function beginRequest(request: Request, response: Response, limits: Serve
     });
 }
 
-/** What is left of a request's time. Unit: milliseconds, from 0. */
+/** The rest of a request's time. Unit: milliseconds, from 0. */
 function timeLeft(response: Response, timeoutMs: number): number {
     return Math.max(0, Math.min(times.get(response)!.begun + timeoutMs - performance.now(), maxTimeoutMs - graceMs));
 }

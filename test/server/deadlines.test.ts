@@ -37,7 +37,7 @@ function routesOf({ http }: TestServer): Route[] {
 
 const chat = { messages: [{ role: "user", content: "Hi" }] };
 const endless = { temperature: 1, logit_bias: { 287: -100 } };
-/** Bodies that have a route work until its deadline, where it can. */
+/** Bodies that have a route work until its deadline, if it can take that long. */
 const bodies: Readonly<Record<string, object | string>> = {
     "/v1/chat/completions": { ...chat, ...endless, max_tokens: 1_000_000 },
     "/chat/completions": { ...chat, ...endless, max_tokens: 1_000_000 },

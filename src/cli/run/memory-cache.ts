@@ -40,7 +40,7 @@ export async function openCache(
     if (!cache) return undefined;
     let warned = false;
     const onWarning = (error: Error) => {
-        // a file that is not believed is only read anew
+        // a file that is not believed only means that its text is read again
         const effect = error.cause instanceof DamagedSnapshotError ? "" : "; continuing without a cache";
         if (!warned) warn(`${error.message}${effect}`);
         warned = true;

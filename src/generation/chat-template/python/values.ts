@@ -102,7 +102,7 @@ export function typeName(value: Value): string {
 export const keyOf = (value: Value): string => (isInteger(value) ? `\0${value.value}` : str(value));
 export const valueOfKey = (key: string): Value => (/^\0-?\d+$/.test(key) ? integer(Number(key.slice(1))) : string(key));
 
-/** Texts that the filter `safe` has marked: what is added to one is escaped, even where nothing else is. */
+/** Texts that the filter `safe` has marked: text that is added to one is escaped, and no other text is. */
 const markups = new WeakSet<Value>();
 export const isMarkup = (value: Value): boolean => markups.has(value);
 
