@@ -15,6 +15,8 @@ export interface TokenText {
 export interface AnswerPiece {
     readonly text: string;
     readonly tokens: readonly TokenText[];
+    /** Whether the last token ends within a character, whose text is still missing. Default: `false`. */
+    readonly isOpen?: boolean;
     /** Set if the model wrote a stop string, which ends the answer and is not part of it. */
     readonly stopped?: Stopped;
 }
@@ -77,7 +79,9 @@ export class AnswerText {
         }
         if (first !== undefined) return this.stopAt(first.at, first.string);
         const keep = Math.max(0, ...this.stops.map(({ match }) => overlap(text, match)));
-        return pieceOf(this.release(text.length - keep));
+        const piece = pieceOf(this.release(text.length - keep));
+        const last = piece.tokens.at(-1);
+        return last !== undefined && endsWithin(last.bytes) ? { ...piece, isOpen: true } : piece;
     }
 
     /** @returns the remaining text, because no token follows */
@@ -146,6 +150,16 @@ export class AnswerText {
 
 function pieceOf(tokens: readonly TokenText[]): AnswerPiece {
     return { text: tokens.map(({ text }) => text).join(""), tokens };
+}
+
+/** Whether bytes end with a part of a character that begins in them. */
+function endsWithin(bytes: Buffer): boolean {
+    for (let length = 1; length <= Math.min(3, bytes.length); length++) {
+        const byte = bytes[bytes.length - length]!;
+        if (byte >= 0xc0) return length < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2);
+        if (byte < 0x80) return false;
+    }
+    return false;
 }
 
 function toLetters(text: string): string {

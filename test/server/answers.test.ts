@@ -104,6 +104,62 @@ for (const sentencePiece of [false, true])
         );
     });
 
+test("an answer that ends anywhere has the texts and the bytes of its tokens", async (t) => {
+    // each token ends or begins within a character, and one byte is part of none
+    const bytes = Buffer.from(" 😀ée€A😀z\u00ff€");
+    bytes[bytes.indexOf(0xc3, 10)] = 0xff;
+    const places = [2, 4, 6, 7, 9, 10, 12, 14, 15, 17, 19, 20];
+    const pieces = places.map((end, i) => bytes.subarray(places[i - 1] ?? 0, end));
+    const { chat, complete, ask } = await serve(t, {
+        special,
+        template,
+        script: [["<|assistant|>", ...pieces, "<eos>"]]
+    });
+    for (let count = 1; count <= pieces.length; count++) {
+        const written = Buffer.concat(pieces.slice(0, count));
+        for (const stream of [false, true]) {
+            const at = `${count} tokens, stream: ${stream}`;
+            const { json, events } = await chat({ logprobs: true, max_tokens: count, stream });
+            const parts: Json[] = stream ? events.flatMap(({ choices }) => choices) : json.choices;
+            const shown = parts.flatMap(({ logprobs }) => logprobs?.content ?? []);
+            const text = parts.map(({ delta, message }) => (delta ?? message).content ?? "").join("");
+            t.is(text, written.toString(), at);
+            t.is(shown.map(({ token }) => token).join(""), text, at);
+            t.deepEqual(Buffer.from(shown.flatMap((token) => token.bytes)), written, at);
+            const completion = await complete({ logprobs: 1, max_tokens: count, stream });
+            const choices: Json[] = stream
+                ? completion.events.flatMap((event) => event.choices)
+                : completion.json.choices;
+            const texts = choices.flatMap(({ logprobs }) => logprobs?.tokens ?? []) as string[];
+            const offsets = choices.flatMap(({ logprobs }) => logprobs?.text_offset ?? []);
+            t.is(texts.join(""), text, at);
+            t.deepEqual(
+                offsets,
+                texts.map((_, i) => [...texts.slice(0, i).join("")].length),
+                at
+            );
+        }
+        const given = { input: "Hi", max_tokens: undefined, max_output_tokens: count };
+        const { json } = await ask("/v1/responses", { ...given, include: ["message.output_text.logprobs"] });
+        const [part] = json.output[0].content;
+        t.is(part.logprobs.map(({ token }: Json) => token).join(""), part.text);
+    }
+    // the first stop string to be complete ends the answer, wherever its bytes are
+    for (const [stop, expected] of [
+        [["é"], " 😀"],
+        [["ée", "€"], " 😀"],
+        [["😀", " "], ""],
+        [["€A", "A"], " 😀ée"],
+        [["A😀z", "€A😀"], " 😀ée"]
+    ] as const)
+        for (const stream of [false, true]) {
+            const { json, events } = await complete({ stop, stream });
+            const parts: Json[] = stream ? events.flatMap(({ choices }) => choices) : json.choices;
+            t.is(parts.map(({ text }) => text).join(""), expected, `${stop}`);
+            t.is(parts.at(-1)!.finish_reason, "stop");
+        }
+});
+
 test("a special token in `stop` ends the answer, and its name in a text that the model writes ends none", async (t) => {
     const { chat, complete } = await serve(t, {
         special,

@@ -24,7 +24,7 @@ export interface Piece {
 export type FinishReason = "stop" | "length";
 
 /** The next part of the answer's text, and whether the answer ends with it. */
-export type ReadPiece = Pick<AnswerPiece, "text" | "tokens"> & {
+export type ReadPiece = Pick<AnswerPiece, "text" | "tokens" | "isOpen"> & {
     /** Set if the answer ends here: with a stop string, or because it is complete. */
     readonly stopped?: { readonly string?: string };
 };
@@ -100,19 +100,30 @@ async function writeTokens(
     sequence: LlamaContextSequence,
     last: Token,
     reader: AnswerReader,
-    { choice, maxTokens, sampling, stopTokens, signal, onPiece }: WriteOptions,
+    { choice, maxTokens, sampling, stopTokens, logprobs, signal, onPiece }: WriteOptions,
     look: () => RawLogprobs | undefined
 ): Promise<Generated> {
     const tokens: Token[] = [];
     if (maxTokens === 0) return { finishReason: "length", tokens };
     const raw: (RawLogprobs | undefined)[] = [];
     let waiting: ShownToken[] = [];
-    const show = async ({ text, tokens: shown }: Pick<AnswerPiece, "text" | "tokens">, isLast: boolean) => {
+    let held = "";
+    let isWithin = false;
+    const show = async ({ text, tokens: shown, isOpen }: ReadPiece, isLast: boolean) => {
         for (const token of shown) waiting.push({ ...token, logprobs: raw.shift() });
-        // a token that only begins a character is shown with the token that completes it
-        if (text === "" && !(isLast && waiting.length > 0)) return;
-        const piece = { text, tokens: waiting };
+        held += text;
+        isWithin = isOpen === true || (isWithin && text === "");
+        // a token that only begins a character is shown with the token that completes it; with log-probabilities, so is
+        // the text before the character, since the token belongs to both
+        if (!isLast && (held === "" || (isWithin && logprobs !== undefined))) return;
+        const last = waiting.pop();
+        if (last === undefined && held === "") return;
+        // an answer may end within a character
+        const rest = held.slice(waiting.reduce((length, token) => length + token.text.length, last?.text.length ?? 0));
+        const tokens = last === undefined ? [] : [...waiting, { ...last, text: last.text + rest }];
+        const piece = { text: held, tokens };
         waiting = [];
+        held = "";
         await onPiece(piece);
     };
     const finish = async (finishReason: FinishReason): Promise<Generated> => {
