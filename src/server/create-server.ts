@@ -75,12 +75,12 @@ export function createServer(options: ServerOptions | ModelsServerOptions): Serv
             { facts: models.map(({ facts }) => facts), common, maxModels, maxBytes: maxModelsBytes }
         );
     }
-    const { modelId: id, description, context, store, sample, ...common } = options;
+    const { modelId: id, description, context, store, sample, questionForms, ...common } = options;
     const facts = loadedFacts(context.model, { id, description });
     return serverOf(
         ({ maxQueue }) => {
             // the context belongs to the caller
-            const loaded = new ServedModel(id, { context, store, sample }, maxQueue, async () => {});
+            const loaded = new ServedModel(id, { context, store, sample, questionForms }, maxQueue, async () => {});
             return [{ id, bytes: facts.bytes, load: async () => loaded, loaded }];
         },
         { facts: [facts], common }

@@ -2,6 +2,8 @@
  * The OpenAI-compatible endpoint as an express app, for those who mount it in their own app.
  * @module
  */
+
+export type { QuestionForms } from "../eval/recall/has-form.js";
 export { createApp } from "./app.js";
 export {
     type CommonServerOptions,

@@ -44,16 +44,41 @@ await page.getByText("Copied").waitFor();
 await page.getByRole("button", { name: "New chat" }).click();
 await page.locator("#question").press("Control+V");
 const pasted = await page.locator("#question").inputValue();
+// a random model writes no code
+const chat = [
+    { role: "user", content: "Code?" },
+    { role: "assistant", content: "```\nlet a = 1;\n```" }
+];
+await page.evaluate(
+    `localStorage.setItem("armt.chats", JSON.stringify([
+        ...JSON.parse(localStorage.getItem("armt.chats")),
+        { id: "a", messages: ${JSON.stringify(chat)} }
+    ]))`
+);
 await page.reload();
 await page.getByRole("radio", { name: "book.txt" }).waitFor();
-await page.getByText("Earlier chats (1)").click();
-await page.getByRole("button", { name: "Open the chat" }).click();
+await page.getByText("Earlier chats (2)").click();
+await page.getByRole("button", { name: "Open the chat: Code?" }).click();
+await page.getByRole("button", { name: "Copy the code" }).click();
+await page.getByText("Copied").waitFor();
+await page.locator("#question").press("Control+V");
+const pastedCode = await page.locator("#question").inputValue();
+await page.getByRole("button", { name: "Open the chat: Where is the lamp?" }).click();
 const answer = await page.locator("#log .assistant .content").textContent();
 const folder = path.join(repositoryRoot, "coverage", "page");
 mkdirSync(folder, { recursive: true });
 await page.screenshot({ path: path.join(folder, "lan.png"), fullPage: true });
 await browser.close();
 process.stdout.write(
-    JSON.stringify({ isSecureContext, taken, pasted, answer, memories: server.registry.count, problems, foreign })
+    JSON.stringify({
+        isSecureContext,
+        taken,
+        pasted,
+        pastedCode,
+        answer,
+        memories: server.registry.count,
+        problems,
+        foreign
+    })
 );
 process.exit(0);

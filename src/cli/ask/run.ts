@@ -6,6 +6,7 @@ import { withoutMemory } from "../../model/without-memory.js";
 import { UsageError } from "../../util/failure.js";
 import { readEscapes } from "../shared/escapes.js";
 import { generate } from "../shared/generate.js";
+import { noteOnQuestion, questionFormsOf } from "../shared/included-model.js";
 import { leadingSpaceTrimmer } from "../shared/leading-space.js";
 import { modelOfMemory } from "../shared/memory-model.js";
 import { tokenizePrompt } from "../shared/prompt.js";
@@ -53,6 +54,8 @@ export async function ask(
         let loadMs = performance.now() - started;
         const isOnly = !questions.isList;
         if (!isOnly) snapshot = await armt.snapshot();
+        const forms = options.format === undefined ? await questionFormsOf(file) : undefined;
+        let note: string | undefined;
         let isFirst = true;
         for await (const question of questions.texts) {
             if (!isFirst) {
@@ -69,9 +72,11 @@ export async function ask(
             const answered = await answer(sequence, question, options, signal, write);
             const result: AskResult = { question, memoryTokens: header.tokensRead, ...answered, loadMs };
             output.write(options.json ? `${JSON.stringify(result)}\n` : "\n");
+            note ??= noteOnQuestion(question, forms);
             if (isOnly && !options.json) process.stderr.write(describeTimes(result));
             if (signal.aborted) throw signal.reason;
         }
+        if (note !== undefined) process.stderr.write(note);
     } finally {
         snapshot?.dispose();
         await llama.dispose();

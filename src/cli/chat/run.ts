@@ -9,6 +9,7 @@ import { withoutMemory } from "../../model/without-memory.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { RandomAccessFile } from "../../util/random-access-file.js";
+import { describeForms, questionFormsOf } from "../shared/included-model.js";
 import { InterruptedError } from "../shared/interrupt.js";
 import { leadingSpaceTrimmer } from "../shared/leading-space.js";
 import { modelOfMemory } from "../shared/memory-model.js";
@@ -54,7 +55,12 @@ export async function chat(options: ChatOptions, { input, output, messages }: Ch
         }
         conversation = new Conversation(sequence, options, snapshot);
         const about = header === undefined ? "" : `, on a memory of ${header.tokensRead} tokens`;
-        if (input.isTTY) messages.write(`${path.basename(modelFile)}${about}. /help lists commands, Ctrl+D ends.\n`);
+        if (input.isTTY) {
+            const forms = await questionFormsOf(modelFile);
+            const limits = forms === undefined ? "" : `${describeForms(forms)}\n`;
+            const name = forms === undefined ? path.basename(modelFile) : "The included model";
+            messages.write(`${name}${about}. /help lists commands, Ctrl+D ends.\n${limits}`);
+        }
         lines = openLines({ input, output: messages, onInterrupt });
         for (let text = await lines.next(); text !== undefined; text = await lines.next()) {
             if (text.trim() === "") continue;

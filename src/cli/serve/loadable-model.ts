@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { ArmtMemoryStore } from "../../../plugin/index.js";
+import { recallQuestionForms } from "../../eval/recall/question-forms.js";
 import { makeRecallSample, recallDescription } from "../../eval/recall/sample.js";
 import { recallModelPath } from "../../model/embedded-model.js";
 import type { ModelLoader } from "../../model/open-model.js";
@@ -34,6 +35,7 @@ export async function makeLoadable(
                         batching: { itemPrioritizationStrategy: fairBatching }
                     }),
                     sample: isIncluded ? await makeRecallSample((text) => model.tokenize(text).length) : undefined,
+                    questionForms: isIncluded ? await recallQuestionForms() : undefined,
                     store: model.armt && store,
                     free: () => model.dispose()
                 };

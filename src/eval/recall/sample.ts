@@ -14,7 +14,7 @@ export interface RecallSample {
 /** What the included model can do, for its users. */
 export const recallDescription =
     "A small model that was trained for one task: it reads a text of any length and answers short questions about " +
-    "places, codes, colours, jobs and owners that the text names. It cannot hold a conversation.";
+    "places, codes, colours, jobs and owners that the text names. It cannot hold a conversation, summarize or explain.";
 
 const sampleOptions = { tokens: 20_000, facts: 10, seed: 1 };
 

@@ -36,14 +36,17 @@ export interface RecallTexts {
     readonly prose: Prose;
 }
 
+export async function readRecallTask(): Promise<RecallTask> {
+    return JSON.parse(await readFile(new URL("task.json", recallFolder), "utf8")) as RecallTask;
+}
+
 export async function readRecallTexts(): Promise<RecallTexts> {
-    const task: RecallTask = JSON.parse(await readFile(new URL("task.json", recallFolder), "utf8"));
-    return { task, prose: await readProse() };
+    return { task: await readRecallTask(), prose: await readProse() };
 }
 
 /** The words around a question after a text. */
 export async function recallPlainForm(): Promise<RecallTask["answer"]> {
-    const { answer }: RecallTask = JSON.parse(await readFile(new URL("task.json", recallFolder), "utf8"));
+    const { answer } = await readRecallTask();
     return answer;
 }
 

@@ -1,4 +1,5 @@
 import type { ArmtMemoryStore, LlamaContext } from "../../../plugin/index.js";
+import type { QuestionForms } from "../../eval/recall/has-form.js";
 import { Engine } from "../engine/Engine.js";
 import type { PooledModel } from "./ModelPool.js";
 
@@ -19,6 +20,11 @@ export interface LoadedModel {
     context: LlamaContext;
     /** A document to try an ARMT model with, which the page offers. Default: none. */
     sample?: SampleDocument;
+    /**
+     * The only questions that the model was trained for. The page names them, and says so where a question has none of
+     * the forms. Default: any question.
+     */
+    questionForms?: QuestionForms;
     /** Where prefixes of prompts are kept. Default: only what the sequences hold is used again. */
     store?: ArmtMemoryStore;
 }
@@ -27,16 +33,18 @@ export interface LoadedModel {
 export class ServedModel implements PooledModel {
     readonly engine: Engine;
     readonly sample: SampleDocument | undefined;
+    readonly questionForms: QuestionForms | undefined;
 
     /** @param free frees what was loaded */
     constructor(
         id: string,
-        { context, store, sample }: LoadedModel,
+        { context, store, sample, questionForms }: LoadedModel,
         maxQueue: number,
         private readonly free: () => Promise<void>
     ) {
         this.engine = new Engine(id, context, store, maxQueue);
         this.sample = sample;
+        this.questionForms = questionForms;
     }
 
     async dispose(): Promise<void> {

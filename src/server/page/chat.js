@@ -3,6 +3,7 @@ import { titleOf } from "./chats.js";
 import { button, element, make } from "./dom.js";
 import { readEvents } from "./events.js";
 import { count } from "./format.js";
+import { exampleQuestions, hasForm } from "./has-form.js";
 import { MessageView } from "./message.js";
 import { Reading } from "./reading.js";
 
@@ -66,7 +67,12 @@ export class Chat {
     }
 
     stop() {
-        this.running?.abort();
+        if (this.running === undefined) return;
+        this.running.abort();
+        // the next question need not wait until the server has ended the answer
+        this.running = undefined;
+        this.say("Stopped.");
+        this.showBusy();
     }
 
     show() {
@@ -78,8 +84,10 @@ export class Chat {
     }
 
     showSubject() {
-        const { memory: wanted } = this.current;
         const { memory } = this;
+        // a chat that has not begun needs no document that is gone
+        if (this.isEmpty && memory === undefined) this.current.memory = undefined;
+        const { memory: wanted } = this.current;
         this.documents.choose(memory?.id);
         const isLost = wanted !== undefined && memory === undefined;
         element("subject").textContent = isLost
@@ -100,6 +108,24 @@ export class Chat {
             )
         );
         element("ready").hidden = questions.length === 0;
+        this.showForms();
+    }
+
+    /** What a model can be asked that was not trained for any question. */
+    showForms() {
+        const { forms } = this;
+        element("forms").hidden = forms === undefined;
+        if (forms === undefined) return;
+        element("forms").textContent =
+            `This model knows no questions but these: ${exampleQuestions(forms)} ` +
+            "It names something even where the document does not say it.";
+    }
+
+    /** Forms of the questions that the model was trained for; undefined for any question. */
+    get forms() {
+        const { all, current } = this.models;
+        const id = this.memory?.model ?? current?.id;
+        return all?.find((model) => model.id === id)?.armt?.question_forms;
     }
 
     showChats() {
@@ -136,6 +162,7 @@ export class Chat {
 
     /** Asks another question in place of a message, and drops what follows it. */
     askAgain(index, text) {
+        if (this.isLost()) return;
         this.stop();
         this.current.messages = this.current.messages.slice(0, index);
         this.show();
@@ -143,23 +170,25 @@ export class Chat {
     }
 
     ask(question) {
-        if (this.isBusy || question.trim() === "") return;
-        if (this.current.memory !== undefined && this.memory === undefined) {
-            this.say(
-                `The server no longer holds ${this.current.memory.name}. Read it again, or choose another document.`
-            );
-            return;
-        }
+        if (this.isBusy || question.trim() === "" || this.isLost()) return;
         element("question").value = "";
         this.current.messages.push({ role: "user", content: question });
         this.add(this.current.messages.at(-1));
         void this.answer();
     }
 
+    /** Whether the chat is about a document that is gone; then nothing can be asked, which is said. */
+    isLost() {
+        const { memory: wanted } = this.current;
+        if (wanted === undefined || this.memory !== undefined) return false;
+        this.say(`The server no longer holds ${wanted.name}. Read it again, or choose another document.`);
+        return true;
+    }
+
     async answer() {
         // the user may open another chat meanwhile
         const chat = this.current;
-        const message = { role: "assistant", content: "" };
+        const message = { role: "assistant", content: "", note: this.noteOn(chat.messages.at(-1).content) };
         const request = this.request(chat.messages);
         chat.messages.push(message);
         const view = this.add(message);
@@ -175,10 +204,12 @@ export class Chat {
                 view.update();
                 this.follow(view.element);
             });
-            if (this.current === chat) this.say(describe(usage));
+            this.say(describe(usage));
         } catch (error) {
-            if (!controller.signal.aborted) message.error = error.message;
-            if (this.current === chat) this.say(controller.signal.aborted ? "Stopped." : "The answer failed.");
+            if (!controller.signal.aborted) {
+                message.error = error.message;
+                this.say("The answer failed.");
+            }
         } finally {
             view.render();
             this.follow(view.element);
@@ -187,6 +218,17 @@ export class Chat {
             this.showBusy();
             this.showChats();
         }
+    }
+
+    /** Says why an answer is worth nothing, where that is known. */
+    noteOn(question) {
+        const { forms } = this;
+        if (forms === undefined) return undefined;
+        if (!hasForm(question, forms))
+            return "This model was not trained for such a question, so its answer means nothing.";
+        if (this.memory === undefined && this.settings.system === undefined)
+            return "There is no document, so this answer is a guess.";
+        return undefined;
     }
 
     request(messages) {

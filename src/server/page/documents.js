@@ -55,8 +55,16 @@ export class Documents {
 
     /** Shows which document the chat is about. */
     choose(id = "") {
+        const isNew = id !== this.chosen;
         this.chosen = id;
         for (const radio of this.list.querySelectorAll("input")) radio.checked = radio.value === id;
+        if (!isNew) return;
+        const card = this.cards.get(id) ?? this.list.firstElementChild;
+        // only the list scrolls, not the page
+        const above = card.offsetTop - this.list.offsetTop - this.list.scrollTop;
+        const below = above + card.offsetHeight - this.list.clientHeight;
+        if (above < 0) this.list.scrollTop += above;
+        else if (below > 0) this.list.scrollTop += below;
     }
 
     /** Asks the server what it holds. */
@@ -78,7 +86,8 @@ export class Documents {
             };
             const card = makeMemoryCard(memory, actions, this.handlers.models.all.length > 1);
             this.cards.set(memory.id, card);
-            this.list.append(card);
+            // those that are read, or could not be, come last
+            this.list.insertBefore(card, this.list.querySelector(".task"));
         }
         this.choose(this.chosen);
         this.handlers.onChange();

@@ -1,5 +1,5 @@
-import { copyWith } from "./clipboard.js";
-import { button, make } from "./dom.js";
+import { copyButton } from "./clipboard.js";
+import { make } from "./dom.js";
 import DOMPurify from "./vendor/dompurify.js";
 import { Marked } from "./vendor/marked.js";
 
@@ -44,7 +44,7 @@ export function renderMarkdown(text) {
 function addCopyButton(pre) {
     const code = pre.querySelector("code");
     const language = /language-([\w+#-]+)/.exec(code?.className ?? "")?.[1] ?? "";
-    const copying = button("Copy", () => void copyWith(copying, pre.textContent.replace(/\n$/, "")), "Copy the code");
+    const copying = copyButton("Copy the code", () => pre.textContent.replace(/\n$/, ""));
     const head = make("div", { className: "code-head" }, make("span", { textContent: language }), copying);
     const frame = make("div", { className: "code" }, head);
     // a wide line is scrolled with the keyboard too

@@ -1,4 +1,4 @@
-import { copyWith } from "./clipboard.js";
+import { copyButton } from "./clipboard.js";
 import { button, make } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
 
@@ -17,13 +17,11 @@ export class MessageView {
         this.content = make("div", { className: "content" });
         this.row = make("div", { className: "row actions" });
         if (isQuestion) this.row.append(button("Edit", () => this.edit(), "Edit this question"));
-        else {
-            const copying = button("Copy", () => void copyWith(copying, this.message.content), "Copy this answer");
+        else
             this.row.append(
-                copying,
+                copyButton("Copy this answer", () => this.message.content),
                 button("Regenerate", () => this.actions.regenerate(), "Regenerate this answer")
             );
-        }
         const who = make("h3", { className: "who", textContent: isQuestion ? "You" : "Model" });
         const head = make("div", { className: "row" }, who, this.row);
         this.element = make("li", { className: message.role }, head, this.content);
@@ -41,10 +39,11 @@ export class MessageView {
     render() {
         clearTimeout(this.pending);
         this.pending = undefined;
-        const { role, content, error } = this.message;
+        const { role, content, error, note } = this.message;
         if (role === "user") this.content.textContent = content;
         else this.content.replaceChildren(renderMarkdown(content));
         if (error !== undefined) this.content.append(make("p", { className: "error", textContent: error }));
+        if (note !== undefined) this.content.append(make("p", { className: "note", textContent: note }));
     }
 
     edit() {

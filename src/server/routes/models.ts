@@ -50,7 +50,7 @@ export function unloadModel(server: Server): RequestHandler {
 /** What the size of an open state is, and its schedule, is known once a model is loaded. */
 function describe({ models, facts, limits }: Server, id: string) {
     const { created, description, sampling, armt } = facts.get(id)!;
-    const { engine, sample } = models.peek(id) ?? {};
+    const { engine, sample, questionForms } = models.peek(id) ?? {};
     const { temperature = 1, topP = 1, topK = 0, minP = 0 } = sampling;
     const context = engine?.context.armt;
     return {
@@ -66,7 +66,8 @@ function describe({ models, facts, limits }: Server, id: string) {
             memory_bytes: context?.memoryBytes,
             schedule: context?.schedule,
             layers: armt.layers,
-            sample: sample && { name: sample.name, questions: sample.questions }
+            sample: sample && { name: sample.name, questions: sample.questions },
+            question_forms: questionForms
         }
     };
 }

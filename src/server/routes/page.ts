@@ -4,13 +4,18 @@ import express, { type RequestHandler } from "express";
 /** Libraries that the page imports. They come from the installed packages, so that the page works offline. */
 const libraries = { "/vendor/marked.js": "marked", "/vendor/dompurify.js": "dompurify" };
 
-/** The page at `/`: files as they are in the sources, so that there is nothing to build. */
+const hasForm = fileURLToPath(new URL("../../eval/recall/has-form.js", import.meta.url));
+
+/** The page at `/`: files as they are in the sources, and what it shares with other commands. */
 export function page(): RequestHandler {
     const folder = fileURLToPath(new URL("../../../../src/server/page/", import.meta.url));
     const router = express.Router();
     router.use(express.static(folder, { index: "index.html", dotfiles: "ignore", cacheControl: false }));
-    for (const [route, name] of Object.entries(libraries)) {
-        const file = fileURLToPath(import.meta.resolve(name));
+    const installed = Object.entries(libraries).map(([route, name]) => [
+        route,
+        fileURLToPath(import.meta.resolve(name))
+    ]);
+    for (const [route, file] of [...installed, ["/has-form.js", hasForm]] as [string, string][]) {
         router.get(route, (_request, response) => {
             response.type("text/javascript");
             response.sendFile(file, { dotfiles: "allow", cacheControl: false });

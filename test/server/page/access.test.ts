@@ -121,6 +121,9 @@ inBrowser("the page fits a width of 375 pixels in every state", async (t) => {
     await page.getByText(/Answer done/).waitFor();
     t.true((await overflow(page)) <= 0);
     await screenshot(page, "narrow");
+    await page.getByRole("button", { name: "New chat" }).click();
+    await page.getByText("Earlier chats").click();
+    t.true((await page.evaluate("chats.scrollWidth - chats.clientWidth")) === 0, "no button of a chat is cut off");
     await page.getByRole("button", { name: "Settings" }).click();
     t.true((await overflow(page)) <= 0);
     await noFinding(t, page, "narrow");

@@ -43,6 +43,19 @@ inBrowser("Markdown is shown, nothing of it runs or leaves the page, and code ca
     await page.getByRole("button", { name: "Copy this answer" }).click();
     await untilTrue(page, `navigator.clipboard.readText().then((text) => text.startsWith("# Title"))`);
     t.is(await page.evaluate("navigator.clipboard.readText()"), pieces.join(""));
+    const copyButtons = page.getByRole("button", { name: /^Copy (the code|this answer)$/ });
+    await untilTrue(page, "![...document.querySelectorAll('button')].some((one) => one.textContent === 'Copied')");
+    t.is(await copyButtons.count(), 2);
+    // a second click while the first one is still shown, in a browser that does not let the page use its clipboard
+    await page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'))");
+    await copyButtons.first().dblclick();
+    await page.getByText("Copied").waitFor();
+    await page.getByText("Copied").waitFor({ state: "detached" });
+    t.is(await copyButtons.count(), 2);
+    t.is(await page.evaluate("navigator.clipboard.readText()"), pieces.join(""));
+    await page.evaluate("document.execCommand = () => false");
+    await copyButtons.first().click();
+    await page.getByText("Not copied").waitFor();
     t.deepEqual(problems, []);
     t.deepEqual(foreign, []);
 });
@@ -117,6 +130,41 @@ inBrowser("New chat ends the answer that is being written, and so do Stop and an
     await page.getByRole("button", { name: "Open the chat: Sing" }).click();
     await until(() => pool.busy === 0, "another chat ended it");
     t.regex((await page.locator("#log .assistant .content").textContent())!, /^la li/);
+    t.deepEqual(problems, []);
+});
+
+inBrowser("a question can be edited, and an answer regenerated, while an answer is being written", async (t) => {
+    const { page, server, problems } = await openPage(t, { tiny: endless });
+    await page.getByText(/segments of 64 tokens/).waitFor();
+    const { pool } = server.engine;
+    const asked: unknown[] = [];
+    page.on("request", (request) => isChat(request) && asked.push(bodyOf(request).messages));
+    const isWriting = async (requests: number) => {
+        await until(() => asked.length === requests, "the question is asked");
+        await page.locator("#log .assistant").last().getByText(/la li/).waitFor();
+        t.is(await page.locator("#status").textContent(), "Writing the answer …");
+        await until(() => pool.busy === 1, "only the new answer is written");
+    };
+    const stop = () => page.getByRole("button", { name: "Stop", exact: true }).click();
+    await page.locator("#question").fill("Sing");
+    await page.locator("#question").press("Enter");
+    await isWriting(1);
+    await page.getByRole("button", { name: "Edit this question" }).click();
+    await page.getByLabel("Edit the question").fill("Hum");
+    await page.getByRole("button", { name: "Ask again" }).click();
+    await isWriting(2);
+    t.deepEqual(asked[1], [{ role: "user", content: "Hum" }]);
+    t.is(await page.locator("#log > li").count(), 2);
+    await stop();
+    await page.locator("#question").fill("More");
+    await page.locator("#question").press("Enter");
+    await isWriting(3);
+    await page.getByRole("button", { name: "Regenerate this answer" }).first().click();
+    await isWriting(4);
+    t.deepEqual(asked[3], asked[1]);
+    t.is(await page.locator("#log > li").count(), 2);
+    await stop();
+    await until(() => pool.busy === 0, "Stop ended it");
     t.deepEqual(problems, []);
 });
 

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { recallQuestionForms } from "../../../src/eval/recall/question-forms.js";
 import { makeRecallSample, recallDescription } from "../../../src/eval/recall/sample.js";
 import { recallModelId, recallModelPath } from "../../../src/model/embedded-model.js";
 import { inBrowser, openPage } from "../../helpers/browser.js";
@@ -92,6 +93,35 @@ inBrowser("several documents: choose, save, delete and load; they are there afte
         .waitFor();
     await page.getByRole("button", { name: "Dismiss damaged.armt" }).click();
     t.is(await page.locator(".failed").count(), 0);
+    t.deepEqual(problems, []);
+});
+
+inBrowser("the chosen document's card is in view, and a new chat lets go of a document that is deleted", async (t) => {
+    const { page, problems } = await openPage(t);
+    const names = Array.from({ length: 6 }, (_, i) => `text-${i}.txt`);
+    const refused = ["a.pdf", "b.pdf", "c.pdf"].map((name) => file(name, "%PDF-1.7"));
+    await page.getByLabel(/Drop texts/).setInputFiles([...refused, ...names.map((name) => file(name, "A lamp. "))]);
+    await page.getByText(/text-5.txt is ready/).waitFor();
+    t.is(await page.locator("#subject").textContent(), "About text-5.txt");
+    const isInView = `(() => {
+        const list = document.getElementById("documents").getBoundingClientRect();
+        const card = document.querySelector(".card:has(input:checked)").getBoundingClientRect();
+        return card.top >= list.top - 1 && card.bottom <= list.bottom + 1;
+    })()`;
+    t.true(await page.evaluate(isInView));
+    // what could not be read comes last
+    t.deepEqual(await page.locator(".card .name").allTextContents(), [
+        "No document",
+        ...names,
+        "a.pdf",
+        "b.pdf",
+        "c.pdf"
+    ]);
+    page.once("dialog", (dialog) => void dialog.accept());
+    await page.getByRole("button", { name: "Delete text-5.txt" }).click();
+    await page.getByText("text-5.txt is deleted.").waitFor();
+    t.is(await page.locator("#subject").textContent(), "Without a document");
+    t.true(await page.evaluate(isInView));
     t.deepEqual(problems, []);
 });
 
@@ -235,10 +265,19 @@ inBrowser(
             modelId: recallModelId,
             description: recallDescription,
             sample,
+            questionForms: await recallQuestionForms(),
             batchSize: 512
         });
         await page.getByText(/^armt-recall · segments of 128/).waitFor();
         await page.getByText(/reads a text of any length and answers short questions/).waitFor();
+        await page.getByText(/knows no questions but these: Where is the …\? Where is …\? What is the code/).waitFor();
+        const ask = async (text: string) => {
+            await page.locator("#question").fill(text);
+            await page.locator("#question").press("Enter");
+            await page.getByText(/Answer done/).waitFor();
+            return await page.locator("#log .assistant").last().locator(".note").allTextContents();
+        };
+        t.deepEqual(await ask("Where is the lamp?"), ["There is no document, so this answer is a guess."]);
         await page.getByRole("button", { name: "Try the sample document" }).click();
         const questions = page.locator("#questions button");
         await questions.first().waitFor();
@@ -249,6 +288,10 @@ inBrowser(
         t.deepEqual(await page.locator("#log .user .content").allTextContents(), [question]);
         const answer = (await page.locator("#log .assistant .content").textContent())!.trim();
         t.is(answer, sample.answers[0]!);
+        t.is(await page.locator("#log .note").count(), 0);
+        t.deepEqual(await ask("What is this about?"), [
+            "This model was not trained for such a question, so its answer means nothing."
+        ]);
         await screenshot(page, "sample");
         // a second click reads nothing again
         await page.getByRole("button", { name: "New chat" }).click();
