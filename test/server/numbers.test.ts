@@ -1,5 +1,6 @@
 import test from "ava";
 import { jsonText, writeJson } from "../../src/server/JsonText.js";
+import { assistantModel } from "../helpers/assistant-model.js";
 import { post, startServer } from "../helpers/server.js";
 
 const long = "123456789012345678901234567890";
@@ -29,6 +30,22 @@ test("numbers of a call keep their digits where its arguments are an object", as
         t.true(text.includes(`"arguments":${json}`), text);
         for (const line of text.trim().split("\n")) t.notThrows(() => JSON.parse(line), line);
     }
+});
+
+test("arguments of a call are rendered in their order, and with their digits", async (t) => {
+    const { url } = await startServer(t, { tiny: assistantModel });
+    const json =
+        '{"b": 12345678901234567890123, "10": {"2": 1.0, "1": "a\\"3\\": b"}, "9": [{"8": -0, "7": 1E+2}], "a": "5"}';
+    const call = { id: "c", type: "function", function: { name: "find", arguments: json } };
+    const messages = [
+        { role: "user", content: "a" },
+        { role: "assistant", tool_calls: [call] },
+        { role: "tool", tool_call_id: "c", content: json }
+    ];
+    const { prompt } = (await post(`${url}/apply-template`, { messages })).json();
+    const [, written] = /"arguments": (.*)\}\n<\/tool_call>/.exec(String(prompt))!;
+    t.is(written, json);
+    t.true(String(prompt).includes(`<|tool|>${json}`));
 });
 
 test("calls come back with their arguments as an object, or with a result that is null", async (t) => {
