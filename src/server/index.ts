@@ -2,6 +2,7 @@
  * The OpenAI-compatible endpoint as an express app, for those who mount it in their own app.
  * @module
  */
+import "../../plugin/node-llama-cpp/hide-ci.js";
 
 export type { QuestionForms } from "../eval/recall/has-form.js";
 export { createApp } from "./app.js";

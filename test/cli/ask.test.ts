@@ -41,6 +41,22 @@ test("each line of standard input is a question, and each answer is the one that
     }
 });
 
+test("a question that the included model was not trained for is answered with a note, once", async (t) => {
+    const memory = await readFacts(t);
+    const note = /^note: the included model was not trained for such a question.* What colour is the …\? .*\n$/;
+    const input = "Who killed the count?\nWhat is this about?\nWhere is the wallet?\n";
+    const several = await runArmt(["ask", memory, ...length], { input });
+    t.is(several.code, 0, several.stderr);
+    t.regex(several.stderr, note);
+    t.is(several.stdout.trimEnd().split("\n").length, 3);
+    const one = await runArmt(["ask", memory, "Who killed the count?", ...length]);
+    t.regex(one.stderr, /first token after .*\nnote: the included model/);
+    const known = await runArmt(["ask", memory, "Where is the wallet?", ...length]);
+    t.notRegex(known.stderr, /note/);
+    const formed = await runArmt(["ask", memory, "Who killed the count?", "--format", "\\n{}", ...length]);
+    t.notRegex(formed.stderr, /note/);
+});
+
 test("with --json each question has a line of its own", async (t) => {
     const memory = await readFacts(t);
     const input = "Where is the wallet?\nWhat colour is the wagon?\n";

@@ -74,7 +74,10 @@ test("types come first in each condition of `exports`, and all targets are packe
         if (typeof conditions !== "string") t.is(Object.keys(conditions)[0], "types", entry);
         for (const target of targets) t.true(packed.files.includes(target.slice(2)), target);
     }
-    t.is(description.sideEffects, false);
+    t.deepEqual(description.sideEffects, [
+        "./dist/plugin/node-llama-cpp/hide-ci.js",
+        "./dist/plugin/node-llama-cpp/restore-ci.js"
+    ]);
     // npx runs the program of the package's own name
     t.deepEqual(Object.keys(description.bin).sort(), ["armt", description.name]);
     for (const target of Object.values<string>(description.bin)) t.true(packed.files.includes(target.slice(2)), target);

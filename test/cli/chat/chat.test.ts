@@ -123,7 +123,8 @@ test.serial("on a terminal, commands are explained and lines continue", async (t
     const { memory, folder } = await readFacts(t);
     const { input, shown, ended } = terminal({ memory });
     await until(() => shown.messages.includes("> "), "the prompt");
-    t.regex(shown.messages, /model\.gguf, on a memory of \d+ tokens/);
+    t.regex(shown.messages, /^The included model, on a memory of \d+ tokens/);
+    t.regex(shown.messages, /It knows no questions but these: Where is the …\?/);
     input.write("/help\r/frob\r/save\r");
     await until(() => shown.messages.includes("unknown command /save"), "three answers");
     t.regex(shown.messages, /\/reset +start a new chat/);

@@ -1,0 +1,3 @@
+import { restoreCi } from "./ci-variable.js";
+
+restoreCi();
