@@ -115,10 +115,14 @@ Napi::Value set_placement(const Napi::CallbackInfo & info) {
                      [&] { return ArmtWorker::start(new SetPlacementWorker(info.Env(), info[0].As<Napi::Object>())); });
 }
 
-// forgetPlacement(path)
+// forgetPlacement(path): throws if a server of it was lost since
 void forget_placement(const Napi::CallbackInfo & info) {
-    armt_call(info.Env(),
-              [&] { ArmtLibrary::get().api().forget_placement(info[0].As<Napi::String>().Utf8Value().c_str()); });
+    armt_call(info.Env(), [&] {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        if (!library.api().forget_placement(info[0].As<Napi::String>().Utf8Value().c_str())) {
+            throw std::runtime_error(library.last_error(0));
+        }
+    });
 }
 
 // getDevices(id): Promise<{name, firstLayer, layers, workedMs?, waitedMs?}[]>

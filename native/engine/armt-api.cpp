@@ -84,6 +84,10 @@ static bool serve_rpc(const char * endpoint, const char * cache, uint32_t n_thre
     return guard(0, [&] { armt_serve_rpc(endpoint, cache, n_threads); });
 }
 
+static bool forget_placement(const char * path) {
+    return guard(0, [&] { armt_forget_placement(path); });
+}
+
 static bool set_placement(const armt_placement * placement) {
     return guard(0, [&] { armt_set_placement(*placement); });
 }
@@ -164,7 +168,7 @@ const armt_api * armt_get_api(void) {
         /*.load_rpc            =*/ load_rpc,
         /*.serve_rpc           =*/ serve_rpc,
         /*.set_placement       =*/ set_placement,
-        /*.forget_placement    =*/ armt_forget_placement,
+        /*.forget_placement    =*/ forget_placement,
         /*.get_devices         =*/ get_devices,
         /*.check_devices       =*/ check_devices,
         /*.last_context_id     =*/ armt_last_registered,

@@ -148,7 +148,8 @@ struct armt_api {
     // Sets where the model of a file goes when it is loaded, until forget_placement. Connects to the RPC servers, so
     // call it on a worker thread.
     bool (*set_placement)(const struct armt_placement * placement);
-    void (*forget_placement)(const char * path);
+    // False if a server of it was lost since, with the reason in last_error(0).
+    bool (*forget_placement)(const char * path);
 
     // The devices with layers, in the order of layers; fills at most n and returns their number. 0 if the context does
     // not exist. Asks RPC servers for their times, so call it on a worker thread, never during a llama_decode.

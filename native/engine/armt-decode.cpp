@@ -297,14 +297,17 @@ static bool is_usable(const float * row, size_t n_vocab) {
 }
 
 // Finds the sequences whose logits nobody can use.
-static void check_logits(const llama_batch & batch, const std::vector<int32_t> & output_ids, const float * logits,
-                         size_t n_vocab, armt_reasons & reasons) {
+static void check_logits(const llama_memory_armt & mem, const llama_batch & batch,
+                         const std::vector<int32_t> & output_ids, const float * logits, size_t n_vocab,
+                         armt_reasons & reasons) {
+    const std::string servers = mem.servers();
     for (int32_t i = 0; i < batch.n_tokens; ++i) {
         const llama_seq_id seq_id = batch.seq_id[i][0];
         if (output_ids[i] >= 0 && reasons.count(seq_id) == 0 && !is_usable(logits + output_ids[i] * n_vocab, n_vocab)) {
             reasons[seq_id] = "the logits of position " + std::to_string(batch.pos[i]) +
-                              " are not finite: the model file has weights that are not, or the computation " +
-                              "overflowed; the sequence was cleared";
+                              " are not finite: the model file has weights that are not, " +
+                              (servers.empty() ? "" : "an RPC server computed wrongly (" + servers + "), ") +
+                              "or the computation overflowed; the sequence was cleared";
         }
     }
 }
@@ -364,7 +367,7 @@ int llama_context::decode_armt() {
             synchronize();
             check_devices(mem);
             armt_reasons unusable = reasons;
-            check_logits(batch, output_ids, logits.data, model.vocab.n_tokens(), unusable);
+            check_logits(mem, batch, output_ids, logits.data, model.vocab.n_tokens(), unusable);
             for (const auto & [seq_id, reason] : unusable) {
                 if (reasons.emplace(seq_id, reason).second) {
                     mem.wipe_sequence(seq_id);

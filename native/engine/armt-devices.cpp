@@ -17,6 +17,7 @@
 using rpc_connect_t = ggml_backend_reg_t (*)(const char * endpoint, char * reason, size_t n_reason);
 using rpc_serve_t   = void (*)(const char * endpoint, const char * cache, size_t n_threads, size_t n_devices,
                              ggml_backend_dev_t * devices);
+using rpc_failure_t = const char * (*) (ggml_backend_t);
 
 // What llama_model_params borrows while a model is loaded
 struct placement {
@@ -126,8 +127,20 @@ void armt_set_placement(const armt_placement & wanted) {
 }
 
 void armt_forget_placement(const char * path) {
-    const std::lock_guard<std::mutex> lock(placements_mutex);
-    placements.erase(path);
+    placement forgotten;
+    {
+        const std::lock_guard<std::mutex> lock(placements_mutex);
+        const auto                        it = placements.find(path);
+        if (it != placements.end()) {
+            forgotten = std::move(it->second);
+            placements.erase(it);
+        }
+    }
+    for (const ggml_backend_ptr & connection : forgotten.connections) {
+        if (const char * reason = rpc_function<rpc_failure_t>(ARMT_NAME_RPC_FAILURE)(connection.get())) {
+            throw std::runtime_error(reason);
+        }
+    }
 }
 
 void armt_place_model(const std::string & path, llama_model_params & params) {

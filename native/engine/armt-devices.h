@@ -14,4 +14,5 @@ void armt_load_rpc(const char * library);
 void armt_set_placement(const armt_placement & placement);
 
 // What was set for the file is forgotten.
+// @throws std::runtime_error if a server of it was lost since
 void armt_forget_placement(const char * path);

@@ -84,6 +84,19 @@ void llama_memory_armt::check_devices() const {
     }
 }
 
+std::string llama_memory_armt::servers() const {
+    const ggml_backend_sched_t sched = lctx->get_sched();
+    std::string                names;
+    for (int i = 0; sched != nullptr && i < ggml_backend_sched_get_n_backends(sched); ++i) {
+        const ggml_backend_t backend = ggml_backend_sched_get_backend(sched, i);
+        if (rpc_function<void *>(backend, ARMT_NAME_RPC_FAILURE) != nullptr) {
+            names += (names.empty() ? "" : ", ") +
+                     std::string(ggml_backend_dev_description(ggml_backend_get_device(backend)));
+        }
+    }
+    return names;
+}
+
 uint32_t llama_memory_armt::get_devices(armt_device_info * devices, uint32_t n) const {
     using times_t                    = bool (*)(ggml_backend_t, uint64_t *, uint64_t *);
     const ggml_backend_sched_t sched = lctx->get_sched();
@@ -195,8 +208,9 @@ void llama_memory_armt::create_tensors(ggml_type type_k, ggml_type type_v, ggml_
             buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft));
         }
         if (!buffer) {
-            throw std::runtime_error("failed to allocate the memory of the context; use a smaller segmentSize, a "
-                                     "smaller openSegmentLimit or fewer sequences");
+            throw std::runtime_error(std::string("failed to allocate the memory of the context on ") +
+                                     ggml_backend_buft_name(buft) + "; use a smaller segmentSize, a smaller " +
+                                     "openSegmentLimit or fewer sequences");
         }
         // masked K/V rows are multiplied by 0, so they must be finite
         ggml_backend_buffer_clear(buffer.get(), 0);

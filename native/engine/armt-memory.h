@@ -75,6 +75,9 @@ public:
     // sequences are empty then, because each has layers there.
     void check_devices() const;
 
+    // The RPC servers that compute, e.g. "a:50052, b:50052"; empty if there are none
+    std::string servers() const;
+
     // as armt_api.get_devices
     uint32_t get_devices(armt_device_info * devices, uint32_t n) const;
 

@@ -21,7 +21,7 @@ uint32_t choices::number(std::initializer_list<uint32_t> usual) {
 namespace {
 
 // Longer files end before their tensors do. Unit: bytes
-constexpr size_t MAX_SIZE = 8 << 20;
+constexpr size_t MAX_SIZE = 2 << 20;
 
 // 1.06 as f16, 0.0115 as f32 and as bf16
 constexpr uint8_t WEIGHT = 0x3c;
@@ -184,11 +184,26 @@ private:
         set_rare_flag("reread_previous");
     }
 
+    // This package refuses the types that hold no weights before libllama reads a file: ggml multiplies by none of them.
+    ggml_type any_type() {
+        const ggml_type type = ggml_type(choose.below(GGML_TYPE_COUNT));
+        switch (type) {
+            case GGML_TYPE_I8:
+            case GGML_TYPE_I16:
+            case GGML_TYPE_I32:
+            case GGML_TYPE_I64:
+            case GGML_TYPE_F64:
+            case GGML_TYPE_Q8_1:
+            case GGML_TYPE_Q8_K: return GGML_TYPE_F32;
+            default:             return type;
+        }
+    }
+
     ggml_type matrix_type(int64_t n) {
         static constexpr ggml_type usual[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0,
                                               GGML_TYPE_Q4_0};
         const uint32_t             i       = choose.below(16);
-        const ggml_type            type    = i < 15 ? usual[i % 5] : ggml_type(choose.below(GGML_TYPE_COUNT));
+        const ggml_type            type    = i < 15 ? usual[i % 5] : any_type();
         return ggml_blck_size(type) > 0 && n % ggml_blck_size(type) == 0 ? type : GGML_TYPE_F16;
     }
 
@@ -278,7 +293,7 @@ private:
             case 2: n = int64_t(uint64_t(n) * 2); break;
             case 3: std::reverse(tensor.ne.begin(), tensor.ne.end()); break;
             case 4: tensor.ne.push_back(1 + choose.below(2)); break;
-            case 5: tensor.type = ggml_type(choose.below(GGML_TYPE_COUNT)); break;
+            case 5: tensor.type = any_type(); break;
             case 6: n = choose.number({0, 1, 2, 3}); break;
             default: shapes.erase(shapes.begin() + ptrdiff_t(at));
         }

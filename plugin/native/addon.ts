@@ -107,6 +107,7 @@ export interface ArmtAddon {
     serveRpc(endpoint: string, cache: string | null, threads: number): void;
     /** Connects to the RPC servers. Holds for the file until `forgetPlacement`. */
     setPlacement(placement: NativePlacement): Promise<void>;
+    /** Throws if an RPC server was lost since. */
     forgetPlacement(path: string): void;
     getDevices(contextId: number): Promise<ArmtDevice[]>;
     lastContextId(): number;

@@ -10,7 +10,7 @@ const loads = new Map<string, Promise<unknown>>();
  * @param file absolute path, as llama.cpp gets it
  * @throws {ArmtDeviceError} if a device cannot be used
  */
-export async function loadPlaced<T>(
+export async function loadPlaced<T extends { dispose(): Promise<void> }>(
     { addon, rpc }: Engine,
     file: string,
     placement: Omit<NativePlacement, "path"> | undefined,
@@ -20,11 +20,23 @@ export async function loadPlaced<T>(
     const own = before.then(async () => {
         if (placement === undefined) return await load();
         await place(addon, rpc, { ...placement, path: file });
+        const [result] = await Promise.allSettled([load()]);
         try {
-            return await load();
-        } finally {
             addon.forgetPlacement(file);
+        } catch (error) {
+            // llama.cpp would only say that it failed, or has loaded a model whose weights are lost
+            if (result.status === "fulfilled") await result.value.dispose();
+            throw deviceError(error);
         }
+        if (result.status === "rejected") {
+            if (placement.rpc.length === 0) throw result.reason;
+            const reason = result.reason instanceof Error ? result.reason.message : String(result.reason);
+            const servers = placement.rpc.join(", ");
+            throw new ArmtDeviceError(`${reason}; its RPC servers are ${servers}, and one may have too little memory`, {
+                cause: result.reason
+            });
+        }
+        return result.value;
     });
     const settled = own.catch(() => {});
     loads.set(file, settled);
@@ -40,6 +52,9 @@ async function place(addon: ArmtAddon, library: string, placement: NativePlaceme
         if (placement.rpc.length > 0) addon.loadRpc(library);
         await addon.setPlacement(placement);
     } catch (error) {
-        throw new ArmtDeviceError(error instanceof Error ? error.message : String(error), { cause: error });
+        throw deviceError(error);
     }
 }
+
+const deviceError = (error: unknown) =>
+    new ArmtDeviceError(error instanceof Error ? error.message : String(error), { cause: error });

@@ -6,17 +6,20 @@ import type { ExecutionContext } from "ava";
 import { armtScript } from "./armt-command.js";
 
 /** Starts `armt rpc-server` on this machine's CPU as often as asked. */
-export async function startRpcServers(count: number): Promise<{ endpoints: string[]; stop: () => Promise<void> }> {
+export async function startRpcServers(
+    count: number
+): Promise<{ endpoints: string[]; pids: number[]; stop: () => Promise<void> }> {
     const servers = await Promise.all(Array.from({ length: count }, startRpcServer));
     return {
         endpoints: servers.map(({ endpoint }) => endpoint),
+        pids: servers.map(({ pid }) => pid),
         stop: async () => {
             for (const { stop } of servers) await stop();
         }
     };
 }
 
-async function startRpcServer(): Promise<{ endpoint: string; stop: () => Promise<void> }> {
+async function startRpcServer(): Promise<{ endpoint: string; pid: number; stop: () => Promise<void> }> {
     const port = await freePort();
     const child = spawn(process.execPath, [armtScript, "rpc-server", "--port", String(port), "--threads", "1"], {
         stdio: ["ignore", "pipe", "inherit"]
@@ -34,7 +37,7 @@ async function startRpcServer(): Promise<{ endpoint: string; stop: () => Promise
     const endpoint = `127.0.0.1:${port}`;
     // the line comes just before it listens
     while (child.exitCode === null && !(await accepts(port))) await setTimeout(50);
-    return { endpoint, stop };
+    return { endpoint, pid: child.pid!, stop };
 }
 
 /** Whether something listens. The server takes the connection for a client that says nothing. */

@@ -11,6 +11,30 @@ function fakeEngine() {
     return { addon, engine: { addon, library: "", rpc: "rpc.so", gpu: false as const } };
 }
 
+function fakeModel(name: string) {
+    return {
+        name,
+        disposed: false,
+        async dispose() {
+            this.disposed = true;
+        }
+    };
+}
+
+test("a server that is lost while a model loads is an error, and the model goes", async (t) => {
+    const { addon, engine } = fakeEngine();
+    addon.forgetPlacement = () => {
+        throw new Error("RPC server a:1: the connection was lost");
+    };
+    const model = fakeModel("model");
+    for (const load of [() => Promise.resolve(model), () => Promise.reject(new Error("Failed to load model"))])
+        await t.throwsAsync(loadPlaced(engine, "/m.gguf", { ...placement, rpc: ["a:1"] }, load), {
+            instanceOf: ArmtDeviceError,
+            message: "RPC server a:1: the connection was lost"
+        });
+    t.true(model.disposed);
+});
+
 test("options that change nothing are none", (t) => {
     t.is(resolvePlacement(undefined, 3), undefined);
     t.is(resolvePlacement({}, undefined), undefined);
@@ -47,13 +71,16 @@ test("the engine knows a placement while its model loads, and no other load of t
     const load = async (name: string) => {
         addon.calls.push(["load", name]);
         await new Promise(setImmediate);
-        return name;
+        return fakeModel(name);
     };
     const all = await Promise.all([
         loadPlaced(engine, "/m.gguf", placement, () => load("first")),
         loadPlaced(engine, "/m.gguf", undefined, () => load("second"))
     ]);
-    t.deepEqual(all, ["first", "second"]);
+    t.deepEqual(
+        all.map(({ name }) => name),
+        ["first", "second"]
+    );
     t.deepEqual(addon.calls, [
         ["setPlacement", { ...placement, path: "/m.gguf" }],
         ["load", "first"],
@@ -65,9 +92,9 @@ test("the engine knows a placement while its model loads, and no other load of t
 test("a load that fails leaves no placement, and does not stop the next", async (t) => {
     const { addon, engine } = fakeEngine();
     const failed = loadPlaced(engine, "/m.gguf", placement, () => Promise.reject(new Error("no such file")));
-    const next = loadPlaced(engine, "/m.gguf", undefined, () => Promise.resolve("model"));
+    const next = loadPlaced(engine, "/m.gguf", undefined, () => Promise.resolve(fakeModel("model")));
     await t.throwsAsync(failed, { message: "no such file" });
-    t.is(await next, "model");
+    t.is((await next).name, "model");
     t.deepEqual(addon.calls.at(-1), ["forgetPlacement", "/m.gguf"]);
 });
 

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { rm, statfs } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { type KnownModel, knownModel, memoryPath } from "../../../plugin/model/known-models.js";
@@ -15,6 +15,8 @@ export type PullOptions = {
     force?: boolean;
     /** The memory's file. Default: the package's. */
     memory?: string;
+    /** Time without a new byte after which a download is given up. Default: a minute. Unit: milliseconds. */
+    stallMs?: number;
     onDownload?: (done: number, total: number) => void;
     onAttach?: (done: number, total: number) => void;
     onWarning?: (message: string) => void;
@@ -58,11 +60,51 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
 /** Unit: milliseconds. */
 const NETWORK_TIMEOUT = 20_000;
 
-/** Asks the host of models for anything: the downloader repeats failed requests for many minutes. */
-async function checkNetwork(signal: AbortSignal | undefined): Promise<void> {
+/**
+ * Asks for the file before the downloader does, which repeats failed requests for many minutes, and makes a list of all
+ * parts of a file however long its host says that it is.
+ * @throws {Error} if the host does not answer, or the file cannot be had
+ */
+async function checkHost(baseUri: string, folder: string, signal: AbortSignal | undefined): Promise<void> {
     const timeout = AbortSignal.timeout(NETWORK_TIMEOUT);
     const host = process.env.MODEL_ENDPOINT ?? process.env.HF_ENDPOINT ?? "https://huggingface.co/";
-    await fetch(host, { method: "HEAD", signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) });
+    const [, owner, repository, file] = /^hf:([^/]+)\/([^/]+)\/(.+)$/.exec(baseUri)!;
+    const response = await fetch(new URL(`${owner}/${repository}/resolve/main/${file}`, host), {
+        method: "HEAD",
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout])
+    });
+    if (!response.ok) throw new Error(`the host answers with HTTP ${response.status} for the file`);
+    const bytes = Number(response.headers.get("content-length"));
+    const { bavail, bsize } = await statfs(folder);
+    if (bytes > bavail * bsize)
+        throw new Error(`the host says that the file has ${bytes} bytes, and the disk has room for ${bavail * bsize}`);
+}
+
+/** Gives up a download that gets no new byte. */
+class StallWatch {
+    private readonly controller = new AbortController();
+    private readonly timer: NodeJS.Timeout;
+    private most = 0;
+
+    constructor(milliseconds: number) {
+        const reason = `no new byte in ${milliseconds / 1000} seconds; the same command resumes the download`;
+        this.timer = setTimeout(() => this.controller.abort(new Error(reason)), milliseconds);
+    }
+
+    get signal(): AbortSignal {
+        return this.controller.signal;
+    }
+
+    /** A part that is repeated brings nothing new. */
+    report(downloaded: number): void {
+        if (downloaded <= this.most) return;
+        this.most = downloaded;
+        this.timer.refresh();
+    }
+
+    end(): void {
+        clearTimeout(this.timer);
+    }
 }
 
 /** The reason of a failed request, which `fetch` keeps in the cause. */
@@ -74,27 +116,36 @@ function reasonOf(error: unknown): string {
 
 /** Downloads a base's file; an interrupted download resumes. */
 async function downloadBase({ name, base, baseUri }: KnownModel, options: PullOptions): Promise<string> {
-    const { onDownload, signal } = options;
+    const { onDownload, signal, stallMs = 60_000 } = options;
+    let watch: StallWatch | undefined;
     try {
-        await checkNetwork(signal);
+        await checkHost(baseUri, modelFolder(), signal);
         const { createModelDownloader } = await import("node-llama-cpp");
+        watch = new StallWatch(stallMs);
         const downloader = await createModelDownloader({
             modelUri: baseUri,
             dirPath: path.join(modelFolder(), "bases"),
             deleteTempFileOnCancel: false,
-            onProgress: ({ downloadedSize, totalSize }) => onDownload?.(downloadedSize, totalSize)
+            onProgress: ({ downloadedSize, totalSize }) => {
+                watch?.report(downloadedSize);
+                onDownload?.(downloadedSize, totalSize);
+            }
         });
-        const file = await downloader.download({ signal });
+        const either = signal === undefined ? watch.signal : AbortSignal.any([signal, watch.signal]);
+        const file = await downloader.download({ signal: either });
         // an interrupted download ends as if it were complete
-        signal?.throwIfAborted();
+        either.throwIfAborted();
         return file;
     } catch (error) {
         signal?.throwIfAborted();
+        const reason = reasonOf(watch?.signal.aborted === true ? watch.signal.reason : error);
         throw new ArmtError(
-            `cannot download ${baseUri}: ${reasonOf(error)}. ` +
+            `cannot download ${baseUri}: ${reason}. ` +
                 `Without a network, get a GGUF file of ${base} in any quantization, ` +
                 `and run \`npx armt pull ${name} --base FILE\``,
             { cause: error }
         );
+    } finally {
+        watch?.end();
     }
 }

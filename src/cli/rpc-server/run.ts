@@ -17,6 +17,11 @@ import type { RpcServerOptions } from "./options.js";
  */
 export async function serveRpc({ gpu, host, port, threads, cache }: RpcServerOptions): Promise<never> {
     const address = await addressOf(host);
+    if (!isLoopback(address))
+        process.stderr.write(
+            `warning: ${address} is not this machine alone, and the protocol has no password: ` +
+                "whoever reaches it can end this program or run code in it\n"
+        );
     await checkFree(address, port);
     // starting a Llama loads the backends of its variant
     await startLlama(wantedGpu(gpu), true, { build: "never", logLevel: LlamaLogLevel.error, progressLogs: false });
@@ -29,6 +34,8 @@ export async function serveRpc({ gpu, host, port, threads, cache }: RpcServerOpt
     addon.serveRpc(`${address}:${port}`, folder, threads ?? availableCores());
     throw new ArmtError("the RPC server ended");
 }
+
+const isLoopback = (address: string) => address.startsWith("127.");
 
 /** llama.cpp's RPC server takes an IPv4 address. */
 async function addressOf(host: string): Promise<string> {

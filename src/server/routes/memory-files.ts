@@ -151,7 +151,10 @@ async function readMemory({ engine }: ModelServer, file: string, signal: AbortSi
             const mismatch = findMismatch(header, origin, earlierFingerprints);
             if (mismatch !== undefined) throw new ArmtError(mismatch);
         };
-        return new ArmtSnapshot(await readSnapshotFile(file, { accept, signal }));
+        const snapshot = new ArmtSnapshot(await readSnapshotFile(file, { accept, signal }));
+        // only the engine knows whether a state with a right checksum is one
+        await engine.pool.useForDocument(signal, async ({ armt }) => await armt!.restore(snapshot));
+        return snapshot;
     } catch (error) {
         if (!(error instanceof ArmtError)) throw error;
         const reason = error.message.replace(`cannot load ${quote(file)}: `, "").replaceAll(quote(file), "the file");
