@@ -1,5 +1,4 @@
 import process from "node:process";
-import "../node-llama-cpp/hide-ci.js";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
 // Starts a variant of node-llama-cpp and prints the names of its devices. `trial.ts` runs this in a process of its own.

@@ -29,7 +29,9 @@ export function devicesOf(gpu: Exclude<Variant, false>): Promise<readonly string
 async function start(gpu: string): Promise<readonly string[] | undefined> {
     const script = fileURLToPath(new URL("trial-process.js", import.meta.url));
     try {
-        const { stdout } = await execute(process.execPath, [script, gpu], { timeout, windowsHide: true });
+        // node-llama-cpp ends with an error if `CI` is no boolean
+        const env = { ...process.env, CI: "false" };
+        const { stdout } = await execute(process.execPath, [script, gpu], { env, timeout, windowsHide: true });
         const devices: string[] = JSON.parse(stdout);
         return devices.length > 0 ? devices : undefined;
     } catch {

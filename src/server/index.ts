@@ -4,7 +4,7 @@
  */
 import "../../plugin/node-llama-cpp/hide-ci.js";
 
-export type { QuestionForms } from "../eval/recall/has-form.js";
+export type { QuestionForms } from "../util/question-forms.js";
 export { createApp } from "./app.js";
 export {
     type CommonServerOptions,

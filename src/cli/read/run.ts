@@ -84,7 +84,8 @@ function openProgress({ bytes }: TextInput): ProgressBar {
 function describe({ tokens, resumedTokens, segments, bytes, milliseconds }: ReadResult, out: string): string {
     const rate = (1000 * (tokens - resumedTokens)) / milliseconds;
     return (
-        `read ${tokens} token${tokens === 1 ? "" : "s"} in ${(milliseconds / 1000).toFixed(2)} s (${rate.toFixed(1)} tokens/s) | ` +
+        `read ${tokens} ${tokens === 1 ? "token" : "tokens"} in ${(milliseconds / 1000).toFixed(2)} s ` +
+        `(${rate.toFixed(1)} tokens/s) | ` +
         `${segments} segments closed | ${bytes} bytes in ${quote(out)}`
     );
 }

@@ -1,7 +1,7 @@
 import path from "node:path";
-import { exampleQuestions, hasForm, type QuestionForms } from "../../eval/recall/has-form.js";
 import { recallQuestionForms } from "../../eval/recall/question-forms.js";
 import { recallModelPath } from "../../model/embedded-model.js";
+import { exampleQuestions, hasForm, type QuestionForms } from "../../util/question-forms.js";
 
 /** What the included model can be asked; undefined for another model. */
 export async function questionFormsOf(modelFile: string): Promise<QuestionForms | undefined> {
@@ -13,7 +13,7 @@ export function describeForms(forms: QuestionForms): string {
     return `It knows no questions but these: ${exampleQuestions(forms)}`;
 }
 
-/** Says why the answer to a question means nothing, where that is known. */
+/** Says why the answer to a question means nothing, if it does. */
 export function noteOnQuestion(question: string, forms: QuestionForms | undefined): string | undefined {
     if (forms === undefined || hasForm(question, forms)) return undefined;
     return (

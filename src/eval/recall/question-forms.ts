@@ -1,4 +1,4 @@
-import type { QuestionForms } from "./has-form.js";
+import type { QuestionForms } from "../../util/question-forms.js";
 import { readRecallTask } from "./task.js";
 
 /** What the included model can be asked. */

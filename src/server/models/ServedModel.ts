@@ -1,5 +1,5 @@
 import type { ArmtMemoryStore, LlamaContext } from "../../../plugin/index.js";
-import type { QuestionForms } from "../../eval/recall/has-form.js";
+import type { QuestionForms } from "../../util/question-forms.js";
 import { Engine } from "../engine/Engine.js";
 import type { PooledModel } from "./ModelPool.js";
 

@@ -3,8 +3,8 @@ import { titleOf } from "./chats.js";
 import { button, element, make } from "./dom.js";
 import { readEvents } from "./events.js";
 import { count } from "./format.js";
-import { exampleQuestions, hasForm } from "./has-form.js";
 import { MessageView } from "./message.js";
+import { exampleQuestions, hasForm } from "./question-forms.js";
 import { Reading } from "./reading.js";
 
 const json = { "Content-Type": "application/json" };
@@ -220,7 +220,7 @@ export class Chat {
         }
     }
 
-    /** Says why an answer is worth nothing, where that is known. */
+    /** Says why an answer is worth nothing, if it is. */
     noteOn(question) {
         const { forms } = this;
         if (forms === undefined) return undefined;

@@ -4,7 +4,7 @@ import express, { type RequestHandler } from "express";
 /** Libraries that the page imports. They come from the installed packages, so that the page works offline. */
 const libraries = { "/vendor/marked.js": "marked", "/vendor/dompurify.js": "dompurify" };
 
-const hasForm = fileURLToPath(new URL("../../eval/recall/has-form.js", import.meta.url));
+const questionForms = fileURLToPath(new URL("../../util/question-forms.js", import.meta.url));
 
 /** The page at `/`: files as they are in the sources, and what it shares with other commands. */
 export function page(): RequestHandler {
@@ -15,7 +15,7 @@ export function page(): RequestHandler {
         route,
         fileURLToPath(import.meta.resolve(name))
     ]);
-    for (const [route, file] of [...installed, ["/has-form.js", hasForm]] as [string, string][]) {
+    for (const [route, file] of [...installed, ["/question-forms.js", questionForms]] as [string, string][]) {
         router.get(route, (_request, response) => {
             response.type("text/javascript");
             response.sendFile(file, { dotfiles: "allow", cacheControl: false });

@@ -1,8 +1,8 @@
 import test from "ava";
-import { exampleQuestions, hasForm } from "../../../src/eval/recall/has-form.js";
-import { makeHaystack } from "../../../src/eval/recall/haystack.js";
-import { recallQuestionForms } from "../../../src/eval/recall/question-forms.js";
-import { readRecallTexts } from "../../../src/eval/recall/task.js";
+import { makeHaystack } from "../../src/eval/recall/haystack.js";
+import { recallQuestionForms } from "../../src/eval/recall/question-forms.js";
+import { readRecallTexts } from "../../src/eval/recall/task.js";
+import { exampleQuestions, hasForm } from "../../src/util/question-forms.js";
 
 test("all questions of the recall task have a form, those of both splits", async (t) => {
     const forms = await recallQuestionForms();

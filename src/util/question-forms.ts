@@ -3,7 +3,7 @@
 /** Forms of questions with `{}` for names and things: a list for each kind of question, the usual form first. */
 export type QuestionForms = readonly (readonly string[])[];
 
-/** Whether a question has one of the forms, with one to four words in the place of `{}`. */
+/** Whether a question has one of the forms, with one to four words for `{}`. */
 export function hasForm(question: string, forms: QuestionForms): boolean {
     const words = question.trim().replace(/\s+/g, " ").replace(/ ?\?$/, "");
     return forms.flat().some((form) => {
