@@ -69,7 +69,11 @@ function closeAfter(response: Response, timeoutMs: number): void {
         if (request.complete && response.writableLength === 0) ofRequest.timer = setTimeout(check, graceMs);
         else request.socket.destroy();
     };
-    ofRequest.timer = setTimeout(check, timeLeft(response, timeoutMs) + graceMs);
+    // a busy server may notice late that the time is over; the client has its moment all the same
+    const wait = () => {
+        ofRequest.timer = setTimeout(check, graceMs);
+    };
+    ofRequest.timer = setTimeout(wait, timeLeft(response, timeoutMs));
 }
 
 /**
