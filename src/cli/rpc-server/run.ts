@@ -20,7 +20,7 @@ export async function serveRpc({ gpu, host, port, threads, cache }: RpcServerOpt
     if (!isLoopback(address))
         process.stderr.write(
             `warning: ${address} is not this machine alone, and the protocol has no password: ` +
-                "whoever reaches it can end this program or run code in it\n"
+                "anyone who reaches it can end this program or run code in it\n"
         );
     await checkFree(address, port);
     // starting a Llama loads the backends of its variant
