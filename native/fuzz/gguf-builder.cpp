@@ -184,7 +184,8 @@ private:
         set_rare_flag("reread_previous");
     }
 
-    // This package refuses the types that hold no weights before libllama reads a file: ggml multiplies by none of them.
+    // This package refuses the types that hold no weights before libllama reads a file: ggml multiplies by none of
+    // them.
     ggml_type any_type() {
         const ggml_type type = ggml_type(choose.below(GGML_TYPE_COUNT));
         switch (type) {
@@ -195,7 +196,7 @@ private:
             case GGML_TYPE_F64:
             case GGML_TYPE_Q8_1:
             case GGML_TYPE_Q8_K: return GGML_TYPE_F32;
-            default:             return type;
+            default: return type;
         }
     }
 

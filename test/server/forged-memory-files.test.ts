@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import path from "node:path";
 import { crc32, gzipSync } from "node:zlib";
@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from "ava";
 import { ArmtSnapshot } from "../../plugin/index.js";
 import { encodeSnapshot, type SnapshotParts } from "../../plugin/memory/snapshot-file.js";
 import { encodeHeader } from "../../plugin/memory/snapshot-header.js";
+import { fullDiskTest, withFullDisk } from "../helpers/full-disk.js";
 import { type JsonAnswer, post, send, startServer } from "../helpers/server.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { until } from "../helpers/until.js";
@@ -113,6 +114,26 @@ test("ten imports at once are all there, and one that is cut off leaves nothing"
     t.is(new Set(ids).size, ids.length);
     for (const id of ids.slice(0, 2)) t.is(await ask(id), expected);
     await until(() => server.registry.count === 11, "eleven memories");
+});
+
+fullDiskTest("an import that the server's disk has no room for is a 507, and leaves nothing there", async (t) => {
+    const { server, good, load } = await prepare(t);
+    await withFullDisk(t, 32_768, async (folder) => {
+        const before = process.env.TMPDIR;
+        process.env.TMPDIR = folder;
+        try {
+            const refused = await load(good);
+            t.is(refused.status, 507, refused.text);
+            t.regex(refused.json().error!.message, /folder for temporary files \(TMPDIR\): no space left/);
+            t.deepEqual(readdirSync(folder), []);
+            process.env.TMPDIR = path.join(folder, "none");
+            t.is((await load(good)).status, 507);
+        } finally {
+            if (before === undefined) delete process.env.TMPDIR;
+            else process.env.TMPDIR = before;
+        }
+    });
+    t.is(server.registry.count, 1);
 });
 
 test("any name is a plain name, and one that is too long is refused", async (t) => {

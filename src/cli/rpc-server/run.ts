@@ -20,7 +20,7 @@ export async function serveRpc({ gpu, host, port, threads, cache }: RpcServerOpt
     if (!isLoopback(address))
         process.stderr.write(
             `warning: ${address} is not this machine alone, and the protocol has no password: ` +
-                "whoever reaches it can end this program or run code in it\n"
+                "anyone who reaches it can end this program or run code in it\n"
         );
     await checkFree(address, port);
     // starting a Llama loads the backends of its variant
@@ -28,6 +28,8 @@ export async function serveRpc({ gpu, host, port, threads, cache }: RpcServerOpt
     const { addon, rpc } = await loadedEngine();
     addon.loadRpc(rpc);
     if (cache !== undefined) await makeFolder(cache);
+    // no listener would run while this thread serves, so the system has to end the process
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.removeAllListeners(signal);
     // the engine's thread is this one from here on, so the line must be out
     fs.writeSync(1, `listening on ${address}:${port}; one client at a time\n`);
     const folder = cache === undefined ? null : `${path.resolve(cache)}${path.sep}`;

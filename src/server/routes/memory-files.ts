@@ -5,7 +5,7 @@ import type { RequestHandler } from "express";
 import { ArmtError, ArmtSnapshot, type ArmtSnapshotSource } from "../../../plugin/index.js";
 import { encodeSnapshot, readSnapshotFile } from "../../../plugin/memory/snapshot-file.js";
 import { findMismatch } from "../../../plugin/memory/snapshot-origin.js";
-import { quote } from "../../util/errors.js";
+import { quote, systemErrorText } from "../../util/errors.js";
 import type { MemoryRegistry, StoredMemory } from "../engine/MemoryRegistry.js";
 import { ApiError } from "../errors.js";
 import { checkEncoding } from "../json-body.js";
@@ -65,12 +65,13 @@ export function loadMemory(server: Server): RequestHandler {
         registry.checkRoom(Number(request.headers["content-length"] ?? 0));
         const { signal, done } = requestSignal(response, limits.requestTimeoutMs, ending.signal);
         const upload = new Upload(request, server.uploads, limits);
-        const folder = await mkdtemp(path.join(tmpdir(), "armt-memory-"));
+        let folder: string | undefined;
         try {
+            folder = await mkdtemp(path.join(tmpdir(), "armt-memory-")).catch(refuseUpload);
             const file = path.join(folder, "memory.armt");
             const body = upload.bytes(signal);
             const form = request.is("multipart/form-data") ? readFormFile(request.headers, body) : undefined;
-            await receive(form?.bytes ?? body, file, registry);
+            await receive(form?.bytes ?? body, file, registry).catch(refuseUpload);
             const id = wanted ?? (await readerOf(server, file));
             const snapshot = await withModel(server, id, signal, (server) => readMemory(server, file, signal));
             const { source } = snapshot;
@@ -89,7 +90,7 @@ export function loadMemory(server: Server): RequestHandler {
             metrics.cancelled.inc();
         } finally {
             upload.dispose();
-            await rm(folder, { recursive: true, force: true });
+            if (folder !== undefined) await rm(folder, { recursive: true, force: true });
             done();
         }
     };
@@ -125,6 +126,13 @@ async function readerOf({ facts, models }: Server, file: string): Promise<string
         );
     };
     return models.ids.find(fits) ?? models.ids.find((id) => facts.get(id)!.armt !== undefined)!;
+}
+
+/** @throws {ApiError} if the server's disk is why an upload cannot be kept */
+function refuseUpload(error: unknown): never {
+    if (!(error instanceof Error) || !("syscall" in error)) throw error;
+    const reason = systemErrorText(error);
+    throw new ApiError(507, `the server cannot keep the upload in its folder for temporary files (TMPDIR): ${reason}`);
 }
 
 /** @throws {ApiError} if the file is larger than the memories may become */

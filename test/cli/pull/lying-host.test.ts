@@ -38,7 +38,7 @@ const lies: Record<string, Answer> = {
         if (request.method === "HEAD") response.end();
         else response.write(contents, () => response.destroy());
     },
-    "other parts than those that were asked for": (request, response, contents) => {
+    "other parts than the requested ones": (request, response, contents) => {
         const [first, end] = partOf(request, contents);
         response.writeHead(request.headers.range === undefined ? 200 : 206, {
             "content-length": end - first,

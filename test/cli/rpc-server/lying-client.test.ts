@@ -101,5 +101,5 @@ test("clients that say nothing lose their turn", async (t) => {
 test("an address that others can reach gives a warning", async (t) => {
     t.timeout(600_000);
     const { stderr } = await runArmt(["rpc-server", "--host", "192.0.2.1", "--port", "50999"]);
-    t.regex(stderr, /warning: .*192\.0\.2\.1.*no password.*whoever reaches it/);
+    t.regex(stderr, /warning: .*192\.0\.2\.1.*no password.*anyone who reaches it/);
 });
