@@ -18,7 +18,7 @@ import type { SequenceHandle } from "./SequenceHandle.js";
 const maxRounds = 16;
 
 /**
- * Time that the addon may read batch after batch while nobody is known to wait. Whoever waits for the context's lock
+ * Time that the addon may read batch after batch while nobody is known to wait. Anyone who waits for the context's lock
  * unknown to this package gets it then. Unit: milliseconds.
  */
 const longestTurn = 20;

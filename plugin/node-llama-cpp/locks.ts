@@ -20,7 +20,7 @@ export function onContextWanted(context: LlamaContext, interrupt: () => void): v
     interruptions.set(context, interrupt);
 }
 
-/** Asks whoever holds a context's lock for long to let others use it. */
+/** Lets others use a context whose lock is held for long. */
 export function requestContext(context: LlamaContext): void {
     interruptions.get(context)?.();
 }

@@ -173,7 +173,7 @@ test("a cancelled evaluation rejects with its reason", async (t) => {
         return items.map((item) => ({ item, processAmount: 1 }));
     };
     const batching = { itemPrioritizationStrategy };
-    // a batch holds more than the strategy chooses, so that it is asked for each
+    // a batch holds more than the strategy chooses, so that it chooses each of them
     const sequence = (await model.createContext({ contextSize: 4096, batchSize: 2, batching })).getSequence();
     const reason = new Error("enough");
     const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 4000 }, () => 5)));
