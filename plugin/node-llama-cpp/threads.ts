@@ -1,7 +1,7 @@
 import type { LlamaContext } from "node-llama-cpp";
 import { contextInternals } from "./internals.js";
 
-/** Runs `work` with the threads that node-llama-cpp gives a batch of the context. The caller holds the context's lock. */
+/** Runs `work` with the threads that node-llama-cpp gives a batch. The caller holds the context's lock. */
 export async function withBatchThreads<T>(context: LlamaContext, work: () => Promise<T>): Promise<T> {
     const internals = contextInternals(context);
     internals._reserveThreads();
