@@ -1,5 +1,6 @@
-import type { LlamaContext, Token } from "node-llama-cpp";
-import { ArmtError } from "../errors.js";
+import { type LlamaContext, type Token, TokenMeter } from "node-llama-cpp";
+import { ArmtError, ArmtEvalError } from "../errors.js";
+import type { NativeReadPart, NativeReadResult } from "../native/addon.js";
 import type { BatchStrategy } from "../node-llama-cpp/batching.js";
 import {
     type Decoded,
@@ -8,11 +9,19 @@ import {
     type LogitMapper,
     rejectQueuedDecodes
 } from "../node-llama-cpp/decode.js";
-import { isContextLocked, withContextLock } from "../node-llama-cpp/locks.js";
+import { isContextLocked, onContextWanted, withContextLock } from "../node-llama-cpp/locks.js";
+import { withBatchThreads } from "../node-llama-cpp/threads.js";
+import { batchItem } from "./batch-item.js";
 import type { SequenceHandle } from "./SequenceHandle.js";
 
 /** Upper bound of the rounds in which others use the context between two batches, so that reads cannot starve. */
 const maxRounds = 16;
+
+/**
+ * Time that the addon may read batch after batch while nobody is known to wait. Anyone who waits for the context's lock
+ * unknown to this package gets it then. Unit: milliseconds.
+ */
+const longestTurn = 20;
 
 /** A read, and how far it is. */
 interface QueuedRead {
@@ -21,15 +30,54 @@ interface QueuedRead {
     readonly accept: (decoded: Decoded) => void;
     readonly reject: (error: unknown) => void;
     readonly decoded: Decoded;
-    /** Tokens that no batch has read yet, and which of their logits are wanted. */
-    tokens: Token[];
-    logits: readonly (true | undefined)[];
-    /** Tokens before the first one whose logits are wanted. */
-    unasked: number;
+    /** All tokens of the request. */
+    readonly ids: Int32Array;
+    /** Indices of the tokens whose logits are wanted, in ascending order. */
+    readonly asked: readonly number[];
+    /** Tokens that were given to a batch. */
+    done: number;
+    /** How many of `asked` are among them. */
+    askedDone: number;
     /** Why the read ends after the current batch. */
     failure?: { readonly reason: unknown };
     /** Batches that have passed while its next token waited for the pipeline. */
     heldFor: number;
+}
+
+/** Tokens of a read that are not in a batch yet. */
+function countLeft({ ids, done }: QueuedRead): number {
+    return ids.length - done;
+}
+
+/** Tokens before the next one whose logits are wanted. */
+function countUnasked({ ids, asked, done, askedDone }: QueuedRead): number {
+    return (asked[askedDone] ?? ids.length) - done;
+}
+
+/** Which of the next `count` tokens' logits are wanted. */
+function askedWithin({ asked, done, askedDone }: QueuedRead, count: number): number[] {
+    const indices: number[] = [];
+    for (let i = askedDone; i < asked.length && asked[i]! < done + count; i++) indices.push(asked[i]! - done);
+    return indices;
+}
+
+function indicesOf(logits: DecodeRequest["logits"]): number[] {
+    const indices: number[] = [];
+    for (let i = logits.indexOf(true); i >= 0; i = logits.indexOf(true, i + 1)) indices.push(i);
+    return indices;
+}
+
+/** A read's share of a batch. */
+interface Share {
+    readonly read: QueuedRead;
+    readonly count: number;
+}
+
+/** The addon's way to read tokens whose logits nobody wants, without node-llama-cpp's queue. */
+export interface NativeReader {
+    read(parts: readonly NativeReadPart[], batchSize: number, limitMs: number): Promise<NativeReadResult>;
+    /** Ends the running read after its current batch. */
+    interrupt(): void;
 }
 
 /** The pipeline of diagonals that the sequences of a context share. */
@@ -42,15 +90,10 @@ export interface SharedPipeline {
     segmentsInFlight(sequenceId: number): number;
 }
 
-function countUnasked({ tokens, logits }: Pick<QueuedRead, "tokens" | "logits">): number {
-    const first = logits.indexOf(true);
-    return first < 0 ? tokens.length : first;
-}
-
 /**
  * The reads of all sequences of a context. node-llama-cpp gets no more of them than one batch holds, because it keeps
  * the context locked until its own queue is empty. Between two batches, everything that waits for the context runs, and
- * reads that come from it join the next batch.
+ * reads that come from it join the next batch. Batches without logits do not pass node-llama-cpp at all.
  */
 export class BatchQueue {
     private readonly queued: QueuedRead[] = [];
@@ -61,14 +104,18 @@ export class BatchQueue {
      * @param strategy shares a batch among the reads
      * @param takeError the engine's reason why the last batch of a sequence failed; undefined if it did not
      * @param pipeline undefined if each sequence has one of its own
+     * @param native undefined if node-llama-cpp has to read everything
      */
     constructor(
         private readonly context: LlamaContext,
         private readonly decode: DecodeTokens,
         private readonly strategy: BatchStrategy,
         private readonly takeError: (sequenceId: number) => Error | undefined,
-        private readonly pipeline?: SharedPipeline
-    ) {}
+        private readonly pipeline?: SharedPipeline,
+        private readonly native?: NativeReader
+    ) {
+        if (native !== undefined) onContextWanted(context, () => native.interrupt());
+    }
 
     /**
      * Reads the tokens of a request in as many batches as they need.
@@ -85,11 +132,13 @@ export class BatchQueue {
                 accept,
                 reject,
                 decoded: [],
-                tokens,
-                logits,
-                unasked: countUnasked(request),
+                ids: new Int32Array(tokens),
+                asked: indicesOf(logits),
+                done: 0,
+                askedDone: 0,
                 heldFor: 0
             });
+            this.native?.interrupt();
             void this.run();
         });
     }
@@ -97,6 +146,7 @@ export class BatchQueue {
     /** Ends the reads of a sequence after the current batch. They reject with `reason`; what was read stays. */
     cancel({ id, sequence }: SequenceHandle, reason: unknown): void {
         for (const read of this.queued) if (read.request.sequenceId === id) read.failure ??= { reason };
+        this.native?.interrupt();
         rejectQueuedDecodes(sequence, reason);
     }
 
@@ -107,7 +157,10 @@ export class BatchQueue {
             while (this.queued.length > 0) {
                 await this.letOthersRun();
                 this.rejectCancelled();
-                await Promise.all(this.chooseBatch().map(({ read, count }) => this.readPiece(read, count)));
+                const batch = this.chooseBatch();
+                if (batch.length === 0) continue;
+                if (this.native !== undefined && batch.every(isSilent)) await this.readSilently(this.native, batch);
+                else await Promise.all(batch.map(({ read, count }) => this.readPiece(read, count)));
             }
         } catch (error) {
             for (const read of this.queued.splice(0)) read.reject(error);
@@ -130,7 +183,7 @@ export class BatchQueue {
     }
 
     /** @throws what the strategy throws */
-    private chooseBatch(): { read: QueuedRead; count: number }[] {
+    private chooseBatch(): Share[] {
         const reads = new Map<object, { read: QueuedRead; ready: number }>();
         for (const read of this.queued) {
             const ready = this.countReady(read);
@@ -138,15 +191,16 @@ export class BatchQueue {
                 read.heldFor++;
                 continue;
             }
-            const isAll = ready === read.tokens.length;
-            const tokens = isAll ? read.tokens : read.tokens.slice(0, ready);
-            const logits = isAll ? read.logits : read.logits.slice(0, ready);
             const { evaluationPriority = 5 } = read.request;
-            reads.set({ tokens, logits, evaluationPriority }, { read, ready });
+            const ids = read.ids.subarray(read.done, read.done + ready);
+            reads.set(
+                batchItem(ids, () => askedWithin(read, ready), evaluationPriority),
+                { read, ready }
+            );
         }
         if (reads.size === 0) return [];
         let left = this.context.batchSize;
-        const batch: { read: QueuedRead; count: number }[] = [];
+        const batch: Share[] = [];
         for (const { item, processAmount } of this.strategy({ items: [...reads.keys()], size: left })) {
             const chosen = reads.get(item);
             if (chosen === undefined)
@@ -173,30 +227,71 @@ export class BatchQueue {
      * read. So the token waits until its segments have passed with those of the others.
      */
     private countReady(read: QueuedRead): number {
-        const { tokens, unasked } = read;
-        if (this.pipeline === undefined) return tokens.length;
+        const left = countLeft(read);
+        if (this.pipeline === undefined) return left;
         const { layers, segmentSize } = this.pipeline;
         const { sequenceId } = read.request;
-        if (unasked === tokens.length || read.heldFor >= layers) return tokens.length;
+        const unasked = countUnasked(read);
+        if (unasked === left || read.heldFor >= layers) return left;
         const leavesSegments = unasked >= segmentSize || this.pipeline.segmentsInFlight(sequenceId) > 0;
-        const othersRead = this.queued.some((other) => other.request.sequenceId !== sequenceId && other.unasked > 0);
-        return leavesSegments && othersRead ? unasked : tokens.length;
+        const othersRead = this.queued.some(
+            (other) => other.request.sequenceId !== sequenceId && countUnasked(other) > 0
+        );
+        return leavesSegments && othersRead ? unasked : left;
+    }
+
+    /**
+     * Reads a batch without logits through the addon. If one read has the context to itself, its next batches follow
+     * at once, until someone wants the context.
+     */
+    private async readSilently(native: NativeReader, batch: readonly Share[]): Promise<void> {
+        const { batchSize } = this.context;
+        const [only] = batch;
+        const isAlone = this.queued.length === 1 && only!.count === Math.min(batchSize, countLeft(only!.read));
+        const shares = isAlone ? [{ read: only!.read, count: countSilent(only!.read, batchSize) }] : batch;
+        const parts = shares.map(({ read: { request, ids, done }, count }) => ({
+            sequenceId: request.sequenceId,
+            start: request.firstTokenSequenceIndex + done,
+            tokens: ids.subarray(done, done + count)
+        }));
+        for (const { read } of shares) this.takeError(read.request.sequenceId);
+        let result: NativeReadResult | undefined;
+        let failure: { readonly reason: unknown } | undefined;
+        try {
+            result = await withContextLock(this.context, () =>
+                withBatchThreads(this.context, () => native.read(parts, batchSize, longestTurn))
+            );
+            if (result.failure !== undefined)
+                failure = { reason: new ArmtEvalError(result.failure || "Eval has failed") };
+        } catch (reason) {
+            failure = { reason };
+        }
+        for (const { read, count } of shares) {
+            const passed = isAlone && result !== undefined ? result.tokens : count;
+            if (result !== undefined) TokenMeter.useTokens(read.request.tokenMeter, passed, "input");
+            read.done += passed;
+            const error = this.takeError(read.request.sequenceId);
+            if (error !== undefined) read.failure ??= { reason: error };
+            else if (failure !== undefined) read.failure ??= failure;
+            if (read.failure !== undefined || countLeft(read) === 0) this.settle(read);
+        }
     }
 
     private async readPiece(read: QueuedRead, count: number): Promise<void> {
         const { request, mapper } = read;
         const { sequenceId } = request;
-        const done = request.tokens.length - read.tokens.length;
+        const { done } = read;
+        const asked = askedWithin(read, count);
+        const logits: (true | undefined)[] = [];
+        for (const index of asked) logits[index] = true;
         const piece = {
             ...request,
             firstTokenSequenceIndex: request.firstTokenSequenceIndex + done,
-            tokens: read.tokens.slice(0, count),
-            logits: read.logits.slice(0, count)
+            tokens: Array.from(read.ids.subarray(done, done + count)) as Token[],
+            logits
         };
-        read.tokens = read.tokens.slice(count);
-        read.logits = read.logits.slice(count);
-        // found again only behind the last one: a long text is not searched for each batch
-        read.unasked = read.unasked < count ? countUnasked(read) : read.unasked - count;
+        read.done += count;
+        read.askedDone += asked.length;
         // one that nobody asked for, of an evaluation through the addon
         this.takeError(sequenceId);
         const fail = (reason: unknown) => {
@@ -226,7 +321,7 @@ export class BatchQueue {
         } catch (error) {
             fail(this.takeError(sequenceId) ?? error);
         }
-        if (read.failure !== undefined || read.tokens.length === 0) this.settle(read);
+        if (read.failure !== undefined || countLeft(read) === 0) this.settle(read);
     }
 
     private settle(read: QueuedRead): void {
@@ -235,4 +330,15 @@ export class BatchQueue {
         if (read.failure === undefined) read.accept(read.decoded);
         else read.reject(read.failure.reason);
     }
+}
+
+/** Whether a share of a batch needs nothing that node-llama-cpp does around a batch. */
+function isSilent({ read, count }: Share): boolean {
+    return read.request.afterBatchAction === undefined && countUnasked(read) >= count;
+}
+
+/** Tokens of a read up to the batch in which logits are wanted; the batches stay those of a read one by one. */
+function countSilent(read: QueuedRead, batchSize: number): number {
+    const unasked = countUnasked(read);
+    return unasked === countLeft(read) ? unasked : Math.floor(unasked / batchSize) * batchSize;
 }

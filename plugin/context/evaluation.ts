@@ -6,6 +6,7 @@ import { chooseCheckpoints } from "../memory/checkpoint-spacing.js";
 import { type SegmentKey, segmentEnds, segmentKeys } from "../memory/segment-keys.js";
 import type { Decoded, LogitMapper } from "../node-llama-cpp/decode.js";
 import { withContextLock } from "../node-llama-cpp/locks.js";
+import { takesCheckpoints } from "../node-llama-cpp/sequence-state.js";
 import { hasIds } from "../node-llama-cpp/token-record.js";
 import type { ArmtProgress } from "../types.js";
 import type { ArmtContext } from "./ArmtContext.js";
@@ -101,7 +102,7 @@ export class Evaluation {
         const read: RunningRead = { ended };
         this.running.set(handle, read);
         try {
-            const planned = await planQuestions(this.armt, request, handle);
+            const planned = await planQuestions(this.armt, withoutIdleAction(request, handle), handle);
             const { firstTokenSequenceIndex: from } = planned.request;
             if (from === 0 && isPart !== true)
                 this.planPrompt(sequenceId, planned.closes[0] ?? planned.request.tokens.length);
@@ -277,6 +278,11 @@ function cutIntoPieces(total: number, checkpoints: readonly SegmentKey[], closes
         pieces.sort((a, b) => a.end - b.end);
     }
     return [...pieces, { end: total }];
+}
+
+/** Leaves out node-llama-cpp's checkpoints where the sequence takes none. */
+function withoutIdleAction(request: ReadRequest, { sequence }: SequenceHandle): ReadRequest {
+    return takesCheckpoints(sequence) ? request : { ...request, afterBatchAction: undefined };
 }
 
 function pieceOf(request: ReadRequest, at: number, end: number): ReadRequest {

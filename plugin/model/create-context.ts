@@ -83,7 +83,9 @@ export async function createContext(
                   segmentSize,
                   segmentsInFlight: (id: number) => addon.sequenceStats(engine.id, id)?.segmentsInFlight ?? 0
               };
-    const batches = new BatchQueue(context, decodeOf(context), strategy, takeError, pipeline);
+    // node-llama-cpp does not let two contexts compute at the same time with Vulkan
+    const native = model.llama.gpu === "vulkan" ? undefined : engine;
+    const batches = new BatchQueue(context, decodeOf(context), strategy, takeError, pipeline, native);
     const evaluation = new Evaluation(armt, batches, onProgress);
     decorateContext(context, armt, evaluation, (sequence) => decorateSequence(sequence, armt, evaluation));
     return context;

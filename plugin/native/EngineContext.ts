@@ -1,6 +1,6 @@
 import { DisposedError } from "node-llama-cpp";
 import { ArmtEvalError } from "../errors.js";
-import type { ArmtAddon, NativeContextInfo } from "./addon.js";
+import type { ArmtAddon, NativeContextInfo, NativeReadPart, NativeReadResult } from "./addon.js";
 
 /** One context as the engine sees it: the addon, and the id under which the engine registered the context. */
 export class EngineContext {
@@ -20,6 +20,16 @@ export class EngineContext {
     takeSequenceError(sequenceId: number): ArmtEvalError | undefined {
         const reason = this.addon.sequenceError(this.id, sequenceId);
         return reason === "" ? undefined : new ArmtEvalError(reason);
+    }
+
+    /** Reads tokens whose logits nobody wants, through the addon. The caller holds the context's lock. */
+    async read(parts: readonly NativeReadPart[], batchSize: number, limitMs: number): Promise<NativeReadResult> {
+        return await this.addon.read(this.id, parts, batchSize, limitMs);
+    }
+
+    /** Ends the running `read` after its current batch. */
+    interrupt(): void {
+        this.addon.interruptRead(this.id);
     }
 
     /** The engine's last message about this context; empty without one. */

@@ -48,6 +48,22 @@ export interface NativeContextOptions {
     readonly textsPerLayer: number;
 }
 
+/** Tokens for one sequence. */
+export interface NativeReadPart {
+    readonly sequenceId: number;
+    /** Index of the first token in the sequence. */
+    readonly start: number;
+    readonly tokens: Int32Array;
+}
+
+/** How far a read came. */
+export interface NativeReadResult {
+    /** Tokens that were passed to the engine. */
+    readonly tokens: number;
+    /** Why the last batch failed; empty if the engine gave no reason, undefined if it succeeded. */
+    readonly failure?: string;
+}
+
 /** Where a model goes; a number below 0 leaves a choice as it is. */
 export interface NativePlacement {
     /** Absolute path of the model file, as llama.cpp gets it. */
@@ -123,6 +139,18 @@ export interface ArmtAddon {
         start: number,
         allLogits: boolean
     ): Promise<Float32Array>;
+    /**
+     * Reads tokens whose logits nobody wants. Several parts must fit into one batch. A single part is read batch by
+     * batch, until `interruptRead` or the end of `limitMs`, but at least one. The tokens must not change meanwhile.
+     */
+    read(
+        contextId: number,
+        parts: readonly NativeReadPart[],
+        batchSize: number,
+        limitMs: number
+    ): Promise<NativeReadResult>;
+    /** Ends the running read of a context after its current batch. */
+    interruptRead(contextId: number): void;
     saveState(contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer>;
     /** Changes nothing unless the state holds `tokens` tokens. */
     loadState(contextId: number, sequenceId: number, state: Buffer, tokens: number): Promise<void>;

@@ -13,6 +13,8 @@ export interface DecodeRequest {
     readonly logits: readonly (true | undefined)[];
     readonly evaluationPriority?: number;
     readonly tokenMeter?: TokenMeter;
+    /** Called after each batch with the number of tokens after it. It takes node-llama-cpp's own checkpoints. */
+    readonly afterBatchAction?: (sequenceStateLength: number) => unknown;
 }
 
 /** What the mapper made of each token's logits, with the token's index in the sequence. */
@@ -35,7 +37,11 @@ export interface NativeContext {
     disposeSequence(sequenceId: number): void;
     removeTokenCellsFromSequence(sequenceId: number, start: number, end: number): boolean;
     sampleToken(logitIndex: number, sampler: NativeSampler, ...options: unknown[]): Promise<unknown[]>;
+    setThreads(threads: number): void;
 }
+
+/** Threads for one batch, and what gives them back. */
+type ThreadAllocation = readonly [threads: number, handle: { dispose(): void }];
 
 export interface ContextInternals {
     readonly _ctx: NativeContext;
@@ -43,6 +49,11 @@ export interface ContextInternals {
     readonly _queuedDecodes: DecodeRequest[];
     readonly _batchingOptions: { itemPrioritizationStrategy: unknown };
     _dispatchErrorForQueuedDecodesAndDequeue(requests: ReadonlySet<DecodeRequest>, error: unknown): void;
+    readonly _threadSplitterConsumer?: {
+        getAllocationToConsume(): ThreadAllocation | Promise<ThreadAllocation>;
+    };
+    _reserveThreads(): void;
+    _scheduleToFreeReservedThreads(): void;
     readonly _backendContextDisposeGuard: { createPreventDisposalHandle(): { dispose(): void } };
 }
 
@@ -53,6 +64,7 @@ export interface SequenceInternals {
     _nextTokenIndex: number;
     readonly _loadedTokenPredictions: unknown[];
     readonly _checkpoints: { clearAllCheckpoints(): void };
+    readonly _checkpointOptions: { readonly interval: number | false };
     readonly _freeUpSpaceForTokens: () => Promise<void>;
     readonly _eraseContextTokenRanges: (...args: unknown[]) => Promise<void>;
     readonly takeCheckpoint: (...args: unknown[]) => Promise<void>;
@@ -83,6 +95,8 @@ export function contextInternals(context: LlamaContext): ContextInternals {
         "_queuedDecodes",
         "_batchingOptions",
         "_dispatchErrorForQueuedDecodesAndDequeue",
+        "_reserveThreads",
+        "_scheduleToFreeReservedThreads",
         "_backendContextDisposeGuard"
     ]);
 }
@@ -95,6 +109,7 @@ export function sequenceInternals(sequence: LlamaContextSequence): SequenceInter
         "_nextTokenIndex",
         "_loadedTokenPredictions",
         "_checkpoints",
+        "_checkpointOptions",
         "_freeUpSpaceForTokens",
         "_eraseContextTokenRanges",
         "takeCheckpoint",

@@ -12,6 +12,19 @@ interface Locks {
 
 let locks: Promise<Locks> | undefined;
 
+/** What ends a long use of a context early. */
+const interruptions = new WeakMap<LlamaContext, () => void>();
+
+/** Sets what is called when someone is about to wait for a context's lock. */
+export function onContextWanted(context: LlamaContext, interrupt: () => void): void {
+    interruptions.set(context, interrupt);
+}
+
+/** Lets others use a context whose lock is held for long. */
+export function requestContext(context: LlamaContext): void {
+    interruptions.get(context)?.();
+}
+
 /** Holds a sequence's `evaluate` lock: no other evaluation of this sequence runs. `work` itself may evaluate. */
 export async function withSequenceLock<T>(sequence: LlamaContextSequence, work: () => Promise<T>): Promise<T> {
     const { withLock } = await importLocks();
@@ -24,6 +37,7 @@ export async function withSequenceLock<T>(sequence: LlamaContextSequence, work: 
  */
 export async function withContextLock<T>(context: LlamaContext, work: () => Promise<T>): Promise<T> {
     const { withLock } = await importLocks();
+    requestContext(context);
     return await withLock([context, "context"], async () => {
         const handle = contextInternals(context)._backendContextDisposeGuard.createPreventDisposalHandle();
         try {

@@ -1,5 +1,6 @@
 import type { LlamaContext, LlamaContextSequence } from "node-llama-cpp";
 import { contextInternals, type NativeContext, sequenceInternals } from "./internals.js";
+import { requestContext } from "./locks.js";
 
 /** Wraps the native method behind `sequence.loadStateFromFile`. */
 export function wrapStateLoading(
@@ -32,10 +33,16 @@ export function delayStateChanges(sequence: LlamaContextSequence, before: () => 
         const method = internals[name].bind(sequence);
         const delayed = async (...args: unknown[]) => {
             await before();
+            requestContext(sequence.context);
             return await method(...args);
         };
         Object.defineProperty(internals, name, { value: delayed });
     }
+}
+
+/** Whether node-llama-cpp takes checkpoints of its own while the sequence reads. */
+export function takesCheckpoints(sequence: LlamaContextSequence): boolean {
+    return sequenceInternals(sequence)._checkpointOptions.interval !== false;
 }
 
 /** Replaces the method that makes room in a full context by removing the oldest tokens. */

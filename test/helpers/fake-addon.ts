@@ -1,8 +1,11 @@
+import { setTimeout } from "node:timers/promises";
 import type {
     ArmtAddon,
     NativeContextOptions,
     NativePlacement,
     NativeProductTimes,
+    NativeReadPart,
+    NativeReadResult,
     NativeSequenceStats
 } from "../../plugin/native/addon.js";
 import type { ArmtDevice, ArmtTraceStep } from "../../plugin/types.js";
@@ -23,6 +26,10 @@ export const noStats: NativeSequenceStats = {
 
 /** An engine that only records its calls. The test sets its answers. */
 export class FakeAddon implements ArmtAddon {
+    /** Why each read fails; undefined if none does. */
+    readFailure: string | undefined;
+    /** Time that a read takes. Unit: milliseconds. */
+    readMs = 0;
     readonly apiVersion = 8;
     /** The calls that tests check, in order. */
     readonly calls: unknown[][] = [];
@@ -127,6 +134,17 @@ export class FakeAddon implements ArmtAddon {
         this.stats = { ...this.stats, tokens: start + tokens.length };
         return Float32Array.from(tokens);
     }
+
+    async read(_contextId: number, parts: readonly NativeReadPart[]): Promise<NativeReadResult> {
+        await setTimeout(this.readMs);
+        this.calls.push(["read", ...parts.map(({ sequenceId, start, tokens }) => [sequenceId, start, [...tokens]])]);
+        const tokens = parts.reduce((sum, part) => sum + part.tokens.length, 0);
+        if (this.readFailure !== undefined) return { tokens, failure: this.readFailure };
+        this.stats = { ...this.stats, tokens: this.stats.tokens + tokens };
+        return { tokens };
+    }
+
+    interruptRead(_contextId: number): void {}
 
     async saveState(_contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer> {
         this.calls.push(["saveState", sequenceId, closedOnly]);

@@ -308,3 +308,47 @@ test("the size of the state is known during a read", async (t) => {
     await context.dispose();
     t.throws(() => context.stateSize, { instanceOf: DisposedError });
 });
+
+test("a read that has the context to itself ends within a batch of the abort, and counts its tokens", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const context = await model.createContext({ batchSize, threads: 1 });
+    t.teardown(() => context.dispose());
+    const sequence = context.getSequence();
+    const reading = sequence.evaluateWithoutGeneratingNewTokens(long);
+    await until(() => sequence.armt!.tokens > 500, "something is read");
+    const held = sequence.armt!.tokens;
+    sequence.armt!.cancelEvaluation(new Error("enough"));
+    await t.throwsAsync(reading, { message: "enough" });
+    // one batch more, since the addon may begin one between the two calls
+    t.true(sequence.armt!.tokens <= held + 2 * batchSize, `${held} tokens, then ${sequence.armt!.tokens}`);
+    t.is(sequence.nextTokenIndex, sequence.armt!.tokens);
+    t.is(sequence.tokenMeter.usedInputTokens, sequence.armt!.tokens);
+    t.is(sequence.tokenMeter.usedOutputTokens, 0);
+});
+
+test("a batching strategy sees the tokens that are left as an array, and which logits are wanted", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const left: unknown[] = [];
+    const itemPrioritizationStrategy: CustomBatchingPrioritizationStrategy = ({ items, size }) =>
+        items.map((item) => {
+            const { length } = item.tokens;
+            t.true(Array.isArray(item.tokens));
+            t.is([...item.tokens].length, length);
+            t.is(item.tokens.concat(item.tokens.slice(1)).length, 2 * length - 1);
+            t.deepEqual(Object.keys(item.tokens).length, length);
+            left.push(JSON.stringify(item.tokens), item.logits.indexOf(true));
+            return { item, processAmount: Math.min(40, size, length) };
+        });
+    const context = await model.createContext({ batchSize, threads: 1, batching: { itemPrioritizationStrategy } });
+    t.teardown(() => context.dispose());
+    const text = long.slice(0, 100);
+    await firstToken(context.getSequence(), text);
+    t.deepEqual(left, [
+        JSON.stringify(text),
+        99,
+        JSON.stringify(text.slice(40)),
+        59,
+        JSON.stringify(text.slice(80)),
+        19
+    ]);
+});

@@ -129,7 +129,11 @@ test("with right alignment the engine gets the size of the first segment, for th
     addon.calls.length = 0;
     await sequence.evaluateWithoutGeneratingNewTokens(ids(1, 5, 6, 7, 8, 9, 10, 11, 12, 13));
     await sequence.evaluateWithoutGeneratingNewTokens(ids(14, 15));
-    t.deepEqual(addon.calls, [["planSegments", 0, 2, 8, 10]]);
+    t.deepEqual(addon.calls, [
+        ["planSegments", 0, 2, 8, 10],
+        ["read", [0, 0, [1, 5, 6, 7, 8, 9, 10, 11, 12, 13]]],
+        ["read", [0, 10, [14, 15]]]
+    ]);
 });
 
 test("left alignment needs no plan", async (t) => {
@@ -137,38 +141,46 @@ test("left alignment needs no plan", async (t) => {
     const sequence = (await model.createContext({ contextSize: 64 })).getSequence();
     addon.calls.length = 0;
     await sequence.evaluateWithoutGeneratingNewTokens(ids(1, 5, 6));
-    t.deepEqual(addon.calls, []);
+    t.deepEqual(addon.calls, [["read", [0, 0, [1, 5, 6]]]]);
 });
 
-test("a failed evaluation gives the engine's reason, and the sequence counts what the engine holds", async (t) => {
-    // node-llama-cpp's library has 260 tokens and fails for others
-    const { model, addon } = await fakeModel(t, "left", 100_000);
-    const sequence = (await model.createContext({ contextSize: 64, batchSize: 2 })).getSequence();
-    addon.message = "armt: the engine's reason";
-    addon.stats = { ...addon.stats, tokens: 2 };
-    const error = await t.throwsAsync(sequence.evaluateWithoutGeneratingNewTokens(ids(1, 5, 6, 99999)), {
-        instanceOf: ArmtEvalError,
-        message: addon.message
+for (const through of ["node-llama-cpp", "the addon"])
+    test(`a failed evaluation through ${through} gives the engine's reason, and the sequence counts what it holds`, async (t) => {
+        // node-llama-cpp's library has 260 tokens and fails for others
+        const { model, addon } = await fakeModel(t, "left", 100_000);
+        const sequence = (await model.createContext({ contextSize: 64, batchSize: 4 })).getSequence();
+        const reason = "armt: the engine's reason";
+        addon.message = reason;
+        if (through === "the addon") addon.readFailure = reason;
+        addon.stats = { ...addon.stats, tokens: 2 };
+        const tokens = ids(1, 5, 6, 99999);
+        const evaluation =
+            through === "the addon"
+                ? sequence.evaluateWithoutGeneratingNewTokens(tokens)
+                : sequence.evaluate(tokens).next();
+        const error = await t.throwsAsync<Error>(evaluation, { instanceOf: ArmtEvalError, message: reason });
+        if (through === "node-llama-cpp") t.true(error?.cause instanceof Error);
+        t.deepEqual(sequence.contextTokens, ids(1, 5));
+        t.is(sequence.nextTokenIndex, 2);
     });
-    t.true(error?.cause instanceof Error);
-    t.deepEqual(sequence.contextTokens, ids(1, 5));
-    t.is(sequence.nextTokenIndex, 2);
-});
 
 test("a cancelled evaluation rejects with its reason", async (t) => {
-    const { model } = await fakeModel(t);
+    const { model, addon } = await fakeModel(t);
+    addon.readMs = 10;
     let batches = 0;
     const itemPrioritizationStrategy: CustomBatchingPrioritizationStrategy = ({ items }) => {
         batches++;
         return items.map((item) => ({ item, processAmount: 1 }));
     };
     const batching = { itemPrioritizationStrategy };
-    const sequence = (await model.createContext({ contextSize: 4096, batchSize: 1, batching })).getSequence();
+    // a batch holds more than the strategy chooses, so that it chooses each of them
+    const sequence = (await model.createContext({ contextSize: 4096, batchSize: 2, batching })).getSequence();
     const reason = new Error("enough");
     const evaluation = sequence.evaluateWithoutGeneratingNewTokens(ids(...Array.from({ length: 4000 }, () => 5)));
     await until(() => batches > 3, "some tokens are read");
     sequence.armt!.cancelEvaluation(reason);
     t.is(await t.throwsAsync(evaluation), reason);
+    t.true(addon.stats.tokens < 4000);
 });
 
 test("token predictors are refused", async (t) => {
