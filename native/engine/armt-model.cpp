@@ -3,6 +3,7 @@
 #include "armt-extra-buffers.h"
 #include "armt-graph.h"
 #include "armt-hooks.h"
+#include "armt-registry.h"
 
 #include "llama-model-loader.h"
 
@@ -18,6 +19,17 @@ void armt_weight::add(uint32_t il, ggml_tensor * tensor, bool is_packed) {
 
 size_t armt_weight::find(uint32_t il) const {
     return std::upper_bound(first.begin(), first.end(), il) - first.begin() - 1;
+}
+
+llama_model_armt::llama_model_armt(const llama_model_params & params) : llama_model_base(params) {
+    // models that only estimate sizes have no buffers
+    if (!params.no_alloc) {
+        armt_register_model(this);
+    }
+}
+
+llama_model_armt::~llama_model_armt() {
+    armt_unregister_model(this);
 }
 
 void llama_model_armt::load_arch_hparams(llama_model_loader & ml) {

@@ -27,7 +27,8 @@ struct armt_weight {
 };
 
 struct llama_model_armt : public llama_model_base {
-    explicit llama_model_armt(const llama_model_params & params) : llama_model_base(params) {}
+    explicit llama_model_armt(const llama_model_params & params);
+    ~llama_model_armt() override;
 
     armt_hparams armt;
 

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { loadTiny } from "../helpers/contexts.js";
-import { buildFailingAllocator, canFailAllocations } from "../helpers/fail-allocation.js";
+import { buildFailingAllocator, canFailAllocations, preloading } from "../helpers/fail-allocation.js";
 import { testWith } from "../helpers/needs.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
@@ -10,16 +10,6 @@ const allocationProcess = fileURLToPath(new URL("../helpers/allocation-process.j
 const allocationTest = testWith({ needs: "Linux and a C compiler", available: canFailAllocations(), inCi: true });
 
 type Attempt = { failed: boolean; tokens?: number[]; message?: string; after: number[] };
-
-/** This process's environment with one more library, before those of the sanitizers. */
-function preloading(library: string): NodeJS.ProcessEnv {
-    const { LD_PRELOAD, ASAN_OPTIONS } = process.env;
-    return {
-        ...process.env,
-        LD_PRELOAD: [library, LD_PRELOAD].filter(Boolean).join(":"),
-        ASAN_OPTIONS: [ASAN_OPTIONS, "verify_asan_link_order=0"].filter(Boolean).join(":")
-    };
-}
 
 for (const schedule of ["sequential", "diagonal"] as const)
     allocationTest(`a failed allocation is an error, and the next context works, ${schedule}`, async (t) => {

@@ -65,6 +65,16 @@ export function canFailAllocations(): boolean {
     }
 }
 
+/** This process's environment with one more library, before those of the sanitizers. */
+export function preloading(library: string): NodeJS.ProcessEnv {
+    const { LD_PRELOAD, ASAN_OPTIONS } = process.env;
+    return {
+        ...process.env,
+        LD_PRELOAD: [library, LD_PRELOAD].filter(Boolean).join(":"),
+        ASAN_OPTIONS: [ASAN_OPTIONS, "verify_asan_link_order=0"].filter(Boolean).join(":")
+    };
+}
+
 /** Compiles the library and returns its path. */
 export function buildFailingAllocator(folder: string): string {
     const [code, library] = [path.join(folder, "fail.c"), path.join(folder, "fail.so")];
