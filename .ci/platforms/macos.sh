@@ -75,7 +75,8 @@ build_library() { # <target> <processor> <package> <suffix>
 build_addon() { # <target>, with the flags of native/gyp/binding.gyp
     local source flags
     flags=(-O0 -DNDEBUG -std=c++17 -fvisibility=hidden -Wall -Wextra -Werror -DNAPI_VERSION=9
-        -DNODE_ADDON_API_CPP_EXCEPTIONS -I"$repository/native/engine" -isystem "$llama/include"
+        -DNODE_ADDON_API_CPP_EXCEPTIONS -DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
+        -I"$repository/native/engine" -isystem "$llama/include"
         -isystem "$llama/ggml/include" -isystem node-api-headers/include
         -isystem "$repository/node_modules/node-addon-api")
     mkdir -p "$1/addon"

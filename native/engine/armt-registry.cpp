@@ -28,9 +28,9 @@ void armt_unregister(uint64_t id) {
 }
 
 #if !defined(_WIN32)
-// No evaluation runs any more: Node.js has joined its threads.
+// Node.js has joined its threads, so no evaluation runs.
 static void free_all() {
-    llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr); // Node's side is not there any more
+    llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr); // Node.js has ended
     while (const uint64_t id = armt_last_registered()) {
         llama_free(armt_find(id)->get_context());
     }

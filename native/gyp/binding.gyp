@@ -24,7 +24,8 @@
                 "../build/llama.cpp/include",
                 "../build/llama.cpp/ggml/include"
             ],
-            "defines": ["NAPI_VERSION=9"],
+            # a worker thread may end before its promises are settled
+            "defines": ["NAPI_VERSION=9", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
             "cflags_cc": ["-std=c++17", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"],
             "conditions": [
                 ["OS == 'linux'", {"libraries": ["-ldl"]}],

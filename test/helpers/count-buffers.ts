@@ -67,7 +67,7 @@ __attribute__((destructor)) static void report(void) {
 }
 `;
 
-/** What is left of a model and its contexts when a process has ended. */
+/** The buffers of a process, when it has ended. */
 export interface Buffers {
     /** Buffers that ggml allocated. */
     readonly made: number;

@@ -78,11 +78,23 @@ const programs: readonly [title: string, program: string, code: number][] = [
          await context.getSequence().evaluateWithoutGeneratingNewTokens([65]);
          process.exit(code + 2);`,
         7
+    ],
+    [
+        "a worker's process.exit() while it computes logits",
+        `if (!isMainThread) {
+             const { context } = await createContext();
+             context.getSequence().armt.evaluateLogits(Array(512).fill(65)).next();
+             await setTimeout(20);
+             process.exit(5);
+         }
+         const [code] = await once(new Worker(new URL(import.meta.url)), "exit");
+         process.exitCode = code + 2;`,
+        7
     ]
 ];
 
 for (const [title, program, expected] of programs)
-    preloadTest(`nothing is left of models and contexts after ${title}`, async (t) => {
+    preloadTest(`models and contexts are freed after ${title}`, async (t) => {
         const env = preloading(buildBufferCounter(temporaryFolder(t)));
         const { code, stdout, stderr } = await runNode([writeProgram(t, program)], { env });
         t.is(code, expected, stderr);
