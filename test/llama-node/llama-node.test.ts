@@ -188,8 +188,8 @@ test.serial("an abort ends the reading of a long prompt between segments", async
     const controller = new AbortController();
     const prompt = "word ".repeat(40_000);
     const { held } = llm.llm as unknown as { held: { sequence?: LlamaContextSequence } };
-    // the completion opens another sequence, for its number of threads
-    const tokensRead = () => held.sequence?.armt?.tokens ?? 0;
+    // the completion opens another sequence, for its number of threads, and disposes of the one before
+    const tokensRead = () => (held.sequence?.disposed === false ? (held.sequence.armt?.tokens ?? 0) : 0);
     const completion = t.throwsAsync(llm.createCompletion({ ...generate, prompt }, () => t.fail(), controller.signal));
     await until(() => tokensRead() > 1000, "some of the prompt is read");
     controller.abort();
