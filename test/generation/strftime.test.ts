@@ -15,5 +15,7 @@ test("dates are written as Python writes them", (t) => {
     );
     t.is(strftime(early, "%U %W %u %w %C"), "00 01 5 5 20");
     t.is(strftime(late, "%U %W %j"), "52 52 365");
+    t.is(strftime(early, "%f|%h|%n|%t|%X|%x|%z|"), "000000|Jan|\n|\t|00:07:09|01/05/24||");
+    t.is(strftime(late, "%s"), String(late.getTime() / 1000));
     t.is(strftime(late, "100%% %Z%Q %"), "100%  %Q %".replace("  ", " "));
 });
