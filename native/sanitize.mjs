@@ -22,8 +22,10 @@ function findRuntime(name) {
 try {
     const runtimes = ["libasan.so", "libubsan.so"].map(findRuntime);
     await build({ onStep: (line) => process.stdout.write(`sanitize: ${line}\n`) });
-    // freed blocks stay in quarantine, so growth means nothing here
-    const all = ["dist/test/engine/**/*.js", "!dist/test/engine/growth.test.js", "dist/test/memory/snapshot*.test.js"];
+    // Freed blocks stay in quarantine, so growth means nothing here. A lie about a size makes the sanitizer end the
+    // process, where the allocation would fail.
+    const left = ["growth", "lying-server"].map((name) => `!dist/test/engine/${name}.test.js`);
+    const all = ["dist/test/engine/**/*.js", ...left, "dist/test/memory/snapshot*.test.js"];
     const tests = process.argv.length > 2 ? process.argv.slice(2) : all;
     const { status } = spawnSync(
         process.execPath,
