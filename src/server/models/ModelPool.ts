@@ -227,12 +227,14 @@ export class ModelPool<M extends PooledModel> {
 
     /** Gives requests what they wait for, as far as it is there, and begins what the first of the rest needs. */
     private advance(): void {
-        if (this.leaving !== undefined && this.queue[0] !== this.leaving.first) this.leaving = undefined;
         for (const waiting of [...this.queue]) {
+            // the first may have got its room from another model; then those who want the one that was to leave get it
+            if (this.queue[0] !== this.leaving?.first) this.leaving = undefined;
             if (waiting.slot.model === undefined || this.leaving?.slot === waiting.slot) continue;
             this.queue.splice(this.queue.indexOf(waiting), 1);
             waiting.grant(this.take(waiting.slot));
         }
+        if (this.queue[0] !== this.leaving?.first) this.leaving = undefined;
         this.checkDrained();
         const [first] = this.queue;
         if (first === undefined || this.change !== undefined) return;

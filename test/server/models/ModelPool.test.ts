@@ -148,6 +148,24 @@ test("nobody waits for the end of a document's reading who need not", async (t) 
     t.is(await other, "b");
 });
 
+test("a model that need not leave after all is not loaded twice", async (t) => {
+    const { pool, log, hold, touch, alive } = makePool({ a: 1, b: 3, c: 3 }, { maxBytes: 5, patienceMs: 0 });
+    const [a, b] = [hold("a"), hold("b")];
+    await until(() => pool.stateOf("b") === "loaded", "both are loaded");
+    // c needs the room of b, but a was used before b, so a is to leave, and takes on nothing new
+    const c = touch("c");
+    const again = touch("a");
+    await until(() => pool.waiting === 2, "two wait");
+    b.open();
+    t.is(await c, "c");
+    t.is(await again, "a");
+    t.deepEqual(log, ["+a", "+b", "-b", "+c"]);
+    a.open();
+    await Promise.all([a.held, b.held]);
+    await pool.dispose();
+    t.is(alive.size, 0);
+});
+
 test("a request that is given up leaves the queue, and later ones continue", async (t) => {
     const { pool, touch, hold } = makePool({ a: 1, b: 1, c: 1 }, { maxModels: 1 });
     const first = hold("a");
