@@ -1,6 +1,7 @@
 import type { NativeProduct } from "../../plugin/native/addon.js";
 import type { ArmtModelKeys } from "../formats/gguf/armt-keys.js";
 import { type GgmlType, ggmlType } from "../formats/gguf/types.js";
+import { packedWeights } from "../model/packed-weights.js";
 import { countOperations } from "./operations.js";
 import type { BenchSettings, CaseName, DecodeGroup, DocumentsGroup, MeasuredCase, PromptGroup } from "./results.js";
 import { ratios, type Summary, summarize } from "./statistics.js";
@@ -54,8 +55,8 @@ class Cases {
     constructor(private readonly signal: AbortSignal) {}
 
     /**
-     * Starts a case and warms it up. A failure of stock, such as running out of memory, is a result. A failure of ARMT
-     * throws, since nothing is left to compare.
+     * Starts a case and warms it up. A failure of stock, such as running out of memory, is a result, and so is a
+     * diagonal that the CPU does not run. A failure of ARMT throws, since nothing is left to compare.
      */
     async add(
         name: CaseName,
@@ -65,6 +66,11 @@ class Cases {
         let worker: BenchWorker | undefined;
         try {
             worker = await BenchWorker.start(name, options);
+            if (options.model?.armt?.schedule === "diagonal" && worker.schedule === "sequential") {
+                this.failures.push({ name, reason: packedWeights });
+                await worker.stop();
+                return;
+            }
             const { memory } = await warmUp(worker);
             this.cases.push({
                 name,

@@ -18,8 +18,8 @@ export function benchTable(results: BenchResults): string {
     if (decodes.length > 0) parts.push(`${prompts.length > 0 ? "\n" : ""}${decodeTable(decodes)}`);
     const documents = results.groups.filter((group) => group.kind === "documents");
     if (documents.length > 0) parts.push(`${parts.length > 2 ? "\n" : ""}${documentsTable(documents)}`);
-    for (const { failures } of results.groups)
-        for (const { name, reason } of failures) parts.push(`${name} was not measured: ${reason}\n`);
+    const failures = results.groups.flatMap((group) => group.failures);
+    parts.push(...new Set(failures.map(({ name, reason }) => `${name} was not measured: ${reason}\n`)));
     return parts.join("");
 }
 

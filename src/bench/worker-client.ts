@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import type { ArmtSchedule } from "../../plugin/index.js";
 import { ArmtError } from "../util/errors.js";
 import type { WorkerOptions, WorkerReply, WorkerRequest } from "./worker.js";
 
@@ -29,6 +30,8 @@ export class BenchWorker {
 
     /** Name of the GPU; empty on a CPU. */
     device = "";
+    /** The schedule that an ARMT model's context takes. */
+    schedule: ArmtSchedule | undefined;
 
     /** @throws {ArmtError} with the worker's error message */
     public static async start(name: string, options: WorkerOptions): Promise<BenchWorker> {
@@ -37,7 +40,9 @@ export class BenchWorker {
         });
         const worker = new BenchWorker(name, child);
         try {
-            worker.device = (await worker.reply("ready")).device;
+            const { device, schedule } = await worker.reply("ready");
+            worker.device = device;
+            worker.schedule = schedule;
         } catch (error) {
             child.kill("SIGKILL");
             throw error;

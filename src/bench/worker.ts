@@ -36,7 +36,7 @@ export type WorkerRequest =
 
 /** Replies of a worker: first `ready`, then one for each request. */
 export type WorkerReply =
-    | { kind: "ready"; device: string; threads: number }
+    | { kind: "ready"; device: string; threads: number; schedule?: ArmtSchedule }
     | { kind: "prompt"; milliseconds: number; processorMilliseconds: number; graphs?: GraphCounts; memory: MemoryUse }
     | { kind: "decode"; milliseconds: number; processorMilliseconds: number; memory: MemoryUse }
     | {
@@ -106,7 +106,7 @@ async function start(): Promise<WorkerReply> {
         });
         for (let i = 0; i < model.sequences; i++) sequences.push(context.getSequence());
     }
-    return { kind: "ready", device, threads };
+    return { kind: "ready", device, threads, schedule: context?.armt?.schedule };
 }
 
 async function answer(request: WorkerRequest): Promise<WorkerReply> {

@@ -1,6 +1,8 @@
 import path from "node:path";
+import process from "node:process";
 import type { Writable } from "node:stream";
 import { openModel } from "../../model/open-model.js";
+import { packedWeights } from "../../model/packed-weights.js";
 import { withoutMemory } from "../../model/without-memory.js";
 import { chromeTrace } from "../../trace/chrome.js";
 import { tracePage, tracePicture } from "../../trace/picture.js";
@@ -24,6 +26,10 @@ export async function trace(options: TraceOptions, signal: AbortSignal, output: 
         try {
             if (model.armt === undefined) throw withoutMemory(file);
             const context = await createContext();
+            if (one === "diagonal" && context.armt?.schedule !== one) {
+                process.stderr.write(`armt: the diagonal schedule is not drawn: ${packedWeights}\n`);
+                if (traces.length > 0) continue;
+            }
             const { layers } = model.armt;
             traces.push(await traceRead(context.getSequence(), tokens, { layers, vocab: vocabSize, signal }));
             name = path.basename(file, ".gguf");

@@ -3,18 +3,21 @@ import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
+import { getLlama } from "../../../plugin/index.js";
 import { runArmt } from "../../helpers/armt-command.js";
 import { repositoryRoot } from "../../helpers/repository.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 import { until } from "../../helpers/until.js";
 
+// a CPU that packs the weights runs no diagonal
+const env = { ARMT_CPU_EXTRA_BUFFERS: "0" };
 const common = ["bench", "--synthetic", "tiny", "--threads", "1", "--segments", "32"];
 
 test.serial("armt bench measures each case in the same rounds, and writes table, JSON and plot", async (t) => {
     const folder = temporaryFolder(t);
     const json = path.join(folder, "b.json");
     const args = [...common, "--lengths", "100,200", "--runs", "3", "--decode", "--json", json];
-    const { code, stdout, stderr } = await runArmt(args);
+    const { code, stdout, stderr } = await runArmt(args, { env });
     t.is(code, 0, stderr);
     const results = JSON.parse(readFileSync(json, "utf8"));
     t.deepEqual(Object.keys(results.machine.versions), ["node", "node-llama-cpp", "node-llama-cpp-armt", "llama.cpp"]);
@@ -150,7 +153,7 @@ test.serial("armt bench refuses what it cannot measure", async (t) => {
 test.serial("--documents reads texts in turn and together, in fewer steps", async (t) => {
     const json = path.join(temporaryFolder(t), "documents.json");
     const args = [...common, "--documents", "4", "--texts-per-layer", "1,2", "--no-prompts", "--no-stock"];
-    const { code, stdout, stderr } = await runArmt([...args, "--runs", "1", "--json", json]);
+    const { code, stdout, stderr } = await runArmt([...args, "--runs", "1", "--json", json], { env });
     t.is(code, 0, stderr);
     const { groups } = JSON.parse(readFileSync(json, "utf8"));
     t.deepEqual(
@@ -177,4 +180,25 @@ test.serial("--documents reads texts in turn and together, in fewer steps", asyn
     const refused = await runArmt([...common, "--texts-per-layer", "1"]);
     t.is(refused.code, 2);
     t.regex(refused.stderr, /--texts-per-layer needs --documents/);
+});
+
+test.serial("a diagonal that the CPU does not run is no case, and the table says why", async (t) => {
+    const folder = temporaryFolder(t);
+    const json = path.join(folder, "packed.json");
+    const args = [...common, "--type", "q4_0", "--lengths", "100", "--runs", "1", "--no-stock", "--json", json];
+    // the file stays there, so that the engine can be asked which schedule it takes
+    const { code, stdout, stderr } = await runArmt([...args, "--cache-folder", folder]);
+    t.is(code, 0, stderr);
+    const llama = await getLlama({ gpu: false, maxThreads: 1 });
+    const model = await llama.loadModel({ modelPath: path.join(folder, "tiny-q4_0.gguf") });
+    const context = await model.createContext({ armt: { schedule: "diagonal" } });
+    const isPacked = context.armt!.schedule === "sequential";
+    await llama.dispose();
+    const [{ cases }] = JSON.parse(readFileSync(json, "utf8")).groups;
+    t.deepEqual(
+        cases.map(({ name }: { name: string }) => name),
+        isPacked ? ["sequential"] : ["sequential", "diagonal"]
+    );
+    const reasons = stdout.match(/diagonal was not measured: .*ARMT_CPU_EXTRA_BUFFERS=0/g) ?? [];
+    t.is(reasons.length, isPacked ? 1 : 0, stdout);
 });
