@@ -143,7 +143,7 @@ test("a template finds keys of calls and tools that are whole numbers, in their 
             },
             markers
         );
-    // a name of a special token is text, for which the chat is rendered once more
+    // a name of a special token is text, for which the chat is rendered again
     for (const found of ["found", "<end>"]) {
         const json = `{"b": 12345678901234567890, "10": "${found}", "9": [{"1": 2}]}`;
         t.deepEqual(rendered(json), [{ text: `b 1 required;10 2 required;9 1;${found} ${json}` }]);
