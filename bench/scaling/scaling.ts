@@ -145,10 +145,8 @@ async function measure(file: string) {
         }))
     );
     // the rows of a segment go through this machine's memory
-    const predict = (fetch: "step" | "queue") =>
-        simulate({ layers, segments: args.segments, time, transfer: 0, fetch }).total;
+    const predicted = simulate({ layers, segments: args.segments, time, transfer: 0 }).total;
     const two = summarize(samplesOf(2, "diagonal"));
-    const predicted = { step: predict("step"), queue: predict("queue") };
     const speedup = ratios(samplesOf(1, "diagonal"), samplesOf(2, "diagonal"));
     process.stdout.write(
         textTable(
@@ -161,8 +159,7 @@ async function measure(file: string) {
             ]),
             2
         ) +
-            `two servers: ${two.median.toFixed(0)} ms measured, ${predicted.step.toFixed(0)} ms predicted ` +
-            `(${predicted.queue.toFixed(0)} ms if a device waited for its neighbour's part of the same step); ` +
+            `two servers: ${two.median.toFixed(0)} ms measured, ${predicted.toFixed(0)} ms predicted; ` +
             `${speedup.median.toFixed(2)} x one server\n`
     );
     return {
@@ -176,7 +173,7 @@ async function measure(file: string) {
         })),
         time,
         predicted,
-        measuredOverPredicted: two.median / predicted.step,
+        measuredOverPredicted: two.median / predicted,
         speedup
     };
 }
@@ -204,7 +201,7 @@ async function simulateGpus() {
                 const segments = Math.ceil(tokens / segment);
                 const transfer = (bytes * 8) / (gigabits * 1e6);
                 const layers = evenly(model.layers, devices);
-                const { total, busy } = simulate({ layers, segments, time, transfer, fetch: "step" });
+                const { total, busy } = simulate({ layers, segments, time, transfer });
                 rows.push({ gigabits, tokens, devices, seconds: total / 1000, busy });
             }
     process.stdout.write(

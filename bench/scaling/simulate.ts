@@ -15,11 +15,6 @@ export interface Pipeline {
     readonly time: StepTime;
     /** Time of one segment's rows from a device to the next. Unit: milliseconds. */
     readonly transfer: number;
-    /**
-     * What fetching the rows of the last step waits for. `"step"`: until the device before has computed them.
-     * `"queue"`: until it has also computed its part of this step, which was given to it before.
-     */
-    readonly fetch: "step" | "queue";
 }
 
 export interface Reading {
@@ -34,7 +29,7 @@ export interface Reading {
  * layer l computes segment k - l. A device begins its part of a step when its part of the last one has ended and the
  * rows of the device before are there.
  */
-export function simulate({ layers, segments, time, transfer, fetch }: Pipeline): Reading {
+export function simulate({ layers, segments, time, transfer }: Pipeline): Reading {
     const first = layers.map((_, device) => layers.slice(0, device).reduce((sum, count) => sum + count, 0));
     const steps = segments + layers.reduce((sum, count) => sum + count, 0) - 1;
     const worked = layers.map(() => 0);
@@ -49,8 +44,7 @@ export function simulate({ layers, segments, time, transfer, fetch }: Pipeline):
             const cells = Math.min(first[device]! + count, k + 1) - from;
             if (cells <= 0) continue;
             const needsRows = device > 0 && from === first[device];
-            const before = (fetch === "queue" ? now : ends)[device - 1]!;
-            if (needsRows) arrived[device] = Math.max(arrived[device]!, before) + transfer;
+            if (needsRows) arrived[device] = Math.max(arrived[device]!, ends[device - 1]!) + transfer;
             const begin = needsRows ? Math.max(ends[device]!, arrived[device]!) : ends[device]!;
             const work = time.step + cells * time.cell;
             now[device] = begin + work;

@@ -48,14 +48,11 @@ public:
 
 protected:
     void work() override {
-        const ArmtLibrary &        library = ArmtLibrary::get();
-        const ArmtLibrary::Llama & llama   = library.llama();
-        llama_context *            context = library.api().get_context(id);
-        if (context == nullptr) {
-            throw std::runtime_error("the context is disposed");
-        }
-        const int32_t n_tokens = static_cast<int32_t>(tokens.size());
-        const int32_t n_vocab  = llama.vocab_n_tokens(llama.model_get_vocab(llama.get_model(context)));
+        const ArmtLibrary &        library  = ArmtLibrary::get();
+        const ArmtLibrary::Llama & llama    = library.llama();
+        llama_context *            context  = library.context(id);
+        const int32_t              n_tokens = static_cast<int32_t>(tokens.size());
+        const int32_t              n_vocab  = llama.vocab_n_tokens(llama.model_get_vocab(llama.get_model(context)));
         if (n_tokens == 0 || uint32_t(n_tokens) > llama.n_batch(context)) {
             throw std::runtime_error("the batch has " + std::to_string(n_tokens) + " tokens; this context takes 1 to " +
                                      std::to_string(llama.n_batch(context)));
@@ -152,14 +149,11 @@ public:
 
 protected:
     void work() override {
-        const ArmtLibrary &        library = ArmtLibrary::get();
-        const ArmtLibrary::Llama & llama   = library.llama();
-        llama_context *            context = library.api().get_context(id);
-        if (context == nullptr) {
-            throw std::runtime_error("the context is disposed");
-        }
-        const auto deadline = std::chrono::steady_clock::now() + limit;
-        int32_t    total    = 0;
+        const ArmtLibrary &        library  = ArmtLibrary::get();
+        const ArmtLibrary::Llama & llama    = library.llama();
+        llama_context *            context  = library.context(id);
+        const auto                 deadline = std::chrono::steady_clock::now() + limit;
+        int32_t                    total    = 0;
         for (const ReadPart & part : parts) {
             total += part.n_tokens;
         }

@@ -140,6 +140,14 @@ std::string ArmtLibrary::verify() const {
     return armt_path_of_library(handle);
 }
 
+llama_context * ArmtLibrary::context(uint64_t id) const {
+    llama_context * context = table->get_context(id);
+    if (context == nullptr) {
+        throw std::runtime_error("the context is disposed");
+    }
+    return context;
+}
+
 std::string ArmtLibrary::last_error(uint64_t context_id) const {
     const char * message = table->last_error(context_id);
     return message == nullptr || *message == '\0' ? "the engine gave no reason" : message;

@@ -58,6 +58,9 @@ public:
     const Ggml &        ggml() const { return ggml_functions; }
     const GgmlBackend & ggml_backend() const { return backend_functions; }
 
+    // Throws std::runtime_error if the context is disposed
+    llama_context * context(uint64_t id) const;
+
     // The engine's message about the last failure, or a general text
     std::string last_error(uint64_t context_id) const;
 

@@ -9,14 +9,6 @@
 
 namespace {
 
-llama_context * find_context(uint64_t id) {
-    llama_context * context = ArmtLibrary::get().api().get_context(id);
-    if (context == nullptr) {
-        throw std::runtime_error("the context is disposed");
-    }
-    return context;
-}
-
 class SaveStateWorker : public ArmtWorker {
 public:
     SaveStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, bool closed_only)
@@ -25,7 +17,7 @@ public:
 protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
-        llama_context *     context = find_context(id);
+        llama_context *     context = library.context(id);
         // finding the size completes the segments in flight, as saving does
         const size_t size = library.llama().state_seq_get_size(context, seq_id, flags);
         state             = std::make_unique<std::vector<uint8_t>>(size);
@@ -84,7 +76,7 @@ public:
 protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
-        library.llama().memory_seq_cp(library.llama().get_memory(find_context(id)), from, to, -1, -1);
+        library.llama().memory_seq_cp(library.llama().get_memory(library.context(id)), from, to, -1, -1);
     }
 
     Napi::Value result(Napi::Env env) override { return env.Undefined(); }

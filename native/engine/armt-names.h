@@ -7,8 +7,8 @@
 // that.
 #define ARMT_NAME_CAUSAL_MASK "armt_causal_mask"
 
-// ggml's RPC backend, and the functions of it that the engine asks ggml_backend_reg_get_proc_address for; the last two
-// are of patches/0006-rpc-errors.diff
+// ggml's RPC backend, and the functions of it that the engine asks ggml_backend_reg_get_proc_address for. The last
+// three are of patches/0006-rpc-errors.diff and 0009-rpc-times.diff.
 #define ARMT_NAME_RPC         "RPC"
 #define ARMT_NAME_RPC_SERVE   "ggml_backend_rpc_start_server"
 #define ARMT_NAME_RPC_CONNECT "armt_rpc_connect"

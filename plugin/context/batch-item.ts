@@ -24,24 +24,13 @@ function lazyTokens(ids: Int32Array): Token[] {
     const fill = (tokens: Token[]) => {
         if (!isFilled) for (const id of ids) tokens.push(id as Token);
         isFilled = true;
+        return tokens;
     };
     return new Proxy<Token[]>([], {
-        get(tokens, key, receiver) {
-            if (key === "length" && !isFilled) return ids.length;
-            fill(tokens);
-            return Reflect.get(tokens, key, receiver);
-        },
-        has(tokens, key) {
-            fill(tokens);
-            return Reflect.has(tokens, key);
-        },
-        ownKeys(tokens) {
-            fill(tokens);
-            return Reflect.ownKeys(tokens);
-        },
-        getOwnPropertyDescriptor(tokens, key) {
-            fill(tokens);
-            return Reflect.getOwnPropertyDescriptor(tokens, key);
-        }
+        get: (tokens, key, receiver) =>
+            key === "length" && !isFilled ? ids.length : Reflect.get(fill(tokens), key, receiver),
+        has: (tokens, key) => Reflect.has(fill(tokens), key),
+        ownKeys: (tokens) => Reflect.ownKeys(fill(tokens)),
+        getOwnPropertyDescriptor: (tokens, key) => Reflect.getOwnPropertyDescriptor(fill(tokens), key)
     });
 }

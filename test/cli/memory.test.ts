@@ -8,9 +8,8 @@ import { ArmtSnapshot } from "../../plugin/index.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
-import { runArmt as runCommand } from "../helpers/armt-command.js";
+import { armtScript, runArmt as runCommand } from "../helpers/armt-command.js";
 import { writePlainModel } from "../helpers/plain-model.js";
-import { repositoryRoot } from "../helpers/repository.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { until } from "../helpers/until.js";
 
@@ -181,8 +180,9 @@ async function startAndStop(
     part: string,
     signal: "SIGKILL" | "SIGINT"
 ): Promise<{ code: number | null; stderr: string }> {
-    const main = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
-    const child = spawn(process.execPath, [main, ...args, "--threads", "1"], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(process.execPath, [armtScript, ...args, "--threads", "1"], {
+        stdio: ["ignore", "ignore", "pipe"]
+    });
     let stderr = "";
     child.stderr.setEncoding("utf8").on("data", (data: string) => {
         stderr += data;

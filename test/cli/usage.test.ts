@@ -1,11 +1,11 @@
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import path from "node:path";
 import test from "ava";
 import { importCommands } from "../../src/cli/commands.js";
 import { recallModelPath } from "../../src/model/embedded-model.js";
 import { armtScript, runArmt } from "../helpers/armt-command.js";
+import { listenOnFreePort } from "../helpers/listen.js";
 import { runProcess } from "../helpers/process.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 
@@ -233,10 +233,9 @@ test("a full disk behind standard error loses no result", async (t) => {
 });
 
 test("a port in use is one line", async (t) => {
-    const other = createServer().listen(0, "127.0.0.1");
-    await once(other, "listening");
+    const other = createServer();
     t.teardown(() => other.close());
-    const { port } = other.address() as AddressInfo;
+    const port = await listenOnFreePort(other);
     const { code, stderr } = await runArmt(["serve", "--port", String(port), "--log-level", "silent"]);
     t.is(code, 1);
     t.regex(stderr, /^armt: cannot listen on port \d+ of 127\.0\.0\.1: another program uses this port; [^\n]+\n$/);

@@ -5,7 +5,8 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import test from "ava";
 import { z } from "zod";
 import { answerText } from "../helpers/assistant.js";
-import { connectStdio, type McpFiles, makeMcpFiles, startMcpHttp, textOf } from "../helpers/mcp.js";
+import { connectStdio, type McpFiles, makeMcpFiles, textOf } from "../helpers/mcp.js";
+import { ServerProcess } from "../helpers/server-process.js";
 
 const ends: (() => unknown)[] = [];
 const ending = { teardown: (end: () => unknown) => ends.unshift(end) };
@@ -16,9 +17,9 @@ let clients: Client[];
 test.before(async () => {
     files = await makeMcpFiles(ending);
     writeFileSync(path.join(files.documents, "book.txt"), "The lamp stood in the box. ".repeat(4000));
-    const { url } = await startMcpHttp(ending, files.args);
+    const { url } = await ServerProcess.start([...files.args, "--http"], { ending });
     const http = new Client({ name: "test", version: "0.0.0" });
-    await http.connect(new StreamableHTTPClientTransport(url));
+    await http.connect(new StreamableHTTPClientTransport(new URL(url)));
     ending.teardown(() => http.close());
     clients = [await connectStdio(ending, files.args), http];
 });

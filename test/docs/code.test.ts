@@ -1,18 +1,18 @@
 import path from "node:path";
 import test from "ava";
-import { listBlocks, title } from "../helpers/docs/blocks.js";
+import { listBlocks, namedAddress, title } from "../helpers/docs/blocks.js";
 import { Program } from "../helpers/docs/program.js";
-import { namedAddress, ServeProcess } from "../helpers/docs/server.js";
 import { Workshop } from "../helpers/docs/workshop.js";
 import { runProcess } from "../helpers/process.js";
+import { ServerProcess } from "../helpers/server-process.js";
 
 const workshop = await Workshop.make();
-const server = await ServeProcess.start(["serve", "model.gguf"], workshop.path("files"));
+const server = await ServerProcess.start(["serve", "model.gguf"], { cwd: workshop.path("files") });
 test.after.always(() => server.stop());
 
 const blocks = listBlocks()
     .filter(({ language, reason }) => (language === "ts" || language === "js") && reason === undefined)
-    .map((block) => ({ ...block, text: block.text.replaceAll(namedAddress, server.address) }));
+    .map((block) => ({ ...block, text: block.text.replaceAll(namedAddress, new URL(server.url).host) }));
 const program = new Program(workshop.path("program"), blocks);
 const errors = program.compile();
 

@@ -2,8 +2,11 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
+import type { Token } from "../../plugin/index.js";
+import { Markers } from "../../src/generation/chat-template/Markers.js";
 import { parseTemplate } from "../../src/generation/chat-template/parse-template.js";
 import { renderTemplate } from "../../src/generation/chat-template/python/render-template.js";
+import { renderChat } from "../../src/generation/chat-template/render-chat.js";
 import { repositoryRoot } from "../helpers/repository.js";
 
 type Variables = Readonly<Record<string, unknown>>;
@@ -106,4 +109,43 @@ test("what Python refuses is refused", (t) => {
         ["{% set _ = l.append(1) %}", /not a function/]
     ] as const)
         t.throws(() => render(source), { message: reason }, source);
+});
+
+test("a template finds keys of calls and tools that are whole numbers, in their order", (t) => {
+    const template = parseTemplate(
+        "{% for tool in tools %}{% for name in tool.function.parameters.properties %}{{ name }} {{ name | length }}" +
+            "{{ ' required' if name in tool.function.parameters.required }};{% endfor %}{% endfor %}" +
+            "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments['10'] }} " +
+            "{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}"
+    );
+    const markers = new Markers(new Map([["<end>", 1 as Token]]), () => ({ before: false, after: false }));
+    const rendered = (json: string) =>
+        renderChat(
+            (variables) => renderTemplate(template, variables),
+            {
+                messages: [
+                    {
+                        role: "assistant",
+                        content: "",
+                        tool_calls: [{ id: "c", type: "function", function: { name: "f", arguments: json } }]
+                    }
+                ],
+                variables: {},
+                tools: [
+                    {
+                        name: "f",
+                        description: "",
+                        parameters: '{"properties": {"b": {}, "10": {}, "9": {}}, "required": ["b", "10"]}'
+                    }
+                ],
+                parsesArguments: true,
+                suffix: ""
+            },
+            markers
+        );
+    // a name of a special token is text, for which the chat is rendered again
+    for (const found of ["found", "<end>"]) {
+        const json = `{"b": 12345678901234567890, "10": "${found}", "9": [{"1": 2}]}`;
+        t.deepEqual(rendered(json), [{ text: `b 1 required;10 2 required;9 1;${found} ${json}` }]);
+    }
 });

@@ -1,6 +1,6 @@
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import type { ExecutionContext } from "ava";
+import { listenOnFreePort } from "./listen.js";
 
 /** Commands of the RPC protocol that have an answer. */
 export const answered = {
@@ -39,9 +39,7 @@ export class LyingServer {
     static async open(t: ExecutionContext, server: string): Promise<LyingServer> {
         const liar = new LyingServer();
         const listener = createServer((client) => liar.join(client, server));
-        listener.listen(0, "127.0.0.1");
-        await once(listener, "listening");
-        liar.endpoint = `127.0.0.1:${(listener.address() as AddressInfo).port}`;
+        liar.endpoint = `127.0.0.1:${await listenOnFreePort(listener)}`;
         liar.close = () => {
             for (const socket of liar.sockets) socket.destroy();
             listener.close();

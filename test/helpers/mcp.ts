@@ -1,6 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import path from "node:path";
-import { createInterface } from "node:readline";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { armtScript } from "./armt-command.js";
@@ -23,7 +21,7 @@ export async function makeMcpFiles(t: Ending): Promise<McpFiles> {
     await makeScriptedModel(folder, model, assistantModel);
     const memories = path.join(folder, "memories");
     const documents = temporaryFolder(t);
-    const args = ["mcp", model, "--threads", "1", "--memories", memories, "--documents", documents];
+    const args = ["mcp", model, "--memories", memories, "--documents", documents];
     return { folder, memories, documents, args };
 }
 
@@ -32,24 +30,13 @@ export async function connectStdio(t: Ending, args: readonly string[]): Promise<
     const client = new Client({ name: "test", version: "0.0.0" });
     t.teardown(() => client.close());
     await client.connect(
-        new StdioClientTransport({ command: process.execPath, args: [armtScript, ...args], stderr: "ignore" })
+        new StdioClientTransport({
+            command: process.execPath,
+            args: [armtScript, ...args, "--threads", "1"],
+            stderr: "ignore"
+        })
     );
     return client;
-}
-
-/** Starts `armt mcp --http` on a free port. */
-export async function startMcpHttp(t: Ending, args: readonly string[]): Promise<{ url: URL; process: ChildProcess }> {
-    const child = spawn(process.execPath, [armtScript, ...args, "--http", "--port", "0"], {
-        stdio: ["ignore", "ignore", "pipe"]
-    });
-    t.teardown(() => {
-        child.kill("SIGKILL");
-    });
-    for await (const line of createInterface({ input: child.stderr })) {
-        const [url] = /http:\/\/\S+/.exec(line) ?? [];
-        if (url !== undefined) return { url: new URL(url), process: child };
-    }
-    throw new Error("armt mcp ended early");
 }
 
 /** The text of a tool's result. */

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
+import { listenOnFreePort } from "./listen.js";
 
 /** A request that the host answered. */
 export interface HostRequest {
@@ -66,14 +66,12 @@ export async function startModelHost(
         else response.writeHead(404).end("Entry not found");
     };
     const server = createServer(answer);
-    await new Promise<void>((resolve) => {
-        server.listen(0, "127.0.0.1", resolve);
-    });
+    const port = await listenOnFreePort(server);
     t.teardown(() => {
         server.closeAllConnections();
         server.close();
     });
-    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, requests, bytesSent: () => sent };
+    return { url: `http://127.0.0.1:${port}/`, requests, bytesSent: () => sent };
 }
 
 function sendFile(

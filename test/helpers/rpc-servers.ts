@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import { armtScript } from "./armt-command.js";
+import { listenOnFreePort } from "./listen.js";
 
 /** Starts `armt rpc-server` on this machine's CPU as often as asked. */
 export async function startRpcServers(
@@ -54,9 +55,8 @@ async function accepts(port: number): Promise<boolean> {
 }
 
 async function freePort(): Promise<number> {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
+    const server = createServer();
+    const port = await listenOnFreePort(server);
     server.close();
     await once(server, "close");
     return port;
@@ -77,9 +77,7 @@ export class FaultyNetwork {
     static async open(t: ExecutionContext, server: string): Promise<FaultyNetwork> {
         const network = new FaultyNetwork();
         const listener = createServer((client) => network.join(client, server));
-        listener.listen(0, "127.0.0.1");
-        await once(listener, "listening");
-        network.endpoint = `127.0.0.1:${(listener.address() as AddressInfo).port}`;
+        network.endpoint = `127.0.0.1:${await listenOnFreePort(listener)}`;
         t.teardown(() => {
             network.cut();
             listener.close();

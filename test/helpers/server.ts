@@ -38,7 +38,8 @@ export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
 
 let llama: ReturnType<typeof getLlama> | undefined;
 
-async function makeModel(t: Ending, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<string> {
+/** The path of such a model, which goes with the test. */
+export async function makeModel(t: Ending, tiny: NonNullable<TestServerOptions["tiny"]>): Promise<string> {
     if (typeof tiny === "object" && "file" in tiny) return tiny.file;
     const folder = temporaryFolder(t);
     const modelPath = path.join(folder, "model.gguf");

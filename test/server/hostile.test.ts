@@ -1,37 +1,18 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
-import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { paced } from "../helpers/pace.js";
-import { repositoryRoot } from "../helpers/repository.js";
-import { makeScriptedModel } from "../helpers/scripted-model.js";
-import { post, send } from "../helpers/server.js";
-import { temporaryFolder } from "../helpers/temporary.js";
-import { until } from "../helpers/until.js";
+import { makeModel, post, send } from "../helpers/server.js";
+import { ServerProcess } from "../helpers/server-process.js";
 
 /** Time within which `/health` answers, on an idle machine. Unit: milliseconds. */
 const maxHealth = 100;
 
-interface Running {
-    readonly child: ChildProcess;
-    readonly url: string;
-}
-
 /** Starts `armt serve` in a process of its own, whose event loop the test does not use. */
-async function serve(t: ExecutionContext, template?: string): Promise<Running> {
-    const folder = temporaryFolder(t);
-    const model = path.join(folder, "model.gguf");
-    await makeScriptedModel(folder, model, { script: [["\n", "a"]], template });
-    const child = spawn(process.execPath, [cli, "serve", model, "--port", "0", "--threads", "1"]);
-    t.teardown(() => child.kill("SIGKILL"));
-    let log = "";
-    for (const output of [child.stdout, child.stderr])
-        output.setEncoding("utf8").on("data", (text: string) => {
-            log += text;
-        });
-    await until(() => /at http:\S+/.test(log), "the server listens");
-    return { child, url: /at (http:\S+)/.exec(log)![1]! };
+async function serve(t: ExecutionContext, template?: string): Promise<ServerProcess> {
+    const model = await makeModel(t, { script: [["\n", "a"]], template });
+    return await ServerProcess.start(["serve", model], { ending: t });
 }
 
 /** Times of the process's main thread. Unit: milliseconds. */
@@ -50,7 +31,7 @@ function timesOf({ pid }: ChildProcess): ThreadTimes {
 }
 
 /** The longest time that the main thread computes until `/health` is answered, while `work` is done. */
-async function slowestHealth({ child, url }: Running, work: Promise<unknown>): Promise<number> {
+async function slowestHealth({ child, url }: ServerProcess, work: Promise<unknown>): Promise<number> {
     let slowest = 0;
     let isDone = false;
     const done = work.finally(() => {
@@ -75,7 +56,7 @@ async function slowestHealth({ child, url }: Running, work: Promise<unknown>): P
  */
 async function leavesTurns(
     t: ExecutionContext,
-    server: Running,
+    server: ServerProcess,
     what: string,
     request: () => Promise<unknown>
 ): Promise<void> {
@@ -100,7 +81,6 @@ async function isIdle(child: ChildProcess): Promise<boolean> {
 }
 
 const M = 2 ** 20;
-const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
 const message = { role: "user", content: "hi" };
 const chat = "/v1/chat/completions";
 const tool = (parameters: object, description = "") => ({

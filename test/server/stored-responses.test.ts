@@ -1,29 +1,14 @@
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { assistantModel } from "../helpers/assistant.js";
-import { repositoryRoot } from "../helpers/repository.js";
-import { makeScriptedModel } from "../helpers/scripted-model.js";
-import { type Answer, post, readEvents, send, startServer } from "../helpers/server.js";
-import { temporaryFolder } from "../helpers/temporary.js";
+import { type Answer, makeModel, post, readEvents, send, startServer } from "../helpers/server.js";
+import { ServerProcess } from "../helpers/server-process.js";
 import { until } from "../helpers/until.js";
 
 /** Starts `armt serve` with these options. */
 async function serve(t: ExecutionContext, ...options: string[]): Promise<string> {
-    const folder = temporaryFolder(t);
-    const model = path.join(folder, "model.gguf");
-    await makeScriptedModel(folder, model, assistantModel);
-    const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
-    const child = spawn(process.execPath, [cli, "serve", model, "--port", "0", "--threads", "1", ...options]);
-    t.teardown(() => child.kill("SIGKILL"));
-    let log = "";
-    for (const output of [child.stdout, child.stderr])
-        output.setEncoding("utf8").on("data", (text: string) => {
-            log += text;
-        });
-    await until(() => /at http:\S+/.test(log), "the server listens");
-    return /at (http:\S+)/.exec(log)![1]!;
+    const model = await makeModel(t, assistantModel);
+    return (await ServerProcess.start(["serve", model, ...options], { ending: t })).url;
 }
 
 const ask = async (url: string, body: object) =>

@@ -5,7 +5,8 @@ const strings = /"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?/g;
 
 /**
  * Parses JSON without changing digits or the order of keys. A number that JavaScript would write differently becomes a
- * string with a sign on both sides. A key that is a whole number gets one at its end, or it would come first.
+ * string with a sign on both sides. Objects become maps, since whole numbers come first among an object's keys. For the
+ * parser, which makes objects, such keys have a sign at their end.
  * @throws {SyntaxError}
  */
 export function parseKeepingNumbers(json: string, sign: string): unknown {
@@ -14,7 +15,11 @@ export function parseKeepingNumbers(json: string, sign: string): unknown {
               colon !== undefined && /^\d+$/.test(text) ? `"${text}${sign}"${colon}` : whole
           )
         : json;
-    return parse(ordered, undefined, {
+    const toMap = (_key: string, value: unknown) =>
+        typeof value === "object" && value !== null && !Array.isArray(value)
+            ? new Map(Object.entries(value).map(([key, inside]) => [key.replace(sign, ""), inside]))
+            : value;
+    return parse(ordered, toMap, {
         parseNumber: (text) => (String(Number(text)) === text ? Number(text) : `${sign}${text}${sign}`),
         // the last value wins, as in JSON.parse
         onDuplicateKey: ({ newValue }) => newValue

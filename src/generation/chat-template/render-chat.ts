@@ -106,6 +106,7 @@ function mapStrings<T>(value: T, change: (text: string, isKey: boolean) => strin
     const map = (item: unknown): unknown => {
         if (typeof item === "string") return change(item, false);
         if (Array.isArray(item)) return item.map(map);
+        if (item instanceof Map) return new Map([...item].map(([key, inner]) => [change(key, true), map(inner)]));
         if (typeof item !== "object" || item === null) return item;
         return Object.fromEntries(Object.entries(item).map(([key, inner]) => [change(key, true), map(inner)]));
     };

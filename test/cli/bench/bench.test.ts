@@ -4,8 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "ava";
 import { getLlama } from "../../../plugin/index.js";
-import { runArmt } from "../../helpers/armt-command.js";
-import { repositoryRoot } from "../../helpers/repository.js";
+import { armtScript, runArmt } from "../../helpers/armt-command.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 import { until } from "../../helpers/until.js";
 
@@ -72,9 +71,8 @@ test.serial("armt bench measures each case in the same rounds, and writes table,
 
 test.serial("an interrupted bench leaves a file that is gone on from", async (t) => {
     const json = path.join(temporaryFolder(t), "b.json");
-    const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
     const args = [...common, "--no-stock", "--schedule", "sequential", "--runs", "5", "--json", json];
-    const child = spawn(process.execPath, [cli, ...args, "--lengths", "64,8m"], {
+    const child = spawn(process.execPath, [armtScript, ...args, "--lengths", "64,8m"], {
         stdio: ["ignore", "ignore", "pipe"]
     });
     let stderr = "";

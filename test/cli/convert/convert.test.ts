@@ -1,16 +1,15 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import test from "ava";
 import { recallModelPath } from "../../../src/model/embedded-model.js";
 import { makeTinyCheckpoint } from "../../../src/tiny/checkpoint.js";
+import { armtScript } from "../../helpers/armt-command.js";
 import { writePlainModel } from "../../helpers/plain-model.js";
 import { rewriteCheckpoint } from "../../helpers/rewrite-checkpoint.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
-const main = fileURLToPath(new URL("../../../src/cli/main.js", import.meta.url));
-const armt = (...args: string[]) => spawnSync(process.execPath, [main, ...args], { encoding: "utf8" });
+const armt = (...args: string[]) => spawnSync(process.execPath, [armtScript, ...args], { encoding: "utf8" });
 
 test("convert and inspect work from the command line", async (t) => {
     const folder = temporaryFolder(t);

@@ -6,9 +6,10 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import test from "ava";
 import { runArmt } from "../../helpers/armt-command.js";
 import { answerText, assistantModel } from "../../helpers/assistant.js";
-import { connectStdio, makeMcpFiles, startMcpHttp, textOf } from "../../helpers/mcp.js";
+import { connectStdio, makeMcpFiles, textOf } from "../../helpers/mcp.js";
 import { makeScriptedModel } from "../../helpers/scripted-model.js";
 import { send } from "../../helpers/server.js";
+import { ServerProcess } from "../../helpers/server-process.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 import { until } from "../../helpers/until.js";
 
@@ -110,19 +111,19 @@ test("several models read and answer, each about its own documents, and one leav
 
 test("over HTTP, other hosts, other origins, wrong keys and unknown sessions are refused", async (t) => {
     const { args } = await makeMcpFiles(t);
-    const { url, process: child } = await startMcpHttp(t, [...args, "--api-key", "right"]);
+    const { url, child } = await ServerProcess.start([...args, "--http", "--api-key", "right"], { ending: t });
     const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" });
     const common = { "content-type": "application/json", accept: "application/json, text/event-stream" };
     const key = { authorization: "Bearer right" };
     const statusOf = async (headers: Record<string, string>) =>
-        (await send(url.href, { headers: { ...common, ...headers }, body })).status;
+        (await send(url, { headers: { ...common, ...headers }, body })).status;
     t.is(await statusOf({ ...key, host: "example.com" }), 403);
     t.is(await statusOf({ ...key, origin: "https://example.com" }), 403);
     t.is(await statusOf({ authorization: "Bearer wrong" }), 401);
     t.is(await statusOf({ ...key, "mcp-session-id": "none" }), 404);
     t.is(await statusOf(key), 400);
     const client = new Client({ name: "test", version: "0.0.0" });
-    await client.connect(new StreamableHTTPClientTransport(url, { requestInit: { headers: key } }));
+    await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers: key } }));
     t.is((await client.listTools()).tools.length, 4);
     const ended = once(child, "exit");
     child.kill("SIGTERM");

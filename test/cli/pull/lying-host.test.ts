@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import test, { type ExecutionContext } from "ava";
 import { cachedModelPath, listModels } from "../../../plugin/model/model-cache.js";
 import { pullModel } from "../../../src/cli/pull/pull-model.js";
+import { listenOnFreePort } from "../../helpers/listen.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 import { makeTrained } from "../../helpers/trained-memory.js";
 
@@ -63,14 +63,12 @@ async function useHost(t: ExecutionContext, answer: Answer, contents: Buffer): P
         if (request.url === "/") response.end();
         else answer(request, response, contents);
     });
-    await new Promise<void>((resolve) => {
-        server.listen(0, "127.0.0.1", resolve);
-    });
+    const port = await listenOnFreePort(server);
     t.teardown(() => {
         server.closeAllConnections();
         server.close();
     });
-    process.env.MODEL_ENDPOINT = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    process.env.MODEL_ENDPOINT = `http://127.0.0.1:${port}/`;
     process.env.XDG_CACHE_HOME = temporaryFolder(t);
 }
 

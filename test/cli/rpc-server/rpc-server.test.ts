@@ -1,8 +1,8 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import path from "node:path";
 import test from "ava";
 import { runArmt } from "../../helpers/armt-command.js";
+import { listenOnFreePort } from "../../helpers/listen.js";
 import { startRpcServers } from "../../helpers/rpc-servers.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
@@ -41,10 +41,9 @@ test("armt run computes on servers what it computes here", async (t) => {
 
 test("an address that cannot be listened on is an error that says why", async (t) => {
     t.timeout(600_000);
-    const taken = createServer().listen(0, "127.0.0.1");
-    await once(taken, "listening");
+    const taken = createServer();
     t.teardown(() => taken.close());
-    const { port } = taken.address() as AddressInfo;
+    const port = await listenOnFreePort(taken);
     const { code, stderr } = await runArmt(["rpc-server", "--port", String(port)]);
     t.is(code, 1);
     t.regex(stderr, /^armt: cannot listen on 127\.0\.0\.1:\d+: another program uses this port; [^\n]+\n$/);

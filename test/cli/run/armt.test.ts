@@ -7,9 +7,8 @@ import { convertCheckpoint } from "../../../src/convert/convert.js";
 import { openSafetensors } from "../../../src/formats/safetensors/reader.js";
 import { makeTinyCheckpoint } from "../../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../../src/tiny/options.js";
-import { runArmt } from "../../helpers/armt-command.js";
+import { armtScript, runArmt } from "../../helpers/armt-command.js";
 import { readAuthorsGolden } from "../../helpers/golden.js";
-import { repositoryRoot } from "../../helpers/repository.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 import { textIds } from "../../helpers/tokens.js";
 
@@ -158,8 +157,7 @@ test(refused, ["logits", "{}/tiny.gguf", "--tokens", "{}/ids.json", "-o", "{}/no
 
 test("an interrupt ends the generation, keeps what is there, and exits with 1", async (t) => {
     const { file } = await tinyModel(t);
-    const main = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
-    const child = spawn(process.execPath, [main, "run", file, "-p", "Once", "-n", "100000000", "--ignore-eos"]);
+    const child = spawn(process.execPath, [armtScript, "run", file, "-p", "Once", "-n", "100000000", "--ignore-eos"]);
     let stderr = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
         stderr += text;

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -8,8 +8,8 @@ import { recallModelPath } from "../../../src/model/embedded-model.js";
 import { makeTinyCheckpoint } from "../../../src/tiny/checkpoint.js";
 import { armtScript, runArmt } from "../../helpers/armt-command.js";
 import { writePlainModel } from "../../helpers/plain-model.js";
-import { repositoryRoot } from "../../helpers/repository.js";
 import { post, readEvents } from "../../helpers/server.js";
+import { ServerProcess } from "../../helpers/server-process.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 import { until } from "../../helpers/until.js";
 
@@ -162,24 +162,8 @@ test("serve refuses models that are named twice or are none, before it listens",
     }
 });
 
-/** Starts `armt serve` and waits for its address. */
-async function startServer(
-    t: ExecutionContext,
-    args: string[]
-): Promise<{ child: ChildProcess; url: string; log: () => string }> {
-    const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
-    const child = spawn(process.execPath, [cli, "serve", ...args, "--port", "0", "--threads", "1"]);
-    t.teardown(() => child.kill("SIGKILL"));
-    let log = "";
-    const url = await new Promise<string>((resolve, reject) => {
-        child.on("exit", () => reject(new Error(log)));
-        child.stderr.on("data", (data) => {
-            log += data;
-            const found = /http:\/\/[\d.:]+/.exec(log)?.[0];
-            if (found !== undefined) resolve(found);
-        });
-    });
-    return { child, url, log: () => log };
+function startServer(t: ExecutionContext, args: string[]): Promise<ServerProcess> {
+    return ServerProcess.start(["serve", ...args], { ending: t });
 }
 
 test("serve on all addresses prints those that a browser can open", async (t) => {

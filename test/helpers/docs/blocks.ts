@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { repositoryRoot } from "../repository.js";
 
+/** The address on the pages, which tests replace with a free port. */
+export const namedAddress = "127.0.0.1:8080";
+
 /** A fenced block of code in a page. */
 export type Block = {
     /** Path of the page in the repository. */

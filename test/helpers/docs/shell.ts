@@ -1,11 +1,11 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import yargs, { type CommandModule } from "yargs";
+import { armtScript } from "../armt-command.js";
 import { runProcess } from "../process.js";
 import { repositoryRoot } from "../repository.js";
-import { namedAddress, ServeProcess } from "./server.js";
-
-const cli = path.join(repositoryRoot, "dist", "src", "cli", "main.js");
+import { ServerProcess } from "../server-process.js";
+import { namedAddress } from "./blocks.js";
 
 /** The commands of a block, without comments and empty lines; lines that end in a backslash are joined. */
 export function commandsOf(text: string): string[] {
@@ -68,7 +68,7 @@ export async function parseArmt(args: readonly string[]): Promise<void> {
 
 /** Runs the commands of a block with bash in a folder, on one thread. It also ends a server that a block started. */
 export class Shell {
-    private server: ServeProcess | undefined;
+    private server: ServerProcess | undefined;
     /** Id of the memory that the last answer named. */
     private memory = "";
     private readonly env: NodeJS.ProcessEnv;
@@ -90,7 +90,7 @@ esac
 case "$1" in bench) more+=(--synthetic tiny --type f16 --lengths 200 --segments 32 --runs 1) ;; esac
 case "$1" in trace) more+=(--tokens 400) ;; esac
 case "$1" in demo) more+=(--tokens 600 --facts 2 -m model.gguf) ;; esac
-exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
+exec "${process.execPath}" "${armtScript}" "$@" "\${more[@]}"
 `;
         writeFileSync(path.join(bin, "npx"), armt);
         chmodSync(path.join(bin, "npx"), 0o755);
@@ -104,7 +104,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
         if (call?.[0] === "serve" || call?.includes("--http")) return await this.serve(call, command.endsWith("&"));
         // on the page, another block has started it
         if (command.includes(namedAddress) && this.server === undefined)
-            this.server = await ServeProcess.start(["serve", "model.gguf"], this.folder, this.env);
+            this.server = await ServerProcess.start(["serve", "model.gguf"], { cwd: this.folder, env: this.env });
         // amounts only change how long these take, so the test replaces the page's
         const amounts = /\barmt (demo|eval (recall|natural|needles|stories|recitation)|trace)\b/.test(command)
             ? / --(tokens|facts|questions|lengths) \S+/g
@@ -113,7 +113,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
               : /(?!)/g;
         const text = command
             .replaceAll(amounts, "")
-            .replaceAll(namedAddress, this.server?.address ?? namedAddress)
+            .replaceAll(namedAddress, this.server === undefined ? namedAddress : new URL(this.server.url).host)
             .replaceAll("mem_…", this.memory);
         const { code, output } = await runProcess("bash", ["-o", "pipefail", "-c", text], {
             cwd: this.folder,
@@ -132,7 +132,7 @@ exec "${process.execPath}" "${cli}" "$@" "\${more[@]}"
     /** A server in the background keeps running. One in the foreground never ends, so it is stopped once it listens. */
     private async serve(args: readonly string[], background: boolean): Promise<void> {
         const expanded = args.map((arg) => arg.replaceAll("$KEY", "secret"));
-        const server = await ServeProcess.start(expanded, this.folder, this.env);
+        const server = await ServerProcess.start(expanded, { cwd: this.folder, env: this.env });
         if (background) {
             await this.server?.stop();
             this.server = server;

@@ -4,7 +4,7 @@ import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { convertCheckpoint } from "../../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../../src/tiny/checkpoint.js";
-import { runArmt } from "../armt-command.js";
+import { armtScript, runArmt } from "../armt-command.js";
 import { writePlainModel } from "../plain-model.js";
 import { repositoryRoot } from "../repository.js";
 
@@ -85,9 +85,12 @@ export class Workshop {
             symlinkSync(path.join(repositoryRoot, "node_modules", name), path.join(modules, name));
         symlinkSync(repositoryRoot, path.join(modules, "node-llama-cpp-armt"));
         mkdirSync(path.join(modules, ".bin"));
-        const cli = path.join(repositoryRoot, "dist/src/cli/main.js");
-        writeFileSync(path.join(modules, ".bin", "armt"), `#!/bin/sh\nexec "${process.execPath}" "${cli}" "$@"\n`, {
-            mode: 0o755
-        });
+        writeFileSync(
+            path.join(modules, ".bin", "armt"),
+            `#!/bin/sh\nexec "${process.execPath}" "${armtScript}" "$@"\n`,
+            {
+                mode: 0o755
+            }
+        );
     }
 }

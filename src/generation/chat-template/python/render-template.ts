@@ -1,7 +1,19 @@
 import type { Template } from "@huggingface/jinja";
 import { strftime } from "../strftime.js";
 import { PythonInterpreter } from "./PythonInterpreter.js";
-import { callable, dict, integer, isInteger, list, newScope, str, string, typeName, type Value } from "./values.js";
+import {
+    callable,
+    dict,
+    integer,
+    isInteger,
+    list,
+    newScope,
+    str,
+    string,
+    toValue,
+    typeName,
+    type Value
+} from "./values.js";
 
 /** Renders a template as transformers does in Python. */
 export function renderTemplate({ parsed }: Template, variables: Readonly<Record<string, unknown>>): string {
@@ -19,11 +31,8 @@ export function renderTemplate({ parsed }: Template, variables: Readonly<Record<
         dict: ([entries]) => dict(entries === undefined ? new Map() : (entries.value as Map<string, Value>))
     };
     for (const [name, run] of Object.entries(functions)) scope.setVariable(name, callable(run));
-    for (const [name, value] of Object.entries(variables)) {
-        // a variable of the chat may have the name of a function
-        scope.variables.delete(name);
-        scope.set(name, value);
-    }
+    // a variable of the chat may have the name of a function
+    for (const [name, value] of Object.entries(variables)) scope.setVariable(name, toValue(value));
     return str(new PythonInterpreter(scope).run(parsed));
 }
 

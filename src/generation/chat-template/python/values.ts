@@ -60,6 +60,30 @@ export const callable = (call: Call) => new classes.callable(call);
 export const none = new classes.none(null);
 export const undefinedValue = new classes.undefined();
 
+/** A value of JavaScript. A map is a dict too, whose keys keep their order. */
+export function toValue(value: unknown): Value {
+    switch (typeof value) {
+        case "number":
+            return Number.isInteger(value) ? integer(value) : float(value);
+        case "string":
+            return string(value);
+        case "boolean":
+            return boolean(value);
+        case "undefined":
+            return undefinedValue;
+        case "object": {
+            if (value === null) return none;
+            if (Array.isArray(value)) return list(value.map(toValue));
+            const entries: Iterable<[string, unknown]> = value instanceof Map ? value : Object.entries(value);
+            return dict(new Map([...entries].map(([key, inside]) => [key, toValue(inside)])));
+        }
+        case "function":
+            return callable((args) => toValue(value(...args.map((argument) => argument.value))));
+        default:
+            throw new Error(`a template cannot have a ${typeof value} as a variable`);
+    }
+}
+
 export const isString = (value: Value): value is Kind<"StringValue", string> => value.type === "StringValue";
 export const isInteger = (value: Value): value is Kind<"IntegerValue", number> => value.type === "IntegerValue";
 export const isFloat = (value: Value): value is Kind<"FloatValue", number> => value.type === "FloatValue";
