@@ -287,6 +287,8 @@ test("schemas that OpenAPI's generators write keep to their schema", async (t) =
     t.deepEqual(await drawn({ type: "string", enum: ["a"], ...nullable }), new Set(['"a"']));
     t.true((await drawn({ type: "string", enum: ["a", null], ...nullable })).has("null"));
     t.deepEqual(await drawn({ type: "integer", format: "int32", enum: [0, 3e9, 1.5] }), new Set(["0"]));
+    const long = new LosslessNumber("9223372036854775807");
+    t.true(grammarOf({ type: "integer", format: "int64", enum: [1, long] }).includes("9223372036854775807"));
     t.true((await drawn({ type: "array", items: { type: "integer", format: "int64" }, maxItems: 2 })).size > 9);
     t.true((await drawn({ type: "number", format: "double" })).size > 9);
     t.true((await drawn({ type: "string", additionalProperties: false })).size > 9);

@@ -2,7 +2,7 @@ import type { Automaton } from "./regular/Automaton.js";
 import { decimals, integers, type NumberBounds } from "./regular/numbers.js";
 import { Work } from "./Work.js";
 
-const between = (min: bigint, max: bigint): NumberBounds => ({
+const between = (min: bigint, max: bigint): Required<NumberBounds> => ({
     min: { digits: min, places: 0 },
     max: { digits: max, places: 0 }
 });
@@ -10,8 +10,8 @@ const signed = (bits: bigint) => between(-(2n ** (bits - 1n)), 2n ** (bits - 1n)
 const unsigned = (bits: bigint) => between(0n, 2n ** bits - 1n);
 
 /** Integers of OpenAPI's format registry and of schemars, Rust's generator. */
-const integerFormats = new Map<string, NumberBounds>([
-    ...[8n, 16n, 32n, 64n].flatMap((bits): [string, NumberBounds][] => [
+const integerFormats = new Map<string, Required<NumberBounds>>([
+    ...[8n, 16n, 32n, 64n].flatMap((bits): [string, Required<NumberBounds>][] => [
         [`int${bits}`, signed(bits)],
         [`uint${bits}`, unsigned(bits)]
     ]),
@@ -30,7 +30,7 @@ export function isNumberFormat(name: unknown): name is string {
 }
 
 /** The integers of a format; undefined if it is another one, or allows fractions. */
-export function boundsOfFormat(name: unknown): NumberBounds | undefined {
+export function boundsOfFormat(name: unknown): Required<NumberBounds> | undefined {
     return integerFormats.get(String(name));
 }
 

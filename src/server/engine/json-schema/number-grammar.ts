@@ -90,14 +90,18 @@ export function isNumberWithin(value: unknown, about: Record<string, unknown>, p
         bound("exclusiveMinimum", (min) => number > min) &&
         bound("exclusiveMaximum", (max) => number < max);
     const { format, multipleOf } = about;
-    if (!isWithin) return false;
-    if (format === undefined && multipleOf === undefined) return true;
-    const all = numberAutomaton(
-        "number",
-        { ...(format === undefined ? {} : { format }), ...(multipleOf === undefined ? {} : { multipleOf }) },
-        param
-    );
-    return all.accepts(String(number));
+    if (!isWithin || !isOfFormat(value, format)) return false;
+    return multipleOf === undefined || numberAutomaton("number", { multipleOf }, param).accepts(String(number));
+}
+
+function isOfFormat(value: unknown, format: unknown): boolean {
+    const bounds = boundsOfFormat(format);
+    if (bounds === undefined) return true;
+    // an exponent of any size would take long
+    if (!Number.isFinite(numberOf(value))) return false;
+    const { digits, places } = parseDecimal(String(value));
+    const unit = 10n ** BigInt(places);
+    return digits % unit === 0n && digits >= bounds.min.digits * unit && digits <= bounds.max.digits * unit;
 }
 
 function tightest(side: "min" | "max", a: Decimal | undefined, b: Decimal | undefined): Decimal | undefined {
