@@ -1,4 +1,4 @@
-import { stringify } from "lossless-json";
+import { LosslessNumber, stringify } from "lossless-json";
 import { unsupported } from "../../errors.js";
 import { Ambiguity } from "./Ambiguity.js";
 import { areDisjoint } from "./disjoint.js";
@@ -19,6 +19,7 @@ import {
     keywordsOf,
     kindOf,
     kinds,
+    numberOf,
     resolveReference,
     type Schema
 } from "./Schema.js";
@@ -582,8 +583,9 @@ class SchemaCompiler {
         ...keys: readonly [min: string, max: string]
     ): (number | undefined)[] {
         const [min, max] = keys.map((key, i) => {
-            const value = about[key];
-            if (value === undefined) return undefined;
+            if (about[key] === undefined) return undefined;
+            // 3.0 is an integer, too
+            const value = about[key] instanceof LosslessNumber ? numberOf(about[key]) : about[key];
             // an upper limit may be larger than what the grammar counts
             const isUpper = i === 1;
             if (!Number.isInteger(value) || (value as number) < 0 || (!isUpper && (value as number) > maxRepetitions))
