@@ -309,6 +309,8 @@ test("schemas that OpenAPI's generators write keep to their schema", async (t) =
             properties: { kind: { const: "cat" } }
         })
     );
+    const components = { schemas: { Pet: { type: "null" } } };
+    t.deepEqual(await drawn({ $ref: "#/components/schemas/Pet", components }), new Set(["null"]));
     t.is(refusal({ allOf: [{ enum: ["a"] }, { const: "b" }] }).details.param, "schema.allOf");
 
     for (const [type, quote] of [
