@@ -44,9 +44,9 @@ export async function specialTokenKeys(
         if (id !== undefined && id < vocabSize)
             keys.push([`tokenizer.ggml.${ggufName}_token_id`, { type: "UINT32", value: id }]);
     }
-    const valueOf = (name: string) => keys.find(([key]) => key === `tokenizer.ggml.${name}_token_id`)?.[1];
+    const keyOf = (name: string) => keys.find(([key]) => key === `tokenizer.ggml.${name}_token_id`)?.[1];
     const idOf = (name: string) => {
-        const value = valueOf(name);
+        const value = keyOf(name);
         return value !== undefined && "value" in value ? value.value : undefined;
     };
     const added = addedByProcessor(tokenizer, bpe);
