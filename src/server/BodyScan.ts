@@ -30,15 +30,18 @@ export class BodyScan {
     private longNumbers = 0;
     private inString = false;
     private isEscaped = false;
+    private last = 0;
+    private hasPoint = false;
+    private hasOtherNumber = false;
 
-    /** Whether a number may be too long for JavaScript. */
+    /** Whether JavaScript may write a number otherwise than it is in the text: a long one, `1.0` or `1e5`. */
     get hasLongNumber(): boolean {
-        return this.longNumbers > 0;
+        return this.longNumbers > 0 || this.hasOtherNumber;
     }
 
     /** @throws {ApiError} if the text is nested too deeply or has too many parts */
     push(bytes: Uint8Array): void {
-        let { inString, isEscaped, digits } = this;
+        let { inString, isEscaped, digits, last, hasPoint } = this;
         let slash = bytes.indexOf(0x5c);
         let quote = bytes.indexOf(0x22);
         for (let i = 0; i < bytes.length; i++) {
@@ -59,15 +62,21 @@ export class BodyScan {
             const byte = bytes[i]!;
             if (byte >= 0x30 && byte <= 0x39) {
                 digits++;
+                last = byte;
                 if (digits === safeDigits + 1) this.longNumbers++;
                 continue;
             }
             // a point or a sign within a number
+            if (byte === 0x2e) hasPoint = true;
             if (byte === 0x2e || byte === 0x2b || byte === 0x2d) continue;
             if ((byte === 0x65 || byte === 0x45) && digits > 0) {
                 digits = safeDigits - safeExponentDigits;
+                this.hasOtherNumber = true;
                 continue;
             }
+            if (hasPoint && last === 0x30) this.hasOtherNumber = true;
+            hasPoint = false;
+            last = 0;
             digits = 0;
             if (byte === 0x22) {
                 inString = true;
@@ -79,7 +88,7 @@ export class BodyScan {
             } else if (byte === 0x5d || byte === 0x7d) this.depth--;
             else if (byte === 0x2c) this.values++;
         }
-        Object.assign(this, { inString, isEscaped, digits });
+        Object.assign(this, { inString, isEscaped, digits, last, hasPoint });
         this.check(this.values, maxValues, "values; upload a longer document to POST /v1/armt/memories");
         this.check(this.parts, maxParts, "objects, lists and strings");
         this.check(this.longNumbers, maxLongNumbers, `numbers of more than ${safeDigits} digits, or exponents of 3`);

@@ -1,6 +1,7 @@
 import type { Message, ToolCall } from "../generation/chat-template/messages.js";
 import { BodyScan } from "./BodyScan.js";
 import { allowedTools, chooseTools } from "./chat/choose-tools.js";
+import { OpenCalls } from "./chat/OpenCalls.js";
 import type { Format } from "./engine/grammar.js";
 import { ApiError, badParameter, unsupported } from "./errors.js";
 import type { ChatRequest } from "./schemas/chat.js";
@@ -61,22 +62,28 @@ export function formatOf(format: ChatRequest["response_format"]): Format | undef
 
 /** @throws {ApiError} if a result has no call, or a call has no result */
 export function messagesOf(messages: ChatRequest["messages"]): Message[] {
-    const open = new Set<string>();
+    const open = new OpenCalls();
     const calls = messages.flatMap((message) => (message.role === "assistant" ? (message.tool_calls ?? []) : []));
     checkArgumentsSize(
         calls.map((call) => call.function.arguments),
         "messages"
     );
     const result = messages.map((message, i) => messageOf(message, `messages.${i}`, open));
-    if (open.size > 0)
+    if (open.first !== undefined)
         throw badParameter(`messages.${messages.length - 1}`, "the last calls have no result; add `tool` messages");
     return result;
 }
 
 /** @param open ids of calls that have no result yet */
-function messageOf(message: ChatRequest["messages"][number], at: string, open: Set<string>): Message {
-    if (open.size > 0 && message.role !== "tool")
-        throw badParameter(at, "the calls before this message have no result; it takes one `tool` message for each");
+function messageOf(message: ChatRequest["messages"][number], at: string, open: OpenCalls): Message {
+    if (message.role !== "tool") {
+        if (open.first !== undefined)
+            throw badParameter(
+                at,
+                "the calls before this message have no result; it takes one `tool` message for each"
+            );
+        open.clear();
+    }
     switch (message.role) {
         case "system":
         case "developer":
@@ -84,8 +91,11 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
         case "user":
             return { role: "user", text: textOf(message.content), name: message.name };
         case "tool":
-            if (!open.delete(message.tool_call_id))
-                throw badParameter(`${at}.tool_call_id`, "the message before has no call of this id");
+            if (!open.answer(message.tool_call_id))
+                throw badParameter(
+                    `${at}.tool_call_id`,
+                    "the messages before have no call of this id that this result may answer"
+                );
             return {
                 role: "tool",
                 callId: message.tool_call_id,
@@ -98,20 +108,36 @@ function messageOf(message: ChatRequest["messages"][number], at: string, open: S
                 return checkCall({ id, ...call }, `${at}.tool_calls.${j}.function.arguments`);
             });
             const { content, refusal, name } = message;
-            const reasoning = message.reasoning_content ?? message.reasoning;
-            if (content == null && refusal == null && reasoning === undefined && calls.length === 0)
-                throw badParameter(`${at}.content`, "an assistant's message needs `content` or `tool_calls`");
+            const parts = Array.isArray(content) ? content : [];
+            const thoughts = parts.flatMap((part) => (isThought(part) ? [thoughtOf(part)] : []));
+            const thought = thoughts.length === 0 ? undefined : thoughts.join("\n");
+            const reasoning = message.reasoning_content ?? message.reasoning ?? message.thinking ?? thought;
+            // an answer that has nothing in it comes back, too
             const text = content == null ? (refusal ?? "") : textOf(content);
             return { role: "assistant", text, calls, name, reasoning };
         }
     }
 }
 
-type Part = { readonly text: string } | { readonly refusal: string };
+type Part = { readonly type: TextType; readonly text: string } | { readonly type: "refusal"; readonly refusal: string };
+type TextType = "text" | "input_text" | "output_text";
+type Thought = { readonly type: "thinking" | "reasoning"; thinking?: string | readonly Part[]; text?: string };
 
-function textOf(content: string | readonly Part[]): string {
+function textOf(content: string | readonly (Part | Thought)[]): string {
     if (typeof content === "string") return content;
-    return content.map((part) => ("text" in part ? part.text : part.refusal)).join("\n");
+    const texts = content.flatMap((part) => {
+        if (isThought(part)) return [];
+        return [part.type === "refusal" ? part.refusal : part.text];
+    });
+    return texts.join("\n");
+}
+
+function isThought(part: Part | Thought): part is Thought {
+    return part.type === "thinking" || part.type === "reasoning";
+}
+
+function thoughtOf({ thinking, text = "" }: Thought): string {
+    return thinking === undefined ? text : textOf(thinking);
 }
 
 /** A call as clients send it back. */
@@ -124,16 +150,18 @@ export function checkArgumentsSize(all: readonly (string | null | undefined)[], 
         throw badParameter(param, `the arguments of all calls have more than ${maxArgumentsSize} characters`);
 }
 
-/** @throws {ApiError} if the arguments are not JSON */
+/**
+ * Arguments that are not JSON are kept: another server may have cut them off, and the result says so to the model.
+ * @throws {ApiError} if the arguments are too costly to parse
+ */
 export function checkCall({ id, name, arguments: json }: GivenCall, param: string): ToolCall {
     // clients keep a call without arguments in these forms
-    if (json === undefined || json === null || json === "") return { id, name, arguments: "{}" };
+    if (json === undefined || json === null || json.trim() === "") return { id, name, arguments: "{}" };
     try {
         new BodyScan().push(Buffer.from(json));
-        JSON.parse(json);
     } catch (error) {
-        const reason = error instanceof ApiError ? `; ${error.message}` : "";
-        throw badParameter(param, `the arguments of a call must be JSON${reason}`);
+        if (!(error instanceof ApiError)) throw error;
+        throw badParameter(param, `the arguments of a call are too large; ${error.message}`);
     }
     return { id, name, arguments: json };
 }

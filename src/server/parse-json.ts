@@ -3,7 +3,7 @@ import { LosslessNumber, parse } from "lossless-json";
 /** A parsed body, as plain data. */
 export interface ParsedJson {
     readonly value: unknown;
-    /** The places and digits of the numbers that JavaScript cannot represent. */
+    /** The places and digits of the numbers that JavaScript cannot represent, and of those that it writes otherwise. */
     readonly long: readonly { readonly path: readonly string[]; readonly digits: string }[];
 }
 
@@ -17,11 +17,25 @@ export function parseJson(bytes: Uint8Array, hasLongNumber: boolean): ParsedJson
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     if (!hasLongNumber) return { value: JSON.parse(text), long: [] };
     const value = parse(text, undefined, {
-        parseNumber: (number) => (isLong(number) ? new LosslessNumber(number) : Number(number)),
+        parseNumber: (number) =>
+            isLong(number) || String(Number(number)) !== number ? new LosslessNumber(number) : Number(number),
         onDuplicateKey: ({ newValue }) => newValue
     });
-    return { value, long: longNumbersOf(value) };
+    const root = { value };
+    const numbers = longNumbersOf(value);
+    const others = numbers.filter(({ digits }) => !isLong(digits));
+    const shown = others.filter(({ path }) => path.some((key) => written.has(key)));
+    const dropped = new Set(others);
+    if (shown.length <= maxOthers) for (const number of shown) dropped.delete(number);
+    for (const { path, digits } of dropped) put(root, path, Number(digits));
+    return { value: root.value, long: numbers.filter((number) => !dropped.has(number)) };
 }
+
+/** Members of requests that a prompt shows: their numbers stay as they are written, such as `1.0`. */
+const written = new Set(["arguments", "format", "input", "input_schema", "parameters", "schema"]);
+
+/** Numbers that JavaScript would write otherwise; each of them has to be put back into the parsed body. */
+const maxOthers = 10_000;
 
 /** The long numbers in parsed JSON. A message between threads makes plain objects of them. */
 export function longNumbersOf(value: unknown): ParsedJson["long"] {
@@ -59,12 +73,15 @@ function isLong(number: string): boolean {
 /** Puts the long numbers back into a parsed body. */
 export function withLongNumbers({ value, long }: ParsedJson): unknown {
     const root = { value };
-    for (const { path, digits } of long) {
-        const [last, ...before] = ["value", ...path].reverse();
-        const parent = before.reduceRight<unknown>((item, key) => (item as Record<string, unknown>)[key], root);
-        setOwn(parent as object, last!, new LosslessNumber(digits));
-    }
+    for (const { path, digits } of long) put(root, path, new LosslessNumber(digits));
     return root.value;
+}
+
+/** Puts a value into the place of another. */
+function put(root: { value: unknown }, path: readonly string[], value: unknown): void {
+    const [last, ...before] = ["value", ...path].reverse();
+    const parent = before.reduceRight<unknown>((item, key) => (item as Record<string, unknown>)[key], root);
+    setOwn(parent as object, last!, value);
 }
 
 /** Assigning to `__proto__` would change the prototype instead. */

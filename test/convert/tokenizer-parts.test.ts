@@ -105,6 +105,55 @@ test(
     /"▁▁", which no merge makes/
 );
 
+const processor = (...single: string[]) => ({
+    type: "TemplateProcessing",
+    single: single.map((id) => (id === "A" ? { Sequence: { id } } : { SpecialToken: { id } })),
+    special_tokens: Object.fromEntries(gpt2.added_tokens.map(({ content: id, id: n }) => [id, { id, ids: [n] }]))
+});
+const withEnds = (post_processor: object) => ({
+    "tokenizer.json": { ...gpt2, post_processor },
+    "tokenizer_config.json": { bos_token: "<e>", eos_token: "<f>" }
+});
+for (const [name, ...single] of [
+    ["bos_token", "<e>", "<g>", "A"],
+    ["bos_token", "<f>", "A"],
+    ["eos_token", "<e>", "A", "<g>"]
+] as const)
+    test(`refused by name: a post-processor with ${single.join(" ")}`, async (t) => {
+        const message = new RegExp(`post-processor that adds the tokens .* \\\`${name}\\\``);
+        await t.throwsAsync(keysOf(t, withEnds(processor(...single))), { name: "ArmtError", message });
+    });
+
+test("the tokens that a post-processor adds are those of its kind", async (t) => {
+    const adds = async (post_processor: object) => {
+        const keys = await keysOf(t, withEnds(post_processor));
+        return [keys.get("add_bos_token"), keys.get("add_eos_token")];
+    };
+    t.deepEqual(await adds(processor("<e>", "A")), [true, false]);
+    t.deepEqual(await adds(processor("<e>", "A", "<f>")), [true, true]);
+    t.deepEqual(await adds({ type: "ByteLevel" }), [false, false]);
+    t.deepEqual(await adds({ type: "Sequence", processors: [{ type: "ByteLevel" }, processor("A", "<f>")] }), [
+        false,
+        true
+    ]);
+    t.deepEqual(await adds({ type: "RobertaProcessing", cls: ["<e>", 2], sep: ["<f>", 3] }), [true, true]);
+});
+
+for (const [texts, normalized] of [[["a<", "<b>"]], [["ab", "bc"]], [["abc", "bc"], "abc"]] as [string[], string?][])
+    test(`refused by name: the added tokens ${texts.join(" and ")}`, async (t) => {
+        const tokens = texts.map((text, i) => added(text, 10 + i, { normalized: text === normalized }));
+        await t.throwsAsync(keysOf(t, { "tokenizer.json": { ...gpt2, added_tokens: tokens } }), {
+            name: "ArmtError",
+            message: new RegExp(`overlap of the added tokens "${texts[0]}" and "${texts[1]}"`)
+        });
+    });
+
+test("added tokens that contain others, and runs of one character, are found alike", async (t) => {
+    const texts = ["<a>", "<a><b>", "<b>", "\n", "\n\n", "\n\n\n\n\n", "abc", "b"];
+    const tokens = texts.map((text, i) => added(text, 10 + i));
+    await t.notThrowsAsync(keysOf(t, { "tokenizer.json": { ...gpt2, added_tokens: tokens } }));
+});
+
 test("NFC is left to the plugin", async (t) => {
     const keys = await keysOf(t, { "tokenizer.json": { ...gpt2, normalizer: { type: "NFC" } } });
     t.is(keys.get("tokenizer.armt.normalizer"), "NFC");

@@ -191,6 +191,25 @@ test("the template renders calls and results if it supports them, digit by digit
     }
 });
 
+test("calls keep the template's form if it writes each argument on its own, or if they are no JSON", async (t) => {
+    const template = (args: string) =>
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% for c in m.tool_calls or [] %}" +
+        `<f={{ c.function.name }}>${args}</f>{% endfor %}|{% endfor %}`;
+    const render = async (args: string, messages: readonly Message[]) =>
+        textOf(qwen(), (await templateOf(template(args)).render(messages)).tokens, { special: true });
+    const tags = "{% for k, v in c.function.arguments.items() %}<p={{ k }}>{{ v }}</p>{% endfor %}";
+    const result = 'tool: {"order": 12345678901234567890}|';
+    const about = (calls: string) => `user: Look it up|assistant: ${calls}|${result}`;
+    t.is(await render(tags, called), about("<f=look><p=id>1374029117403856901</p><p=x>1.10</p></f>"));
+    const broken = called.map(
+        (message): Message =>
+            message.role === "assistant"
+                ? { ...message, calls: [{ ...message.calls[0]!, arguments: '{"id": "1' }] }
+                : message
+    );
+    t.is(await render("{{ c.function.arguments|tojson }}", broken), about('<f=look>"{\\"id\\": \\"1"</f>'));
+});
+
 test("numbers in the schemas of tools keep their digits", async (t) => {
     const parameters = {
         type: "object",

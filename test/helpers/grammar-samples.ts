@@ -22,6 +22,12 @@ export function grammarOf(schema: unknown): string {
     return rules.print(root);
 }
 
+/** Whether llama.cpp lets a text through a grammar. */
+export async function acceptorOf(grammar: string): Promise<(text: string) => boolean> {
+    const native = await (await openLlama()).createGrammar({ grammar });
+    return (text) => (native as unknown as { _testText(text: string): boolean })._testText(text);
+}
+
 /** Draws texts of a schema's grammar, and fails for one that is not JSON or not valid. */
 export async function checkSamples(
     schema: unknown,
@@ -30,8 +36,7 @@ export async function checkSamples(
     draft: keyof typeof validators = "draft-2020-12"
 ): Promise<string[]> {
     const grammar = grammarOf(schema);
-    const native = await (await openLlama()).createGrammar({ grammar });
-    const isCompatible = (text: string) => (native as unknown as { _testText(text: string): boolean })._testText(text);
+    const isCompatible = await acceptorOf(grammar);
     const sampler = new GrammarSampler(grammar);
     const ajv = validators[draft];
     const validate = ajv.compile(schema as AnySchema);

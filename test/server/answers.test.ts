@@ -296,7 +296,34 @@ test("messages come back as clients keep them", async (t) => {
         [user, { role: "assistant", content: null, refusal: "No." }],
         [user, { role: "assistant", content: [{ type: "text", text: "Yes", index: 0 }], images: [], metadata: {} }],
         [user, { role: "assistant", tool_calls: [call] }, result],
-        [user, { role: "assistant", content: [], tool_calls: [call] }, { ...result, content: "" }]
+        [user, { role: "assistant", content: [], tool_calls: [call] }, { ...result, content: "" }],
+        // an answer that was cut off before its first word
+        [user, { role: "assistant", content: null, refusal: null }],
+        [user, { role: "assistant" }],
+        // other servers' keys, parts and ids
+        [user, { role: "assistant", content: "Yes", model: "m", timestamp: 1, thinking: "hm", usage: { a: 1 } }],
+        [
+            user,
+            {
+                role: "assistant",
+                content: [
+                    { type: "thinking", thinking: [{ type: "text", text: "hm" }] },
+                    { type: "output_text", text: "Yes" }
+                ]
+            }
+        ],
+        [
+            user,
+            { role: "assistant", tool_calls: [{ ...call, id: "", extra_content: { a: 1 } }] },
+            { ...result, tool_call_id: "" }
+        ],
+        [user, { role: "assistant", tool_calls: [call, call] }, result, { ...result, is_error: true }],
+        [user, { role: "assistant", tool_calls: [call, call] }, result],
+        [
+            user,
+            { role: "assistant", tool_calls: [{ ...call, function: { name: "now", arguments: '{"a": "b' } }] },
+            result
+        ]
     ];
     for (const messages of taken) {
         const { json } = await ask("/v1/chat/completions", { messages: [...messages, user] });
@@ -308,11 +335,18 @@ test("messages come back as clients keep them", async (t) => {
             { role: "assistant", content: "Yes", function_call: { name: "now", arguments: "{}" } },
             "messages.1.function_call"
         ],
-        [{ role: "assistant", content: "Yes", prefix: true }, "messages.1.prefix"],
-        [{ role: "assistant", content: null }, "messages.1.content"]
+        [{ role: "assistant", content: "Yes", prefix: true }, "messages.1.prefix"]
     ];
     for (const [message, param] of refused)
         t.is((await ask("/v1/chat/completions", { messages: [user, message] })).json.error.param, param);
+    const called = [user, { role: "assistant", tool_calls: [call] }];
+    for (const messages of [
+        [...called, result, result],
+        [...called, result, user, result]
+    ]) {
+        const { json } = await ask("/v1/chat/completions", { messages });
+        t.is(json.error.param, `messages.${messages.length - 1}.tool_call_id`);
+    }
 });
 
 test("an answer under a schema shows special tokens as the grammar sees them", async (t) => {

@@ -1,9 +1,10 @@
 import test from "ava";
 import fc from "fast-check";
 import { LosslessNumber } from "lossless-json";
+import { compileSchema } from "../../src/server/engine/json-schema/compile.js";
 import { ApiError } from "../../src/server/errors.js";
 import { GrammarSampler } from "../helpers/gbnf.js";
-import { checkSamples, grammarOf, param, random, refusal } from "../helpers/grammar-samples.js";
+import { acceptorOf, checkSamples, grammarOf, param, random, refusal } from "../helpers/grammar-samples.js";
 import { paced } from "../helpers/pace.js";
 
 const name = fc.oneof(
@@ -38,7 +39,22 @@ const range = (min: string, max: string) =>
         ...(more === undefined ? {} : { [max]: (from ?? 0) + more })
     }));
 
-const formats = ["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid", "byte"];
+const formats = [
+    "date",
+    "time",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uri",
+    "uuid",
+    "byte",
+    "uri-reference",
+    "url",
+    "json-pointer"
+];
 const patterns = [
     "^a",
     "b+$",
@@ -129,7 +145,21 @@ const { schema: anySchema } = fc.letrec<{ schema: unknown; object: { properties?
         fc
             .array(fc.oneof(scalar, fc.array(scalar, { maxLength: 2 })), { minLength: 1, maxLength: 4 })
             .map((values) => ({ enum: values })),
+        fc.array(fc.array(scalar, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 2 }).map((lists) => ({
+            allOf: lists.map((list) => ({ enum: [...list, "a", null] })),
+            maxLength: 3,
+            minimum: 0
+        })),
         fc.subarray(["string", "integer", "null", "object", "array"], { minLength: 1 }).map((type) => ({ type })),
+        // of OpenAPI, and keywords about values of other kinds
+        fc
+            .tuple(
+                fc.constantFrom("string", "integer", "number"),
+                fc.constantFrom("int32", "int64", "float", "double"),
+                fc.boolean(),
+                bounds
+            )
+            .map(([type, format, nullable, about]) => ({ type, format, nullable, items: false, ...about })),
         tie("object"),
         fc
             .tuple(
@@ -236,6 +266,7 @@ test("items of several schemas, and different items, keep to their schema", asyn
         unique({ allOf: [{ enum: ["a", 1, 2] }, { type: "integer" }] }, { minItems: 2 }),
         unique({ enum: [a, b, [a], [b], 0, -0, "0"] }, { minItems: 4 }),
         unique({ const: null }),
+        unique({ enum: [1, 5], const: 5 }),
         { allOf: [{ prefixItems: [{ type: "integer" }, {}] }, { items: { minimum: 3 }, minItems: 1 }] },
         { allOf: [{ prefixItems: [{}], items: { type: "boolean" } }, { prefixItems: [{ type: "null" }, {}, {}] }] },
         { anyOf: [{ type: "array", items: { $ref: "#" }, minItems: 1 }, { type: "null" }] }
@@ -244,6 +275,79 @@ test("items of several schemas, and different items, keep to their schema", asyn
     const draft7 = { allOf: [{ items: [{ type: "integer" }], additionalItems: { type: "null" } }, { maxItems: 3 }] };
     t.is((await checkSamples(draft7, 5, 40, "draft-7")).length, 40);
     t.is(refusal(unique({ enum: [a, b, 0, -0] }, { minItems: 3 })).details.param, "schema.minItems");
+});
+
+test("schemas that OpenAPI's generators write keep to their schema", async (t) => {
+    const drawn = async (schema: object) =>
+        new Set((await checkSamples(schema, 7, 40)).map((text) => text.replaceAll(" ", "")));
+    const nullable = { nullable: true };
+    t.true((await drawn({ type: "boolean", ...nullable })).has("null"));
+    t.false((await drawn({ type: "boolean", nullable: false })).has("null"));
+    // null has to be listed, too
+    t.deepEqual(await drawn({ type: "string", enum: ["a"], ...nullable }), new Set(['"a"']));
+    t.true((await drawn({ type: "string", enum: ["a", null], ...nullable })).has("null"));
+    t.deepEqual(await drawn({ type: "integer", format: "int32", enum: [0, 3e9, 1.5] }), new Set(["0"]));
+    const long = new LosslessNumber("9223372036854775807");
+    t.true(grammarOf({ type: "integer", format: "int64", enum: [1, long] }).includes("9223372036854775807"));
+    t.true((await drawn({ type: "array", items: { type: "integer", format: "int64" }, maxItems: 2 })).size > 9);
+    t.true((await drawn({ type: "number", format: "double" })).size > 9);
+    t.true((await drawn({ type: "string", additionalProperties: false })).size > 9);
+    t.deepEqual(await drawn({ type: "array", items: { not: {} } }), new Set(["[]"]));
+    t.deepEqual(await drawn({ anyOf: [{ not: {} }, { type: "null" }] }), new Set(["null"]));
+    const open = { properties: { a: { type: "null" } }, unevaluatedProperties: { type: "boolean" }, maxProperties: 1 };
+    t.true((await drawn({ type: "object", ...open })).has('{"a":null}'));
+    t.deepEqual(
+        await drawn({ type: "object", unevaluatedProperties: { not: {} } }),
+        await drawn({ type: "object", maxProperties: 0 })
+    );
+    const pet = { type: "object", properties: { kind: { type: "string", enum: ["cat", "dog"] } }, required: ["kind"] };
+    const cat = { properties: { kind: { enum: ["cat", "lynx"] } }, xml: { name: "cat" } };
+    t.deepEqual(
+        await drawn({ allOf: [pet, cat, { maxProperties: 1 }] }),
+        await drawn({
+            ...pet,
+            properties: { kind: { const: "cat" } }
+        })
+    );
+    const components = { schemas: { Pet: { type: "null" } } };
+    t.deepEqual(await drawn({ $ref: "#/components/schemas/Pet", components }), new Set(["null"]));
+    t.is(refusal({ allOf: [{ enum: ["a"] }, { const: "b" }] }).details.param, "schema.allOf");
+
+    for (const [type, quote] of [
+        ["integer", ""],
+        ["number", ""],
+        ["string", '"']
+    ] as const)
+        for (const [format, low, high] of [
+            ["int64", -(2n ** 63n), 2n ** 63n - 1n],
+            ["uint64", 0n, 2n ** 64n - 1n]
+        ] as const) {
+            const accepts = await acceptorOf(grammarOf({ type, format }));
+            const isIn = [low, low - 1n, high, high + 1n].map((value) => accepts(`${quote}${value}${quote}`));
+            t.deepEqual(isIn, [true, false, true, false], `${type} ${format}`);
+        }
+    t.is(refusal({ type: "integer", format: "phone" }).details.param, "schema.format");
+});
+
+test("the arguments of a call are an object, whatever the schema's form", (t) => {
+    const rootOf = (schema: unknown) => {
+        const { root, rules } = compileSchema(schema, { param, object: true });
+        return rules.print(root);
+    };
+    const $defs = { text: { type: "string" }, args: { type: "object", properties: { a: { type: "null" } } } };
+    for (const schema of [
+        { type: ["object", "null"] },
+        { type: "object", nullable: true },
+        { type: null, properties: {} },
+        { $ref: "#/$defs/args", $defs },
+        { anyOf: [{ $ref: "#/$defs/args" }, { $ref: "#/$defs/text" }, { type: "null" }], $defs }
+    ]) {
+        const sampler = new GrammarSampler(rootOf(schema));
+        const generator = random(2);
+        for (let i = 0; i < 20; i++) t.regex(sampler.sample(generator), /^\{/, JSON.stringify(schema));
+    }
+    for (const schema of [{ $ref: "#/$defs/text", $defs }, { enum: ["a"] }, { type: ["string", "null"] }])
+        t.throws(() => rootOf(schema), { instanceOf: ApiError }, JSON.stringify(schema));
 });
 
 test("what a grammar cannot keep to is refused, with the name of the keyword", (t) => {
@@ -264,7 +368,6 @@ test("what a grammar cannot keep to is refused, with the name of the keyword", (
         [{ type: "object", properties: { a: { not: { type: "null" } } } }, "schema.properties.a.not"],
         [{ type: "array", items: {}, uniqueItems: true }, "schema.uniqueItems"],
         [{ type: "array", items: { enum: [1, 5], minimum: 3 }, uniqueItems: true }, "schema.uniqueItems"],
-        [{ type: "array", items: { enum: [1, 5], const: 5 }, uniqueItems: true }, "schema.uniqueItems"],
         [
             { allOf: [{ prefixItems: [{ type: "integer" }] }, { items: { type: "null" } }] },
             "schema.prefixItems.0.allOf"

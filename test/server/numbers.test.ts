@@ -65,7 +65,7 @@ test("calls come back with their arguments as an object, or with a result that i
 
 test("numbers in the history of other protocols' calls are those of the request", async (t) => {
     const { url } = await startServer(t, { tiny: { special, template, script: [["<|assistant|>", "Yes", "<eos>"]] } });
-    const args = `{"id":${long},"n":[1e400]}`;
+    const args = `{"id":${long},"n":[1e400,1.10,2.0]}`;
     const count = async (path: string, body: string) => {
         const answer = await post(url + path, body);
         t.is(answer.status, 200, answer.text);

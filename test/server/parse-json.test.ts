@@ -23,6 +23,31 @@ test("long integers keep their digits wherever they are, under any name", (t) =>
     t.deepEqual(parse(long), new LosslessNumber(long));
 });
 
+test("numbers that a prompt shows keep their notation, and parameters are numbers", (t) => {
+    const scanned = (text: string) => {
+        const scan = new BodyScan();
+        for (const byte of Buffer.from(text)) scan.push(Uint8Array.of(byte));
+        return withLongNumbers(parseJson(Buffer.from(text), scan.hasLongNumber));
+    };
+    for (const number of ["1.0", "-1.10", "0.0", "1e5", "2E-3"]) {
+        const { temperature, tools } = scanned(
+            `{"temperature":${number},"tools":[{"input_schema":{"a":[${number}]}}]}`
+        ) as {
+            temperature: unknown;
+            tools: { input_schema: { a: unknown[] } }[];
+        };
+        t.is(temperature, Number(number));
+        t.deepEqual(tools[0]!.input_schema.a, [new LosslessNumber(number)]);
+    }
+    for (const number of ["10", "1.5", "0", "-3", "0.1"])
+        t.deepEqual(scanned(`{"input":${number}}`), { input: Number(number) });
+    // putting back very many would take long
+    const many = `{"input":[${"1.0,".repeat(10_000)}1.0],"n":9007199254740993}`;
+    const { input, n } = scanned(many) as { input: unknown[]; n: unknown };
+    t.true(input.every((value) => value === 1));
+    t.deepEqual(n, new LosslessNumber("9007199254740993"));
+});
+
 test("numbers that JavaScript cannot hold keep their digits, and doubles as programs write them are numbers", (t) => {
     const scanned = (text: string) => {
         const scan = new BodyScan();

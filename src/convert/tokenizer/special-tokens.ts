@@ -3,9 +3,10 @@ import { type GgufWriteValue, stringArray } from "../../formats/gguf/writer.js";
 import { readJsonFile } from "../../formats/text/read-json-file.js";
 import { readTextFile } from "../../formats/text/read-text-file.js";
 import type { JsonFile } from "../../util/json-file.js";
-import type { JsonObject } from "../../util/strict-json.js";
+import type { JsonObject, JsonValue } from "../../util/strict-json.js";
 import { endTokenKeys } from "./end-tokens.js";
 import { tokenIds, tokenText } from "./token-files.js";
+import { unsupportedPart } from "./unsupported.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
 /** Length of a stop string. The text is searched for all of them after every token. Unit: UTF-16 code units. */
@@ -43,9 +44,28 @@ export async function specialTokenKeys(
         if (id !== undefined && id < vocabSize)
             keys.push([`tokenizer.ggml.${ggufName}_token_id`, { type: "UINT32", value: id }]);
     }
-    const template = processorTemplate(tokenizer);
-    keys.push(["tokenizer.ggml.add_bos_token", { type: "BOOL", value: own?.boolean("add_bos_token") ?? template.bos }]);
-    keys.push(["tokenizer.ggml.add_eos_token", { type: "BOOL", value: own?.boolean("add_eos_token") ?? template.eos }]);
+    const keyOf = (name: string) => keys.find(([key]) => key === `tokenizer.ggml.${name}_token_id`)?.[1];
+    const idOf = (name: string) => {
+        const value = keyOf(name);
+        return value !== undefined && "value" in value ? value.value : undefined;
+    };
+    const added = addedByProcessor(tokenizer, bpe);
+    for (const [name, ids] of [
+        ["bos", added.before],
+        ["eos", added.after]
+    ] as const) {
+        const given = own?.boolean(`add_${name}_token`);
+        const [only] = ids;
+        // a folder may have no other file that says which token it is
+        if (idOf(name) === undefined && ids.length === 1 && only !== undefined && only >= 0)
+            keys.push([`tokenizer.ggml.${name}_token_id`, { type: "UINT32", value: only }]);
+        if (given === undefined && ids.length > 0 && (ids.length > 1 || ids[0] !== idOf(name)))
+            throw unsupportedPart(
+                tokenizer,
+                `a post-processor that adds the tokens ${ids.join(", ")}, which are not the \`${name}_token\`,`
+            );
+        keys.push([`tokenizer.ggml.add_${name}_token`, { type: "BOOL", value: given ?? ids.length > 0 }]);
+    }
     const stops = stopStrings(generation);
     if (stops.length > 0) keys.push(["tokenizer.armt.stop_strings", stringArray(stops)]);
     const chatTemplate = await readChatTemplate(folder, own, "default");
@@ -68,15 +88,40 @@ function stopStrings(generation: JsonFile | undefined): string[] {
     });
 }
 
-/** Whether the tokenizer's template for one text begins and ends with a special token. */
-function processorTemplate(tokenizer: JsonFile): { bos: boolean; eos: boolean } {
-    const processor = componentParts(tokenizer, "post_processor").find(
-        (part) => part.get("type") === "TemplateProcessing"
-    );
-    const single = processor?.get("single");
-    if (!Array.isArray(single)) return { bos: false, eos: false };
-    const isSpecial = (item: unknown) => item instanceof Map && (item as JsonObject).has("SpecialToken");
-    return { bos: isSpecial(single[0]), eos: single.length > 1 && isSpecial(single.at(-1)) };
+interface AddedIds {
+    readonly before: readonly number[];
+    readonly after: readonly number[];
+}
+
+/** The tokens that the tokenizer adds to one text. */
+function addedByProcessor(tokenizer: JsonFile, { ids }: BpeTokenizer): AddedIds {
+    for (const part of componentParts(tokenizer, "post_processor")) {
+        const type = part.get("type");
+        if (type === "TemplateProcessing") return addedByTemplate(part, ids);
+        if (type === "BertProcessing" || type === "RobertaProcessing") {
+            const idOf = (key: string) =>
+                Array.isArray(part.get(key)) ? (part.get(key) as JsonValue[])[1] : undefined;
+            return { before: [Number(idOf("cls"))], after: [Number(idOf("sep"))] };
+        }
+    }
+    return { before: [], after: [] };
+}
+
+function addedByTemplate(part: JsonObject, ids: ReadonlyMap<string, number>): AddedIds {
+    const items = part.get("single");
+    const list = Array.isArray(items) ? items : [];
+    const described = part.get("special_tokens");
+    const text = list.findIndex((item) => item instanceof Map && item.has("Sequence"));
+    const idsOf = (some: readonly JsonValue[]) =>
+        some.flatMap((item) => {
+            const special = item instanceof Map ? item.get("SpecialToken") : undefined;
+            const name = special instanceof Map ? special.get("id") : undefined;
+            if (typeof name !== "string") return [];
+            const own = described instanceof Map ? described.get(name) : undefined;
+            const given = own instanceof Map ? own.get("ids") : undefined;
+            return Array.isArray(given) ? given.map(Number) : [ids.get(name) ?? -1];
+        });
+    return { before: idsOf(list.slice(0, Math.max(0, text))), after: idsOf(list.slice(text + 1)) };
 }
 
 /** The name of the template for chats with tools, in checkpoints and, behind a dot, in keys of model files. */

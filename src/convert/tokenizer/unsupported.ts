@@ -1,6 +1,7 @@
 import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
 import type { JsonObject, JsonValue } from "../../util/strict-json.js";
+import { conflictingTokens } from "./overlapping-tokens.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
 /** SentencePiece's symbol for a space. */
@@ -124,6 +125,16 @@ function checkAddedTokens(json: JsonFile, byteLevel: boolean): void {
         if (token.get("normalized") === true && !byteLevel && prepends)
             throw unsupportedPart(json, `\`normalized\` of the added token ${name} with the normalizer "Prepend"`);
     }
+    const searched = tokens.map((token) => ({
+        text: String(token.get("content")),
+        normalized: token.get("normalized") === true
+    }));
+    // those with a space of SentencePiece become ordinary tokens
+    const conflict = conflictingTokens(
+        searched.filter(({ text }) => text !== "" && (byteLevel || !text.includes(SPACE)))
+    );
+    if (conflict !== undefined)
+        throw unsupportedPart(json, `the overlap of the added tokens ${conflict.map(quote).join(" and ")}`);
 }
 
 /** The plugin composes characters before it looks for added tokens, and a tokenizer looks for most of them before. */

@@ -55,12 +55,17 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
         add_generation_prompt: false
     });
     let calls: TemplateCapabilities["calls"];
-    for (const form of ["object", "text"] as const) {
+    const { name } = probeCalls(1, false)[0]!.function;
+    // the last form is that of templates which write each argument in their own way, such as in a tag
+    for (const [form, quote] of [
+        ["object", '"'],
+        ["text", '"'],
+        ["object", ""]
+    ] as const) {
+        if (calls !== undefined) break;
         const chat = await attempt([user, called(1, form === "text"), ...results], {});
-        const [call] = probeCalls(1, false);
-        const { name } = call!.function;
-        const parts = [name, `"${name}_key"`, `"${name}_value"`, result];
-        if (calls === undefined && parts.every((part) => chat?.includes(part))) calls = form;
+        const parts = [name, `${quote}${name}_key${quote}`, `${quote}${name}_value${quote}`, result];
+        if (parts.every((part) => chat?.includes(part))) calls = form;
     }
     let syntax: ToolSyntax | undefined;
     if (calls !== undefined) {

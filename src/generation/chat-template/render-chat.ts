@@ -83,9 +83,19 @@ function withArguments(message: TemplateMessage, sign: string): TemplateMessage 
         ...message,
         tool_calls: message.tool_calls.map((call) => ({
             ...call,
-            function: { ...call.function, arguments: parseKeepingNumbers(String(call.function.arguments), sign) }
+            function: { ...call.function, arguments: parseArguments(String(call.function.arguments), sign) }
         }))
     };
+}
+
+/** Arguments that another server cut off are no JSON, and remain a text. */
+function parseArguments(json: string, sign: string): unknown {
+    try {
+        return parseKeepingNumbers(json, sign);
+    } catch (error) {
+        if (error instanceof SyntaxError) return json;
+        throw error;
+    }
 }
 
 /** A random private-use character that does not occur in any of the values. Authors of messages cannot predict it. */

@@ -11,27 +11,40 @@ import {
     timingsSchema,
     usageSchema
 } from "./sampling.js";
-import { isEmpty, isPlainObject, optional, record, text, textOnly, toolName, unused, z } from "./zod.js";
+import { anyObject, isEmpty, isPlainObject, optional, record, text, textOnly, toolName, unused, z } from "./zod.js";
 
 const never = z.unknown().refine(isEmpty, { error: "expected null" }).optional();
 
 const textPart = z.strictObject({
-    type: z.literal("text"),
+    // two of them are those of /v1/responses
+    type: z.enum(["text", "input_text", "output_text"]),
     text: text(),
     annotations: unused,
     cache_control: unused,
-    index: unused
+    id: unused,
+    index: unused,
+    logprobs: unused
 });
 const refusalPart = z.strictObject({ type: z.literal("refusal"), refusal: text() });
+/** The model's reasoning, as Mistral's API and others have it among the parts of an answer. */
+const thoughtPart = z.strictObject({
+    type: z.enum(["thinking", "reasoning"]),
+    thinking: z.union([text(), z.array(z.discriminatedUnion("type", [textPart], textOnly))]).optional(),
+    text: text().optional(),
+    signature: unused,
+    closed: unused,
+    id: unused,
+    index: unused
+});
 const content = z.union([text(), z.array(z.discriminatedUnion("type", [textPart], textOnly)).min(1)]);
 
 const toolCall = z.strictObject({
-    id: z.string().min(1).max(200),
+    id: z.string().max(200),
     type: optional(z.literal("function")),
     function: z.strictObject({
         name: text(),
         arguments: z
-            .union([text(), record<unknown>(() => undefined).transform((value) => toJson(value))])
+            .union([text(), anyObject.transform((value) => toJson(value))])
             .nullish()
             .openapi({
                 description: "JSON as a string; an object is taken too, as other servers answer with"
@@ -39,17 +52,37 @@ const toolCall = z.strictObject({
         parsed_arguments: unused,
         output: never
     }),
-    index: unused
+    index: unused,
+    status: unused,
+    extra_content: unused,
+    provider_specific_fields: unused,
+    thought_signature: unused,
+    cache_control: unused
 });
 
 const name = optional(text()).openapi({ description: "Used if the chat template has a place for it" });
-/** Keys that clients keep with messages of all roles, from their own lists or from the type of an assistant's. */
-const kept = {
+/** What clients and other servers note about a message. */
+const notes = {
     id: unused,
     index: unused,
+    status: unused,
+    metadata: unused,
+    model: unused,
+    created: unused,
+    created_at: unused,
+    timestamp: unused,
     annotations: unused,
     parsed: unused,
     cache_control: unused,
+    provider_specific_fields: unused,
+    provider_options: unused,
+    providerOptions: unused,
+    additional_kwargs: unused,
+    response_metadata: unused
+};
+/** Keys that clients keep with messages of all roles, from their own lists or from the type of an assistant's. */
+const kept = {
+    ...notes,
     refusal: never,
     audio: never,
     function_call: never,
@@ -65,7 +98,9 @@ const kept = {
  */
 const assistantMessage = z.strictObject({
     role: z.literal("assistant"),
-    content: z.union([text(), z.array(z.discriminatedUnion("type", [textPart, refusalPart], textOnly))]).nullish(),
+    content: z
+        .union([text(), z.array(z.discriminatedUnion("type", [textPart, refusalPart, thoughtPart], textOnly))])
+        .nullish(),
     refusal: optional(text()),
     tool_calls: optional(z.array(toolCall)),
     name,
@@ -73,14 +108,23 @@ const assistantMessage = z.strictObject({
         description: "The model's reasoning; used if the chat template has a place for it"
     }),
     reasoning: optional(text()).openapi({ description: "Another name of `reasoning_content`" }),
+    thinking: optional(text()).openapi({ description: "Another name of `reasoning_content`" }),
+    ...notes,
     reasoning_details: unused,
+    reasoning_signature: unused,
     thinking_blocks: unused,
-    provider_specific_fields: unused,
-    cache_control: unused,
-    annotations: unused,
-    parsed: unused,
-    index: unused,
-    id: unused,
+    extra_content: unused,
+    citations: unused,
+    content_filter_results: unused,
+    context: unused,
+    finish_reason: unused,
+    logprobs: unused,
+    stop_reason: unused,
+    token_ids: unused,
+    tool_plan: unused,
+    usage: unused,
+    usage_metadata: unused,
+    invalid_tool_calls: unused,
     audio: never,
     function_call: never,
     tool_call_id: never
@@ -97,7 +141,9 @@ const anyMessage = z
             content: z.union([text(), z.array(z.discriminatedUnion("type", [textPart], textOnly))]).nullish(),
             name,
             ...kept,
-            tool_call_id: z.string()
+            tool_call_id: z.string(),
+            is_error: unused,
+            artifact: unused
         })
     ])
     .openapi("ChatMessage");
@@ -114,8 +160,6 @@ export const messageSchema = z.preprocess(
             : message,
     anyMessage
 );
-
-const anyObject = record<unknown>(() => undefined);
 
 /** Templates have a handful of variables. */
 const maxVariables = 64;

@@ -1,6 +1,6 @@
 import { chatRequestSchema } from "./chat.js";
 import { llamaServerShape, maxTopLogprobs, promptProgressSchema, samplingShape, timingsSchema } from "./sampling.js";
-import { isPlainObject, optional, record, text, z } from "./zod.js";
+import { anyObject, isPlainObject, optional, record, text, z } from "./zod.js";
 
 /** Prompts in one request. */
 const maxPrompts = 128;
@@ -99,7 +99,7 @@ export const llamaCompletionRequestSchema = z
         logit_bias: optional(biases),
         ignore_eos: optional(z.boolean()),
         json_schema: z
-            .union([z.boolean(), z.record(z.string(), z.unknown())])
+            .union([z.boolean(), anyObject])
             .nullish()
             .transform((value) => value ?? undefined),
         return_tokens: optional(z.boolean()),

@@ -1,5 +1,5 @@
 import { samplingShape } from "./sampling.js";
-import { optional, text, textOnly, toolName, unused, z } from "./zod.js";
+import { anyObject, optional, text, textOnly, toolName, unused, z } from "./zod.js";
 
 const cacheControl = optional(z.looseObject({ type: z.literal("ephemeral") })).openapi({
     description: "Keeps a snapshot of the memory at the end of the last whole segment before this place"
@@ -59,7 +59,7 @@ const toolUse = z.strictObject({
     type: z.literal("tool_use"),
     id: z.string().min(1).max(200),
     name: text(),
-    input: z.record(z.string(), z.unknown()).default({}),
+    input: anyObject.default({}),
     caller: unused,
     toolset_name: unused,
     cache_control: cacheControl
@@ -114,7 +114,7 @@ const ownTool = z.strictObject({
     type: optional(z.literal("custom")),
     name: toolName,
     description: optional(text()),
-    input_schema: z.record(z.string(), z.unknown()),
+    input_schema: anyObject,
     cache_control: cacheControl,
     strict: unused,
     eager_input_streaming: unused,
@@ -127,7 +127,7 @@ const serverTool = z
     .openapi({ description: "Not offered to the model" });
 
 const parallel = { disable_parallel_tool_use: optional(z.boolean()) };
-const format = z.strictObject({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) });
+const format = z.strictObject({ type: z.literal("json_schema"), schema: anyObject });
 
 const { temperature, top_p, top_k, stream, armt } = samplingShape;
 

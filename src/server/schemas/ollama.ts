@@ -1,5 +1,5 @@
 import { maxTopLogprobs, samplingShape } from "./sampling.js";
-import { optional, text, toolName, unused, z } from "./zod.js";
+import { anyObject, optional, text, toolName, unused, z } from "./zod.js";
 
 const options = optional(
     z.looseObject({
@@ -15,7 +15,7 @@ const options = optional(
     })
 ).openapi({ description: "Others, such as `num_ctx`, have no effect" });
 
-const format = optional(z.union([z.literal("json"), z.record(z.string(), z.unknown())]));
+const format = optional(z.union([z.literal("json"), anyObject]));
 
 /** Clients may add the tag that Ollama takes for missing ones. */
 const model = z
@@ -37,17 +37,21 @@ const shared = {
 };
 
 const call = z.looseObject({
-    function: z.looseObject({ name: text(), arguments: optional(z.record(z.string(), z.unknown())) })
+    id: optional(z.string()),
+    function: z.looseObject({
+        name: text(),
+        arguments: optional(z.union([text(), anyObject]))
+    })
 });
 const images = optional(z.array(z.unknown()).max(0, { error: "the model reads text only" }));
-const message = z.strictObject({
+/** Ollama ignores what else a message has. */
+const message = z.looseObject({
     role: z.enum(["system", "user", "assistant", "tool"]),
     content: text().optional(),
     thinking: optional(text()),
     tool_calls: optional(z.array(call)),
     tool_name: optional(text()),
-    name: unused,
-    tool_call_id: unused,
+    tool_call_id: optional(z.string()),
     images
 });
 const tool = z.strictObject({
@@ -55,7 +59,7 @@ const tool = z.strictObject({
     function: z.looseObject({
         name: toolName,
         description: optional(text()),
-        parameters: optional(z.record(z.string(), z.unknown()))
+        parameters: optional(anyObject)
     })
 });
 

@@ -1,9 +1,9 @@
 import { chatRequestSchema } from "./chat.js";
 import { maxMessages, maxTopLogprobs, metadataSchema, samplingShape, serviceShape } from "./sampling.js";
-import { optional, text, textOnly, toolName, unused, z } from "./zod.js";
+import { anyObject, isPlainObject, optional, text, textOnly, toolName, unused, z } from "./zod.js";
 
 const itemId = optional(z.string().max(200)).openapi({ description: "Without effect" });
-const callId = z.string().min(1).max(200);
+const callId = z.string().max(200);
 
 /** A part of a text, with the keys that answers have. */
 const textPart = z.strictObject({
@@ -17,10 +17,11 @@ const refusalPart = z.strictObject({ type: z.literal("refusal"), refusal: text()
 const content = z.union([text(), z.array(z.discriminatedUnion("type", [textPart, refusalPart], textOnly))]);
 
 const messageItem = z.strictObject({
-    type: z.literal("message").optional(),
+    type: z.literal("message"),
     role: z.enum(["system", "developer", "user", "assistant"]),
     content,
     id: itemId,
+    created_by: unused,
     status: unused,
     phase: unused
 });
@@ -92,13 +93,17 @@ const foreignItem = z
     })
     .openapi({ description: "Left out of the prompt; `armt.notes` of the answer says so" });
 
-const inputItem = z.union([messageItem, callItem, outputItem, reasoningItem, referenceItem, foreignItem]);
+/** An item; messages may leave out their type, and errors name what is wrong in an item of its type. */
+const inputItem = z.preprocess(
+    (item) => (isPlainObject(item) && item.type == null ? { ...item, type: "message" } : item),
+    z.discriminatedUnion("type", [messageItem, callItem, outputItem, reasoningItem, referenceItem, foreignItem])
+);
 
 const functionTool = z.strictObject({
     type: z.literal("function"),
     name: toolName,
     description: optional(text()),
-    parameters: optional(z.record(z.string(), z.unknown())),
+    parameters: optional(anyObject),
     strict: optional(z.boolean()),
     defer_loading: unused,
     allowed_callers: unused,
@@ -127,7 +132,7 @@ const format = z.discriminatedUnion("type", [
         type: z.literal("json_schema"),
         name: optional(z.string().max(64)),
         description: optional(text()),
-        schema: optional(z.union([z.boolean(), z.record(z.string(), z.unknown())])),
+        schema: optional(z.union([z.boolean(), anyObject])),
         strict: optional(z.boolean())
     })
 ]);

@@ -104,3 +104,6 @@ export function record<T>(
         additionalProperties: values as { type?: "string" }
     }) as unknown as z.ZodType<Record<string, T>>;
 }
+
+/** An object of any members. */
+export const anyObject = record<unknown>(() => undefined);

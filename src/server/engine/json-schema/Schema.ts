@@ -15,23 +15,34 @@ const annotations = new Set([
     "$defs",
     "$id",
     "$schema",
+    // where OpenAPI keeps schemas that others refer to
+    "components",
     "contentEncoding",
     "contentMediaType",
     "default",
     "definitions",
     "deprecated",
+    "deprecationMessage",
     "description",
     "discriminator",
+    "enumDescriptions",
+    "enumNames",
+    "errorMessage",
     "example",
     "examples",
+    "externalDocs",
     "id",
+    "markdownDescription",
+    "markdownEnumDescriptions",
+    "propertyOrdering",
     "readOnly",
     "strict",
     "title",
-    "writeOnly"
+    "writeOnly",
+    "xml"
 ]);
 
-const numberKeywords = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const numberKeywords = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"];
 
 /** Keywords of each kind of value. */
 export const keywordsOf: Readonly<Record<Kind, readonly string[]>> = {
@@ -56,19 +67,49 @@ export function isObject(value: unknown): value is SchemaObject {
     return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof LosslessNumber);
 }
 
+/** Whether a schema is `{not: {}}`, another spelling of `false`. */
+export function isNever(schema: unknown): boolean {
+    if (!isObject(schema)) return false;
+    return schema.not === true || (isObject(schema.not) && Object.keys(schema.not).length === 0);
+}
+
 /** @throws {ApiError} if the value is not a schema */
 export function checkSchema(value: unknown, param: string): Schema {
+    if (isNever(value)) return false;
     if (typeof value === "boolean" || isObject(value)) return value;
     throw unsupported(param, `\`${param}\` must be a JSON schema: an object, true or false`);
 }
 
-/** The keywords of a schema that affect validity. A keyword with the value null counts as absent. */
+/**
+ * The keywords of a schema that affect validity. A keyword with the value null counts as absent, and other names of a
+ * keyword are replaced with that keyword.
+ */
 export function assertionsOf(schema: SchemaObject): Record<string, unknown> {
-    return Object.fromEntries(
+    const own = Object.fromEntries(
         Object.entries(schema).filter(
             ([key, value]) => !annotations.has(key) && !key.startsWith("x-") && (value !== null || key === "const")
         )
     );
+    for (const key of closing) if (isNever(own[key])) own[key] = false;
+    return closed(typed(own));
+}
+
+const closing = ["additionalProperties", "additionalItems", "items", "unevaluatedProperties"];
+
+/** `nullable` of OpenAPI 3.0 is a part of `type`. Without a `type`, it has no effect, as its specification says. */
+function typed(own: Record<string, unknown>): Record<string, unknown> {
+    if (typeof own.nullable !== "boolean") return own;
+    const { nullable, ...rest } = own;
+    return nullable && "type" in rest ? { ...rest, type: [...new Set([rest.type, "null"].flat())] } : rest;
+}
+
+const applicators = ["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas"];
+
+/** Without schemas next to it that evaluate members, `unevaluatedProperties` is `additionalProperties`. */
+function closed(own: Record<string, unknown>): Record<string, unknown> {
+    if (!("unevaluatedProperties" in own) || applicators.some((key) => key in own)) return own;
+    const { unevaluatedProperties, ...rest } = own;
+    return { additionalProperties: unevaluatedProperties, ...rest };
 }
 
 /**

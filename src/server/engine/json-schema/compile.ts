@@ -1,22 +1,25 @@
-import { stringify } from "lossless-json";
+import { LosslessNumber, stringify } from "lossless-json";
 import { unsupported } from "../../errors.js";
 import { Ambiguity } from "./Ambiguity.js";
 import { areDisjoint } from "./disjoint.js";
 import { choice, empty, GrammarSizeError, literal, type Part, Rules, repeat, sequence } from "./gbnf.js";
 import { JsonParts, maxRepetitions } from "./json-parts.js";
 import { mergeSchemas } from "./merge.js";
-import { numberAutomaton } from "./number-grammar.js";
+import { isNumberFormat } from "./number-formats.js";
+import { isNumberWithin, numberAutomaton, numberKeywordsOf } from "./number-grammar.js";
 import { AutomatonSizeError } from "./regular/Automaton.js";
 import { printAutomaton } from "./regular/print-automaton.js";
 import {
     assertionsOf,
     checkSchema,
     equalityKey,
+    isNever,
     isObject,
     type Kind,
     keywordsOf,
     kindOf,
     kinds,
+    numberOf,
     resolveReference,
     type Schema
 } from "./Schema.js";
@@ -105,16 +108,21 @@ class SchemaCompiler {
 
     private compileObjectSchema(place: Place): Compiled {
         const { root } = this;
-        if (root === true) return this.kind("object", {}, place);
-        const type = isObject(root) ? root.type : undefined;
-        const isOpen = isObject(root) && type === undefined && Object.keys(assertionsOf(root)).length === 0;
-        if (isOpen) return this.kind("object", {}, place);
-        if (type !== undefined && type !== "object")
-            throw unsupported(
-                `${place.param}.type`,
-                `\`${place.param}.type\` must be "object", since the arguments of a call are one`
-            );
-        return this.schema(root, place);
+        const { param } = place;
+        const own = isObject(root) ? assertionsOf(root) : {};
+        if (root !== false && Object.keys(own).length === 0) return this.kind("object", {}, place);
+        if ("type" in own) {
+            if (![own.type].flat().includes("object"))
+                throw unsupported(
+                    `${param}.type`,
+                    `\`${param}.type\` must be "object", since the arguments of a call are one`
+                );
+            return this.schema({ ...own, type: "object" }, place);
+        }
+        const merged = root === false ? root : mergeSchemas(root, [own, { type: "object" }], param);
+        if (merged === undefined)
+            throw unsupported(param, `\`${param}\` accepts no object, and the arguments of a call are one`);
+        return this.schema(merged, place);
     }
 
     private schema(value: unknown, place: Place): Compiled {
@@ -125,7 +133,6 @@ class SchemaCompiler {
         if (depth > maxDepth || this.schemas > maxSchemas)
             throw unsupported(param, `the schema is larger than ${maxDepth} levels or ${maxSchemas} parts`);
         if (schema === false) throw unsupported(param, `\`${param}\` is false, which accepts no value`);
-        if (isNever(schema)) throw unsupported(`${param}.not`, `\`${param}\` accepts no value`);
         const own = schema === true ? {} : assertionsOf(schema);
         if (Object.keys(own).length === 0) return this.anything();
         if ("allOf" in own || ("$ref" in own && Object.keys(own).length > 1)) return this.all(own, place);
@@ -178,8 +185,9 @@ class SchemaCompiler {
     ): Compiled {
         const { param } = place;
         const value = own[key];
+        const takesOthers = key === "const" || key === "enum";
         for (const other of Object.keys(own))
-            if (other !== key && !(other === "type" && (key === "const" || key === "enum")))
+            if (other !== key && !(takesOthers && (other === "type" || allKeywords.has(other))))
                 throw unsupported(
                     `${param}.${other}`,
                     `the schema keyword \`${other}\` is not supported together with \`${key}\``
@@ -237,9 +245,9 @@ class SchemaCompiler {
         place: Place,
         key: "const" | "enum"
     ): Compiled {
-        const valid = this.ofType(values, own, place);
+        const valid = this.ofType(values, own, place).filter((value) => this.isValid(value, own, place));
         const param = `${place.param}.${key}`;
-        if (valid.length === 0) throw unsupported(param, `no value of \`${param}\` has the type of the schema`);
+        if (valid.length === 0) throw unsupported(param, `no value of \`${param}\` is valid by the rest of the schema`);
         const texts = [...new Set(valid.map((value) => stringify(value)!))];
         spend(texts.reduce((size, text) => size + 5 + text.length / 5, 0));
         const part = this.rules.add(choice(...texts.map(literal)));
@@ -255,12 +263,39 @@ class SchemaCompiler {
         });
     }
 
+    /** Whether a value of `const` or `enum` is what the other keywords allow. */
+    private isValid(value: unknown, own: Record<string, unknown>, place: Place): boolean {
+        const { param } = place;
+        const kind = kindOf(value);
+        const about = pick(own, kind);
+        if (Object.keys(about).length === 0) return true;
+        switch (kind) {
+            case "string": {
+                const { pattern = [], format } = about;
+                const [min = 0, max] = this.counts(about, place, "minLength", "maxLength");
+                return this.fits(value as string, { pattern, format, min, max }, param);
+            }
+            case "integer":
+            case "number": {
+                const keywords = numberKeywordsOf(about, param);
+                return Object.keys(keywords).length === 0 || isNumberWithin(value, keywords, param);
+            }
+            default: {
+                const name = Object.keys(about)[0]!;
+                throw unsupported(
+                    `${param}.${name}`,
+                    `the schema keyword \`${name}\` is not supported together with \`const\` or \`enum\``
+                );
+            }
+        }
+    }
+
     /** The kinds in `type`, or those that the other keywords apply to. */
     private kindsOf(own: Record<string, unknown>, { param }: Place): readonly Kind[] {
         const { type, ...about } = own;
         let found: readonly Kind[];
         if (type === undefined)
-            found = kinds.filter((kind) => Object.keys(about).some((key) => keywordsOf[kind].includes(key)));
+            found = kinds.filter((kind) => Object.keys(about).some((key) => isAbout(kind, key, about)));
         else {
             found = [type].flat() as Kind[];
             for (const kind of found)
@@ -271,9 +306,9 @@ class SchemaCompiler {
                     );
             if (found.length === 0) throw unsupported(`${param}.type`, `\`${param}.type\` is empty`);
         }
-        const known = new Set(found.flatMap((kind) => keywordsOf[kind]));
+        // a keyword of other kinds has no effect
         for (const key of Object.keys(about))
-            if (!known.has(key))
+            if (!allKeywords.has(key))
                 throw unsupported(`${param}.${key}`, `the schema keyword \`${key}\` is not supported here`);
         return [...new Set(found)];
     }
@@ -288,7 +323,8 @@ class SchemaCompiler {
                 return { part: this.string(about, place), node: this.ambiguity.value('"') };
             case "number":
             case "integer": {
-                const part = Object.keys(about).length === 0 ? this.json[kind] : this.number(kind, about, place);
+                const own = numberKeywordsOf(about, place.param);
+                const part = Object.keys(own).length === 0 ? this.json[kind] : this.number(kind, own, place);
                 return { part, node: this.ambiguity.value("0") };
             }
             case "boolean":
@@ -547,8 +583,9 @@ class SchemaCompiler {
         ...keys: readonly [min: string, max: string]
     ): (number | undefined)[] {
         const [min, max] = keys.map((key, i) => {
-            const value = about[key];
-            if (value === undefined) return undefined;
+            if (about[key] === undefined) return undefined;
+            // 3.0 is an integer, too
+            const value = about[key] instanceof LosslessNumber ? numberOf(about[key]) : about[key];
             // an upper limit may be larger than what the grammar counts
             const isUpper = i === 1;
             if (!Number.isInteger(value) || (value as number) < 0 || (!isUpper && (value as number) > maxRepetitions))
@@ -623,10 +660,13 @@ class Members {
     }
 }
 
-/** Whether a schema is `{not: {}}`, another spelling of `false`. */
-function isNever(schema: unknown): boolean {
-    return isObject(schema) && isObject(schema.not) && Object.keys(schema.not).length === 0;
+/** Whether a keyword of a schema without `type` is about a kind of value. */
+function isAbout(kind: Kind, key: string, { format }: Record<string, unknown>): boolean {
+    if (key === "format") return isNumberFormat(format) ? kind === "number" || kind === "integer" : kind === "string";
+    return keywordsOf[kind].includes(key);
 }
+
+const allKeywords = new Set(Object.values(keywordsOf).flat());
 
 function pick(own: Record<string, unknown>, kind: Kind): Record<string, unknown> {
     return Object.fromEntries(Object.entries(own).filter(([key]) => keywordsOf[kind].includes(key)));

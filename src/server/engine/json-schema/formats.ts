@@ -40,10 +40,12 @@ const hostname = `${short}(?:\\.${short})?\\.[A-Za-z]{2,6}`;
 const email = `[A-Za-z0-9_+](?:[-.]?[A-Za-z0-9_+])*@${domain}`;
 
 const pathCharacter = "[A-Za-z0-9._~!$&'()*+,;=:@-]";
+const queryAndFragment = `(?:\\?(?:${pathCharacter}|[/?])*)?(?:#(?:${pathCharacter}|[/?])*)?`;
 /** Web addresses; a URL parser accepts all of them. */
-const uri =
-    `https?://(?:${domain}|localhost|${ipv4})(?::[1-9]\\d{0,3})?(?:/${pathCharacter}*)*` +
-    `(?:\\?(?:${pathCharacter}|[/?])*)?(?:#(?:${pathCharacter}|[/?])*)?`;
+const uri = `https?://(?:${domain}|localhost|${ipv4})(?::[1-9]\\d{0,3})?(?:/${pathCharacter}*)*${queryAndFragment}`;
+/** What ajv calls a URL has a public host, and a path before a query. */
+const url = `https?://${domain}(?::[1-9]\\d{1,3})?(?:(?:/${pathCharacter}*)+${queryAndFragment})?`;
+const uriReference = `${uri}|(?:/${pathCharacter}+)+${queryAndFragment}`;
 
 const weeks = "\\d{1,9}W";
 const dayTime = "\\d{1,9}H(?:\\d{1,9}M)?(?:\\d{1,9}S)?|\\d{1,9}M(?:\\d{1,9}S)?|\\d{1,9}S";
@@ -61,6 +63,13 @@ const sources = new Map<string, string>([
     ["ipv4", ipv4],
     ["ipv6", ipv6],
     ["uri", uri],
+    ["uri-reference", uriReference],
+    ["url", url],
+    ["iri", uri],
+    ["iri-reference", uriReference],
+    ["idn-email", email],
+    ["idn-hostname", hostname],
+    ["json-pointer", "(?:/(?:[^~/]|~[01])*)*"],
     ["uuid", "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"],
     ["base64", "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"],
     ["byte", "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"],
@@ -72,17 +81,7 @@ const sources = new Map<string, string>([
 ]);
 
 /** Formats of JSON Schema that say more than a pattern could. */
-const unsupportedFormats = new Set([
-    "idn-email",
-    "idn-hostname",
-    "iri",
-    "iri-reference",
-    "json-pointer",
-    "relative-json-pointer",
-    "regex",
-    "uri-reference",
-    "uri-template"
-]);
+const unsupportedFormats = new Set(["relative-json-pointer", "regex", "uri-template"]);
 
 /** The formats whose texts a grammar can write. */
 export const formatNames: readonly string[] = [...sources.keys()];
@@ -98,6 +97,11 @@ export function formatAutomaton(name: string): Automaton | undefined {
     const known = automata.get(name) ?? new Work(Number.POSITIVE_INFINITY).during(make);
     automata.set(name, known);
     return known;
+}
+
+/** Whether a format is one of texts, supported or not. */
+export function isTextFormat(name: unknown): boolean {
+    return typeof name === "string" && (sources.has(name) || unsupportedFormats.has(name));
 }
 
 /** Whether a format that this file does not know may be left to its pattern, as validators' own are. */

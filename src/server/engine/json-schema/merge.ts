@@ -1,6 +1,15 @@
 import { stringify } from "lossless-json";
 import { unsupported } from "../../errors.js";
-import { assertionsOf, checkSchema, isObject, type Kind, numberOf, resolveReference, type Schema } from "./Schema.js";
+import {
+    assertionsOf,
+    checkSchema,
+    equalityKey,
+    isObject,
+    type Kind,
+    numberOf,
+    resolveReference,
+    type Schema
+} from "./Schema.js";
 import { spend } from "./Work.js";
 
 type Assertions = Readonly<Record<string, unknown>>;
@@ -51,9 +60,19 @@ export function mergeSchemas(root: Schema, schemas: readonly Schema[], param: st
         spend(members.length);
         const values = members.filter((member) => key in member).map((member) => member[key]);
         merged[key] = mergeValues(key, values, param);
-        if (key === "type" && (merged.type as unknown[]).length === 0) return undefined;
+        const isList = key === "type" || key === "enum";
+        if (isList && Array.isArray(merged[key]) && (merged[key] as unknown[]).length === 0) return undefined;
     }
-    return merged;
+    return mergeConstants(members, merged);
+}
+
+/** A `const` has to be the only one, and one of the values in `enum`. */
+function mergeConstants(members: readonly Assertions[], merged: Record<string, unknown>): Assertions | undefined {
+    if (!("const" in merged)) return merged;
+    const isSame = (value: unknown) => equalityKey(value) === equalityKey(merged.const);
+    const { enum: listed, ...rest } = merged;
+    const isListed = !Array.isArray(listed) || listed.some(isSame);
+    return isListed && members.every((member) => !("const" in member) || isSame(member.const)) ? rest : undefined;
 }
 
 function mergeValues(key: string, values: readonly unknown[], param: string): unknown {
@@ -76,9 +95,19 @@ function mergeValues(key: string, values: readonly unknown[], param: string): un
             return values.reduce((a, b) => (numberOf(a) < numberOf(b) ? a : b));
         case "propertyNames":
             return { allOf: values };
+        case "const":
+            return first;
+        case "enum":
+            return values.every(Array.isArray) ? values.reduce(commonValues) : first;
         default:
             throw unsupported(`${param}.${key}`, `\`allOf\` with different values of \`${key}\` is not supported`);
     }
+}
+
+function commonValues(a: readonly unknown[], b: readonly unknown[]): unknown[] {
+    spend(a.length + b.length);
+    const keys = new Set(b.map(equalityKey));
+    return a.filter((value) => keys.has(equalityKey(value)));
 }
 
 function commonKinds(a: readonly Kind[], b: readonly Kind[]): Kind[] {

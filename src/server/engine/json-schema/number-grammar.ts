@@ -1,6 +1,8 @@
 import { LosslessNumber, stringify } from "lossless-json";
 import { unsupported } from "../../errors.js";
+import { isTextFormat } from "./formats.js";
 import { Memo } from "./Memo.js";
+import { boundsOfFormat, isNumberFormat, numberFormatNames } from "./number-formats.js";
 import { type Automaton, AutomatonSizeError } from "./regular/Automaton.js";
 import {
     type Decimal,
@@ -26,6 +28,19 @@ export function numberAutomaton(kind: "integer" | "number", about: Record<string
     return made.get(stringify([kind, about])!, () => makeNumbers(kind, about, param));
 }
 
+/**
+ * The keywords that say something about numbers: not the formats of texts, nor those that all numbers have.
+ * @throws {ApiError} for an unknown format
+ */
+export function numberKeywordsOf({ format, ...about }: Record<string, unknown>, param: string) {
+    if (boundsOfFormat(format) !== undefined) return { ...about, format };
+    if (format === undefined || isNumberFormat(format) || isTextFormat(format)) return about;
+    throw unsupported(
+        `${param}.format`,
+        `the format ${JSON.stringify(format)} is not supported for numbers; these are: ${numberFormatNames.join(", ")}`
+    );
+}
+
 function makeNumbers(kind: "integer" | "number", about: Record<string, unknown>, param: string): Automaton {
     const bound = (key: string) => {
         if (about[key] === undefined) return undefined;
@@ -38,11 +53,13 @@ function makeNumbers(kind: "integer" | "number", about: Record<string, unknown>,
     const [min, max] = [bound("minimum"), bound("maximum")];
     const [above, below] = [bound("exclusiveMinimum"), bound("exclusiveMaximum")];
     const divisor = bound("multipleOf");
+    const own = boundsOfFormat(about.format);
     const boundsFor = (places: number): NumberBounds => ({
-        min: tightest("min", min, above && excluded(above, "min", places)),
-        max: tightest("max", max, below && excluded(below, "max", places))
+        min: tightest("min", tightest("min", own?.min, min), above && excluded(above, "min", places)),
+        max: tightest("max", tightest("max", own?.max, max), below && excluded(below, "max", places))
     });
-    let all = kind === "integer" ? integers(boundsFor(0), divisor && exactDigits) : decimals(boundsFor);
+    let all =
+        kind === "integer" || own !== undefined ? integers(boundsFor(0), divisor && exactDigits) : decimals(boundsFor);
     if (divisor !== undefined) {
         if (divisor.digits <= 0n || divisor.digits > maxDivisor || divisor.places > maxPlaces)
             throw unsupported(
@@ -60,6 +77,31 @@ function makeNumbers(kind: "integer" | "number", about: Record<string, unknown>,
     if (!all.isEmpty) return all;
     const key = Object.keys(about)[0]!;
     throw unsupported(`${param}.${key}`, `no number is within the bounds of \`${param}\``);
+}
+
+/** Whether a number of a schema is within bounds of that schema, as JavaScript validators compare them. */
+export function isNumberWithin(value: unknown, about: Record<string, unknown>, param: string): boolean {
+    const number = numberOf(value);
+    const bound = (key: string, holds: (bound: number) => boolean) =>
+        about[key] === undefined || holds(numberOf(about[key]));
+    const isWithin =
+        bound("minimum", (min) => number >= min) &&
+        bound("maximum", (max) => number <= max) &&
+        bound("exclusiveMinimum", (min) => number > min) &&
+        bound("exclusiveMaximum", (max) => number < max);
+    const { format, multipleOf } = about;
+    if (!isWithin || !isOfFormat(value, format)) return false;
+    return multipleOf === undefined || numberAutomaton("number", { multipleOf }, param).accepts(String(number));
+}
+
+function isOfFormat(value: unknown, format: unknown): boolean {
+    const bounds = boundsOfFormat(format);
+    if (bounds === undefined) return true;
+    // an exponent of any size would take long
+    if (!Number.isFinite(numberOf(value))) return false;
+    const { digits, places } = parseDecimal(String(value));
+    const unit = 10n ** BigInt(places);
+    return digits % unit === 0n && digits >= bounds.min.digits * unit && digits <= bounds.max.digits * unit;
 }
 
 function tightest(side: "min" | "max", a: Decimal | undefined, b: Decimal | undefined): Decimal | undefined {

@@ -1,6 +1,7 @@
 import { unsupported } from "../../errors.js";
 import { formatAutomaton, formatNames, isOwnFormat } from "./formats.js";
 import { Memo } from "./Memo.js";
+import { numberTextAutomaton } from "./number-formats.js";
 import { Automaton, AutomatonSizeError } from "./regular/Automaton.js";
 import { choice, repeat, set, text } from "./regular/Expression.js";
 import { PatternError } from "./regular/parse-pattern.js";
@@ -35,7 +36,8 @@ export function stringAutomaton(rules: StringRules, param: string): Automaton {
 function makeStrings({ patterns, format, min, max, except = [] }: StringRules, param: string): Automaton {
     let all = Automaton.of(repeat(set(writable), 0));
     if (format !== undefined) {
-        const given = formatAutomaton(format);
+        // validators check formats of numbers in numbers only, so a pattern may say otherwise
+        const given = formatAutomaton(format) ?? (patterns.length === 0 ? numberTextAutomaton(format) : undefined);
         if (given !== undefined) all = all.and(given);
         else if (patterns.length === 0 || !isOwnFormat(format))
             throw unsupported(

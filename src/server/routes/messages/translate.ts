@@ -1,6 +1,7 @@
 import { toJson } from "../../../generation/chat-template/lossless.js";
 import type { Message } from "../../../generation/chat-template/messages.js";
 import { chooseTools, type GivenTool } from "../../chat/choose-tools.js";
+import { OpenCalls } from "../../chat/OpenCalls.js";
 import type { Format } from "../../engine/grammar.js";
 import type { ToolChoice } from "../../engine/tools.js";
 import { badParameter } from "../../errors.js";
@@ -37,11 +38,12 @@ export function messagesOf({ system, messages, tools, cache_control }: CountToke
         mark(system);
     }
     mark(tools ?? []);
-    const open = new Set<string>();
+    const turns: Turns = { open: new OpenCalls(), held: [] };
     for (const [i, message] of messages.entries()) {
-        addMessage(chat, message, `messages.${i}`, open);
+        addMessage(chat, message, `messages.${i}`, turns);
         mark(message.content);
     }
+    checkClosed(turns.open, `messages.${messages.length - 1}`);
     if (chat.at(-1)!.role === "assistant")
         throw badParameter(
             `messages.${messages.length - 1}`,
@@ -55,44 +57,72 @@ function pin(text: string): string {
     return text.replace(changingLine, "$1: pinned");
 }
 
-/** @param open ids of calls that have no result yet */
-function addMessage(chat: Message[], message: Given, at: string, open: Set<string>): void {
+/** Messages of the same role that follow each other are one turn, so results may come in several. */
+interface Turns {
+    readonly open: OpenCalls;
+    /** Texts of the user between results; they follow the results. */
+    held: string[];
+}
+
+/** @throws {ApiError} if a call has no result */
+function checkClosed(open: OpenCalls, at: string): void {
+    if (open.first !== undefined) throw badParameter(at, "the calls before this message have no tool_result");
+}
+
+function addMessage(chat: Message[], message: Given, at: string, turns: Turns): void {
+    const { open } = turns;
     const blocks =
         typeof message.content === "string" ? [{ type: "text" as const, text: message.content }] : message.content;
-    if (message.role !== "user" && open.size > 0)
-        throw badParameter(at, "the calls before this message have no tool_result");
     if (message.role === "system") {
+        checkClosed(open, at);
         chat.push({ role: "system", text: pin(textOf(message.content)) });
         return;
     }
     if (message.role === "assistant") {
-        const text: string[] = [];
-        const thoughts: string[] = [];
-        const calls = blocks.flatMap((block) => {
-            if (block.type === "text") text.push(block.text);
-            if (block.type === "thinking") thoughts.push(block.thinking);
-            if (block.type !== "tool_use") return [];
-            open.add(block.id);
-            return [{ id: block.id, name: block.name, arguments: toJson(block.input) }];
-        });
-        const reasoning = thoughts.length === 0 ? {} : { reasoning: thoughts.join("\n") };
-        chat.push({ role: "assistant", text: text.join("\n"), calls, ...reasoning });
+        addAnswer(chat, blocks as AnswerBlocks, at, open);
         return;
     }
-    const text: string[] = [];
     for (const [i, block] of blocks.entries()) {
         if (block.type !== "tool_result") {
-            text.push(textOf([block as TextBlock]));
+            turns.held.push(textOf([block as TextBlock]));
             continue;
         }
-        if (!open.delete(block.tool_use_id))
-            throw badParameter(`${at}.content.${i}.tool_use_id`, "the message before has no tool_use of this id");
+        if (!open.answer(block.tool_use_id))
+            throw badParameter(
+                `${at}.content.${i}.tool_use_id`,
+                "the message before has no tool_use of this id that this result may answer"
+            );
         const result = textOf(block.content ?? "");
         const failed = block.is_error === true && result === "" ? "the tool failed" : result;
         chat.push({ role: "tool", callId: block.tool_use_id, text: failed });
     }
-    if (open.size > 0) throw badParameter(at, "the calls before this message have no tool_result");
-    if (text.length > 0) chat.push({ role: "user", text: text.join("\n") });
+    if (open.first !== undefined) return;
+    if (turns.held.length > 0) chat.push({ role: "user", text: turns.held.join("\n") });
+    turns.held = [];
+}
+
+type AnswerBlocks = readonly Exclude<Extract<Given, { role: "assistant" }>["content"], string>[number][];
+
+function addAnswer(chat: Message[], blocks: AnswerBlocks, at: string, open: OpenCalls): void {
+    const last = chat.at(-1);
+    // calls of one turn may come in several messages, too
+    const begun = open.first !== undefined && last?.role === "assistant" ? last : undefined;
+    if (begun === undefined) {
+        checkClosed(open, at);
+        open.clear();
+    }
+    const text: string[] = begun === undefined || begun.text === "" ? [] : [begun.text];
+    const thoughts: string[] = begun?.reasoning === undefined ? [] : [begun.reasoning];
+    const calls = blocks.flatMap((block) => {
+        if (block.type === "text") text.push(block.text);
+        if (block.type === "thinking") thoughts.push(block.thinking);
+        if (block.type !== "tool_use") return [];
+        open.add(block.id);
+        return [{ id: block.id, name: block.name, arguments: toJson(block.input) }];
+    });
+    const reasoning = thoughts.length === 0 ? {} : { reasoning: thoughts.join("\n") };
+    if (begun !== undefined) chat.pop();
+    chat.push({ role: "assistant", text: text.join("\n"), calls: [...(begun?.calls ?? []), ...calls], ...reasoning });
 }
 
 type UserBlock = Exclude<Extract<Given, { role: "user" }>["content"], string>[number];

@@ -1,4 +1,5 @@
 import type { Message } from "../../../generation/chat-template/messages.js";
+import { OpenCalls } from "../../chat/OpenCalls.js";
 import { checkArgumentsSize, checkCall } from "../../chat-request.js";
 import { badParameter } from "../../errors.js";
 import type { ResponseInputItem, ResponseItem, ResponseRequest } from "../../schemas/responses.js";
@@ -61,8 +62,8 @@ type Answer = Extract<Message, { role: "assistant" }>;
 /** Joins items to messages: a text and the calls after it are one message of the assistant. */
 class Conversation {
     readonly messages: Message[];
-    /** Ids of calls that have no result yet. */
-    private readonly open = new Set<string>();
+    /** Calls of the last message that has any. */
+    private readonly open = new OpenCalls();
     /** Arguments of all calls. */
     private readonly written: string[] = [];
     private reasoning: string | undefined;
@@ -74,7 +75,7 @@ class Conversation {
     }
 
     add(message: Message, at: string): void {
-        this.checkClosed(at);
+        this.close(at);
         this.reasoning = undefined;
         this.messages.push(message);
     }
@@ -84,7 +85,16 @@ class Conversation {
     }
 
     addAnswer(text: string, at: string): void {
-        this.checkClosed(at);
+        const last = this.messages.at(-1);
+        // a text that was written after a call belongs to the same message, before the call's result
+        if (this.open.first !== undefined && last?.role === "assistant") {
+            this.messages[this.messages.length - 1] = {
+                ...last,
+                text: last.text === "" ? text : `${last.text}\n${text}`
+            };
+            return;
+        }
+        this.close(at);
         this.messages.push(this.answer(text));
     }
 
@@ -95,7 +105,7 @@ class Conversation {
         const last = this.messages.at(-1);
         const answer = last?.role === "assistant" ? last : this.answer("");
         if (last !== answer) {
-            this.checkClosed(at);
+            this.close(at);
             this.messages.push(answer);
         }
         this.messages[this.messages.length - 1] = { ...answer, calls: [...answer.calls, checked] };
@@ -103,13 +113,14 @@ class Conversation {
     }
 
     addResult(callId: string, text: string, at: string): void {
-        if (!this.open.delete(callId)) throw badParameter(`${at}.call_id`, "no call of this id is open before it");
+        if (!this.open.answer(callId)) throw badParameter(`${at}.call_id`, "no call of this id is open before it");
         this.messages.push({ role: "tool", callId, text });
     }
 
     end(at: string): void {
-        if (this.open.size > 0)
-            throw badParameter(at, `the call ${[...this.open][0]} has no result; add its function_call_output`);
+        const { first } = this.open;
+        if (first !== undefined)
+            throw badParameter(at, `the call ${first} has no result; add its function_call_output`);
     }
 
     private answer(text: string): Answer {
@@ -118,8 +129,11 @@ class Conversation {
         return { role: "assistant", text, calls: [], ...(reasoning === undefined ? {} : { reasoning }) };
     }
 
-    private checkClosed(at: string): void {
-        if (this.open.size > 0)
-            throw badParameter(at, `the call ${[...this.open][0]} before this item has no function_call_output`);
+    /** Ends the turn of the calls so far. */
+    private close(at: string): void {
+        const { first } = this.open;
+        if (first !== undefined)
+            throw badParameter(at, `the call ${first} before this item has no function_call_output`);
+        this.open.clear();
     }
 }

@@ -32,9 +32,10 @@ const keptPlaces = 400;
 
 /** @param value a finite number as JSON writes it */
 export function parseDecimal(value: string): Decimal {
-    const [, sign, whole = "", fraction = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(
+    const [, sign, whole = "", written = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(
         value
     )!;
+    const fraction = written.endsWith("0") ? withoutZeros(written) : written;
     const digits = BigInt(`${sign}${whole}${fraction}`);
     const places = fraction.length - Number(exponent);
     // the exponent of a zero can have any size
@@ -48,6 +49,13 @@ export function parseDecimal(value: string): Decimal {
     const unit = 10n ** BigInt(cut);
     const isExact = digits % unit === 0n;
     return { digits: (digits / unit) * 10n + (isExact ? 0n : rest), places: keptPlaces + 1 };
+}
+
+/** An expression for zeros at the end would take quadratic time. */
+function withoutZeros(digits: string): string {
+    let end = digits.length;
+    while (digits[end - 1] === "0") end--;
+    return digits.slice(0, end);
 }
 
 /** The largest number with some places that is not above, or the smallest that is not below. */
