@@ -38,6 +38,8 @@ test("read says which memory it does not replace, and does not take a folder for
     const out = path.join(folder, "notes.armt");
     writeFileSync(out, "notes");
     const options = (more: Partial<ReadOptions>) => ({ out, files: ["-"], force: false, ...more }) as ReadOptions;
-    await t.throwsAsync(checkTarget(options({})), { message: /notes\.armt" exists and is not a memory file; .*--force/ });
+    await t.throwsAsync(checkTarget(options({})), {
+        message: /notes\.armt" exists and is not a memory file; .*--force/
+    });
     await t.throwsAsync(checkTarget(options({ out: folder })), { message: /^cannot write .*not a regular file$/ });
 });

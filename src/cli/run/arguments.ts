@@ -19,8 +19,7 @@ export interface GivenRunOptions extends RunOptions {
 export function placeArguments({ input = [], ...options }: GivenRunOptions): RunOptions {
     const [first, second, third] = input;
     if (first === undefined) return options;
-    const isPrompt =
-        options.model !== undefined || (second === undefined && /^$|\s/.test(first) && !existsSync(first));
+    const isPrompt = options.model !== undefined || (second === undefined && /^$|\s/.test(first) && !existsSync(first));
     const unknown = isPrompt ? second : third;
     if (unknown !== undefined)
         throw new UsageError(
