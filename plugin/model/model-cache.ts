@@ -71,7 +71,7 @@ export function resolveModel(model: string): string {
     if (isFile(cached)) return cached;
     if (knownModels.some(({ name }) => name === model))
         throw new ArmtError(`the model ${quote(model)} is not on this machine yet; run \`npx armt pull ${model}\``);
-    // a folder is a path too, and whoever opens it says what is wrong
+    // a folder is a path too; opening it says what is wrong
     if (existsSync(model)) return model;
     const names = modelsToPull().map(({ name }) => name);
     throw new ArmtError(

@@ -28,7 +28,7 @@ test("a checkpoint's folder in place of a model file is named, with what to do",
     await t.throwsAsync(nameModels([folder]), { name: "ArmtError", message });
 });
 
-test("a checkpoint that is not there is no folder without a config.json", async (t) => {
+test("a checkpoint that is missing is reported as missing, not as one without a config.json", async (t) => {
     const checkpoint = path.join(temporaryFolder(t), "nothing");
     await t.throwsAsync(readConfigs({ checkpoint }), { message: /^cannot read ".*nothing": no such file or folder$/ });
 });

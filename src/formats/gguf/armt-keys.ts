@@ -1,7 +1,10 @@
-import { withoutMemoryAdvice } from "../../model/without-memory.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import type { GgufFile } from "./reader.js";
 import type { ElementType, ScalarValues } from "./types.js";
+
+/** What to do with a model that has no associative memory. */
+export const withoutMemoryAdvice =
+    "train one with armt-train, add one with `armt attach`, or run the model as it is with `armt run`";
 
 /** `general.architecture` of a file with a memory's tensors alone. */
 export const memoryArchitecture = "armt-memory";
