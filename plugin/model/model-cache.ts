@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { userCacheFolder } from "../../src/util/cache-folder.js";
@@ -71,7 +71,8 @@ export function resolveModel(model: string): string {
     if (isFile(cached)) return cached;
     if (knownModels.some(({ name }) => name === model))
         throw new ArmtError(`the model ${quote(model)} is not on this machine yet; run \`npx armt pull ${model}\``);
-    if (isFile(model)) return model;
+    // a folder is a path too; opening it says what is wrong
+    if (existsSync(model)) return model;
     const names = modelsToPull().map(({ name }) => name);
     throw new ArmtError(
         `${quote(model)} is neither a file nor the name of a model that was pulled` +

@@ -1,10 +1,9 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import { readJsonFile } from "../formats/text/read-json-file.js";
-import { ArmtError, quote } from "../util/errors.js";
+import { ArmtError, quote, systemErrorText } from "../util/errors.js";
 import { JsonFile } from "../util/json-file.js";
 import type { ArmtHints } from "./armt-config.js";
-import { isFile } from "./shards.js";
 import { dialectOfSource, readSource, SOURCE_FILE } from "./source-dialect.js";
 
 /** Locations of a checkpoint's files. */
@@ -63,7 +62,10 @@ export const newestKeys = ["model_dtype", "memory_dtype", "attn_implementation",
  * @throws {ArmtError} that names a file that is missing or of the wrong kind
  */
 export async function readConfigs({ checkpoint, base }: CheckpointSource): Promise<CheckpointConfigs> {
-    const folder = (await isFile(checkpoint)) ? path.dirname(checkpoint) : checkpoint;
+    const info = await stat(checkpoint).catch((error: unknown) => {
+        throw new ArmtError(`cannot read ${quote(checkpoint)}: ${systemErrorText(error)}`, { cause: error });
+    });
+    const folder = info.isFile() ? path.dirname(checkpoint) : checkpoint;
     const file = path.join(folder, "config.json");
     const own = await readJsonFile(file);
     const type = own?.string("model_type");

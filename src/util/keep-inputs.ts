@@ -1,6 +1,7 @@
 import { existsSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
-import { ArmtError, quote } from "./errors.js";
+import { quote } from "./errors.js";
+import { UsageError } from "./failure.js";
 
 /** Whether two paths lead to one regular file. */
 export function isSameFile(one: string, other: string): boolean {
@@ -11,12 +12,12 @@ export function isSameFile(one: string, other: string): boolean {
 /**
  * Keeps a command from replacing what it reads, even where it may replace an existing output.
  * @param inputs files, and folders of a checkpoint. In a folder, `.gguf` files are taken for earlier outputs
- * @throws {ArmtError} if the output is one of the inputs
+ * @throws {UsageError} if the output is one of the inputs
  */
 export function keepInputs(output: string, inputs: readonly (string | undefined)[]): void {
     for (const input of inputs)
         if (input !== undefined && (isSameFile(input, output) || isPartOf(input, output)))
-            throw new ArmtError(`cannot write ${quote(output)}: it is an input; name another output`);
+            throw new UsageError(`cannot write ${quote(output)}: it is an input; name another output`);
 }
 
 function isPartOf(folder: string, file: string): boolean {

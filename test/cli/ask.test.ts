@@ -102,6 +102,7 @@ function linesFrom({ stdout }: ChildProcess): () => Promise<string> {
 test("a terminal is read only if a dash names it", (t) => {
     const terminal = Object.assign(new PassThrough(), { isTTY: true });
     t.throws(() => questionsOf(undefined, terminal), { name: "UsageError", message: /no question.*armt chat/ });
+    t.throws(() => questionsOf(" ", terminal), { name: "UsageError", message: /the question is empty/ });
     t.true(questionsOf("-", terminal).isList);
 });
 

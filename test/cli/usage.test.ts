@@ -135,6 +135,8 @@ test(wrongUsage, ["eval", "recall", "--speed", "1"], /unknown option --speed; se
 test(wrongUsage, ["models", "rm"], /not enough arguments; see armt models rm --help/);
 test(wrongUsage, ["run", "m.gguf", "-p", "a", "-p", "b"], /--prompt is given more than once/);
 test(wrongUsage, ["run", "-m", "m.gguf", "A", "book"], /unexpected argument "book"; put quotes/);
+test(wrongUsage, ["run", "m.gguf", "-p", ""], /the prompt is empty/);
+test(wrongUsage, ["mcp", "--memories", "m", "--port", "8081"], /--port needs --http/);
 test(wrongUsage, ["run", "m.gguf", "A long", "book"], /unexpected argument "book"/);
 test(wrongUsage, ["run", "-m", "m.gguf", "a", "-p", "b"], /as an argument and with --prompt/);
 test(wrongUsage, ["run", "-m", "m.gguf", "a", "--system-prompt", "b"], /--system-prompt needs --chat/);
@@ -189,7 +191,6 @@ const failure = test.macro({
 test(failure, ["run", "hello"], /"hello" is neither a file nor the name of a model.*one word needs --prompt/);
 test(failure, ["run", "hello", "world"], /"hello" is neither.*several words needs quotes/);
 test(failure, ["run", "no-such.gguf", "-p", "a"], /"no-such\.gguf": no such file/);
-test(failure, ["run", "m.gguf", "-p", ""], /the prompt is empty/);
 test(failure, ["run", "m.gguf", "-f", "no-such.txt"], /"no-such\.txt": no such file/);
 test(
     failure,
@@ -199,10 +200,10 @@ test(
 test(failure, ["trace", "--svg", "no-such-folder/a.svg"], /cannot write "no-such-folder\/a\.svg": no such file/);
 test(failure, ["logits", "m.gguf", "--tokens", "no-such.json", "--out", "o"], /"no-such\.json": no such file/);
 
-test("an empty standard input is an empty prompt", async (t) => {
+test("an empty standard input is no prompt", async (t) => {
     const { code, stderr } = await runArmt(["run", "m.gguf"], { input: "" });
     t.is(code, 1);
-    t.regex(stderr, /the prompt is empty/);
+    t.regex(stderr, /standard input is empty; a prompt needs/);
 });
 
 test("a stack trace is printed with --verbose only", async (t) => {

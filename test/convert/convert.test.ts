@@ -256,7 +256,7 @@ test("an input is never replaced, not even where outputs may be", async (t) => {
     const link = path.join(folder, "link");
     symlinkSync(checkpoint, link);
     const before = digest(weights);
-    const refused = { name: "ArmtError", message: /it is an input; name another output/ };
+    const refused = { name: "UsageError", message: /it is an input; name another output/ };
     for (const input of [checkpoint, link, weights])
         for (const target of [weights, path.join(link, "model.safetensors"), path.join(checkpoint, "config.json")]) {
             if (input === weights && target.endsWith("config.json")) continue;

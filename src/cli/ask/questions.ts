@@ -13,14 +13,14 @@ export interface Questions {
 /**
  * The question of the command line, or the lines of an input. Empty lines are skipped.
  * @param argument `-` or undefined: the input has the questions
- * @throws {UsageError} if nobody can have meant the input, which is a terminal
- * @throws {ArmtError} if the question is empty; while iterating, if the input has no question or is not text
+ * @throws {UsageError} if the question is empty, or the input is a terminal, which nobody can have meant
+ * @throws {ArmtError} while iterating, if the input has no question or is not text
  */
 export function questionsOf(argument: string | undefined, input: Readable & { isTTY?: boolean }): Questions {
     if (argument === undefined && input.isTTY === true)
         throw new UsageError("no question; give one as an argument, pipe in one a line, or use armt chat");
     if (argument === undefined || argument === "-") return { isList: true, texts: linesOf(input) };
-    if (argument.trim() === "") throw new ArmtError("the question is empty; it needs at least one character");
+    if (argument.trim() === "") throw new UsageError("the question is empty; it needs at least one character");
     return { isList: false, texts: [argument] };
 }
 

@@ -16,6 +16,7 @@ import { modelOfMemory } from "../shared/memory-model.js";
 import { Conversation } from "./Conversation.js";
 import { type ChatLines, openLines } from "./lines.js";
 import type { ChatOptions } from "./options.js";
+import { createSave } from "./save.js";
 
 export interface ChatStreams {
     input: Readable & { isTTY?: boolean };
@@ -26,7 +27,7 @@ export interface ChatStreams {
 }
 
 const help = `/reset       start a new chat, on the same memory
-/save FILE   save the memory, with this chat in it
+/save FILE   save the memory, with this chat in it; --force before FILE replaces another file
 /exit        end, as Ctrl+D does
 A backslash at the end of a line continues the message. Ctrl+C stops an answer.
 `;
@@ -54,6 +55,7 @@ export async function chat(options: ChatOptions, { input, output, messages }: Ch
             snapshot = await sequence.armt.snapshot();
         }
         conversation = new Conversation(sequence, options, snapshot);
+        const save = createSave(sequence, modelFile);
         const about = header === undefined ? "" : `, on a memory of ${header.tokensRead} tokens`;
         if (input.isTTY) {
             const forms = await questionFormsOf(modelFile);
@@ -64,17 +66,18 @@ export async function chat(options: ChatOptions, { input, output, messages }: Ch
         lines = openLines({ input, output: messages, onInterrupt });
         for (let text = await lines.next(); text !== undefined; text = await lines.next()) {
             if (text.trim() === "") continue;
-            if (text.startsWith("/")) {
-                const [name = "", ...rest] = text.trim().split(/\s+/);
-                if (name === "/exit" || name === "/quit") break;
-                else if (name === "/reset") conversation.reset();
-                else if (name === "/save" && rest.length > 0) await save(rest.join(" "));
-                else messages.write(name === "/help" ? help : `unknown command ${name}; /help lists commands\n`);
-                continue;
-            }
+            const [name = "", ...words] = text.trim().split(/\s+/);
+            const isCommand = text.startsWith("/");
+            if (isCommand && (name === "/exit" || name === "/quit")) break;
             const controller = new AbortController();
-            stop = () => controller.abort(new InterruptedError());
             try {
+                if (isCommand) {
+                    if (name === "/reset") conversation.reset();
+                    else if (name === "/save") messages.write(`${await save(words)}\n`);
+                    else messages.write(name === "/help" ? help : `unknown command ${name}; /help lists commands\n`);
+                    continue;
+                }
+                stop = () => controller.abort(new InterruptedError());
                 const trim = leadingSpaceTrimmer();
                 for await (const piece of conversation.answer(text, controller.signal)) output.write(trim(piece));
                 output.write("\n");
@@ -84,11 +87,6 @@ export async function chat(options: ChatOptions, { input, output, messages }: Ch
             } finally {
                 stop = undefined;
             }
-        }
-        async function save(target: string): Promise<void> {
-            if (sequence.armt === undefined) throw withoutMemory(modelFile);
-            const { bytes, tokensRead } = await sequence.armt.save(target);
-            messages.write(`${tokensRead} tokens, ${bytes} bytes\n`);
         }
     } finally {
         process.off("SIGINT", onInterrupt);

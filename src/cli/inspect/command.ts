@@ -3,6 +3,7 @@ import { describeSnapshot } from "../../../plugin/memory/describe-snapshot.js";
 import { isSnapshotFile, readSnapshotFile } from "../../../plugin/memory/snapshot-file.js";
 import { resolveModel } from "../../../plugin/model/model-cache.js";
 import { describeGguf } from "../../formats/gguf/describe.js";
+import { refuseFolder } from "../../model/check-model-file.js";
 import { verifyWithProgress } from "../../model/verify-with-progress.js";
 
 type InspectArguments = { file: string; json: boolean; tensors: boolean; verify: boolean };
@@ -27,6 +28,7 @@ export const command: CommandModule<object, InspectArguments> = {
             .example("$0 inspect model.gguf --tensors", "Facts, keys and tensors"),
     handler: async ({ file: named, json, tensors, verify }) => {
         const file = resolveModel(named);
+        refuseFolder(file);
         if (await isSnapshotFile(file)) {
             if (verify) await readSnapshotFile(file);
             const memory = await describeSnapshot(file);

@@ -2,6 +2,7 @@ import type { Argv, CommandModule } from "yargs";
 import { defaultMaxModels } from "../../server/options.js";
 import { isLoopback } from "../../server/security.js";
 import { UsageError } from "../../util/failure.js";
+import { dashed } from "../../util/option-names.js";
 import { apiKeys } from "../serve/options.js";
 import { addModelOptions, checkModelOptions } from "../shared/model-options.js";
 import { checkNumber } from "../shared/numbers.js";
@@ -14,14 +15,17 @@ const defaultMaxTokens = 512;
 /** One sequence reads a document while the other answers. */
 const defaultParallel = 2;
 
+const defaultHost = "127.0.0.1";
 const defaultPort = 8081;
 
-export const command: CommandModule<object, McpOptions> = {
+type GivenMcpOptions = Omit<McpOptions, "host" | "port"> & Partial<Pick<McpOptions, "host" | "port">>;
+
+export const command: CommandModule<object, GivenMcpOptions> = {
     command: "mcp [model..]",
     describe: "Let assistants read documents once and ask about them, by the Model Context Protocol",
     builder: (parser: Argv<object>) => {
         addModelOptions(parser, "f16", "several");
-        return typedOptions(
+        return typedOptions<GivenMcpOptions>(
             parser
                 .option("memories", {
                     type: "string",
@@ -55,14 +59,14 @@ export const command: CommandModule<object, McpOptions> = {
                     describe: "Listen over HTTP at /mcp [default: standard input and output]"
                 })
                 .option("host", {
-                    default: "127.0.0.1",
                     type: "string",
-                    describe: "With --http: address to listen on; any address but loopback requires --api-key"
+                    describe:
+                        "With --http: address to listen on; any address but loopback requires --api-key " +
+                        `[default: ${defaultHost}]`
                 })
                 .option("port", {
-                    default: defaultPort,
                     type: "number",
-                    describe: "With --http: port to listen on; 0: any free port"
+                    describe: `With --http: port to listen on; 0: any free port [default: ${defaultPort}]`
                 })
                 .option("api-key", {
                     type: "string",
@@ -73,7 +77,10 @@ export const command: CommandModule<object, McpOptions> = {
                 .example("$0 mcp model.gguf --memories ~/memories --documents ~/Books", "What a client starts")
         );
     },
-    handler: async (options) => {
+    handler: async (given) => {
+        for (const name of ["host", "port", "apiKey"] as const)
+            if (!given.http && given[name] !== undefined) throw new UsageError(`--${dashed(name)} needs --http`);
+        const options: McpOptions = { ...given, host: given.host ?? defaultHost, port: given.port ?? defaultPort };
         checkModelOptions(options);
         checkNumber("max-tokens", options.maxTokens, { min: 1 });
         checkNumber("max-models", options.maxModels, { min: 1 });

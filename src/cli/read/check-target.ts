@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { ArmtSnapshot } from "../../../plugin/index.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
@@ -17,16 +17,18 @@ export async function checkTarget({ out, files = [], model, force }: ReadOptions
     const input = [...files, model ?? ""].find((file) => isSameFile(file, out));
     if (input !== undefined)
         throw new UsageError(`--out would replace ${quote(input)}, which is to be read; name another file`);
-    if (force || !existsSync(out)) return await requireWritable(out);
+    // of a folder or a device, the attempt to write says what is wrong
+    if (force || statSync(out, { throwIfNoEntry: false })?.isFile() !== true) return await requireWritable(out);
     const remedy = "choose another name, or replace it with --force";
     const { source } = await ArmtSnapshot.inspect(out).catch(() => {
         throw new ArmtError(`${quote(out)} exists and is not a memory file; ${remedy}`);
     });
     // standard input can be read only once; a file is read far faster than a model reads it
-    const isKnown = source !== undefined && files.length > 0 && !files.includes("-");
-    if (isKnown && (await hashOf(files)) === source.sha256) return await requireWritable(out);
+    const isFile = files.length > 0 && !files.includes("-");
+    if (isFile && source !== undefined && (await hashOf(files)) === source.sha256) return await requireWritable(out);
     const name = source === undefined || source.name === "-" ? "" : ` (${quote(source.name)})`;
-    throw new ArmtError(`${quote(out)} exists and is the memory of another text${name}; ${remedy}`);
+    const verb = isFile ? "is" : "may be";
+    throw new ArmtError(`${quote(out)} exists and ${verb} the memory of another text${name}; ${remedy}`);
 }
 
 /** SHA-256 of a text in UTF-8, as a memory file stores it. */

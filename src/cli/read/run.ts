@@ -57,7 +57,8 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
         } finally {
             bar.stop();
         }
-        if (checkpoint.bytesRead === 0) throw new ArmtError("the text is empty; it needs at least one character");
+        if (checkpoint.bytesRead === 0)
+            throw new ArmtError(`${nameOf(input)} is empty; a text needs at least one character`);
 
         const { closedOnly } = options;
         const { bytes, tokensRead } = await armt.save(options.out, { closedOnly, source: checkpoint.source(true) });
@@ -75,6 +76,10 @@ export async function read(options: ReadOptions, signal: AbortSignal, output: Wr
     } finally {
         await llama.dispose();
     }
+}
+
+function nameOf({ name }: TextInput): string {
+    return name === "-" ? "standard input" : quote(name);
 }
 
 function openProgress({ bytes }: TextInput): ProgressBar {

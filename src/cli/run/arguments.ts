@@ -12,14 +12,14 @@ export interface GivenRunOptions extends RunOptions {
 
 /**
  * Finds out which arguments are the model and the prompt. The model comes first, unless `-m` names it. A single
- * argument is the prompt if it has white space and no file has this name.
+ * argument is the prompt if it is empty, or has white space and no file has this name.
  * @throws {UsageError} for more arguments than that, and for a prompt given twice
  * @throws {ArmtError} for a model without a file, which may have been meant as a prompt
  */
 export function placeArguments({ input = [], ...options }: GivenRunOptions): RunOptions {
     const [first, second, third] = input;
     if (first === undefined) return options;
-    const isPrompt = options.model !== undefined || (second === undefined && /\s/.test(first) && !existsSync(first));
+    const isPrompt = options.model !== undefined || (second === undefined && /^$|\s/.test(first) && !existsSync(first));
     const unknown = isPrompt ? second : third;
     if (unknown !== undefined)
         throw new UsageError(

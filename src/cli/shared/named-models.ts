@@ -45,7 +45,11 @@ async function modelsOf(folder: string): Promise<string[]> {
         throw new ArmtError(`cannot read ${quote(folder)}: ${systemErrorText(error)}`, { cause: error });
     });
     const models = names.filter((name) => name.endsWith(modelEnd) && !name.startsWith(".") && !noModel.test(name));
-    if (models.length === 0) throw new ArmtError(`the folder ${quote(folder)} has no model file (${modelEnd})`);
+    if (models.length === 0)
+        throw new ArmtError(
+            `the folder ${quote(folder)} has no model file (${modelEnd}); ` +
+                "make one of a checkpoint with `armt convert`"
+        );
     return models.sort().map((name) => path.join(folder, name));
 }
 

@@ -2,7 +2,7 @@ import process from "node:process";
 import { type LlamaModel, LlamaVocabularyType, type Token } from "../../../plugin/index.js";
 import { beginTokens } from "../../../plugin/memory/feed.js";
 import { readTokenIds } from "../../model/token-ids.js";
-import { ArmtError } from "../../util/errors.js";
+import { ArmtError, quote } from "../../util/errors.js";
 import { UsageError } from "../../util/failure.js";
 import { openText } from "./text-input.js";
 
@@ -26,15 +26,19 @@ export type Prompt =
 
 /**
  * Reads the prompt. This is cheap, so it happens before the model is loaded.
- * @throws {UsageError} if there is no source or more than one
- * @throws {ArmtError} if the prompt cannot be read or is empty
+ * @throws {UsageError} if there is no source or more than one, or the prompt of the command line is empty
+ * @throws {ArmtError} if the prompt's file cannot be read or is empty
  */
 export async function readPrompt({ prompt, file, tokens }: PromptSource): Promise<Prompt> {
     if ([prompt, file, tokens].filter((source) => source !== undefined).length > 1)
         throw new UsageError("--prompt, --file and --tokens exclude each other");
     if (tokens !== undefined) return { ids: await readTokenIds(tokens) };
+    if (prompt === "") throw new UsageError("the prompt is empty; it needs at least one character");
     const text = prompt ?? (file === undefined ? await readStandardInput() : await readTextFile(file));
-    if (text === "") throw new ArmtError("the prompt is empty; it needs at least one character");
+    if (text === "") {
+        const name = file === undefined || file === "-" ? "standard input" : quote(file);
+        throw new ArmtError(`${name} is empty; a prompt needs at least one character`);
+    }
     return { text };
 }
 

@@ -1,19 +1,18 @@
+import { stat } from "node:fs/promises";
 import path from "node:path";
-import type { ArmtAskForm } from "../../formats/gguf/armt-keys.js";
+import { type ArmtAskForm, memoryArchitecture } from "../../formats/gguf/armt-keys.js";
 import { openGguf } from "../../formats/gguf/reader.js";
 import { openSafetensors } from "../../formats/safetensors/reader.js";
 import { readJsonFile } from "../../formats/text/read-json-file.js";
-import { ArmtError, quote } from "../../util/errors.js";
+import { ArmtError, quote, systemErrorText } from "../../util/errors.js";
 import { JsonFile } from "../../util/json-file.js";
 import { type JsonObject, parseStrictJson, parseStrictJsonObject } from "../../util/strict-json.js";
 import { Checkpoint } from "../checkpoint.js";
 import { LoraConfig, type LoraFlags } from "../lora/lora.js";
-import { closeAll, isFile, openWeightFiles, type TensorFile } from "../shards.js";
+import { closeAll, openWeightFiles, type TensorFile } from "../shards.js";
 import type { BaseFingerprint } from "./base-fingerprint.js";
 import { GgufTensorFile } from "./gguf-tensor-file.js";
 
-/** `general.architecture` of a memory's GGUF file. */
-export const MEMORY_ARCHITECTURE = "armt-memory";
 const FORMAT_VERSION = 1;
 
 /** What a trained memory says of itself: `armt_memory` in docs/memory-file.md. */
@@ -51,7 +50,10 @@ export type MemoryFile = {
  * @throws {ArmtError} that names the file, key or tensor at fault
  */
 export async function openMemoryFile(location: string, flags: LoraFlags = {}): Promise<MemoryFile> {
-    if (!(await isFile(location))) throw new ArmtError(`cannot read ${quote(location)}: it is not a file`);
+    const info = await stat(location).catch((error: unknown) => {
+        throw new ArmtError(`cannot read ${quote(location)}: ${systemErrorText(error)}`, { cause: error });
+    });
+    if (!info.isFile()) throw new ArmtError(`cannot read ${quote(location)}: it is not a file`);
     const { files, texts, isQuantized } = await openFiles(location);
     try {
         const about = texts.get("armt_memory");
@@ -87,10 +89,10 @@ async function openFiles(location: string): Promise<OpenFiles> {
         const file = await openGguf(location);
         try {
             const architecture = file.metadata.get("general.architecture");
-            if (architecture?.type !== "STRING" || architecture.value !== MEMORY_ARCHITECTURE)
+            if (architecture?.type !== "STRING" || architecture.value !== memoryArchitecture)
                 throw new ArmtError(
                     `${quote(location)} is not a memory's file: ` +
-                        `\`general.architecture\` is not ${quote(MEMORY_ARCHITECTURE)}`
+                        `\`general.architecture\` is not ${quote(memoryArchitecture)}`
                 );
             const texts = new Map<string, string>();
             for (const key of ["armt_config", "armt_memory"]) {

@@ -2,6 +2,13 @@ import { ArmtError, quote } from "../../util/errors.js";
 import type { GgufFile } from "./reader.js";
 import type { ElementType, ScalarValues } from "./types.js";
 
+/** What to do with a model that has no associative memory. */
+export const withoutMemoryAdvice =
+    "train one with armt-train, add one with `armt attach`, or run the model as it is with `armt run`";
+
+/** `general.architecture` of a file with a memory's tensors alone. */
+export const memoryArchitecture = "armt-memory";
+
 /** The keys of an ARMT model file; docs/model-file.md lists their names in the file. */
 export type ArmtModelKeys = {
     name: string | undefined;
@@ -213,11 +220,16 @@ class KeyReader {
     }
 }
 
+function explainArchitecture(architecture: string): string {
+    if (architecture === memoryArchitecture) return "it is a memory without its base; combine them with `armt attach`";
+    return `it is a ${quote(architecture)} model without a memory; ${withoutMemoryAdvice}`;
+}
+
 /** Reads and checks the `armt.` keys. @throws {ArmtError} that names the key, without the file */
 export function readArmtKeys(file: GgufFile): ArmtModelKeys {
     const keys = new KeyReader(file);
     const architecture = keys.required("general.architecture", "STRING");
-    if (architecture !== "armt") throw new ArmtError(`it is a ${quote(architecture)} model, not an ARMT model`);
+    if (architecture !== "armt") throw new ArmtError(explainArchitecture(architecture));
     const version = keys.required("armt.format_version", "UINT32");
     if (version < 1 || version > LAST_FORMAT_VERSION)
         throw invalid(

@@ -5,6 +5,15 @@ try {
     // storage is turned off; the key lasts until the page is closed
 }
 
+export const hasKey = () => key !== undefined;
+
+let askForKey = () => {};
+
+/** Says what to do when the server needs a key, or a different one. */
+export function onKeyNeeded(listener) {
+    askForKey = listener;
+}
+
 export function useKey(value) {
     key = value;
     try {
@@ -32,6 +41,10 @@ export async function call(path, options = {}) {
         throw new Error("The server cannot be reached. Check that it is running, then try again.", { cause: error });
     }
     if (response.ok) return response;
+    if (response.status === 401) {
+        askForKey();
+        throw new RefusedError("The API key is missing or wrong. Enter it at the top.", { status: 401 });
+    }
     const body = await response.json().catch(() => undefined);
     const { message = `${response.status} ${response.statusText}`, code } = body?.error ?? {};
     throw new RefusedError(message, { status: response.status, code });

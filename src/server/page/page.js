@@ -1,4 +1,4 @@
-import { useKey } from "./api.js";
+import { hasKey, onKeyNeeded, useKey } from "./api.js";
 import { Chat } from "./chat.js";
 import { Chats } from "./chats.js";
 import { Documents } from "./documents.js";
@@ -57,8 +57,7 @@ async function connect() {
         chat.say("");
     } catch (error) {
         element("model").textContent = "not connected";
-        if (error.status === 401) element("access").open = true;
-        chat.say(error.status === 401 ? "The API key is missing or wrong. Enter it at the top." : error.message);
+        chat.say(error.message);
     }
 }
 
@@ -72,6 +71,12 @@ addEventListener("focus", () => {
 takeDrops(element("drop"), (files) => {
     if (models.current?.armt !== undefined) documents.add(files);
     else chat.say("This model reads no documents.");
+});
+// a server without a key does not ask for one
+element("access").hidden = !hasKey();
+onKeyNeeded(() => {
+    element("access").hidden = false;
+    element("access").open = true;
 });
 element("key-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { PassThrough } from "node:stream";
 import test, { type ExecutionContext } from "ava";
@@ -126,14 +126,22 @@ test.serial("on a terminal, commands are explained and lines continue", async (t
     t.regex(shown.messages, /^The included model, on a memory of \d+ tokens/);
     t.regex(shown.messages, /It knows no questions but these: Where is the …\?/);
     input.write("/help\r/frob\r/save\r");
-    await until(() => shown.messages.includes("unknown command /save"), "three answers");
+    await until(() => shown.messages.includes("/save needs a file"), "three answers");
     t.regex(shown.messages, /\/reset +start a new chat/);
     t.regex(shown.messages, /unknown command \/frob/);
     input.write("Where is \\\rthe wallet?\r");
     await until(() => shown.output.endsWith("\n"), "the answer");
-    input.write(`/save ${path.join(folder, "saved.armt")}\r/exit\r`);
+    // neither a file that cannot be written nor one that exists ends the chat
+    const [saved, text] = [path.join(folder, "saved.armt"), path.join(folder, "facts.txt")];
+    input.write(`/save ${path.join(folder, "no", "a.armt")}\r/save ${text}\r/save ${recallModelPath}\r`);
+    await until(() => shown.messages.includes("is the model that this chat uses"), "refusals");
+    t.regex(shown.messages, /a\.armt": no such file or folder\n/);
+    t.regex(shown.messages, /facts\.txt" exists; choose another name, or replace it with \/save --force/);
+    t.is(readFileSync(text, "utf8"), facts);
+    input.write(`/save ${saved}\r/save ${saved}\r/save --force ${text}\r/exit\r`);
     await ended;
-    t.true(existsSync(path.join(folder, "saved.armt")));
+    const { tokensRead } = await ArmtSnapshot.inspect(saved);
+    t.is((await ArmtSnapshot.inspect(text)).tokensRead, tokensRead);
 });
 
 test.serial("Ctrl+C stops an answer, and ends the chat at the prompt", async (t) => {

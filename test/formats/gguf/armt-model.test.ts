@@ -121,7 +121,13 @@ const setTensor = (name: string, type: GgmlType, shape: number[]) => (model: Mod
 
 const setLocal = (layers: boolean[]) => setKey("armt.rope.local_layers", booleanArray(layers));
 
-test("other model", refused, setText("general.architecture", "llama"), /it is a "llama" model/);
+test(
+    "other model",
+    refused,
+    setText("general.architecture", "llama"),
+    /it is a "llama" model without a memory; train one with armt-train, add one with `armt attach`/
+);
+test("a memory alone", refused, setText("general.architecture", "armt-memory"), /without its base.*`armt attach`/);
 test("future format", refused, setCount("armt.format_version", 5), /"armt\.format_version" is 5, expected 1 to 4/);
 test(
     "a sink in a file of format 1",

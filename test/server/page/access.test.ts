@@ -41,6 +41,7 @@ async function overflow(page: Page): Promise<number> {
 inBrowser("the page works with the keyboard alone", async (t) => {
     const { page, server, problems } = await openPage(t);
     await page.getByText(/segments of 64 tokens/).waitFor();
+    t.false(await page.getByText("API key").isVisible(), "this server needs none");
     await page.getByLabel(/Drop texts/).setInputFiles([
         { ...document, name: "one.txt", buffer: Buffer.from(book) },
         { ...document, name: "two.txt", buffer: Buffer.from(book) }
@@ -140,5 +141,10 @@ inBrowser("the page asks for a key if the server requires one", async (t) => {
     await page.getByText(/segments of 64 tokens/).waitFor();
     await page.reload();
     await page.getByText(/segments of 64 tokens/).waitFor();
+    t.true(await page.getByText("API key").isVisible(), "it can be changed");
+    // as in a new tab
+    await page.evaluate("sessionStorage.clear()");
+    await page.reload();
+    await page.getByLabel(/Key, kept/).waitFor();
     t.deepEqual(problems, []);
 });
