@@ -85,8 +85,8 @@ void armt_release_pages(const void * data, size_t size) {
     GGML_UNUSED(data);
     GGML_UNUSED(size);
 #else
-    // Not munmap: llama.cpp later unmaps the ends of the file as if nothing else could have come to these addresses. And
-    // the embeddings of a tied model are packed as the output, and read from the file too.
+    // Not munmap, because llama.cpp later unmaps the ends of the file, where other memory could be by then. Embeddings
+    // that are packed as a tied model's output are still read from the file too.
     const uintptr_t page  = uintptr_t(sysconf(_SC_PAGESIZE));
     const uintptr_t first = (uintptr_t(data) + page - 1) / page * page;
     const uintptr_t end   = (uintptr_t(data) + size) / page * page;

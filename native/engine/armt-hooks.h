@@ -28,5 +28,5 @@ void armt_attach_context(llama_memory_i * memory, llama_context * lctx);
 // of the largest graph of the context that the memory belongs to
 uint32_t armt_graph_max_nodes(const llama_memory_i & memory);
 
-// Takes the pages of a mapped file from the process whose weights were copied. Whoever reads them again gets them back.
+// Takes the pages of a mapped file whose weights were copied out of the process. A later read brings them back.
 void armt_release_pages(const void * data, size_t size);
