@@ -12,8 +12,8 @@
 #include <stdexcept>
 
 #if !defined(_WIN32)
-#    include <sys/mman.h>
-#    include <unistd.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 bool armt_use_extra_buffers() {
