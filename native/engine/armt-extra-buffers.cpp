@@ -1,5 +1,7 @@
 #include "armt-extra-buffers.h"
 
+#include "armt-hooks.h"
+
 #include "llama-model-loader.h"
 
 #include "ggml-backend.h"
@@ -8,6 +10,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+
+#if !defined(_WIN32)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 bool armt_use_extra_buffers() {
     const char * value = getenv("ARMT_CPU_EXTRA_BUFFERS");
@@ -71,4 +78,20 @@ void armt_split_stack(llama_model_loader & ml, int layer_dims, const std::vector
     }
     ml.n_tensors += int(parts.size()) - 1;
     ml.contexts.push_back(std::move(ctx));
+}
+
+void armt_release_pages(const void * data, size_t size) {
+#if defined(_WIN32)
+    GGML_UNUSED(data);
+    GGML_UNUSED(size);
+#else
+    // Not munmap, because llama.cpp later unmaps the ends of the file, where other memory could be by then. Embeddings
+    // that are packed as a tied model's output are still read from the file too.
+    const uintptr_t page  = uintptr_t(sysconf(_SC_PAGESIZE));
+    const uintptr_t first = (uintptr_t(data) + page - 1) / page * page;
+    const uintptr_t end   = (uintptr_t(data) + size) / page * page;
+    if (first < end) {
+        madvise(reinterpret_cast<void *>(first), end - first, MADV_DONTNEED); // only advice, so failing does no harm
+    }
+#endif
 }

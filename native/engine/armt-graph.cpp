@@ -1,5 +1,7 @@
 #include "armt-graph.h"
 
+#include "armt-hooks.h"
+
 #include <algorithm>
 #include <array>
 #include <stdexcept>
@@ -59,6 +61,14 @@ void armt_graph::build_reserve() {
         step.out_rows.resize(std::min(n_out, config.n_segment * config.n_lanes));
         build_shared(step);
     }
+}
+
+uint32_t armt_graph_max_nodes(const llama_memory_i & memory) {
+    const armt_config & config = static_cast<const llama_memory_armt &>(memory).get_config();
+    // Each has at most 162 nodes a layer: those of Gemma 3 with two memory heads and an attention that sees the segment
+    // before. A llama has 105.
+    const uint32_t n_graphs = 1 + (config.diagonal ? 1 : 0) + (config.n_lanes > 0 ? 1 : 0);
+    return 1024 + 176 * n_graphs * config.n_layer;
 }
 
 void armt_graph::build_inputs(const armt_step & step, uint32_t n_batch, bool trim) {

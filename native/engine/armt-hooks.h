@@ -5,6 +5,7 @@
 
 #include "llama.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -24,4 +25,8 @@ llama_memory_i * armt_create_memory(const llama_model & model, const llama_memor
 // Tells the memory which context it belongs to, and registers it.
 void armt_attach_context(llama_memory_i * memory, llama_context * lctx);
 
-uint32_t armt_graph_max_nodes(const llama_model & model);
+// of the largest graph of the context that the memory belongs to
+uint32_t armt_graph_max_nodes(const llama_memory_i & memory);
+
+// Takes the pages of a mapped file whose weights were copied out of the process. A later read brings them back.
+void armt_release_pages(const void * data, size_t size);

@@ -244,9 +244,3 @@ std::unique_ptr<llm_graph_context> llama_model_armt::build_arch_graph(const llm_
 llama_model * armt_create_model(const llama_model_params & params) {
     return new llama_model_armt(params);
 }
-
-uint32_t armt_graph_max_nodes(const llama_model & model) {
-    // the reserved graph holds an open segment's step, a whole diagonal and a shared one, each with 100 to 130 nodes a
-    // layer
-    return 1024 + 480 * model.hparams.n_layer();
-}

@@ -2,6 +2,7 @@
 // weights they take depends on the CPU, so every case loads its model with them and without them, and asks ggml which
 // of the two should differ.
 
+import { readFileSync, statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -15,6 +16,7 @@ import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import type { TinyOptions } from "../../src/tiny/options.js";
 import { readCheckpoint } from "../helpers/checkpoint.js";
 import { generateGreedy, readLogits, withContext, withSequence } from "../helpers/contexts.js";
+import { testWith } from "../helpers/needs.js";
 import { runReference } from "../helpers/reference.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
@@ -191,6 +193,33 @@ test.serial("weights in extra buffer types are checked and read as others are, m
     const model = await llama.loadModel({ modelPath: file, useMmap: false, checkTensors: true });
     t.teardown(() => model.dispose());
     t.deepEqual(await withSequence(model, {}, (sequence) => readLogits(sequence, ids)), expected);
+});
+
+/** Pages of a mapped file in this process. Unit: bytes. */
+function residentBytes(file: string): number {
+    let sum = 0;
+    let isFile = false;
+    for (const line of readFileSync("/proc/self/smaps", "utf8").split("\n")) {
+        if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) isFile = line.endsWith(` ${file}`);
+        else if (isFile && line.startsWith("Rss:")) sum += 1024 * Number(/\d+/.exec(line)![0]);
+    }
+    return sum;
+}
+
+const linuxTest = testWith({ needs: "Linux", available: process.platform === "linux", inCi: false });
+
+linuxTest("the file's copy of packed matrices does not stay in the process", async (t) => {
+    const { file } = await makeModel(t, "q4_0");
+    const wanted = await expectedExtraBuffers(file);
+    t.log(`${cpu}: ${wanted.join(", ") || "no extra buffer type takes these weights"}`);
+    const { size } = statSync(file);
+    await load(t, file, false);
+    const stacks = residentBytes(file);
+    t.true(stacks > 0.9 * size, `${stacks} of ${size} bytes with stacks`);
+    if (wanted.length === 0) return;
+    await load(t, file, true);
+    const packed = residentBytes(file) - stacks;
+    t.true(packed < 0.5 * size, `${packed} of ${size} bytes with packed matrices`);
 });
 
 test.after.always(() => llama.dispose());
