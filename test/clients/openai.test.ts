@@ -171,7 +171,7 @@ test("errors", async (t) => {
     const error = await t.throwsAsync<InstanceType<typeof OpenAI.APIError>>(openai.responses.create(wrong), {
         instanceOf: OpenAI.BadRequestError
     });
-    t.is(error!.param, "text.format.schema.not");
+    t.is(error!.param, "text.format.schema");
     await t.throwsAsync(openai.chat.completions.create({ ...sampling, model: "other", messages }), {
         instanceOf: OpenAI.NotFoundError
     });
