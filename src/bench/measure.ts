@@ -1,8 +1,8 @@
 import type { NativeProduct } from "../../plugin/native/addon.js";
 import type { ArmtModelKeys } from "../formats/gguf/armt-keys.js";
 import { type GgmlType, ggmlType } from "../formats/gguf/types.js";
-import { packedWeights } from "../model/packed-weights.js";
 import { countOperations } from "./operations.js";
+import { packedWeights } from "./packed-weights.js";
 import type { BenchSettings, CaseName, DecodeGroup, DocumentsGroup, MeasuredCase, PromptGroup } from "./results.js";
 import { ratios, type Summary, summarize } from "./statistics.js";
 import type { GraphCounts, MemoryUse, WorkerOptions } from "./worker.js";

@@ -1,8 +1,8 @@
 import path from "node:path";
 import process from "node:process";
 import type { Writable } from "node:stream";
+import { packedWeights } from "../../bench/packed-weights.js";
 import { openModel } from "../../model/open-model.js";
-import { packedWeights } from "../../model/packed-weights.js";
 import { withoutMemory } from "../../model/without-memory.js";
 import { chromeTrace } from "../../trace/chrome.js";
 import { tracePage, tracePicture } from "../../trace/picture.js";
