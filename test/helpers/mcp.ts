@@ -33,6 +33,8 @@ export async function connectStdio(t: Ending, args: readonly string[]): Promise<
         new StdioClientTransport({
             command: process.execPath,
             args: [armtScript, ...args, "--threads", "1"],
+            // without them, the client passes on a few variables only, and coverage is not among them
+            env: definedVariables(),
             stderr: "ignore"
         })
     );
@@ -43,4 +45,9 @@ export async function connectStdio(t: Ending, args: readonly string[]): Promise<
 export function textOf(result: object): string {
     const { content } = result as { content: { text: string }[] };
     return content.map(({ text }) => text).join("");
+}
+
+function definedVariables(): Record<string, string> {
+    const given = Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    return Object.fromEntries(given);
 }
