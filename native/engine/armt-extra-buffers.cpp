@@ -87,11 +87,12 @@ void armt_release_pages(const void * data, size_t size) {
 #else
     // Not munmap, because llama.cpp later unmaps the ends of the file, where other memory could be by then. Embeddings
     // that are packed as a tied model's output are still read from the file too.
-    const uintptr_t page  = uintptr_t(sysconf(_SC_PAGESIZE));
-    const uintptr_t first = (uintptr_t(data) + page - 1) / page * page;
-    const uintptr_t end   = (uintptr_t(data) + size) / page * page;
-    if (first < end) {
-        madvise(reinterpret_cast<void *>(first), end - first, MADV_DONTNEED); // only advice, so failing does no harm
+    const size_t page = size_t(sysconf(_SC_PAGESIZE));
+    const size_t skip = (page - uintptr_t(data) % page) % page; // up to the first whole page
+    if (size < skip + page) {
+        return;
     }
+    char * first = static_cast<char *>(const_cast<void *>(data)) + skip;
+    madvise(first, (size - skip) / page * page, MADV_DONTNEED); // only advice, so failing does no harm
 #endif
 }
