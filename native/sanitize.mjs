@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Runs the engine's tests with AddressSanitizer and UndefinedBehaviorSanitizer in libllama and the engine: `npm run test:sanitize`.
+// Runs the engine's tests with AddressSanitizer in libllama, and with UndefinedBehaviorSanitizer too in the engine:
+// `npm run test:sanitize`.
 // node and the prebuilt libraries are not instrumented, so leaks, which they have too, are not looked for.
 
 import { execFileSync, spawnSync } from "node:child_process";
