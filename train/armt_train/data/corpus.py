@@ -39,6 +39,7 @@ def add_arguments(parser):
 def run(options):
     cache = options.cache or options.out / "packages"
     cache.mkdir(parents=True, exist_ok=True)
+    (options.out / "books").mkdir(parents=True, exist_ok=True)
     split, books, report = {"train": [], "heldOut": []}, {}, []
     seen = set()
     strict = 0
@@ -87,7 +88,6 @@ def run(options):
         if not sizes["train"]:
             raise TrainError(f"{entry['name']}: no prose was found; has its package changed?")
 
-    (options.out / "books").mkdir(exist_ok=True)
     for name, chapters in split.items():
         text = "\n\n".join("\n".join(chapter) for chapter in chapters) + "\n"
         write(options.out / f"prose-{name}.txt.xz", lzma.compress(text.encode(), preset=6))
