@@ -29,7 +29,7 @@ def test_lora_has_a_rate_of_its_own(tmp_path, random_data):
     base, sizes = write_base(tmp_path / "base"), {}
     for rate in (1.0, 0.1):
         # one step of Adam moves every weight by the rate
-        values = tiny_recipe(stages__0__steps=1, training__lora__rate=rate, training__decay=0.0, training__rate=1e-3)
+        values = tiny_recipe(stages__0__steps=1, stages__0__lora_rate=rate, training__decay=0.0, training__rate=1e-3)
         weights = train(base, tmp_path / str(rate), values)
         sizes[rate] = [part(weights, "lora_B"), part(weights, "mem_q")]
     for name, full in sizes[1.0][0].items():
@@ -64,7 +64,7 @@ def test_prose_is_the_share_of_the_texts_that_the_recipe_says():
     [
         ({"training__keep__prose": 1.0}, "training.keep.prose is 1.0"),
         ({"training__keep__prose": 0.5, "tasks": "recall"}, 'the tasks "recall" have no prose'),
-        ({"training__lora__rate": 0.0}, "training.lora.rate is 0.0"),
+        ({"stages__0__lora_rate": 0.0}, "stages.0.lora_rate is 0.0"),
     ],
 )
 def test_wrong_numbers_are_named(changes, message):

@@ -27,12 +27,9 @@ class ModelPart:
 
 @dataclass
 class LoraPart:
-    """`rate`: factor of the training's rate for LoRA's matrices."""
-
     r: int = 8
     alpha: float = 16
     modules: list = field(default_factory=lambda: ["q_proj", "v_proj"])
-    rate: float = 1.0
 
 
 @dataclass
@@ -90,6 +87,7 @@ class Stage:
     steps: int | None = None
     seconds: float | None = None
     rate: float = 1.0  # factor
+    lora_rate: float = 1.0  # another factor, for LoRA's matrices alone
     cool: bool = False  # the rate falls to nothing over the stage
     losses: Losses = field(default_factory=Losses)
     until: dict = field(default_factory=dict)  # {"recall": 0.95}, {"recall.TASK": …}: over the last 50 steps
@@ -232,8 +230,9 @@ def check(recipe):
         raise TrainError(f"training.keep.prose is {training.keep.prose}, expected 0 or more and less than 1")
     if training.keep.prose and recipe.tasks == "recall":
         raise TrainError('training.keep.prose: the tasks "recall" have no prose')
-    if training.lora.rate <= 0:
-        raise TrainError(f"training.lora.rate is {training.lora.rate}, expected more than 0")
+    for i, stage in enumerate(recipe.stages):
+        if stage.lora_rate <= 0:
+            raise TrainError(f"stages.{i}.lora_rate is {stage.lora_rate}, expected more than 0")
 
 
 def recipe_names():

@@ -232,7 +232,7 @@ class Run:
         if stage.evaluate:
             self.start_held_out(stage)
         batch = self.workers.next()
-        step.prepare(batch, stage.losses)
+        step.prepare(batch, stage.losses, stage.lora_rate)
         if self.slots_folder is not None and step.slots is not None:
             saving.load_slots(self.slots_folder, step.slots)
             self.slots_folder = None

@@ -68,9 +68,9 @@ class Step:
         lora = {id(p) for name, p in named if ".lora_" in name}
         of = lambda chosen: [p for p in self.parameters if chosen(p)]
         groups = [
-            {"params": of(lambda p: p.dim() > 1 and id(p) not in lora), "weight_decay": training.decay, "factor": 1.0},
-            {"params": of(lambda p: p.dim() <= 1), "weight_decay": 0.0, "factor": 1.0},
-            {"params": of(lambda p: id(p) in lora), "weight_decay": training.decay, "factor": training.lora.rate},
+            {"params": of(lambda p: p.dim() > 1 and id(p) not in lora), "weight_decay": training.decay, "lora": False},
+            {"params": of(lambda p: p.dim() <= 1), "weight_decay": 0.0, "lora": False},
+            {"params": of(lambda p: id(p) in lora), "weight_decay": training.decay, "lora": True},
         ]
         groups = [group for group in groups if group["params"]]
         options = {"fused": True, "capturable": True} if self.is_cuda else {}
@@ -85,10 +85,11 @@ class Step:
 
     def set_rate(self, rate):
         for group in self.optimizer.param_groups:
+            own = rate * self.lora_rate if group["lora"] else rate
             if self.is_cuda:
-                group["lr"].fill_(rate * group["factor"])
+                group["lr"].fill_(own)
             else:
-                group["lr"] = rate * group["factor"]
+                group["lr"] = own
 
     def autocast(self):
         if not self.is_cuda:
@@ -98,10 +99,12 @@ class Step:
 
     # a stage
 
-    def prepare(self, batch, losses):
-        """Buffers for a stage. `batch` is a first batch, for the shapes; `losses` the weights."""
+    def prepare(self, batch, losses, lora_rate=1.0):
+        """Buffers for a stage. `batch` is a first batch, for the shapes; `losses` the weights; `lora_rate` a factor of
+        the rate for LoRA's matrices.
+        """
         self.release()
-        self.losses = losses
+        self.losses, self.lora_rate = losses, lora_rate
         b, n, s = batch["text"].shape
         parts = batch["slots"].shape[-1] if losses.slots else 0
         has = lambda maps, count: maps is not None and maps.parts == count
