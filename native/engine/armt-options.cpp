@@ -109,7 +109,7 @@ static uint32_t resolve_lanes(const armt_context_options & options, const llama_
         armt.disjoint) {
         return 0;
     }
-    // on an H200, more than one was slower with every shape and segment size (bench/results/h200-documents-*.json)
+    // on an H200, more than one gained nothing (bench/results/h200-documents-*.json)
     return std::min(std::max(uint32_t(options.texts_per_layer), 1u), n_seq_max);
 }
 
