@@ -153,8 +153,8 @@ export class BatchQueue {
     }
 
     /**
-     * Waits while reads of other sequences push the segments of this one through the layers. Whoever needs its memory
-     * then has nothing to compute; otherwise no segment could enter the shared pipeline until those have passed.
+     * Waits while reads of other sequences push the segments of this one through the layers. Its memory is then
+     * complete. To complete it at once would keep all segments from entering the shared pipeline meanwhile.
      */
     passSegments(sequenceId: number): Promise<void> {
         const waiter = { sequenceId, waitedFor: 0 };
@@ -192,7 +192,7 @@ export class BatchQueue {
         }
     }
 
-    /** Whether others' reads still push segments of a waiter's sequence ahead, for as many batches as layers at most. */
+    /** Whether others' reads push a waiting sequence's segments ahead, for as many batches as layers at most. */
     private isPassing({ sequenceId, waitedFor }: Omit<Waiter, "accept">): boolean {
         if (this.pipeline === undefined || waitedFor >= this.pipeline.layers) return false;
         return this.pipeline.segmentsInFlight(sequenceId) > 0 && this.othersRead(sequenceId);
