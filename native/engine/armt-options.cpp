@@ -109,11 +109,8 @@ static uint32_t resolve_lanes(const armt_context_options & options, const llama_
         armt.disjoint) {
         return 0;
     }
-    if (options.texts_per_layer > 0) {
-        return std::min(uint32_t(options.texts_per_layer), n_seq_max);
-    }
-    // shared diagonals were never run on a GPU, so they are off there without a number from the user
-    return is_gpu(model) ? 0 : 1;
+    // on an H200, more than one gained nothing (bench/results/h200-documents-*.json)
+    return std::min(std::max(uint32_t(options.texts_per_layer), 1u), n_seq_max);
 }
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,

@@ -165,7 +165,7 @@ static bool next_shared_step(const armt_config & config, const std::vector<armt_
     for (size_t i = 0; i < wanted.size() && n_diagonals(moves) == 1; ++i) {
         const armt_sequence & seq       = sequences[wanted[i]];
         const bool            is_behind = seq.n_in_flight() == 0 || seq.flight().back().layer == 1;
-        if (moves[i].kind == armt_move::DIAGONAL && line.is_alone(seq) && seq.is_contiguous() &&
+        if (moves[i].kind == armt_move::DIAGONAL && line.is_alone(seq) && seq.is_contiguous(config) &&
             (is_behind || moves[i].n_text == 0)) {
             seq.next_step(config, step, close);
             step.seq_id = wanted[i];
@@ -203,7 +203,7 @@ bool armt_next_flight_step(const armt_config & config, const std::vector<armt_se
         return false;
     }
     const pipeline line(sequences);
-    if (config.n_lanes > 0 && !(line.is_alone(seq) && seq.is_contiguous())) {
+    if (config.n_lanes > 0 && !(line.is_alone(seq) && seq.is_contiguous(config))) {
         make_shared(config, sequences, {}, line.n_text, step);
         return true;
     }

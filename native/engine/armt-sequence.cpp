@@ -88,9 +88,10 @@ bool armt_sequence::flight_wants_output() const {
     return std::any_of(cells.begin(), cells.end(), [](const in_flight & cell) { return !cell.outputs.empty(); });
 }
 
-bool armt_sequence::is_contiguous() const {
+bool armt_sequence::is_contiguous(const armt_config & config) const {
     for (size_t i = 0; i < cells.size(); ++i) {
-        if (cells[i].lane != 0 || cells[i].layer != cells[0].layer - i) {
+        // without shared diagonals, a sequence has one lane, that of its number
+        if ((config.n_lanes > 0 && cells[i].lane != 0) || cells[i].layer != cells[0].layer - i) {
             return false;
         }
     }
@@ -107,7 +108,7 @@ bool armt_sequence::can_enter(const armt_config & config, uint32_t n_text) const
 
 bool armt_sequence::joins_flight(const armt_config & config) const {
     const size_t n_rows = n_reread() + pending.size();
-    return n_in_flight() > 0 && is_contiguous() && cells.back().layer == 1 && can_enter(config, n_flight) &&
+    return n_in_flight() > 0 && is_contiguous(config) && cells.back().layer == 1 && can_enter(config, n_flight) &&
            n_open == 0 && wants_output() && n_rows <= n_flight &&
            n_flight - n_rows + config.n_mem <= config.n_padding_max;
 }

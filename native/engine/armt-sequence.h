@@ -119,8 +119,9 @@ public:
     uint32_t n_closed_in_flight() const { return n_in_flight() - (open_in_flight ? 1 : 0); }
     uint32_t n_flight_text() const { return n_flight; }
     bool     has_open_in_flight() const { return open_in_flight; }
-    // Whether one diagonal of its own can compute the segments in flight: they are in consecutive layers of lane 0
-    bool is_contiguous() const;
+    // Whether one diagonal of its own can compute the segments in flight: they are in consecutive layers of one
+    // lane, the first if lanes are shared
+    bool is_contiguous(const armt_config & config) const;
     // rows of the open segment in the K/V cache
     uint32_t n_cached(const armt_config & config) const { return n_open > 0 ? config.n_sink + n_reread() + n_open : 0; }
     // rows at the open segment's start for the text of the segment before

@@ -67,6 +67,14 @@ function indicesOf(logits: DecodeRequest["logits"]): number[] {
     return indices;
 }
 
+/** Someone who waits until the segments of a sequence have passed all layers. */
+interface Waiter {
+    readonly sequenceId: number;
+    readonly accept: () => void;
+    /** Batches that have passed meanwhile. */
+    waitedFor: number;
+}
+
 /** A read's share of a batch. */
 interface Share {
     readonly read: QueuedRead;
@@ -97,6 +105,7 @@ export interface SharedPipeline {
  */
 export class BatchQueue {
     private readonly queued: QueuedRead[] = [];
+    private readonly waiters: Waiter[] = [];
     private isRunning = false;
 
     /**
@@ -143,9 +152,20 @@ export class BatchQueue {
         });
     }
 
+    /**
+     * Waits while reads of other sequences push the segments of this one through the layers. Its memory is then
+     * complete. To complete it at once would keep all segments from entering the shared pipeline meanwhile.
+     */
+    passSegments(sequenceId: number): Promise<void> {
+        const waiter = { sequenceId, waitedFor: 0 };
+        if (!this.isPassing(waiter)) return Promise.resolve();
+        return new Promise((accept) => this.waiters.push({ ...waiter, accept }));
+    }
+
     /** Ends the reads of a sequence after the current batch. They reject with `reason`; what was read stays. */
     cancel({ id, sequence }: SequenceHandle, reason: unknown): void {
         for (const read of this.queued) if (read.request.sequenceId === id) read.failure ??= { reason };
+        this.releaseWaiters((waiter) => waiter.sequenceId === id);
         this.native?.interrupt();
         rejectQueuedDecodes(sequence, reason);
     }
@@ -155,9 +175,11 @@ export class BatchQueue {
         this.isRunning = true;
         try {
             while (this.queued.length > 0) {
+                this.releaseWaiters((waiter) => !this.isPassing(waiter));
                 await this.letOthersRun();
                 this.rejectCancelled();
                 const batch = this.chooseBatch();
+                for (const waiter of this.waiters) waiter.waitedFor++;
                 if (batch.length === 0) continue;
                 if (this.native !== undefined && batch.every(isSilent)) await this.readSilently(this.native, batch);
                 else await Promise.all(batch.map(({ read, count }) => this.readPiece(read, count)));
@@ -166,7 +188,26 @@ export class BatchQueue {
             for (const read of this.queued.splice(0)) read.reject(error);
         } finally {
             this.isRunning = false;
+            this.releaseWaiters(() => true);
         }
+    }
+
+    /** Whether others' reads push a waiting sequence's segments ahead, for as many batches as layers at most. */
+    private isPassing({ sequenceId, waitedFor }: Omit<Waiter, "accept">): boolean {
+        if (this.pipeline === undefined || waitedFor >= this.pipeline.layers) return false;
+        return this.pipeline.segmentsInFlight(sequenceId) > 0 && this.othersRead(sequenceId);
+    }
+
+    private releaseWaiters(isDone: (waiter: Waiter) => boolean): void {
+        for (const waiter of this.waiters.filter(isDone)) {
+            this.waiters.splice(this.waiters.indexOf(waiter), 1);
+            waiter.accept();
+        }
+    }
+
+    /** Whether other sequences have tokens to read whose logits nobody waits for. */
+    private othersRead(sequenceId: number): boolean {
+        return this.queued.some((other) => other.request.sequenceId !== sequenceId && countUnasked(other) > 0);
     }
 
     /** What waits for the context runs, and what it leads to: a restored chat is read in the next batch. */
@@ -234,10 +275,7 @@ export class BatchQueue {
         const unasked = countUnasked(read);
         if (unasked === left || read.heldFor >= layers) return left;
         const leavesSegments = unasked >= segmentSize || this.pipeline.segmentsInFlight(sequenceId) > 0;
-        const othersRead = this.queued.some(
-            (other) => other.request.sequenceId !== sequenceId && countUnasked(other) > 0
-        );
-        return leavesSegments && othersRead ? unasked : left;
+        return leavesSegments && this.othersRead(sequenceId) ? unasked : left;
     }
 
     /**
@@ -247,7 +285,10 @@ export class BatchQueue {
     private async readSilently(native: NativeReader, batch: readonly Share[]): Promise<void> {
         const { batchSize } = this.context;
         const [only] = batch;
-        const isAlone = this.queued.length === 1 && only!.count === Math.min(batchSize, countLeft(only!.read));
+        const isAlone =
+            this.queued.length === 1 &&
+            this.waiters.length === 0 &&
+            only!.count === Math.min(batchSize, countLeft(only!.read));
         const shares = isAlone ? [{ read: only!.read, count: countSilent(only!.read, batchSize) }] : batch;
         const parts = shares.map(({ read: { request, ids, done }, count }) => ({
             sequenceId: request.sequenceId,

@@ -165,6 +165,8 @@ export class Evaluation {
                 for (const value of await this.batches.read(pieceOf(request, at, end), mapper)) decoded.push(value);
                 at = end;
             }
+            if ((piece.closes === true && end === at) || checkpoint !== undefined)
+                await this.batches.passSegments(handle.id);
             if (piece.closes === true && end === at)
                 await handle.betweenBatches(({ addon, contextId, sequenceId }) =>
                     addon.closeSegment(contextId, sequenceId)

@@ -107,6 +107,32 @@ test.serial("layers on 1 to 4 servers, and partly here, give the logits of one d
     }
 });
 
+test.serial("sequences share the diagonals where all layers are on one server", async (t) => {
+    t.timeout(600_000);
+    const load = await makeModel(t);
+    const texts = [ids, ids.slice(0, 16 * 4 + 9)];
+    const local = await load();
+    const expected: Float32Array[] = [];
+    for (const text of texts) expected.push(await withSequence(local, {}, (sequence) => readLogits(sequence, text)));
+    for (const servers of [1, 2]) {
+        const model = await load({ rpc: all.slice(0, servers), tensorSplit: Array(servers).fill(1) });
+        await withContext(model, { sequences: 2, batchSize: 40 }, async (context) => {
+            t.is(context.armt!.schedule, "diagonal");
+            t.is(context.armt!.textsPerLayer, servers === 1 ? 1 : 0);
+            const sequences = [context.getSequence(), context.getSequence()];
+            await Promise.all(
+                texts.map(async (text, i) => {
+                    await sequences[i]!.evaluateWithoutGeneratingNewTokens(text.slice(0, -3) as Token[]);
+                    const logits = await readLogits(sequences[i]!, text.slice(-3));
+                    const last = expected[i]!.subarray((text.length - 3) * shape.vocab);
+                    assertClose(t, logits, last, { within, rowLength: shape.vocab, what: `${servers}, text ${i}` });
+                })
+            );
+        });
+        await model.dispose();
+    }
+});
+
 test.serial("a state that was saved on some devices continues on others", async (t) => {
     t.timeout(600_000);
     const load = await makeModel(t);

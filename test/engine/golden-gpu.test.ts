@@ -1,5 +1,6 @@
 import { appendFileSync } from "node:fs";
 import type { ExecutionContext } from "ava";
+import type { Token } from "../../plugin/index.js";
 import { relativeDifference } from "../helpers/compare.js";
 import {
     generateGreedy,
@@ -7,6 +8,7 @@ import {
     readLogits,
     readMemories,
     testGpu,
+    withContext,
     withSequence
 } from "../helpers/contexts.js";
 import { authorsGoldenNames, goldenCases, readAuthorsGolden } from "../helpers/golden.js";
@@ -50,6 +52,31 @@ for (const { name, source, read } of goldenCases) {
             }
         });
     }
+}
+
+for (const textsPerLayer of [undefined, 2]) {
+    const how = textsPerLayer ?? "one";
+    gpuTest(`a GPU gives texts that share the diagonals the logits of each alone, ${how} in a layer`, async (t) => {
+        const golden = await readAuthorsGolden("llama-gqa");
+        const { model, reference } = await loadCheckpoint(t, golden.folder);
+        const last = 3;
+        const vocab = golden.logits.length / golden.ids.length;
+        const options = { sequences: 4, textsPerLayer, batchSize: 2 * reference.segmentSize };
+        await withContext(model, options, async (context) => {
+            t.is(context.armt!.textsPerLayer, textsPerLayer ?? 1);
+            const sequences = Array.from({ length: 4 }, () => context.getSequence());
+            await Promise.all(
+                sequences.map(async (sequence, i) => {
+                    const ids = golden.ids.slice(0, golden.ids.length - 5 * i) as Token[];
+                    await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, -last));
+                    const expected = golden.logits.subarray((ids.length - last) * vocab, ids.length * vocab);
+                    const logits = relativeDifference(await readLogits(sequence, ids.slice(-last)), expected);
+                    report(t, { name: "llama-gqa", textsPerLayer: context.armt!.textsPerLayer, text: i, logits });
+                    t.true(logits <= limits.f32, `text ${i}: logits off by ${logits}`);
+                })
+            );
+        });
+    });
 }
 
 for (const name of authorsGoldenNames) {

@@ -184,6 +184,34 @@ for (const textsPerLayer of [1, 2])
         });
     });
 
+test("a single text has the steps and the numbers that it has in a pipeline of its own", async (t) => {
+    const { model } = await loadTiny(t, { layers, segmentSize });
+    const ids = textIds(9 * segmentSize + 5, vocab);
+    for (const batchSize of [24, 40, 400]) {
+        const run = (textsPerLayer: number) =>
+            withContext(
+                model,
+                { schedule: "diagonal", maxCells: layers, batchSize, textsPerLayer, sequences: 3 },
+                async (context) => {
+                    t.is(context.armt!.textsPerLayer, textsPerLayer);
+                    const sequence = sequencesOf(context)[1]!;
+                    const { trace } = context.armt!;
+                    trace.start();
+                    await read(sequence, ids.slice(0, 3 * segmentSize + 2));
+                    const logits = await readLogits(sequence, ids.slice(3 * segmentSize + 2, -2));
+                    const tokens = await generateGreedy(sequence, ids.slice(-2), 4);
+                    const steps = trace.stop().map(({ startMs: _, buildMs: __, timeMs: ___, ...step }) => step);
+                    await sequence.armt!.closeSegment();
+                    return { steps, logits, tokens, memories: await readMemories(sequence) };
+                }
+            );
+        const own = await run(0);
+        t.true(own.steps.some(({ type, endLayer, firstLayer }) => type === "diagonal" && endLayer - firstLayer > 1));
+        // every bit of it
+        t.deepEqual(await run(1), own, `batches of ${batchSize}`);
+    }
+});
+
 test("a trace has the cells of all texts once, each after those that it needs", async (t) => {
     const { model } = await loadTiny(t, { layers, segmentSize });
     const segments = [4, 7, 5];
@@ -213,6 +241,11 @@ test("a trace has the cells of all texts once, each after those that it needs", 
         t.is(seen.size, segments.reduce((sum, n) => sum + n) * layers);
         t.true(shared > 0);
     });
+});
+
+test("by default, sequences share the diagonals, one text in a layer", async (t) => {
+    const { model } = await loadTiny(t, { layers, segmentSize });
+    await withContext(model, { schedule: "diagonal", sequences: 2 }, async ({ armt }) => t.is(armt!.textsPerLayer, 1));
 });
 
 test("sequences have diagonals of their own where cells need more than the memory of the segment before", async (t) => {

@@ -2,6 +2,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import path from "node:path";
 import OpenAI from "openai";
 import {
+    type ArmtContextOptions,
     ArmtMemoryStore,
     getLlama,
     type LlamaContextSequence,
@@ -34,6 +35,10 @@ export type TestServerOptions = Partial<Omit<ServerOptions, "context">> & {
     tiny?: TinyOptions | "plain" | Scripted | { file: string };
     sequences?: number;
     batchSize?: number;
+    /** Of an ARMT model's context. */
+    armt?: ArmtContextOptions;
+    /** Of the store. Default: 64. */
+    checkpointInterval?: number;
 };
 
 let llama: ReturnType<typeof getLlama> | undefined;
@@ -89,15 +94,16 @@ async function loadFile(modelPath: string): Promise<LlamaModel> {
 
 /** Starts a server with a tiny random model on a free port. It ends with the test. */
 export async function startServer(t: Ending, options: TestServerOptions = {}): Promise<TestServer> {
-    const { tiny = {}, sequences = 3, batchSize = 128, ...rest } = options;
+    const { tiny = {}, sequences = 3, batchSize = 128, armt, checkpointInterval = 64, ...rest } = options;
     const model = await loadFile(await makeModel(t, tiny));
     const context = await model.createContext({
         sequences,
         batchSize,
         threads: 1,
-        batching: { itemPrioritizationStrategy: fairBatching }
+        batching: { itemPrioritizationStrategy: fairBatching },
+        ...(armt === undefined ? {} : { armt })
     });
-    const store = model.armt && (await ArmtMemoryStore.open({ checkpointInterval: 64 }));
+    const store = model.armt && (await ArmtMemoryStore.open({ checkpointInterval }));
     const modelId = options.modelId ?? "tiny";
     const shared = createServer({ ...rest, modelId, context, store });
     const server = { ...shared, engine: shared.models.peek(modelId)!.engine };

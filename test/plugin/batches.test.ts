@@ -171,6 +171,43 @@ test("logits and memories of reads that share batches are those of the same read
     }
 });
 
+test("a read that waits with a checkpoint for its segments ends at an abort and with its context", async (t) => {
+    const layers = 5;
+    const { model } = await loadTiny(t, { layers, segmentSize });
+    const store = await ArmtMemoryStore.open({ checkpointInterval: segmentSize });
+    t.teardown(() => store.dispose());
+    const context = await model.createContext({
+        sequences: 2,
+        batchSize,
+        threads: 1,
+        batching: { itemPrioritizationStrategy: fairBatching },
+        armt: { schedule: "diagonal", maxCells: layers }
+    });
+    t.is(context.armt!.textsPerLayer, 1);
+    const text = long.slice(500, 500 + 20 * segmentSize + 3);
+    const [a, b] = [context.getSequence(), context.getSequence()];
+    await a.evaluateWithoutGeneratingNewTokens(text);
+    const expected = await readLogits(a, question);
+    await a.clearHistory();
+    const other = b.evaluateWithoutGeneratingNewTokens(long);
+    other.catch(() => {});
+    await until(() => b.armt!.tokens > 0, "the other text is being read");
+    const controller = new AbortController();
+    const aborted = store.prefill(a, text, { signal: controller.signal });
+    await until(() => a.armt!.tokens > 0, "it has begun");
+    controller.abort(new Error("enough"));
+    await t.throwsAsync(aborted, { message: "enough" });
+    await store.prefill(a, text);
+    t.true(b.armt!.tokens < long.length, "the other text is still being read");
+    const logits = await readLogits(a, question);
+    assertClose(t, logits, expected, { within: 1e-4, rowLength: vocab, what: "after an abort" });
+    await a.clearHistory();
+    const ended = t.throwsAsync(store.prefill(a, long.slice(1000, 100_000)), { instanceOf: DisposedError });
+    await until(() => a.armt!.tokens > 0, "another has begun");
+    await context.dispose();
+    await ended;
+});
+
 test("an aborted read ends within a batch, keeps what it read, and leaves others alone", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
     const { context, counter } = await createCountedContext(t, model);

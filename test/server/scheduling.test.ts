@@ -47,6 +47,38 @@ test("a short chat is answered while a huge prompt is read", async (t) => {
     await until(() => server.engine.pool.busy === 0, "the huge prompt is given up");
 });
 
+test("prompts of several requests share the diagonals, also where the store keeps what they leave", async (t) => {
+    const layers = 6;
+    const prompts = [12, 5, 9, 7].map((segments, i) => long(64 * segments + 9 + i).map((id) => (id + 37 * i) % 250));
+    const answer = async (textsPerLayer: number, together: boolean) => {
+        const { url, server } = await startServer(t, {
+            tiny: { layers, segmentSize: 64 },
+            sequences: prompts.length,
+            armt: { schedule: "diagonal", maxCells: layers, textsPerLayer }
+        });
+        const { armt } = server.engine.context;
+        armt!.trace.start();
+        const ask = async (prompt: number[]) =>
+            (await post(`${url}/v1/completions`, { prompt, max_tokens: 3, temperature: 0 })).json().choices;
+        const answers = [];
+        if (together) answers.push(...(await Promise.all(prompts.map(ask))));
+        else for (const prompt of prompts) answers.push(await ask(prompt));
+        const diagonals = armt!.trace.stop().filter(({ type }) => type === "diagonal");
+        const sequencesAt = new Map<number, Set<number>>();
+        for (const { startMs, sequence } of diagonals)
+            sequencesAt.set(startMs, (sequencesAt.get(startMs) ?? new Set()).add(sequence));
+        const shared = [...sequencesAt.values()].filter(({ size }) => size > 1).length;
+        return { answers, steps: sequencesAt.size, shared };
+    };
+    const alone = await answer(0, false);
+    const shared = await answer(1, true);
+    t.log({ alone: alone.steps, steps: shared.steps, shared: shared.shared });
+    t.is(alone.shared, 0);
+    t.deepEqual(shared.answers, alone.answers);
+    t.true(shared.steps < 0.7 * alone.steps, `${shared.steps} steps, ${alone.steps} alone`);
+    t.true(shared.shared > shared.steps / 2, `${shared.shared} of ${shared.steps} steps`);
+});
+
 test("a prompt whose client disconnects stops within a batch, and a retry resumes it", async (t) => {
     const { url, server } = await startServer(t, { sequences: 1 });
     const body = { prompt: long(30_000), max_tokens: 1, temperature: 0 };

@@ -36,6 +36,8 @@ import { createProgressBar } from "../../util/progress.js";
 import { requireWritable } from "../shared/write-text.js";
 import type { BenchOptions } from "./options.js";
 
+type BenchGroup = BenchResults["groups"][number];
+
 /** The smallest number of rounds whose median says something. */
 const fewRuns = 5;
 
@@ -211,10 +213,15 @@ function commandLine(options: Partial<BenchOptions>): string {
         segments,
         runs,
         schedule,
+        stock,
         stockLimit,
+        prompts,
         decode,
         documents,
         textsPerLayer,
+        maxCells,
+        batchSize,
+        stockBatchSize,
         gpu,
         threads
     } = options;
@@ -224,14 +231,19 @@ function commandLine(options: Partial<BenchOptions>): string {
         layers,
         type,
         memTokens,
-        lengths,
+        lengths: prompts ? lengths : undefined,
         segments,
         runs,
         schedule,
+        noStock: !stock,
         stockLimit,
+        noPrompts: !prompts,
         decode,
         documents,
         textsPerLayer,
+        maxCells,
+        batchSize,
+        stockBatchSize,
         gpu,
         threads
     };
@@ -258,6 +270,16 @@ async function gpuName({ gpu, threads }: BenchSettings, wish: GpuWish): Promise<
     }
 }
 
+/** Tells which of the wanted groups of a kind are not measured yet. A group has all that was wanted of it. */
+function isMissing(kind: BenchGroup["kind"], groups: readonly BenchGroup[]): (wanted: object) => boolean {
+    return (wanted) => {
+        const properties = Object.entries({ kind, ...wanted });
+        return !groups.some((group) =>
+            properties.every(([name, value]) => (group as Record<string, unknown>)[name] === value)
+        );
+    };
+}
+
 async function measureAll(
     model: BenchModel,
     results: BenchResults,
@@ -275,33 +297,9 @@ async function measureAll(
     const documents = settings.segments.flatMap((segmentSize) =>
         texts.map((textsPerLayer) => ({ segmentSize, textsPerLayer }))
     );
-    const missingPrompts = prompts.filter(
-        (wanted) =>
-            !groups.some(
-                (group) =>
-                    group.kind === "prompt" &&
-                    group.tokens === wanted.tokens &&
-                    group.segmentSize === wanted.segmentSize
-            )
-    );
-    const missingDecodes = decodes.filter(
-        (wanted) =>
-            !groups.some(
-                (group) =>
-                    group.kind === "decode" &&
-                    group.sequences === wanted.sequences &&
-                    group.segmentSize === wanted.segmentSize
-            )
-    );
-    const missingDocuments = documents.filter(
-        (wanted) =>
-            !groups.some(
-                (group) =>
-                    group.kind === "documents" &&
-                    group.textsPerLayer === wanted.textsPerLayer &&
-                    group.segmentSize === wanted.segmentSize
-            )
-    );
+    const missingPrompts = prompts.filter(isMissing("prompt", groups));
+    const missingDecodes = decodes.filter(isMissing("decode", groups));
+    const missingDocuments = documents.filter(isMissing("documents", groups));
     // documents have 10 segments on average
     const documentTokens = (segmentSize: number) => 10 * segmentSize * (settings.documents ?? 0);
     // time grows with the tokens, so they are the measure of the progress
@@ -322,7 +320,7 @@ async function measureAll(
     };
     // a file to resume from is there from the start
     await writeResults(json, results);
-    const finish = async (group: BenchResults["groups"][number]) => {
+    const finish = async (group: BenchGroup) => {
         groups.push(group);
         await writeResults(json, results);
     };

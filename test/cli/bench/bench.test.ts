@@ -153,7 +153,9 @@ test.serial("--documents reads texts in turn and together, in fewer steps", asyn
     const args = [...common, "--documents", "4", "--texts-per-layer", "1,2", "--no-prompts", "--no-stock"];
     const { code, stdout, stderr } = await runArmt([...args, "--runs", "1", "--json", json], { env });
     t.is(code, 0, stderr);
-    const { groups } = JSON.parse(readFileSync(json, "utf8"));
+    const { command, groups } = JSON.parse(readFileSync(json, "utf8"));
+    t.regex(command, / --no-stock --no-prompts --documents 4 --texts-per-layer 1,2/);
+    t.false(command.includes("--lengths"));
     t.deepEqual(
         groups.map(({ kind, textsPerLayer }: Record<string, unknown>) => [kind, textsPerLayer]),
         [
