@@ -208,7 +208,7 @@ test("special tokens come from special_tokens_map.json, unless the tokenizer's c
         undefined
     ]);
     const numbers = { "config.json": { bos_token_id: 4, eos_token_id: 4, pad_token_id: 4 } };
-    t.deepEqual(await ids({ ...numbers, "special_tokens_map.json": map }), [2, 3, 4, 5, undefined]);
+    t.deepEqual(await ids({ ...numbers, "special_tokens_map.json": map }), [2, 3, 4, 5, 4]);
     t.deepEqual(await ids({ ...numbers, "special_tokens_map.json": {} }), [4, 4, undefined, 4, undefined]);
 });
 
