@@ -246,7 +246,7 @@ test("a token that transformers would add to tokenizer.json is refused by name",
         message: /added_tokens.json": names the token "<new>", which is not in `added_tokens` of tokenizer.json/
     });
     const config = (added_tokens_decoder: unknown) => ({ "tokenizer_config.json": { added_tokens_decoder } });
-    // transformers does not read the older file beside the newer key
+    // transformers does not read the older file along with the newer key
     await t.notThrowsAsync(read({ ...config({ "2": token("<e>") }), "added_tokens.json": { "<new>": 9 } }));
     await t.throwsAsync(read(config({ "2": token("<e>"), "9": token("<new>") })), {
         message: /tokenizer_config.json": `added_tokens_decoder` has the token "<new>"/

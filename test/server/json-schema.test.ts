@@ -570,7 +570,7 @@ test("integers of a grammar are those within its bounds, to the last digit", asy
     let inside = 0;
     await fc.assert(
         fc.asyncProperty(decimal, decimal, fc.boolean(), fc.boolean(), async (a, b, isAbove, isBelow) => {
-            // an excluded bound keeps a distance if floating-point numbers beside it are further away
+            // an excluded bound keeps a distance if floating-point numbers near it are further away
             const isExact = [a, b].every((value) => value > -(2n ** 51n) && value < 2n ** 51n);
             const [low, high] = a <= b ? [a, b] : [b, a];
             const [first, last] = [isAbove && isExact ? low + 1n : low, isBelow && isExact ? high - 1n : high];
@@ -611,7 +611,7 @@ test("numbers of a grammar are those within its bounds, and multiples, as ajv fi
             for (const near of [...given, ...texts.map(Number)] as number[])
                 for (const step of [0, 1, -1, 0.01, -0.01]) {
                     const value = Number((near + step).toFixed(6));
-                    // the grammar leaves out numbers with many digits, and ajv takes quotients that are large for fractions
+                    // the grammar leaves out many digits, and ajv takes large quotients for fractions
                     const most = about.multipleOf === undefined ? 1e9 : 1e4;
                     if (Math.abs(value) >= most || /e/.test(String(value)) || Object.is(value, -0)) continue;
                     if (validate(value)) inside++;
