@@ -102,6 +102,8 @@ const inputs: Readonly<Record<string, Arguments>> = {
     "convert armt_config.json": convertWith("armt_config.json"),
     "convert tokenizer.json": convertWith("tokenizer.json"),
     "convert tokenizer_config.json": convertWith("tokenizer_config.json"),
+    "convert special_tokens_map.json": convertWith("special_tokens_map.json"),
+    "convert added_tokens.json": convertWith("added_tokens.json"),
     "convert generation_config.json": convertWith("generation_config.json"),
     "convert chat_template.jinja": convertWith("chat_template.jinja"),
     "convert model.safetensors": convertWith("model.safetensors"),

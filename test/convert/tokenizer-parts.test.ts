@@ -187,6 +187,73 @@ test("all tokens that end an answer get keys", async (t) => {
     await t.throwsAsync(ends(["x"], {}), { message: /`eos_token_id` is "x"/ });
 });
 
+test("special tokens come from special_tokens_map.json, unless the tokenizer's config has its added tokens", async (t) => {
+    const ids = async (files: Files) => {
+        const keys = await keysOf(t, { "tokenizer.json": gpt2, ...files });
+        return ["bos", "eos", "unknown", "padding", "eot"].map((name) => keys.get(`${name}_token_id`));
+    };
+    const map = { bos_token: "<e>", eos_token: { content: "<f>", lstrip: false }, unk_token: "<g>", pad_token: "<h>" };
+    t.deepEqual(await ids({ "special_tokens_map.json": map }), [2, 3, 4, 5, undefined]);
+    t.deepEqual(await ids({ "special_tokens_map.json": { ...map, eot_token: "<i>" } }), [2, 3, 4, 5, 6]);
+    // what transformers 5.24 prints as ids for the same files
+    const config = { bos_token: "<i>", pad_token: "<i>", eos_token: "<e>" };
+    const one = { "tokenizer_config.json": config, "special_tokens_map.json": { bos_token: "<f>", pad_token: null } };
+    t.deepEqual(await ids(one), [3, 2, undefined, undefined, undefined]);
+    const decoder = { "2": { content: "<e>", special: true } };
+    t.deepEqual(await ids({ ...one, "tokenizer_config.json": { ...config, added_tokens_decoder: decoder } }), [
+        6,
+        2,
+        undefined,
+        6,
+        undefined
+    ]);
+    const numbers = { "config.json": { bos_token_id: 4, eos_token_id: 4, pad_token_id: 4 } };
+    t.deepEqual(await ids({ ...numbers, "special_tokens_map.json": map }), [2, 3, 4, 5, 4]);
+    t.deepEqual(await ids({ ...numbers, "special_tokens_map.json": {} }), [4, 4, undefined, 4, undefined]);
+});
+
+test("wrong content of the files that name special tokens is refused, with the file and the key", async (t) => {
+    const value = (token: unknown) => ({ eos_token: token });
+    for (const name of ["special_tokens_map.json", "tokenizer_config.json"]) {
+        for (const [token, got] of [
+            [5, "5"],
+            [["<e>"], "a list"],
+            [{ text: "<e>" }, "an object"],
+            [true, "true"]
+        ] as const)
+            await t.throwsAsync(keysOf(t, { "tokenizer.json": gpt2, [name]: value(token) }), {
+                name: "ArmtError",
+                message: new RegExp(`${name}": \`eos_token\` is ${got}, expected the text of a token`)
+            });
+        for (const [text, message] of [
+            ['["<e>"]', "not a JSON object"],
+            ['{"eos_token": "<e>"', "expected"],
+            ["", "is empty"]
+        ] as const)
+            await t.throwsAsync(keysOf(t, { "tokenizer.json": gpt2, [name]: text }), {
+                name: "ArmtError",
+                message: new RegExp(`${name}".*${message}`)
+            });
+    }
+});
+
+test("a token that transformers would add to tokenizer.json is refused by name", async (t) => {
+    const token = (content: string) => ({ content, special: true });
+    const read = (files: Files) => keysOf(t, { "tokenizer.json": gpt2, ...files });
+    await t.notThrowsAsync(read({ "added_tokens.json": { "<e>": 2, "<f>": 3 } }));
+    await t.throwsAsync(read({ "added_tokens.json": { "<e>": 2, "<new>": 9 } }), {
+        name: "ArmtError",
+        message: /added_tokens.json": names the token "<new>", which is not in `added_tokens` of tokenizer.json/
+    });
+    const config = (added_tokens_decoder: unknown) => ({ "tokenizer_config.json": { added_tokens_decoder } });
+    // transformers does not read the older file along with the newer key
+    await t.notThrowsAsync(read({ ...config({ "2": token("<e>") }), "added_tokens.json": { "<new>": 9 } }));
+    await t.throwsAsync(read(config({ "2": token("<e>"), "9": token("<new>") })), {
+        message: /tokenizer_config.json": `added_tokens_decoder` has the token "<new>"/
+    });
+    await t.throwsAsync(read(config({ "2": 5 })), { message: /tokenizer_config.json": `2` is 5, expected the text/ });
+});
+
 test("chat templates come from a processor's file too, with Python's line ends", async (t) => {
     const template = async (files: Files) =>
         (await keysOf(t, { "tokenizer.json": gpt2, ...files })).get("tokenizer.chat_template");

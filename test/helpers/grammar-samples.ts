@@ -49,6 +49,12 @@ export async function checkSamples(
     });
 }
 
+/** Whether ajv finds a value valid. */
+export function validatorOf(schema: unknown): (value: unknown) => boolean {
+    const validate = validators["draft-2020-12"].compile(schema as AnySchema);
+    return (value) => validate(value) === true;
+}
+
 /** Mulberry32. */
 export function random(seed: number): (count: number) => number {
     let state = seed;

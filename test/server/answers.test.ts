@@ -175,6 +175,45 @@ test("a special token in `stop` ends the answer, and its name in a text that the
         }
 });
 
+test("in every API, a special token in `stop` ends an answer, and so does its name as text, but only there", async (t) => {
+    const marker = "<|stop|>";
+    const messages = [{ role: "user", content: "Hi" }];
+    const ollama = { model: "tiny", stream: false, max_tokens: undefined, temperature: undefined };
+    const apis: [path: string, body: object, stop: (stop: string) => object, text: (json: Json) => string][] = [
+        ["/v1/chat/completions", { messages }, (stop) => ({ stop }), (json) => json.choices[0].message.content],
+        ["/v1/completions", { prompt: "<|assistant|>" }, (stop) => ({ stop }), (json) => json.choices[0].text],
+        ["/v1/responses", { input: "Hi", max_tokens: undefined }, () => ({}), (json) => json.output[0].content[0].text],
+        ["/v1/messages", { messages }, (stop) => ({ stop_sequences: [stop] }), (json) => json.content[0].text],
+        [
+            "/api/chat",
+            { ...ollama, messages },
+            (stop) => ({ options: { stop, temperature: 0 } }),
+            (json) => json.message.content
+        ],
+        [
+            "/api/generate",
+            { ...ollama, prompt: "Hi" },
+            (stop) => ({ options: { stop: [stop], temperature: 0 } }),
+            (json) => json.response
+        ]
+    ];
+    for (const [before, after] of [
+        [["Elbe", marker], " and more"],
+        [["Elbe", "<|st", "op|>"], " and more"]
+    ] as const) {
+        const written = before.length === 2 ? "Elbe and more" : `Elbe${marker} and more`;
+        const { ask } = await serve(t, { special, template, script: [["<|assistant|>", ...before, after, "<eos>"]] });
+        for (const [path, body, stop, textOf] of apis) {
+            const { json } = await ask(path, { ...body, ...stop("nothing") });
+            t.is(json.error ?? null, null, path);
+            t.is(textOf(json), written, path);
+            t.is(textOf((await ask(path, { ...body, ...stop("<|user|>") })).json), written, path);
+            if (path === "/v1/responses") continue;
+            t.is(textOf((await ask(path, { ...body, ...stop(marker) })).json), "Elbe", path);
+        }
+    }
+});
+
 test("the model's own stop strings end every answer, but not one that a grammar writes", async (t) => {
     const { chat, complete, ask } = await serve(t, {
         special,

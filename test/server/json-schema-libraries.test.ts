@@ -21,6 +21,7 @@ const zodSchemas: Readonly<Record<string, z.ZodType>> = {
     between: z.number().gt(0.5).lt(2.75),
     hundredths: z.number().multipleOf(0.01).min(-3).max(3),
     fives: z.int().multipleOf(5).min(-20),
+    bounds: z.object(Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`n${i}`, z.int().min(3 * i)]))),
     email: z.email(),
     shortEmail: z.email().max(30),
     html5Email: z.email({ pattern: z.regexes.html5Email }),

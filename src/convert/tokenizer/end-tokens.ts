@@ -1,6 +1,6 @@
 import type { GgufWriteValue } from "../../formats/gguf/writer.js";
 import { ArmtError, quote } from "../../util/errors.js";
-import { type TokenFiles, tokenIds, tokenText } from "./token-files.js";
+import { type TokenFiles, tokenIds } from "./token-files.js";
 import type { BpeTokenizer } from "./vocabulary.js";
 
 /** Tokens that llama.cpp recognizes by their text as the end of a turn. */
@@ -26,9 +26,8 @@ export function endTokenKeys(
 ): [string, GgufWriteValue][] {
     const source = generation?.get("eos_token_id") === undefined ? config : generation;
     const listed = tokenIds(source, "eos_token_id");
-    const extra = own?.get("extra_special_tokens");
     const named = (name: string) => {
-        const text = tokenText(own?.get(name)) ?? (extra instanceof Map ? tokenText(extra.get(name)) : undefined);
+        const text = own.ownToken(name);
         return text === undefined ? undefined : bpe.ids.get(text);
     };
     const [eos, eot, eom] = [named("eos_token") ?? listed[0], named("eot_token"), named("eom_token")];

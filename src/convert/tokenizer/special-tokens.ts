@@ -5,7 +5,7 @@ import { readTextFile } from "../../formats/text/read-text-file.js";
 import type { JsonFile } from "../../util/json-file.js";
 import type { JsonObject, JsonValue } from "../../util/strict-json.js";
 import { endTokenKeys } from "./end-tokens.js";
-import { tokenIds, tokenText } from "./token-files.js";
+import { TokenConfig, tokenIds } from "./token-files.js";
 import { unsupportedPart } from "./unsupported.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
@@ -20,8 +20,8 @@ const specialTokens = [
 ] as const;
 
 /**
- * The ids of the special tokens, whether they are added to text, and the chat template. Source:
- * `tokenizer_config.json`, otherwise `generation_config.json` and `config.json`.
+ * The ids of the special tokens, whether they are added to text, and the chat template. Source: {@link TokenConfig},
+ * otherwise `generation_config.json` and `config.json`.
  * @throws {ArmtError} for ids that end an answer but that a GGUF file cannot store
  */
 export async function specialTokenKeys(
@@ -31,11 +31,12 @@ export async function specialTokenKeys(
     config: JsonFile,
     vocabSize: number
 ): Promise<[string, GgufWriteValue][]> {
-    const own = await readJsonFile(path.join(folder, "tokenizer_config.json"));
+    const own = await TokenConfig.read(folder);
+    own.checkAdded(bpe.added);
     const generation = await readJsonFile(path.join(folder, "generation_config.json"));
     const keys = endTokenKeys({ own, generation, config }, bpe, vocabSize);
     for (const [name, ggufName] of specialTokens) {
-        const text = tokenText(own?.get(`${name}_token`)) ?? (name === "unk" ? bpe.unknownToken : undefined);
+        const text = own.token(`${name}_token`) ?? (name === "unk" ? bpe.unknownToken : undefined);
         const id =
             (text === undefined ? undefined : bpe.ids.get(text)) ??
             tokenIds(generation, `${name}_token_id`)[0] ??
@@ -54,7 +55,7 @@ export async function specialTokenKeys(
         ["bos", added.before],
         ["eos", added.after]
     ] as const) {
-        const given = own?.boolean(`add_${name}_token`);
+        const given = own.json?.boolean(`add_${name}_token`);
         const [only] = ids;
         // a folder may have no other file that says which token it is
         if (idOf(name) === undefined && ids.length === 1 && only !== undefined && only >= 0)
@@ -68,9 +69,9 @@ export async function specialTokenKeys(
     }
     const stops = stopStrings(generation);
     if (stops.length > 0) keys.push(["tokenizer.armt.stop_strings", stringArray(stops)]);
-    const chatTemplate = await readChatTemplate(folder, own, "default");
+    const chatTemplate = await readChatTemplate(folder, own.json, "default");
     if (chatTemplate !== undefined) keys.push(["tokenizer.chat_template", { type: "STRING", value: chatTemplate }]);
-    const toolTemplate = await readChatTemplate(folder, own, forTools);
+    const toolTemplate = await readChatTemplate(folder, own.json, forTools);
     if (toolTemplate !== undefined)
         keys.push([`tokenizer.chat_template.${forTools}`, { type: "STRING", value: toolTemplate }]);
     return keys;

@@ -1,20 +1,86 @@
+import path from "node:path";
+import { readJsonFile } from "../../formats/text/read-json-file.js";
+import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
 import type { JsonObject } from "../../util/strict-json.js";
 
 /** The files that name a checkpoint's special tokens. */
 export type TokenFiles = {
-    /** `tokenizer_config.json` */
-    own: JsonFile | undefined;
+    own: TokenConfig;
     /** `generation_config.json` */
     generation: JsonFile | undefined;
     /** `config.json` */
     config: JsonFile;
 };
 
-/** The text of a token, which may be a string or an object with its content. */
-export function tokenText(value: unknown): string | undefined {
+/**
+ * What `tokenizer_config.json` says about tokens. Like transformers, it takes what `special_tokens_map.json` says
+ * instead and the tokens of `added_tokens.json`, unless `tokenizer_config.json` has `added_tokens_decoder`.
+ */
+export class TokenConfig {
+    private constructor(
+        /** `tokenizer_config.json` */
+        readonly json: JsonFile | undefined,
+        private readonly map: JsonFile | undefined,
+        private readonly added: JsonFile | undefined
+    ) {}
+
+    /** @throws {ArmtError} if a file cannot be read or is not a JSON object */
+    static async read(folder: string): Promise<TokenConfig> {
+        const read = (name: string) => readJsonFile(path.join(folder, name));
+        const json = await read("tokenizer_config.json");
+        if (json?.values.has("added_tokens_decoder")) return new TokenConfig(json, undefined, undefined);
+        return new TokenConfig(json, await read("special_tokens_map.json"), await read("added_tokens.json"));
+    }
+
+    /**
+     * The text of a token such as `bos_token`, which may be a string or an object with its content.
+     * @throws {ArmtError} for any other value
+     */
+    token(key: string): string | undefined {
+        // an explicit null says that there is none
+        if (this.map?.values.has(key)) return tokenText(this.map, key);
+        return tokenText(this.json, key);
+    }
+
+    /** The text of a token that only some models have. It may be named among others of the model's own. */
+    ownToken(key: string): string | undefined {
+        const known = this.token(key);
+        if (known !== undefined) return known;
+        for (const json of [this.map, this.json])
+            if (json?.get("extra_special_tokens") instanceof Map) {
+                const text = tokenText(json.object("extra_special_tokens"), key);
+                if (text !== undefined) return text;
+            }
+        return undefined;
+    }
+
+    /**
+     * Checks that the tokenizer has all tokens that are added to it, since transformers would add those that it lacks.
+     * @param added the added tokens of `tokenizer.json`
+     * @throws {ArmtError}
+     */
+    checkAdded(added: ReadonlyMap<string, unknown>): void {
+        const decoder = this.json?.object("added_tokens_decoder");
+        const [json, key, texts] =
+            decoder === undefined
+                ? [this.added, "added_tokens", [...(this.added?.values.keys() ?? [])]]
+                : [this.json, "added_tokens_decoder", [...decoder.values.keys()].map((id) => tokenText(decoder, id))];
+        const missing = texts.find((text) => text !== undefined && !added.has(text));
+        if (json === undefined || missing === undefined) return;
+        const where = key === "added_tokens" ? "names" : `\`${key}\` has`;
+        throw new ArmtError(
+            `${quote(json.path)}: ${where} the token ${quote(missing)}, which is not in \`added_tokens\` of ` +
+                "tokenizer.json; save the tokenizer again with transformers (`save_pretrained`), or remove the token"
+        );
+    }
+}
+
+function tokenText(json: JsonFile | undefined, key: string): string | undefined {
+    const value = json?.get(key);
     const text = value instanceof Map ? (value as JsonObject).get("content") : value;
-    return typeof text === "string" ? text : undefined;
+    if (json === undefined || value === undefined || typeof text === "string") return text as string | undefined;
+    throw json.error(key, value, "the text of a token, or an object with it as `content`");
 }
 
 /**

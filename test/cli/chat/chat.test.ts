@@ -182,14 +182,15 @@ test.serial("the model's own stop strings end an answer of `armt chat` and `armt
         special: ["<|im_start|>", "<|im_end|>"],
         template: chatml,
         stopStrings: ["STOP"],
-        script: [["\n", "ok ", "ST", "OP", " more", "<|im_end|>"]]
+        // a marker that the model writes as text ends nothing
+        script: [["\n", "ok <|im", "_end|> ", "ST", "OP", " more", "<|im_end|>"]]
     });
     const common = ["-m", file, "--threads", "1", "-n", "10", "--temp", "0"];
     const chatted = await runArmt(["chat", ...common], { input: "Hi\n" });
-    t.is(chatted.stdout.trim(), "ok", chatted.stderr);
+    t.is(chatted.stdout.trim(), "ok <|im_end|>", chatted.stderr);
     const prompt = path.join(folder, "prompt.txt");
     writeFileSync(prompt, "x\n");
-    t.is((await runArmt(["run", "--file", prompt, ...common])).stdout, "ok \n");
+    t.is((await runArmt(["run", "--file", prompt, ...common])).stdout, "ok <|im_end|> \n");
     const whole = await runArmt(["run", "--file", prompt, "--ignore-eos", ...common]);
-    t.true(whole.stdout.startsWith("ok STOP more"), whole.stdout);
+    t.true(whole.stdout.startsWith("ok <|im_end|> STOP more"), whole.stdout);
 });

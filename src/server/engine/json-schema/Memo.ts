@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Automaton } from "./regular/Automaton.js";
-import { measured, spend } from "./Work.js";
+import { measured, spend, spendOnce } from "./Work.js";
 
 /** Size of all automata that a {@link Memo} keeps, in numbers and characters. */
 const maxSize = 2 ** 22;
@@ -13,15 +13,16 @@ export class Memo<Made extends Automaton | readonly Automaton[]> {
             [result].flat().reduce((size, each) => size + sizeOf(each), key.length + 1)
     });
 
+    /** @param isSharedByGrammar whether a grammar counts the steps of a key once. Default: each time */
+    constructor(private readonly isSharedByGrammar = false) {}
+
     /** What is known costs as many steps as at first, so that a schema is accepted each time or never. */
     get(key: string, make: () => Made): Made {
         const known = this.known.get(key);
-        if (known !== undefined) {
-            spend(known.steps);
-            return known.result;
-        }
-        const made = measured(make);
-        this.known.set(key, made);
+        const made = known ?? measured(make);
+        if (known === undefined) this.known.set(key, made);
+        if (this.isSharedByGrammar) spendOnce(this, key, known?.steps ?? 0);
+        else if (known !== undefined) spend(known.steps);
         return made.result;
     }
 }

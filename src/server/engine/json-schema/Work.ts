@@ -16,6 +16,8 @@ let current: Work | undefined;
 
 /** The steps that are left for a grammar. */
 export class Work {
+    private readonly paid = new Map<object, Set<string>>();
+
     constructor(private left = maxSteps) {}
 
     /** Whether more steps were needed than there were. */
@@ -34,6 +36,18 @@ export class Work {
         }
     }
 
+    /**
+     * Counts the steps of an owner's key once.
+     * @throws {WorkError}
+     */
+    spendOnce(owner: object, key: string, steps: number): void {
+        const keys = this.paid.get(owner) ?? new Set();
+        this.paid.set(owner, keys);
+        if (keys.has(key)) return;
+        keys.add(key);
+        this.spend(steps);
+    }
+
     /** @throws {WorkError} */
     spend(steps: number): void {
         this.left -= steps;
@@ -47,6 +61,14 @@ export class Work {
  */
 export function spend(steps: number): void {
     current?.spend(steps);
+}
+
+/**
+ * Counts the steps for a key of an owner, once for the grammar that is being compiled.
+ * @throws {WorkError} if they are too many
+ */
+export function spendOnce(owner: object, key: string, steps: number): void {
+    current?.spendOnce(owner, key, steps);
 }
 
 /** Makes a result and counts its steps, so that a result that is kept costs the same each time. */

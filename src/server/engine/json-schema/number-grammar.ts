@@ -19,13 +19,16 @@ import {
 import { numberOf } from "./Schema.js";
 
 const made = new Memo<Automaton>();
+const multiples = new Memo<Automaton>(true);
 
 /**
  * The numbers that a schema's bounds accept. They are written without exponents, and with few digits after the point.
  * @throws {ApiError} if a bound is not a number, or if nothing is left
  */
 export function numberAutomaton(kind: "integer" | "number", about: Record<string, unknown>, param: string): Automaton {
-    return made.get(stringify([kind, about])!, () => makeNumbers(kind, about, param));
+    const divisor = boundOf(about, "multipleOf", param);
+    const only = divisor && multiplesBy(divisor, param);
+    return made.get(stringify([kind, about])!, () => makeNumbers(kind, about, only, param));
 }
 
 /**
@@ -41,39 +44,53 @@ export function numberKeywordsOf({ format, ...about }: Record<string, unknown>, 
     );
 }
 
-function makeNumbers(kind: "integer" | "number", about: Record<string, unknown>, param: string): Automaton {
-    const bound = (key: string) => {
-        if (about[key] === undefined) return undefined;
-        const value = numberOf(about[key]);
-        const isNumber = typeof about[key] === "number" || about[key] instanceof LosslessNumber;
-        if (!isNumber || !Number.isFinite(value))
-            throw unsupported(`${param}.${key}`, `\`${param}.${key}\` must be a number`);
-        return parseDecimal(String(about[key]));
-    };
-    const [min, max] = [bound("minimum"), bound("maximum")];
-    const [above, below] = [bound("exclusiveMinimum"), bound("exclusiveMaximum")];
-    const divisor = bound("multipleOf");
+/** @throws {ApiError} if the keyword's value is not a number */
+function boundOf(about: Record<string, unknown>, key: string, param: string): Decimal | undefined {
+    if (about[key] === undefined) return undefined;
+    const value = numberOf(about[key]);
+    const isNumber = typeof about[key] === "number" || about[key] instanceof LosslessNumber;
+    if (!isNumber || !Number.isFinite(value))
+        throw unsupported(`${param}.${key}`, `\`${param}.${key}\` must be a number`);
+    return parseDecimal(String(about[key]));
+}
+
+function multiplesBy(divisor: Decimal, param: string): Automaton {
+    const { digits, places } = divisor;
+    if (digits <= 0n || digits > maxDivisor || places > maxPlaces)
+        throw unsupported(
+            `${param}.multipleOf`,
+            `\`${param}.multipleOf\` must be above 0 and have at most ${maxPlaces} places, and without its point ` +
+                `it must be at most ${maxDivisor}`
+        );
+    return limited(() => multiples.get(`${digits}/${places}`, () => multiplesOf(divisor)), param);
+}
+
+function limited(make: () => Automaton, param: string): Automaton {
+    try {
+        return make();
+    } catch (error) {
+        if (!(error instanceof AutomatonSizeError)) throw error;
+        throw unsupported(`${param}.multipleOf`, `\`${param}.multipleOf\` is too large for a grammar`);
+    }
+}
+
+function makeNumbers(
+    kind: "integer" | "number",
+    about: Record<string, unknown>,
+    only: Automaton | undefined,
+    param: string
+): Automaton {
+    const [min, max] = [boundOf(about, "minimum", param), boundOf(about, "maximum", param)];
+    const above = boundOf(about, "exclusiveMinimum", param);
+    const below = boundOf(about, "exclusiveMaximum", param);
     const own = boundsOfFormat(about.format);
     const boundsFor = (places: number): NumberBounds => ({
         min: tightest("min", tightest("min", own?.min, min), above && excluded(above, "min", places)),
         max: tightest("max", tightest("max", own?.max, max), below && excluded(below, "max", places))
     });
-    let all =
-        kind === "integer" || own !== undefined ? integers(boundsFor(0), divisor && exactDigits) : decimals(boundsFor);
-    if (divisor !== undefined) {
-        if (divisor.digits <= 0n || divisor.digits > maxDivisor || divisor.places > maxPlaces)
-            throw unsupported(
-                `${param}.multipleOf`,
-                `\`${param}.multipleOf\` must be above 0 and have at most ${maxPlaces} places, and without its point ` +
-                    `it must be at most ${maxDivisor}`
-            );
-        try {
-            all = all.and(multiplesOf(divisor));
-        } catch (error) {
-            if (!(error instanceof AutomatonSizeError)) throw error;
-            throw unsupported(`${param}.multipleOf`, `\`${param}.multipleOf\` is too large for a grammar`);
-        }
-    }
+    const within =
+        kind === "integer" || own !== undefined ? integers(boundsFor(0), only && exactDigits) : decimals(boundsFor);
+    const all = only === undefined ? within : limited(() => within.common(only), param);
     if (!all.isEmpty) return all;
     const key = Object.keys(about)[0]!;
     throw unsupported(`${param}.${key}`, `no number is within the bounds of \`${param}\``);

@@ -100,8 +100,13 @@ export class Automaton {
         return new Automaton([...states, { accepts: true, edges: [{ set: anyCharacter, to: sink }] }]).trimmed();
     }
 
-    /** The texts that both accept. */
+    /** The texts that both accept, with as few states as possible. */
     and(other: Automaton): Automaton {
+        return this.common(other).minimized();
+    }
+
+    /** The texts that both accept. */
+    common(other: Automaton): Automaton {
         const shared = new Map<CharSet, Map<CharSet, CharSet>>();
         const sharedBy = (left: CharSet, right: CharSet) => {
             spend(1);
@@ -122,7 +127,7 @@ export class Automaton {
                     }
             },
             ([a, b]) => this.states[a]!.accepts && other.states[b]!.accepts
-        ).minimized();
+        );
     }
 
     /** The texts of this automaton with a number of characters. */
@@ -211,7 +216,7 @@ export class Automaton {
     }
 
     /** The same texts with as few states as possible. */
-    private minimized(): Automaton {
+    minimized(): Automaton {
         const { states } = this.trimmed();
         const groups = new Partition(states).groups();
         // the first state must stay the first one

@@ -1,6 +1,6 @@
 import { Automaton } from "./Automaton.js";
-import { type CharSet, charSet, charsOf } from "./char-set.js";
-import { choice, type Expression, nothing, repeat, sequence, set, text } from "./Expression.js";
+import { type CharSet, charsOf } from "./char-set.js";
+import { type Range, rangesAutomaton } from "./ranges.js";
 
 /** Bounds of a number. Both are included; undefined: none. */
 export interface NumberBounds {
@@ -24,8 +24,6 @@ const maxWhole = 9;
 export const maxPlaces = 6;
 /** Digits of integers that floating-point numbers keep apart. */
 export const exactDigits = 15;
-
-const digit = set(charSet([0x30, 0x39]));
 
 /** Places that are kept of a bound. Grammars have fewer, so what is cut off only tells in which direction to round. */
 const keptPlaces = 400;
@@ -79,7 +77,7 @@ export function excluded(bound: Decimal, side: "min" | "max", places: number): D
 
 /** Integers within bounds, of up to some digits. */
 export function integers(bounds: NumberBounds, digits = maxDigits): Automaton {
-    return Automaton.of(within(bounds, 0, digits));
+    return rangesAutomaton(within(bounds, 0, digits));
 }
 
 /** Numbers within bounds, by the bounds for each count of places. */
@@ -89,67 +87,22 @@ export function decimals(boundsFor: (places: number) => NumberBounds): Automaton
         if (places > 0) return within(bounds, places, maxWhole + places);
         const part = within(bounds, 0, exactDigits);
         // all numbers within the bounds may be larger
-        return part === never ? within(bounds, 0, maxDigits) : part;
+        return part.length > 0 ? part : within(bounds, 0, maxDigits);
     });
-    return Automaton.of(choice(...parts));
+    return rangesAutomaton(parts.flat());
 }
 
-function within({ min, max }: NumberBounds, places: number, digits: number): Expression {
+/** @returns no range if no number is within the bounds */
+function within({ min, max }: NumberBounds, places: number, digits: number): Range[] {
     const limit = 10n ** BigInt(digits) - 1n;
     const lowest = min === undefined ? -limit : scale(min, places, "up");
     const highest = max === undefined ? limit : scale(max, places, "down");
-    return signed(lowest < -limit ? -limit : lowest, highest > limit ? limit : highest, places);
-}
-
-const never: Expression = set([]);
-
-/** @param places digits after the point, which the bounds count too */
-function signed(lowest: bigint, highest: bigint, places: number): Expression {
-    if (lowest > highest) return never;
-    const positive = highest >= 0n ? [unsigned(lowest > 0n ? lowest : 0n, highest, places)] : [];
-    const negative = lowest < 0n ? [sequence(text("-"), unsigned(highest < 0n ? -highest : 1n, -lowest, places))] : [];
-    return choice(...positive, ...negative);
-}
-
-function unsigned(lowest: bigint, highest: bigint, places: number): Expression {
-    const parts: Expression[] = [];
-    // at least one digit before the point
-    const shortest = Math.max(String(lowest).length, places + 1);
-    const longest = Math.max(String(highest).length, places + 1);
-    for (let length = shortest; length <= longest; length++) {
-        const first = length === shortest ? String(lowest).padStart(length, "0") : `1${"0".repeat(length - 1)}`;
-        const last = length === longest ? String(highest).padStart(length, "0") : "9".repeat(length);
-        parts.push(between(first, last, length - places));
-    }
-    return choice(...parts);
-}
-
-/** Texts of digits from one to another of the same length, with a point before the digit at an index. */
-function between(first: string, last: string, point: number): Expression {
-    if (first === "") return nothing;
-    const dot = point === 0 ? text(".") : nothing;
-    const next = (a: string, b: string) => between(a, b, point - 1);
-    const [a, b] = [first.charCodeAt(0), last.charCodeAt(0)];
-    const [restOfFirst, restOfLast] = [first.slice(1), last.slice(1)];
-    const zeros = "0".repeat(restOfFirst.length);
-    const nines = "9".repeat(restOfFirst.length);
-    if (a === b) return sequence(dot, text(first[0]!), next(restOfFirst, restOfLast));
-    if (a === 0x30 && b === 0x39 && restOfFirst === zeros && restOfLast === nines)
-        return sequence(dot, digit, anyDigits(zeros.length, point - 1));
-    const middle = b - a > 1 ? [sequence(set(charSet([a + 1, b - 1])), anyDigits(zeros.length, point - 1))] : [];
-    return sequence(
-        dot,
-        choice(
-            sequence(text(first[0]!), next(restOfFirst, nines)),
-            ...middle,
-            sequence(text(last[0]!), next(zeros, restOfLast))
-        )
-    );
-}
-
-function anyDigits(count: number, point: number): Expression {
-    if (point < 0 || point >= count) return repeat(digit, count, count);
-    return sequence(repeat(digit, point, point), text("."), repeat(digit, count - point, count - point));
+    const range = {
+        places,
+        lowest: lowest < -limit ? -limit : lowest,
+        highest: highest > limit ? limit : highest
+    };
+    return range.lowest > range.highest ? [] : [range];
 }
 
 /** Largest number of remainders that an automaton keeps apart. */
@@ -180,5 +133,5 @@ export function multiplesOf({ digits: divisor, places }: Decimal): Automaton {
             const missing = places - Math.max(0, after - 1);
             return (remainder * 10 ** missing) % size === 0;
         }
-    );
+    ).minimized();
 }

@@ -2,6 +2,7 @@ import { choice, empty, literal, oneOf, type Part, type Rules, sequence } from "
 import { spend } from "../Work.js";
 import type { Automaton } from "./Automaton.js";
 import { type CharSet, charSet, intersection, union } from "./char-set.js";
+import type { State } from "./Expression.js";
 
 /** Characters that a JSON string may contain without an escape. Surrogates are not characters. */
 const plain = charSet([0x20, 0x21], [0x23, 0x5b], [0x5d, 0x7e], [0x80, 0xd7ff], [0xe000, 0x10ffff]);
@@ -24,29 +25,43 @@ const longClass = 30;
 export const writable: CharSet = union(plain, charSet(...[...escapes.keys()].map((code) => [code, code] as const)));
 
 /**
- * Adds the texts of an automaton to a grammar, one rule for each state. Each character has one spelling.
+ * Adds the texts of an automaton to a grammar, one rule for each state. Each character has one spelling. States from
+ * which the same texts follow, of this automaton and of others, have one rule.
  * @param automaton texts of {@link writable} characters
  * @param isString whether the text is inside of a JSON string, with JSON's escapes; otherwise it is ASCII
  */
 export function printAutomaton({ states }: Automaton, rules: Rules, isString: boolean): Part {
-    const names = states.map(() => rules.reserve());
     const known = new Map<CharSet, Part[]>();
     const spelled = (set: CharSet) => {
         const made = known.get(set) ?? spellings(set, isString, rules);
         known.set(set, made);
         return made;
     };
-    for (const [i, { accepts, edges }] of states.entries()) {
+    const { order, cyclic } = fromEnds(states);
+    const names = new Map(cyclic.map((state) => [state, rules.reserve()]));
+    const bodyOf = ({ accepts, edges }: State) => {
         spend(1 + 2 * edges.length);
         const ways = edges.flatMap(({ set, to }) =>
             spelled(set).map((spelling) => {
                 const { edges: next, accepts: ends } = states[to]!;
-                return ends && next.length === 0 ? spelling : sequence(spelling, names[to]!);
+                return ends && next.length === 0 ? spelling : sequence(spelling, names.get(to)!);
             })
         );
-        rules.set(names[i]!, choice(...ways, ...(accepts || ways.length === 0 ? [empty] : [])));
-    }
-    return names[0]!;
+        return choice(...ways, ...(accepts || ways.length === 0 ? [empty] : []));
+    };
+    for (const state of order) names.set(state, rules.add(bodyOf(states[state]!)));
+    for (const state of cyclic) rules.set(names.get(state)!, bodyOf(states[state]!));
+    return names.get(0)!;
+}
+
+/** The states with an end to their texts, each after those that follow it, and the states before a cycle. */
+function fromEnds(states: readonly State[]): { order: readonly number[]; cyclic: readonly number[] } {
+    const before = states.map((): number[] => []);
+    for (const [from, { edges }] of states.entries()) for (const { to } of edges) before[to]!.push(from);
+    const left = states.map(({ edges }) => edges.length);
+    const order = [...states.keys()].filter((state) => left[state] === 0);
+    for (const state of order) for (const from of before[state]!) if (--left[from]! === 0) order.push(from);
+    return { order, cyclic: [...states.keys()].filter((state) => left[state]! > 0) };
 }
 
 function spellings(set: CharSet, isString: boolean, rules: Rules): Part[] {
