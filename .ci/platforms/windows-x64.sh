@@ -43,7 +43,7 @@ zig/bin/python -c "import ziglang" 2>/dev/null ||
 # llama.cpp with our hooks. Their context differs a little in this release; one patch's does too much.
 if [[ ! -d llama.cpp ]]; then
     rm -rf llama.cpp.new
-    git clone -q node-llama-cpp/llama/gitRelease.bundle llama.cpp.new
+    git -c advice.detachedHead=false clone -q node-llama-cpp/llama/gitRelease.bundle llama.cpp.new
     for diff in node-llama-cpp/llama/patches/*.diff "$repository"/patches/0001*.diff "$here/0002-model.diff" \
         "$repository"/patches/000[34]*.diff; do
         patch -s -d llama.cpp.new -p1 -F3 --no-backup-if-mismatch <"$diff"
