@@ -89,7 +89,7 @@ nice ninja -C build -j "${JOBS:-2}" armt llama-addon >ninja.log || { tail -n 40 
 # it has no engine, so a test that passes has not run on it.
 tree="$work/Größe und Länge/дерево"
 rm -rf "$tree"
-mkdir -p "$tree/native/build/lib" "$tree/build/Release"
+mkdir -p "$tree/native/build/lib"
 (cd "$repository" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents -t "$tree")
 cp -a "$repository/dist" "$tree/"
 cp -al "$repository/node_modules" "$tree/" 2>/dev/null || cp -a "$repository/node_modules" "$tree/"
@@ -99,7 +99,7 @@ cp -a node-llama-cpp/. "$tree/node_modules/node-llama-cpp"
 cp -a win-x64/. "$tree/node_modules/@node-llama-cpp/win-x64"
 sed -i "s/\"node-llama-cpp\": \"[0-9.]*\"/\"node-llama-cpp\": \"$release\"/" "$tree/package.json"
 cp "build/bin/llama.$llama_release.dll" "$tree/native/build/lib/"
-cp out/armt.node "$tree/build/Release/"
+cp out/armt.node "$tree/native/build/"
 cp build/bin/llama-common.dll out/llama-addon.node "$tree/node_modules/@node-llama-cpp/win-x64/bins/win-x64/"
 cp "$here/try-open-file.mjs" "$tree/"
 
