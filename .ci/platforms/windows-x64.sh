@@ -97,6 +97,8 @@ rm -rf "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp}
 mkdir -p "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp/win-x64}
 cp -a node-llama-cpp/. "$tree/node_modules/node-llama-cpp"
 cp -a win-x64/. "$tree/node_modules/@node-llama-cpp/win-x64"
+# Linux gives AMX only to programs that ask for it. Wine does not, so this backend's first tile would end the process
+rm "$tree/node_modules/@node-llama-cpp/win-x64/bins/win-x64/ggml-cpu-sapphirerapids.dll"
 sed -i "s/\"node-llama-cpp\": \"[0-9.]*\"/\"node-llama-cpp\": \"$release\"/" "$tree/package.json"
 cp "build/bin/llama.$llama_release.dll" "$tree/native/build/lib/"
 cp out/armt.node "$tree/native/build/"
