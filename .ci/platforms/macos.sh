@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Compiles and links libllama with the engine, ggml's RPC backend and the addon for macOS, arm64 and x64, on Linux:
-# `.ci/platforms/macos.sh [WORK_FOLDER]`. Nothing runs. It looks for every function that they leave undefined in
-# node-llama-cpp's prebuilt libraries, in macOS's own library and in Node-API, and for every function that
-# node-llama-cpp's prebuilt addon expects of libllama in ours. It needs Python's venv, llvm, cmake, ninja-build and a
-# finished build (llama.cpp's source). Output: bench/results/platforms/macos.txt
+# `[ARCHITECTURES="arm64 x64"] [JOBS=2] .ci/platforms/macos.sh [WORK_FOLDER]`. Nothing runs. It looks for every function
+# that they leave undefined in node-llama-cpp's prebuilt libraries, in macOS's own library and in Node-API, and for every
+# function that node-llama-cpp's prebuilt addon expects of libllama in ours. It needs Python's venv, llvm, cmake,
+# ninja-build and a finished build (llama.cpp's source). Output: bench/results/platforms/macos-ARCHITECTURE.txt
 #
 # Zig's clang compiles, and Zig links: it brings macOS's headers and the list of what libSystem exports. The npm registry
 # serves node-llama-cpp's packages for macOS up to 3.21.1, whose llama.cpp is older than the pinned one. What only one of
-# the two has is therefore listed. ARCHITECTURES: what to check instead of "arm64 x64".
+# the two has is therefore listed.
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/../.." && pwd -P)
 work=$(mkdir -p "${1:-$repository/build/macos}" && cd "${1:-$repository/build/macos}" && pwd -P)
-log=$repository/bench/results/platforms/macos.txt
+architectures=${ARCHITECTURES:-arm64 x64}
 llama=$repository/native/build/llama.cpp
 release=3.21.1
 llama_release=v0.4.0
@@ -21,6 +21,9 @@ pinned=$(node -p "require('$repository/node_modules/node-llama-cpp/llama/llama.c
 for tool in llvm-nm llvm-objdump cmake ninja; do
     command -v "$tool" >/dev/null || { echo "$tool is missing; run apt-get install llvm cmake ninja-build" >&2; exit 1; }
 done
+for arch in $architectures; do
+    [[ $arch == arm64 || $arch == x64 ]] || { echo "ARCHITECTURES: $arch is neither arm64 nor x64" >&2; exit 1; }
+done
 [[ -d $llama ]] || { echo "llama.cpp's source is missing; run npm run build" >&2; exit 1; }
 cd "$work"
 
@@ -28,10 +31,13 @@ unpack() { # <npm package> <folder>
     [[ -d $2 ]] && return
     local archive
     archive=$(npm pack --silent "$1")
-    mkdir -p "$2"
-    tar xzf "$archive" -C "$2" --strip-components=1
+    rm -rf "$2.new"
+    mkdir -p "$2.new"
+    tar xzf "$archive" -C "$2.new" --strip-components=1
+    mv "$2.new" "$2"
 }
-[[ -d zig ]] || { python3 -m venv zig && zig/bin/pip install -q ziglang==0.17.1; }
+zig/bin/python -c "import ziglang" 2>/dev/null ||
+    { python3 -m venv zig && zig/bin/python -m pip install -q ziglang==0.17.1; }
 zig=("$work/zig/bin/python" -m ziglang)
 unpack node-api-headers@1.9.0 node-api-headers
 grep -hEo '\b(napi|node_api)_[a-z0-9_]+' node-api-headers/def/*.def | sort -u >node-api
@@ -116,35 +122,37 @@ report() { # <file> <what the rest is> <a file of names that the rest may have>
     echo "    $(wc -l <in-process) that the process has to have; $2: $(comm -12 in-process "$3" | brief); others: $(comm -23 in-process "$3" | list)"
 }
 
-check() {
+check() { # <architecture>
+    local arch=$1 target suffix='' processor name
+    case $arch in
+        arm64) target=aarch64-macos.13.0 package=mac-arm64-metal suffix=metal. processor=arm64 ;;
+        x64) target=x86_64-macos.13.0 package=mac-x64 processor=x86_64 ;;
+    esac
+    bins=$work/$package/bins/$package
     echo "Zig $("${zig[@]}" version), $("${zig[@]}" c++ --version | head -n 1); llama.cpp $pinned"
     echo "@node-llama-cpp's packages for macOS are $release, with llama.cpp $llama_release"
-    local entry arch target suffix processor
-    for entry in arm64:aarch64-macos.13.0:mac-arm64-metal:metal. x64:x86_64-macos.13.0:mac-x64:; do
-        IFS=: read -r arch target package suffix <<<"$entry"
-        [[ " ${ARCHITECTURES:-arm64 x64} " == *" $arch "* ]] || continue
-        processor=${arch/x64/x86_64}
-        bins=$work/$package/bins/$package
-        unpack "@node-llama-cpp/$package@$release" "$package"
-        printf '\nmacOS %s\n' "$arch"
-        tools "$target"
-        build_library "$target" "$processor" "$package" "$suffix"
-        build_addon "$target"
-        local library=$target/lib/libllama.$suffix$pinned.dylib
-        exported "$bins"/libggml*.dylib >ggml
-        # what the linker did not find may only be what the older release of ggml does not have
-        grep -hEo '\b(ggml|gguf)_[a-z0-9_]+' "$llama"/ggml/include/ggml.h | sort -u | comm -23 - ggml >newer
-        report "$library" "of ggml $pinned alone" newer
-        report "$target/lib/libggml-rpc.so" "of ggml $pinned alone" newer
-        report "$target/lib/armt.node" "of Node-API" node-api
-        echo "its install name: $(llvm-objdump --macho --dylib-id "$library" | tail -n 1)"
-        local name
-        for name in llama-addon.node libllama-common.dylib; do
-            undefined "$bins/$name" | awk '$2 ~ /^libllama\./ { print $1 }' >wanted
-            exported "$library" >ours
-            echo "$name of node-llama-cpp $release expects $(wc -l <wanted) functions of libllama; not in ours: $(comm -23 wanted ours | llvm-cxxfilt | list)"
-        done
+    printf '\nmacOS %s\n' "$arch"
+    unpack "@node-llama-cpp/$package@$release" "$package"
+    tools "$target"
+    build_library "$target" "$processor" "$package" "$suffix"
+    build_addon "$target"
+    local library=$target/lib/libllama.$suffix$pinned.dylib
+    exported "$bins"/libggml*.dylib >ggml
+    # what the linker did not find may only be what the older release of ggml does not have
+    grep -hEo '\b(ggml|gguf)_[a-z0-9_]+' "$llama"/ggml/include/ggml.h | sort -u | comm -23 - ggml >newer
+    report "$library" "of ggml $pinned alone" newer
+    report "$target/lib/libggml-rpc.so" "of ggml $pinned alone" newer
+    report "$target/lib/armt.node" "of Node-API" node-api
+    echo "its install name: $(llvm-objdump --macho --dylib-id "$library" | tail -n 1)"
+    for name in llama-addon.node libllama-common.dylib; do
+        undefined "$bins/$name" | awk '$2 ~ /^libllama\./ { print $1 }' >wanted
+        exported "$library" >ours
+        echo "$name of node-llama-cpp $release expects $(wc -l <wanted) functions of libllama; not in ours: $(comm -23 wanted ours | llvm-cxxfilt | list)"
     done
 }
 
-check | sed -e "s#$work/##g; s#$repository/##g" | tee "$log"
+# a log is replaced when its check has ended
+for arch in $architectures; do
+    check "$arch" | sed -e "s#$work/##g; s#$repository/##g" | tee "$work/log.txt"
+    cp "$work/log.txt" "$repository/bench/results/platforms/macos-$arch.txt"
+done

