@@ -81,6 +81,22 @@ interface Share {
     readonly count: number;
 }
 
+/**
+ * Shortens the longest shares until all fit into a batch of `size` tokens. node-llama-cpp's default strategy gives away
+ * more than a batch has: in their order, a long read would take all of it, and a short one would wait for its end.
+ */
+function fitInto(size: number, shares: readonly Share[]): Share[] {
+    const counts = new Map<Share, number>();
+    let left = size;
+    const shortestFirst = shares.slice(0, size).sort((a, b) => a.count - b.count);
+    for (const [i, share] of shortestFirst.entries()) {
+        const count = Math.min(share.count, Math.floor(left / (shortestFirst.length - i)));
+        counts.set(share, count);
+        left -= count;
+    }
+    return shares.flatMap((share) => (counts.has(share) ? { read: share.read, count: counts.get(share)! } : []));
+}
+
 /** The addon's way to read tokens whose logits nobody wants, without node-llama-cpp's queue. */
 export interface NativeReader {
     read(parts: readonly NativeReadPart[], batchSize: number, limitMs: number): Promise<NativeReadResult>;
@@ -240,9 +256,9 @@ export class BatchQueue {
             );
         }
         if (reads.size === 0) return [];
-        let left = this.context.batchSize;
-        const batch: Share[] = [];
-        for (const { item, processAmount } of this.strategy({ items: [...reads.keys()], size: left })) {
+        const { batchSize } = this.context;
+        const wanted: Share[] = [];
+        for (const { item, processAmount } of this.strategy({ items: [...reads.keys()], size: batchSize })) {
             const chosen = reads.get(item);
             if (chosen === undefined)
                 throw new ArmtError(
@@ -250,11 +266,9 @@ export class BatchQueue {
                         "same; return each of the original objects at most once"
                 );
             reads.delete(item);
-            const count = Math.min(Math.max(1, Math.floor(processAmount)), chosen.ready, left);
-            if (count === 0) break;
-            batch.push({ read: chosen.read, count });
-            left -= count;
+            wanted.push({ read: chosen.read, count: Math.min(Math.max(1, Math.floor(processAmount)), chosen.ready) });
         }
+        const batch = fitInto(batchSize, wanted);
         if (batch.length === 0)
             throw new ArmtError(
                 "`batching.itemPrioritizationStrategy` chose none of the items; return at least one of them"

@@ -103,6 +103,26 @@ for (const withStore of [false, true])
         t.is(reader.armt!.tokens, long.length);
     });
 
+for (const itemPrioritizationStrategy of ["maximumParallelism", "firstInFirstOut"] as const)
+    test(`a short read beside a long one with node-llama-cpp's strategy ${itemPrioritizationStrategy}`, async (t) => {
+        const { model } = await loadTiny(t, { segmentSize, vocab });
+        const context = await model.createContext({
+            batchSize,
+            sequences: 2,
+            threads: 1,
+            batching: { itemPrioritizationStrategy }
+        });
+        t.teardown(() => context.dispose());
+        const [reader, asker] = [context.getSequence(), context.getSequence()];
+        const order: string[] = [];
+        const read = reader.evaluateWithoutGeneratingNewTokens(long.slice(0, 20_000)).then(() => order.push("long"));
+        await asker.evaluateWithoutGeneratingNewTokens(question).then(() => order.push("short"));
+        await firstToken(asker, question).then(() => order.push("token"));
+        await read;
+        const last = itemPrioritizationStrategy === "maximumParallelism" ? ["short", "token", "long"] : ["long"];
+        t.deepEqual(order.slice(0, last.length), last);
+    });
+
 test("what needs the context runs between two batches of a long read", async (t) => {
     const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
     const { context, counter } = await createCountedContext(t, model);
