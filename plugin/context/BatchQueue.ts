@@ -82,8 +82,8 @@ interface Share {
 }
 
 /**
- * Shortens the longest shares until all fit into a batch of `size` tokens. node-llama-cpp's default strategy gives away
- * more than a batch has: in their order, a long read would take all of it, and a short one would wait for its end.
+ * Shortens the longest shares until a batch of `size` tokens holds all. node-llama-cpp's default strategy gives away
+ * more than a batch has. In their order, a long read would take all of it, and a short one would wait for its end.
  */
 function fitInto(size: number, shares: readonly Share[]): Share[] {
     const counts = new Map<Share, number>();

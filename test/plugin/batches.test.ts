@@ -104,7 +104,7 @@ for (const withStore of [false, true])
     });
 
 for (const itemPrioritizationStrategy of ["maximumParallelism", "firstInFirstOut"] as const)
-    test(`a short read beside a long one with node-llama-cpp's strategy ${itemPrioritizationStrategy}`, async (t) => {
+    test(`a short read during a long one with node-llama-cpp's strategy ${itemPrioritizationStrategy}`, async (t) => {
         const { model } = await loadTiny(t, { segmentSize, vocab });
         const context = await model.createContext({
             batchSize,
