@@ -40,8 +40,8 @@ struct armt_context_options {
     uint32_t open_segment_limit; // tokens that an open segment can hold with EXTEND; 0: segment size + 2048
     uint32_t max_cells;          // cells (layers) batched in one product of a diagonal; 0: chosen by the engine
     int32_t  state_type;         // enum armt_state_type
-    // sequences whose segments enter a diagonal that all sequences share; 0: one; -1: each sequence has its own
-    // diagonals
+    // sequences whose segments enter a diagonal that all sequences share; 0: chosen by the engine; -1: each sequence
+    // has its own diagonals
     int32_t texts_per_layer;
 };
 

@@ -116,7 +116,7 @@ test.serial("sequences share the diagonals where all layers are on one server", 
     for (const text of texts) expected.push(await withSequence(local, {}, (sequence) => readLogits(sequence, text)));
     for (const servers of [1, 2]) {
         const model = await load({ rpc: all.slice(0, servers), tensorSplit: Array(servers).fill(1) });
-        await withContext(model, { sequences: 2, batchSize: 40 }, async (context) => {
+        await withContext(model, { sequences: 2, batchSize: 40, textsPerLayer: 1 }, async (context) => {
             t.is(context.armt!.schedule, "diagonal");
             t.is(context.armt!.textsPerLayer, servers === 1 ? 1 : 0);
             const sequences = [context.getSequence(), context.getSequence()];
