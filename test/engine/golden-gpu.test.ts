@@ -55,7 +55,7 @@ for (const { name, source, read } of goldenCases) {
 }
 
 for (const textsPerLayer of [1, 2]) {
-    gpuTest(`texts that share a GPU's diagonals have the logits of each alone, ${textsPerLayer} in a layer`, async (t) => {
+    gpuTest(`texts on a GPU share diagonals and keep their logits, ${textsPerLayer} in a layer`, async (t) => {
         const golden = await readAuthorsGolden("llama-gqa");
         const { model, reference } = await loadCheckpoint(t, golden.folder);
         const last = 3;
