@@ -34,7 +34,10 @@ async function keysOf(t: ExecutionContext, files: Files, name?: string): Promise
     const config = (await readJsonFile(path.join(folder, "config.json")))!;
     const keys = (await readTokenizer(folder, config, 300, { name }))!;
     return new Map(
-        [...keys].map(([key, value]) => [key.replace("tokenizer.ggml.", ""), (value as { value?: unknown }).value])
+        [...keys].map(([key, value]) => [
+            key.replace("tokenizer.ggml.", ""),
+            "value" in value ? value.value : value.bytes
+        ])
     );
 }
 
@@ -252,6 +255,27 @@ test("a token that transformers would add to tokenizer.json is refused by name",
         message: /tokenizer_config.json": `added_tokens_decoder` has the token "<new>"/
     });
     await t.throwsAsync(read(config({ "2": 5 })), { message: /tokenizer_config.json": `2` is 5, expected the text/ });
+});
+
+test("special tokens that only the configs name are special tokens, and refused where the vocabulary lacks them", async (t) => {
+    const read = (files: Files) => keysOf(t, { "tokenizer.json": gpt2, ...files });
+    // of "a" and "b"; each is an INT32 in little-endian order
+    const types = async (files: Files) => {
+        const bytes = (await read(files)).get("token_type") as Uint8Array;
+        return [bytes[0], bytes[4]];
+    };
+    const [normal, control] = [1, 3];
+    t.deepEqual(await types({}), [normal, normal]);
+    t.deepEqual(await types({ "tokenizer_config.json": { eos_token: "b" } }), [normal, control]);
+    for (const name of ["tokenizer_config.json", "special_tokens_map.json"]) {
+        const more = { additional_special_tokens: ["a", { content: "<e>" }] };
+        t.deepEqual(await types({ [name]: { ...more, sep_token: "b" } }), [control, control]);
+        for (const [key, value] of Object.entries({ cls_token: "<new>", additional_special_tokens: ["a", "<new>"] }))
+            await t.throwsAsync(read({ [name]: { [key]: value } }), {
+                name: "ArmtError",
+                message: new RegExp(`${name}": \`${key}\` names the token "<new>", which tokenizer.json lacks`)
+            });
+    }
 });
 
 test("chat templates come from a processor's file too, with Python's line ends", async (t) => {

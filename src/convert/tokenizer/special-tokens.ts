@@ -5,7 +5,7 @@ import { readTextFile } from "../../formats/text/read-text-file.js";
 import type { JsonFile } from "../../util/json-file.js";
 import type { JsonObject, JsonValue } from "../../util/strict-json.js";
 import { endTokenKeys } from "./end-tokens.js";
-import { TokenConfig, tokenIds } from "./token-files.js";
+import { type TokenConfig, tokenIds } from "./token-files.js";
 import { unsupportedPart } from "./unsupported.js";
 import { type BpeTokenizer, componentParts } from "./vocabulary.js";
 
@@ -28,11 +28,10 @@ export async function specialTokenKeys(
     folder: string,
     tokenizer: JsonFile,
     bpe: BpeTokenizer,
+    own: TokenConfig,
     config: JsonFile,
     vocabSize: number
 ): Promise<[string, GgufWriteValue][]> {
-    const own = await TokenConfig.read(folder);
-    own.checkAdded(bpe.added);
     const generation = await readJsonFile(path.join(folder, "generation_config.json"));
     const keys = endTokenKeys({ own, generation, config }, bpe, vocabSize);
     for (const [name, ggufName] of specialTokens) {

@@ -2,7 +2,12 @@ import path from "node:path";
 import { readJsonFile } from "../../formats/text/read-json-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import type { JsonFile } from "../../util/json-file.js";
-import type { JsonObject } from "../../util/strict-json.js";
+import type { JsonObject, JsonValue } from "../../util/strict-json.js";
+import type { BpeTokenizer } from "./vocabulary.js";
+
+/** Special tokens that transformers knows by name, and its list of others. */
+const namedTokens = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"].map((name) => `${name}_token`);
+const moreTokens = "additional_special_tokens";
 
 /** The files that name a checkpoint's special tokens. */
 export type TokenFiles = {
@@ -43,6 +48,33 @@ export class TokenConfig {
         return tokenText(this.json, key);
     }
 
+    /**
+     * Makes the tokens that the files name as special into added tokens, as transformers does.
+     * @throws {ArmtError} if the vocabulary lacks one, since transformers would add it
+     */
+    addNamed({ ids, added }: BpeTokenizer): void {
+        for (const key of namedTokens) {
+            const text = this.token(key);
+            if (text !== undefined) this.addSpecial(ids, added, key, text);
+        }
+        const listed = this.map?.get(moreTokens) ?? this.json?.get(moreTokens);
+        if (!Array.isArray(listed)) return;
+        for (const value of listed) {
+            const text = contentOf(value);
+            if (typeof text === "string") this.addSpecial(ids, added, moreTokens, text);
+        }
+    }
+
+    private addSpecial(ids: BpeTokenizer["ids"], added: BpeTokenizer["added"], key: string, text: string): void {
+        if (!ids.has(text))
+            throw new ArmtError(
+                `${quote((this.map?.values.has(key) ? this.map : this.json)!.path)}: \`${key}\` names the token ` +
+                    `${quote(text)}, which tokenizer.json lacks; save the tokenizer again with transformers ` +
+                    "(`save_pretrained`), or remove the token"
+            );
+        added.set(text, true);
+    }
+
     /** The text of a token that only some models have. It may be named among others of the model's own. */
     ownToken(key: string): string | undefined {
         const known = this.token(key);
@@ -76,9 +108,14 @@ export class TokenConfig {
     }
 }
 
+/** The text of a token, if the value is one. */
+function contentOf(value: JsonValue | undefined): JsonValue | undefined {
+    return value instanceof Map ? (value as JsonObject).get("content") : value;
+}
+
 function tokenText(json: JsonFile | undefined, key: string): string | undefined {
     const value = json?.get(key);
-    const text = value instanceof Map ? (value as JsonObject).get("content") : value;
+    const text = contentOf(value);
     if (json === undefined || value === undefined || typeof text === "string") return text as string | undefined;
     throw json.error(key, value, "the text of a token, or an object with it as `content`");
 }

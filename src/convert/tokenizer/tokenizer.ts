@@ -5,6 +5,7 @@ import type { JsonFile } from "../../util/json-file.js";
 import { byteLevelKeys, isByteLevel } from "./byte-level.js";
 import { sentencePieceKeys } from "./sentencepiece.js";
 import { specialTokenKeys } from "./special-tokens.js";
+import { TokenConfig } from "./token-files.js";
 import { checkTokenizer, strippedAsPhi3 } from "./unsupported.js";
 import { parseBpe } from "./vocabulary.js";
 
@@ -27,11 +28,14 @@ export async function readTokenizer(
     const json = await readJsonFile(path.join(folder, "tokenizer.json"));
     if (json === undefined) return undefined;
     const bpe = parseBpe(json, vocabSize);
+    const own = await TokenConfig.read(folder);
+    own.checkAdded(bpe.added);
+    own.addNamed(bpe);
     const byteLevel = isByteLevel(json);
     const normalizer = checkTokenizer(json, bpe, byteLevel);
     const keys = byteLevel ? byteLevelKeys(json, bpe, vocabSize, pre) : sentencePieceKeys(json, bpe, vocabSize);
     if (normalizer !== undefined) keys.push(["tokenizer.armt.normalizer", { type: "STRING", value: normalizer }]);
     if (strippedAsPhi3(json))
         keys.push(["general.name", { type: "STRING", value: name === undefined ? "phi-3" : `${name} (phi-3)` }]);
-    return new Map([...keys, ...(await specialTokenKeys(folder, json, bpe, config, vocabSize))]);
+    return new Map([...keys, ...(await specialTokenKeys(folder, json, bpe, own, config, vocabSize))]);
 }
