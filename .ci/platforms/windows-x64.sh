@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds for Windows x64 on Linux, and runs the result under Wine with Node's own node.exe:
-# `.ci/platforms/windows-x64.sh [WORK_FOLDER]`. It needs Debian's wine and wine64, llvm, cmake and ninja-build, Python's venv and
-# the compiled TypeScript (`npx tsc --build`). Output without this machine's paths:
+# `.ci/platforms/windows-x64.sh [WORK_FOLDER]`. It needs Debian's wine and wine64, llvm, cmake and ninja-build,
+# Python's venv and the compiled TypeScript (`npx tsc --build`). Output without this machine's paths:
 # bench/results/platforms/windows-x64.txt
 #
 # The ggml libraries and backends are node-llama-cpp's own, made by Visual C++. Zig's clang makes the rest, since it takes

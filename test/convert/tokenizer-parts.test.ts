@@ -268,6 +268,11 @@ test("special tokens that only the configs name are special tokens, and refused 
     t.deepEqual(await types({}), [normal, normal]);
     t.deepEqual(await types({ "tokenizer_config.json": { eos_token: "b" } }), [normal, control]);
     for (const name of ["tokenizer_config.json", "special_tokens_map.json"]) {
+        for (const wrong of ["a", ["a", 5], {}])
+            await t.throwsAsync(read({ [name]: { additional_special_tokens: wrong } }), {
+                name: "ArmtError",
+                message: new RegExp(`${name}": \`additional_special_tokens\` is .*, expected a list of tokens`)
+            });
         const more = { additional_special_tokens: ["a", { content: "<e>" }] };
         t.deepEqual(await types({ [name]: { ...more, sep_token: "b" } }), [control, control]);
         for (const [key, value] of Object.entries({ cls_token: "<new>", additional_special_tokens: ["a", "<new>"] }))

@@ -1,7 +1,6 @@
 #!/bin/sh
 # Zig's C++ compiler for Windows. A DLL here exports all that it holds. This leaves the C and C++ runtime, of which each
-# DLL has its own copy, out of the DLL's import library. ARMT_TOOLS: the folder of
-# its commands
+# DLL has its own copy, out of the DLL's import library. ARMT_TOOLS: the folder of its commands
 set -eu
 "$ARMT_TOOLS/c++" "$@"
 

@@ -9,6 +9,8 @@ import type { BpeTokenizer } from "./vocabulary.js";
 const namedTokens = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"].map((name) => `${name}_token`);
 const moreTokens = "additional_special_tokens";
 
+const advice = "save the tokenizer again with transformers (`save_pretrained`), or remove the token";
+
 /** The files that name a checkpoint's special tokens. */
 export type TokenFiles = {
     own: TokenConfig;
@@ -43,36 +45,30 @@ export class TokenConfig {
      * @throws {ArmtError} for any other value
      */
     token(key: string): string | undefined {
-        // an explicit null says that there is none
-        if (this.map?.values.has(key)) return tokenText(this.map, key);
-        return tokenText(this.json, key);
+        return tokenText(this.sourceOf(key), key);
+    }
+
+    /** The file that counts for a key. An explicit null in `special_tokens_map.json` says that there is none. */
+    private sourceOf(key: string): JsonFile | undefined {
+        return this.map?.values.has(key) ? this.map : this.json;
     }
 
     /**
      * Makes the tokens that the files name as special into added tokens, as transformers does.
-     * @throws {ArmtError} if the vocabulary lacks one, since transformers would add it
+     * @throws {ArmtError} if the vocabulary lacks one, since transformers would add it; for lists of anything else
      */
     addNamed({ ids, added }: BpeTokenizer): void {
-        for (const key of namedTokens) {
-            const text = this.token(key);
-            if (text !== undefined) this.addSpecial(ids, added, key, text);
+        const named = namedTokens.map((key) => [key, this.token(key)] as const);
+        const listed = tokenTexts(this.sourceOf(moreTokens), moreTokens).map((text) => [moreTokens, text] as const);
+        for (const [key, text] of [...named, ...listed]) {
+            if (text === undefined) continue;
+            if (!ids.has(text))
+                throw new ArmtError(
+                    `${quote(this.sourceOf(key)!.path)}: \`${key}\` names the token ${quote(text)}, which ` +
+                        `tokenizer.json lacks; ${advice}`
+                );
+            added.set(text, true);
         }
-        const listed = this.map?.get(moreTokens) ?? this.json?.get(moreTokens);
-        if (!Array.isArray(listed)) return;
-        for (const value of listed) {
-            const text = contentOf(value);
-            if (typeof text === "string") this.addSpecial(ids, added, moreTokens, text);
-        }
-    }
-
-    private addSpecial(ids: BpeTokenizer["ids"], added: BpeTokenizer["added"], key: string, text: string): void {
-        if (!ids.has(text))
-            throw new ArmtError(
-                `${quote((this.map?.values.has(key) ? this.map : this.json)!.path)}: \`${key}\` names the token ` +
-                    `${quote(text)}, which tokenizer.json lacks; save the tokenizer again with transformers ` +
-                    "(`save_pretrained`), or remove the token"
-            );
-        added.set(text, true);
     }
 
     /** The text of a token that only some models have. It may be named among others of the model's own. */
@@ -103,9 +99,17 @@ export class TokenConfig {
         const where = key === "added_tokens" ? "names" : `\`${key}\` has`;
         throw new ArmtError(
             `${quote(json.path)}: ${where} the token ${quote(missing)}, which is not in \`added_tokens\` of ` +
-                "tokenizer.json; save the tokenizer again with transformers (`save_pretrained`), or remove the token"
+                `tokenizer.json; ${advice}`
         );
     }
+}
+
+function tokenTexts(json: JsonFile | undefined, key: string): string[] {
+    const values = json?.get(key);
+    if (json === undefined || values === undefined) return [];
+    const texts = Array.isArray(values) ? values.map(contentOf) : [undefined];
+    if (texts.every((text) => typeof text === "string")) return texts;
+    throw json.error(key, values, "a list of tokens");
 }
 
 /** The text of a token, if the value is one. */
