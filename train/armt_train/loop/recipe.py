@@ -50,6 +50,7 @@ class TrainingPart:
     lora: LoraPart = field(default_factory=LoraPart)
     seed: int = 1
     rate: float = 1e-3
+    optimizer: str = "adamw"  # "muon": for W_mq, W_mk and W_mv
     warm_up: int = 60  # steps
     decay: float = 0.01
     betas: list = field(default_factory=lambda: [0.9, 0.98])

@@ -198,7 +198,9 @@ class Run:
             folder = options.weights
             self.log.say(f"starts from the trained weights in {folder}")
         if folder is not None:
-            saving.load_trained(folder, self.model)
+            fresh = saving.load_trained(folder, self.model, new_lora=folder != options.out)
+            if fresh:
+                self.log.say(f"{len(fresh) // 2} of LoRA's pairs of matrices are not among them and start anew")
             self.slots_folder = folder
 
     @property
@@ -328,7 +330,6 @@ class Run:
                 for mine, saved in zip(step.state, state["memory"]):
                     mine.copy_(saved)
         step.optimizer.load_state_dict(state["optimizer"])
-        step.hold_rates()
         step.chat_generator.set_state(state["chat_generator"])
         torch.set_rng_state(state["random"])
 
@@ -368,7 +369,8 @@ class Run:
         }
         self.log.write(**entry)
         left = min(left, (total - n) / speed if speed > 0 else math.inf, self.options.seconds - self.seconds)
-        tail = "" if summary["recall_tail"] is None else f", open segment {100 * summary['recall_tail']:.1f} %"
+        later = {"in the open segment": summary["recall_tail"], "about it": summary["recall_open"]}
+        tail = "".join(f", {name} {100 * share:.1f} %" for name, share in later.items() if share is not None)
         shown = " ".join(f"{name} {value:.3f}" for name, value in means.items() if value)
         self.log.say(
             f"[{duration(self.seconds)}] {stage.name} {n}"
@@ -390,7 +392,7 @@ class Run:
     def reached(self, until, entry):
         if not until:
             return False
-        found = {"recall": entry["recall"], "recall.tail": entry["recall_tail"]}
+        found = {"recall": entry["recall"], "recall.tail": entry["recall_tail"], "recall.open": entry["recall_open"]}
         found |= {f"recall.{name}": value for name, value in entry["by_task"].items()}
         return all((found.get(key) or 0) >= value for key, value in until.items())
 

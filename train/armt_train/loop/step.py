@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from armt_train.errors import TrainError
+from armt_train.loop.optimizer import Optimizer
 from armt_train.losses import vocabulary
 from armt_train.losses.slots import Slots
 from armt_train.losses.vocabulary import in_chunks
@@ -65,31 +66,7 @@ class Step:
         for p in self.parameters:
             p.grad = self.gradient[offset : offset + p.numel()].view_as(p)
             offset += p.numel()
-        lora = {id(p) for name, p in named if ".lora_" in name}
-        of = lambda chosen: [p for p in self.parameters if chosen(p)]
-        groups = [
-            {"params": of(lambda p: p.dim() > 1 and id(p) not in lora), "weight_decay": training.decay, "lora": False},
-            {"params": of(lambda p: p.dim() <= 1), "weight_decay": 0.0, "lora": False},
-            {"params": of(lambda p: id(p) in lora), "weight_decay": training.decay, "lora": True},
-        ]
-        groups = [group for group in groups if group["params"]]
-        options = {"fused": True, "capturable": True} if self.is_cuda else {}
-        self.optimizer = torch.optim.AdamW(groups, lr=training.rate, betas=tuple(training.betas), **options)
-        self.hold_rates()
-
-    def hold_rates(self):
-        """On a GPU each group's rate is a tensor, which the captured graph reads."""
-        if self.is_cuda:
-            for group in self.optimizer.param_groups:
-                group["lr"] = torch.zeros((), device=self.device)
-
-    def set_rate(self, rate):
-        for group in self.optimizer.param_groups:
-            own = rate * self.lora_rate if group["lora"] else rate
-            if self.is_cuda:
-                group["lr"].fill_(own)
-            else:
-                group["lr"] = own
+        self.optimizer = Optimizer(named, training, on_gpu=self.is_cuda)
 
     def autocast(self):
         if not self.is_cuda:
@@ -142,7 +119,7 @@ class Step:
 
     def new_slots(self, parts, key_parts, text_parts):
         """Maps for a stage; those that fit are kept, and the optimizer's state of everything that was there before."""
-        old, old_optimizer, old_parameters = self.slots, self.optimizer, getattr(self, "parameters", [])
+        old, old_optimizer = self.slots, self.optimizer
         slots = None
         if parts or text_parts:
             value_parts = parts - key_parts if parts else 0
@@ -155,10 +132,7 @@ class Step:
                         slots.key_parts = slots.key_parts or old.key_parts
         self.build_optimizer(slots)
         if old_optimizer is not None:
-            kept = {id(p): old_optimizer.state[p] for p in old_parameters if p in old_optimizer.state}
-            for p in self.parameters:
-                if id(p) in kept:
-                    self.optimizer.state[p] = kept[id(p)]
+            self.optimizer.take(old_optimizer)
 
     def buffer(self, value):
         dtype = WIDE.get(value.dtype, torch.int64)
@@ -343,7 +317,7 @@ class Step:
     def step(self, batch, rate):
         """Trains on a batch; gives what is logged (on this GPU)."""
         self.load(batch)
-        self.set_rate(rate)
+        self.optimizer.set_rate(rate, self.lora_rate)
         if not self.is_cuda:
             return self.once()
         if self.graph is None:
@@ -375,14 +349,14 @@ class Step:
     def snapshot(self):
         """Keeps weights, optimizer and the streams' memory; the function that it returns puts them back."""
         weights = [p.detach().clone() for p in self.parameters]
-        moments = {id(p): {k: v.clone() for k, v in s.items()} for p, s in self.optimizer.state.items()}
+        moments = {id(p): {k: v.clone() for k, v in s.items()} for p, s in self.optimizer.states()}
         memory, runaways = [part.cpu() for part in self.state], self.runaways.clone()
 
         @torch.no_grad()
         def restore():
             for p, before in zip(self.parameters, weights):
                 p.copy_(before)
-            for p, state in self.optimizer.state.items():
+            for p, state in self.optimizer.states():
                 for name, value in state.items():
                     if id(p) in moments:
                         value.copy_(moments[id(p)][name])
