@@ -69,6 +69,7 @@ class Losses:
     language: float = 0.0  # text of the open segment
     slots: float = 0.0
     text_slots: float = 0.0
+    reads: float = 0.0  # what the rows of answers read from memory, against the next token
     filler_writes: float = 0.0  # how strongly segments marked `quiet` write
     keep: float = 0.0  # KL(base ‖ model) on chats of the base
 

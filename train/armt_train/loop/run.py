@@ -22,7 +22,7 @@ SAMPLE_EVERY = 10  # steps between looks at a step's output, which wait for the 
 REPORT_EVERY = 50
 LAST_CHECK_SECONDS = 20  # kept free for the last evaluation where the time is bounded
 UNSOUND_REPORTS = 4  # in a row, after which a run that is no longer finite ends
-LOSSES = ("answers", "tail", "language", "slots", "known", "text_slots", "filler_writes", "keep", "norm")
+LOSSES = ("answers", "tail", "language", "slots", "known", "text_slots", "reads", "filler_writes", "keep", "norm")
 
 
 @dataclass
@@ -306,10 +306,11 @@ class Run:
                 self.save(n)
         if result == "finished":
             self.position.update(stage=number + 1, step=0, in_stage=0.0)
-        last = stage.evaluate is not None and (result == "finished" or not self.stopped)
-        if last:
-            self.evaluate(stage, evaluation)
         self.save(n, between_stages=result == "finished")
+        if stage.evaluate is not None and (result == "finished" or not self.stopped):
+            # what follows would not fit beside the graph of a large stage
+            step.release_graphs()
+            self.evaluate(stage, evaluation)
         return result
 
     def reserve(self, stage):
@@ -475,6 +476,7 @@ class Run:
             raise TrainError(self.not_finite())
         entry = {"ended": ended, "position": self.position}
         if self.recipe.language_check is not None and not self.stopped:
+            self.step.release_graphs()
             self.check_language(self.recipe.language_check)
         if self.world.is_first:
             from armt_train.export.memory_file import export_memory

@@ -92,7 +92,8 @@ class Step:
             if s % n_mem:
                 raise TrainError(f"losses.text_slots: a segment of {s} tokens is no multiple of {n_mem} memory tokens")
             text_parts = s // n_mem
-        wanted = bool(parts or text_parts)
+        reads = bool(losses.reads)
+        wanted = bool(parts or text_parts or reads)
         if (
             self.optimizer is None
             or wanted
@@ -102,9 +103,11 @@ class Step:
                 and not has(self.slots.facts_maps, parts)
                 or text_parts
                 and not has(self.slots.text_maps, text_parts)
+                or reads
+                and self.slots.reads_map is None
             )
         ):
-            self.new_slots(parts, key_parts, text_parts)
+            self.new_slots(parts, key_parts, text_parts, reads)
         self.input = {name: self.buffer(value) for name, value in batch.items()}
         if losses.keep:
             if self.chats is None:
@@ -117,15 +120,15 @@ class Step:
             self.input["chats"] = torch.zeros(count, self.chats.shape[1], dtype=torch.long, device=self.device)
         self.state = self.model.empty(b, self.device)
 
-    def new_slots(self, parts, key_parts, text_parts):
+    def new_slots(self, parts, key_parts, text_parts, reads):
         """Maps for a stage; those that fit are kept, and the optimizer's state of everything that was there before."""
         old, old_optimizer = self.slots, self.optimizer
         slots = None
-        if parts or text_parts:
+        if parts or text_parts or reads:
             value_parts = parts - key_parts if parts else 0
-            slots = Slots(self.model.width, key_parts if parts else 0, value_parts, text_parts).to(self.device)
+            slots = Slots(self.model.width, key_parts if parts else 0, value_parts, text_parts, reads).to(self.device)
             if old is not None:
-                for name in ("facts_maps", "text_maps"):
+                for name in ("facts_maps", "text_maps", "reads_map"):
                     mine, before = getattr(slots, name), getattr(old, name)
                     if before is not None and (mine is None or mine.parts == before.parts):
                         setattr(slots, name, before)
@@ -139,9 +142,13 @@ class Step:
         return torch.zeros(value.shape, dtype=dtype, device=self.device)
 
     def release(self):
+        self.input = self.state = None
+        self.release_graphs()
+
+    def release_graphs(self):
+        """Frees the memory in which a captured step computes; the next step captures it anew."""
         self.graph = self.forward_graph = None
         self.output = self.forward_output = None
-        self.input = self.state = None
         gc.collect()
         if self.is_cuda:
             torch.cuda.empty_cache()
@@ -214,6 +221,7 @@ class Step:
             slots=zero,
             known=zero,
             text_slots=zero,
+            reads=zero,
             filler_writes=zero,
             keep=zero,
         )
@@ -239,7 +247,7 @@ class Step:
             if weights.text_slots:
                 text = self.slots.text(told_rows, embeddings, x["text"].flatten(0, 1), self.partition)
                 told["text_slots"] = text / count["tokens"]
-            tap = {}
+            tap = {"read": 0.0}
             rows, _ = model.segment(x["asked"], state, write=False, tap=tap, tap_layer=self.tap_layer)
             if weights.slots:
                 places = x["asked_places"][..., None].expand(-1, -1, -1, rows.shape[-1])
@@ -247,6 +255,8 @@ class Step:
                 key = x["asked_key"].flatten(0, 1)
                 weight = x["asked_weight"].flatten(0, 1) * (key >= 0).any(-1)[..., None]
                 told["known"] = self.slots.questions(asking, embeddings, key, weight, self.partition) / count["known"]
+            if weights.reads:
+                told["reads"] = self.read_answers(tap["read"]) / count["asked"]
             answers, asked_right = self.answers(rows, x["asked"], x["asked_places"], x["asked_weight"])
             told["answers"] = answers / count["asked"]
             tail_right = torch.zeros(x["tail"].shape[:2], dtype=torch.bool, device=self.device)
@@ -260,11 +270,22 @@ class Step:
             if weights.keep:
                 told["keep"] = self.kept(state) / count["chats"]
         loss = weights.slots * told["known"]
-        for name in ("answers", "tail", "language", "slots", "text_slots", "filler_writes", "keep"):
+        for name in ("answers", "tail", "language", "slots", "text_slots", "reads", "filler_writes", "keep"):
             if getattr(weights, name):
                 loss = loss + getattr(weights, name) * told[name]
         told = {name: value.detach() for name, value in told.items()}
         return loss, state, {**told, "asked_right": asked_right, "tail_right": tail_right}
+
+    def read_answers(self, read):
+        """Summed loss of what the rows of answers read from memory. read [B, Q, T, D]."""
+        x = self.input
+        places = x["asked_places"]
+        rows = read.gather(2, places[..., None].expand(-1, -1, -1, read.shape[-1]))
+        targets = x["asked"].gather(2, (places + 1).clamp_max(x["asked"].shape[2] - 1))
+        embeddings = self.model.base_model.model.embed_tokens.weight
+        return self.slots.reads(
+            rows.flatten(0, 2), embeddings, targets.flatten(), x["asked_weight"].flatten(), self.partition
+        )
 
     def kept(self, state):
         """KL(base ‖ model) on chats behind an unrelated memory, an empty one in every fourth; mean over a chat's
