@@ -353,7 +353,7 @@ class Stream:
     def tail(self, out, i, j, due):
         """The open segment as it stands some tokens later, with a question about what it or the memory holds."""
         shape, rng = self.shape, self.rng
-        if rng.random() < self.mix.open and self.open_facts(out, i, j):
+        if self.mix.open and rng.random() < self.mix.open and self.open_facts(out, i, j):
             return
         length = rng.randint(0, max(0, shape.segment - 40))
         point = self.taken + length
