@@ -18,10 +18,11 @@ import type { SequenceHandle } from "./SequenceHandle.js";
 const maxRounds = 16;
 
 /**
- * Time that the addon may read batch after batch while nobody is known to wait. Anyone who waits for the context's lock
- * unknown to this package gets it then. Unit: milliseconds.
+ * Time that the addon may read batch after batch while nobody is known to wait. Everyone who waits for the context's
+ * lock is known; another context that waits for threads is not, and gets them then. Each turn costs about a
+ * millisecond, since other work has emptied the caches. Unit: milliseconds.
  */
-const longestTurn = 20;
+const longestTurn = 100;
 
 /** A read, and how far it is. */
 interface QueuedRead {

@@ -67,8 +67,11 @@ export interface SequenceInternals {
     readonly _checkpointOptions: { readonly interval: number | false };
     readonly _freeUpSpaceForTokens: () => Promise<void>;
     readonly _eraseContextTokenRanges: (...args: unknown[]) => Promise<void>;
+    readonly _copyStateFromOtherSequence: (...args: unknown[]) => Promise<boolean>;
     readonly takeCheckpoint: (...args: unknown[]) => Promise<void>;
     readonly _takeNamedCheckpoint: (...args: unknown[]) => Promise<void>;
+    readonly saveStateToFile: (...args: unknown[]) => Promise<unknown>;
+    readonly loadStateFromFile: (...args: unknown[]) => Promise<unknown>;
 }
 
 interface LlamaInternals {
@@ -112,8 +115,11 @@ export function sequenceInternals(sequence: LlamaContextSequence): SequenceInter
         "_checkpointOptions",
         "_freeUpSpaceForTokens",
         "_eraseContextTokenRanges",
+        "_copyStateFromOtherSequence",
         "takeCheckpoint",
-        "_takeNamedCheckpoint"
+        "_takeNamedCheckpoint",
+        "saveStateToFile",
+        "loadStateFromFile"
     ]);
 }
 
