@@ -136,7 +136,7 @@ test("what needs the context runs between two batches of a long read", async (t)
     engine.read = (parts, size) => read(parts, size, 2 ** 30);
     await other.evaluateWithoutGeneratingNewTokens(prefix);
     const snapshot = await other.armt!.snapshot();
-    const reading = reader.evaluateWithoutGeneratingNewTokens(long.slice(0, 40_000));
+    const reading = reader.evaluateWithoutGeneratingNewTokens(long);
     await until(() => reader.armt!.tokens > 0, "the read has begun");
     const works: Record<string, () => Promise<unknown>> = {
         restore: () => other.armt!.restore(snapshot),
@@ -150,12 +150,15 @@ test("what needs the context runs between two batches of a long read", async (t)
         dispose: () => other.dispose()
     };
     for (const [what, work] of Object.entries(works)) {
+        const held = reader.armt!.tokens;
+        await until(() => reader.armt!.tokens > held, "the addon reads");
         const before = counter.batches;
         await work();
         t.true(counter.batches - before <= 1, `${what}: ${counter.batches - before} batches`);
-        t.true(reader.armt!.tokens < 40_000, `${what} waits for the end of the read`);
+        t.true(reader.armt!.tokens < long.length, `${what} waits for the end of the read`);
     }
-    await reading;
+    reader.armt!.cancelEvaluation(new Error("enough"));
+    await t.throwsAsync(reading, { message: "enough" });
 });
 
 test("logits and memories of reads that share batches are those of the same reads alone", async (t) => {
