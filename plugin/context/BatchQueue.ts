@@ -10,7 +10,7 @@ import {
     rejectQueuedDecodes
 } from "../node-llama-cpp/decode.js";
 import { isContextLocked, onContextWanted, withContextLock } from "../node-llama-cpp/locks.js";
-import { withBatchThreads } from "../node-llama-cpp/threads.js";
+import { onThreadsWanted, withBatchThreads } from "../node-llama-cpp/threads.js";
 import { batchItem } from "./batch-item.js";
 import type { SequenceHandle } from "./SequenceHandle.js";
 
@@ -18,11 +18,11 @@ import type { SequenceHandle } from "./SequenceHandle.js";
 const maxRounds = 16;
 
 /**
- * Time that the addon may read batch after batch while nobody is known to wait. Everyone who waits for the context's
- * lock is known; another context that waits for threads is not, and gets them then. Each turn costs about a
- * millisecond, since other work has emptied the caches. Unit: milliseconds.
+ * Time that the addon may read batch after batch while nobody waits for the context or for threads. The threads are
+ * divided anew then. Each turn costs about a millisecond, since the engine's work has emptied the caches. Unit:
+ * milliseconds.
  */
-const longestTurn = 100;
+const longestTurn = 250;
 
 /** A read, and how far it is. */
 interface QueuedRead {
@@ -140,7 +140,9 @@ export class BatchQueue {
         private readonly pipeline?: SharedPipeline,
         private readonly native?: NativeReader
     ) {
-        if (native !== undefined) onContextWanted(context, () => native.interrupt());
+        if (native === undefined) return;
+        onContextWanted(context, () => native.interrupt());
+        onThreadsWanted(context, () => native.interrupt());
     }
 
     /**

@@ -79,6 +79,13 @@ interface LlamaInternals {
         getIsArchSupported(architecture: string): boolean;
         readonly AddonSampler: new (model: object) => NativeSampler;
     };
+    readonly _threadsSplitter: ThreadsSplitter;
+}
+
+/** Divides the threads of a `Llama` between its contexts. */
+export interface ThreadsSplitter {
+    /** Called by each context that gets no thread. */
+    readonly _waitForFreeThread: () => Promise<void>;
 }
 
 /** The native model. All tokenization passes its method. */
@@ -124,7 +131,7 @@ export function sequenceInternals(sequence: LlamaContextSequence): SequenceInter
 }
 
 export function llamaInternals(llama: Llama): LlamaInternals {
-    return internals<LlamaInternals>(llama, ["_bindings"]);
+    return internals<LlamaInternals>(llama, ["_bindings", "_threadsSplitter"]);
 }
 
 export function modelInternals(model: LlamaModel): ModelInternals {

@@ -41,6 +41,13 @@ async function createCountedContext(t: ExecutionContext, model: LlamaModel, memo
     return { context, counter };
 }
 
+/** Only who is known to wait ends the addon's turns then. */
+function letTurnsLast(sequence: LlamaContextSequence): void {
+    const { engine } = sequence.armt!.context.parts;
+    const read = engine.read.bind(engine);
+    engine.read = (parts, size) => read(parts, size, 2 ** 30);
+}
+
 type Chat = (sequence: LlamaContextSequence) => Promise<() => Promise<void>>;
 
 async function firstToken(sequence: LlamaContextSequence, tokens: Token[]): Promise<void> {
@@ -130,10 +137,7 @@ test("what needs the context runs between two batches of a long read", async (t)
     const { context, counter } = await createCountedContext(t, model);
     const [reader, other] = [context.getSequence(), context.getSequence()];
     const file = path.join(temporaryFolder(t), "state");
-    // only who is known to wait ends the addon's turn
-    const { engine } = reader.armt!.context.parts;
-    const read = engine.read.bind(engine);
-    engine.read = (parts, size) => read(parts, size, 2 ** 30);
+    letTurnsLast(reader);
     await other.evaluateWithoutGeneratingNewTokens(prefix);
     const snapshot = await other.armt!.snapshot();
     const reading = reader.evaluateWithoutGeneratingNewTokens(long);
@@ -156,6 +160,26 @@ test("what needs the context runs between two batches of a long read", async (t)
         await work();
         t.true(counter.batches - before <= 1, `${what}: ${counter.batches - before} batches`);
         t.true(reader.armt!.tokens < long.length, `${what} waits for the end of the read`);
+    }
+    reader.armt!.cancelEvaluation(new Error("enough"));
+    await t.throwsAsync(reading, { message: "enough" });
+});
+
+test("another context gets the only thread between two batches of a long read", async (t) => {
+    const { model } = await loadTiny(t, { segmentSize, vocab, layers: 2 });
+    const contexts = await Promise.all([0, 1].map(() => model.createContext({ batchSize })));
+    for (const context of contexts) t.teardown(() => context.dispose());
+    const [reader, other] = contexts.map((context) => context.getSequence()) as [
+        LlamaContextSequence,
+        LlamaContextSequence
+    ];
+    letTurnsLast(reader);
+    const reading = reader.evaluateWithoutGeneratingNewTokens(long);
+    for (const work of [firstToken, firstToken, readLogits]) {
+        const held = reader.armt!.tokens;
+        await until(() => reader.armt!.tokens > held, "the addon reads");
+        await work(other, question);
+        t.true(reader.armt!.tokens < long.length);
     }
     reader.armt!.cancelEvaluation(new Error("enough"));
     await t.throwsAsync(reading, { message: "enough" });
