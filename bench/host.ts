@@ -35,7 +35,7 @@ const args = await yargs(hideBin(process.argv))
     .parse();
 
 /**
- * `engine`: all batches in one call of the addon. `node`: one evaluation by node-llama-cpp's API. `feed`: the same tokens
+ * `engine`: all batches in one call of the addon. `node`: one evaluation by node-llama-cpp's API. `feed`: the tokens
  * through `sequence.armt.feed`. `before`: `node` with another build.
  */
 type Case = "engine" | "node" | "feed" | "before";
@@ -128,9 +128,7 @@ async function compare(): Promise<void> {
     const result = {
         format: "armt bench host 2",
         date: new Date().toISOString(),
-        command: ["npm run bench:host --", ...process.argv.slice(2).filter((arg) => !arg.startsWith("--before"))].join(
-            " "
-        ),
+        command: `npm run bench:host -- ${process.argv.slice(2).join(" ")}`.replace(/ --(before|out)[= ]\S+/g, ""),
         machine: await describeMachine(),
         loadAverage: os.loadavg()[0],
         settings: { tokens: args.tokens, rounds: args.rounds, layers: 2, hidden: 64, vocab, threads: 1 },

@@ -18,11 +18,11 @@ import type { SequenceHandle } from "./SequenceHandle.js";
 const maxRounds = 16;
 
 /**
- * Time that the addon may read batch after batch while nobody waits for the context or for threads. The threads are
- * divided anew then. Each turn costs about a millisecond, since the engine's work has emptied the caches. Unit:
- * milliseconds.
+ * Time that the addon may read batch after batch while nobody waits for the context or for threads. After it, each
+ * context gets its share of the threads. A turn costs a millisecond or more, since the engine's work has emptied the
+ * caches. Unit: milliseconds.
  */
-const longestTurn = 250;
+const longestTurn = 1000;
 
 /** A read, and how far it is. */
 interface QueuedRead {
@@ -124,6 +124,8 @@ export class BatchQueue {
     private readonly queued: QueuedRead[] = [];
     private readonly waiters: Waiter[] = [];
     private isRunning = false;
+    /** How often someone was about to wait for the context or for threads. */
+    private requests = 0;
 
     /**
      * @param decode reads one piece: node-llama-cpp's own `_decodeTokens`
@@ -141,8 +143,12 @@ export class BatchQueue {
         private readonly native?: NativeReader
     ) {
         if (native === undefined) return;
-        onContextWanted(context, () => native.interrupt());
-        onThreadsWanted(context, () => native.interrupt());
+        const interrupt = () => {
+            this.requests++;
+            native.interrupt();
+        };
+        onContextWanted(context, interrupt);
+        onThreadsWanted(context, interrupt);
     }
 
     /**
@@ -315,9 +321,14 @@ export class BatchQueue {
         for (const { read } of shares) this.takeError(read.request.sequenceId);
         let result: NativeReadResult | undefined;
         let failure: { readonly reason: unknown } | undefined;
+        const { requests } = this;
         try {
             result = await withContextLock(this.context, () =>
-                withBatchThreads(this.context, () => native.read(parts, batchSize, longestTurn))
+                withBatchThreads(this.context, () => {
+                    // who came while this waited for the context and for threads; the first request is its own
+                    const isWanted = this.requests > requests + 1;
+                    return native.read(parts, batchSize, isWanted ? 0 : longestTurn);
+                })
             );
             if (result.failure !== undefined)
                 failure = { reason: new ArmtEvalError(result.failure || "Eval has failed") };
