@@ -1,11 +1,12 @@
 // `npm run bench:long`: reads millions of tokens into one sequence of the package's model, writes down how much memory
 // the process takes on the way, and asks about facts hidden in the text at the end. SIGTERM ends the reading early.
-// With `--resume FOLDER`, the memory is saved there at each row, and a later run with the same options continues from
-// it.
+// With `--gpu`, the model runs there. With `--resume FOLDER`, the memory is saved there at each row, and a later run
+// with the same options continues from it.
 
 import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
+import { LRUCache } from "lru-cache";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
 import { getLlama, LlamaLogLevel } from "../plugin/index.js";
@@ -24,10 +25,15 @@ const args = await yargs(hideBin(process.argv))
         "row-every": { type: "number", default: 250_000, describe: "Tokens between two rows of figures" },
         minutes: { type: "number", describe: "Ends the reading after this time [default: reads everything]" },
         threads: { type: "number", default: 1 },
+        gpu: {
+            choices: ["cuda", "vulkan", "metal", "off"] as const,
+            default: "off" as "cuda" | "vulkan" | "metal" | "off"
+        },
         seed: { type: "number", default: 1 },
         resume: { type: "string", describe: "Folder to continue from, and to save in [default: none]" },
         out: { type: "string", default: "bench/results", describe: "Folder for the JSON file" }
     })
+    .parserConfiguration({ "strip-dashed": true })
     .strict()
     .parse();
 
@@ -38,20 +44,27 @@ process.once("SIGTERM", () => {
 });
 const isOver = () => stopped || (args.minutes !== undefined && performance.now() - started > args.minutes * 60_000);
 
+const gpu = args.gpu === "off" ? false : args.gpu;
 const llama = await getLlama({
-    gpu: false,
+    gpu,
     build: "never",
     maxThreads: args.threads,
     logLevel: LlamaLogLevel.error,
     progressLogs: false
 });
-const model = await llama.loadModel({ modelPath: recallModelPath });
+const model = await llama.loadModel({ modelPath: recallModelPath, gpuLayers: gpu === false ? undefined : "max" });
 const context = await model.createContext({ threads: args.threads });
 const sequence = context.getSequence();
 const armt = sequence.armt!;
 
 const texts = await readRecallTexts();
-const countTokens = (text: string) => model.tokenize(text).length;
+// sentences come again, and each is counted more than once
+const counts = new LRUCache<string, number>({ max: 65_536 });
+function countTokens(text: string): number {
+    const count = counts.get(text) ?? model.tokenize(text).length;
+    counts.set(text, count);
+    return count;
+}
 // no fact overrides an earlier one, so that each can be asked however early the reading ends
 const haystack = makeHaystack(texts, { ...args, changes: 0, countTokens });
 const sentences = haystack.sentences();
@@ -61,6 +74,8 @@ interface Row {
     segmentsClosed: number;
     rssBytes: number;
     heapBytes: number;
+    /** Used by all programs on the GPU. */
+    deviceBytes?: number;
     /** Of its run alone. */
     cpuSeconds: number;
     seconds: number;
@@ -121,6 +136,7 @@ while (!isOver()) {
         segmentsClosed: armt.segmentsClosed,
         rssBytes: process.memoryUsage.rss(),
         heapBytes: process.memoryUsage().heapUsed,
+        deviceBytes: gpu === false ? undefined : (await llama.getVramState()).used,
         cpuSeconds: (user + system) / 1e6,
         seconds: (performance.now() - started) / 1000,
         run
@@ -146,8 +162,9 @@ const result = {
     format: "armt bench long 1",
     date,
     machine: await describeMachine(),
-    settings: { ...args, _: undefined, $0: undefined },
+    settings: { ...args, out: undefined, resume: undefined, _: undefined, $0: undefined },
     model: { name: "the package's model", fingerprint: model.armt!.fingerprint, segmentSize: armt.segmentSize },
+    devices: gpu === false ? undefined : await llama.getGpuDeviceNames(),
     position,
     segmentsClosed: armt.segmentsClosed,
     recall: { all: count(answers), lastTen: count(last) },
@@ -160,6 +177,6 @@ const result = {
 };
 await llama.dispose();
 await mkdir(args.out, { recursive: true });
-const file = path.join(args.out, `long-${date.slice(0, 10)}.json`);
+const file = path.join(args.out, `long${gpu === false ? "" : `-${gpu}`}-${date.slice(0, 10)}.json`);
 await writeJson(file, result);
 console.log(`${position} tokens; recall ${JSON.stringify(result.recall)}; written to ${file}`);

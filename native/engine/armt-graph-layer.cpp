@@ -321,7 +321,11 @@ ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tens
                        ? t
                        : ggml_reshape_4d(ctx0, t, into->ne[0], into->ne[1], into->ne[2], into->ne[3]);
         };
-        cur = add_into(into, like_into(cur), like_into(residual));
+        cur      = like_into(cur);
+        residual = like_into(residual);
+        // ggml-cuda's addition takes a result that has gaps for one that has none
+        cur = ggml_is_contiguous(into) ? add_into(into, cur, residual)
+                                       : ggml_cpy(ctx0, ggml_add(ctx0, cur, residual), into);
     }
     cb(cur, "l_out", c.il);
     return cur;
