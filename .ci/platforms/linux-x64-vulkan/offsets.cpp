@@ -210,10 +210,10 @@ int main(int argc, char ** argv) {
         std::fprintf(stderr, "usage: offsets <libggml-cpu-*.so> <libggml-vulkan.so>\n");
         return 1;
     }
-    std::printf("%-24s %12s %12s %12s\n", "bytes:", "0", "one value", "32");
+    std::printf("%-24s %12s %12s %12s\n", "bytes:", "0", "one value", "16");
     for (const operation & op : operations) {
         std::printf("%-24s", op.name);
-        for (const size_t offset : {size_t(0), ggml_type_size(op.moved), size_t(32)}) {
+        for (const size_t offset : {size_t(0), ggml_type_size(op.moved), size_t(16)}) {
             std::fflush(stdout);
             const pid_t child = fork();
             if (child == 0) {
