@@ -72,7 +72,7 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
         const float         theta   = local ? base.local_freq_base : freq_base;
         const float         scale   = local ? 1.0f : freq_scale;
         ggml_tensor * const factors = local ? nullptr : model.rope_freqs;
-        if (p->view_offs != 0) { // Vulkan reads positions from the start of the tensor that they are a view of
+        if (p->view_offs != 0) { // Vulkan rounds their start down to the device's alignment and reads on from there
             p = ggml_cont(ctx0, p);
         }
         return (in_place ? ggml_rope_ext_inplace : ggml_rope_ext)(ctx0, t, p, factors, n_rot, rope_type, n_ctx_orig,
