@@ -122,12 +122,15 @@ async function writeMemoryGguf(
         const view = bytes as ArrayBufferView;
         const buffer = Buffer.from(view.buffer, view.byteOffset, view.byteLength);
         const values = Float32Array.from(decodeNumbers(dtype, buffer));
-        const isWide = name === "memory" || name.includes("W_mb") || shape.at(-1)! % 32 !== 0;
+        // a factor B, whose rows are short, is one row
+        const isFlat = name.endsWith(".lora_B.weight");
+        const columns = isFlat ? values.length : shape.at(-1)!;
+        const isWide = name === "memory" || name.includes("W_mb") || columns % 32 !== 0;
         const type: TargetType & GgmlType = name.endsWith("bias") ? "F32" : isWide ? "F16" : "Q8_0";
         return {
             name,
             type,
-            shape: shape.toReversed(),
+            shape: isFlat ? [values.length] : shape.toReversed(),
             data: async function* () {
                 yield encodeFloats(values, type)!;
             }

@@ -4,10 +4,13 @@ import torch
 import torch.nn.functional as F
 from helpers import tiny_recipe, write_base
 
+from armt_train.base import load_base
 from armt_train.loop.recipe import parse_recipe
 from armt_train.loop.run import Options, run
 from armt_train.losses import vocabulary
 from armt_train.losses.slots import ENOUGH, Slots
+from armt_train.model import Armt, ArmtConfig
+from armt_train.model import memory as associative
 
 
 def test_chunks_give_the_losses_and_gradients_of_the_whole(monkeypatch):
@@ -54,6 +57,33 @@ def test_slots_of_questions_and_text():
     told = plain_log_probabilities(slots.text_maps, rows, embeddings).reshape(2, 12, 50)
     expected = F.nll_loss(told.flatten(0, 1), text.flatten(), reduction="sum")
     torch.testing.assert_close(slots.text(rows, embeddings, text), expected)
+
+
+def test_reads_tell_the_next_token():
+    torch.manual_seed(4)
+    slots, rows, embeddings = Slots(8, 0, 0, reads=True), torch.randn(6, 8), torch.randn(50, 8)
+    targets, weight = torch.randint(0, 50, (6,)), torch.rand(6)
+    told = plain_log_probabilities(slots.reads_map, rows, embeddings)[:, 0]
+    expected = (F.nll_loss(told, targets, reduction="none") * weight).sum()
+    torch.testing.assert_close(slots.reads(rows, embeddings, targets, weight), expected)
+
+
+def test_reads_are_what_memory_added_to_the_rows_after_the_tapped_layer(tmp_path):
+    torch.manual_seed(5)
+    base = load_base(write_base(tmp_path / "base"), torch.float32)
+    model = Armt(base.model, ArmtConfig(segment_size=8, n_mem=4, d_mem=6))
+    ids, taps = torch.randint(0, 256, (2, 1, 8)), {}
+    with torch.no_grad():
+        _, state = model.segment(ids, model.empty(2), first=True)
+        for layer in range(model.layers):
+            taps[layer] = {"read": 0.0}
+            model.segment(ids, state, write=False, tap=taps[layer], tap_layer=layer)
+    # the layer after the tapped one reads its own rows
+    last = model.layers - 1
+    features = associative.dpfp(model.cells[last].mem_q(taps[last]["before"]), True).flatten(1, 2)
+    expected, _ = associative.read(features, state[0][last], state[1][last])
+    torch.testing.assert_close(taps[last - 1]["read"].flatten(1, 2), expected)
+    assert taps[last]["read"] == 0.0 and taps[0]["read"].abs().max() > 0
 
 
 def test_divergence_is_zero_for_the_base_itself():

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from helpers import tiny_recipe, write_base
 from safetensors.torch import load_file
@@ -26,9 +27,10 @@ def assert_same(one, other):
         assert torch.equal(a, b)
 
 
-def test_resumed_run_equals_the_run_that_was_not_interrupted(tmp_path, random_data):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_resumed_run_equals_the_run_that_was_not_interrupted(tmp_path, random_data, optimizer):
     base = write_base(tmp_path / "base")
-    whole = tiny_recipe(stages__0__steps=6)
+    whole = tiny_recipe(stages__0__steps=6, training__optimizer=optimizer)
     train(base, tmp_path / "whole", whole, workers=2)
     stop_after(3, base, tmp_path / "stopped", whole)
     assert weights(tmp_path / "stopped")["position"]["step"] == 3

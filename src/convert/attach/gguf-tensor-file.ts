@@ -11,7 +11,10 @@ export class GgufTensorFile implements TensorFile {
     public readonly tensors: ReadonlyMap<string, TensorInfo>;
 
     public constructor(private readonly file: GgufFile) {
-        this.tensors = new Map([...file.tensors].map(([name, tensor]) => [name, infoOf(file, name, tensor)]));
+        const found = [...file.tensors].map(([name, tensor]) => [name, infoOf(file, name, tensor)] as const);
+        const tensors = new Map(found);
+        for (const [name, tensor] of found) tensors.set(name, { ...tensor, shape: factorShape(name, tensor, tensors) });
+        this.tensors = tensors;
     }
 
     public get path(): string {
@@ -50,4 +53,12 @@ function infoOf(file: GgufFile, name: string, { type, shape, offset, byteLength 
         offset,
         byteLength: isFloat ? byteLength : 4 * elements
     };
+}
+
+/** A LoRA factor B of [outputs · r], whose rows are too short for a quantized type, has the rank of its A. */
+function factorShape(name: string, { shape }: TensorInfo, tensors: ReadonlyMap<string, TensorInfo>): number[] {
+    const [size = 0] = shape;
+    const rank = tensors.get(name.replace(/\.lora_B\.weight$/, ".lora_A.weight"))?.shape[0] ?? 0;
+    const isFlat = name.endsWith(".lora_B.weight") && shape.length === 1 && rank > 0 && size % rank === 0;
+    return isFlat ? [size / rank, rank] : shape;
 }

@@ -110,8 +110,12 @@ def write_gguf(path, tensors, texts, kind, base, name):
         wanted = kind
         if name.endswith("bias"):
             wanted = "f32"
-        elif kind == "q8_0" and (tensor.shape[-1] % Q8_0_BLOCK or name == "memory" or "W_mb" in name):
-            wanted = "f16"
+        elif kind == "q8_0":
+            if name.endswith(".lora_B.weight") and tensor.shape[-1] % Q8_0_BLOCK:
+                # rows as long as the rank are too short for a block
+                tensor = tensor.flatten()
+            if tensor.shape[-1] % Q8_0_BLOCK or name == "memory" or "W_mb" in name:
+                wanted = "f16"
         type = gguf.GGMLQuantizationType[types[wanted]]
         array = tensor.numpy()
         if wanted == "f32":

@@ -50,6 +50,7 @@ class TrainingPart:
     lora: LoraPart = field(default_factory=LoraPart)
     seed: int = 1
     rate: float = 1e-3
+    optimizer: str = "adamw"  # "muon": for W_mq, W_mk and W_mv
     warm_up: int = 60  # steps
     decay: float = 0.01
     betas: list = field(default_factory=lambda: [0.9, 0.98])
@@ -68,6 +69,7 @@ class Losses:
     language: float = 0.0  # text of the open segment
     slots: float = 0.0
     text_slots: float = 0.0
+    reads: float = 0.0  # what the rows of answers read from memory, against the next token
     filler_writes: float = 0.0  # how strongly segments marked `quiet` write
     keep: float = 0.0  # KL(base ‖ model) on chats of the base
 

@@ -5,6 +5,8 @@ import math
 import sys
 import time
 
+import numpy as np
+
 
 def age_bucket(age):
     return 0 if age == 0 else 2 ** int(math.log2(age))
@@ -19,6 +21,7 @@ class Tally:
         self.tasks = list(tasks)
         self.counts = [[[0, 0] for _ in range(self.AGES)] for _ in range(len(self.tasks) + 1)]
         self.tail = [0, 0]
+        self.open = [0, 0]  # of the tail's questions, those about a fact of the open segment
 
     def add(self, batch, output):
         right = output["asked_right"].cpu().numpy()
@@ -30,18 +33,21 @@ class Tally:
             cell[0] += 1
             cell[1] += bool(ok)
         asked = batch["tail_weight"].sum(-1) > 0
-        self.tail[0] += int(asked.sum())
-        self.tail[1] += int(output["tail_right"].cpu().numpy()[asked].sum())
+        right = output["tail_right"].cpu().numpy()
+        is_open = asked & batch["tail_open"] if "tail_open" in batch else np.zeros_like(asked)
+        for count, chosen in ((self.tail, asked & ~is_open), (self.open, is_open)):
+            count[0] += int(chosen.sum())
+            count[1] += int(right[chosen].sum())
 
     def numbers(self):
-        return [n for task in self.counts for cell in task for n in cell] + self.tail
+        return [n for task in self.counts for cell in task for n in cell] + self.tail + self.open
 
     def take(self, numbers):
         numbers = [int(n) for n in numbers]
         for task in self.counts:
             for cell in task:
                 cell[0], cell[1] = numbers.pop(0), numbers.pop(0)
-        self.tail = numbers
+        self.tail, self.open = numbers[:2], numbers[2:]
 
     @staticmethod
     def share(asked, right):
@@ -63,6 +69,7 @@ class Tally:
             "recall": self.share(asked, sum(k for _, k in cells)) or 0.0,
             "questions": asked,
             "recall_tail": self.share(*self.tail),
+            "recall_open": self.share(*self.open),
             "by_task": by_task,
             "by_age": by_age,
         }

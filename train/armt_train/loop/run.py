@@ -22,7 +22,7 @@ SAMPLE_EVERY = 10  # steps between looks at a step's output, which wait for the 
 REPORT_EVERY = 50
 LAST_CHECK_SECONDS = 20  # kept free for the last evaluation where the time is bounded
 UNSOUND_REPORTS = 4  # in a row, after which a run that is no longer finite ends
-LOSSES = ("answers", "tail", "language", "slots", "known", "text_slots", "filler_writes", "keep", "norm")
+LOSSES = ("answers", "tail", "language", "slots", "known", "text_slots", "reads", "filler_writes", "keep", "norm")
 
 
 @dataclass
@@ -198,7 +198,9 @@ class Run:
             folder = options.weights
             self.log.say(f"starts from the trained weights in {folder}")
         if folder is not None:
-            saving.load_trained(folder, self.model)
+            fresh = saving.load_trained(folder, self.model, new_lora=folder != options.out)
+            if fresh:
+                self.log.say(f"{len(fresh) // 2} of LoRA's pairs of matrices are not among them and start anew")
             self.slots_folder = folder
 
     @property
@@ -304,10 +306,11 @@ class Run:
                 self.save(n)
         if result == "finished":
             self.position.update(stage=number + 1, step=0, in_stage=0.0)
-        last = stage.evaluate is not None and (result == "finished" or not self.stopped)
-        if last:
-            self.evaluate(stage, evaluation)
         self.save(n, between_stages=result == "finished")
+        if stage.evaluate is not None and (result == "finished" or not self.stopped):
+            # what follows would not fit beside the graph of a large stage
+            step.release_graphs()
+            self.evaluate(stage, evaluation)
         return result
 
     def reserve(self, stage):
@@ -328,7 +331,6 @@ class Run:
                 for mine, saved in zip(step.state, state["memory"]):
                     mine.copy_(saved)
         step.optimizer.load_state_dict(state["optimizer"])
-        step.hold_rates()
         step.chat_generator.set_state(state["chat_generator"])
         torch.set_rng_state(state["random"])
 
@@ -368,7 +370,8 @@ class Run:
         }
         self.log.write(**entry)
         left = min(left, (total - n) / speed if speed > 0 else math.inf, self.options.seconds - self.seconds)
-        tail = "" if summary["recall_tail"] is None else f", open segment {100 * summary['recall_tail']:.1f} %"
+        later = {"in the open segment": summary["recall_tail"], "about it": summary["recall_open"]}
+        tail = "".join(f", {name} {100 * share:.1f} %" for name, share in later.items() if share is not None)
         shown = " ".join(f"{name} {value:.3f}" for name, value in means.items() if value)
         self.log.say(
             f"[{duration(self.seconds)}] {stage.name} {n}"
@@ -390,7 +393,7 @@ class Run:
     def reached(self, until, entry):
         if not until:
             return False
-        found = {"recall": entry["recall"], "recall.tail": entry["recall_tail"]}
+        found = {"recall": entry["recall"], "recall.tail": entry["recall_tail"], "recall.open": entry["recall_open"]}
         found |= {f"recall.{name}": value for name, value in entry["by_task"].items()}
         return all((found.get(key) or 0) >= value for key, value in until.items())
 
@@ -473,6 +476,7 @@ class Run:
             raise TrainError(self.not_finite())
         entry = {"ended": ended, "position": self.position}
         if self.recipe.language_check is not None and not self.stopped:
+            self.step.release_graphs()
             self.check_language(self.recipe.language_check)
         if self.world.is_first:
             from armt_train.export.memory_file import export_memory

@@ -90,7 +90,8 @@ def read_position(folder):
 
 
 @torch.no_grad()
-def load_trained(folder, model):
+def load_trained(folder, model, *, new_lora=False):
+    """`new_lora`: LoRA of matrices that had none may be missing, and starts anew. Gives the names that are."""
     files = trained_files(folder)
     if not files:
         raise TrainError(f"{folder}: there are no trained weights (trained-1-of-….safetensors)")
@@ -106,10 +107,17 @@ def load_trained(folder, model):
                 )
             own[name].copy_(tensor)
             missing.discard(name)
-    if missing:
+    # both of a matrix's two, since half of them would be another model
+    fresh = {name for name in missing if ".lora_" in name and other_half(name) in missing} if new_lora else set()
+    if missing - fresh:
         raise TrainError(
-            f'{folder}: the trained weights lack "{sorted(missing)[0]}": they are of a run with other settings'
+            f'{folder}: the trained weights lack "{sorted(missing - fresh)[0]}": they are of a run with other settings'
         )
+    return sorted(fresh)
+
+
+def other_half(name):
+    return name.replace(".lora_A.", ".lora_B.") if ".lora_A." in name else name.replace(".lora_B.", ".lora_A.")
 
 
 @torch.no_grad()

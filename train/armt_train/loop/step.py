@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from armt_train.errors import TrainError
+from armt_train.loop.optimizer import Optimizer
 from armt_train.losses import vocabulary
 from armt_train.losses.slots import Slots
 from armt_train.losses.vocabulary import in_chunks
@@ -65,31 +66,7 @@ class Step:
         for p in self.parameters:
             p.grad = self.gradient[offset : offset + p.numel()].view_as(p)
             offset += p.numel()
-        lora = {id(p) for name, p in named if ".lora_" in name}
-        of = lambda chosen: [p for p in self.parameters if chosen(p)]
-        groups = [
-            {"params": of(lambda p: p.dim() > 1 and id(p) not in lora), "weight_decay": training.decay, "lora": False},
-            {"params": of(lambda p: p.dim() <= 1), "weight_decay": 0.0, "lora": False},
-            {"params": of(lambda p: id(p) in lora), "weight_decay": training.decay, "lora": True},
-        ]
-        groups = [group for group in groups if group["params"]]
-        options = {"fused": True, "capturable": True} if self.is_cuda else {}
-        self.optimizer = torch.optim.AdamW(groups, lr=training.rate, betas=tuple(training.betas), **options)
-        self.hold_rates()
-
-    def hold_rates(self):
-        """On a GPU each group's rate is a tensor, which the captured graph reads."""
-        if self.is_cuda:
-            for group in self.optimizer.param_groups:
-                group["lr"] = torch.zeros((), device=self.device)
-
-    def set_rate(self, rate):
-        for group in self.optimizer.param_groups:
-            own = rate * self.lora_rate if group["lora"] else rate
-            if self.is_cuda:
-                group["lr"].fill_(own)
-            else:
-                group["lr"] = own
+        self.optimizer = Optimizer(named, training, on_gpu=self.is_cuda)
 
     def autocast(self):
         if not self.is_cuda:
@@ -115,7 +92,8 @@ class Step:
             if s % n_mem:
                 raise TrainError(f"losses.text_slots: a segment of {s} tokens is no multiple of {n_mem} memory tokens")
             text_parts = s // n_mem
-        wanted = bool(parts or text_parts)
+        reads = bool(losses.reads)
+        wanted = bool(parts or text_parts or reads)
         if (
             self.optimizer is None
             or wanted
@@ -125,9 +103,11 @@ class Step:
                 and not has(self.slots.facts_maps, parts)
                 or text_parts
                 and not has(self.slots.text_maps, text_parts)
+                or reads
+                and self.slots.reads_map is None
             )
         ):
-            self.new_slots(parts, key_parts, text_parts)
+            self.new_slots(parts, key_parts, text_parts, reads)
         self.input = {name: self.buffer(value) for name, value in batch.items()}
         if losses.keep:
             if self.chats is None:
@@ -140,34 +120,35 @@ class Step:
             self.input["chats"] = torch.zeros(count, self.chats.shape[1], dtype=torch.long, device=self.device)
         self.state = self.model.empty(b, self.device)
 
-    def new_slots(self, parts, key_parts, text_parts):
+    def new_slots(self, parts, key_parts, text_parts, reads):
         """Maps for a stage; those that fit are kept, and the optimizer's state of everything that was there before."""
-        old, old_optimizer, old_parameters = self.slots, self.optimizer, getattr(self, "parameters", [])
+        old, old_optimizer = self.slots, self.optimizer
         slots = None
-        if parts or text_parts:
+        if parts or text_parts or reads:
             value_parts = parts - key_parts if parts else 0
-            slots = Slots(self.model.width, key_parts if parts else 0, value_parts, text_parts).to(self.device)
+            slots = Slots(self.model.width, key_parts if parts else 0, value_parts, text_parts, reads).to(self.device)
             if old is not None:
-                for name in ("facts_maps", "text_maps"):
+                for name in ("facts_maps", "text_maps", "reads_map"):
                     mine, before = getattr(slots, name), getattr(old, name)
                     if before is not None and (mine is None or mine.parts == before.parts):
                         setattr(slots, name, before)
                         slots.key_parts = slots.key_parts or old.key_parts
         self.build_optimizer(slots)
         if old_optimizer is not None:
-            kept = {id(p): old_optimizer.state[p] for p in old_parameters if p in old_optimizer.state}
-            for p in self.parameters:
-                if id(p) in kept:
-                    self.optimizer.state[p] = kept[id(p)]
+            self.optimizer.take(old_optimizer)
 
     def buffer(self, value):
         dtype = WIDE.get(value.dtype, torch.int64)
         return torch.zeros(value.shape, dtype=dtype, device=self.device)
 
     def release(self):
+        self.input = self.state = None
+        self.release_graphs()
+
+    def release_graphs(self):
+        """Frees the memory in which a captured step computes; the next step captures it anew."""
         self.graph = self.forward_graph = None
         self.output = self.forward_output = None
-        self.input = self.state = None
         gc.collect()
         if self.is_cuda:
             torch.cuda.empty_cache()
@@ -240,6 +221,7 @@ class Step:
             slots=zero,
             known=zero,
             text_slots=zero,
+            reads=zero,
             filler_writes=zero,
             keep=zero,
         )
@@ -265,7 +247,7 @@ class Step:
             if weights.text_slots:
                 text = self.slots.text(told_rows, embeddings, x["text"].flatten(0, 1), self.partition)
                 told["text_slots"] = text / count["tokens"]
-            tap = {}
+            tap = {"read": 0.0}
             rows, _ = model.segment(x["asked"], state, write=False, tap=tap, tap_layer=self.tap_layer)
             if weights.slots:
                 places = x["asked_places"][..., None].expand(-1, -1, -1, rows.shape[-1])
@@ -273,6 +255,8 @@ class Step:
                 key = x["asked_key"].flatten(0, 1)
                 weight = x["asked_weight"].flatten(0, 1) * (key >= 0).any(-1)[..., None]
                 told["known"] = self.slots.questions(asking, embeddings, key, weight, self.partition) / count["known"]
+            if weights.reads:
+                told["reads"] = self.read_answers(tap["read"]) / count["asked"]
             answers, asked_right = self.answers(rows, x["asked"], x["asked_places"], x["asked_weight"])
             told["answers"] = answers / count["asked"]
             tail_right = torch.zeros(x["tail"].shape[:2], dtype=torch.bool, device=self.device)
@@ -286,11 +270,22 @@ class Step:
             if weights.keep:
                 told["keep"] = self.kept(state) / count["chats"]
         loss = weights.slots * told["known"]
-        for name in ("answers", "tail", "language", "slots", "text_slots", "filler_writes", "keep"):
+        for name in ("answers", "tail", "language", "slots", "text_slots", "reads", "filler_writes", "keep"):
             if getattr(weights, name):
                 loss = loss + getattr(weights, name) * told[name]
         told = {name: value.detach() for name, value in told.items()}
         return loss, state, {**told, "asked_right": asked_right, "tail_right": tail_right}
+
+    def read_answers(self, read):
+        """Summed loss of what the rows of answers read from memory. read [B, Q, T, D]."""
+        x = self.input
+        places = x["asked_places"]
+        rows = read.gather(2, places[..., None].expand(-1, -1, -1, read.shape[-1]))
+        targets = x["asked"].gather(2, (places + 1).clamp_max(x["asked"].shape[2] - 1))
+        embeddings = self.model.base_model.model.embed_tokens.weight
+        return self.slots.reads(
+            rows.flatten(0, 2), embeddings, targets.flatten(), x["asked_weight"].flatten(), self.partition
+        )
 
     def kept(self, state):
         """KL(base ‖ model) on chats behind an unrelated memory, an empty one in every fourth; mean over a chat's
@@ -343,7 +338,7 @@ class Step:
     def step(self, batch, rate):
         """Trains on a batch; gives what is logged (on this GPU)."""
         self.load(batch)
-        self.set_rate(rate)
+        self.optimizer.set_rate(rate, self.lora_rate)
         if not self.is_cuda:
             return self.once()
         if self.graph is None:
@@ -375,14 +370,14 @@ class Step:
     def snapshot(self):
         """Keeps weights, optimizer and the streams' memory; the function that it returns puts them back."""
         weights = [p.detach().clone() for p in self.parameters]
-        moments = {id(p): {k: v.clone() for k, v in s.items()} for p, s in self.optimizer.state.items()}
+        moments = {id(p): {k: v.clone() for k, v in s.items()} for p, s in self.optimizer.states()}
         memory, runaways = [part.cpu() for part in self.state], self.runaways.clone()
 
         @torch.no_grad()
         def restore():
             for p, before in zip(self.parameters, weights):
                 p.copy_(before)
-            for p, state in self.optimizer.state.items():
+            for p, state in self.optimizer.states():
                 for name, value in state.items():
                     if id(p) in moments:
                         value.copy_(moments[id(p)][name])

@@ -82,16 +82,20 @@ class Cell(nn.Module):
             nn.init.zeros_(self.mem_b.bias)
 
     def forward(self, x, a, z, cos, sin, n_mem: int, first: bool, reads: bool):
-        """x [B, Q, T, D]; gives x, A [B, K, D] and z [B, K] after it, and how strongly it wrote [B]."""
+        """x [B, Q, T, D]; gives x, A [B, K, D] and z [B, K] after it, how strongly it wrote [B], and what it read from
+        memory, as x (zero where it did not read).
+        """
         b, q, t, d = x.shape
         armt = self.armt
         off = torch.autocast(x.device.type, enabled=False)
+        value = x.new_zeros(1)
         if reads and not first:
             query = self.mem_q(x)
             with off:
                 features = associative.dpfp(query.float(), armt.normalize_keys).reshape(b, q * t, -1)
                 value, _ = associative.read(features, a, z)
-            x = x + value.reshape(b, q, t, d)
+            value = value.reshape(b, q, t, d)
+            x = x + value
         y = self.layer(x.reshape(b * q, t, d), attention_mask=None, position_embeddings=(cos, sin))
         x = (y[0] if isinstance(y, tuple) else y).reshape(b, q, t, d)
         strength = x.new_zeros(b)
@@ -112,7 +116,7 @@ class Cell(nn.Module):
                     correction=armt.correction,
                     first=first,
                 )
-        return x, a, z, strength
+        return x, a, z, strength, value
 
 
 class Armt(nn.Module):
@@ -197,7 +201,7 @@ class Armt(nn.Module):
         `state` is A and z by layer; `first` says that nothing was written, so that nothing is read (exactly; a state
         of zeros reads zeros too).
         `tap`, a dict, gets `before` and `after` the layer `tap_layer` (all rows) and the layers' `strengths` of
-        writing.
+        writing. If it has a number `read`, what the layers after `tap_layer` read from memory is added to it.
         """
         a, z = state
         x = self.embed(ids)
@@ -213,13 +217,17 @@ class Armt(nn.Module):
             before = x
             arguments = (cell, x, a[i], z[i], cos, sin, n_mem, first, True)
             if self.checkpointing and with_grad:
-                x, ai, zi, strength = checkpoint(self.run, *arguments, use_reentrant=False, preserve_rng_state=False)
+                x, ai, zi, strength, read = checkpoint(
+                    self.run, *arguments, use_reentrant=False, preserve_rng_state=False
+                )
             else:
-                x, ai, zi, strength = self.run(*arguments)
+                x, ai, zi, strength, read = self.run(*arguments)
             if tap is not None:
                 tap.setdefault("strengths", []).append(strength)
                 if i == tap_layer:
                     tap.update(before=before, after=x)
+                elif "read" in tap and i > tap_layer:
+                    tap["read"] = tap["read"] + read
             after_a.append(ai)
             after_z.append(zi)
         return x[:, :, : ids.shape[2]], (after_a, after_z)

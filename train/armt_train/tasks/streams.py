@@ -71,6 +71,9 @@ class Mix:
     chat: float = 0.5  # probability that a question is asked in the base's chat template
     cut: float = 0.1  # probability that a question begins at the end of the last segment
     quiet: float = 1.0  # weight of a segment without facts in the loss on writes
+    open: float = 0.0  # probability that the open segment has facts of its own, and the question is about one of them
+    first: float = 1.0  # weight of an answer's first token in the loss, where each other token has 1
+    most: float = math.inf  # of all tokens of an answer but the first, together
     own: float = 0.0  # probability that a fact is one of the user's own
     own_text: float = 0.5  # probability that a passage is from the user's own folders, where there are any
 
@@ -350,6 +353,8 @@ class Stream:
     def tail(self, out, i, j, due):
         """The open segment as it stands some tokens later, with a question about what it or the memory holds."""
         shape, rng = self.shape, self.rng
+        if self.mix.open and rng.random() < self.mix.open and self.open_facts(out, i, j):
+            return
         length = rng.randint(0, max(0, shape.segment - 40))
         point = self.taken + length
         pending = [f for f in self.events if f.start < point + shape.question]
@@ -382,20 +387,61 @@ class Stream:
             made = ask and self.question(ask)
             if made and length + len(made[0]) <= shape.segment:
                 ids, n_answer = made
-        row = [*self.buffer[:length], *ids]
+        self.put_tail(out, i, j, self.buffer[:length], ids, n_answer, ask, fact and fact.world.task)
+        out["tail_open"][i, j] = n_answer > 0 and fact in whole
+
+    def open_facts(self, out, i, j):
+        """An open segment with facts of its own, of a world that the stream does not have, and a question about one.
+        Gives whether one fits.
+        """
+        shape, mix, rng = self.shape, self.mix, self.rng
+        names, weights = zip(*mix.worlds.items())
+        name = rng.choices(names, weights)[0]
+        count = rng.randint(3, 8) if name == "story" else rng.randint(1, 4)
+        world = WORLDS[name](self.texts if name in OF_TEXTS else self.texts.words, rng, rng.randint(1, 3), count, 0.0)
+        room = shape.segment - 40
+        length = rng.randint(0, room // 2)
+        row, facts = self.buffer[:length], []
+        for _ in range(count):
+            made = world.tell(rng)
+            ids = made and self.encode(" " + made[0])
+            if not ids or len(row) + len(ids) > room:
+                break
+            row = row + ids
+            made[1].start, made[1].end = self.taken + len(row) - len(ids), self.taken + len(row)
+            world.read(made[1])
+            facts.append(made[1])
+        row = row + self.buffer[length : length + rng.randint(0, room - len(row))]
+        ask = world.ask(rng, rng.choice(facts)) if facts else None
+        made = ask and self.question(ask)
+        if not made or len(row) + len(made[0]) > shape.segment:
+            return False
+        self.put_tail(out, i, j, row, *made, ask, world.task)
+        out["tail_open"][i, j] = True
+        return True
+
+    def put_tail(self, out, i, j, text, ids, n_answer, ask, task):
+        row = [*text, *ids]
         out["tail"][i, j, : len(row)] = row
         out["tail_length"][i, j] = len(row)
         if n_answer:
-            places = np.arange(len(row) - n_answer, len(row)) - 1
-            out["tail_places"][i, j, :n_answer] = places
-            out["tail_weight"][i, j, :n_answer] = ask.weight
-            out["tail_task"][i, j] = TASKS.index(fact.world.task)
+            out["tail_places"][i, j, :n_answer] = np.arange(len(row) - n_answer, len(row)) - 1
+            out["tail_weight"][i, j, :n_answer] = self.answer_weights(n_answer, ask)
+            out["tail_task"][i, j] = TASKS.index(task)
+
+    def answer_weights(self, n, ask):
+        """Weights of an answer's tokens in the loss [n]. A first token is the hardest one, and a long answer would
+        count for many.
+        """
+        weights = np.full(n, min(1.0, self.mix.most / max(1, n - 1)))
+        weights[0] = self.mix.first
+        return weights * ask.weight
 
     def put(self, out, i, j, ids, n_answer, fact, ask):
         # logits at place p predict token p + 1
         out["asked"][i, j, : len(ids)] = ids
         out["asked_places"][i, j, :n_answer] = np.arange(len(ids) - n_answer, len(ids)) - 1
-        out["asked_weight"][i, j, :n_answer] = ask.weight
+        out["asked_weight"][i, j, :n_answer] = self.answer_weights(n_answer, ask)
         out["asked_task"][i, j] = TASKS.index(fact.world.task)
         out["asked_age"][i, j] = max(0, (self.taken - fact.end) // self.shape.segment)
         if fact.world is not self.recite:
@@ -461,6 +507,7 @@ class Batches:
             "tail_weight": weights(s.tail, s.answer),
             "tail_length": ids(s.tail),
             "tail_task": np.full((b, s.tail), -1, np.int8),
+            "tail_open": np.zeros((b, s.tail), bool),
             "slots": ids(s.n, s.facts, s.key_parts + s.value_parts) - 1,
         }
         for i, stream in enumerate(self.streams):

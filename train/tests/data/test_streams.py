@@ -181,6 +181,49 @@ def test_the_open_segment_ends_with_its_answer(corpus):
     assert asked
 
 
+@pytest.mark.parametrize("world", ["open", "six", "needle", "event", "story"])
+def test_an_open_segment_answers_the_question_about_itself(corpus, world):
+    source = batches(corpus, worlds={world: 1}, open=1.0, cut=0.0)
+    asked = 0
+    for _ in range(12):
+        batch = next(source)
+        assert not batch["tail_open"][batch["tail_weight"].sum(-1) == 0].any()
+        for b, j in np.argwhere(batch["tail_open"]):
+            places = batch["tail_places"][b, j][batch["tail_weight"][b, j] > 0]
+            row = batch["tail"][b, j][: batch["tail_length"][b, j]]
+            decode = corpus.train.tokenizer.decode
+            before, answer = decode(row[: places[0] + 1]), decode(row[places + 1])
+            parts = answer.replace("<end>", "").strip().rstrip(".").split(", ")
+            assert all(part.lower() in before.lower() for part in parts if len(part) > 3), (before, answer)
+            asked += 1
+    assert asked > 12
+
+
+def test_facts_of_an_open_segment_leave_the_stream_as_it_was(corpus):
+    source = batches(corpus, open=1.0, cut=0.0)
+    for _ in range(3):
+        out, stream = next(source), source.streams[0]
+        live, buffer = [dict(world.live) for world in stream.worlds], list(stream.buffer)
+        told = [stream.open_facts(out, 0, 0) for _ in range(8)]
+        assert any(told)
+        assert live == [world.live for world in stream.worlds] and buffer == stream.buffer
+
+
+def test_first_tokens_weigh_more_and_long_answers_no_more_than_the_recipe_says(corpus):
+    source = batches(corpus, worlds={"needle": 1}, first=2.0, most=3.0, cut=0.0)
+    lengths = set()
+    for _ in range(8):
+        batch = next(source)
+        for weights in batch["asked_weight"][batch["asked_task"] >= 0]:
+            weights = weights[weights > 0]
+            lengths.add(len(weights))
+            assert weights[0] == 2.0
+            assert weights[1:].sum() <= 3.001 and (weights[1:] <= 1).all()
+            if 1 < len(weights) <= 4:
+                assert (weights[1:] == 1).all()
+    assert max(lengths) > 4 and min(lengths) <= 4
+
+
 def test_wrong_settings_are_named(corpus):
     with pytest.raises(ValueError, match='mix: unknown key "fact"'):
         batches(corpus, fact=[1, 2])
