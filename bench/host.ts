@@ -12,6 +12,7 @@ import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
 import type { LlamaContextSequence, Token } from "../plugin/index.js";
 import { describeMachine } from "../src/bench/machine.js";
+import { ratios, summarize } from "../src/bench/statistics.js";
 import { convertCheckpoint } from "../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../src/tiny/checkpoint.js";
 import { writeAtomically } from "../src/util/atomic-file.js";
@@ -33,14 +34,18 @@ const args = await yargs(hideBin(process.argv))
     .strict()
     .parse();
 
-type Case = "engine" | "node" | "before";
+/**
+ * `engine`: all batches in one call of the addon. `node`: one evaluation by node-llama-cpp's API. `feed`: the tokens
+ * through `sequence.armt.feed`. `before`: `node` with another build.
+ */
+type Case = "engine" | "node" | "feed" | "before";
 
 interface ChildOptions {
     readonly root: string;
     readonly modelPath: string;
     readonly batchSize: number;
     readonly tokens: number;
-    readonly isEngine: boolean;
+    readonly name: Case;
 }
 
 /** Unit: milliseconds. */
@@ -59,7 +64,7 @@ function mainThreadMs(): number {
     return Number(readFileSync(file, "utf8").split(" ")[0]) / 1e6;
 }
 
-async function measure({ root, modelPath, batchSize, tokens, isEngine }: ChildOptions): Promise<Sample> {
+async function measure({ root, modelPath, batchSize, tokens, name }: ChildOptions): Promise<Sample> {
     const plugin: typeof import("../plugin/index.js") = await import(
         pathToFileURL(path.join(root, "dist/plugin/index.js")).href
     );
@@ -67,11 +72,11 @@ async function measure({ root, modelPath, batchSize, tokens, isEngine }: ChildOp
     const context = await (await llama.loadModel({ modelPath })).createContext({ batchSize, threads: 1 });
     const sequence = context.getSequence();
     const ids = Array.from({ length: tokens }, (_, i) => ((i * 7919 + (i >> 3) * 31) % vocab) as Token);
-    const read = isEngine ? () => readNatively(sequence, ids, batchSize) : () => readThroughNode(sequence, ids);
+    const read = { engine: readNatively, node: readThroughNode, feed: readWithFeed, before: readThroughNode }[name];
     await readThroughNode(sequence, ids.slice(0, 2 * batchSize));
     await sequence.clearHistory();
     const [wall, main, all] = [performance.now(), mainThreadMs(), process.cpuUsage()];
-    await read();
+    await read(sequence, ids, batchSize);
     const { user, system } = process.cpuUsage(all);
     const sample = {
         wall: performance.now() - wall,
@@ -87,6 +92,10 @@ async function readThroughNode(sequence: LlamaContextSequence, ids: Token[]): Pr
     await sequence.evaluateWithoutGeneratingNewTokens(ids);
 }
 
+async function readWithFeed(sequence: LlamaContextSequence, ids: Token[]): Promise<void> {
+    await sequence.armt!.feed([ids]);
+}
+
 /** All batches in one call of the addon: what the engine takes without Node. */
 async function readNatively(sequence: LlamaContextSequence, ids: Token[], batchSize: number): Promise<void> {
     const { engine } = sequence.armt!.context.parts;
@@ -95,7 +104,7 @@ async function readNatively(sequence: LlamaContextSequence, ids: Token[], batchS
 }
 
 async function compare(): Promise<void> {
-    const cases: Case[] = args.before === undefined ? ["engine", "node"] : ["engine", "node", "before"];
+    const cases: Case[] = args.before === undefined ? ["engine", "node", "feed"] : ["engine", "node", "feed", "before"];
     const folder = await mkdtemp(path.join(os.tmpdir(), "armt-bench-"));
     const rows: object[] = [];
     try {
@@ -105,10 +114,10 @@ async function compare(): Promise<void> {
             await makeTinyCheckpoint(modelFolder, { segmentSize, vocab, layers: 2, hidden: 64 });
             await convertCheckpoint({ checkpoint: modelFolder, output: modelPath, outType: "f32" });
             for (const batchSize of args.batches.split(",").map(Number)) {
-                const samples: Record<Case, Sample[]> = { engine: [], node: [], before: [] };
+                const samples: Record<Case, Sample[]> = { engine: [], node: [], feed: [], before: [] };
                 for (let round = 0; round < args.rounds; round++)
                     for (const name of cases) samples[name].push(await start(name, modelPath, batchSize));
-                rows.push({ segmentSize, batchSize, ...summarize(cases, samples), samples });
+                rows.push({ segmentSize, batchSize, ...table(cases, samples), samples });
             }
         }
     } finally {
@@ -117,11 +126,9 @@ async function compare(): Promise<void> {
     console.table(rows.map(({ samples: _, ...row }: { samples?: unknown }) => row));
     if (args.out === undefined) return;
     const result = {
-        format: "armt bench host 1",
+        format: "armt bench host 2",
         date: new Date().toISOString(),
-        command: ["npm run bench:host --", ...process.argv.slice(2).filter((arg) => !arg.startsWith("--before"))].join(
-            " "
-        ),
+        command: `npm run bench:host -- ${process.argv.slice(2).join(" ")}`.replace(/ --(before|out)[= ]\S+/g, ""),
         machine: await describeMachine(),
         loadAverage: os.loadavg()[0],
         settings: { tokens: args.tokens, rounds: args.rounds, layers: 2, hidden: 64, vocab, threads: 1 },
@@ -133,21 +140,30 @@ async function compare(): Promise<void> {
 
 async function start(name: Case, modelPath: string, batchSize: number): Promise<Sample> {
     const root = name === "before" ? path.resolve(args.before!) : here;
-    const options: ChildOptions = { root, modelPath, batchSize, tokens: args.tokens, isEngine: name === "engine" };
+    const options: ChildOptions = { root, modelPath, batchSize, tokens: args.tokens, name };
     const script = fileURLToPath(import.meta.url);
     const { stdout } = await promisify(execFile)(process.execPath, [script, "--child", JSON.stringify(options)]);
     return JSON.parse(stdout.trim().split("\n").at(-1)!) as Sample;
 }
 
-/** Processor time of JavaScript's thread for each part of the engine's, and for each batch; medians of the rounds. */
-function summarize(cases: readonly Case[], samples: Record<Case, readonly Sample[]>): Record<string, number> {
-    const median = (name: Case, of: (sample: Sample) => number) =>
-        samples[name].map(of).sort((a, b) => a - b)[Math.floor(samples[name].length / 2)]!;
-    const engine = median("engine", ({ processor, main }) => processor - main);
-    const result: Record<string, number> = { engineMs: Math.round(engine) };
+/**
+ * The engine's time, and what the other cases add to it in percent: on the clock, in processor time of all threads, and
+ * in that of JavaScript's thread alone. Medians; the first two compare cases of the same round.
+ */
+function table(cases: readonly Case[], samples: Record<Case, readonly Sample[]>): Record<string, number> {
+    const values = (name: Case, key: keyof Sample) => samples[name].map((sample) => sample[key]);
+    const { median: worker } = summarize(samples.engine.map(({ processor, main }) => processor - main));
+    const result: Record<string, number> = {
+        engineMs: Math.round(summarize(values("engine", "wall")).median),
+        engineProcessorMs: Math.round(summarize(values("engine", "processor")).median)
+    };
     for (const name of cases) {
-        result[`${name}MainMs`] = Number(median(name, ({ main }) => main).toFixed(1));
-        result[`${name}HostPercent`] = Number(((100 * median(name, ({ main }) => main)) / engine).toFixed(2));
+        if (name !== "engine")
+            for (const key of ["wall", "processor"] as const) {
+                const { median } = ratios(values(name, key), values("engine", key));
+                result[`${name} ${key} %`] = Number((100 * (median - 1)).toFixed(2));
+            }
+        result[`${name} main %`] = Number(((100 * summarize(values(name, "main")).median) / worker).toFixed(2));
     }
     return result;
 }

@@ -53,10 +53,9 @@ export interface ArmtContextOptions {
     /**
      * Number of sequences whose segments enter the diagonal together. The diagonal schedule then computes the texts of
      * all sequences in one pipeline: a text's first segment follows another text's last one at once. Working memory
-     * grows with this number. 0: each sequence has a pipeline of its own. Unit: sequences, from 0 to 64. Default: 1 on
-     * a CPU, 0 on a GPU or an RPC server. Without effect on the sequential schedule, on several devices, with one
-     * sequence, and on models whose cells need more of the segment before than the memory. Throws `RangeError` outside
-     * the range. More: docs/performance.md.
+     * grows with this number. 0: each sequence has a pipeline of its own. Unit: sequences, from 0 to 64. Default: 1.
+     * Without effect on the sequential schedule, on several devices, with one sequence, and on models whose cells need
+     * more of the segment before than the memory. Throws `RangeError` outside the range. More: docs/performance.md.
      */
     textsPerLayer?: number;
 

@@ -52,8 +52,9 @@ step() {
 check() {
     printf 'Linux arm64 under %s, %s\n' "$(qemu-aarch64 --version | head -n 1)" "$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)"
     step node -p '`Node.js ${process.version} ${process.platform} ${process.arch}`'
-    # the install step itself; its children are this machine's CMake and the cross-compiler
-    CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ npm_config_nodedir=$headers step node native/build.mjs
+    # the install step itself; its children are this machine's CMake and the cross-compiler, which doctor looks for too
+    export CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ npm_config_nodedir=$headers
+    step node native/build.mjs
     step node dist/src/cli/main.js doctor
     step node node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/golden.test.js
     step node node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/state.test.js
@@ -63,4 +64,7 @@ check() {
     step node dist/src/cli/main.js ask note.armt "Where is the key?" -n 8 --threads 1
 }
 
-check | sed -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g" -e "s#Linux [0-9][^ ]* arm64#Linux arm64#" | tee "$log"
+# the log is replaced when the check has ended
+check | sed -u -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g" -e "s#Linux [0-9][^ ]* arm64#Linux arm64#" |
+    tee "$work/log.txt"
+cp "$work/log.txt" "$log"

@@ -72,7 +72,7 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
         const float         theta   = local ? base.local_freq_base : freq_base;
         const float         scale   = local ? 1.0f : freq_scale;
         ggml_tensor * const factors = local || model.rope_freqs.empty() ? nullptr : model.rope_freqs[c.il];
-        if (p->view_offs != 0) { // Vulkan reads positions from the start of the tensor that they are a view of
+        if (p->view_offs != 0) { // Vulkan rounds their start down to the device's alignment and reads on from there
             p = ggml_cont(ctx0, p);
         }
         return (in_place ? ggml_rope_ext_inplace : ggml_rope_ext)(ctx0, t, p, factors, n_rot, rope_type, n_ctx_orig,
@@ -321,7 +321,11 @@ ggml_tensor * armt_graph::build_layer_end(cells c, ggml_tensor * attn, ggml_tens
                        ? t
                        : ggml_reshape_4d(ctx0, t, into->ne[0], into->ne[1], into->ne[2], into->ne[3]);
         };
-        cur = add_into(into, like_into(cur), like_into(residual));
+        cur      = like_into(cur);
+        residual = like_into(residual);
+        // ggml-cuda's addition takes a result that has gaps for one that has none
+        cur = ggml_is_contiguous(into) ? add_into(into, cur, residual)
+                                       : ggml_cpy(ctx0, ggml_add(ctx0, cur, residual), into);
     }
     cb(cur, "l_out", c.il);
     return cur;

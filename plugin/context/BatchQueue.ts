@@ -10,7 +10,7 @@ import {
     rejectQueuedDecodes
 } from "../node-llama-cpp/decode.js";
 import { isContextLocked, onContextWanted, withContextLock } from "../node-llama-cpp/locks.js";
-import { withBatchThreads } from "../node-llama-cpp/threads.js";
+import { onThreadsWanted, withBatchThreads } from "../node-llama-cpp/threads.js";
 import { batchItem } from "./batch-item.js";
 import type { SequenceHandle } from "./SequenceHandle.js";
 
@@ -18,10 +18,11 @@ import type { SequenceHandle } from "./SequenceHandle.js";
 const maxRounds = 16;
 
 /**
- * Time that the addon may read batch after batch while nobody is known to wait. Anyone who waits for the context's lock
- * unknown to this package gets it then. Unit: milliseconds.
+ * Time that the addon may read batch after batch while nobody waits for the context or for threads. After it, each
+ * context gets its share of the threads. A turn costs a millisecond or more, since the engine's work has emptied the
+ * caches. Unit: milliseconds.
  */
-const longestTurn = 20;
+const longestTurn = 1000;
 
 /** A read, and how far it is. */
 interface QueuedRead {
@@ -123,6 +124,8 @@ export class BatchQueue {
     private readonly queued: QueuedRead[] = [];
     private readonly waiters: Waiter[] = [];
     private isRunning = false;
+    /** How often someone was about to wait for the context or for threads. */
+    private requests = 0;
 
     /**
      * @param decode reads one piece: node-llama-cpp's own `_decodeTokens`
@@ -139,7 +142,13 @@ export class BatchQueue {
         private readonly pipeline?: SharedPipeline,
         private readonly native?: NativeReader
     ) {
-        if (native !== undefined) onContextWanted(context, () => native.interrupt());
+        if (native === undefined) return;
+        const interrupt = () => {
+            this.requests++;
+            native.interrupt();
+        };
+        onContextWanted(context, interrupt);
+        onThreadsWanted(context, interrupt);
     }
 
     /**
@@ -312,9 +321,14 @@ export class BatchQueue {
         for (const { read } of shares) this.takeError(read.request.sequenceId);
         let result: NativeReadResult | undefined;
         let failure: { readonly reason: unknown } | undefined;
+        const { requests } = this;
         try {
             result = await withContextLock(this.context, () =>
-                withBatchThreads(this.context, () => native.read(parts, batchSize, longestTurn))
+                withBatchThreads(this.context, () => {
+                    // who came while this waited for the context and for threads; the first request is its own
+                    const isWanted = this.requests > requests + 1;
+                    return native.read(parts, batchSize, isWanted ? 0 : longestTurn);
+                })
             );
             if (result.failure !== undefined)
                 failure = { reason: new ArmtEvalError(result.failure || "Eval has failed") };

@@ -67,8 +67,11 @@ export interface SequenceInternals {
     readonly _checkpointOptions: { readonly interval: number | false };
     readonly _freeUpSpaceForTokens: () => Promise<void>;
     readonly _eraseContextTokenRanges: (...args: unknown[]) => Promise<void>;
+    readonly _copyStateFromOtherSequence: (...args: unknown[]) => Promise<boolean>;
     readonly takeCheckpoint: (...args: unknown[]) => Promise<void>;
     readonly _takeNamedCheckpoint: (...args: unknown[]) => Promise<void>;
+    readonly saveStateToFile: (...args: unknown[]) => Promise<unknown>;
+    readonly loadStateFromFile: (...args: unknown[]) => Promise<unknown>;
 }
 
 interface LlamaInternals {
@@ -76,6 +79,13 @@ interface LlamaInternals {
         getIsArchSupported(architecture: string): boolean;
         readonly AddonSampler: new (model: object) => NativeSampler;
     };
+    readonly _threadsSplitter: ThreadsSplitter;
+}
+
+/** Divides the threads of a `Llama` between its contexts. */
+export interface ThreadsSplitter {
+    /** Called by each context that gets no thread. */
+    readonly _waitForFreeThread: () => Promise<void>;
 }
 
 /** The native model. All tokenization passes its method. */
@@ -112,13 +122,16 @@ export function sequenceInternals(sequence: LlamaContextSequence): SequenceInter
         "_checkpointOptions",
         "_freeUpSpaceForTokens",
         "_eraseContextTokenRanges",
+        "_copyStateFromOtherSequence",
         "takeCheckpoint",
-        "_takeNamedCheckpoint"
+        "_takeNamedCheckpoint",
+        "saveStateToFile",
+        "loadStateFromFile"
     ]);
 }
 
 export function llamaInternals(llama: Llama): LlamaInternals {
-    return internals<LlamaInternals>(llama, ["_bindings"]);
+    return internals<LlamaInternals>(llama, ["_bindings", "_threadsSplitter"]);
 }
 
 export function modelInternals(model: LlamaModel): ModelInternals {

@@ -2,6 +2,17 @@ import type { LlamaContext, LlamaContextSequence } from "node-llama-cpp";
 import { contextInternals, type NativeContext, sequenceInternals } from "./internals.js";
 import { requestContext } from "./locks.js";
 
+/** Take the context's lock only. */
+const delayed = [
+    "_eraseContextTokenRanges",
+    "_copyStateFromOtherSequence",
+    "takeCheckpoint",
+    "_takeNamedCheckpoint"
+] as const;
+
+/** Take the lock of the sequence's evaluations before. */
+const announced = ["saveStateToFile", "loadStateFromFile"] as const;
+
 /** Wraps the native method behind `sequence.loadStateFromFile`. */
 export function wrapStateLoading(
     context: LlamaContext,
@@ -24,20 +35,23 @@ export function truncateNativeSequence(context: LlamaContext, sequenceId: number
 
 /**
  * Delays the methods that change or copy a sequence's state and take only the context's lock, which is free between two
- * batches of a read.
- * @param before what they wait for
+ * batches of a read. All methods that take this lock end the turn of another sequence's read, since node-llama-cpp does
+ * not show who waits for it.
+ * @param before what the delayed methods wait for
  */
 export function delayStateChanges(sequence: LlamaContextSequence, before: () => Promise<void>): void {
     const internals = sequenceInternals(sequence);
-    for (const name of ["_eraseContextTokenRanges", "takeCheckpoint", "_takeNamedCheckpoint"] as const) {
-        const method = internals[name].bind(sequence);
-        const delayed = async (...args: unknown[]) => {
-            await before();
+    const wrap = (name: (typeof delayed)[number] | (typeof announced)[number], ready?: () => Promise<void>) => {
+        const method: (...args: unknown[]) => Promise<unknown> = internals[name].bind(sequence);
+        const wrapped = async (...args: unknown[]) => {
+            if (ready !== undefined) await ready();
             requestContext(sequence.context);
             return await method(...args);
         };
-        Object.defineProperty(internals, name, { value: delayed });
-    }
+        Object.defineProperty(internals, name, { value: wrapped });
+    };
+    for (const name of delayed) wrap(name, before);
+    for (const name of announced) wrap(name);
 }
 
 /** Whether node-llama-cpp takes checkpoints of its own while the sequence reads. */

@@ -11,7 +11,7 @@ import {
     withContext,
     withSequence
 } from "../helpers/contexts.js";
-import { authorsGoldenNames, goldenCases, readAuthorsGolden } from "../helpers/golden.js";
+import { authorsGoldenNames, goldenCases, readAuthorsGolden, variantGoldenCases } from "../helpers/golden.js";
 import { testWith } from "../helpers/needs.js";
 
 /**
@@ -30,8 +30,13 @@ function report(t: ExecutionContext, result: Record<string, unknown>): void {
         appendFileSync(process.env.ARMT_TEST_RESULTS, `${JSON.stringify(result)}\n`);
 }
 
-for (const { name, source, read } of goldenCases) {
-    for (const type of ["f32", "f16", "bf16"] as const) {
+const cases = [
+    ...goldenCases.map((golden) => ({ ...golden, types: ["f32", "f16", "bf16"] as const })),
+    ...variantGoldenCases.map((golden) => ({ ...golden, types: ["f32"] as const }))
+];
+
+for (const { name, source, read, types } of cases) {
+    for (const type of types) {
         gpuTest(`a GPU gives the logits and memories of ${source}, ${name}, ${type}`, async (t) => {
             const golden = await read();
             const { model, reference } = await loadCheckpoint(t, golden.folder, type);
