@@ -327,7 +327,7 @@ void armt_graph::build_diagonal(const armt_step & step) {
     const table_rows rows   = step.inject ? build_table_rows() : table_rows{};
     const auto       inject = [&] {
         ggml_build_forward_expand(
-            gf, ggml_cpy(ctx0, build_embeddings(step, rows), memory.view_inputs(ctx0, 0, 1, n_rows, step.lane)));
+                  gf, ggml_cpy(ctx0, build_embeddings(step, rows), memory.view_inputs(ctx0, 0, 1, n_rows, step.lane)));
     };
     // The first device comes last. The others need not wait for the embeddings.
     const bool injects_last = memory.n_devices() > 1;
@@ -401,9 +401,8 @@ void armt_graph::build_shared(const armt_step & step) {
     build_inputs(step, n_widest, trim);
 
     if (!step.entering.empty()) {
-        ggml_build_forward_expand(
-            gf, ggml_cpy(ctx0, build_embeddings(step, build_table_rows()),
-                         memory.view_lanes(ctx0, 0, 1, n_rows, step.n_taken(), false)));
+        ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step, build_table_rows()),
+                                               memory.view_lanes(ctx0, 0, 1, n_rows, step.n_taken(), false)));
     }
     for (const auto & [c, first] : batches) {
         const int64_t n_cells = int64_t(c.n) * c.n_texts;

@@ -142,14 +142,12 @@ static bool takes_rows(ggml_backend_dev_t dev, ggml_type type) {
 // parts of the devices, and the host would wait for one device before it starts the next.
 void llama_model_armt::create_input_embd() {
     const ggml_backend_dev_t first = dev_layer(0);
-    if (first == nullptr || first == dev_output() ||
-        ggml_backend_dev_type(first) == GGML_BACKEND_DEVICE_TYPE_CPU || !takes_rows(first, tok_embd->type)) {
+    if (first == nullptr || first == dev_output() || ggml_backend_dev_type(first) == GGML_BACKEND_DEVICE_TYPE_CPU ||
+        !takes_rows(first, tok_embd->type)) {
         return;
     }
     LLAMA_LOAD_LOCALS;
-    const buft_list_t there = {
-        {first, ggml_backend_dev_buffer_type(first)}
-    };
+    const buft_list_t there = {{first, ggml_backend_dev_buffer_type(first)}};
     input_embd = ml->create_tensor(hparams, &there, &there, &there, &there, tn(LLM_TENSOR_TOKEN_EMBD, "weight"),
                                    {n_embd, n_vocab}, TENSOR_DUPLICATED);
 }
