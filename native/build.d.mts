@@ -71,6 +71,8 @@ export interface CudaGpu {
     readonly name: string;
     readonly driver: string;
     readonly capability: string;
+    /** GPUs of this machine. */
+    readonly count: number;
 }
 
 export function resolveLayout(root: string, host?: Host, gpu?: Variant): Layout;

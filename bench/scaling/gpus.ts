@@ -1,5 +1,7 @@
-// `npm run bench:gpus`: reads a text with the layers of a random model on one GPU and on several of this machine, in
-// turn, compares the logits, and asks nvidia-smi how long each GPU worked. With `--rpc`, servers take the GPUs' place.
+// `npm run bench:gpus`: reads a text, and half of it, with the layers of a random model on one GPU and on several of
+// this machine, in turn, and asks nvidia-smi how long each GPU worked. It compares the logits after a few segments: a
+// random model amplifies rounding from segment to segment, so those of a long text say nothing. With `--rpc`, servers
+// take the GPUs' place.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +16,8 @@ import {
     getLlama,
     type LlamaContext,
     type LlamaContextSequence,
-    LlamaLogLevel
+    LlamaLogLevel,
+    type Token
 } from "../../plugin/index.js";
 import { describeMachine } from "../../src/bench/machine.js";
 import { resolveShape, type ShapeName, shapeNames } from "../../src/bench/shapes.js";
@@ -38,7 +41,8 @@ const args = await yargs(hideBin(process.argv))
         tokens: { type: "number", default: 131_072, describe: "Length of the text" },
         "batch-size": { type: "number", default: 8192 },
         runs: { type: "number", default: 5, describe: "Rounds; every case runs once in each" },
-        compared: { type: "number", default: 16, describe: "Last tokens of the text whose logits are compared" },
+        "compared-segments": { type: "number", default: 4, describe: "Length of the text whose logits are compared" },
+        compared: { type: "number", default: 16, describe: "Its last tokens, whose logits are compared" },
         tolerance: { type: "number", default: 0.04, describe: "Largest relative difference of logits" },
         "use-seconds": { type: "number", default: 3, describe: "Time in which the use of the GPUs is sampled" },
         threads: { type: "number", default: 1 },
@@ -54,12 +58,16 @@ const servers = args.rpc?.split(",");
 const count = servers?.length ?? args.devices;
 const layers = evenly(shape.layers, count);
 const text = [...randomTokens(args.tokens, shape.vocab, "text")].flat();
+/** In half the text. */
+const segments = Math.floor(text.length / args.segment / 2);
 
 interface Case {
     readonly name: "one" | "one, sequential" | "several";
     readonly context: LlamaContext;
     readonly sequence: LlamaContextSequence;
     readonly samples: number[];
+    /** Of half the text. */
+    readonly halfSamples: number[];
 }
 
 /** Means of what nvidia-smi sampled for one GPU. */
@@ -85,7 +93,7 @@ await llama.dispose();
 
 const date = new Date().toISOString();
 const result = {
-    format: "armt bench gpus 1",
+    format: "armt bench gpus 2",
     date,
     machine: await describeMachine(),
     gpus,
@@ -101,10 +109,12 @@ await writeAtomically(file, { overwrite: true }, (target) =>
 const { speedup, differences, cases } = measured;
 process.stdout.write(
     textTable(
-        ["case", "ms", "from", "to", "busy, %"],
-        cases.map(({ name, milliseconds: { median, min, max }, use }) => [
+        ["case", "ms", "from", "to", "ms a segment", "parts a graph", "busy, %"],
+        cases.map(({ name, milliseconds: { median, min, max }, perSegment, graphs, graphParts, use }) => [
             name,
             ...[median, min, max].map((value) => value.toFixed(1)),
+            perSegment.toFixed(2),
+            (graphParts / graphs).toFixed(1),
             use.map(({ busy }) => busy.toFixed(0)).join(", ")
         ]),
         1
@@ -137,14 +147,17 @@ async function measure(modelPath: string) {
             batchSize: args.batchSize,
             armt: { segmentSize: args.segment, schedule }
         });
-        return { name, context, sequence: context.getSequence(), samples: [] };
+        return { name, context, sequence: context.getSequence(), samples: [], halfSamples: [] };
     };
     const timed = [await create("one", alone, "diagonal"), await create("several", split, "diagonal")] as const;
     for (let round = -1; round < args.runs; round++)
         for (const one of round % 2 === 0 ? timed : [...timed].reverse()) {
-            const milliseconds = await read(one);
+            const half = await read(one, text.slice(0, segments * args.segment));
+            const milliseconds = await read(one, text);
             // the first round only warms up
-            if (round >= 0) one.samples.push(milliseconds);
+            if (round < 0) continue;
+            one.samples.push(milliseconds);
+            one.halfSamples.push(half);
         }
     const uses = [];
     for (const one of timed) uses.push(await sampleUse(one));
@@ -153,40 +166,49 @@ async function measure(modelPath: string) {
     const sequential = await create("one, sequential", alone, "sequential");
     const expected = await lastLogits(timed[0]);
     const differences = {
+        segments: args.comparedSegments,
+        tokens: args.compared,
         several: relativeDifference(await lastLogits(timed[1]), expected),
         again: relativeDifference(await lastLogits(timed[0]), expected),
         sequential: relativeDifference(await lastLogits(sequential), expected)
     };
     const cases = [];
-    for (const [i, { name, context, samples }] of timed.entries())
+    for (const [i, { name, context, samples, halfSamples }] of timed.entries())
         cases.push({
             name,
             schedule: context.armt!.schedule,
             devices: await context.armt!.devices(),
             milliseconds: summarize(samples),
+            halfMilliseconds: summarize(halfSamples),
+            // what a step takes that has cells in all layers; the rest of the time goes into the text's two ends
+            perSegment:
+                summarize(samples.map((all, round) => all - halfSamples[round]!)).median /
+                (text.length / args.segment - segments),
             graphs: context.armt!.graphs,
             graphsReused: context.armt!.graphsReused,
             graphsReplayed: context.armt!.graphsReplayed,
+            graphParts: context.armt!.graphParts,
             use: uses[i]!
         });
     return { layers, cases, speedup: ratios(timed[0].samples, timed[1].samples), differences };
 }
 
-/** Time from the text to its first token. */
-async function read({ sequence }: Case): Promise<number> {
+/** Time from the tokens to the first one after them. */
+async function read({ sequence }: Case, tokens: Token[]): Promise<number> {
     await sequence.clearHistory();
     const start = performance.now();
-    for await (const _ of sequence.evaluate(text, { temperature: 0, yieldEogToken: true })) break;
+    for await (const _ of sequence.evaluate(tokens, { temperature: 0, yieldEogToken: true })) break;
     return performance.now() - start;
 }
 
-/** Logits of the text's last tokens. */
+/** Logits of the last tokens of the text's first segments. */
 async function lastLogits({ sequence }: Case): Promise<Float32Array> {
+    const compared = text.slice(0, args.comparedSegments * args.segment);
     await sequence.clearHistory();
-    await sequence.armt!.feed([text.slice(0, -args.compared)]);
+    await sequence.armt!.feed([compared.slice(0, -args.compared)]);
     const logits = new Float32Array(args.compared * shape.vocab);
     let done = 0;
-    for await (const piece of sequence.armt!.evaluateLogits(text.slice(-args.compared))) {
+    for await (const piece of sequence.armt!.evaluateLogits(compared.slice(-args.compared))) {
         logits.set(piece, done);
         done += piece.length;
     }
@@ -223,7 +245,7 @@ async function sampleUse(one: Case): Promise<Use[]> {
         if (performance.now() < from || !Number.isFinite(index + busy)) return;
         samples.set(index, [...(samples.get(index) ?? []), { busy, power }]);
     });
-    while (performance.now() < end) await read(one);
+    while (performance.now() < end) await read(one, text);
     child.kill();
     await ended;
     const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -96,6 +96,7 @@ Napi::Value context_info(const Napi::CallbackInfo & info) {
         result.Set("graphs", armt_number(env, context.n_graphs));
         result.Set("graphsReused", armt_number(env, context.n_graphs_reused));
         result.Set("graphsReplayed", armt_number(env, context.n_graphs_replayed));
+        result.Set("graphParts", armt_number(env, context.n_graph_parts));
         return result;
     });
 }

@@ -87,6 +87,7 @@ struct armt_context_info {
     uint64_t n_graphs;          // graph evaluations
     uint64_t n_graphs_reused;   // of these, those that reused the graph of the evaluation before
     uint64_t n_graphs_replayed; // of these, those that the tuned CUDA backend replayed as a CUDA graph
+    uint64_t n_graph_parts;     // parts in which they were computed: one for each run of nodes on the same device
 };
 
 struct armt_sequence_stats {

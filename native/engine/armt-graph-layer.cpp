@@ -71,7 +71,7 @@ ggml_tensor * armt_graph::build_rope(cells c, ggml_tensor * x, ggml_tensor * pos
     const auto rope = [&](ggml_tensor * t, ggml_tensor * p, bool local, bool in_place) {
         const float         theta   = local ? base.local_freq_base : freq_base;
         const float         scale   = local ? 1.0f : freq_scale;
-        ggml_tensor * const factors = local ? nullptr : model.rope_freqs;
+        ggml_tensor * const factors = local || model.rope_freqs.empty() ? nullptr : model.rope_freqs[c.il];
         if (p->view_offs != 0) { // Vulkan rounds their start down to the device's alignment and reads on from there
             p = ggml_cont(ctx0, p);
         }

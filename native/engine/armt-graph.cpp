@@ -155,7 +155,10 @@ armt_graph::rows_info armt_graph::view_rows_info(const armt_step & step, cells c
     return {pos, of_rows(inp->kv_idxs), plane};
 }
 
-ggml_tensor * armt_graph::build_text_embeddings() {
+ggml_tensor * armt_graph::build_token_rows() {
+    if (model.input_embd != nullptr) {
+        return ggml_get_rows(ctx0, model.input_embd, inp->tokens);
+    }
     if (model.output_is_tied) {
         // The embeddings are on the CPU. Tied ones are on the last device too, as the output's weights. If that is also
         // the first, the step can be one graph.
@@ -195,16 +198,31 @@ void armt_graph::build_state_write(const armt_step & step, ggml_tensor * rows) {
     ggml_build_forward_expand(gf, ggml_cpy(ctx0, cur, memory.view_state(ctx0, step.seq_id, step.n_seqs)));
 }
 
-ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
-    ggml_tensor * text = nullptr;
-    if (inp->tokens != nullptr) {
-        text = ggml_reshape_3d(ctx0, build_text_embeddings(), n_embd, step.n_text, step.n_taken());
-        if (model.armt.base.embedding_scale != 1.0f) {
-            text = ggml_scale(ctx0, text, model.armt.base.embedding_scale);
-        }
-        cb(text, "inp_embd", -1);
+armt_graph::table_rows armt_graph::build_table_rows() {
+    table_rows rows = {inp->tokens == nullptr ? nullptr : build_token_rows(), nullptr};
+    if (inp->table_pos != nullptr) {
+        rows.positions = ggml_get_rows(ctx0, model.position_embd, inp->table_pos);
+        cb(rows.positions, "position_embd", -1);
     }
-    ggml_tensor * cur = text;
+    // What the CPU looks up comes first: the scheduler lets the CPU wait for the device whose nodes precede its own.
+    for (ggml_tensor * cur : {rows.tokens, rows.positions}) {
+        if (memory.n_devices() > 1 && cur != nullptr && cur->src[0] != model.input_embd) {
+            ggml_build_forward_expand(gf, cur);
+            n_placed = ggml_graph_n_nodes(gf); // where its weights are
+        }
+    }
+    return rows;
+}
+
+ggml_tensor * armt_graph::build_embeddings(const armt_step & step, const table_rows & rows) {
+    ggml_tensor * cur = nullptr;
+    if (rows.tokens != nullptr) {
+        cur = ggml_reshape_3d(ctx0, rows.tokens, n_embd, step.n_text, step.n_taken());
+        if (model.armt.base.embedding_scale != 1.0f) {
+            cur = ggml_scale(ctx0, cur, model.armt.base.embedding_scale);
+        }
+        cb(cur, "inp_embd", -1);
+    }
     if (step.n_sink > 0) {
         ggml_tensor * before = model.armt.recurrent
                                    ? build_state_rows(step)
@@ -216,16 +234,10 @@ ggml_tensor * armt_graph::build_embeddings(const armt_step & step) {
                                                  : build_learned_rows(0, step.n_mem, step.n_taken(), "memory_embd");
         cur               = cur == nullptr ? mem : ggml_concat(ctx0, cur, mem, 1);
     }
-    return add_positions(cur);
-}
-
-ggml_tensor * armt_graph::add_positions(ggml_tensor * x) {
-    if (inp->table_pos == nullptr) {
-        return x;
+    if (rows.positions != nullptr) {
+        cur = ggml_add(ctx0, ggml_reshape_3d(ctx0, rows.positions, n_embd, cur->ne[1], cur->ne[2]), cur);
     }
-    ggml_tensor * cur = ggml_get_rows(ctx0, model.position_embd, inp->table_pos);
-    cb(cur, "position_embd", -1);
-    return ggml_add(ctx0, ggml_reshape_3d(ctx0, cur, n_embd, x->ne[1], x->ne[2]), x);
+    return cur;
 }
 
 ggml_tensor * armt_graph::build_last_rows(ggml_tensor * x) {
@@ -238,11 +250,7 @@ void armt_graph::build_open(const armt_step & step) {
 
     build_inputs(step, step.n_seqs, n_out + n_mem > 0);
 
-    ggml_tensor * cur = build_embeddings(step);
-    if (memory.n_devices() > 1) {
-        ggml_build_forward_expand(gf, cur);
-        n_placed = ggml_graph_n_nodes(gf); // where their weights are
-    }
+    ggml_tensor * cur = build_embeddings(step, build_table_rows());
     for (uint32_t il = 0; il < n_layer; ++il) {
         const cells c = {il, 1};
 
@@ -316,12 +324,12 @@ void armt_graph::build_diagonal(const armt_step & step) {
     const bool trim = batches.front().il + 1 == n_layer;
     build_inputs(step, n_widest, trim);
 
-    const auto inject = [&] {
+    const table_rows rows   = step.inject ? build_table_rows() : table_rows{};
+    const auto       inject = [&] {
         ggml_build_forward_expand(
-            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_inputs(ctx0, 0, 1, n_rows, step.lane)));
-        n_placed = ggml_graph_n_nodes(gf); // where their weights are
+                  gf, ggml_cpy(ctx0, build_embeddings(step, rows), memory.view_inputs(ctx0, 0, 1, n_rows, step.lane)));
     };
-    // The first device comes last. The others need not wait for the embeddings, which may come from the CPU.
+    // The first device comes last. The others need not wait for the embeddings.
     const bool injects_last = memory.n_devices() > 1;
     if (step.inject && !injects_last) {
         inject();
@@ -393,8 +401,8 @@ void armt_graph::build_shared(const armt_step & step) {
     build_inputs(step, n_widest, trim);
 
     if (!step.entering.empty()) {
-        ggml_build_forward_expand(
-            gf, ggml_cpy(ctx0, build_embeddings(step), memory.view_lanes(ctx0, 0, 1, n_rows, step.n_taken(), false)));
+        ggml_build_forward_expand(gf, ggml_cpy(ctx0, build_embeddings(step, build_table_rows()),
+                                               memory.view_lanes(ctx0, 0, 1, n_rows, step.n_taken(), false)));
     }
     for (const auto & [c, first] : batches) {
         const int64_t n_cells = int64_t(c.n) * c.n_texts;

@@ -61,9 +61,16 @@ private:
     void build_write_closed(const armt_step & step, cells c, ggml_tensor * x, uint32_t first_row, ggml_tensor * az,
                             ggml_tensor * store);
 
+    // What is looked up for the rows that a step takes. nullptr: nothing
+    struct table_rows {
+        ggml_tensor * tokens;    // {n_embd, n_text*n_taken}
+        ggml_tensor * positions; // {n_embd, n_rows*n_taken}
+    };
+
     // {n_embd, n_rows, n_taken}: the sink, the embeddings of the text rows, then the memory tokens
-    ggml_tensor * build_embeddings(const armt_step & step);
-    ggml_tensor * build_text_embeddings();
+    ggml_tensor * build_embeddings(const armt_step & step, const table_rows & rows);
+    table_rows    build_table_rows();
+    ggml_tensor * build_token_rows();
 
     // n of the learned rows from first on (the memory tokens, then the sink), in float32: {n_embd, n, n_batch}
     ggml_tensor * build_learned_rows(int64_t first, int64_t n, int64_t n_batch, const char * name);
@@ -75,9 +82,6 @@ private:
 
     // For models whose layers all start from the learned memory rows
     void build_disjoint(const armt_step & step, cells c);
-
-    // x with the rows of the learned position table added
-    ggml_tensor * add_positions(ggml_tensor * x);
 
     // What all cells (or sequences) of a batch share, on the layer's device
     struct rows_info {

@@ -691,14 +691,16 @@ armt_context_info llama_memory_armt::get_info() const {
     info.n_graphs          = n_graphs;
     info.n_graphs_reused   = n_graphs_reused;
     info.n_graphs_replayed = n_graphs_replayed;
+    info.n_graph_parts     = n_graph_parts;
     return info;
 }
 
-void llama_memory_armt::count_graph(bool reused, bool replayed) {
+void llama_memory_armt::count_graph(bool reused, bool replayed, int n_parts) {
     const std::lock_guard<std::mutex> lock(stats_mutex);
     n_graphs++;
     n_graphs_reused += reused ? 1 : 0;
     n_graphs_replayed += replayed ? 1 : 0;
+    n_graph_parts += uint64_t(n_parts);
 }
 
 uint64_t llama_memory_armt::n_replays() const {

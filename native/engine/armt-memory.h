@@ -101,7 +101,8 @@ public:
     void                publish_stats(llama_seq_id seq_id);
 
     // Counts a graph evaluation of the context.
-    void count_graph(bool reused, bool replayed);
+    // n_parts: splits of the scheduler
+    void count_graph(bool reused, bool replayed, int n_parts);
 
     // CUDA graphs that the layers' backend has replayed in this process; 0 if it does not count them
     uint64_t n_replays() const;
@@ -230,6 +231,7 @@ private:
     uint64_t                         n_graphs          = 0;
     uint64_t                         n_graphs_reused   = 0;
     uint64_t                         n_graphs_replayed = 0;
+    uint64_t                         n_graph_parts     = 0;
     std::vector<armt_sequence_stats> published_stats;
 
     // rows of A and z, without the padding: D/h, and one more for z

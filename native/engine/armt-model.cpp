@@ -3,7 +3,10 @@
 #include "armt-extra-buffers.h"
 #include "armt-graph.h"
 #include "armt-hooks.h"
+#include "armt-names.h"
 #include "armt-registry.h"
+
+#include "ggml-cpp.h"
 
 #include "llama-model-loader.h"
 
@@ -92,7 +95,8 @@ void llama_model_armt::load_arch_tensors(llama_model_loader & loader) {
     if (output_is_tied) {
         output = create_tensor(tn(LLM_TENSOR_TOKEN_EMBD, "weight"), {n_embd, n_vocab}, TENSOR_DUPLICATED);
     }
-    rope_freqs = create_tensor(tn(LLM_TENSOR_ROPE_FREQS, "weight", 0), {n_rot / 2}, TENSOR_NOT_REQUIRED);
+    create_input_embd();
+    create_rope_freqs();
 
     // clang-format off
     create_stacks(attn_norm,     LLM_TENSOR_ATTN_NORM,      "weight", {n_embd});
@@ -119,6 +123,44 @@ void llama_model_armt::load_arch_tensors(llama_model_loader & loader) {
     if (bool(attn_q_norm) != bool(attn_k_norm)) {
         throw std::runtime_error("the model has only one of blk.0.attn_q_norm.weight and blk.0.attn_k_norm.weight; "
                                  "convert the checkpoint again");
+    }
+}
+
+// Whether a device can look up rows of this type
+static bool takes_rows(ggml_backend_dev_t dev, ggml_type type) {
+    if (strcmp(ggml_backend_reg_name(ggml_backend_dev_backend_reg(dev)), ARMT_NAME_RPC) == 0) {
+        // a client cannot ask; these types work on all of ggml's backends that servers have
+        return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 || type == GGML_TYPE_Q8_0;
+    }
+    const ggml_context_ptr ctx(ggml_init({8 * ggml_tensor_overhead(), nullptr, true}));
+    ggml_tensor *          embd = ggml_new_tensor_2d(ctx.get(), type, ggml_blck_size(type), 1);
+    ggml_tensor *          ids  = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I32, 1);
+    return ggml_backend_dev_supports_op(dev, ggml_get_rows(ctx.get(), embd, ids));
+}
+
+// llama.cpp keeps the embeddings on the CPU. With several devices, a part of each step there would come between the
+// parts of the devices, and the host would wait for one device before it starts the next.
+void llama_model_armt::create_input_embd() {
+    const ggml_backend_dev_t first = dev_layer(0);
+    if (first == nullptr || first == dev_output() || ggml_backend_dev_type(first) == GGML_BACKEND_DEVICE_TYPE_CPU ||
+        !takes_rows(first, tok_embd->type)) {
+        return;
+    }
+    LLAMA_LOAD_LOCALS;
+    const buft_list_t there = {{first, ggml_backend_dev_buffer_type(first)}};
+    input_embd = ml->create_tensor(hparams, &there, &there, &there, &there, tn(LLM_TENSOR_TOKEN_EMBD, "weight"),
+                                   {n_embd, n_vocab}, TENSOR_DUPLICATED);
+}
+
+// A tensor of another device would split the step where it is used.
+void llama_model_armt::create_rope_freqs() {
+    for (uint32_t il = 0; il < hparams.n_layer(); ++il) {
+        ggml_tensor * freqs = create_tensor(tn(LLM_TENSOR_ROPE_FREQS, "weight", il), {hparams.n_rot() / 2},
+                                            TENSOR_NOT_REQUIRED | (il > 0 ? TENSOR_DUPLICATED : 0));
+        if (freqs == nullptr) {
+            return;
+        }
+        rope_freqs.push_back(freqs);
     }
 }
 

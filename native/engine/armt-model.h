@@ -37,7 +37,11 @@ struct llama_model_armt : public llama_model_base {
     ggml_tensor * memory_embd =
         nullptr; // {n_embd, n_mem + n_sink}: the memory tokens, then the sink; {n_embd, n_mem} if recurrent
     ggml_tensor * position_embd = nullptr; // {n_embd, n_position}, of models with learned positions
-    ggml_tensor * rope_freqs    = nullptr; // {n_rot/2}, optional
+    // {n_embd, n_vocab}: the token embeddings on the first layer's device; nullptr: that has none of its own, and rows are
+    // looked up on the CPU
+    ggml_tensor * input_embd = nullptr;
+
+    std::vector<ggml_tensor *> rope_freqs; // [n_layer] {n_rot/2} on the layer's device; empty: the model has none
 
     armt_weight attn_norm;     // {n_embd, n}
     armt_weight attn_norm_b;   // optional
@@ -76,6 +80,9 @@ private:
     std::vector<const armt_weight *> weights() const;
 
     void create_memory_stacks();
+
+    void create_input_embd();
+    void create_rope_freqs();
 
     // ne: shape of one layer. Biases may be absent, and norms that not all families have.
     void create_stacks(armt_weight & weight, llm_tensor kind, const char * suffix, std::vector<int64_t> ne);

@@ -18,6 +18,7 @@ const prebuiltDriver = 590;
  * @property {string} name
  * @property {string} driver e.g. `580.159.04`
  * @property {string} capability compute capability, e.g. `9.0`
+ * @property {number} count GPUs of this machine
  */
 
 /**
@@ -30,8 +31,9 @@ export function findCudaGpu(env) {
     try {
         const args = ["--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"];
         const output = execFileSync(program, args, { env, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-        const [name, driver, capability] = (output.split("\n")[0] ?? "").split(",").map((field) => field.trim());
-        return name && driver && capability ? { name, driver, capability } : null;
+        const lines = output.split("\n").filter((line) => line.trim() !== "");
+        const [name, driver, capability] = (lines[0] ?? "").split(",").map((field) => field.trim());
+        return name && driver && capability ? { name, driver, capability, count: lines.length } : null;
     } catch {
         return null;
     }

@@ -105,6 +105,14 @@ export class ArmtContext {
     }
 
     /**
+     * Parts in which the graphs were computed, one for each run of operations on the same device. If a graph has more
+     * parts than devices, these wait for each other.
+     */
+    get graphParts(): number {
+        return this.info.graphParts;
+    }
+
+    /**
      * The devices that hold the model's layers, in the layers' order. Asks RPC servers how long they have worked and
      * waited, so do not call it during an evaluation of this context.
      */

@@ -21,6 +21,7 @@ export interface NativeContextInfo {
     readonly graphs: number;
     readonly graphsReused: number;
     readonly graphsReplayed: number;
+    readonly graphParts: number;
 }
 
 /** What the engine counts for a sequence. */

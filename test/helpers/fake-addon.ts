@@ -109,7 +109,8 @@ export class FakeAddon implements ArmtAddon {
             totalBytes: 2000,
             graphs: 9,
             graphsReused: 7,
-            graphsReplayed: 6
+            graphsReplayed: 6,
+            graphParts: 12
         };
     }
 

@@ -53,7 +53,7 @@ test("a card's driver decides whether the prebuilt backend runs on it", (t) => {
     const bin = temporaryFolder(t);
     const PATH = makeTools(bin, { "nvidia-smi": "NVIDIA H100 80GB HBM3, 580.159.04, 9.0" });
     const gpu = findCudaGpu({ PATH })!;
-    t.deepEqual(gpu, { name: "NVIDIA H100 80GB HBM3", driver: "580.159.04", capability: "9.0" });
+    t.deepEqual(gpu, { name: "NVIDIA H100 80GB HBM3", driver: "580.159.04", capability: "9.0", count: 1 });
     t.false(prebuiltRunsOn(gpu));
     t.true(prebuiltRunsOn({ ...gpu, driver: "590.44.01" }));
     t.true(prebuiltRunsOn({ ...gpu, capability: "8.9" }));

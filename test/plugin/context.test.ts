@@ -120,7 +120,7 @@ test("the numbers of a context and its sequence come from the engine", async (t)
     t.like(armt, { tokens: 20, openTokens: 4, segmentsClosed: 2, cells: 2, graphs: 5, graphsReused: 3 });
     t.like(armt, { schedule: "diagonal", segmentSize: 8, memoryBytes: 792 });
     t.like(context.armt, { segmentOverflow: "extend", openSegmentLimit: 16, maxCells: 4, totalBytes: 2000 });
-    t.like(context.armt, { graphs: 9, graphsReused: 7, graphsReplayed: 6 });
+    t.like(context.armt, { graphs: 9, graphsReused: 7, graphsReplayed: 6, graphParts: 12 });
 });
 
 test("with right alignment the engine gets the size of the first segment, for the first prompt only", async (t) => {

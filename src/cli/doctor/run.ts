@@ -158,7 +158,17 @@ async function checkCuda(variant: Variant, machine: Machine): Promise<Check> {
     const backend = tuned
         ? `tuned backend, ${layout?.backend}; its fused kernels are ${fusedKernels(card)}`
         : "prebuilt backend of node-llama-cpp, without fused kernels (`armt build --gpu cuda --tuned` has them)";
-    return { name, state: "ok", detail: `${described}; ${backend}` };
+    return { name, state: "ok", detail: `${described}; ${backend}${peerCopies(card, machine.env ?? process.env)}` };
+}
+
+/** How rows get from one GPU to the next where a model's layers are divided between several. */
+function peerCopies({ count }: { count: number }, env: NodeJS.ProcessEnv): string {
+    if (count < 2) return "";
+    return `; ${count} GPUs, ${
+        env.GGML_CUDA_P2P === undefined
+            ? "which exchange rows through this machine's memory: with GGML_CUDA_P2P=1 they do so directly"
+            : "which exchange rows directly where the driver lets them, since GGML_CUDA_P2P is set"
+    }`;
 }
 
 /** Whether the fused kernels of native/cuda are on for a card. */

@@ -114,6 +114,12 @@ cudaVariantTest(
         const built = await look(env);
         for (const name of ["packages", "build tools", "build", "GPU"]) t.is(built.get(name)?.state, "ok", name);
         t.regex(String(built.get("GPU")?.detail), /NVIDIA H100.*prebuilt backend/);
+        t.notRegex(String(built.get("GPU")?.detail), /GGML_CUDA_P2P/);
+
+        const two = withSmi(Array(2).fill("NVIDIA H100 80GB HBM3, 590.44.01, 9.0").join("\n"));
+        t.regex(String((await look(two)).get("GPU")?.detail), /2 GPUs.* through .*: with GGML_CUDA_P2P=1/);
+        const direct = await look({ ...two, GGML_CUDA_P2P: "1" });
+        t.regex(String(direct.get("GPU")?.detail), /2 GPUs.* directly .* GGML_CUDA_P2P is set/);
 
         const noCard = await look(withSmi(""));
         t.is(noCard.get("GPU")?.state, "broken");
