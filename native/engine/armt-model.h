@@ -37,8 +37,8 @@ struct llama_model_armt : public llama_model_base {
     ggml_tensor * memory_embd =
         nullptr; // {n_embd, n_mem + n_sink}: the memory tokens, then the sink; {n_embd, n_mem} if recurrent
     ggml_tensor * position_embd = nullptr; // {n_embd, n_position}, of models with learned positions
-    // {n_embd, n_vocab}: the token embeddings on the first layer's device; nullptr: that has none of its own, and rows are
-    // looked up on the CPU
+    // {n_embd, n_vocab}: the token embeddings on the first layer's device; nullptr: it has none, and rows are looked up
+    // on the CPU
     ggml_tensor * input_embd = nullptr;
 
     std::vector<ggml_tensor *> rope_freqs; // [n_layer] {n_rot/2} on the layer's device; empty: the model has none
