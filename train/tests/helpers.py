@@ -91,7 +91,7 @@ def write_base(folder, name="llama", seed=0):
 
 def tiny_recipe(**changes):
     """A recipe of two steps with all losses."""
-    losses = {"slots": 0.5, "text_slots": 0.1, "reads": 0.2, "language": 0.1, "filler_writes": 0.01, "keep": 1.0}
+    losses = {"slots": 0.5, "text_slots": 0.1, "language": 0.1, "filler_writes": 0.01, "keep": 1.0}
     recipe = {
         "model": {"segment_size": 8, "n_mem": 4, "d_mem": 6},
         "training": {

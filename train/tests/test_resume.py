@@ -27,10 +27,10 @@ def assert_same(one, other):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_resumed_run_equals_the_run_that_was_not_interrupted(tmp_path, random_data, optimizer):
+@pytest.mark.parametrize("changes", [{}, {"training__optimizer": "muon", "stages__0__losses__reads": 0.2}])
+def test_resumed_run_equals_the_run_that_was_not_interrupted(tmp_path, random_data, changes):
     base = write_base(tmp_path / "base")
-    whole = tiny_recipe(stages__0__steps=6, training__optimizer=optimizer)
+    whole = tiny_recipe(stages__0__steps=6, **changes)
     train(base, tmp_path / "whole", whole, workers=2)
     stop_after(3, base, tmp_path / "stopped", whole)
     assert weights(tmp_path / "stopped")["position"]["step"] == 3
