@@ -27,6 +27,7 @@ import { writeAtomically } from "../src/util/atomic-file.js";
 import { seededRandom } from "../src/util/random.js";
 import { type ChartLine, colours, logChart, svg } from "../src/util/svg.js";
 import { textTable } from "../src/util/table.js";
+import { relativeError } from "./relative-error.js";
 
 const args = await yargs(hideBin(process.argv))
     .usage("Compares memories and logits of contexts that keep A and z in different types.")
@@ -108,19 +109,6 @@ async function look(sequence: LlamaContextSequence, layers: number, probe: reado
     for await (const piece of armt.evaluateLogits(probe)) rows.push(piece);
     await armt.restore(snapshot);
     return { a, z, logits: Float32Array.from(rows.flatMap((piece) => [...piece])) };
-}
-
-/** ‖x - y‖ / ‖y‖ over all elements of all parts. */
-function relativeError(x: readonly Float32Array[], y: readonly Float32Array[]): number {
-    let error = 0;
-    let norm = 0;
-    for (const [i, part] of y.entries()) {
-        for (let j = 0; j < part.length; j++) {
-            error += (x[i]![j]! - part[j]!) ** 2;
-            norm += part[j]! ** 2;
-        }
-    }
-    return norm === 0 ? 0 : Math.sqrt(error / norm);
 }
 
 /** Share of rows whose most likely token differs. */

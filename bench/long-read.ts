@@ -9,13 +9,13 @@ import path from "node:path";
 import { LRUCache } from "lru-cache";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
-import { getLlama, LlamaLogLevel } from "../plugin/index.js";
 import { describeMachine } from "../src/bench/machine.js";
 import { askAll } from "../src/eval/questions/ask.js";
 import { makeHaystack } from "../src/eval/recall/haystack.js";
 import { readRecallTexts } from "../src/eval/recall/task.js";
 import { recallModelPath } from "../src/model/embedded-model.js";
 import { writeAtomically } from "../src/util/atomic-file.js";
+import { quietLlama } from "./quiet-llama.js";
 
 const args = await yargs(hideBin(process.argv))
     .usage("Reads a very long text into one sequence and asks about it.")
@@ -45,13 +45,7 @@ process.once("SIGTERM", () => {
 const isOver = () => stopped || (args.minutes !== undefined && performance.now() - started > args.minutes * 60_000);
 
 const gpu = args.gpu === "off" ? false : args.gpu;
-const llama = await getLlama({
-    gpu,
-    build: "never",
-    maxThreads: args.threads,
-    logLevel: LlamaLogLevel.error,
-    progressLogs: false
-});
+const llama = await quietLlama(gpu, args.threads);
 const model = await llama.loadModel({ modelPath: recallModelPath, gpuLayers: gpu === false ? undefined : "max" });
 const context = await model.createContext({ threads: args.threads });
 const sequence = context.getSequence();

@@ -5,12 +5,13 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
-import { getLlama, LlamaLogLevel, type Token } from "../plugin/index.js";
+import type { Token } from "../plugin/index.js";
 import { describeMachine } from "../src/bench/machine.js";
 import { resolveShape, type ShapeName, shapeNames } from "../src/bench/shapes.js";
 import { type WeightType, weightTypes } from "../src/bench/synthetic.js";
 import { writeAtomically } from "../src/util/atomic-file.js";
 import { textTable } from "../src/util/table.js";
+import { quietLlama } from "./quiet-llama.js";
 import { randomTokens, withRandomModel } from "./random-model.js";
 
 const args = await yargs(hideBin(process.argv))
@@ -53,13 +54,7 @@ const gpu = args.gpu === "off" ? false : args.gpu;
 const stop = new AbortController();
 process.once("SIGTERM", () => stop.abort());
 
-const llama = await getLlama({
-    gpu,
-    build: "never",
-    maxThreads: args.threads,
-    logLevel: LlamaLogLevel.error,
-    progressLogs: false
-});
+const llama = await quietLlama(gpu, args.threads);
 const reading = await withRandomModel({ shape, type: args.type, given: args.model }, read);
 const devices = gpu === false ? [] : await llama.getGpuDeviceNames();
 await llama.dispose();

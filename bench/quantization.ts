@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
-import { getLlama, type Llama, type LlamaContextSequence, LlamaLogLevel, type Token } from "../plugin/index.js";
+import type { Llama, LlamaContextSequence, Token } from "../plugin/index.js";
 import { availableCores } from "../plugin/native/threads.js";
 import { describeMachine } from "../src/bench/machine.js";
 import { resolveShape, type ShapeName, shapeNames } from "../src/bench/shapes.js";
@@ -23,6 +23,7 @@ import { recallModelPath } from "../src/model/embedded-model.js";
 import { writeAtomically } from "../src/util/atomic-file.js";
 import { seededRandom } from "../src/util/random.js";
 import { textTable } from "../src/util/table.js";
+import { quietLlama } from "./quiet-llama.js";
 
 const args = await yargs(hideBin(process.argv))
     .usage("Measures what each type of weights costs.")
@@ -148,13 +149,7 @@ async function measureAll(
     trained: Record<QuantizeTarget, string>,
     synthetic: Record<QuantizeTarget, string>
 ): Promise<void> {
-    const llama = await getLlama({
-        gpu: false,
-        build: "never",
-        maxThreads: args.threads,
-        logLevel: LlamaLogLevel.error,
-        progressLogs: false
-    });
+    const llama = await quietLlama(false, args.threads);
     const times = new Map(types.map((type) => [type, { prompt: [] as number[], token: [] as number[] }]));
     for (let round = 0; round < args.runs; round++) {
         // each round begins with a different type, so that no type always runs at the same point

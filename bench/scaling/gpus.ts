@@ -11,21 +11,16 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
-import {
-    type ArmtModelOptions,
-    getLlama,
-    type LlamaContext,
-    type LlamaContextSequence,
-    LlamaLogLevel,
-    type Token
-} from "../../plugin/index.js";
+import type { ArmtModelOptions, LlamaContext, LlamaContextSequence, Token } from "../../plugin/index.js";
 import { describeMachine } from "../../src/bench/machine.js";
 import { resolveShape, type ShapeName, shapeNames } from "../../src/bench/shapes.js";
 import { ratios, summarize } from "../../src/bench/statistics.js";
 import { type WeightType, weightTypes } from "../../src/bench/synthetic.js";
 import { writeAtomically } from "../../src/util/atomic-file.js";
 import { textTable } from "../../src/util/table.js";
+import { quietLlama } from "../quiet-llama.js";
 import { randomTokens, withRandomModel } from "../random-model.js";
+import { relativeError } from "../relative-error.js";
 import { evenly } from "./simulate.js";
 
 const args = await yargs(hideBin(process.argv))
@@ -80,13 +75,7 @@ interface Use {
     readonly samples: number;
 }
 
-const llama = await getLlama({
-    gpu,
-    build: "never",
-    maxThreads: args.threads,
-    logLevel: LlamaLogLevel.error,
-    progressLogs: false
-});
+const llama = await quietLlama(gpu, args.threads);
 const measured = await withRandomModel({ shape, type: args.type, given: args.model }, measure);
 const gpus = gpu === false ? [] : await llama.getGpuDeviceNames();
 await llama.dispose();
@@ -168,9 +157,9 @@ async function measure(modelPath: string) {
     const differences = {
         segments: args.comparedSegments,
         tokens: args.compared,
-        several: relativeDifference(await lastLogits(timed[1]), expected),
-        again: relativeDifference(await lastLogits(timed[0]), expected),
-        sequential: relativeDifference(await lastLogits(sequential), expected)
+        several: relativeError([await lastLogits(timed[1])], [expected]),
+        again: relativeError([await lastLogits(timed[0])], [expected]),
+        sequential: relativeError([await lastLogits(sequential)], [expected])
     };
     const cases = [];
     for (const [i, { name, context, samples, halfSamples }] of timed.entries())
@@ -214,17 +203,6 @@ async function lastLogits({ sequence }: Case): Promise<Float32Array> {
     }
     if (done !== logits.length) throw new Error(`${done} logits were computed, not ${logits.length}`);
     return logits;
-}
-
-/** Root of the sums of squares. */
-function relativeDifference(actual: Float32Array, expected: Float32Array): number {
-    let difference = 0;
-    let all = 0;
-    for (let i = 0; i < expected.length; i++) {
-        difference += (actual[i]! - expected[i]!) ** 2;
-        all += expected[i]! ** 2;
-    }
-    return Math.sqrt(difference / all);
 }
 
 /** Reads for some seconds, and takes the mean of what nvidia-smi says meanwhile. Empty without nvidia-smi. */

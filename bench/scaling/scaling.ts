@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
-import { type ArmtModelOptions, getLlama, LlamaLogLevel, type Token } from "../../plugin/index.js";
+import type { ArmtModelOptions, Token } from "../../plugin/index.js";
 import { describeMachine } from "../../src/bench/machine.js";
 import { readResults } from "../../src/bench/results.js";
 import { resolveShape, type ShapeName, shapeNames } from "../../src/bench/shapes.js";
@@ -19,6 +19,7 @@ import { ratios, summarize } from "../../src/bench/statistics.js";
 import { writeSyntheticModel } from "../../src/bench/synthetic.js";
 import { writeAtomically } from "../../src/util/atomic-file.js";
 import { textTable } from "../../src/util/table.js";
+import { quietLlama } from "../quiet-llama.js";
 import { evenly, fitStepTime, simulate } from "./simulate.js";
 
 const args = await yargs(hideBin(process.argv))
@@ -80,13 +81,7 @@ try {
 /** Times readings on one and on two servers in turn, and compares the second with what the first predicts. */
 async function measure(file: string) {
     await writeSyntheticModel({ shape, type: "f16", output: file });
-    const llama = await getLlama({
-        gpu: false,
-        build: "never",
-        maxThreads: 1,
-        logLevel: LlamaLogLevel.error,
-        progressLogs: false
-    });
+    const llama = await quietLlama(false, 1);
     const layers = evenly(shape.layers, 2);
     const endpoints = servers.map(({ endpoint }) => endpoint);
     // the output counts as a layer, the last one

@@ -61,6 +61,7 @@ def run(tmp_path, base, recipe, *more):
         ({"stages__0__until": {"loss": 1}}, [], '"loss" is not known'),
         ({"stages__0__steps": None}, [], "steps or seconds is needed"),
         ({"model__n_mem": 3}, [], "multiple of model.n_mem"),
+        ({"training__optimizer": "sgd"}, [], 'training.optimizer is "sgd", expected one of adamw, muon'),
         ({"ask": {"how": 1}}, [], 'ask: unknown key "how"'),
     ],
 )

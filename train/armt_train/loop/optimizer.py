@@ -2,9 +2,6 @@
 
 import torch
 
-from armt_train.errors import TrainError
-
-KINDS = ("adamw", "muon")
 MEMORY_MATRICES = (".mem_q.weight", ".mem_k.weight", ".mem_v.weight")
 
 
@@ -16,8 +13,6 @@ class Optimizer:
     """
 
     def __init__(self, named, training, *, on_gpu):
-        if training.optimizer not in KINDS:
-            raise TrainError(f'training.optimizer is "{training.optimizer}"; known are {", ".join(KINDS)}')
         self.on_gpu, self.decay = on_gpu, training.decay
         by_muon = lambda name: training.optimizer == "muon" and name.endswith(MEMORY_MATRICES)
         is_lora = lambda name: ".lora_" in name

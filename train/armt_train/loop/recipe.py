@@ -9,6 +9,7 @@ from pathlib import Path
 from armt_train.errors import TrainError
 
 TUNES = ("memory", "lora", "all")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass
@@ -222,6 +223,8 @@ def check(recipe):
         raise TrainError(f'tasks is "{recipe.tasks}", expected tasks or recall')
     if training.tune not in TUNES:
         raise TrainError(f'training.tune is "{training.tune}", expected one of {", ".join(TUNES)}')
+    if training.optimizer not in OPTIMIZERS:
+        raise TrainError(f'training.optimizer is "{training.optimizer}", expected one of {", ".join(OPTIMIZERS)}')
     if training.tune == "all" and recipe.language_check is not None:
         raise TrainError("language_check needs a frozen base: with training.tune: all there is none to compare with")
     if model.scratch is not None and training.tune != "all":
