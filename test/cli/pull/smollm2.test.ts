@@ -4,6 +4,7 @@ import { getLlama, LlamaChatSession, resolveModel } from "../../../plugin/index.
 import { knownModel, memoryPath } from "../../../plugin/model/known-models.js";
 import { runArmt } from "../../helpers/armt-command.js";
 import { testWith } from "../../helpers/needs.js";
+import { ServerProcess } from "../../helpers/server-process.js";
 import { smollm2Base } from "../../helpers/smollm2-base.js";
 import { temporaryFolder } from "../../helpers/temporary.js";
 
@@ -37,6 +38,14 @@ pullTest("the package's memory fits SmolLM2, remembers, and leaves its speech", 
     const asked = await runArmt(["ask", `${text}.armt`, "Which colour does the wagon have now?", "-m", name], { env });
     t.is(asked.code, 0, asked.stderr);
     t.regex(asked.stdout, /crimson/i);
+
+    const server = await ServerProcess.start(["serve", name], { ending: t, env: { ...process.env, ...env } });
+    const listed = await fetch(`${server.url}/v1/models`);
+    const { data } = (await listed.json()) as { data: [{ armt: { sample: { questions: string[] } } }] };
+    const sample = await (await fetch(`${server.url}/v1/armt/sample`)).text();
+    t.true(data[0].armt.sample.questions.length >= 5);
+    t.true(sample.length > 50_000);
+    await server.stop();
 
     const before = process.env.XDG_CACHE_HOME;
     process.env.XDG_CACHE_HOME = cache;
