@@ -4,8 +4,9 @@
 #include <cstdio>
 #include <string>
 
-// check.cpp: logits and memories, fused and unfused, against the CPU in F32. Returns the number of wrong results.
-int run_check(const std::string & folder, FILE * json);
+// check.cpp: logits and memories, fused and unfused, against the CPU in F32. fp8_alone: products in e4m3, and only as
+// much of the others as those are compared with. Returns the number of wrong results.
+int run_check(const std::string & folder, FILE * json, bool fp8_alone);
 
 // speed.cpp: reading times. parts: a list of the names below, separated by commas.
 void                     run_speed(const std::string & folder, FILE * json, const std::string & parts);

@@ -1,7 +1,9 @@
 // Checks and times the engine on a GPU, on models with random weights, on machines without Node.
-//   cuda-check check FOLDER [JSON]          logits and memories, fused and unfused, against the CPU in F32
+//   cuda-check check FOLDER [JSON [fp8]]    logits and memories, fused and unfused, against the CPU in F32; fp8: mainly
+//                                           those of products in e4m3
 //   cuda-check speed FOLDER JSON [PARTS]    reading 131,072 tokens with LLaMA-3.2-1B's sizes; PARTS: some of
-//                                           targets,fusions,short,rest,stock,decode,types,models
+//                                           targets,fusions,short,rest,stock,decode,types,models,fp8,
+//                                           fp8-types
 //   cuda-check model FOLDER FILE            writes the model that speed times
 //   cuda-check profile FOLDER FILE [decode] times of the nodes of diagonals, and of a token's step
 //   cuda-check compare MODEL TOKENS BATCH   a model's nodes, one by one, on the GPU and on the CPU: where they first
@@ -17,7 +19,7 @@
 #include <stdexcept>
 
 static const char * const USAGE =
-    "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
+    "usage: cuda-check check FOLDER [JSON [fp8]] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
     "profile FOLDER FILE [decode] | compare MODEL TOKENS BATCH\n";
 
 static void load_backends(const std::string & program, bool needs_gpu) {
@@ -61,7 +63,7 @@ static int run(const std::string & command, int argc, char ** argv) {
     check(json != nullptr, std::string("cannot write ") + argv[3]);
     int n_bad = 0;
     if (command == "check") {
-        n_bad = run_check(target, json);
+        n_bad = run_check(target, json, argc > 4 && strcmp(argv[4], "fp8") == 0);
     } else {
         run_speed(target, json, parts);
     }

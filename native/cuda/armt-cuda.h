@@ -14,7 +14,13 @@
 //   rope       RoPE of Q and K, and the K/V store; the product before it is written in 16 bits
 //   attention  causal attention of whole segments
 //   residual   addition of the residual in the product before it
+//   quantize   rounding to e4m3 in the norm and in SwiGLU, for products in e4m3; else it is a kernel of its own
 // It is read again for each graph that is not replayed.
+//
+// The engine marks products that are to be multiplied in e4m3 (armt-names.h). ARMT_CUDA_FP8 changes how, as a list:
+//   tensor     one scale for each matrix instead of one for each row; always so where cuBLASLt has nothing else
+//   promoted   sums leave the tensor cores' registers more often: slower and more exact
+//   streams2, streams4  the layers of a product in so many streams
 //
 // With ARMT_CUDA_PROFILE=FILE and GGML_CUDA_DISABLE_GRAPHS=1, the times of all nodes are written to FILE when the
 // context is freed.
@@ -37,3 +43,6 @@ void armt_cuda_release(ggml_backend_cuda_context & ctx);
 // CUDA graphs replayed in this process
 void     armt_cuda_count_replay();
 uint64_t armt_cuda_graph_replays();
+
+// Whether the backend's device of this index multiplies in e4m3: NVIDIA, compute capability 8.9 or newer
+bool armt_cuda_has_fp8(size_t device);

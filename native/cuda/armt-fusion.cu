@@ -50,6 +50,7 @@ static constexpr named_fusion FUSIONS[] = {
     {"write",     &fusions::write},
     {"attention", &fusions::attention},
     {"residual",  &fusions::residual},
+    {"quantize",  &fusions::quantize},
 };
 // clang-format on
 
@@ -104,24 +105,28 @@ void armt_cuda_begin(ggml_backend_cuda_context & ctx) {
     state.on              = read_fusions();
     state.scratch_last    = -1;
     state.narrow.clear();
+    begin_fp8(state);
 }
 
-// The first of two fusions that takes the node
-static int fuse_either(fuse_fn * first, fuse_fn * second, ggml_backend_cuda_context & ctx, context_state & state,
-                       const ggml_cgraph * cgraph, int i) {
-    const int n = first(ctx, state, cgraph, i);
-    return n != NOT_FUSED ? n : second(ctx, state, cgraph, i);
+// The first of several fusions that takes the node
+static int fuse_any(std::initializer_list<fuse_fn *> fuse, ggml_backend_cuda_context & ctx, context_state & state,
+                    const ggml_cgraph * cgraph, int i) {
+    int n = NOT_FUSED;
+    for (auto fn = fuse.begin(); n == NOT_FUSED && fn != fuse.end(); ++fn) {
+        n = (*fn)(ctx, state, cgraph, i);
+    }
+    return n;
 }
 
 int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i) {
     context_state & state = state_of(ctx);
     // clang-format off
     switch (cgraph->nodes[i]->op) {
-        case GGML_OP_MUL_MAT:        return fuse_either(fuse_features, fuse_product, ctx, state, cgraph, i);
+        case GGML_OP_MUL_MAT:        return fuse_any({fuse_features, fuse_fp8_product, fuse_product}, ctx, state, cgraph, i);
         case GGML_OP_RMS_NORM:       return fuse_norm(ctx, state, cgraph, i);
-        case GGML_OP_CONT:           return fuse_either(fuse_read, fuse_write, ctx, state, cgraph, i);
+        case GGML_OP_CONT:           return fuse_any({fuse_read, fuse_write}, ctx, state, cgraph, i);
         case GGML_OP_GLU:            return fuse_swiglu(ctx, state, cgraph, i);
-        case GGML_OP_UNARY:          return fuse_either(fuse_row_read, fuse_dpfp, ctx, state, cgraph, i);
+        case GGML_OP_UNARY:          return fuse_any({fuse_row_read, fuse_dpfp}, ctx, state, cgraph, i);
         case GGML_OP_FLASH_ATTN_EXT: return fuse_attention(ctx, state, cgraph, i);
         case GGML_OP_ROPE:           return fuse_rope(ctx, state, cgraph, i);
         default:                     return NOT_FUSED;
@@ -188,6 +193,7 @@ void armt_cuda_release(ggml_backend_cuda_context & ctx) {
     for (void * data : state.allocated) {
         CUDA_CHECK(cudaFree(data));
     }
+    free_plans(state);
     if (state.lt != nullptr) {
         CUBLAS_CHECK(cublasLtDestroy(state.lt));
     }

@@ -682,6 +682,7 @@ armt_context_info llama_memory_armt::get_info() const {
                               : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16
                                                                : ARMT_STATE_TYPE_F32;
     info.texts_per_layer    = config.n_lanes;
+    info.fp8_products       = config.fp8_products;
     info.memory_bytes = ggml_type_size(type_state()) * (model.armt.recurrent ? 1 : config.n_layer) * model.armt.n_head *
                         model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {

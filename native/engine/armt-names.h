@@ -17,3 +17,11 @@
 
 // ggml_backend_reg_get_proc_address: uint64_t (*)(void), the number of CUDA graphs that this process has replayed
 #define ARMT_NAME_GRAPH_REPLAYS "ggml_backend_cuda_graph_replays"
+
+// How the engine asks for a product in e4m3: this value among the op_params of GGML_OP_MUL_MAT, beside the precision
+// that ggml keeps there. Backends that do not know it ignore it.
+#define ARMT_OP_PARAM_PRECISION 8
+#define ARMT_PRECISION_E4M3     0x4d3
+
+// ggml_backend_reg_get_proc_address: bool (*)(size_t index), whether that device of the backend has products in e4m3
+#define ARMT_NAME_HAS_FP8 "armt_cuda_has_fp8"
