@@ -45,9 +45,9 @@ static std::vector<shape> make_shapes() {
         m.n_embd    = 512;
         m.n_head    = 8;
         m.n_head_kv = 2;
-        m.n_ff      = is_quantized ? 1536 : 8192; // enough tiles for the product with SwiGLU, see armt-swiglu-hopper.cu
-        m.n_vocab   = 1000;
-        m.n_mem     = 32;
+        m.n_ff    = is_quantized ? 1536 : 8192; // enough tiles for the product with SwiGLU, see armt-product-hopper.cu
+        m.n_vocab = 1000;
+        m.n_mem   = 32;
         m.n_segment = 224;
         shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment runs with the closed ones
         m.n_segment = 203;                                   // rows that fill no tile
@@ -83,6 +83,16 @@ static std::vector<shape> make_shapes() {
     m.quantized_memory = true;
     m.seed             = 6;
     shapes.push_back({"quantized memory", m, 224 * 4 + 40});
+    // enough tiles for all products in e4m3 of two layers, see armt-product-hopper.cu
+    m           = random_model();
+    m.n_layer   = 2;
+    m.n_embd    = 3584;
+    m.n_head    = 40;
+    m.n_head_kv = 8;
+    m.n_ff      = 1792;
+    m.n_vocab   = 1000;
+    m.seed      = 7;
+    shapes.push_back({"many tiles", m, 1024 * 2 + 200});
     return shapes;
 }
 
@@ -183,7 +193,7 @@ static expected expect_change(const random_model & m, const std::string & name) 
         // Added to the same sums in F32, in ggml's order. So only times show that it runs, see docs/gpu.md.
         return expected::same;
     }
-    if (name == "quantize") {
+    if (name == "quantize" || name == "grouped") {
         return expected::same; // of products in e4m3, see judge_fp8
     }
     if (name == "write") {
@@ -279,8 +289,9 @@ static std::vector<outcome> run_all_fp8(const shape & s, const std::string & pat
     with.fp8_products = ARMT_PRODUCT_ALL;
     with.fusion       = "none";
     results.push_back(run("unfused", s, gpu, with));
-    for (const char * fusions : {"norm", "norm,quantize", "glu", "glu,quantize", "norm,glu,gate", "rope", "attention",
-                                 "residual", "all"}) {
+    for (const char * fusions :
+         {"norm", "norm,quantize", "glu", "glu,quantize", "glu,gate,grouped", "rope", "rope,grouped", "attention",
+          "residual", "residual,grouped", "norm,glu,gate,read,dpfp,rope,attention,residual,write,quantize", "all"}) {
         with.fusion = fusions;
         results.push_back(run(fusions, s, gpu, with));
     }
@@ -312,13 +323,16 @@ static int judge_fp8(const shape & s, const std::vector<outcome> & results, cons
         const bool      is_tensor = result.name == "all, tensor";
         const double    of_logits = difference(result.logits, exact.logits);
         const double    of_memory = difference(result.memory, exact.memory);
-        const bool      within    = of_logits <= (is_tensor ? FP8_LIMIT : logits_limit) &&
-                            of_memory <= (is_tensor ? FP8_LIMIT : memory_limit);
-        const bool      ran       = result.memory != in_16_bits.memory;
+        const bool      within =
+            of_logits <= (is_tensor ? FP8_LIMIT : logits_limit) && of_memory <= (is_tensor ? FP8_LIMIT : memory_limit);
+        const bool ran = result.memory != in_16_bits.memory;
         n_bad += within && ran ? 0 : 1;
         printf("%-4s %-40s e4m3, %-20s logits off by %.2e of %.2e, memories by %.2e of %.2e  %s\n",
                ggml_type_name(s.model.type), s.name, result.name.c_str(), of_logits, logits_limit, of_memory,
-               memory_limit, !within ? "WRONG" : ran ? "ok" : "WRONG: it did not run");
+               memory_limit,
+               !within ? "WRONG"
+               : ran   ? "ok"
+                       : "WRONG: it did not run");
         fprintf(json,
                 ",\n{\"type\": \"%s\", \"model\": \"%s\", \"run\": \"e4m3, %s\", \"logits\": %.3e, "
                 "\"logitsLimit\": %.3e, \"memories\": %.3e, \"memoriesLimit\": %.3e, \"changed\": %s, \"ok\": %s}",

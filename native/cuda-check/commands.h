@@ -17,6 +17,7 @@ void check_speed_parts(const std::string & parts);
 
 // profile.cpp: times of the nodes of diagonals, and of a token's step. file: start of the result files' names
 void profile_diagonals(const std::string & folder, const std::string & file);
+void profile_fp8(const std::string & folder, const std::string & file); // segments of 1024, in 16 bits and in e4m3
 void profile_decode(const std::string & folder, const std::string & file);
 
 // compare.cpp: a model's nodes on the GPU and on the CPU, and its logits with each fusion

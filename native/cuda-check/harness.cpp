@@ -153,8 +153,8 @@ double difference(const std::vector<float> & a, const std::vector<float> & b) {
 }
 
 const std::vector<std::string> & all_fusions() {
-    static const std::vector<std::string> names = {"norm", "glu",       "gate",     "read", "dpfp",
-                                                   "rope", "attention", "residual", "write", "quantize"};
+    static const std::vector<std::string> names = {"norm",      "glu",      "gate",  "read",     "dpfp",   "rope",
+                                                   "attention", "residual", "write", "quantize", "grouped"};
     return names;
 }
 
@@ -164,11 +164,11 @@ double gpu_joules() {
     if (library == nullptr) {
         return 0.0;
     }
-    const auto init   = reinterpret_cast<int (*)()>(dlsym(library, "nvmlInit_v2"));
-    const auto handle = reinterpret_cast<int (*)(unsigned int, void **)>(
-        dlsym(library, "nvmlDeviceGetHandleByIndex_v2"));
-    const auto energy = reinterpret_cast<int (*)(void *, unsigned long long *)>(
-        dlsym(library, "nvmlDeviceGetTotalEnergyConsumption"));
+    const auto init = reinterpret_cast<int (*)()>(dlsym(library, "nvmlInit_v2"));
+    const auto handle =
+        reinterpret_cast<int (*)(unsigned int, void **)>(dlsym(library, "nvmlDeviceGetHandleByIndex_v2"));
+    const auto energy =
+        reinterpret_cast<int (*)(void *, unsigned long long *)>(dlsym(library, "nvmlDeviceGetTotalEnergyConsumption"));
     static const bool  ready      = init != nullptr && handle != nullptr && energy != nullptr && init() == 0;
     void *             device     = nullptr;
     unsigned long long millijoule = 0;

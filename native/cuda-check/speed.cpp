@@ -195,8 +195,7 @@ void speed_run::alternate(const model_ptr & model, const random_model & sizes, s
         for (int round = 0; round < n_rounds; ++round) {
             ratios.push_back(w.seconds[round] / ways[0].seconds[round]);
         }
-        printf("%44s %.3f of the first's time (median of the rounds), %.0f J a read\n", "", median(ratios),
-               joules[i]);
+        printf("%44s %.3f of the first's time (median of the rounds), %.0f J a read\n", "", median(ratios), joules[i]);
         fprintf(json, ",\n{\"what\": \"%s\", \"ratio\": %.4f, \"joules\": %.1f}", w.what.c_str(), median(ratios),
                 joules[i]);
     }
@@ -213,21 +212,26 @@ void speed_run::fp8(const model_ptr & model) {
         s.fusion       = fusion;
         ways.push_back({what, s, {}});
     };
-    const uint32_t all = ARMT_PRODUCT_ALL;
+    const uint32_t all        = ARMT_PRODUCT_ALL;
+    const char *   no_gate    = "norm,glu,read,dpfp,rope,attention,residual,write,quantize,grouped";
+    const char *   no_round   = "norm,glu,gate,read,dpfp,rope,attention,residual,write,grouped";
+    const char *   no_grouped = "norm,glu,gate,read,dpfp,rope,attention,residual,write,quantize";
     add("16 bits", 0);
     add("e4m3", all);
-    add("e4m3, 2 streams", all, "streams2");
-    add("e4m3, 4 streams", all, "streams4");
-    add("e4m3, rounding apart", all, "", "norm,glu,gate,read,dpfp,rope,attention,residual,write");
-    add("e4m3, promoted sums", all, "promoted");
-    add("e4m3, scales by tensor", all, "tensor");
-    add("e4m3, scales by tensor, 4 streams", all, "tensor,streams4");
-    add("e4m3 but qkv", all - ARMT_PRODUCT_QKV, "streams4");
-    add("e4m3 but o", all - ARMT_PRODUCT_O, "streams4");
-    add("e4m3 but gate_up", all - ARMT_PRODUCT_GATE_UP, "streams4");
-    add("e4m3 but down", all - ARMT_PRODUCT_DOWN, "streams4");
-    add("e4m3 gate_up and down", ARMT_PRODUCT_GATE_UP | ARMT_PRODUCT_DOWN, "streams4");
-    add("e4m3 gate_up alone", ARMT_PRODUCT_GATE_UP, "streams4");
+    add("e4m3, SwiGLU apart", all, "", no_gate);
+    add("e4m3, rounding apart", all, "", no_round);
+    add("e4m3, cuBLASLt", all, "", no_grouped);
+    add("e4m3, cuBLASLt, 2 streams", all, "streams2", no_grouped);
+    add("e4m3, cuBLASLt, 4 streams", all, "streams4", no_grouped);
+    add("e4m3, cuBLASLt, promoted sums", all, "promoted");
+    add("e4m3, cuBLASLt, by tensor", all, "tensor");
+    add("e4m3, cuBLASLt, by tensor, 4 streams", all, "tensor,streams4");
+    add("e4m3 but qkv", all - ARMT_PRODUCT_QKV);
+    add("e4m3 but o", all - ARMT_PRODUCT_O);
+    add("e4m3 but gate_up", all - ARMT_PRODUCT_GATE_UP);
+    add("e4m3 but down", all - ARMT_PRODUCT_DOWN);
+    add("e4m3 gate_up and down", ARMT_PRODUCT_GATE_UP | ARMT_PRODUCT_DOWN);
+    add("e4m3 gate_up alone", ARMT_PRODUCT_GATE_UP);
     alternate(model, random_model(), std::move(ways), 4);
 }
 

@@ -15,6 +15,8 @@
 //   attention  causal attention of whole segments
 //   residual   addition of the residual in the product before it
 //   quantize   rounding to e4m3 in the norm and in SwiGLU, for products in e4m3; else it is a kernel of its own
+//   grouped    one kernel for the products in e4m3 of all layers; needs native/cuda to be built for compute capability
+//              9.0; else cuBLASLt computes them one by one
 // It is read again for each graph that is not replayed.
 //
 // The engine marks products that are to be multiplied in e4m3 (armt-names.h). ARMT_CUDA_FP8 changes how, as a list:

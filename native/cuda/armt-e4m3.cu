@@ -28,7 +28,7 @@ template <int V> struct part_of_row {
 #pragma unroll
         for (int v = 0; v < V; ++v) {
             if (at(v) < n) {
-                const float * a        = x[v];
+                const float * a         = x[v];
                 *(uint2 *) (to + at(v)) = make_uint2(pack_e4m3(make_float4(a[0], a[1], a[2], a[3]), factor),
                                                      pack_e4m3(make_float4(a[4], a[5], a[6], a[7]), factor));
             }

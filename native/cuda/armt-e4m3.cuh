@@ -69,9 +69,7 @@ static __device__ __forceinline__ float e4m3_unit(float most) {
 
 // Four numbers times factor. NaN stays NaN.
 static __device__ __forceinline__ uint32_t pack_e4m3(float4 a, float factor) {
-    const uint32_t lo =
-        __nv_cvt_float2_to_fp8x2(make_float2(a.x * factor, a.y * factor), __NV_SATFINITE, __NV_E4M3);
-    const uint32_t hi =
-        __nv_cvt_float2_to_fp8x2(make_float2(a.z * factor, a.w * factor), __NV_SATFINITE, __NV_E4M3);
+    const uint32_t lo = __nv_cvt_float2_to_fp8x2(make_float2(a.x * factor, a.y * factor), __NV_SATFINITE, __NV_E4M3);
+    const uint32_t hi = __nv_cvt_float2_to_fp8x2(make_float2(a.z * factor, a.w * factor), __NV_SATFINITE, __NV_E4M3);
     return lo | hi << 16;
 }

@@ -18,12 +18,12 @@ static fp8_mode read_mode() {
     }
     const char *      value = getenv("ARMT_CUDA_FP8");
     const std::string names = "," + std::string(value == nullptr ? "" : value) + ",";
-    const auto        has   = [&](const char * name) { return names.find(std::string(",") + name + ",") != names.npos; };
-    mode.on                 = true;
+    const auto        has = [&](const char * name) { return names.find(std::string(",") + name + ",") != names.npos; };
+    mode.on               = true;
     // cuBLASLt has products with a scale for each row on compute capability 9.0 alone
-    mode.by_tensor          = has("tensor") || device.cc != 900;
-    mode.promoted           = has("promoted");
-    mode.n_streams          = has("streams4") ? 4 : has("streams2") ? 2 : 1;
+    mode.by_tensor = has("tensor") || device.cc != 900;
+    mode.promoted  = has("promoted");
+    mode.n_streams = has("streams4") ? 4 : has("streams2") ? 2 : 1;
     return mode;
 }
 
@@ -40,11 +40,16 @@ static const ggml_tensor * stack_of(const ggml_tensor * w) {
     return w->view_src != nullptr ? w->view_src : w;
 }
 
+// Its first layer in stack_of
+static int64_t first_layer(const ggml_tensor * w) {
+    return w->view_src != nullptr ? w->view_offs / w->view_src->nb[2] : 0;
+}
+
 static bool is_weight(const ggml_tensor * w) {
-    const ggml_tensor * stack = stack_of(w);
-    const bool          is_whole_layers =
-        w->ne[0] == stack->ne[0] && w->ne[1] == stack->ne[1] && w->nb[1] == stack->nb[1] &&
-        (w->ne[2] == 1 || w->nb[2] == stack->nb[2]) && w->view_offs % stack->nb[2] == 0 && stack->ne[3] == 1;
+    const ggml_tensor * stack  = stack_of(w);
+    const bool is_whole_layers = w->ne[0] == stack->ne[0] && w->ne[1] == stack->ne[1] && w->nb[1] == stack->nb[1] &&
+                                 (w->ne[2] == 1 || w->nb[2] == stack->nb[2]) && w->view_offs % stack->nb[2] == 0 &&
+                                 stack->ne[3] == 1;
     return is_whole_layers && stack->op == GGML_OP_NONE && stack->buffer != nullptr &&
            ggml_backend_buffer_get_usage(stack->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
 }
@@ -56,8 +61,8 @@ static void * allocate(context_state & state, size_t size) {
     if (status != cudaSuccess) {
         cudaGetLastError(); // clears it
         if (!state.fp8.warned) {
-            GGML_LOG_WARN("armt: no %.0f MiB for a matrix in e4m3 (%s); it is multiplied in 16 bits\n", size / 1048576.0,
-                          cudaGetErrorString(status));
+            GGML_LOG_WARN("armt: no %.0f MiB for a matrix in e4m3 (%s); it is multiplied in 16 bits\n",
+                          size / 1048576.0, cudaGetErrorString(status));
             state.fp8.warned = true;
         }
         return nullptr;
@@ -89,18 +94,18 @@ static const fp8_weight & find_weight(ggml_backend_cuda_context & ctx, context_s
     const weight_part part   = {1, largest_part(stack).n_rows};
     const auto        rounds = [&](int64_t layer, auto fn) {
         for (int64_t row = 0; row < n_rows; row += part.n_rows) {
-            const weight_part   some   = {1, std::min(part.n_rows, n_rows - row)};
-            const weights       narrow = get_weights(ctx, state, stack, layer, row, some);
-            armt_quantize_args  args   = {};
-            args.x                     = narrow.data;
-            args.x_row                 = narrow.row;
-            args.type                  = product_type(stack);
-            args.most                  = whole ? most : nullptr;
-            args.n_part                = some.n_rows;
-            args.output                = data + (layer * n_rows + row) * n;
-            args.scales                = weight.scales + (whole ? layer : layer * n_rows + row);
-            args.n                     = n;
-            args.n_rows                = some.n_rows;
+            const weight_part  some   = {1, std::min(part.n_rows, n_rows - row)};
+            const weights      narrow = get_weights(ctx, state, stack, layer, row, some);
+            armt_quantize_args args   = {};
+            args.x                    = narrow.data;
+            args.x_row                = narrow.row;
+            args.type                 = product_type(stack);
+            args.most                 = whole ? most : nullptr;
+            args.n_part               = some.n_rows;
+            args.output               = data + (layer * n_rows + row) * n;
+            args.scales               = weight.scales + (whole ? layer : layer * n_rows + row);
+            args.n                    = n;
+            args.n_rows               = some.n_rows;
             fn(args);
         }
     };
@@ -209,13 +214,13 @@ bool is_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, cons
         mm->op_params[ARMT_OP_PARAM_PRECISION] != ARMT_PRECISION_E4M3) {
         return false;
     }
-    const ggml_tensor * w = mm->src[0];
-    const ggml_tensor * x = mm->src[1];
-    const bool lengths_fit = w->ne[0] % E4M3_MULTIPLE == 0 && w->ne[1] % E4M3_MULTIPLE == 0 &&
+    const ggml_tensor * w           = mm->src[0];
+    const ggml_tensor * x           = mm->src[1];
+    const bool          lengths_fit = w->ne[0] % E4M3_MULTIPLE == 0 && w->ne[1] % E4M3_MULTIPLE == 0 &&
                              w->ne[0] <= ARMT_MAX_E4M3_COLS && x->ne[1] >= MIN_ROWS;
     const bool rows_fit    = ggml_is_quantized(w->type) || (w->nb[0] == 2 && w->nb[1] % 16 == 0);
     const bool batches_fit = w->ne[3] == 1 && x->ne[3] == 1 && w->ne[2] == x->ne[2];
-    const bool types_fit   = product_type(w) != GGML_TYPE_COUNT && x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32;
+    const bool types_fit = product_type(w) != GGML_TYPE_COUNT && x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32;
     return lengths_fit && rows_fit && batches_fit && types_fit && ggml_is_contiguous(x) && ggml_is_contiguous(mm) &&
            is_weight(w) && find_plan(ctx, state, shape_of(state, mm, GGML_TYPE_F32)).ok &&
            find_weight(ctx, state, w).data != nullptr;
@@ -258,7 +263,7 @@ static narrow_data to_e4m3(ggml_backend_cuda_context & ctx, context_state & stat
 
 // Streams that share the layers of a product. Those of one layer do not fill a device.
 static std::vector<cudaStream_t> fork(ggml_backend_cuda_context & ctx, context_state & state, int64_t n_layers) {
-    const int                 n = std::min<int64_t>(state.fp8.mode.n_streams, n_layers);
+    const int                 n       = std::min<int64_t>(state.fp8.mode.n_streams, n_layers);
     std::vector<cudaStream_t> streams = {ctx.stream()};
     if (n > 1) {
         for (cudaEvent_t & event : state.fp8.events) {
@@ -282,10 +287,50 @@ static void join(context_state & state, const std::vector<cudaStream_t> & stream
     }
 }
 
+// out = w*x, or sum = w*x + residual, or with SwiGLU out = silu(gate)*up, all layers at once. Does nothing and returns
+// false if there is no kernel for it.
+static bool multiply_hopper(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
+                            const narrow_data & x, armt_epilogue epilogue, void * out, ggml_type type_out,
+                            const ggml_tensor * residual = nullptr, const ggml_tensor * sum = nullptr) {
+    const ggml_tensor * w    = mm->src[0];
+    armt_product_args   args = {};
+    args.epilogue            = epilogue;
+    args.type                = ARMT_TYPE_E4M3;
+    args.type_out            = type_out;
+    args.weight_row          = w->ne[0];
+    args.weight_batch        = w->ne[0] * w->ne[1];
+    args.n                   = w->ne[0];
+    args.n_cols              = w->ne[1] / (epilogue == ARMT_EPILOGUE_SWIGLU ? 2 : 1);
+    args.n_rows              = mm->ne[1];
+    args.n_batch             = w->ne[2];
+    if (!state.on.grouped || state.fp8.mode.by_tensor || state.fp8.mode.promoted || !armt_has_product(args)) {
+        return false;
+    }
+    const fp8_weight & weight = find_weight(ctx, state, w);
+    const int64_t      layer0 = first_layer(w);
+    args.weight               = (const char *) weight.data + layer0 * args.weight_batch;
+    args.weight_scales        = weight.scales + layer0 * w->ne[1];
+    args.x                    = x.data;
+    args.x_scales             = x.scales;
+    args.output               = sum != nullptr ? sum->data : out;
+    args.output_row           = sum != nullptr ? sum->nb[1] / 4 : args.n_cols;
+    args.output_batch         = sum != nullptr ? sum->nb[2] / 4 : int64_t(args.n_cols) * args.n_rows;
+    if (residual != nullptr) {
+        args.residual       = (const float *) residual->data;
+        args.residual_row   = residual->nb[1] / 4;
+        args.residual_batch = residual->nb[2] / 4;
+    }
+    armt_product(args, ctx.stream());
+    return true;
+}
+
 // out = w*x, or sum = w*x + residual. Does nothing and returns false if cuBLASLt has no algorithm for it.
 static bool multiply_fp8(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
                          const narrow_data & x, void * out, ggml_type type_out, const ggml_tensor * residual = nullptr,
                          const ggml_tensor * sum = nullptr) {
+    if (multiply_hopper(ctx, state, mm, x, ARMT_EPILOGUE_ADD, out, type_out, residual, sum)) {
+        return true;
+    }
     fp8_shape shape = shape_of(state, mm, type_out);
     if (sum != nullptr) {
         shape.out_row      = sum->nb[1] / 4;
@@ -296,9 +341,8 @@ static bool multiply_fp8(ggml_backend_cuda_context & ctx, context_state & state,
         return false;
     }
     const ggml_tensor * w        = mm->src[0];
-    const ggml_tensor * stack    = stack_of(w);
     const fp8_weight &  weight   = find_weight(ctx, state, w);
-    const int64_t       layer0   = w->view_src != nullptr ? w->view_offs / stack->nb[2] : 0;
+    const int64_t       layer0   = first_layer(w);
     const int64_t       n_weight = w->ne[0] * w->ne[1]; // of a layer
     const int64_t       n_x      = w->ne[0] * mm->ne[1];
     const int64_t       n_out    = mm->ne[0] * mm->ne[1];
@@ -306,16 +350,16 @@ static bool multiply_fp8(ggml_backend_cuda_context & ctx, context_state & state,
     const size_t workspace_size = ctx.cublas_workspace_sizes[ctx.device];
     const auto   streams        = fork(ctx, state, w->ne[2]);
     for (int64_t layer = 0; layer < w->ne[2]; ++layer) {
-        const size_t s         = layer % streams.size();
-        void *       workspace = s == 0 ? ctx.cublas_workspaces[ctx.device][ctx.curr_stream_no] :
-                                          reserve(state, state.fp8.workspaces[s], workspace_size);
-        const int64_t from     = layer0 + layer;
-        const void *  scales_w = weight.scales + (shape.by_tensor ? from : from * w->ne[1]);
-        const void *  scales_x = x.scales + (shape.by_tensor ? layer : layer * mm->ne[1]);
+        const size_t  s         = layer % streams.size();
+        void *        workspace = s == 0 ? ctx.cublas_workspaces[ctx.device][ctx.curr_stream_no]
+                                         : reserve(state, state.fp8.workspaces[s], workspace_size);
+        const int64_t from      = layer0 + layer;
+        const void *  scales_w  = weight.scales + (shape.by_tensor ? from : from * w->ne[1]);
+        const void *  scales_x  = x.scales + (shape.by_tensor ? layer : layer * mm->ne[1]);
         set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales_w);
         set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales_x);
-        char *       d    = sum != nullptr ? (char *) sum->data + layer * sum->nb[2] :
-                                             (char *) out + layer * n_out * ggml_type_size(type_out);
+        char *       d    = sum != nullptr ? (char *) sum->data + layer * sum->nb[2]
+                                           : (char *) out + layer * n_out * ggml_type_size(type_out);
         const char * c    = residual != nullptr ? (const char *) residual->data + layer * residual->nb[2] : d;
         const float  one  = 1.0f;
         const float  beta = residual != nullptr ? 1.0f : 0.0f;
@@ -334,7 +378,7 @@ int fuse_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, con
     }
     const auto        known = state.narrow.find(root_of(mm->src[1]));
     const narrow_data x     = to_e4m3(
-        ctx, state, mm, known != state.narrow.end() ? known->second : narrow_data{mm->src[1]->data, GGML_TYPE_F32});
+            ctx, state, mm, known != state.narrow.end() ? known->second : narrow_data{mm->src[1]->data, GGML_TYPE_F32});
     const ggml_type half = product_type(mm->src[0]); // of results that only fused nodes read
 
     std::vector<const ggml_tensor *> readers;
@@ -343,12 +387,17 @@ int fuse_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, con
         const ggml_tensor * reader   = readers[0];
         const bool          is_gated = is_swiglu(reader) && root_of(reader->src[0]) == mm &&
                               narrow_type(ctx, state, cgraph, last, reader, last) == half;
+        const int  j       = next_node(cgraph, i);
+        const bool is_next = j < cgraph->n_nodes && reader == cgraph->nodes[j];
+        if (state.on.gate && is_gated && is_next && !overlap(reader, x.data, e4m3_size(mm->src[1])) &&
+            multiply_hopper(ctx, state, mm, x, ARMT_EPILOGUE_SWIGLU, reader->data, half)) {
+            state.narrow[reader] = {reader->data, half};
+            return j - i;
+        }
         if (state.on.glu && is_gated && multiply_fp8(ctx, state, mm, x, mm->data, half)) {
             state.narrow[mm] = {mm->data, half};
             return 0;
         }
-        const int           j        = next_node(cgraph, i);
-        const bool          is_next  = j < cgraph->n_nodes && reader == cgraph->nodes[j];
         const ggml_tensor * residual = nullptr;
         if (state.on.residual && is_next && match_residual(mm, reader, x.data, e4m3_size(mm->src[1]), residual) &&
             multiply_fp8(ctx, state, mm, x, nullptr, GGML_TYPE_F32, residual, reader)) {

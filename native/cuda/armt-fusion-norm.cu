@@ -8,8 +8,8 @@ namespace armt_fusion {
 
 // The norm (node i) with its weight, of x, or of the sum of x and what was recalled. mul_at: index of the product with
 // the weight; last: of the last node that reads it.
-static bool match_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i, armt_norm_args & args, int & mul_at,
-                       int & last) {
+static bool match_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i,
+                       armt_norm_args & args, int & mul_at, int & last) {
     const ggml_tensor * norm = cgraph->nodes[i];
     mul_at                   = next_node(cgraph, i);
     if (norm->op != GGML_OP_RMS_NORM || mul_at >= cgraph->n_nodes || n_uses(cgraph, norm) != 1) {

@@ -164,25 +164,27 @@ static bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state,
 // is too large.
 static bool multiply_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
                             const void * x, void * out) {
-    const ggml_tensor *      w      = mm->src[0];
-    const weight_part        part   = largest_part(w);
-    const bool               is_f16 = is_16_bit(w->type);
-    armt_swiglu_product_args args   = {};
-    args.type                       = product_type(w);
-    args.weight_row                 = is_f16 ? w->nb[1] / 2 : w->ne[0];
-    args.weight_batch               = is_f16 ? w->nb[2] / 2 : w->ne[0] * w->ne[1];
-    args.n                          = w->ne[0];
-    args.n_cols                     = w->ne[1] / 2;
-    args.n_rows                     = mm->ne[1];
-    args.n_batch                    = part.n_layers;
-    if (part.n_rows < w->ne[1] || !armt_has_swiglu_product(args)) {
+    const ggml_tensor * w      = mm->src[0];
+    const weight_part   part   = largest_part(w);
+    const bool          is_f16 = is_16_bit(w->type);
+    armt_product_args   args   = {};
+    args.epilogue              = ARMT_EPILOGUE_SWIGLU;
+    args.type                  = product_type(w);
+    args.type_out              = args.type;
+    args.weight_row            = is_f16 ? w->nb[1] / 2 : w->ne[0];
+    args.weight_batch          = is_f16 ? w->nb[2] / 2 : w->ne[0] * w->ne[1];
+    args.n                     = w->ne[0];
+    args.n_cols                = w->ne[1] / 2;
+    args.n_rows                = mm->ne[1];
+    args.n_batch               = part.n_layers;
+    if (part.n_rows < w->ne[1] || !armt_has_product(args)) {
         return false;
     }
     for (int64_t layer = 0; layer < w->ne[2]; layer += part.n_layers) {
         args.x      = (const char *) x + layer * args.n_rows * args.n * 2;
         args.weight = get_weights(ctx, state, w, layer, 0, part).data;
         args.output = (char *) out + layer * args.n_rows * args.n_cols * 2;
-        armt_swiglu_product(args, ctx.stream());
+        armt_product(args, ctx.stream());
     }
     return true;
 }
@@ -218,12 +220,11 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
     std::vector<const ggml_tensor *> readers;
     int                              last = i;
     if (find_readers(cgraph, i, mm, readers, last) && readers.size() == 1) {
-        const ggml_tensor * reader  = readers[0];
-        const int           j       = next_node(cgraph, i);
-        const bool          is_next = j < cgraph->n_nodes && reader == cgraph->nodes[j];
-        const bool          is_gated =
-            is_swiglu(reader) && root_of(reader->src[0]) == mm &&
-            narrow_type(ctx, state, cgraph, last, reader, last) == input.type;
+        const ggml_tensor * reader   = readers[0];
+        const int           j        = next_node(cgraph, i);
+        const bool          is_next  = j < cgraph->n_nodes && reader == cgraph->nodes[j];
+        const bool          is_gated = is_swiglu(reader) && root_of(reader->src[0]) == mm &&
+                              narrow_type(ctx, state, cgraph, last, reader, last) == input.type;
 
         if (state.on.gate && is_gated && is_next && !overlap(reader, input.data, input_size) &&
             multiply_swiglu(ctx, state, mm, input.data, reader->data)) {

@@ -51,6 +51,7 @@ static constexpr named_fusion FUSIONS[] = {
     {"attention", &fusions::attention},
     {"residual",  &fusions::residual},
     {"quantize",  &fusions::quantize},
+    {"grouped",   &fusions::grouped},
 };
 // clang-format on
 

@@ -3,9 +3,10 @@
 // What the armt-fusion-*.cu files share: the state of a backend context, the matching of nodes, and products in 16
 // bits.
 //
-// A result that only 16-bit products read is written in 16 bits, or in e4m3 if they are products in e4m3. Those are products with 16-bit weights, and with
-// quantized weights, which are converted to F16 first. The 16-bit result takes the start of its tensor's memory, or a
-// buffer of the context; `narrow` tells the nodes that read it, all of which are computed here too.
+// A result that only 16-bit products read is written in 16 bits, or in e4m3 if they are products in e4m3. Those are
+// products with 16-bit weights, and with quantized weights, which are converted to F16 first. The 16-bit result takes
+// the start of its tensor's memory, or a buffer of the context; `narrow` tells the nodes that read it, all of which are
+// computed here too.
 
 #include "armt-cuda.h"
 #include "armt-kernels.cuh"
@@ -44,7 +45,7 @@ constexpr int NOT_FUSED = -1;
 
 // Which fusions are on, see armt-cuda.h
 struct fusions {
-    bool norm, glu, gate, read, dpfp, rope, attention, residual, write, quantize;
+    bool norm, glu, gate, read, dpfp, rope, attention, residual, write, quantize, grouped;
     bool features; // of dpfp: the product before it too
 };
 
@@ -103,8 +104,8 @@ struct fp8_state {
     std::map<std::pair<const void *, bool>, fp8_weight> weights; // by the stack's data, and whether by tensor
     std::map<fp8_shape, fp8_plan>                       plans;
 
-    buffer      input;                      // of a product, in e4m3
-    buffer      most;                       // largest magnitudes
+    buffer      input;                       // of a product, in e4m3
+    buffer      most;                        // largest magnitudes
     buffer      workspaces[FP8_MAX_STREAMS]; // the first stream has the context's own
     cudaEvent_t events[FP8_MAX_STREAMS] = {};
 };

@@ -60,8 +60,8 @@ template <typename T> static __global__ void __launch_bounds__(NORM_THREADS) nor
         for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) { // the elements that this thread wrote
             float4 *     a = (float4 *) (row + i);
             const float4 w = *(const float4 *) (weight + i);
-            *a             = make_float4(a->x * scale * w.x, a->y * scale * w.y, a->z * scale * w.z, a->w * scale * w.w);
-            most           = fmaxf(most, largest(*a));
+            *a   = make_float4(a->x * scale * w.x, a->y * scale * w.y, a->z * scale * w.z, a->w * scale * w.w);
+            most = fmaxf(most, largest(*a));
         }
         const float unit = e4m3_unit(block_max<NORM_THREADS>(most));
         for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) {

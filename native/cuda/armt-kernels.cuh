@@ -180,20 +180,37 @@ void armt_attention(const armt_attention_args & args, cudaStream_t stream);
 // sm_90a and runs on such a card.
 bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream);
 
-// silu(x*gate)*(x*up) on a Hopper card (compute capability 9.0). Everything is F16, or BF16; sums are F32.
-struct armt_swiglu_product_args {
-    const void * x;      // [n_batch][n_rows][n]
-    const void * weight; // [n_batch][2*n_cols][n], gate and then up; rows weight_row apart
-    int64_t      weight_row;
-    int64_t      weight_batch;
-    void *       output; // [n_batch][n_rows][n_cols]
-    ggml_type    type;
-    int          n;
-    int          n_cols;
-    int          n_rows;
-    int          n_batch;
+// What follows a product
+enum armt_epilogue {
+    ARMT_EPILOGUE_SWIGLU, // silu(x*gate)*(x*up)
+    ARMT_EPILOGUE_ADD,    // x*weight + residual, or x*weight
 };
-void armt_swiglu_product(const armt_swiglu_product_args & args, cudaStream_t stream);
+
+// A product on a Hopper card (compute capability 9.0). Sums are F32. 16-bit operands: SwiGLU alone, with the same type
+// as result
+struct armt_product_args {
+    armt_epilogue epilogue;
+    const void *  x;      // [n_batch][n_rows][n]
+    const void *  weight; // [n_batch][n_cols][n], with SwiGLU [2*n_cols], gate and then up; rows weight_row apart
+    int64_t       weight_row;
+    int64_t       weight_batch;
+    ggml_type     type;          // of both: F16, BF16 or ARMT_TYPE_E4M3
+    const float * x_scales;      // of e4m3: [n_batch][n_rows]
+    const float * weight_scales; // [n_batch][n_cols], with SwiGLU [2*n_cols]
+    void *        output;        // [n_batch][n_rows][n_cols]
+    ggml_type     type_out;      // F16 or BF16; without SwiGLU also F32
+    // of F32
+    int64_t       output_row;
+    int64_t       output_batch;
+    const float * residual; // or nullptr; can be the output
+    int64_t       residual_row;
+    int64_t       residual_batch;
+    int           n;
+    int           n_cols;
+    int           n_rows;
+    int           n_batch;
+};
+void armt_product(const armt_product_args & args, cudaStream_t stream);
 
 // Whether this backend is built for sm_90a, and the kernel supports these lengths and strides
-bool armt_has_swiglu_product(const armt_swiglu_product_args & args);
+bool armt_has_product(const armt_product_args & args);

@@ -27,8 +27,7 @@ ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_w
                                         ggml_tensor * x) {
     const bool    one_matrix = c.n == 1 && x->ne[2] > 1; // the rows of all sequences
     ggml_tensor * w          = view_weight(weight, c);
-    ggml_tensor * cur =
-        ggml_mul_mat(ctx0, w, one_matrix ? ggml_reshape_2d(ctx0, x, x->ne[0], x->ne[1] * x->ne[2]) : x);
+    ggml_tensor * cur = ggml_mul_mat(ctx0, w, one_matrix ? ggml_reshape_2d(ctx0, x, x->ne[0], x->ne[1] * x->ne[2]) : x);
     if ((weight.product & memory.get_config().fp8_products) != 0) {
         cur->op_params[ARMT_OP_PARAM_PRECISION] = ARMT_PRECISION_E4M3;
     }

@@ -59,9 +59,9 @@ void armt_set_options(const armt_context_options & options) {
 
     check(options.precision >= ARMT_PRECISION_AUTO && options.precision <= ARMT_PRECISION_FP8,
           "precision is " + std::to_string(options.precision) + "; it has to be 0 (auto) or 1 (fp8)");
-    check(options.fp8_products <= ARMT_PRODUCT_ALL,
-          "fp8Products is " + std::to_string(options.fp8_products) + "; it has to be a sum of 1 (qkv), 2 (o), 4 "
-          "(gate_up) and 8 (down)");
+    check(options.fp8_products <= ARMT_PRODUCT_ALL, "fp8Products is " + std::to_string(options.fp8_products) +
+                                                        "; it has to be a sum of 1 (qkv), 2 (o), 4 "
+                                                        "(gate_up) and 8 (down)");
     check(options.fp8_products == 0 || options.precision == ARMT_PRECISION_FP8,
           "fp8Products is given, but precision is not \"fp8\"");
 
