@@ -16,6 +16,7 @@ export interface NativeContextInfo {
     readonly useDenom: boolean;
     readonly stateType: number;
     readonly textsPerLayer: number;
+    readonly fp8Products: number;
     readonly memoryBytes: number;
     readonly totalBytes: number;
     readonly graphs: number;
@@ -47,6 +48,9 @@ export interface NativeContextOptions {
     readonly maxCells: number;
     readonly stateType: number;
     readonly textsPerLayer: number;
+    readonly precision: number;
+    /** Bits; 0: all products if the precision is FP8. */
+    readonly fp8Products: number;
 }
 
 /** Tokens for one sequence. */

@@ -186,7 +186,7 @@ function linesOf(
     segments.forEach((segmentSize, i) => {
         const own = groups.filter((group) => group.segmentSize === segmentSize).sort((a, b) => a.tokens - b.tokens);
         const dash = i === 0 ? "" : `${2 + 4 * i} 3`;
-        (["stock", "sequential", "diagonal"] as const).forEach((name, j) => {
+        (["stock", "sequential", "diagonal", "sequential fp8", "diagonal fp8"] as const).forEach((name, j) => {
             const points = own.flatMap((group) => {
                 const found = group.cases.find((one) => one.name === name);
                 if (found === undefined) return [];

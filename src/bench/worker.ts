@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { Llama, LlamaContext, LlamaContextSequence, Token } from "node-llama-cpp";
-import type { ArmtSchedule } from "../../plugin/index.js";
+import type { ArmtContextOptions, ArmtSchedule } from "../../plugin/index.js";
 import type { NativeProduct, NativeProductTimes } from "../../plugin/native/addon.js";
 import { seededRandom } from "../util/random.js";
 
@@ -20,7 +20,10 @@ export type WorkerOptions = {
         batchSize: number;
         sequences: number;
         /** Context options of an ARMT model. */
-        armt?: { schedule: ArmtSchedule; segmentSize: number; maxCells?: number; textsPerLayer?: number };
+        armt?: Pick<ArmtContextOptions, "maxCells" | "textsPerLayer" | "precision" | "fp8Products"> & {
+            schedule: ArmtSchedule;
+            segmentSize: number;
+        };
     };
 };
 

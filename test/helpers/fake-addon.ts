@@ -105,6 +105,7 @@ export class FakeAddon implements ArmtAddon {
             useDenom: true,
             stateType: 0,
             textsPerLayer: 0,
+            fp8Products: 0,
             memoryBytes: 792,
             totalBytes: 2000,
             graphs: 9,

@@ -74,7 +74,9 @@ test("options reach the engine before the context is created, and are reset afte
         openSegmentLimit: 0,
         maxCells: 3,
         textsPerLayer: 0,
-        stateType: 0
+        stateType: 0,
+        precision: 0,
+        fp8Products: 0
     };
     t.deepEqual(addon.calls, [
         ["setContextOptions", expected],
