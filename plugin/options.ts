@@ -82,10 +82,10 @@ export interface ArmtContextOptions {
      * How the matrices of the base model's layers are multiplied. `"fp8"`: both operands are rounded to 8-bit floats
      * (e4m3), each row with a scale of its own, in steps of 32 rows and more. Reading is faster then, and results are
      * less exact. The memory and its projections never change. The context keeps a second copy of these matrices, with
-     * one byte for each number. Matrices stay as they are if a row's length is no multiple of 16 or above 16,384, and
-     * if they are stored in f32. `"auto"`: as the backend does for the type of the weights. Default: `"auto"`. Throws
-     * `TypeError` for any other value. Creating a context fails unless all layers are on the backend of
-     * `armt build --gpu cuda --tuned` and on GPUs of compute capability 8.9 or newer. More: docs/gpu.md.
+     * one byte for each number. Matrices stay as they are if the length of a row is not divisible by 16 or is above
+     * 16,384, and if they are stored in f32. `"auto"`: as the backend does for the type of the weights. Default:
+     * `"auto"`. Throws `TypeError` for any other value. Creating a context fails unless all layers are on the backend
+     * of `armt build --gpu cuda --tuned` and on GPUs of compute capability 8.9 or newer. More: docs/gpu.md.
      */
     precision?: ArmtPrecision;
 

@@ -179,7 +179,7 @@ ggml_type product_type(const ggml_tensor * w);
 bool is_product(const ggml_tensor * mm);
 
 // The 16-bit type for a result (node i) that only such products and those in e4m3 read, or GGML_TYPE_COUNT. last: index
-// of the last of them. to_e4m3: whoever asks can also write e4m3, which is the answer if all readers take it.
+// of the last of them. to_e4m3: the caller can also write e4m3, which is the answer if all readers take it.
 ggml_type narrow_type(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i,
                       const ggml_tensor * t, int & last, bool to_e4m3 = false);
 

@@ -18,7 +18,7 @@
 // ggml_backend_reg_get_proc_address: uint64_t (*)(void), the number of CUDA graphs that this process has replayed
 #define ARMT_NAME_GRAPH_REPLAYS "ggml_backend_cuda_graph_replays"
 
-// How the engine asks for a product in e4m3: this value among the op_params of GGML_OP_MUL_MAT, beside the precision
+// How the engine asks for a product in e4m3: this value among the op_params of GGML_OP_MUL_MAT, next to the precision
 // that ggml keeps there. Backends that do not know it ignore it.
 #define ARMT_OP_PARAM_PRECISION 8
 #define ARMT_PRECISION_E4M3     0x4d3
