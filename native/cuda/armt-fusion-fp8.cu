@@ -3,6 +3,8 @@
 
 #include "armt-fusion.cuh"
 
+#include "convert.cuh"
+
 #include <algorithm>
 
 namespace armt_fusion {
@@ -222,7 +224,9 @@ bool is_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, cons
     const bool batches_fit = w->ne[3] == 1 && x->ne[3] == 1 && w->ne[2] == x->ne[2];
     const bool types_fit = product_type(w) != GGML_TYPE_COUNT && x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32;
     return lengths_fit && rows_fit && batches_fit && types_fit && ggml_is_contiguous(x) && ggml_is_contiguous(mm) &&
-           is_weight(w) && find_plan(ctx, state, shape_of(state, mm, GGML_TYPE_F32)).ok &&
+           is_weight(w) &&
+           (find_plan(ctx, state, shape_of(state, mm, GGML_TYPE_F32)).ok ||
+            find_plan(ctx, state, shape_of(state, mm, product_type(w))).ok) &&
            find_weight(ctx, state, w).data != nullptr;
 }
 
@@ -408,7 +412,11 @@ int fuse_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, con
         state.narrow[mm] = {mm->data, half};
         return 0;
     }
-    GGML_ASSERT(multiply_fp8(ctx, state, mm, x, mm->data, GGML_TYPE_F32)); // is_fp8_product found a plan
+    if (!multiply_fp8(ctx, state, mm, x, mm->data, GGML_TYPE_F32)) { // then is_fp8_product found a plan for 16 bits
+        void * narrow = reserve(state, state.fp8.output, ggml_nelements(mm) * 2);
+        GGML_ASSERT(multiply_fp8(ctx, state, mm, x, narrow, half));
+        ggml_get_to_fp32_cuda(half)(narrow, (float *) mm->data, ggml_nelements(mm), ctx.stream());
+    }
     return 0;
 }
 

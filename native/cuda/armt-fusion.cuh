@@ -104,6 +104,7 @@ struct fp8_state {
     std::map<std::pair<const void *, bool>, fp8_weight> weights; // by the stack's data, and whether by tensor
     std::map<fp8_shape, fp8_plan>                       plans;
 
+    buffer      output;                      // of a product that cuBLASLt only has with a 16-bit result
     buffer      input;                       // of a product, in e4m3
     buffer      most;                        // largest magnitudes
     buffer      workspaces[FP8_MAX_STREAMS]; // the first stream has the context's own
