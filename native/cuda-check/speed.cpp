@@ -15,7 +15,7 @@ const std::string speed_parts = "targets,fusions,short,rest,stock,decode,types,m
 static const uint32_t SEGMENTS[] = {1024, 512, 256, 4096};
 
 // Reads in a row whose energy is measured together
-static constexpr int ENERGY_READS = 3;
+static constexpr int ENERGY_READS = 2;
 
 static bool is_listed(const std::string & name, const std::string & list) {
     return ("," + list + ",").find("," + name + ",") != std::string::npos;
@@ -232,7 +232,7 @@ void speed_run::fp8(const model_ptr & model) {
     add("e4m3 but down", all - ARMT_PRODUCT_DOWN);
     add("e4m3 gate_up and down", ARMT_PRODUCT_GATE_UP | ARMT_PRODUCT_DOWN);
     add("e4m3 gate_up alone", ARMT_PRODUCT_GATE_UP);
-    alternate(model, random_model(), std::move(ways), 4);
+    alternate(model, random_model(), std::move(ways), 3);
 }
 
 // Other types of weights, at segments of 1024, and bf16 at others
