@@ -100,6 +100,8 @@ Napi::Value context_info(const Napi::CallbackInfo & info) {
         result.Set("graphsReused", armt_number(env, context.n_graphs_reused));
         result.Set("graphsReplayed", armt_number(env, context.n_graphs_replayed));
         result.Set("graphParts", armt_number(env, context.n_graph_parts));
+        result.Set("fp8Computed", armt_number(env, context.n_fp8_computed));
+        result.Set("fp8Left", armt_number(env, context.n_fp8_left));
         return result;
     });
 }

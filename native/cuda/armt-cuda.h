@@ -19,10 +19,8 @@
 //              9.0; else cuBLASLt computes them one by one
 // It is read again for each graph that is not replayed.
 //
-// The engine marks products that are to be multiplied in e4m3 (armt-names.h). ARMT_CUDA_FP8 changes how, as a list:
-//   tensor     one scale for each matrix instead of one for each row; always so where cuBLASLt has nothing else
-//   promoted   sums leave the tensor cores' registers more often: slower and more exact
-//   streams2, streams4  the layers of a product in so many streams
+// The engine marks products that are to be multiplied in e4m3 (armt-names.h). Each row has a scale of its own. With
+// ARMT_CUDA_FP8=tensor, each matrix has one; always so where cuBLASLt has nothing else.
 //
 // With ARMT_CUDA_PROFILE=FILE and GGML_CUDA_DISABLE_GRAPHS=1, the times of all nodes are written to FILE when the
 // context is freed.
@@ -30,8 +28,8 @@
 #include "armt-names.h"
 #include "common.cuh"
 
-// Before the first node of a graph that is evaluated or captured
-void armt_cuda_begin(ggml_backend_cuda_context & ctx);
+// Before the first node of a graph that is evaluated or captured. graph_key: the same for its replays
+void armt_cuda_begin(ggml_backend_cuda_context & ctx, const void * graph_key);
 
 // Computes node i, and maybe some of the nodes after it. Returns how many of those, or -1 if node i is left to ggml.
 int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i);
@@ -43,8 +41,11 @@ void armt_cuda_profile(ggml_backend_cuda_context & ctx, const ggml_tensor * node
 void armt_cuda_release(ggml_backend_cuda_context & ctx);
 
 // CUDA graphs replayed in this process
-void     armt_cuda_count_replay();
+void     armt_cuda_count_replay(ggml_backend_cuda_context & ctx, const void * graph_key);
 uint64_t armt_cuda_graph_replays();
 
 // Whether the backend's device of this index multiplies in e4m3: NVIDIA, compute capability 8.9 or newer
 bool armt_cuda_has_fp8(size_t device);
+
+// Products that a backend has computed
+armt_fp8_counts armt_cuda_fp8_counts(ggml_backend_t backend);

@@ -56,7 +56,7 @@ static __global__ void __launch_bounds__(THREADS) quantize_kernel(const armt_qua
         const float unit = e4m3_unit(args.most[row / args.n_part]);
         part.store(to, args.n, unit);
         if (row % args.n_part == 0 && threadIdx.x == 0) {
-            args.scales[row / args.n_part] = unit;
+            args.scales[row / args.n_part * ARMT_TENSOR_SCALE_STRIDE] = unit;
         }
         return;
     }

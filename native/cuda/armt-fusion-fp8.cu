@@ -13,24 +13,19 @@ namespace armt_fusion {
 constexpr int64_t E4M3_MULTIPLE = 16;
 
 static fp8_mode read_mode() {
-    const auto & device = ggml_cuda_info().devices[ggml_cuda_get_device()];
-    fp8_mode     mode   = {};
     if (!armt_cuda_has_fp8(ggml_cuda_get_device())) {
-        return mode;
+        return {};
     }
-    const char *      value = getenv("ARMT_CUDA_FP8");
-    const std::string names = "," + std::string(value == nullptr ? "" : value) + ",";
-    const auto        has = [&](const char * name) { return names.find(std::string(",") + name + ",") != names.npos; };
-    mode.on               = true;
+    const char * value = getenv("ARMT_CUDA_FP8");
     // cuBLASLt has products with a scale for each row on compute capability 9.0 alone
-    mode.by_tensor = has("tensor") || device.cc != 900;
-    mode.promoted  = has("promoted");
-    mode.n_streams = has("streams4") ? 4 : has("streams2") ? 2 : 1;
-    return mode;
+    const bool by_row = ggml_cuda_info().devices[ggml_cuda_get_device()].cc == 900;
+    return {true, !by_row || (value != nullptr && strcmp(value, "tensor") == 0)};
 }
 
-void begin_fp8(context_state & state) {
-    state.fp8.mode = read_mode();
+void begin_fp8(context_state & state, const void * graph_key) {
+    state.fp8.mode                = read_mode();
+    state.fp8.graph               = graph_key;
+    state.fp8.of_graph[graph_key] = {};
 }
 
 //
@@ -86,7 +81,8 @@ static const fp8_weight & find_weight(ggml_backend_cuda_context & ctx, context_s
     const int64_t n_rows   = stack->ne[1];
     const int64_t n_layers = stack->ne[2];
     const size_t  size     = GGML_PAD(size_t(n) * n_rows * n_layers, 256);
-    char *        data     = (char *) allocate(state, size + (whole ? 1 : n_rows) * n_layers * sizeof(float));
+    const int64_t n_scales = whole ? ARMT_TENSOR_SCALE_STRIDE : n_rows; // of a layer
+    char *        data     = (char *) allocate(state, size + n_scales * n_layers * sizeof(float));
     if (data == nullptr) {
         return weight;
     }
@@ -105,7 +101,7 @@ static const fp8_weight & find_weight(ggml_backend_cuda_context & ctx, context_s
             args.most                 = whole ? most : nullptr;
             args.n_part               = some.n_rows;
             args.output               = data + (layer * n_rows + row) * n;
-            args.scales               = weight.scales + (whole ? layer : layer * n_rows + row);
+            args.scales               = weight.scales + layer * n_scales + (whole ? 0 : row);
             args.n                    = n;
             args.n_rows               = some.n_rows;
             fn(args);
@@ -133,8 +129,37 @@ template <typename T> static void set(cublasLtMatmulDesc_t desc, cublasLtMatmulD
     CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(desc, attribute, &value, sizeof(value)));
 }
 
-// The product of one layer; found once for each shape, because asking cuBLASLt takes longer than launching
-static const fp8_plan & find_plan(ggml_backend_cuda_context & ctx, context_state & state, const fp8_shape & shape) {
+static cublasStatus_t launch(ggml_backend_cuda_context & ctx, context_state & state, const fp8_shape & shape,
+                             const fp8_plan & plan, const void * w, const float * scales_w, const void * x,
+                             const float * scales_x, const void * residual, void * out) {
+    set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales_w);
+    set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales_x);
+    ctx.cublas_handle(); // makes the stream's workspace
+    const float one  = 1.0f;
+    const float beta = shape.residual_row != 0 ? 1.0f : 0.0f;
+    return cublasLtMatmul(state.lt, plan.desc, &one, w, plan.a, x, plan.b, &beta,
+                          shape.residual_row != 0 ? residual : out, plan.c, out, plan.d, &plan.algo,
+                          ctx.cublas_workspaces[ctx.device][ctx.curr_stream_no], ctx.cublas_workspace_sizes[ctx.device],
+                          ctx.stream());
+}
+
+// Whether cuBLASLt launches the plan. Its heuristic also offers what the launch then refuses.
+static bool try_launch(ggml_backend_cuda_context & ctx, context_state & state, const fp8_shape & shape,
+                       const fp8_plan & plan, const fp8_weight & weight) {
+    const int64_t size_x   = GGML_PAD(shape.n * shape.n_rows, 256);
+    const int64_t size_out = GGML_PAD(std::max(shape.out_row, shape.residual_row) * shape.n_rows * 4, 256);
+    // any input and any scale of it
+    ggml_cuda_pool_alloc<char> memory(ctx.pool(), size_x + 2 * size_out + (shape.n_rows + 1) * sizeof(float));
+    char *                     out    = memory.get() + size_x;
+    const float *              scales = (const float *) (out + 2 * size_out) + (shape.scales_aligned ? 0 : 1);
+    return launch(ctx, state, shape, plan, weight.data, weight.scales, memory.get(), scales, out + size_out, out) ==
+           CUBLAS_STATUS_SUCCESS;
+}
+
+// The product of one layer; found once for each shape, because asking cuBLASLt takes longer than launching. weight: one
+// of that shape
+static const fp8_plan & find_plan(ggml_backend_cuda_context & ctx, context_state & state, const fp8_shape & shape,
+                                  const fp8_weight & weight) {
     const auto [it, is_new] = state.fp8.plans.try_emplace(shape);
     fp8_plan & plan         = it->second;
     if (!is_new) {
@@ -145,14 +170,14 @@ static const fp8_plan & find_plan(ggml_backend_cuda_context & ctx, context_state
     }
     CUBLAS_CHECK(cublasLtMatmulDescCreate(&plan.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-    set(plan.desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t(shape.promoted ? 0 : 1));
+    set(plan.desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t(1));
     const int32_t scales =
         shape.by_tensor ? CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F : CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
     set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, scales);
     set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, scales);
-    const void * any = reserve(state, state.fp8.most, sizeof(float)); // cuBLASLt looks whether there are scales
-    set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, any);
-    set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, any);
+    // cuBLASLt looks whether there are scales
+    set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, weight.scales);
+    set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, weight.scales);
 
     const cudaDataType_t out = cuda_type(shape.type_out);
     CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&plan.a, CUDA_R_8F_E4M3, shape.n, shape.n_out, shape.n));
@@ -161,7 +186,7 @@ static const fp8_plan & find_plan(ggml_backend_cuda_context & ctx, context_state
                                             shape.residual_row != 0 ? shape.residual_row : shape.out_row));
     CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&plan.d, out, shape.n_out, shape.n_rows, shape.out_row));
 
-    ctx.cublas_handle(); // makes the workspace
+    ctx.cublas_handle(); // sets it
     const size_t               workspace_size = ctx.cublas_workspace_sizes[ctx.device];
     const uint32_t             alignment      = 16;
     cublasLtMatmulPreference_t preference;
@@ -177,9 +202,9 @@ static const fp8_plan & find_plan(ggml_backend_cuda_context & ctx, context_state
     int                             n_found = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(state.lt, plan.desc, plan.a, plan.b, plan.c, plan.d,
                                                                  preference, 1, &found, &n_found);
-    plan.ok                     = status == CUBLAS_STATUS_SUCCESS && n_found > 0;
-    plan.algo                   = found.algo;
     cublasLtMatmulPreferenceDestroy(preference);
+    plan.algo = found.algo;
+    plan.ok   = status == CUBLAS_STATUS_SUCCESS && n_found > 0 && try_launch(ctx, state, shape, plan, weight);
     return plan;
 }
 
@@ -191,43 +216,65 @@ void free_plans(context_state & state) {
         cublasLtMatmulDescDestroy(plan.desc);
     }
     state.fp8.plans.clear();
-    for (cudaEvent_t event : state.fp8.events) {
-        if (event != nullptr) {
-            CUDA_CHECK(cudaEventDestroy(event));
-        }
-    }
 }
 
 static fp8_shape shape_of(const context_state & state, const ggml_tensor * mm, ggml_type type_out) {
-    fp8_shape shape    = {};
-    shape.n            = mm->src[0]->ne[0];
-    shape.n_out        = mm->ne[0];
-    shape.n_rows       = mm->ne[1];
-    shape.type_out     = type_out;
-    shape.out_row      = mm->ne[0];
-    shape.residual_row = 0;
-    shape.by_tensor    = state.fp8.mode.by_tensor;
-    shape.promoted     = state.fp8.mode.promoted;
+    fp8_shape shape      = {};
+    shape.n              = mm->src[0]->ne[0];
+    shape.n_out          = mm->ne[0];
+    shape.n_rows         = mm->ne[1];
+    shape.type_out       = type_out;
+    shape.out_row        = mm->ne[0];
+    shape.residual_row   = 0;
+    shape.by_tensor      = state.fp8.mode.by_tensor;
+    shape.scales_aligned = shape.by_tensor || mm->ne[2] == 1 || mm->ne[1] % 4 == 0;
     return shape;
 }
 
+// What armt_product needs of the product mm, without the addresses
+static armt_product_args product_args(const ggml_tensor * mm, armt_epilogue epilogue) {
+    const ggml_tensor * w    = mm->src[0];
+    armt_product_args   args = {};
+    args.epilogue            = epilogue;
+    args.type                = ARMT_TYPE_E4M3;
+    args.weight_row          = w->ne[0];
+    args.weight_batch        = w->ne[0] * w->ne[1];
+    args.n                   = w->ne[0];
+    args.n_cols              = w->ne[1] / (epilogue == ARMT_EPILOGUE_SWIGLU ? 2 : 1);
+    args.n_rows              = mm->ne[1];
+    args.n_batch             = w->ne[2];
+    return args;
+}
+
+// Whether one kernel computes all layers
+static bool is_grouped(const context_state & state, const ggml_tensor * mm, armt_epilogue epilogue) {
+    return state.on.grouped && !state.fp8.mode.by_tensor && armt_has_product(product_args(mm, epilogue));
+}
+
+static bool is_marked(const context_state & state, const ggml_tensor * mm) {
+    return state.fp8.mode.on && mm->op == GGML_OP_MUL_MAT &&
+           mm->op_params[ARMT_OP_PARAM_PRECISION] == ARMT_PRECISION_E4M3 && mm->ne[1] >= MIN_ROWS;
+}
+
 bool is_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm) {
-    if (!state.fp8.mode.on || mm->op != GGML_OP_MUL_MAT ||
-        mm->op_params[ARMT_OP_PARAM_PRECISION] != ARMT_PRECISION_E4M3) {
+    if (!is_marked(state, mm)) {
         return false;
     }
-    const ggml_tensor * w           = mm->src[0];
-    const ggml_tensor * x           = mm->src[1];
-    const bool          lengths_fit = w->ne[0] % E4M3_MULTIPLE == 0 && w->ne[1] % E4M3_MULTIPLE == 0 &&
-                             w->ne[0] <= ARMT_MAX_E4M3_COLS && x->ne[1] >= MIN_ROWS;
+    const ggml_tensor * w = mm->src[0];
+    const ggml_tensor * x = mm->src[1];
+    const bool          lengths_fit =
+        w->ne[0] % E4M3_MULTIPLE == 0 && w->ne[1] % E4M3_MULTIPLE == 0 && w->ne[0] <= ARMT_MAX_E4M3_COLS;
     const bool rows_fit    = ggml_is_quantized(w->type) || (w->nb[0] == 2 && w->nb[1] % 16 == 0);
     const bool batches_fit = w->ne[3] == 1 && x->ne[3] == 1 && w->ne[2] == x->ne[2];
     const bool types_fit = product_type(w) != GGML_TYPE_COUNT && x->type == GGML_TYPE_F32 && mm->type == GGML_TYPE_F32;
-    return lengths_fit && rows_fit && batches_fit && types_fit && ggml_is_contiguous(x) && ggml_is_contiguous(mm) &&
-           is_weight(w) &&
-           (find_plan(ctx, state, shape_of(state, mm, GGML_TYPE_F32)).ok ||
-            find_plan(ctx, state, shape_of(state, mm, product_type(w))).ok) &&
-           find_weight(ctx, state, w).data != nullptr;
+    if (!lengths_fit || !rows_fit || !batches_fit || !types_fit || !ggml_is_contiguous(x) || !ggml_is_contiguous(mm) ||
+        !is_weight(w)) {
+        return false;
+    }
+    const fp8_weight & weight = find_weight(ctx, state, w);
+    return weight.data != nullptr && (is_grouped(state, mm, ARMT_EPILOGUE_ADD) ||
+                                      find_plan(ctx, state, shape_of(state, mm, GGML_TYPE_F32), weight).ok ||
+                                      find_plan(ctx, state, shape_of(state, mm, product_type(w)), weight).ok);
 }
 
 size_t e4m3_scales_at(int64_t n_elements) {
@@ -265,60 +312,26 @@ static narrow_data to_e4m3(ggml_backend_cuda_context & ctx, context_state & stat
     return {output, ARMT_TYPE_E4M3, args.scales};
 }
 
-// Streams that share the layers of a product. Those of one layer do not fill a device.
-static std::vector<cudaStream_t> fork(ggml_backend_cuda_context & ctx, context_state & state, int64_t n_layers) {
-    const int                 n       = std::min<int64_t>(state.fp8.mode.n_streams, n_layers);
-    std::vector<cudaStream_t> streams = {ctx.stream()};
-    if (n > 1) {
-        for (cudaEvent_t & event : state.fp8.events) {
-            if (event == nullptr) {
-                CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
-            }
-        }
-        CUDA_CHECK(cudaEventRecord(state.fp8.events[0], ctx.stream()));
-    }
-    for (int i = 1; i < n; ++i) {
-        streams.push_back(ctx.stream(ctx.device, GGML_CUDA_MAX_STREAMS - i));
-        CUDA_CHECK(cudaStreamWaitEvent(streams[i], state.fp8.events[0]));
-    }
-    return streams;
-}
-
-static void join(context_state & state, const std::vector<cudaStream_t> & streams) {
-    for (size_t i = 1; i < streams.size(); ++i) {
-        CUDA_CHECK(cudaEventRecord(state.fp8.events[i], streams[i]));
-        CUDA_CHECK(cudaStreamWaitEvent(streams[0], state.fp8.events[i]));
-    }
-}
-
 // out = w*x, or sum = w*x + residual, or with SwiGLU out = silu(gate)*up, all layers at once. Does nothing and returns
 // false if there is no kernel for it.
-static bool multiply_hopper(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
-                            const narrow_data & x, armt_epilogue epilogue, void * out, ggml_type type_out,
-                            const ggml_tensor * residual = nullptr, const ggml_tensor * sum = nullptr) {
-    const ggml_tensor * w    = mm->src[0];
-    armt_product_args   args = {};
-    args.epilogue            = epilogue;
-    args.type                = ARMT_TYPE_E4M3;
-    args.type_out            = type_out;
-    args.weight_row          = w->ne[0];
-    args.weight_batch        = w->ne[0] * w->ne[1];
-    args.n                   = w->ne[0];
-    args.n_cols              = w->ne[1] / (epilogue == ARMT_EPILOGUE_SWIGLU ? 2 : 1);
-    args.n_rows              = mm->ne[1];
-    args.n_batch             = w->ne[2];
-    if (!state.on.grouped || state.fp8.mode.by_tensor || state.fp8.mode.promoted || !armt_has_product(args)) {
+static bool multiply_grouped(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
+                             const narrow_data & x, armt_epilogue epilogue, void * out, ggml_type type_out,
+                             const ggml_tensor * residual = nullptr, const ggml_tensor * sum = nullptr) {
+    if (!is_grouped(state, mm, epilogue)) {
         return false;
     }
-    const fp8_weight & weight = find_weight(ctx, state, w);
-    const int64_t      layer0 = first_layer(w);
-    args.weight               = (const char *) weight.data + layer0 * args.weight_batch;
-    args.weight_scales        = weight.scales + layer0 * w->ne[1];
-    args.x                    = x.data;
-    args.x_scales             = x.scales;
-    args.output               = sum != nullptr ? sum->data : out;
-    args.output_row           = sum != nullptr ? sum->nb[1] / 4 : args.n_cols;
-    args.output_batch         = sum != nullptr ? sum->nb[2] / 4 : int64_t(args.n_cols) * args.n_rows;
+    const ggml_tensor * w      = mm->src[0];
+    const fp8_weight &  weight = find_weight(ctx, state, w);
+    const int64_t       layer0 = first_layer(w);
+    armt_product_args   args   = product_args(mm, epilogue);
+    args.weight                = (const char *) weight.data + layer0 * args.weight_batch;
+    args.weight_scales         = weight.scales + layer0 * w->ne[1];
+    args.x                     = x.data;
+    args.x_scales              = x.scales;
+    args.type_out              = type_out;
+    args.output                = sum != nullptr ? sum->data : out;
+    args.output_row            = sum != nullptr ? sum->nb[1] / 4 : args.n_cols;
+    args.output_batch          = sum != nullptr ? sum->nb[2] / 4 : int64_t(args.n_cols) * args.n_rows;
     if (residual != nullptr) {
         args.residual       = (const float *) residual->data;
         args.residual_row   = residual->nb[1] / 4;
@@ -328,58 +341,54 @@ static bool multiply_hopper(ggml_backend_cuda_context & ctx, context_state & sta
     return true;
 }
 
-// out = w*x, or sum = w*x + residual. Does nothing and returns false if cuBLASLt has no algorithm for it.
+// out = w*x, or sum = w*x + residual. Does nothing and returns false if cuBLASLt has no algorithm for it either.
 static bool multiply_fp8(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
                          const narrow_data & x, void * out, ggml_type type_out, const ggml_tensor * residual = nullptr,
                          const ggml_tensor * sum = nullptr) {
-    if (multiply_hopper(ctx, state, mm, x, ARMT_EPILOGUE_ADD, out, type_out, residual, sum)) {
+    if (multiply_grouped(ctx, state, mm, x, ARMT_EPILOGUE_ADD, out, type_out, residual, sum)) {
         return true;
     }
-    fp8_shape shape = shape_of(state, mm, type_out);
+    const ggml_tensor * w      = mm->src[0];
+    const fp8_weight &  weight = find_weight(ctx, state, w);
+    fp8_shape           shape  = shape_of(state, mm, type_out);
     if (sum != nullptr) {
         shape.out_row      = sum->nb[1] / 4;
         shape.residual_row = residual->nb[1] / 4;
     }
-    const fp8_plan & plan = find_plan(ctx, state, shape);
+    const fp8_plan & plan = find_plan(ctx, state, shape, weight);
     if (!plan.ok) {
         return false;
     }
-    const ggml_tensor * w        = mm->src[0];
-    const fp8_weight &  weight   = find_weight(ctx, state, w);
-    const int64_t       layer0   = first_layer(w);
-    const int64_t       n_weight = w->ne[0] * w->ne[1]; // of a layer
-    const int64_t       n_x      = w->ne[0] * mm->ne[1];
-    const int64_t       n_out    = mm->ne[0] * mm->ne[1];
-
-    const size_t workspace_size = ctx.cublas_workspace_sizes[ctx.device];
-    const auto   streams        = fork(ctx, state, w->ne[2]);
+    const int64_t n_weight   = w->ne[0] * w->ne[1]; // of a layer
+    const int64_t n_x        = w->ne[0] * mm->ne[1];
+    const int64_t n_out      = mm->ne[0] * mm->ne[1];
+    const int64_t n_scales_w = shape.by_tensor ? ARMT_TENSOR_SCALE_STRIDE : w->ne[1];
+    const int64_t n_scales_x = shape.by_tensor ? ARMT_TENSOR_SCALE_STRIDE : mm->ne[1];
     for (int64_t layer = 0; layer < w->ne[2]; ++layer) {
-        const size_t  s         = layer % streams.size();
-        void *        workspace = s == 0 ? ctx.cublas_workspaces[ctx.device][ctx.curr_stream_no]
-                                         : reserve(state, state.fp8.workspaces[s], workspace_size);
-        const int64_t from      = layer0 + layer;
-        const void *  scales_w  = weight.scales + (shape.by_tensor ? from : from * w->ne[1]);
-        const void *  scales_x  = x.scales + (shape.by_tensor ? layer : layer * mm->ne[1]);
-        set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales_w);
-        set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales_x);
-        char *       d    = sum != nullptr ? (char *) sum->data + layer * sum->nb[2]
-                                           : (char *) out + layer * n_out * ggml_type_size(type_out);
-        const char * c    = residual != nullptr ? (const char *) residual->data + layer * residual->nb[2] : d;
-        const float  one  = 1.0f;
-        const float  beta = residual != nullptr ? 1.0f : 0.0f;
-        CUBLAS_CHECK(cublasLtMatmul(state.lt, plan.desc, &one, (const char *) weight.data + from * n_weight, plan.a,
-                                    (const char *) x.data + layer * n_x, plan.b, &beta, c, plan.c, d, plan.d,
-                                    &plan.algo, workspace, workspace_size, streams[s]));
+        const int64_t from = first_layer(w) + layer;
+        char *        d    = sum != nullptr ? (char *) sum->data + layer * sum->nb[2]
+                                            : (char *) out + layer * n_out * ggml_type_size(type_out);
+        const char *  c    = residual != nullptr ? (const char *) residual->data + layer * residual->nb[2] : nullptr;
+        CUBLAS_CHECK(launch(ctx, state, shape, plan, (const char *) weight.data + from * n_weight,
+                            weight.scales + from * n_scales_w, (const char *) x.data + layer * n_x,
+                            x.scales + layer * n_scales_x, c, d));
     }
-    join(state, streams);
     return true;
 }
 
 int fuse_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i) {
     const ggml_tensor * mm = cgraph->nodes[i];
-    if (!is_fp8_product(ctx, state, mm)) {
+    if (!is_marked(state, mm)) {
         return NOT_FUSED;
     }
+    armt_fp8_counts & of_graph = state.fp8.of_graph[state.fp8.graph];
+    if (!is_fp8_product(ctx, state, mm)) {
+        ++of_graph.n_left;
+        ++state.fp8.counts.n_left;
+        return NOT_FUSED;
+    }
+    ++of_graph.n_e4m3;
+    ++state.fp8.counts.n_e4m3;
     const auto        known = state.narrow.find(root_of(mm->src[1]));
     const narrow_data x     = to_e4m3(
             ctx, state, mm, known != state.narrow.end() ? known->second : narrow_data{mm->src[1]->data, GGML_TYPE_F32});
@@ -394,7 +403,7 @@ int fuse_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, con
         const int  j       = next_node(cgraph, i);
         const bool is_next = j < cgraph->n_nodes && reader == cgraph->nodes[j];
         if (state.on.gate && is_gated && is_next && !overlap(reader, x.data, e4m3_size(mm->src[1])) &&
-            multiply_hopper(ctx, state, mm, x, ARMT_EPILOGUE_SWIGLU, reader->data, half)) {
+            multiply_grouped(ctx, state, mm, x, ARMT_EPILOGUE_SWIGLU, reader->data, half)) {
             state.narrow[reader] = {reader->data, half};
             return j - i;
         }

@@ -2,6 +2,8 @@
 
 #include "armt-fusion.cuh"
 
+#include "ggml-backend-impl.h"
+
 #include <algorithm>
 #include <atomic>
 #include <mutex>
@@ -101,12 +103,12 @@ static fusions read_fusions() {
 // hooks
 //
 
-void armt_cuda_begin(ggml_backend_cuda_context & ctx) {
+void armt_cuda_begin(ggml_backend_cuda_context & ctx, const void * graph_key) {
     context_state & state = state_of(ctx);
     state.on              = read_fusions();
     state.scratch_last    = -1;
     state.narrow.clear();
-    begin_fp8(state);
+    begin_fp8(state, graph_key);
 }
 
 // The first of several fusions that takes the node
@@ -201,10 +203,20 @@ void armt_cuda_release(ggml_backend_cuda_context & ctx) {
     states.erase(&ctx);
 }
 
-void armt_cuda_count_replay() {
+void armt_cuda_count_replay(ggml_backend_cuda_context & ctx, const void * graph_key) {
     n_replays++;
+    fp8_state & fp8 = state_of(ctx).fp8;
+    const auto  it  = fp8.of_graph.find(graph_key);
+    if (it != fp8.of_graph.end()) {
+        fp8.counts.n_e4m3 += it->second.n_e4m3;
+        fp8.counts.n_left += it->second.n_left;
+    }
 }
 
 uint64_t armt_cuda_graph_replays() {
     return n_replays;
+}
+
+armt_fp8_counts armt_cuda_fp8_counts(ggml_backend_t backend) {
+    return state_of(*(const ggml_backend_cuda_context *) backend->context).fp8.counts;
 }

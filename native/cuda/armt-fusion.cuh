@@ -64,38 +64,34 @@ struct buffer {
 struct fp8_mode {
     bool on;
     bool by_tensor; // one scale for each layer's weight and each cell's input, instead of one for each row
-    bool promoted;  // tensor cores hand their sums over more often: slower and more exact
-    int  n_streams;
 };
 
 struct fp8_weight {
     void *  data   = nullptr; // [n_layers][n_rows][n]; nullptr: there was no memory
-    float * scales = nullptr; // [n_layers][n_rows], by tensor [n_layers]
+    float * scales = nullptr; // [n_layers][n_rows], by tensor [n_layers][ARMT_TENSOR_SCALE_STRIDE]
 };
 
-// A product of one layer; strides in elements
+// A product of one layer by cuBLASLt; strides in elements
 struct fp8_shape {
     int64_t   n, n_out, n_rows, out_row;
     int64_t   residual_row; // 0: no residual
     ggml_type type_out;
     bool      by_tensor;
-    bool      promoted;
+    bool      scales_aligned; // those of each layer's input, to 16 bytes
 
     bool operator<(const fp8_shape & other) const { return key() < other.key(); }
 
     std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int, bool, bool> key() const {
-        return {n, n_out, n_rows, out_row, residual_row, type_out, by_tensor, promoted};
+        return {n, n_out, n_rows, out_row, residual_row, type_out, by_tensor, scales_aligned};
     }
 };
 
 struct fp8_plan {
-    bool                   ok   = false; // cuBLASLt has an algorithm
+    bool                   ok   = false; // cuBLASLt has computed such a product
     cublasLtMatmulDesc_t   desc = nullptr;
     cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr, d = nullptr;
     cublasLtMatmulAlgo_t   algo = {};
 };
-
-constexpr int FP8_MAX_STREAMS = 4;
 
 struct fp8_state {
     fp8_mode mode   = {};
@@ -104,11 +100,13 @@ struct fp8_state {
     std::map<std::pair<const void *, bool>, fp8_weight> weights; // by the stack's data, and whether by tensor
     std::map<fp8_shape, fp8_plan>                       plans;
 
-    buffer      output;                      // of a product that cuBLASLt only has with a 16-bit result
-    buffer      input;                       // of a product, in e4m3
-    buffer      most;                        // largest magnitudes
-    buffer      workspaces[FP8_MAX_STREAMS]; // the first stream has the context's own
-    cudaEvent_t events[FP8_MAX_STREAMS] = {};
+    buffer output; // of a product that cuBLASLt only has with a 16-bit result
+    buffer input;  // of a product, in e4m3
+    buffer most;   // largest magnitudes
+
+    armt_fp8_counts                         counts;          // of all graphs so far
+    std::map<const void *, armt_fp8_counts> of_graph;        // by its key: what each replay of it adds
+    const void *                            graph = nullptr; // the one that is evaluated or captured
 };
 
 struct context_state {
@@ -224,7 +222,7 @@ bool match_residual(const ggml_tensor * mm, const ggml_tensor * add, const void 
 //
 
 // Before a graph: what the device and ARMT_CUDA_FP8 allow
-void begin_fp8(context_state & state);
+void begin_fp8(context_state & state, const void * graph_key);
 void free_plans(context_state & state);
 
 // Whether fuse_fp8_product computes this node. Rounds its weight at the first call.

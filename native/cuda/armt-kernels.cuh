@@ -12,15 +12,18 @@ static constexpr ggml_type ARMT_TYPE_E4M3 = GGML_TYPE_I8;
 // The most elements in a row of e4m3 that the kernels below write
 static constexpr int64_t ARMT_MAX_E4M3_COLS = 16 * 1024;
 
+// From one scale of a whole matrix to the next, in floats: cuBLASLt refuses pointers to scales that are less aligned
+static constexpr int64_t ARMT_TENSOR_SCALE_STRIDE = 4;
+
 // Rounds rows to e4m3
 struct armt_quantize_args {
     const void *  x; // [n_rows][n], rows x_row apart
     int64_t       x_row;
     ggml_type     type;   // of it: F32, F16 or BF16
-    const float * most;   // [n_rows/rows_per_scale]: the largest magnitudes, of armt_largest; or nullptr: of each row
+    const float * most;   // [n_rows/n_part]: the largest magnitudes, of armt_largest; or nullptr: of each row
     int64_t       n_part; // rows that share one of `most`
     void *        output; // [n_rows][n]
-    float *       scales; // [n_rows], or with `most` one for each of it
+    float *       scales; // [n_rows], or with `most` [n_rows/n_part][ARMT_TENSOR_SCALE_STRIDE], the first of each
     int           n;
     int64_t       n_rows;
 };

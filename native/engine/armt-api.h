@@ -108,6 +108,8 @@ struct armt_context_info {
     uint64_t n_graphs_reused;   // of these, those that reused the graph of the evaluation before
     uint64_t n_graphs_replayed; // of these, those that the tuned CUDA backend replayed as a CUDA graph
     uint64_t n_graph_parts;     // parts in which they were computed: one for each run of nodes on the same device
+    uint64_t n_fp8_computed;    // products that were computed in e4m3; one of several cells counts once
+    uint64_t n_fp8_left;        // of fp8_products and 32 rows or more, but left in 16 bits
 };
 
 struct armt_sequence_stats {

@@ -131,6 +131,15 @@ export class ArmtContext {
     }
 
     /**
+     * Products of `fp8Products` that were computed in FP8, and those of 32 rows or more that were left in 16 bits. One
+     * is left if cuBLASLt does not have it, or if there is no memory for its weights in FP8. A product of several cells
+     * counts once.
+     */
+    get fp8Counts(): { computed: number; left: number } {
+        return { computed: this.info.fp8Computed, left: this.info.fp8Left };
+    }
+
+    /**
      * The devices that hold the model's layers, in the layers' order. Asks RPC servers how long they have worked and
      * waited, so do not call it during an evaluation of this context.
      */

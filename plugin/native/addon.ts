@@ -23,6 +23,8 @@ export interface NativeContextInfo {
     readonly graphsReused: number;
     readonly graphsReplayed: number;
     readonly graphParts: number;
+    readonly fp8Computed: number;
+    readonly fp8Left: number;
 }
 
 /** What the engine counts for a sequence. */

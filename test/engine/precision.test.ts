@@ -1,4 +1,5 @@
 import test from "ava";
+import type { Token } from "node-llama-cpp";
 import { loadTiny, withContext } from "../helpers/contexts.js";
 
 test("FP8 on a backend without it is an error that says what to do", async (t) => {
@@ -20,5 +21,7 @@ test("without FP8, a context says so", async (t) => {
     await withContext(model, { precision: "auto" }, async (context) => {
         t.is(context.armt!.precision, "auto");
         t.deepEqual(context.armt!.fp8Products, []);
+        await context.getSequence().evaluateWithoutGeneratingNewTokens([1, 2, 3, 4] as Token[]);
+        t.deepEqual(context.armt!.fp8Counts, { computed: 0, left: 0 });
     });
 });

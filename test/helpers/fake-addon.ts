@@ -111,7 +111,9 @@ export class FakeAddon implements ArmtAddon {
             graphs: 9,
             graphsReused: 7,
             graphsReplayed: 6,
-            graphParts: 12
+            graphParts: 12,
+            fp8Computed: 40,
+            fp8Left: 8
         };
     }
 
