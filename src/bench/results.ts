@@ -10,7 +10,12 @@ const summary = z.strictObject({
     samples: z.array(z.number()).min(1)
 });
 
-const graphs = z.strictObject({ graphs: z.number(), reused: z.number(), replayed: z.number() });
+const graphs = z.strictObject({
+    graphs: z.number(),
+    reused: z.number(),
+    replayed: z.number(),
+    fp8: z.strictObject({ computed: z.number(), left: z.number() }).optional()
+});
 
 const caseName = z.enum(["stock", "sequential", "diagonal", "sequential fp8", "diagonal fp8", "together"]);
 
