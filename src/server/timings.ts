@@ -10,6 +10,37 @@ export interface AnswerTimes {
     readonly writeMs: number;
 }
 
+/**
+ * Times of a request's answers. The first step of an answer also computes the prompt's tokens in the open segment, so
+ * reading ends with the first token.
+ */
+export class AnswerClock implements AnswerTimes {
+    readMs = 0;
+    private pastMs = 0;
+    private started: number | undefined;
+
+    get writeMs(): number {
+        return this.pastMs + (this.started === undefined ? 0 : performance.now() - this.started);
+    }
+
+    /** An answer begins. */
+    begin(): void {
+        this.started = performance.now();
+    }
+
+    /** Its first token is there. */
+    readonly onFirst = (): void => {
+        const now = performance.now();
+        this.readMs += now - (this.started ?? now);
+        this.started = now;
+    };
+
+    end(): void {
+        this.pastMs = this.writeMs;
+        this.started = undefined;
+    }
+}
+
 /** In the form of llama-server's `timings`. */
 export function timingsOf(
     { promptTokens, cachedTokens, completionTokens }: Usage,

@@ -1,5 +1,7 @@
 import path from "node:path";
 import type { ArmtMemoryStore } from "../../../plugin/index.js";
+import { knownModels } from "../../../plugin/model/known-models.js";
+import { cachedModelPath } from "../../../plugin/model/model-cache.js";
 import { recallQuestionForms } from "../../eval/recall/question-forms.js";
 import { makeRecallSample, recallDescription } from "../../eval/recall/sample.js";
 import { recallModelPath } from "../../model/embedded-model.js";
@@ -23,6 +25,8 @@ export async function makeLoadable(
     { sequences, store }: LoadableOptions
 ): Promise<LoadableModel> {
     const isIncluded = path.resolve(file) === recallModelPath;
+    // the memories of this package were trained for the sample's questions too
+    const knowsSample = isIncluded || knownModels.some(({ name }) => path.resolve(file) === cachedModelPath(name));
     return {
         facts: await readFacts(file, { id, description: isIncluded ? recallDescription : undefined }),
         load: async (signal) => {
@@ -34,7 +38,7 @@ export async function makeLoadable(
                         sequences,
                         batching: { itemPrioritizationStrategy: fairBatching }
                     }),
-                    sample: isIncluded ? await makeRecallSample((text) => model.tokenize(text).length) : undefined,
+                    sample: knowsSample ? await makeRecallSample((text) => model.tokenize(text).length) : undefined,
                     questionForms: isIncluded ? await recallQuestionForms() : undefined,
                     store: model.armt && store,
                     free: () => model.dispose()

@@ -1,4 +1,4 @@
-import { isUtf8 } from "node:buffer";
+import { isAscii, isUtf8 } from "node:buffer";
 import { type NotText, NotTextError } from "./NotTextError.js";
 import { recognize, signatureLength } from "./signatures.js";
 
@@ -23,6 +23,8 @@ export class TextReader {
     private rest: Buffer = Buffer.alloc(0);
     /** Number of bytes before `rest`. */
     private offset = 0;
+    /** Whether a character of several bytes was read, which no other encoding has by chance. */
+    private isSurelyUtf8 = false;
 
     /**
      * @param input the input's file name, for errors; undefined if it has none
@@ -84,6 +86,18 @@ export class TextReader {
                 offset: this.offset + zero,
                 remedy: looksLikeUtf16(bytes) ? convertFrom("UTF-16LE") : "name a text file instead"
             });
+        const cut = unfinished(rest);
+        if (
+            isLast &&
+            wrong >= 0 &&
+            wrong === end - cut &&
+            (cut > 1 || this.isSurelyUtf8 || !isAscii(bytes.subarray(0, wrong)))
+        )
+            this.fail({
+                what: "ends within a character of UTF-8",
+                offset: this.offset + wrong,
+                remedy: "check that the file is complete"
+            });
         if (wrong >= 0)
             this.fail({
                 what: "is not UTF-8 text",
@@ -91,6 +105,7 @@ export class TextReader {
                 remedy: convertFrom("WINDOWS-1252")
             });
         this.take(end);
+        this.isSurelyUtf8 ||= !isAscii(bytes);
         return bytes.toString("utf8");
     }
 

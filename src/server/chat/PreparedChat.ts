@@ -16,6 +16,7 @@ import {
 } from "../engine/tools.js";
 import { ApiError } from "../errors.js";
 import type { ModelServer } from "../Server.js";
+import type { AnswerClock } from "../timings.js";
 import type { ChatQuery } from "./query.js";
 
 /** Gets an answer while it is written. */
@@ -23,6 +24,8 @@ export interface AnswerListener {
     onPiece: (piece: Piece) => void | Promise<void>;
     /** Default: calls are in the result only. */
     onCall?: (call: WrittenCall) => void | Promise<void>;
+    /** Measures the time that writing takes. */
+    clock?: AnswerClock;
 }
 
 /** An answer. */
@@ -34,8 +37,6 @@ export interface WrittenAnswer {
     readonly stopString: string | undefined;
     /** Tokens that the model wrote. */
     readonly tokens: readonly Token[];
-    /** Time from the first step to the end. Unit: milliseconds. */
-    readonly timeMs: number;
 }
 
 /** A chat that a sequence has read. */
@@ -130,12 +131,11 @@ export class PreparedChat {
     private async write(
         { sequence, last, promptTokens }: ReadPrompt,
         index: number,
-        { onPiece, onCall }: AnswerListener,
+        { onPiece, onCall, clock }: AnswerListener,
         signal: AbortSignal
     ): Promise<WrittenAnswer> {
         const { server, query } = this;
         const { collector } = server.engine;
-        const started = performance.now();
         let text = "";
         const written: WrittenCall[] = [];
         const common = {
@@ -145,11 +145,13 @@ export class PreparedChat {
             stop: query.stop ?? [],
             stopTokens: this.chat.stopTokens,
             signal,
+            onFirst: clock?.onFirst,
             onPiece: async (piece: Piece) => {
                 text += piece.text;
                 await onPiece(piece);
             }
         };
+        clock?.begin();
         const { finishReason, tokens, stopString } =
             this.calls === undefined
                 ? await generate(sequence, last, collector, {
@@ -165,7 +167,8 @@ export class PreparedChat {
                           await onCall?.(call);
                       }
                   });
-        return { text, calls: written, finishReason, stopString, tokens, timeMs: performance.now() - started };
+        clock?.end();
+        return { text, calls: written, finishReason, stopString, tokens };
     }
 }
 

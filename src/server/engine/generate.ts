@@ -47,6 +47,8 @@ export interface WriteOptions {
     /** Number of most probable tokens to return with each token. Default: no log-probabilities at all. */
     logprobs?: number;
     signal: AbortSignal;
+    /** Called once, when the first token is there. */
+    onFirst?: () => void;
     /** Its promise is awaited, so that a slow reader slows the model down. */
     onPiece: (piece: Piece) => void | Promise<void>;
 }
@@ -100,7 +102,7 @@ async function writeTokens(
     sequence: LlamaContextSequence,
     last: Token,
     reader: AnswerReader,
-    { choice, maxTokens, sampling, stopTokens, logprobs, signal, onPiece }: WriteOptions,
+    { choice, maxTokens, sampling, stopTokens, logprobs, signal, onFirst, onPiece }: WriteOptions,
     look: () => RawLogprobs | undefined
 ): Promise<Generated> {
     const tokens: Token[] = [];
@@ -136,6 +138,7 @@ async function writeTokens(
     });
     for await (const token of steps) {
         signal.throwIfAborted();
+        if (tokens.length === 0) onFirst?.();
         if (stopTokens.has(token) && reader.grammarState === undefined) break;
         tokens.push(token);
         raw.push(look());

@@ -7,7 +7,7 @@ import { lastEvent } from "../event-stream.js";
 import { chatLogprobs } from "../logprobs.js";
 import { newId, type Server } from "../Server.js";
 import { type ChatRequest, chatRequestSchema } from "../schemas/chat.js";
-import { timingsOf } from "../timings.js";
+import { AnswerClock, timingsOf } from "../timings.js";
 
 /** `POST /v1/chat/completions` */
 export function chatCompletions(server: Server): RequestHandler {
@@ -63,24 +63,23 @@ async function answerChat(answering: Answering<ChatRequest>) {
 
     answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
-    const times = { readMs: 0, writeMs: 0 };
+    const clock = new AnswerClock();
     const choices: object[] = [];
 
     const writeChoice = async (read: ReadChat, index: number) => {
         const logprobs: ReturnType<typeof chatLogprobs> = [];
-        const started = performance.now();
         let count = 0;
         const timed = () => {
             if (body.timings_per_token !== true) return noUsage;
             const soFar = { ...usage, completionTokens: usage.completionTokens + count };
-            const writeMs = times.writeMs + performance.now() - started;
-            return { ...noUsage, timings: timingsOf(soFar, { ...times, writeMs }) };
+            return { ...noUsage, timings: timingsOf(soFar, clock) };
         };
         const written: Call[] = [];
         // an empty text before a call would be an empty part of the message for some clients
         const content = body.tools === undefined ? "" : null;
         await send([{ index, delta: { role: "assistant", content, refusal: null }, finish_reason: null }]);
-        const { text, finishReason, tokens, timeMs } = await read.write(index, {
+        const { text, finishReason, tokens } = await read.write(index, {
+            clock,
             onPiece: async (piece) => {
                 onFirstToken();
                 const raw = wantsLogprobs ? chatLogprobs(engine.model, piece.tokens) : [];
@@ -103,11 +102,10 @@ async function answerChat(answering: Answering<ChatRequest>) {
             }
         });
         usage.completionTokens += tokens.length;
-        times.writeMs += timeMs;
         const isLast = index === n - 1 && body.stream_options?.include_usage !== true;
         await send(
             [{ index, delta: {}, logprobs: null, finish_reason: finishReason }],
-            isLast ? { ...noUsage, timings: timingsOf(usage, times) } : noUsage
+            isLast ? { ...noUsage, timings: timingsOf(usage, clock) } : noUsage
         );
         const hasCalls = written.length > 0;
         choices.push({
@@ -133,12 +131,12 @@ async function answerChat(answering: Answering<ChatRequest>) {
         async (read) => {
             usage.promptTokens = read.promptTokens;
             usage.cachedTokens = read.cachedTokens;
-            times.readMs = read.readMs;
+            clock.readMs = read.readMs;
             for (let index = 0; index < n; index++) await writeChoice(read, index);
         }
     );
     onUsage(usage);
-    const timings = timingsOf(usage, times);
+    const timings = timingsOf(usage, clock);
     if (body.stream_options?.include_usage === true) await send([], { usage: usageOf(usage), timings });
     return { ...head, object: "chat.completion", choices, usage: usageOf(usage), timings };
 }

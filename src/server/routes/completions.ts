@@ -21,7 +21,7 @@ import { type CompletionToken, completionLogprobs } from "../logprobs.js";
 import { promptsOf } from "../prompts.js";
 import { newId, type Server } from "../Server.js";
 import { type CompletionRequest, completionRequestSchema } from "../schemas/completions.js";
-import { timingsOf } from "../timings.js";
+import { AnswerClock, timingsOf } from "../timings.js";
 
 /** OpenAI's default of `max_tokens` for completions. */
 const defaultMaxTokens = 16;
@@ -61,18 +61,16 @@ async function answerCompletion(answering: Answering<CompletionRequest>) {
 
     answering.begin();
     const usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
-    const times = { readMs: 0, writeMs: 0 };
+    const clock = new AnswerClock();
     const choices: object[] = [];
     const writeChoice = async (read: ReadPrompt, choice: number, index: number, echo: readonly CompletionToken[]) => {
         let text = echo.map((token) => token.text).join("");
         let offset = 0;
         const all: CompletionToken[] = [...echo];
-        const started = performance.now();
         const timed = () => {
             if (body.timings_per_token !== true) return noUsage;
             const soFar = { ...usage, completionTokens: usage.completionTokens + all.length - echo.length };
-            const writeMs = times.writeMs + performance.now() - started;
-            return { ...noUsage, timings: timingsOf(soFar, { ...times, writeMs }) };
+            return { ...noUsage, timings: timingsOf(soFar, clock) };
         };
         const logprobsOf = (shown: readonly CompletionToken[]) => {
             if (body.logprobs === undefined) return null;
@@ -81,6 +79,7 @@ async function answerCompletion(answering: Answering<CompletionRequest>) {
             return logprobs;
         };
         if (echo.length > 0) await send([{ index, text, logprobs: logprobsOf(echo), finish_reason: null }]);
+        clock.begin();
         const { tokens, finishReason } = await generate(read.sequence, read.last, engine.collector, {
             choice,
             maxTokens: tokensToWrite(server, wanted, read.promptTokens),
@@ -89,6 +88,7 @@ async function answerCompletion(answering: Answering<CompletionRequest>) {
             stopTokens: new Set(),
             logprobs: body.logprobs,
             signal,
+            onFirst: clock.onFirst,
             onPiece: async (piece: Piece) => {
                 onFirstToken();
                 text += piece.text;
@@ -104,11 +104,11 @@ async function answerCompletion(answering: Answering<CompletionRequest>) {
             }
         });
         usage.completionTokens += tokens.length;
-        times.writeMs += performance.now() - started;
+        clock.end();
         const isLast = index === prompts.length * n - 1 && body.stream_options?.include_usage !== true;
         await send(
             [{ index, text: "", logprobs: null, finish_reason: finishReason }],
-            isLast ? { ...noUsage, timings: timingsOf(usage, times) } : noUsage
+            isLast ? { ...noUsage, timings: timingsOf(usage, clock) } : noUsage
         );
         offset = 0;
         choices.push({ index, text, logprobs: logprobsOf(all), finish_reason: finishReason });
@@ -135,7 +135,7 @@ async function answerCompletion(answering: Answering<CompletionRequest>) {
             async (read) => {
                 usage.promptTokens += read.promptTokens;
                 usage.cachedTokens += read.cachedTokens;
-                times.readMs += read.readMs;
+                clock.readMs += read.readMs;
                 const echo = body.echo === true ? echoOf(engine.model, prompt, texts[number], read.logprobs) : [];
                 for (let choice = 0; choice < n; choice++) {
                     if (choice > 0) await read.rewind();
@@ -145,7 +145,7 @@ async function answerCompletion(answering: Answering<CompletionRequest>) {
         );
     }
     onUsage(usage);
-    const timings = timingsOf(usage, times);
+    const timings = timingsOf(usage, clock);
     if (body.stream_options?.include_usage === true) await send([], { usage: usageOf(usage), timings });
     return { ...head, choices, usage: usageOf(usage), timings };
 }

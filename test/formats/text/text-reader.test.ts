@@ -63,6 +63,16 @@ test("Latin-1", refused, Buffer.from("a café is open", "latin1"), /not UTF-8 .*
 const latin = Buffer.concat([Buffer.from(long), Buffer.from("é", "latin1"), Buffer.from(long)]);
 test("Latin-1 far into a text", refused, latin, /not UTF-8/, Buffer.byteLength(long));
 test("a text that ends within a character", refused, Buffer.from("naï").subarray(0, 3), /not UTF-8/, 2);
+test("the last letter of Latin-1", refused, Buffer.from("a café", "latin1"), /not UTF-8 .*WINDOWS-1252/, 5);
+test(
+    "two bytes of three",
+    refused,
+    Buffer.from("5 €").subarray(0, 4),
+    /ends within a character of UTF-8 .*complete/,
+    2
+);
+const cut = Buffer.from(`${long}é`).subarray(0, -1);
+test("a cut letter after others", refused, cut, /ends within a character of UTF-8/, Buffer.byteLength(long));
 test("half a pair in UTF-16", refused, Buffer.from("\ufeffa\ud800b", "utf16le"), /not UTF-16 text/, 4);
 test("half a character of UTF-16", refused, Buffer.from("\ufeffab", "utf16le").subarray(0, 5), /ends within/, 4);
 

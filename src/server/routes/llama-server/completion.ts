@@ -25,7 +25,7 @@ import {
     llamaCompletionRequestSchema,
     type PromptParts
 } from "../../schemas/llama-server.js";
-import { timingsOf } from "../../timings.js";
+import { AnswerClock, timingsOf } from "../../timings.js";
 import { infillPrompt } from "./infill-prompt.js";
 import { pickFields } from "./pick-fields.js";
 import { settingsOf } from "./settings.js";
@@ -84,18 +84,17 @@ async function answerCompletion(
     const total = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const results: object[] = [];
     const writeOne = async (read: ReadPrompt, prompt: readonly Token[], index: number, choice: number) => {
-        const { promptTokens, cachedTokens, readMs, sequence } = read;
-        const started = performance.now();
+        const { promptTokens, cachedTokens, sequence } = read;
+        const clock = new AnswerClock();
+        clock.readMs = read.readMs;
         const shown: ShownToken[] = [];
         let content = "";
         const probabilitiesOf = (tokens: readonly ShownToken[]) =>
             (body.n_probs ?? 0) > 0 ? { completion_probabilities: probabilities(engine, tokens) } : {};
         const timings = (completionTokens: number) =>
-            timingsOf(
-                { promptTokens, cachedTokens, completionTokens },
-                { readMs, writeMs: performance.now() - started }
-            );
+            timingsOf({ promptTokens, cachedTokens, completionTokens }, clock);
         const head = { index, id_slot: slotOf(sequence) };
+        clock.begin();
         const written = await generate(sequence, read.last, engine.collector, {
             choice,
             maxTokens: tokensToWrite(server, maxTokens, promptTokens),
@@ -105,6 +104,7 @@ async function answerCompletion(
             grammar,
             logprobs: (body.n_probs ?? 0) > 0 ? body.n_probs : undefined,
             signal,
+            onFirst: clock.onFirst,
             onPiece: async ({ text, tokens }: Piece) => {
                 answering.onFirstToken();
                 content += text;

@@ -16,6 +16,7 @@ import {
     ollamaEmbedRequestSchema,
     ollamaGenerateRequestSchema
 } from "../../schemas/ollama.js";
+import { AnswerClock } from "../../timings.js";
 import { validate } from "../../validate.js";
 import { errorBody } from "./error-body.js";
 import { formatOf, messagesOf, toolsOf } from "./translate.js";
@@ -139,11 +140,14 @@ async function answerOllama(
             const shaped = shape({ text: isText ? part.text : "", calls: called });
             await stream?.send({ ...head(), ...shaped, ...probabilities(tokens), done: false });
         };
-        const { text, finishReason, tokens, timeMs } = await read.write(0, {
+        const clock = new AnswerClock();
+        clock.readMs = read.readMs;
+        const { text, finishReason, tokens } = await read.write(0, {
+            clock,
             onPiece: async (piece) => await send({ text: piece.text }, piece.tokens),
             onCall: async ({ name, arguments: json }) => await send({ call: { name, arguments: jsonText(json) } })
         });
-        const { promptTokens, cachedTokens, readMs } = read;
+        const { promptTokens, cachedTokens } = read;
         onUsage({ promptTokens, cachedTokens, completionTokens: tokens.length });
         return {
             ...head(),
@@ -154,9 +158,9 @@ async function answerOllama(
             total_duration: nanoseconds(performance.now() - started),
             load_duration: 0,
             prompt_eval_count: promptTokens,
-            prompt_eval_duration: nanoseconds(readMs),
+            prompt_eval_duration: nanoseconds(clock.readMs),
             eval_count: tokens.length,
-            eval_duration: nanoseconds(timeMs)
+            eval_duration: nanoseconds(clock.writeMs)
         };
     });
 }
