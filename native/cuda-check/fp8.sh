@@ -3,14 +3,14 @@
 #   npx tsc --build && npx armt build --gpu cuda --tuned --cuda-arch 90
 #   native/cuda-check/fp8.sh FOLDER                the products and the engine with random weights, no Node
 #   native/cuda-check/fp8.sh FOLDER MODEL TEXT     also recall and perplexity of a trained model, for each mixture
-# FOLDER takes the results. STEPS names the steps to run, in their order: check,speed,types,profile,recall,perplexity.
-# A step that fails does not end the others; the exit code is 1 then.
+# FOLDER takes the results. STEPS names the steps to run: build,check,speed,types,profile,recall,perplexity. Their order
+# is fixed. Without build, cuda-check has to be there. A step that fails does not end the others; the exit code is 1 then.
 set -uo pipefail
 
 out=${1:?usage: native/cuda-check/fp8.sh FOLDER [MODEL TEXT]}
 model=${2:-}
 text=${3:-}
-steps=${STEPS:-check,speed,types,profile,recall,perplexity}
+steps=${STEPS:-build,check,speed,types,profile,recall,perplexity}
 build=native/build/cmake-cuda-check
 program=native/build/lib-cuda/cuda-check
 failed=0
@@ -48,9 +48,11 @@ evaluate() {
     done
 }
 
-{ cmake -S native/cuda-check -B "$build" && cmake --build "$build" -j "$(nproc)"; } > "$out/build.txt" 2>&1 ||
-    { tail -20 "$out/build.txt"; exit 1; }
-
+if wanted build; then
+    run 60 configure cmake -S native/cuda-check -B "$build"
+    run 200 build cmake --build "$build" -j "$(nproc)"
+fi
+[ -x "$program" ] || { echo "fp8.sh: $program is not there" >&2; exit 1; }
 if wanted check; then
     run 200 check "$program" check "$scratch" "$out/check.json" fp8
     echo "$(grep -c ' ok$' "$out/check.txt") ok, $(grep -c WRONG "$out/check.txt") wrong"
