@@ -1,5 +1,6 @@
 import test from "ava";
-import { readFp8Products } from "../../src/model/fp8-products.js";
+import type { LlamaContext } from "../../plugin/index.js";
+import { fp8Line, fp8Use, readFp8Products } from "../../src/model/fp8-products.js";
 import { contextOptions } from "../../src/model/options.js";
 import { UsageError } from "../../src/util/failure.js";
 import { runArmt } from "../helpers/armt-command.js";
@@ -45,4 +46,13 @@ test("commands refuse them before they load a model", async (t) => {
         t.not(code, 0);
         t.regex(stderr, /--fp8-products: "v" is not one of/, command.join(" "));
     }
+});
+
+test("a context with FP8 says which products it computed so", (t) => {
+    const armt = { precision: "fp8", fp8Products: ["gate_up", "down"], fp8Counts: { computed: 40, left: 8 } };
+    const use = fp8Use({ armt } as unknown as LlamaContext)!;
+    t.deepEqual(use, { products: ["gate_up", "down"], computed: 40, left: 8 });
+    t.is(fp8Line(use), "FP8 (gate_up, down): 40 products computed, 8 left in 16 bits\n");
+    t.is(fp8Use({ armt: { ...armt, precision: "auto" } } as unknown as LlamaContext), undefined);
+    t.is(fp8Use({} as LlamaContext), undefined);
 });
