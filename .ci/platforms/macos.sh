@@ -11,6 +11,7 @@
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/../.." && pwd -P)
+source "$repository/.ci/platforms/unpack.sh"
 work=$(mkdir -p "${1:-$repository/build/macos}" && cd "${1:-$repository/build/macos}" && pwd -P)
 architectures=${ARCHITECTURES:-arm64 x64}
 llama=$repository/native/build/llama.cpp
@@ -27,15 +28,6 @@ done
 [[ -d $llama ]] || { echo "llama.cpp's source is missing; run npm run build" >&2; exit 1; }
 cd "$work"
 
-unpack() { # <npm package> <folder>
-    [[ -d $2 ]] && return
-    local archive
-    archive=$(npm pack --silent "$1")
-    rm -rf "$2.new"
-    mkdir -p "$2.new"
-    tar xzf "$archive" -C "$2.new" --strip-components=1
-    mv "$2.new" "$2"
-}
 zig/bin/python -c "import ziglang" 2>/dev/null ||
     { python3 -m venv zig && zig/bin/python -m pip install -q ziglang==0.17.1; }
 zig=("$work/zig/bin/python" -m ziglang)

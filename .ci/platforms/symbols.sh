@@ -6,6 +6,7 @@
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/../.." && pwd -P)
+source "$repository/.ci/platforms/unpack.sh"
 work=$(mkdir -p "${1:-$repository/build/symbols}" && cd "${1:-$repository/build/symbols}" && pwd -P)
 log=$repository/bench/results/platforms/symbols.txt
 version=${ARMT_SYMBOLS_OF:-3.21.1}
@@ -17,15 +18,6 @@ if llvm-nm -D --undefined-only "$library" | awk '{print $2}' | grep '^_Z' | llvm
     echo "libllama calls these C++ functions of ggml" >&2
     exit 1
 fi
-
-unpack() { # <package>: prints the folder of its libraries
-    local folder=$work/$1
-    if [[ ! -d $folder ]]; then
-        mkdir -p "$folder"
-        (cd "$work" && tar xzf "$(npm pack --silent "@node-llama-cpp/$1@$version")" -C "$folder" --strip-components=3 "package/bins/$1")
-    fi
-    echo "$folder"
-}
 
 exports() { # <library>...
     local file
@@ -41,7 +33,8 @@ check() {
     echo "$(basename "$library") calls $(wc -l <"$work/needed") functions of ggml, all by their C names"
     local package folder release
     for package in mac-arm64-metal mac-x64 win-x64; do
-        folder=$(unpack "$package")
+        unpack "@node-llama-cpp/$package@$version" "$work/$package"
+        folder=$work/$package/bins/$package
         exports "$folder"/*ggml-base.* "$folder"/*ggml.*v* | sort -u >"$work/exported"
         release=$(ls "$folder" | sed -n 's/.*ggml\.\(.*\.\)\{0,1\}\(v[0-9.]*[0-9]\)\..*/\2/p' | head -n 1)
         echo "@node-llama-cpp/$package $version (llama.cpp $release): not exported: $(comm -23 "$work/needed" "$work/exported" | paste -sd' ')"

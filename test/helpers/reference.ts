@@ -249,31 +249,38 @@ export type GenerationOptions = Pick<ReferenceOptions, "segmentSize" | "alignmen
     count: number;
     /** What happens when the open segment is full: see `ArmtContextOptions`. */
     overflow: "close" | "extend";
+    /** Tokens of an engine, [count], each appended in place of the most likely one. */
+    follow?: readonly number[];
 };
 
 export type ReferenceGeneration = {
     tokens: number[];
     /** Each token's logit minus the next best one's. Below an engine's error, rounding may change the choice. */
     margins: number[];
+    /** How far the logit of each token of `follow` is below the most likely one's. Without `follow`, 0. */
+    behind: number[];
 };
 
-/** Generates greedily after a prompt. */
+/** Generates greedily after a prompt. With `follow`, each token is the most likely one after those of `follow`. */
 export function generateReference(
     model: ReferenceModel,
     ids: readonly number[],
-    { count, overflow, segmentSize = model.segmentSize, alignment = model.alignment }: GenerationOptions
+    { count, overflow, follow, segmentSize = model.segmentSize, alignment = model.alignment }: GenerationOptions
 ): ReferenceGeneration {
     const { logits, sequence } = runReference(model, ids, { segmentSize, alignment });
     const tokens: number[] = [];
     const margins: number[] = [];
+    const behind: number[] = [];
     let last = logits.subarray(-model.vocab);
     while (true) {
         const token = argmax(last);
         const second = last.reduce((best, x, i) => (i === token ? best : Math.max(best, x)), -Infinity);
         tokens.push(token);
         margins.push(last[token]! - second);
-        if (tokens.length === count) return { tokens, margins };
+        const taken = follow?.[behind.length] ?? token;
+        behind.push(last[token]! - last[taken]!);
+        if (tokens.length === count) return { tokens, margins, behind };
         if (overflow === "close" && sequence.openLength >= segmentSize) sequence.close();
-        last = sequence.append([token]);
+        last = sequence.append([taken]);
     }
 }

@@ -29,3 +29,25 @@ for (const name of authorsGoldenNames) {
         t.true(Math.min(...margins) > 2 * LOGIT_TOLERANCE, "rounding alone could change a token");
     });
 }
+
+test("reference that follows other tokens says how far they are below the most likely ones", async (t) => {
+    const golden = await readAuthorsGolden("v1-heads-gating");
+    const model = await readCheckpoint(golden.folder);
+    const options = { count: 24, overflow: "extend" } as const;
+    const same = generateReference(model, golden.ids, { ...options, follow: golden.generated });
+    t.deepEqual(same.tokens, golden.generated);
+    t.true(same.behind.every((distance) => distance === 0));
+
+    // the best two are 0.012 apart at index 20; a GPU took the second
+    const follow = [...golden.generated.slice(0, 20), 71, 65, 92, 25];
+    const { tokens, margins, behind } = generateReference(model, golden.ids, { ...options, follow });
+    t.deepEqual(tokens.slice(0, 21), golden.generated.slice(0, 21));
+    t.is(behind[20], margins[20]);
+    t.true(margins[20]! > 0.011 && margins[20]! < 0.013);
+    t.deepEqual(tokens.slice(21), [65, 92, 25]);
+
+    const wrong = generateReference(model, golden.ids, { ...options, follow: follow.with(10, 1) });
+    t.deepEqual(wrong.tokens.slice(0, 11), golden.generated.slice(0, 11));
+    t.true(wrong.behind[10]! > wrong.margins[10]!);
+    t.true(wrong.behind[10]! > 0.1);
+});
