@@ -1,7 +1,14 @@
 import type { ArmtMemoryStore } from "./memory/ArmtMemoryStore.js";
 import type { NativeContextOptions } from "./native/addon.js";
-import { schedules, segmentOverflows, stateTypes } from "./native/enums.js";
-import type { ArmtProgress, ArmtSchedule, ArmtSegmentOverflow, ArmtStateType } from "./types.js";
+import { precisions, products, schedules, segmentOverflows, stateTypes } from "./native/enums.js";
+import type {
+    ArmtPrecision,
+    ArmtProduct,
+    ArmtProgress,
+    ArmtSchedule,
+    ArmtSegmentOverflow,
+    ArmtStateType
+} from "./types.js";
 
 /** Default of `schedule`. */
 export const defaultSchedule: ArmtSchedule = "auto";
@@ -11,6 +18,9 @@ export const defaultSegmentOverflow: ArmtSegmentOverflow = "close";
 
 /** Default of `stateType`. */
 export const defaultStateType: ArmtStateType = "f32";
+
+/** Default of `precision`. */
+export const defaultPrecision: ArmtPrecision = "auto";
 
 /** Options of `model.createContext({armt: …})`. */
 export interface ArmtContextOptions {
@@ -69,6 +79,23 @@ export interface ArmtContextOptions {
     stateType?: ArmtStateType;
 
     /**
+     * How the matrices of the base model's layers are multiplied. `"fp8"`: both operands are rounded to 8-bit floats
+     * (e4m3), each row with a scale of its own, in steps of 32 rows and more. Reading is faster then, and results are
+     * less exact. The memory and its projections never change. The context keeps a second copy of these matrices, with
+     * one byte for each number. Matrices stay as they are if the length of a row is not divisible by 16 or is above
+     * 16,384, and if they are stored in f32. `"auto"`: as the backend does for the type of the weights. Default:
+     * `"auto"`. Throws `TypeError` for any other value. Creating a context fails unless all layers are on the backend
+     * of `armt build --gpu cuda --tuned` and on GPUs of compute capability 8.9 or newer. More: docs/gpu.md.
+     */
+    precision?: ArmtPrecision;
+
+    /**
+     * The products that `precision: "fp8"` is for; the others stay as with `"auto"`. Default: all, `["qkv", "o",
+     * "gate_up", "down"]`. Throws `TypeError` for another name, an empty list, and without `precision: "fp8"`.
+     */
+    fp8Products?: readonly ArmtProduct[];
+
+    /**
      * Whether the open segment is closed where a question begins, so that the question starts a new segment. A question
      * begins where the tokens of `model.armt.ask.start` (or `.before`) occur, so equal tokens are always cut in the
      * same places. Default: as the model was trained (GGUF key `armt.ask.close`); `false` if the file does not say.
@@ -112,6 +139,8 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         maxCells,
         textsPerLayer,
         stateType = defaultStateType,
+        precision = defaultPrecision,
+        fp8Products,
         closeBeforeQuestion,
         onProgress,
         // checked by createContext: this file must not load the store
@@ -130,8 +159,12 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
         openSegmentLimit: count("openSegmentLimit", openSegmentLimit),
         maxCells: count("maxCells", maxCells),
         textsPerLayer: textsPerLayer === 0 ? -1 : count("textsPerLayer", textsPerLayer, 0, maxTexts),
-        stateType: indexOf(stateTypes, "stateType", stateType)
+        stateType: indexOf(stateTypes, "stateType", stateType),
+        precision: indexOf(precisions, "precision", precision),
+        fp8Products: productBits(fp8Products)
     };
+    if (fp8Products !== undefined && precision !== "fp8")
+        throw new TypeError('`armt.fp8Products` requires `armt.precision: "fp8"`');
     if (openSegmentLimit !== undefined && segmentOverflow !== "extend")
         throw new TypeError('`armt.openSegmentLimit` requires `armt.segmentOverflow: "extend"`');
     if (native.openSegmentLimit !== 0 && native.openSegmentLimit < native.segmentSize)
@@ -149,6 +182,16 @@ function indexOf<T extends string>(values: readonly T[], name: string, value: T)
             `\`armt.${name}\` must be one of ${values.map((item) => `"${item}"`).join(", ")}, got ${describe(value)}`
         );
     return index;
+}
+
+function productBits(names: readonly ArmtProduct[] | undefined): number {
+    if (names === undefined) return 0;
+    if (!Array.isArray(names) || names.length === 0)
+        throw new TypeError(
+            `\`armt.fp8Products\` must be a list with some of ${products.map((item) => `"${item}"`).join(", ")}, got ` +
+                describe(names)
+        );
+    return names.reduce((bits, name: ArmtProduct) => bits | (1 << indexOf(products, "fp8Products", name)), 0);
 }
 
 /** To the engine, 0 means its own choice; users leave out the option instead. */

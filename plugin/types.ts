@@ -14,6 +14,12 @@ export type ArmtSegmentOverflow = "close" | "extend";
 /** Number type in which a context keeps its memory. */
 export type ArmtStateType = "f32" | "f16" | "bf16";
 
+/** How the products of the base model's layers are computed. */
+export type ArmtPrecision = "auto" | "fp8";
+
+/** Products of a layer of the base model: Q, K and V; the attention's output; the MLP's gate and up; its down. */
+export type ArmtProduct = "qkv" | "o" | "gate_up" | "down";
+
 /** How a prompt of known length is cut into segments (GGUF key `armt.segment_alignment`). */
 export type ArmtSegmentAlignment = "left" | "right" | "center";
 

@@ -39,8 +39,8 @@ Napi::Value limits(const Napi::CallbackInfo & info) {
     });
 }
 
-// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType, textsPerLayer} |
-// null): null restores the defaults
+// setContextOptions({schedule, segmentOverflow, segmentSize, openSegmentLimit, maxCells, stateType, textsPerLayer,
+// precision, fp8Products} | null): null restores the defaults
 void set_context_options(const Napi::CallbackInfo & info) {
     armt_call(info.Env(), [&] {
         const ArmtLibrary &  library = ArmtLibrary::get();
@@ -56,6 +56,8 @@ void set_context_options(const Napi::CallbackInfo & info) {
             options.max_cells          = field("maxCells");
             options.state_type         = static_cast<int32_t>(field("stateType"));
             options.texts_per_layer    = object.Get("textsPerLayer").ToNumber().Int32Value();
+            options.precision          = static_cast<int32_t>(field("precision"));
+            options.fp8_products       = field("fp8Products");
         }
         if (!library.api().set_context_options(reset ? nullptr : &options)) {
             throw std::runtime_error(library.last_error(0));
@@ -91,12 +93,15 @@ Napi::Value context_info(const Napi::CallbackInfo & info) {
         result.Set("useDenom", context.use_denom != 0);
         result.Set("stateType", context.state_type);
         result.Set("textsPerLayer", context.texts_per_layer);
+        result.Set("fp8Products", context.fp8_products);
         result.Set("memoryBytes", armt_number(env, context.memory_bytes));
         result.Set("totalBytes", armt_number(env, context.total_bytes));
         result.Set("graphs", armt_number(env, context.n_graphs));
         result.Set("graphsReused", armt_number(env, context.n_graphs_reused));
         result.Set("graphsReplayed", armt_number(env, context.n_graphs_replayed));
         result.Set("graphParts", armt_number(env, context.n_graph_parts));
+        result.Set("fp8Computed", armt_number(env, context.n_fp8_computed));
+        result.Set("fp8Left", armt_number(env, context.n_fp8_left));
         return result;
     });
 }

@@ -2,6 +2,7 @@
 
 #include "armt-limits.h"
 #include "commands.h"
+#include "fp8.h"
 #include "harness.h"
 #include "model.h"
 
@@ -23,6 +24,7 @@ struct outcome {
     std::string        name;
     std::vector<float> logits;
     std::vector<float> memory;
+    armt_context_info  info;
 };
 
 // The first three runs, which fusions are measured by
@@ -44,9 +46,9 @@ static std::vector<shape> make_shapes() {
         m.n_embd    = 512;
         m.n_head    = 8;
         m.n_head_kv = 2;
-        m.n_ff      = is_quantized ? 1536 : 8192; // enough tiles for the product with SwiGLU, see armt-swiglu-hopper.cu
-        m.n_vocab   = 1000;
-        m.n_mem     = 32;
+        m.n_ff    = is_quantized ? 1536 : 8192; // enough tiles for the product with SwiGLU, see armt-product-hopper.cu
+        m.n_vocab = 1000;
+        m.n_mem   = 32;
         m.n_segment = 224;
         shapes.push_back({"heads of 64", m, 224 * 4 + 200}); // the open segment runs with the closed ones
         m.n_segment = 203;                                   // rows that fill no tile
@@ -82,6 +84,16 @@ static std::vector<shape> make_shapes() {
     m.quantized_memory = true;
     m.seed             = 6;
     shapes.push_back({"quantized memory", m, 224 * 4 + 40});
+    // enough tiles for all products in e4m3 of two layers, see armt-product-hopper.cu
+    m           = random_model();
+    m.n_layer   = 2;
+    m.n_embd    = 3584;
+    m.n_head    = 40;
+    m.n_head_kv = 8;
+    m.n_ff      = 1792;
+    m.n_vocab   = 1000;
+    m.seed      = 7;
+    shapes.push_back({"many tiles", m, 1024 * 2 + 200});
     return shapes;
 }
 
@@ -92,7 +104,7 @@ static outcome run(const std::string & name, const shape & s, const model_ptr & 
     context_ptr                    ctx(model, with);
     ctx.read(most, 2048);
     ctx.read(tokens, 1, most.size());
-    outcome result = {name, ctx.logits(s.model.n_vocab), {}};
+    outcome result = {name, ctx.logits(s.model.n_vocab), {}, ctx.info()};
     for (uint32_t il = 0; il < s.model.n_layer; ++il) {
         const std::vector<float> a = ctx.memory(il);
         result.memory.insert(result.memory.end(), a.begin(), a.end());
@@ -100,7 +112,8 @@ static outcome run(const std::string & name, const shape & s, const model_ptr & 
     return result;
 }
 
-static std::vector<outcome> run_all(const shape & s, const std::string & path, const std::string & path_f32) {
+// few: only what products in e4m3 are compared with
+static std::vector<outcome> run_all(const shape & s, const std::string & path, const std::string & path_f32, bool few) {
     settings with;
     with.n_segment = s.model.n_segment;
     with.n_ctx     = 1 << 16;
@@ -124,7 +137,7 @@ static std::vector<outcome> run_all(const shape & s, const std::string & path, c
     settings unfused = fused;
     unfused.fusion   = "none";
     results.push_back(run("unfused", s, gpu, unfused));
-    for (const std::string & name : all_fusions()) {
+    for (const std::string & name : few ? std::vector<std::string>() : all_fusions()) {
         // some are of products with 16-bit input only, which other fusions make
         if (name == "gate") {
             run_fused("norm,gate");
@@ -180,6 +193,9 @@ static expected expect_change(const random_model & m, const std::string & name) 
     if (name == "glu,attention,residual") {
         // Added to the same sums in F32, in ggml's order. So only times show that it runs, see docs/gpu.md.
         return expected::same;
+    }
+    if (name == "quantize" || name == "grouped") {
+        return expected::same; // of products in e4m3, see judge_fp8
     }
     if (name == "write") {
         return when(m.n_mem >= WRITE_MIN_ROWS);
@@ -254,11 +270,89 @@ static int judge(const shape & s, const std::vector<outcome> & results, FILE * j
     return n_bad;
 }
 
-int run_check(const std::string & folder, FILE * json) {
+//
+// products in e4m3
+//
+
+// Relative to F32 on the CPU. One product is off by 3.7 %, and errors add up over two layers and five segments.
+static constexpr double FP8_LIMIT = 0.2;
+
+// How much further off a run may be than the one without fusions, whose numbers round to others
+static constexpr double FP8_FUSED_LIMIT = 1.25;
+
+static std::vector<outcome> run_all_fp8(const shape & s, const std::string & path, const outcome & exact) {
+    std::vector<outcome> results = {exact};
+    const model_ptr      gpu(path, true);
+    settings             with;
+    with.n_segment    = s.model.n_segment;
+    with.n_ctx        = 1 << 16;
+    with.n_threads    = 1;
+    with.fp8_products = ARMT_PRODUCT_ALL;
+    with.fusion       = "none";
+    results.push_back(run("unfused", s, gpu, with));
+    for (const char * fusions :
+         {"norm", "norm,quantize", "glu", "glu,quantize", "glu,gate,grouped", "rope", "rope,grouped", "attention",
+          "residual", "residual,grouped", "norm,glu,gate,read,dpfp,rope,attention,residual,write,quantize", "all"}) {
+        with.fusion = fusions;
+        results.push_back(run(fusions, s, gpu, with));
+    }
+    with.schedule = ARMT_SCHEDULE_SEQUENTIAL;
+    results.push_back(run("all, sequential", s, gpu, with));
+    with.schedule = ARMT_SCHEDULE_DIAGONAL;
+    with.fp8      = "tensor";
+    results.push_back(run("all, tensor", s, gpu, with));
+    with.fp8          = "";
+    with.fp8_products = ARMT_PRODUCT_GATE_UP;
+    results.push_back(run("all, gate_up alone", s, gpu, with));
+    with.fp8_products = ARMT_PRODUCT_QKV | ARMT_PRODUCT_O | ARMT_PRODUCT_DOWN;
+    results.push_back(run("all, all but gate_up", s, gpu, with));
+    return results;
+}
+
+// in_16_bits: all fusions without e4m3, from which each run has to differ
+static int judge_fp8(const shape & s, const std::vector<outcome> & results, const outcome & in_16_bits, FILE * json) {
+    const outcome & exact   = results[0];
+    const outcome & unfused = results[1];
+
+    const double logits_limit = std::min(FP8_LIMIT, FP8_FUSED_LIMIT * difference(unfused.logits, exact.logits));
+    const double memory_limit = std::min(FP8_LIMIT, FP8_FUSED_LIMIT * difference(unfused.memory, exact.memory));
+    int          n_bad        = 0;
+    for (size_t i = 1; i < results.size(); ++i) {
+        const outcome & result    = results[i];
+        const bool      is_tensor = result.name == "all, tensor";
+        const double    of_logits = difference(result.logits, exact.logits);
+        const double    of_memory = difference(result.memory, exact.memory);
+        const bool      within =
+            of_logits <= (is_tensor ? FP8_LIMIT : logits_limit) && of_memory <= (is_tensor ? FP8_LIMIT : memory_limit);
+        const auto computed = (unsigned long long) result.info.n_fp8_computed;
+        const auto left     = (unsigned long long) result.info.n_fp8_left;
+        const bool ran      = computed > 0 && result.memory != in_16_bits.memory;
+        n_bad += within && ran ? 0 : 1;
+        printf("%-4s %-40s e4m3, %-20s logits off by %.2e of %.2e, memories by %.2e of %.2e, %llu products, "
+               "%llu left  %s\n",
+               ggml_type_name(s.model.type), s.name, result.name.c_str(), of_logits, logits_limit, of_memory,
+               memory_limit, computed, left,
+               !within ? "WRONG"
+               : ran   ? "ok"
+                       : "WRONG: it did not run");
+        fprintf(json,
+                ",\n{\"type\": \"%s\", \"model\": \"%s\", \"run\": \"e4m3, %s\", \"logits\": %.3e, "
+                "\"logitsLimit\": %.3e, \"memories\": %.3e, \"memoriesLimit\": %.3e, \"products\": %llu, \"left\": "
+                "%llu, \"changed\": %s, "
+                "\"ok\": %s}",
+                ggml_type_name(s.model.type), s.name, result.name.c_str(), std::isfinite(of_logits) ? of_logits : -1.0,
+                logits_limit, std::isfinite(of_memory) ? of_memory : -1.0, memory_limit, computed, left,
+                ran ? "true" : "false", within && ran ? "true" : "false");
+    }
+    fflush(stdout);
+    return n_bad;
+}
+
+int run_check(const std::string & folder, FILE * json, bool fp8_alone) {
     const std::string path     = folder + "/check.gguf";
     const std::string path_f32 = folder + "/check-f32.gguf";
 
-    int  n_bad     = 0;
+    int  n_bad     = check_fp8_products();
     bool is_first  = true;
     bool any_fused = false;
     fprintf(json, "{\"checks\": [");
@@ -267,10 +361,14 @@ int run_check(const std::string & folder, FILE * json) {
         in_f32.as_f32       = true;
         write_random_model(s.model, false, path);
         write_random_model(in_f32, false, path_f32);
-        const std::vector<outcome> results = run_all(s, path, path_f32);
+        const std::vector<outcome> results     = run_all(s, path, path_f32, fp8_alone);
+        const std::vector<outcome> results_fp8 = has_fp8() ? run_all_fp8(s, path, results[EXACT]) : results;
         unlink(path.c_str());
         unlink(path_f32.c_str());
         n_bad += judge(s, results, json, is_first, any_fused);
+        if (has_fp8()) {
+            n_bad += judge_fp8(s, results_fp8, results[results.size() - 2], json);
+        }
         is_first = false;
     }
     if (!any_fused) {

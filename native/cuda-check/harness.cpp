@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <stdexcept>
 
 double now() {
@@ -31,11 +32,18 @@ model_ptr::~model_ptr() {
     llama_model_free(model);
 }
 
-context_ptr::context_ptr(const model_ptr & model, const settings & s) {
+void set_variables(const settings & s) {
     setenv("ARMT_CUDA_FUSION", s.fusion, 1);
+    setenv("ARMT_CUDA_FP8", s.fp8, 1);
+}
+
+context_ptr::context_ptr(const model_ptr & model, const settings & s) {
+    set_variables(s);
     armt_context_options options = {};
     options.schedule             = s.schedule;
     options.segment_size         = s.n_segment;
+    options.precision            = s.fp8_products != 0 ? ARMT_PRECISION_FP8 : ARMT_PRECISION_AUTO;
+    options.fp8_products         = s.fp8_products;
     check(armt_get_api()->set_context_options(&options), armt_get_api()->last_error(0));
 
     llama_context_params params = llama_context_default_params();
@@ -145,7 +153,24 @@ double difference(const std::vector<float> & a, const std::vector<float> & b) {
 }
 
 const std::vector<std::string> & all_fusions() {
-    static const std::vector<std::string> names = {"norm", "glu",       "gate",     "read", "dpfp",
-                                                   "rope", "attention", "residual", "write"};
+    static const std::vector<std::string> names = {"norm",      "glu",      "gate",  "read",     "dpfp",   "rope",
+                                                   "attention", "residual", "write", "quantize", "grouped"};
     return names;
+}
+
+double gpu_joules() {
+    // NVML comes with the driver, so it is found at run time
+    static void * const library = dlopen("libnvidia-ml.so.1", RTLD_NOW);
+    if (library == nullptr) {
+        return 0.0;
+    }
+    const auto init = reinterpret_cast<int (*)()>(dlsym(library, "nvmlInit_v2"));
+    const auto handle =
+        reinterpret_cast<int (*)(unsigned int, void **)>(dlsym(library, "nvmlDeviceGetHandleByIndex_v2"));
+    const auto energy =
+        reinterpret_cast<int (*)(void *, unsigned long long *)>(dlsym(library, "nvmlDeviceGetTotalEnergyConsumption"));
+    static const bool  ready      = init != nullptr && handle != nullptr && energy != nullptr && init() == 0;
+    void *             device     = nullptr;
+    unsigned long long millijoule = 0;
+    return ready && handle(0, &device) == 0 && energy(device, &millijoule) == 0 ? double(millijoule) / 1000.0 : 0.0;
 }

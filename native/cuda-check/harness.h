@@ -31,6 +31,8 @@ struct settings {
     uint32_t      n_batch       = 8192;
     uint32_t      n_ctx         = 2 << 20;
     const char *  fusion        = "all"; // ARMT_CUDA_FUSION
+    uint32_t      fp8_products  = 0;     // products in e4m3, a sum of enum armt_product
+    const char *  fp8           = "";    // ARMT_CUDA_FP8
     int           n_threads     = 0;     // 0: llama.cpp's default
     uint32_t      n_seq         = 1;
     bool          armt          = true;  // false: the base model alone
@@ -64,6 +66,13 @@ struct context_ptr {
 
     void clear();
 };
+
+// Sets the variables that the backend reads for each graph. Making a context does it too; do it again before a context
+// reads after another one was made.
+void set_variables(const settings & s);
+
+// What the first NVIDIA GPU has drawn since its driver was loaded, in joules; 0 if it cannot say
+double gpu_joules();
 
 std::vector<llama_token> random_tokens(size_t n, uint32_t n_vocab);
 

@@ -1,9 +1,12 @@
 // Checks and times the engine on a GPU, on models with random weights, on machines without Node.
-//   cuda-check check FOLDER [JSON]          logits and memories, fused and unfused, against the CPU in F32
+//   cuda-check check FOLDER [JSON [fp8]]    logits and memories, fused and unfused, against the CPU in F32; fp8: mainly
+//                                           those of products in e4m3
 //   cuda-check speed FOLDER JSON [PARTS]    reading 131,072 tokens with LLaMA-3.2-1B's sizes; PARTS: some of
-//                                           targets,fusions,short,rest,stock,decode,types,models
+//                                           targets,fusions,short,rest,stock,decode,types,models,fp8,
+//                                           fp8-types
 //   cuda-check model FOLDER FILE            writes the model that speed times
-//   cuda-check profile FOLDER FILE [decode] times of the nodes of diagonals, and of a token's step
+//   cuda-check profile FOLDER FILE [decode] times of the nodes of diagonals, and of a token's step; with fp8 instead of
+//                                           decode, of diagonals in 16 bits and in e4m3
 //   cuda-check compare MODEL TOKENS BATCH   a model's nodes, one by one, on the GPU and on the CPU: where they first
 //                                           differ; and its logits with each fusion
 // FOLDER takes the model files. The backends must be in this program's folder.
@@ -17,8 +20,8 @@
 #include <stdexcept>
 
 static const char * const USAGE =
-    "usage: cuda-check check FOLDER [JSON] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
-    "profile FOLDER FILE [decode] | compare MODEL TOKENS BATCH\n";
+    "usage: cuda-check check FOLDER [JSON [fp8]] | speed FOLDER JSON [PARTS] | model FOLDER FILE | "
+    "profile FOLDER FILE [decode | fp8] | compare MODEL TOKENS BATCH\n";
 
 static void load_backends(const std::string & program, bool needs_gpu) {
     ggml_backend_load_all_from_path(program.substr(0, program.find_last_of('/') + 1).c_str());
@@ -47,6 +50,10 @@ static int run(const std::string & command, int argc, char ** argv) {
     }
     if (command == "profile") {
         setenv("GGML_CUDA_DISABLE_GRAPHS", "1", 1);
+        if (argc > 4 && strcmp(argv[4], "fp8") == 0) {
+            profile_fp8(target, argv[3]);
+            return 0;
+        }
         if (argc < 5 || strcmp(argv[4], "decode") != 0) {
             profile_diagonals(target, argv[3]);
         }
@@ -61,7 +68,7 @@ static int run(const std::string & command, int argc, char ** argv) {
     check(json != nullptr, std::string("cannot write ") + argv[3]);
     int n_bad = 0;
     if (command == "check") {
-        n_bad = run_check(target, json);
+        n_bad = run_check(target, json, argc > 4 && strcmp(argv[4], "fp8") == 0);
     } else {
         run_speed(target, json, parts);
     }

@@ -28,6 +28,23 @@ void profile_diagonals(const std::string & folder, const std::string & file) {
     }
 }
 
+void profile_fp8(const std::string & folder, const std::string & file) {
+    random_model      m;
+    const std::string path = folder + "/profile.gguf";
+    write_random_model(m, false, path);
+    const model_ptr model(path, true);
+    unlink(path.c_str());
+    for (const uint32_t products : {0u, uint32_t(ARMT_PRODUCT_ALL)}) {
+        for (int i = 0; i < 2; ++i) { // as in profile_diagonals
+            setenv("ARMT_CUDA_PROFILE", (file + (products == 0 ? "-16-bits.txt" : "-e4m3.txt")).c_str(), 1);
+            settings s;
+            s.fp8_products = products;
+            context_ptr ctx(model, s);
+            ctx.read(random_tokens(size_t(s.n_segment) * 40, m.n_vocab), s.n_batch);
+        }
+    }
+}
+
 void profile_decode(const std::string & folder, const std::string & file) {
     random_model m;
     for (const bool base : {false, true}) {

@@ -5,13 +5,17 @@
 #include "model.h"
 
 #include <algorithm>
+#include <memory>
 #include <sstream>
 #include <unistd.h>
 #include <utility>
 
-const std::string speed_parts = "targets,fusions,short,rest,stock,decode,types,models";
+const std::string speed_parts = "targets,fusions,short,rest,stock,decode,types,models,fp8,fp8-types";
 
 static const uint32_t SEGMENTS[] = {1024, 512, 256, 4096};
+
+// Reads in a row whose energy is measured together
+static constexpr int ENERGY_READS = 2;
 
 static bool is_listed(const std::string & name, const std::string & list) {
     return ("," + list + ",").find("," + name + ",") != std::string::npos;
@@ -59,6 +63,8 @@ public:
     void stock(bool reads, bool decodes);
     void types();
     void models();
+    void fp8(const model_ptr & model);
+    void fp8_types();
 
     const std::string path;
 
@@ -76,6 +82,18 @@ private:
     // In both schedules, one after the other, so that what slows one down slows the other down too
     void measure_both(const std::string & what, const model_ptr & model, const random_model & sizes,
                       const std::vector<llama_token> & input, settings s, int n_times);
+
+    // A way to read, and what it took
+    struct way {
+        std::string         what;
+        settings            with;
+        std::vector<double> seconds;
+    };
+
+    // Several ways one after the other in each round, so that what slows one down slows the others down too. The first
+    // is what the others are compared with. Then each reads a few times in a row for the energy, whose counter is slow.
+    // A way that fails is left out from then on. Each read is printed at once, in case the process ends.
+    void alternate(const model_ptr & model, const random_model & sizes, std::vector<way> ways, int n_rounds);
 
     void measure_decode(const std::string & what, const model_ptr & model, settings s);
 
@@ -137,6 +155,140 @@ void speed_run::measure_both(const std::string & what, const model_ptr & model, 
     measure(what + " diagonal", model, sizes, input, s, n_times);
     s.schedule = ARMT_SCHEDULE_SEQUENTIAL;
     measure(what + " sequential", model, sizes, input, s, n_times);
+}
+
+void speed_run::alternate(const model_ptr & model, const random_model & sizes, std::vector<way> ways, int n_rounds) {
+    struct state {
+        std::unique_ptr<context_ptr> ctx;
+        size_t                       used   = 0;
+        double                       joules = 0.0;
+        bool                         failed = false;
+    };
+    std::vector<state> states(ways.size());
+
+    const auto attempt = [&](size_t i, const auto & fn) {
+        if (states[i].failed) {
+            return;
+        }
+        try {
+            set_variables(ways[i].with);
+            fn(ways[i], states[i]);
+        } catch (const std::exception & error) {
+            printf("%s: %s\n", ways[i].what.c_str(), error.what());
+            states[i] = {nullptr, 0, 0.0, true};
+        }
+        fflush(stdout);
+    };
+    const auto read = [&](const way & w, state & s) {
+        s.ctx->clear();
+        return s.ctx->read(tokens, w.with.n_batch);
+    };
+    for (int round = 0; round < n_rounds; ++round) {
+        for (size_t i = 0; i < ways.size(); ++i) {
+            attempt(i, [&](way & w, state & s) {
+                if (s.ctx == nullptr) {
+                    const size_t before = free_memory();
+                    s.ctx               = std::make_unique<context_ptr>(model, w.with);
+                    s.ctx->read(first_tokens(40 * w.with.n_segment), w.with.n_batch); // warms up
+                    const size_t after = free_memory();
+                    s.used             = before > after ? before - after : 0;
+                }
+                w.seconds.push_back(read(w, s));
+                printf("round %d: %-44s %.4f s\n", round + 1, w.what.c_str(), w.seconds.back());
+            });
+        }
+    }
+    for (size_t i = 0; i < ways.size(); ++i) {
+        attempt(i, [&](way & w, state & s) {
+            const double before = gpu_joules();
+            for (int n = 0; n < ENERGY_READS; ++n) {
+                read(w, s);
+            }
+            s.joules = (gpu_joules() - before) / ENERGY_READS;
+        });
+    }
+    const auto median = [](std::vector<double> x) {
+        std::sort(x.begin(), x.end());
+        return x[x.size() / 2];
+    };
+    check(!states[0].failed, ways[0].what + " failed, with which the others are compared");
+    for (size_t i = 0; i < ways.size(); ++i) {
+        const way & w = ways[i];
+        if (states[i].failed) {
+            continue;
+        }
+        const armt_context_info info = states[i].ctx->info();
+        report(w.what, sizes, tokens.size(), w.seconds, states[i].used, info);
+        std::vector<double> ratios;
+        for (int round = 0; round < n_rounds; ++round) {
+            ratios.push_back(w.seconds[round] / ways[0].seconds[round]);
+        }
+        const auto computed = (unsigned long long) info.n_fp8_computed;
+        const auto left     = (unsigned long long) info.n_fp8_left;
+        printf(
+            "%44s %.3f of the first's time (median of the rounds), %.0f J a read, %llu products in e4m3, %llu left\n",
+            "", median(ratios), states[i].joules, computed, left);
+        fprintf(json,
+                ",\n{\"what\": \"%s\", \"ratio\": %.4f, \"joules\": %.1f, \"fp8Computed\": %llu, \"fp8Left\": %llu}",
+                w.what.c_str(), median(ratios), states[i].joules, computed, left);
+        fflush(json);
+    }
+}
+
+// Which products in e4m3, and how
+void speed_run::fp8(const model_ptr & model) {
+    std::vector<way> ways;
+    const auto       add = [&](const std::string & what, uint32_t products, const char * fp8 = "",
+                         const char * fusion = "all") {
+        settings s;
+        s.fp8_products = products;
+        s.fp8          = fp8;
+        s.fusion       = fusion;
+        ways.push_back({what, s, {}});
+    };
+    const uint32_t all        = ARMT_PRODUCT_ALL;
+    const char *   no_gate    = "norm,glu,read,dpfp,rope,attention,residual,write,quantize,grouped";
+    const char *   no_round   = "norm,glu,gate,read,dpfp,rope,attention,residual,write,grouped";
+    const char *   no_grouped = "norm,glu,gate,read,dpfp,rope,attention,residual,write,quantize";
+    add("16 bits", 0);
+    add("e4m3", all);
+    add("e4m3 but qkv", all - ARMT_PRODUCT_QKV);
+    add("e4m3 but o", all - ARMT_PRODUCT_O);
+    add("e4m3 but gate_up", all - ARMT_PRODUCT_GATE_UP);
+    add("e4m3 but down", all - ARMT_PRODUCT_DOWN);
+    add("e4m3 gate_up and down", ARMT_PRODUCT_GATE_UP | ARMT_PRODUCT_DOWN);
+    add("e4m3 gate_up alone", ARMT_PRODUCT_GATE_UP);
+    add("e4m3, SwiGLU apart", all, "", no_gate);
+    add("e4m3, rounding apart", all, "", no_round);
+    add("e4m3, cuBLASLt", all, "", no_grouped);
+    add("e4m3, cuBLASLt, by tensor", all, "tensor");
+    alternate(model, random_model(), std::move(ways), 4);
+}
+
+// Other types of weights, at segments of 1024, and bf16 at others
+void speed_run::fp8_types() {
+    const auto both = [&](const model_ptr & model, const random_model & sizes, const std::string & what, uint32_t n) {
+        std::vector<way> ways;
+        for (const uint32_t products : {0u, uint32_t(ARMT_PRODUCT_ALL)}) {
+            settings s;
+            s.n_segment    = n;
+            s.fp8_products = products;
+            ways.push_back({what + (products == 0 ? "" : " e4m3"), s, {}});
+            s.schedule = ARMT_SCHEDULE_SEQUENTIAL;
+            ways.push_back({what + (products == 0 ? "" : " e4m3") + ", sequential", s, {}});
+        }
+        alternate(model, sizes, std::move(ways), 3);
+    };
+    for (const ggml_type type : {GGML_TYPE_BF16, GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
+        random_model sizes;
+        sizes.type            = type;
+        const model_ptr model = load_random_model(sizes, false, path);
+        both(model, sizes, "segment 1024", 1024);
+        if (type == GGML_TYPE_BF16) {
+            both(model, sizes, "segment 512", 512);
+            both(model, sizes, "segment 4096", 4096);
+        }
+    }
 }
 
 void speed_run::measure_decode(const std::string & what, const model_ptr & model, settings s) {
@@ -295,7 +447,7 @@ void run_speed(const std::string & folder, FILE * json, const std::string & part
     fprintf(json, "{\"device\": \"%s\", \"unit\": \"seconds\", \"runs\": [",
             ggml_backend_dev_description(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU)));
     speed_run run(folder, json);
-    if (has("targets") || has("fusions") || has("short") || has("decode")) {
+    if (has("targets") || has("fusions") || has("short") || has("decode") || has("fp8")) {
         const model_ptr model = load_random_model(random_model(), false, run.path);
         if (has("targets")) {
             run.targets(model);
@@ -309,6 +461,12 @@ void run_speed(const std::string & folder, FILE * json, const std::string & part
         if (has("decode")) {
             run.decode(model);
         }
+        if (has("fp8")) {
+            run.fp8(model);
+        }
+    }
+    if (has("fp8-types")) {
+        run.fp8_types();
     }
     if (has("rest")) {
         run.rest();

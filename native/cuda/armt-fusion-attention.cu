@@ -51,7 +51,7 @@ int fuse_attention(ggml_backend_cuda_context & ctx, context_state & state, const
     const auto          narrow_q    = state.narrow.find(root_of(q));
     const bool          is_narrow_q = narrow_q != state.narrow.end();
     int                 last        = i;
-    ggml_type           type        = narrow_type(cgraph, i, fa, last);
+    ggml_type           type        = narrow_type(ctx, state, cgraph, i, fa, last);
     if (type == GGML_TYPE_COUNT) {
         type = GGML_TYPE_F32;
     }

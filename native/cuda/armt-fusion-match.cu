@@ -149,21 +149,25 @@ bool is_product(const ggml_tensor * mm) {
     return weight_fits && lengths_fit && batches_fit && types_fit && ggml_is_contiguous(x) && ggml_is_contiguous(mm);
 }
 
-ggml_type narrow_type(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, int & last) {
+ggml_type narrow_type(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i,
+                      const ggml_tensor * t, int & last, bool to_e4m3) {
     std::vector<const ggml_tensor *> readers;
     if (!ggml_is_contiguous(t) || !find_readers(cgraph, i, t, readers, last)) {
         return GGML_TYPE_COUNT;
     }
+    bool all_take_e4m3 = to_e4m3 && state.on.quantize && !state.fp8.mode.by_tensor;
     for (const ggml_tensor * mm : readers) {
-        if (!is_product(mm)) {
+        const bool takes_e4m3 = is_fp8_product(ctx, state, mm);
+        if (!takes_e4m3 && !is_product(mm)) {
             return GGML_TYPE_COUNT;
         }
         const bool is_input_only = root_of(mm->src[1]) == t && root_of(mm->src[0]) != t;
         if (!is_input_only || product_type(mm->src[0]) != product_type(readers[0]->src[0])) {
             return GGML_TYPE_COUNT;
         }
+        all_take_e4m3 = all_take_e4m3 && takes_e4m3;
     }
-    return product_type(readers[0]->src[0]);
+    return all_take_e4m3 ? ARMT_TYPE_E4M3 : product_type(readers[0]->src[0]);
 }
 
 } // namespace armt_fusion

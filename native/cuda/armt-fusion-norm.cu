@@ -2,12 +2,14 @@
 
 #include "armt-fusion.cuh"
 
+#include <algorithm>
+
 namespace armt_fusion {
 
 // The norm (node i) with its weight, of x, or of the sum of x and what was recalled. mul_at: index of the product with
 // the weight; last: of the last node that reads it.
-static bool match_norm(context_state & state, const ggml_cgraph * cgraph, int i, armt_norm_args & args, int & mul_at,
-                       int & last) {
+static bool match_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i,
+                       armt_norm_args & args, int & mul_at, int & last) {
     const ggml_tensor * norm = cgraph->nodes[i];
     mul_at                   = next_node(cgraph, i);
     if (norm->op != GGML_OP_RMS_NORM || mul_at >= cgraph->n_nodes || n_uses(cgraph, norm) != 1) {
@@ -20,7 +22,7 @@ static bool match_norm(context_state & state, const ggml_cgraph * cgraph, int i,
     const ggml_tensor * x = norm->src[0];
     const ggml_tensor * w = mul->src[1];
 
-    ggml_type  type        = narrow_type(cgraph, mul_at, mul, last);
+    ggml_type  type        = narrow_type(ctx, state, cgraph, mul_at, mul, last, true);
     const bool is_few_rows = x->ne[1] * x->ne[2] < MIN_ROWS; // the products are ggml's, which read F32
     const bool can_be_float =
         ggml_is_contiguous(mul) && ggml_is_contiguous(x) && (mul->data == x->data || !overlap(mul, x));
@@ -55,9 +57,13 @@ static void run_norm(ggml_backend_cuda_context & ctx, context_state & state, con
         armt_norm(args, ctx.stream());
         return;
     }
-    args.normed = reserve(state, state.scratch, ggml_nelements(mul) * 2);
+    const int64_t n = ggml_nelements(mul);
+    args.normed     = reserve(state, state.scratch, std::max(size_t(n) * 2, e4m3_size(mul)));
+    if (args.type == ARMT_TYPE_E4M3) {
+        args.scales = (float *) ((char *) args.normed + e4m3_scales_at(n));
+    }
     armt_norm(args, ctx.stream());
-    state.narrow[mul]  = {args.normed, args.type};
+    state.narrow[mul]  = {args.normed, args.type, args.scales};
     state.scratch_last = last;
 }
 
@@ -65,7 +71,7 @@ int fuse_norm(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     armt_norm_args args   = {};
     int            mul_at = i;
     int            last   = i;
-    if (!state.on.norm || !match_norm(state, cgraph, i, args, mul_at, last)) {
+    if (!state.on.norm || !match_norm(ctx, state, cgraph, i, args, mul_at, last)) {
         return NOT_FUSED;
     }
     run_norm(ctx, state, cgraph, args, mul_at, last);
@@ -130,7 +136,7 @@ int fuse_read(ggml_backend_cuda_context & ctx, context_state & state, const ggml
     int       mul_at    = 0;
     const int i_norm    = next_node(cgraph, read.i_add);
     bool      normed    = state.on.norm && i_norm < cgraph->n_nodes && cgraph->nodes[i_norm]->src[0] == add &&
-                  match_norm(state, cgraph, i_norm, args, mul_at, last);
+                  match_norm(ctx, state, cgraph, i_norm, args, mul_at, last);
     if (normed && args.type == GGML_TYPE_F32) { // written to its tensor, while the kernel still reads these
         const ggml_tensor * mul = cgraph->nodes[mul_at];
         normed                  = !overlap(mul, values->src[0]) && !overlap(mul, add) && !overlap(mul, x);

@@ -13,13 +13,7 @@ static cudaDataType_t cuda_type(ggml_type type) {
     return type == GGML_TYPE_F32 ? CUDA_R_32F : type == GGML_TYPE_F16 ? CUDA_R_16F : CUDA_R_16BF;
 }
 
-// How much of a weight is multiplied at a time: some layers, or some rows of one layer
-struct weight_part {
-    int64_t n_layers;
-    int64_t n_rows;
-};
-
-static weight_part largest_part(const ggml_tensor * w) {
+weight_part largest_part(const ggml_tensor * w) {
     if (is_16_bit(w->type)) {
         return {w->ne[2], w->ne[1]};
     }
@@ -34,19 +28,11 @@ static weight_part largest_part(const ggml_tensor * w) {
     return {n_layers, w->ne[1]};
 }
 
-// 16 bits, strides in elements
-struct weights {
-    const void * data;
-    int64_t      row;
-    int64_t      layer;
-};
-
-// The weights of a part of w, valid until the next call.
 // Where ggml leaves quantized weights to cuBLAS (ggml_cuda_mul_mat_cublas), it converts them and the input with the
 // same functions, but adds in F16. On cards with int8 tensor cores it multiplies them itself, with inputs rounded to 8
 // bits (ggml_cuda_should_use_mmq), which is less exact than F16 and slower with many rows.
-static weights get_weights(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * w, int64_t layer,
-                           int64_t row, weight_part part) {
+weights get_weights(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * w, int64_t layer,
+                    int64_t row, weight_part part) {
     const char * data = (const char *) w->data + layer * w->nb[2] + row * w->nb[1];
     if (is_16_bit(w->type)) {
         return {data, int64_t(w->nb[1]) / 2, int64_t(w->nb[2]) / 2};
@@ -178,33 +164,33 @@ static bool multiply_add(ggml_backend_cuda_context & ctx, context_state & state,
 // is too large.
 static bool multiply_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm,
                             const void * x, void * out) {
-    const ggml_tensor *      w      = mm->src[0];
-    const weight_part        part   = largest_part(w);
-    const bool               is_f16 = is_16_bit(w->type);
-    armt_swiglu_product_args args   = {};
-    args.type                       = product_type(w);
-    args.weight_row                 = is_f16 ? w->nb[1] / 2 : w->ne[0];
-    args.weight_batch               = is_f16 ? w->nb[2] / 2 : w->ne[0] * w->ne[1];
-    args.n                          = w->ne[0];
-    args.n_cols                     = w->ne[1] / 2;
-    args.n_rows                     = mm->ne[1];
-    args.n_batch                    = part.n_layers;
-    if (part.n_rows < w->ne[1] || !armt_has_swiglu_product(args)) {
+    const ggml_tensor * w      = mm->src[0];
+    const weight_part   part   = largest_part(w);
+    const bool          is_f16 = is_16_bit(w->type);
+    armt_product_args   args   = {};
+    args.epilogue              = ARMT_EPILOGUE_SWIGLU;
+    args.type                  = product_type(w);
+    args.type_out              = args.type;
+    args.weight_row            = is_f16 ? w->nb[1] / 2 : w->ne[0];
+    args.weight_batch          = is_f16 ? w->nb[2] / 2 : w->ne[0] * w->ne[1];
+    args.n                     = w->ne[0];
+    args.n_cols                = w->ne[1] / 2;
+    args.n_rows                = mm->ne[1];
+    args.n_batch               = part.n_layers;
+    if (part.n_rows < w->ne[1] || !armt_has_product(args)) {
         return false;
     }
     for (int64_t layer = 0; layer < w->ne[2]; layer += part.n_layers) {
         args.x      = (const char *) x + layer * args.n_rows * args.n * 2;
         args.weight = get_weights(ctx, state, w, layer, 0, part).data;
         args.output = (char *) out + layer * args.n_rows * args.n_cols * 2;
-        armt_swiglu_product(args, ctx.stream());
+        armt_product(args, ctx.stream());
     }
     return true;
 }
 
-// Whether add is the sum of mm and a residual, which can be computed in the product. size: bytes of the product's input
-// at x
-static bool match_residual(const ggml_tensor * mm, const ggml_tensor * add, const void * x, size_t size,
-                           const ggml_tensor *& residual) {
+bool match_residual(const ggml_tensor * mm, const ggml_tensor * add, const void * x, size_t size,
+                    const ggml_tensor *& residual) {
     if (add->op != GGML_OP_ADD) {
         return false;
     }
@@ -234,11 +220,11 @@ int fuse_product(ggml_backend_cuda_context & ctx, context_state & state, const g
     std::vector<const ggml_tensor *> readers;
     int                              last = i;
     if (find_readers(cgraph, i, mm, readers, last) && readers.size() == 1) {
-        const ggml_tensor * reader  = readers[0];
-        const int           j       = next_node(cgraph, i);
-        const bool          is_next = j < cgraph->n_nodes && reader == cgraph->nodes[j];
-        const bool          is_gated =
-            is_swiglu(reader) && root_of(reader->src[0]) == mm && narrow_type(cgraph, last, reader, last) == input.type;
+        const ggml_tensor * reader   = readers[0];
+        const int           j        = next_node(cgraph, i);
+        const bool          is_next  = j < cgraph->n_nodes && reader == cgraph->nodes[j];
+        const bool          is_gated = is_swiglu(reader) && root_of(reader->src[0]) == mm &&
+                              narrow_type(ctx, state, cgraph, last, reader, last) == input.type;
 
         if (state.on.gate && is_gated && is_next && !overlap(reader, input.data, input_size) &&
             multiply_swiglu(ctx, state, mm, input.data, reader->data)) {
@@ -271,7 +257,7 @@ int fuse_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const gg
     if (!state.on.glu || !is_swiglu(glu)) {
         return NOT_FUSED;
     }
-    const ggml_type type = narrow_type(cgraph, i, glu, last);
+    const ggml_type type = narrow_type(ctx, state, cgraph, i, glu, last, true);
     if (type == GGML_TYPE_COUNT) {
         return NOT_FUSED;
     }
@@ -281,7 +267,13 @@ int fuse_swiglu(ggml_backend_cuda_context & ctx, context_state & state, const gg
         return NOT_FUSED;
     }
     const void *    input   = is_narrow ? x->second.data : glu->src[0]->data;
-    const ggml_type type_in = is_narrow ? type : GGML_TYPE_F32;
+    const ggml_type type_in = is_narrow ? x->second.type : GGML_TYPE_F32;
+    if (type == ARMT_TYPE_E4M3) {
+        float * scales = (float *) ((char *) glu->data + e4m3_scales_at(ggml_nelements(glu)));
+        armt_swiglu_e4m3(input, type_in, glu->data, scales, glu->ne[0], ggml_nrows(glu), ctx.stream());
+        state.narrow[glu] = {glu->data, type, scales};
+        return 0;
+    }
     armt_swiglu(input, type_in, glu->data, type, glu->ne[0], ggml_nrows(glu), ctx.stream());
     state.narrow[glu] = {glu->data, type};
     return 0;

@@ -2,6 +2,8 @@
 
 #include "armt-fusion.cuh"
 
+#include "ggml-backend-impl.h"
+
 #include <algorithm>
 #include <atomic>
 #include <mutex>
@@ -50,6 +52,8 @@ static constexpr named_fusion FUSIONS[] = {
     {"write",     &fusions::write},
     {"attention", &fusions::attention},
     {"residual",  &fusions::residual},
+    {"quantize",  &fusions::quantize},
+    {"grouped",   &fusions::grouped},
 };
 // clang-format on
 
@@ -99,29 +103,33 @@ static fusions read_fusions() {
 // hooks
 //
 
-void armt_cuda_begin(ggml_backend_cuda_context & ctx) {
+void armt_cuda_begin(ggml_backend_cuda_context & ctx, const void * graph_key) {
     context_state & state = state_of(ctx);
     state.on              = read_fusions();
     state.scratch_last    = -1;
     state.narrow.clear();
+    begin_fp8(state, graph_key);
 }
 
-// The first of two fusions that takes the node
-static int fuse_either(fuse_fn * first, fuse_fn * second, ggml_backend_cuda_context & ctx, context_state & state,
-                       const ggml_cgraph * cgraph, int i) {
-    const int n = first(ctx, state, cgraph, i);
-    return n != NOT_FUSED ? n : second(ctx, state, cgraph, i);
+// The first of several fusions that takes the node
+static int fuse_any(std::initializer_list<fuse_fn *> fuse, ggml_backend_cuda_context & ctx, context_state & state,
+                    const ggml_cgraph * cgraph, int i) {
+    int n = NOT_FUSED;
+    for (auto fn = fuse.begin(); n == NOT_FUSED && fn != fuse.end(); ++fn) {
+        n = (*fn)(ctx, state, cgraph, i);
+    }
+    return n;
 }
 
 int armt_cuda_try_fuse(ggml_backend_cuda_context & ctx, const ggml_cgraph * cgraph, int i) {
     context_state & state = state_of(ctx);
     // clang-format off
     switch (cgraph->nodes[i]->op) {
-        case GGML_OP_MUL_MAT:        return fuse_either(fuse_features, fuse_product, ctx, state, cgraph, i);
+        case GGML_OP_MUL_MAT:        return fuse_any({fuse_features, fuse_fp8_product, fuse_product}, ctx, state, cgraph, i);
         case GGML_OP_RMS_NORM:       return fuse_norm(ctx, state, cgraph, i);
-        case GGML_OP_CONT:           return fuse_either(fuse_read, fuse_write, ctx, state, cgraph, i);
+        case GGML_OP_CONT:           return fuse_any({fuse_read, fuse_write}, ctx, state, cgraph, i);
         case GGML_OP_GLU:            return fuse_swiglu(ctx, state, cgraph, i);
-        case GGML_OP_UNARY:          return fuse_either(fuse_row_read, fuse_dpfp, ctx, state, cgraph, i);
+        case GGML_OP_UNARY:          return fuse_any({fuse_row_read, fuse_dpfp}, ctx, state, cgraph, i);
         case GGML_OP_FLASH_ATTN_EXT: return fuse_attention(ctx, state, cgraph, i);
         case GGML_OP_ROPE:           return fuse_rope(ctx, state, cgraph, i);
         default:                     return NOT_FUSED;
@@ -188,16 +196,27 @@ void armt_cuda_release(ggml_backend_cuda_context & ctx) {
     for (void * data : state.allocated) {
         CUDA_CHECK(cudaFree(data));
     }
+    free_plans(state);
     if (state.lt != nullptr) {
         CUBLAS_CHECK(cublasLtDestroy(state.lt));
     }
     states.erase(&ctx);
 }
 
-void armt_cuda_count_replay() {
+void armt_cuda_count_replay(ggml_backend_cuda_context & ctx, const void * graph_key) {
     n_replays++;
+    fp8_state & fp8 = state_of(ctx).fp8;
+    const auto  it  = fp8.of_graph.find(graph_key);
+    if (it != fp8.of_graph.end()) {
+        fp8.counts.n_e4m3 += it->second.n_e4m3;
+        fp8.counts.n_left += it->second.n_left;
+    }
 }
 
 uint64_t armt_cuda_graph_replays() {
     return n_replays;
+}
+
+armt_fp8_counts armt_cuda_fp8_counts(ggml_backend_t backend) {
+    return state_of(*(const ggml_backend_cuda_context *) backend->context).fp8.counts;
 }

@@ -3,9 +3,10 @@
 // What the armt-fusion-*.cu files share: the state of a backend context, the matching of nodes, and products in 16
 // bits.
 //
-// A result that only 16-bit products read is written in 16 bits. Those are products with 16-bit weights, and with
-// quantized weights, which are converted to F16 first. The 16-bit result takes the start of its tensor's memory, or a
-// buffer of the context; `narrow` tells the nodes that read it, all of which are computed here too.
+// A result that only 16-bit products read is written in 16 bits, or in e4m3 if they are products in e4m3. Those are
+// products with 16-bit weights, and with quantized weights, which are converted to F16 first. The 16-bit result takes
+// the start of its tensor's memory, or a buffer of the context; `narrow` tells the nodes that read it, all of which are
+// computed here too.
 
 #include "armt-cuda.h"
 #include "armt-kernels.cuh"
@@ -16,6 +17,7 @@
 
 #include <map>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -43,18 +45,68 @@ constexpr int NOT_FUSED = -1;
 
 // Which fusions are on, see armt-cuda.h
 struct fusions {
-    bool norm, glu, gate, read, dpfp, rope, attention, residual, write;
+    bool norm, glu, gate, read, dpfp, rope, attention, residual, write, quantize, grouped;
     bool features; // of dpfp: the product before it too
 };
 
 struct narrow_data {
     void *    data;
     ggml_type type;
+    float *   scales = nullptr; // of ARMT_TYPE_E4M3
 };
 
 struct buffer {
     void * data = nullptr;
     size_t size = 0;
+};
+
+// See armt-fusion-fp8.cu
+struct fp8_mode {
+    bool on;
+    bool by_tensor; // one scale for each layer's weight and each cell's input, instead of one for each row
+};
+
+struct fp8_weight {
+    void *  data   = nullptr; // [n_layers][n_rows][n]; nullptr: there was no memory
+    float * scales = nullptr; // [n_layers][n_rows], by tensor [n_layers][ARMT_TENSOR_SCALE_STRIDE]
+};
+
+// A product of one layer by cuBLASLt; strides in elements
+struct fp8_shape {
+    int64_t   n, n_out, n_rows, out_row;
+    int64_t   residual_row; // 0: no residual
+    ggml_type type_out;
+    bool      by_tensor;
+    bool      scales_aligned; // those of each layer's input, to 16 bytes
+
+    bool operator<(const fp8_shape & other) const { return key() < other.key(); }
+
+    std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int, bool, bool> key() const {
+        return {n, n_out, n_rows, out_row, residual_row, type_out, by_tensor, scales_aligned};
+    }
+};
+
+struct fp8_plan {
+    bool                   ok   = false; // cuBLASLt has computed such a product
+    cublasLtMatmulDesc_t   desc = nullptr;
+    cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr, d = nullptr;
+    cublasLtMatmulAlgo_t   algo = {};
+};
+
+struct fp8_state {
+    fp8_mode mode   = {};
+    bool     warned = false;
+
+    std::map<std::pair<const void *, bool>, fp8_weight> weights; // by the stack's data, and whether by tensor
+    std::map<fp8_shape, fp8_plan>                       plans;
+
+    buffer output; // of a product that cuBLASLt only has with a 16-bit result
+    buffer input;  // of a product, in e4m3
+    buffer most;   // largest magnitudes
+
+    armt_fp8_counts                         counts;          // of all graphs so far
+    std::map<const void *, armt_fp8_counts> of_graph;        // by its key: what each replay of it adds
+    const void *                            graph = nullptr; // the one that is evaluated or captured
 };
 
 struct context_state {
@@ -71,6 +123,7 @@ struct context_state {
     std::vector<void *> allocated;
 
     cublasLtHandle_t lt = nullptr;
+    fp8_state        fp8;
 
     std::vector<std::pair<std::string, cudaEvent_t>>  marks; // of armt_cuda_profile
     std::map<std::string, std::pair<int64_t, double>> times; // count, microseconds
@@ -124,9 +177,10 @@ ggml_type product_type(const ggml_tensor * w);
 // Whether armt-fusion-products.cu can compute this node, in 16 bits
 bool is_product(const ggml_tensor * mm);
 
-// The 16-bit type for a result (node i) that only such products read, or GGML_TYPE_COUNT. last: index of the last of
-// them.
-ggml_type narrow_type(const ggml_cgraph * cgraph, int i, const ggml_tensor * t, int & last);
+// The 16-bit type for a result (node i) that only such products and those in e4m3 read, or GGML_TYPE_COUNT. last: index
+// of the last of them. to_e4m3: the caller can also write e4m3, which is the answer if all readers take it.
+ggml_type narrow_type(ggml_backend_cuda_context & ctx, context_state & state, const ggml_cgraph * cgraph, int i,
+                      const ggml_tensor * t, int & last, bool to_e4m3 = false);
 
 // Whether only the nodes of fuse_rope read a product's result (node i). They take 16 bits too.
 bool is_read_by_rope(const context_state & state, const ggml_cgraph * cgraph, int i);
@@ -139,6 +193,46 @@ bool is_read_by_rope(const context_state & state, const ggml_cgraph * cgraph, in
 void multiply(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm, const void * x,
               void * out, ggml_type type_out, float factor = 1.0f);
 
+// How much of a weight is multiplied at a time: some layers, or some rows of one layer
+struct weight_part {
+    int64_t n_layers;
+    int64_t n_rows;
+};
+
+weight_part largest_part(const ggml_tensor * w);
+
+// 16 bits, strides in elements
+struct weights {
+    const void * data;
+    int64_t      row;
+    int64_t      layer;
+};
+
+// The weights of a part of w, valid until the next call
+weights get_weights(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * w, int64_t layer,
+                    int64_t row, weight_part part);
+
+// Whether add is the sum of mm and a residual, which can be computed in the product. size: bytes of the product's input
+// at x
+bool match_residual(const ggml_tensor * mm, const ggml_tensor * add, const void * x, size_t size,
+                    const ggml_tensor *& residual);
+
+//
+// products in e4m3 (armt-fusion-fp8.cu)
+//
+
+// Before a graph: what the device and ARMT_CUDA_FP8 allow
+void begin_fp8(context_state & state, const void * graph_key);
+void free_plans(context_state & state);
+
+// Whether fuse_fp8_product computes this node. Rounds its weight at the first call.
+bool is_fp8_product(ggml_backend_cuda_context & ctx, context_state & state, const ggml_tensor * mm);
+
+// Where the scales follow so many elements of e4m3, and the bytes of a result in e4m3 with its scales. A result in F32
+// has room for them.
+size_t e4m3_scales_at(int64_t n_elements);
+size_t e4m3_size(const ggml_tensor * t);
+
 //
 // fusions: each computes node i and some that follow, and returns how many follow; or NOT_FUSED
 //
@@ -147,6 +241,7 @@ using fuse_fn = int(ggml_backend_cuda_context & ctx, context_state & state, cons
 
 // clang-format off
 fuse_fn fuse_product;   // armt-fusion-products.cu: a product in 16 bits, with the SwiGLU or the residual after it
+fuse_fn fuse_fp8_product; // armt-fusion-fp8.cu: the same in e4m3
 fuse_fn fuse_swiglu;
 fuse_fn fuse_norm;      // armt-fusion-norm.cu: norm and weight
 fuse_fn fuse_read;      //   the memory's division and addition, and the norm after them

@@ -3,18 +3,19 @@
 // What the kernels for Hopper (sm_90a) share: barriers in shared memory, TMA copies and the synchronization of
 // products. In the PTX ISA: mbarrier, cp.async.bulk.tensor and wgmma.
 
+#include "armt-kernels.cuh"
 #include "common.cuh"
 
 #ifdef ARMT_HOPPER
 
 #include <cuda.h>
 
-// A tensor in device memory for TMA: contiguous columns, rows, and two more dimensions; strides in elements of 16 bits.
-// A box is box_rows rows of 64 columns (128 bytes), which are swizzled in shared memory as wgmma reads them. Elements
+// A tensor in device memory for TMA: contiguous columns, rows, and two more dimensions; strides in elements. A box is
+// box_rows rows of 128 bytes, which are swizzled in shared memory as wgmma reads them. Elements
 // beyond the tensor are read as zeros and not written.
 struct armt_tensor_map_args {
     const void * data;
-    ggml_type    type; // F16 or BF16
+    ggml_type    type; // F16, BF16 or ARMT_TYPE_E4M3
     int64_t      n_cols;
     int64_t      n_rows;
     int64_t      row_stride;
@@ -27,12 +28,14 @@ static inline CUtensorMap armt_tensor_map(const armt_tensor_map_args & args) {
     CUtensorMap               map;
     const cuuint64_t          sizes[]   = {cuuint64_t(args.n_cols), cuuint64_t(args.n_rows), cuuint64_t(args.ne2),
                                            cuuint64_t(args.ne3)};
-    const cuuint64_t          strides[] = {cuuint64_t(args.row_stride) * 2, cuuint64_t(args.stride2) * 2,
-                                           cuuint64_t(args.stride3) * 2};
-    const cuuint32_t          box[]     = {64, cuuint32_t(args.box_rows), 1, 1};
+    const cuuint64_t          size      = args.type == ARMT_TYPE_E4M3 ? 1 : 2;
+    const cuuint64_t          strides[] = {cuuint64_t(args.row_stride) * size, cuuint64_t(args.stride2) * size,
+                                           cuuint64_t(args.stride3) * size};
+    const cuuint32_t          box[]     = {cuuint32_t(128 / size), cuuint32_t(args.box_rows), 1, 1};
     const cuuint32_t          steps[]   = {1, 1, 1, 1};
-    const CUtensorMapDataType type =
-        args.type == GGML_TYPE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const CUtensorMapDataType type      = args.type == ARMT_TYPE_E4M3  ? CU_TENSOR_MAP_DATA_TYPE_UINT8
+                                          : args.type == GGML_TYPE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                                                       : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     CU_CHECK(cuTensorMapEncodeTiled(&map, type, 4, const_cast<void *>(args.data), sizes, strides, box, steps,
                                     CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));

@@ -1,26 +1,7 @@
+#include "armt-e4m3.cuh"
 #include "armt-kernels.cuh"
 
 #include <algorithm>
-
-static __device__ __forceinline__ void store2(float * p, float a, float b) {
-    *(float2 *) p = make_float2(a, b);
-}
-static __device__ __forceinline__ void store2(half * p, float a, float b) {
-    *(half2 *) p = __floats2half2_rn(a, b);
-}
-static __device__ __forceinline__ void store2(nv_bfloat16 * p, float a, float b) {
-    *(nv_bfloat162 *) p = __floats2bfloat162_rn(a, b);
-}
-
-static __device__ __forceinline__ float2 load2(const float * p) {
-    return *(const float2 *) p;
-}
-static __device__ __forceinline__ float2 load2(const half * p) {
-    return __half22float2(*(const half2 *) p);
-}
-static __device__ __forceinline__ float2 load2(const nv_bfloat16 * p) {
-    return __bfloat1622float2(*(const nv_bfloat162 *) p);
-}
 
 //
 // norm
@@ -74,11 +55,28 @@ template <typename T> static __global__ void __launch_bounds__(NORM_THREADS) nor
     const float   scale  = rsqrtf(sum / n + args.eps);
     const float * weight = args.weight + ib * args.weight_batch;
     T *           normed = (T *) args.normed + to;
-    for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) { // the elements that this thread wrote
-        const float4 a = *(const float4 *) (row + i);
-        const float4 w = *(const float4 *) (weight + i);
-        store2(normed + i + 0, a.x * scale * w.x, a.y * scale * w.y);
-        store2(normed + i + 2, a.z * scale * w.z, a.w * scale * w.w);
+    if constexpr (std::is_same_v<T, __nv_fp8_e4m3>) {
+        float most = 0.0f;
+        for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) { // the elements that this thread wrote
+            float4 *     a = (float4 *) (row + i);
+            const float4 w = *(const float4 *) (weight + i);
+            *a   = make_float4(a->x * scale * w.x, a->y * scale * w.y, a->z * scale * w.z, a->w * scale * w.w);
+            most = fmaxf(most, largest(*a));
+        }
+        const float unit = e4m3_unit(block_max<NORM_THREADS>(most));
+        for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) {
+            *(uint32_t *) (normed + i) = pack_e4m3(*(const float4 *) (row + i), 1.0f / unit);
+        }
+        if (threadIdx.x == 0) {
+            args.scales[ib * args.n_rows + ir] = unit;
+        }
+    } else {
+        for (int i = 4 * threadIdx.x; i < n; i += 4 * NORM_THREADS) { // the elements that this thread wrote
+            const float4 a = *(const float4 *) (row + i);
+            const float4 w = *(const float4 *) (weight + i);
+            store2(normed + i + 0, a.x * scale * w.x, a.y * scale * w.y);
+            store2(normed + i + 2, a.z * scale * w.z, a.w * scale * w.w);
+        }
     }
 }
 
@@ -88,6 +86,7 @@ void armt_norm(const armt_norm_args & args, cudaStream_t stream) {
     switch (args.type) {
         case GGML_TYPE_BF16: norm_kernel<nv_bfloat16><<<grid, NORM_THREADS, shared, stream>>>(args); break;
         case GGML_TYPE_F16: norm_kernel<half><<<grid, NORM_THREADS, shared, stream>>>(args); break;
+        case ARMT_TYPE_E4M3: norm_kernel<__nv_fp8_e4m3><<<grid, NORM_THREADS, shared, stream>>>(args); break;
         default: norm_kernel<float><<<grid, NORM_THREADS, shared, stream>>>(args); break;
     }
     CUDA_CHECK(cudaGetLastError());

@@ -5,6 +5,33 @@
 // Kernels that the fusions launch. Strides and lengths are in elements. Lengths of rows are multiples of 4, of 16-bit
 // rows multiples of 8.
 
+// Eight bits with four of exponent and three of mantissa, up to 448. ggml has no such type, so this one stands for it
+// in these files. Rows of e4m3 have a scale each: x = scale * e4m3.
+static constexpr ggml_type ARMT_TYPE_E4M3 = GGML_TYPE_I8;
+
+// The most elements in a row of e4m3 that the kernels below write
+static constexpr int64_t ARMT_MAX_E4M3_COLS = 16 * 1024;
+
+// From one scale of a whole matrix to the next, in floats: cuBLASLt refuses pointers to scales that are less aligned
+static constexpr int64_t ARMT_TENSOR_SCALE_STRIDE = 4;
+
+// Rounds rows to e4m3
+struct armt_quantize_args {
+    const void *  x; // [n_rows][n], rows x_row apart
+    int64_t       x_row;
+    ggml_type     type;   // of it: F32, F16 or BF16
+    const float * most;   // [n_rows/n_part]: the largest magnitudes, of armt_largest; or nullptr: of each row
+    int64_t       n_part; // rows that share one of `most`
+    void *        output; // [n_rows][n]
+    float *       scales; // [n_rows], or with `most` [n_rows/n_part][ARMT_TENSOR_SCALE_STRIDE], the first of each
+    int           n;
+    int64_t       n_rows;
+};
+void armt_quantize(const armt_quantize_args & args, cudaStream_t stream);
+
+// Raises most, [n_rows/n_part], to the largest magnitudes of each n_part rows; it starts at 0
+void armt_largest(const armt_quantize_args & args, float * most, cudaStream_t stream);
+
 struct armt_norm_args {
     const float * x;       // [n_batch][n_rows][n]
     int64_t       x_batch; // from one batch to the next
@@ -16,7 +43,8 @@ struct armt_norm_args {
     const float * weight; // [n_batch][n]
     int64_t       weight_batch;
     void *        normed; // [n_batch][n_rows][n], or nullptr
-    ggml_type     type;   // of it: F16, BF16 or F32
+    ggml_type     type;   // of it: F16, BF16, F32 or ARMT_TYPE_E4M3
+    float *       scales; // [n_batch][n_rows], of e4m3
     float         eps;
     int           n;
     int           n_rows;
@@ -27,6 +55,10 @@ void armt_norm(const armt_norm_args & args, cudaStream_t stream);
 // silu(gate)*up; input: [n_rows][2*n], gate, then up, in F32 or the type of the output
 void armt_swiglu(const void * input, ggml_type type_in, void * output, ggml_type type_out, int n, int64_t n_rows,
                  cudaStream_t stream);
+
+// The same with rows of e4m3 as output. scales: [n_rows]; type_in: F32, F16 or BF16
+void armt_swiglu_e4m3(const void * input, ggml_type type_in, void * output, float * scales, int n, int64_t n_rows,
+                      cudaStream_t stream);
 
 // [n_vectors][n_roll/2] -> [n_vectors][order][n_roll]
 void armt_dpfp(const float * input, float * output, int n_roll, int order, int64_t n_vectors, cudaStream_t stream);
@@ -151,20 +183,37 @@ void armt_attention(const armt_attention_args & args, cudaStream_t stream);
 // sm_90a and runs on such a card.
 bool armt_attention_hopper(const armt_attention_args & args, cudaStream_t stream);
 
-// silu(x*gate)*(x*up) on a Hopper card (compute capability 9.0). Everything is F16, or BF16; sums are F32.
-struct armt_swiglu_product_args {
-    const void * x;      // [n_batch][n_rows][n]
-    const void * weight; // [n_batch][2*n_cols][n], gate and then up; rows weight_row apart
-    int64_t      weight_row;
-    int64_t      weight_batch;
-    void *       output; // [n_batch][n_rows][n_cols]
-    ggml_type    type;
-    int          n;
-    int          n_cols;
-    int          n_rows;
-    int          n_batch;
+// What follows a product
+enum armt_epilogue {
+    ARMT_EPILOGUE_SWIGLU, // silu(x*gate)*(x*up)
+    ARMT_EPILOGUE_ADD,    // x*weight + residual, or x*weight
 };
-void armt_swiglu_product(const armt_swiglu_product_args & args, cudaStream_t stream);
+
+// A product on a Hopper card (compute capability 9.0). Sums are F32. 16-bit operands: SwiGLU alone, with the same type
+// as result
+struct armt_product_args {
+    armt_epilogue epilogue;
+    const void *  x;      // [n_batch][n_rows][n]
+    const void *  weight; // [n_batch][n_cols][n], with SwiGLU [2*n_cols], gate and then up; rows weight_row apart
+    int64_t       weight_row;
+    int64_t       weight_batch;
+    ggml_type     type;          // of both: F16, BF16 or ARMT_TYPE_E4M3
+    const float * x_scales;      // of e4m3: [n_batch][n_rows]
+    const float * weight_scales; // [n_batch][n_cols], with SwiGLU [2*n_cols]
+    void *        output;        // [n_batch][n_rows][n_cols]
+    ggml_type     type_out;      // F16 or BF16; without SwiGLU also F32
+    // of F32
+    int64_t       output_row;
+    int64_t       output_batch;
+    const float * residual; // or nullptr; can be the output
+    int64_t       residual_row;
+    int64_t       residual_batch;
+    int           n;
+    int           n_cols;
+    int           n_rows;
+    int           n_batch;
+};
+void armt_product(const armt_product_args & args, cudaStream_t stream);
 
 // Whether this backend is built for sm_90a, and the kernel supports these lengths and strides
-bool armt_has_swiglu_product(const armt_swiglu_product_args & args);
+bool armt_has_product(const armt_product_args & args);

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 8
+#define ARMT_API_VERSION 9
 
 struct llama_context;
 
@@ -33,6 +33,23 @@ enum armt_state_type {
     ARMT_STATE_TYPE_BF16 = 2,
 };
 
+// How the layers' matrices are multiplied. The memory and its projections never change.
+enum armt_precision {
+    ARMT_PRECISION_AUTO = 0, // as the backend does for the weights' type
+    // Both operands are rounded to e4m3, each row with a scale of its own, in products of 32 rows and more. Needs the
+    // tuned CUDA backend and compute capability 8.9 or newer.
+    ARMT_PRECISION_FP8 = 1,
+};
+
+// Products of a layer of the base model, as bits
+enum armt_product {
+    ARMT_PRODUCT_QKV     = 1 << 0,
+    ARMT_PRODUCT_O       = 1 << 1, // the attention's output
+    ARMT_PRODUCT_GATE_UP = 1 << 2,
+    ARMT_PRODUCT_DOWN    = 1 << 3,
+    ARMT_PRODUCT_ALL     = (1 << 4) - 1,
+};
+
 struct armt_context_options {
     int32_t  schedule;           // enum armt_schedule
     int32_t  segment_overflow;   // enum armt_segment_overflow
@@ -42,7 +59,9 @@ struct armt_context_options {
     int32_t  state_type;         // enum armt_state_type
     // sequences whose segments enter a diagonal that all sequences share; 0: chosen by the engine; -1: each sequence
     // has its own diagonals
-    int32_t texts_per_layer;
+    int32_t  texts_per_layer;
+    int32_t  precision;    // enum armt_precision
+    uint32_t fp8_products; // with FP8 the products in e4m3, a sum of enum armt_product; 0: all
 };
 
 // Where the layers of a model go. A number below 0 leaves a field of llama_model_params as it is.
@@ -82,12 +101,15 @@ struct armt_context_info {
     uint32_t use_denom;         // 1: z exists
     int32_t  state_type;        // enum armt_state_type
     uint32_t texts_per_layer;   // 0: each sequence has its own diagonals
+    uint32_t fp8_products;      // products in e4m3, a sum of enum armt_product
     uint64_t memory_bytes;      // A and z of one sequence
     uint64_t total_bytes;       // all buffers that the context's memory holds: A, z, K/V, pipeline
     uint64_t n_graphs;          // graph evaluations
     uint64_t n_graphs_reused;   // of these, those that reused the graph of the evaluation before
     uint64_t n_graphs_replayed; // of these, those that the tuned CUDA backend replayed as a CUDA graph
     uint64_t n_graph_parts;     // parts in which they were computed: one for each run of nodes on the same device
+    uint64_t n_fp8_computed;    // products that were computed in e4m3; one of several cells counts once
+    uint64_t n_fp8_left;        // of fp8_products and 32 rows or more, but left in 16 bits
 };
 
 struct armt_sequence_stats {

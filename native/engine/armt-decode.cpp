@@ -140,6 +140,7 @@ void llama_context::run_armt(armt_step & step) {
     const bool reused   = n_reused > n_reused_old;
     const bool replayed = mem.n_replays() > n_replays_old;
     mem.count_graph(reused, replayed, ggml_backend_sched_get_n_splits(sched.get()));
+    mem.count_fp8(sched.get());
     if (traced) {
         // otherwise a GPU would still be working
         ggml_backend_sched_synchronize(sched.get());

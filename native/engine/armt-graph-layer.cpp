@@ -1,4 +1,5 @@
 #include "armt-graph.h"
+#include "armt-names.h"
 
 #include <cstring>
 
@@ -24,13 +25,14 @@ ggml_tensor * armt_graph::view_vector(const armt_weight & weight, cells c) {
 
 ggml_tensor * armt_graph::build_product(const armt_weight & weight, const armt_weight & bias, cells c,
                                         ggml_tensor * x) {
-    ggml_tensor * w   = view_weight(weight, c);
-    ggml_tensor * cur = x;
-    if (c.n == 1 && x->ne[2] > 1) { // the rows of all sequences are one matrix
-        cur = ggml_mul_mat(ctx0, w, ggml_reshape_2d(ctx0, x, x->ne[0], x->ne[1] * x->ne[2]));
+    const bool    one_matrix = c.n == 1 && x->ne[2] > 1; // the rows of all sequences
+    ggml_tensor * w          = view_weight(weight, c);
+    ggml_tensor * cur = ggml_mul_mat(ctx0, w, one_matrix ? ggml_reshape_2d(ctx0, x, x->ne[0], x->ne[1] * x->ne[2]) : x);
+    if ((weight.product & memory.get_config().fp8_products) != 0) {
+        cur->op_params[ARMT_OP_PARAM_PRECISION] = ARMT_PRECISION_E4M3;
+    }
+    if (one_matrix) {
         cur = ggml_reshape_3d(ctx0, cur, w->ne[1], x->ne[1], x->ne[2]);
-    } else {
-        cur = ggml_mul_mat(ctx0, w, x);
     }
     return bias ? ggml_add(ctx0, cur, view_vector(bias, c)) : cur;
 }

@@ -682,6 +682,7 @@ armt_context_info llama_memory_armt::get_info() const {
                               : type_state() == GGML_TYPE_BF16 ? ARMT_STATE_TYPE_BF16
                                                                : ARMT_STATE_TYPE_F32;
     info.texts_per_layer    = config.n_lanes;
+    info.fp8_products       = config.fp8_products;
     info.memory_bytes = ggml_type_size(type_state()) * (model.armt.recurrent ? 1 : config.n_layer) * model.armt.n_head *
                         model.armt.n_key() * n_value_rows();
     for (const auto & [buft, size] : memory_breakdown()) {
@@ -692,6 +693,8 @@ armt_context_info llama_memory_armt::get_info() const {
     info.n_graphs_reused   = n_graphs_reused;
     info.n_graphs_replayed = n_graphs_replayed;
     info.n_graph_parts     = n_graph_parts;
+    info.n_fp8_computed    = n_fp8_computed;
+    info.n_fp8_left        = n_fp8_left;
     return info;
 }
 
@@ -701,6 +704,28 @@ void llama_memory_armt::count_graph(bool reused, bool replayed, int n_parts) {
     n_graphs_reused += reused ? 1 : 0;
     n_graphs_replayed += replayed ? 1 : 0;
     n_graph_parts += uint64_t(n_parts);
+}
+
+void llama_memory_armt::count_fp8(ggml_backend_sched_t sched) {
+    if (config.fp8_products == 0) {
+        return;
+    }
+    armt_fp8_counts sum;
+    for (int i = 0; i < ggml_backend_sched_get_n_backends(sched); ++i) {
+        ggml_backend_t           backend = ggml_backend_sched_get_backend(sched, i);
+        const ggml_backend_reg_t reg     = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
+        // patches/ggml-cuda adds this function
+        const auto counts_of = reinterpret_cast<armt_fp8_counts (*)(ggml_backend_t)>(
+            ggml_backend_reg_get_proc_address(reg, ARMT_NAME_FP8_COUNTS));
+        if (counts_of != nullptr) {
+            const armt_fp8_counts counts = counts_of(backend);
+            sum.n_e4m3 += counts.n_e4m3;
+            sum.n_left += counts.n_left;
+        }
+    }
+    const std::lock_guard<std::mutex> lock(stats_mutex);
+    n_fp8_computed = sum.n_e4m3;
+    n_fp8_left     = sum.n_left;
 }
 
 uint64_t llama_memory_armt::n_replays() const {

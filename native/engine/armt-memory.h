@@ -104,6 +104,9 @@ public:
     // n_parts: splits of the scheduler
     void count_graph(bool reused, bool replayed, int n_parts);
 
+    // Takes over the backends' counts of products in e4m3.
+    void count_fp8(ggml_backend_sched_t sched);
+
     // CUDA graphs that the layers' backend has replayed in this process; 0 if it does not count them
     uint64_t n_replays() const;
 
@@ -232,6 +235,8 @@ private:
     uint64_t                         n_graphs_reused   = 0;
     uint64_t                         n_graphs_replayed = 0;
     uint64_t                         n_graph_parts     = 0;
+    uint64_t                         n_fp8_computed    = 0;
+    uint64_t                         n_fp8_left        = 0;
     std::vector<armt_sequence_stats> published_stats;
 
     // rows of A and z, without the padding: D/h, and one more for z

@@ -25,6 +25,10 @@ size_t armt_weight::find(uint32_t il) const {
 }
 
 llama_model_armt::llama_model_armt(const llama_model_params & params) : llama_model_base(params) {
+    attn_qkv.product    = ARMT_PRODUCT_QKV;
+    attn_output.product = ARMT_PRODUCT_O;
+    ffn_up.product      = ARMT_PRODUCT_GATE_UP;
+    ffn_down.product    = ARMT_PRODUCT_DOWN;
     // models that only estimate sizes have no buffers
     if (!params.no_alloc) {
         armt_register_model(this);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "armt-api.h"
 #include "armt-hparams.h"
 
 #include "llama-graph.h"
@@ -15,6 +16,7 @@ struct armt_weight {
     std::vector<uint32_t>      first;
     std::vector<ggml_tensor *> stack;
     std::vector<bool>          packed;
+    uint32_t                   product = 0; // enum armt_product; 0: not one of those
 
     explicit operator bool() const { return !stack.empty(); }
 

@@ -1,7 +1,9 @@
 #include "armt-options.h"
 
 #include "armt-model.h"
+#include "armt-names.h"
 
+#include "ggml-backend.h"
 #include "llama-cparams.h"
 
 #include <algorithm>
@@ -54,6 +56,14 @@ void armt_set_options(const armt_context_options & options) {
     check(options.texts_per_layer >= -1 && options.texts_per_layer <= int32_t(MAX_TEXTS),
           "textsPerLayer is " + std::to_string(options.texts_per_layer) + "; it can be " + std::to_string(MAX_TEXTS) +
               " at most");
+
+    check(options.precision >= ARMT_PRECISION_AUTO && options.precision <= ARMT_PRECISION_FP8,
+          "precision is " + std::to_string(options.precision) + "; it has to be 0 (auto) or 1 (fp8)");
+    check(options.fp8_products <= ARMT_PRODUCT_ALL, "fp8Products is " + std::to_string(options.fp8_products) +
+                                                        "; it has to be a sum of 1 (qkv), 2 (o), 4 "
+                                                        "(gate_up) and 8 (down)");
+    check(options.fp8_products == 0 || options.precision == ARMT_PRECISION_FP8,
+          "fp8Products is given, but precision is not \"fp8\"");
 
     const std::lock_guard<std::mutex> lock(options_mutex);
     pending_options = options;
@@ -111,6 +121,35 @@ static uint32_t resolve_lanes(const armt_context_options & options, const llama_
     }
     // more than 1 gained nothing on any machine
     return options.texts_per_layer > 0 ? std::min(uint32_t(options.texts_per_layer), n_seq_max) : 1;
+}
+
+static bool has_fp8(ggml_backend_dev_t dev) {
+    const ggml_backend_reg_t reg   = ggml_backend_dev_backend_reg(dev);
+    const auto               query = reinterpret_cast<bool (*)(size_t)>(
+        ggml_backend_reg_get_proc_address(reg, ARMT_NAME_HAS_FP8)); // patches/ggml-cuda adds it
+    check(query != nullptr, "precision is \"fp8\", but there are layers on " + std::string(ggml_backend_dev_name(dev)) +
+                                ", whose backend has no products in e4m3; only the tuned CUDA backend has them, on "
+                                "NVIDIA GPUs from compute capability 8.9 on: run `npx armt build --gpu cuda --tuned` "
+                                "and put all layers there, or leave the option out");
+    for (size_t i = 0; i < ggml_backend_reg_dev_count(reg); ++i) {
+        if (ggml_backend_reg_dev_get(reg, i) == dev) {
+            return query(i);
+        }
+    }
+    return false;
+}
+
+static uint32_t resolve_fp8(const armt_context_options & options, const llama_model_armt & model) {
+    if (options.precision != ARMT_PRECISION_FP8) {
+        return 0;
+    }
+    for (uint32_t il = 0; il < model.hparams.n_layer(); ++il) {
+        const ggml_backend_dev_t dev = model.dev_layer(il);
+        check(has_fp8(dev), "precision is \"fp8\", but " + std::string(ggml_backend_dev_description(dev)) +
+                                " has no products in e4m3; they need compute capability 8.9 or newer: leave the option "
+                                "out, or put all layers on such a GPU");
+    }
+    return options.fp8_products != 0 ? options.fp8_products : uint32_t(ARMT_PRODUCT_ALL);
 }
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,
@@ -171,7 +210,8 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     config.restarts      = model.armt.previous_positions == ARMT_PREVIOUS_RESTARTED;
     config.n_kv_max =
         config.n_prev_max + GGML_PAD(config.n_sink + config.n_reread_max + config.n_segment_max + config.n_mem, 256);
-    config.n_lanes = resolve_lanes(options, model, config, cparams.n_seq_max);
+    config.n_lanes      = resolve_lanes(options, model, config, cparams.n_seq_max);
+    config.fp8_products = resolve_fp8(options, model);
     return config;
 }
 

@@ -29,6 +29,7 @@ struct armt_config {
     bool     restarts      = false; // positions start at 0 although keys are kept
     uint32_t n_kv_max      = 0;     // rows of the K/V cache of a sequence
     uint32_t n_kv_multiple = 0;     // attention sees a multiple of this many of them
+    uint32_t fp8_products  = 0;     // products in e4m3, a sum of enum armt_product
     uint32_t n_padding_max = 0;     // padding rows that are worthwhile to run an open segment's cells in a diagonal
 
     // text rows of a whole segment, after a whole one

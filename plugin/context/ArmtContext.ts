@@ -2,8 +2,16 @@ import { GgmlType, type LlamaContext } from "node-llama-cpp";
 import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
 import type { NativeContextInfo } from "../native/addon.js";
 import type { EngineContext } from "../native/EngineContext.js";
-import { schedules, segmentOverflows, stateTypes } from "../native/enums.js";
-import type { ArmtDevice, ArmtModelInfo, ArmtSegmentOverflow, ArmtSnapshotOrigin, ArmtStateType } from "../types.js";
+import { products, schedules, segmentOverflows, stateTypes } from "../native/enums.js";
+import type {
+    ArmtDevice,
+    ArmtModelInfo,
+    ArmtPrecision,
+    ArmtProduct,
+    ArmtSegmentOverflow,
+    ArmtSnapshotOrigin,
+    ArmtStateType
+} from "../types.js";
 import type { QuestionCuts } from "./question-cuts.js";
 import { ArmtTrace } from "./trace.js";
 
@@ -77,6 +85,16 @@ export class ArmtContext {
         return stateTypes[this.info.stateType] ?? "f32";
     }
 
+    /** How the products of the base model's layers are computed. */
+    get precision(): ArmtPrecision {
+        return this.info.fp8Products === 0 ? "auto" : "fp8";
+    }
+
+    /** The products that are computed in FP8. */
+    get fp8Products(): ArmtProduct[] {
+        return products.filter((_, i) => (this.info.fp8Products & (1 << i)) !== 0);
+    }
+
     /** Size of the memory of one sequence: A and z of all layers. Unit: bytes. */
     get memoryBytes(): number {
         return this.info.memoryBytes;
@@ -110,6 +128,15 @@ export class ArmtContext {
      */
     get graphParts(): number {
         return this.info.graphParts;
+    }
+
+    /**
+     * Products of `fp8Products` that were computed in FP8, and those of 32 rows or more that were left in 16 bits. One
+     * is left if cuBLASLt does not have it, or if there is no memory for its weights in FP8. A product of several cells
+     * counts once.
+     */
+    get fp8Counts(): { computed: number; left: number } {
+        return { computed: this.info.fp8Computed, left: this.info.fp8Left };
     }
 
     /**

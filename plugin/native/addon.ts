@@ -16,12 +16,15 @@ export interface NativeContextInfo {
     readonly useDenom: boolean;
     readonly stateType: number;
     readonly textsPerLayer: number;
+    readonly fp8Products: number;
     readonly memoryBytes: number;
     readonly totalBytes: number;
     readonly graphs: number;
     readonly graphsReused: number;
     readonly graphsReplayed: number;
     readonly graphParts: number;
+    readonly fp8Computed: number;
+    readonly fp8Left: number;
 }
 
 /** What the engine counts for a sequence. */
@@ -47,6 +50,9 @@ export interface NativeContextOptions {
     readonly maxCells: number;
     readonly stateType: number;
     readonly textsPerLayer: number;
+    readonly precision: number;
+    /** Bits; 0: all products if the precision is FP8. */
+    readonly fp8Products: number;
 }
 
 /** Tokens for one sequence. */

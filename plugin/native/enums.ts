@@ -1,4 +1,4 @@
-import type { ArmtSchedule, ArmtSegmentOverflow, ArmtStateType } from "../types.js";
+import type { ArmtPrecision, ArmtProduct, ArmtSchedule, ArmtSegmentOverflow, ArmtStateType } from "../types.js";
 
 // The engine's enums (`armt-api.h`): a value's number is its index here.
 
@@ -10,3 +10,9 @@ export const segmentOverflows: readonly ArmtSegmentOverflow[] = ["close", "exten
 
 /** `enum armt_state_type` */
 export const stateTypes: readonly ArmtStateType[] = ["f32", "f16", "bf16"];
+
+/** `enum armt_precision` */
+export const precisions: readonly ArmtPrecision[] = ["auto", "fp8"];
+
+/** `enum armt_product`: a product's bit is its index here. */
+export const products: readonly ArmtProduct[] = ["qkv", "o", "gate_up", "down"];

@@ -117,6 +117,8 @@ class Cases {
             ["sequential", "stock"],
             ["diagonal", "stock"],
             ["diagonal", "sequential"],
+            ["sequential fp8", "sequential"],
+            ["diagonal fp8", "diagonal"],
             ["together", "sequential"],
             ["together", "diagonal"]
         ];
@@ -129,11 +131,13 @@ class Cases {
 
 /** Number of steps in a group, for its progress bar. */
 export function stepsOfPrompt(settings: BenchSettings): number {
-    return (settings.runs + warmUpRounds) * (settings.schedules.length + (settings.stock ? 1 : 0) + 1);
+    return stepsOfDecode(settings) + settings.runs + warmUpRounds;
 }
 
 export function stepsOfDecode(settings: BenchSettings): number {
-    return (settings.runs + warmUpRounds) * (settings.schedules.length + (settings.stock ? 1 : 0));
+    const { runs, schedules, fp8Products, stock } = settings;
+    const precisions = fp8Products === undefined ? 1 : 2;
+    return (runs + warmUpRounds) * (schedules.length * precisions + (stock ? 1 : 0));
 }
 
 /**
@@ -338,7 +342,7 @@ export async function measureDocuments(
 async function addCases(
     cases: Cases,
     { file, plain, info }: BenchModel,
-    { gpu, threads, batchSize, stockBatchSize, maxCells, schedules, stockLibrary }: BenchSettings,
+    { gpu, threads, batchSize, stockBatchSize, maxCells, schedules, fp8Products, stockLibrary }: BenchSettings,
     {
         segmentSize,
         contextSize,
@@ -359,16 +363,15 @@ async function addCases(
             },
             (worker) => warmUp(worker, "stock")
         );
-    for (const schedule of schedules)
-        await cases.add(
-            schedule,
-            {
-                ...common,
-                library: "engine",
-                model: { ...shape, path: file, armt: { schedule, segmentSize, maxCells } }
-            },
-            (worker) => warmUp(worker, schedule)
+    const add = async (name: CaseName, armt: NonNullable<WorkerOptions["model"]>["armt"]) =>
+        await cases.add(name, { ...common, library: "engine", model: { ...shape, path: file, armt } }, (worker) =>
+            warmUp(worker, name)
         );
+    for (const schedule of schedules) {
+        await add(schedule, { schedule, segmentSize, maxCells });
+        if (fp8Products !== undefined)
+            await add(`${schedule} fp8`, { schedule, segmentSize, maxCells, precision: "fp8", fp8Products });
+    }
 }
 
 /**

@@ -36,7 +36,8 @@ function promptTable(groups: readonly PromptGroup[]): string {
         "peak",
         "graphs",
         "reused",
-        "replayed"
+        "replayed",
+        ...(groups.some((group) => group.cases.some((one) => one.graphs?.fp8 !== undefined)) ? ["in FP8", "left"] : [])
     ];
     const lines = groups.flatMap((group) => [
         ...group.cases.map((one) => [
@@ -49,9 +50,7 @@ function promptTable(groups: readonly PromptGroup[]): string {
             ratioTo(group, one.name),
             `${one.overFloor!.median.toFixed(2)}x`,
             formatBytes(one.deviceBytes ?? one.peakBytes),
-            ...(one.graphs === undefined
-                ? ["", "", ""]
-                : [one.graphs.graphs, one.graphs.reused, one.graphs.replayed].map(String))
+            ...graphCells(one)
         ]),
         ...(["armt", "stock"] as const).map((name) => [
             formatLength(group.tokens),
@@ -112,12 +111,17 @@ function documentsTable(groups: readonly DocumentsGroup[]): string {
             ratio(one, "sequential"),
             ratio(one, "diagonal"),
             formatBytes(one.deviceBytes ?? one.peakBytes),
-            ...(one.graphs === undefined
-                ? ["", "", ""]
-                : [one.graphs.graphs, one.graphs.reused, one.graphs.replayed].map(String))
+            ...graphCells(one)
         ]);
     });
     return textTable(head, lines, 3);
+}
+
+function graphCells({ graphs }: MeasuredCase): string[] {
+    if (graphs === undefined) return ["", "", ""];
+    const { fp8 } = graphs;
+    const counts = [graphs.graphs, graphs.reused, graphs.replayed];
+    return [...counts, ...(fp8 === undefined ? [] : [fp8.computed, fp8.left])].map(String);
 }
 
 function spread({ milliseconds: { min, max } }: MeasuredCase): string {
@@ -186,7 +190,7 @@ function linesOf(
     segments.forEach((segmentSize, i) => {
         const own = groups.filter((group) => group.segmentSize === segmentSize).sort((a, b) => a.tokens - b.tokens);
         const dash = i === 0 ? "" : `${2 + 4 * i} 3`;
-        (["stock", "sequential", "diagonal"] as const).forEach((name, j) => {
+        (["stock", "sequential", "diagonal", "sequential fp8", "diagonal fp8"] as const).forEach((name, j) => {
             const points = own.flatMap((group) => {
                 const found = group.cases.find((one) => one.name === name);
                 if (found === undefined) return [];

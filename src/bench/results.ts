@@ -10,9 +10,14 @@ const summary = z.strictObject({
     samples: z.array(z.number()).min(1)
 });
 
-const graphs = z.strictObject({ graphs: z.number(), reused: z.number(), replayed: z.number() });
+const graphs = z.strictObject({
+    graphs: z.number(),
+    reused: z.number(),
+    replayed: z.number(),
+    fp8: z.strictObject({ computed: z.number(), left: z.number() }).optional()
+});
 
-const caseName = z.enum(["stock", "sequential", "diagonal", "together"]);
+const caseName = z.enum(["stock", "sequential", "diagonal", "sequential fp8", "diagonal fp8", "together"]);
 
 const measuredCase = z.strictObject({
     name: caseName,
@@ -86,6 +91,8 @@ const settings = z.strictObject({
     stockBatchSize: z.number(),
     maxCells: z.number().optional(),
     schedules: z.array(z.enum(["sequential", "diagonal"])),
+    /** Products that prompts and generation are also measured with in FP8. */
+    fp8Products: z.array(z.enum(["qkv", "o", "gate_up", "down"])).optional(),
     stock: z.boolean(),
     stockLimit: z.number().optional(),
     stockLibrary: z.enum(["published", "engine"]),

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { Llama, LlamaContext, LlamaContextSequence, Token } from "node-llama-cpp";
-import type { ArmtSchedule } from "../../plugin/index.js";
+import type { ArmtContextOptions, ArmtSchedule } from "../../plugin/index.js";
 import type { NativeProduct, NativeProductTimes } from "../../plugin/native/addon.js";
 import { seededRandom } from "../util/random.js";
 
@@ -20,7 +20,10 @@ export type WorkerOptions = {
         batchSize: number;
         sequences: number;
         /** Context options of an ARMT model. */
-        armt?: { schedule: ArmtSchedule; segmentSize: number; maxCells?: number; textsPerLayer?: number };
+        armt?: Pick<ArmtContextOptions, "maxCells" | "textsPerLayer" | "precision" | "fp8Products"> & {
+            schedule: ArmtSchedule;
+            segmentSize: number;
+        };
     };
 };
 
@@ -52,7 +55,13 @@ export type WorkerReply =
     | { kind: "error"; message: string };
 
 /** Numbers of graph evaluations for a prompt: all, reused and replayed. */
-export type GraphCounts = { graphs: number; reused: number; replayed: number };
+export type GraphCounts = {
+    graphs: number;
+    reused: number;
+    replayed: number;
+    /** With FP8: the products that were computed in it, and those that were left in 16 bits. */
+    fp8?: { computed: number; left: number };
+};
 
 /** Memory that a worker uses. Unit: bytes. */
 export type MemoryUse = {
@@ -162,7 +171,15 @@ function graphsSince(before: GraphCounts | undefined): GraphCounts | undefined {
     return {
         graphs: after.graphs - before.graphs,
         reused: after.reused - before.reused,
-        replayed: after.replayed - before.replayed
+        replayed: after.replayed - before.replayed,
+        ...(before.fp8 === undefined || after.fp8 === undefined
+            ? {}
+            : {
+                  fp8: {
+                      computed: after.fp8.computed - before.fp8.computed,
+                      left: after.fp8.left - before.fp8.left
+                  }
+              })
     };
 }
 
@@ -179,7 +196,12 @@ function startClocks(): () => { milliseconds: number; processorMilliseconds: num
 function countGraphs(): GraphCounts | undefined {
     const armt = context?.armt;
     if (armt === undefined) return undefined;
-    return { graphs: armt.graphs, reused: armt.graphsReused, replayed: armt.graphsReplayed };
+    return {
+        graphs: armt.graphs,
+        reused: armt.graphsReused,
+        replayed: armt.graphsReplayed,
+        ...(armt.precision === "fp8" ? { fp8: armt.fp8Counts } : {})
+    };
 }
 
 async function decode({

@@ -1,6 +1,7 @@
 import type {
     ArmtContextOptions,
     ArmtModelOptions,
+    ArmtPrecision,
     ArmtSchedule,
     ArmtSegmentOverflow,
     ArmtSnapshotOrigin,
@@ -8,6 +9,7 @@ import type {
     ArmtStateType,
     LlamaContextOptions
 } from "../../plugin/index.js";
+import { readFp8Products } from "./fp8-products.js";
 import type { GpuChoice } from "./gpu.js";
 
 /** Types of the K/V cache of the open segment. */
@@ -25,6 +27,9 @@ export interface ModelOptions {
     openSegmentLimit?: number;
     maxCells?: number;
     stateType?: ArmtStateType;
+    precision?: ArmtPrecision;
+    /** Names, separated by commas. */
+    fp8Products?: string;
     batchSize?: number;
     kvType: KvType;
     threads?: number;
@@ -65,11 +70,21 @@ export function contextOptions(
     options: ModelOptions,
     like?: ArmtSnapshotOrigin
 ): LlamaContextOptions & { armt?: ArmtContextOptions } {
-    const { schedule, maxCells } = options;
+    const { schedule, maxCells, precision } = options;
+    const fp8Products = options.fp8Products === undefined ? undefined : readFp8Products(options);
     const { segmentSize, segmentOverflow, openSegmentLimit, stateType } = like ?? options;
     // the limit is an option of growing segments alone
     const limit = like?.segmentOverflow === "close" ? undefined : openSegmentLimit;
-    const armt = { schedule, segmentSize, segmentOverflow, openSegmentLimit: limit, maxCells, stateType };
+    const armt = {
+        schedule,
+        segmentSize,
+        segmentOverflow,
+        openSegmentLimit: limit,
+        maxCells,
+        stateType,
+        precision,
+        fp8Products
+    };
     const asksForArmt = Object.values(armt).some((value) => value !== undefined);
     const kvType = kvTypes[options.kvType];
     const [keys, values] = like === undefined ? [kvType, kvType] : (like.kvTypes as [typeof kvType, typeof kvType]);

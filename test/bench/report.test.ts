@@ -72,6 +72,19 @@ test("the table says why a case was not measured", (t) => {
     t.is(stock!.name, "stock");
 });
 
+test("with FP8, the table says how many products were computed in it, and how many were not", (t) => {
+    t.notRegex(benchTable(results), /in FP8/);
+    const counts = { graphs: 30, reused: 20, replayed: 10 };
+    const cases = [
+        { ...group.cases[1]!, graphs: counts },
+        { ...group.cases[1]!, name: "diagonal fp8" as const, graphs: { ...counts, fp8: { computed: 480, left: 120 } } }
+    ];
+    const table = benchTable({ ...results, groups: [{ ...group, cases, ratios: [] }] });
+    t.regex(table, /graphs +reused +replayed +in FP8 +left\n/);
+    t.regex(table, / diagonal +.* 30 +20 +10\n/);
+    t.regex(table, / diagonal fp8 +.* 30 +20 +10 +480 +120\n/);
+});
+
 test("the plot has a line for each case, and the floor", (t) => {
     const longer = { ...group, tokens: 8192 };
     const plot = benchPlot({ ...results, groups: [longer, group] });

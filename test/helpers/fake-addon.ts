@@ -105,12 +105,15 @@ export class FakeAddon implements ArmtAddon {
             useDenom: true,
             stateType: 0,
             textsPerLayer: 0,
+            fp8Products: 0,
             memoryBytes: 792,
             totalBytes: 2000,
             graphs: 9,
             graphsReused: 7,
             graphsReplayed: 6,
-            graphParts: 12
+            graphParts: 12,
+            fp8Computed: 40,
+            fp8Left: 8
         };
     }
 

@@ -74,7 +74,9 @@ test("options reach the engine before the context is created, and are reset afte
         openSegmentLimit: 0,
         maxCells: 3,
         textsPerLayer: 0,
-        stateType: 0
+        stateType: 0,
+        precision: 0,
+        fp8Products: 0
     };
     t.deepEqual(addon.calls, [
         ["setContextOptions", expected],
@@ -121,6 +123,7 @@ test("the numbers of a context and its sequence come from the engine", async (t)
     t.like(armt, { schedule: "diagonal", segmentSize: 8, memoryBytes: 792 });
     t.like(context.armt, { segmentOverflow: "extend", openSegmentLimit: 16, maxCells: 4, totalBytes: 2000 });
     t.like(context.armt, { graphs: 9, graphsReused: 7, graphsReplayed: 6, graphParts: 12 });
+    t.deepEqual(context.armt!.fp8Counts, { computed: 40, left: 8 });
 });
 
 test("with right alignment the engine gets the size of the first segment, for the first prompt only", async (t) => {

@@ -9,7 +9,9 @@ test("the engine chooses options that are left out, and schedule and overflow ha
         openSegmentLimit: 0,
         maxCells: 0,
         textsPerLayer: 0,
-        stateType: 0
+        stateType: 0,
+        precision: 0,
+        fp8Products: 0
     };
     t.deepEqual(resolveContextOptions(), expected);
     t.deepEqual(resolveContextOptions({ schedule: undefined, segmentSize: undefined }), expected);
@@ -24,7 +26,9 @@ test("given options reach the engine as numbers", (t) => {
             openSegmentLimit: 9,
             maxCells: 3,
             textsPerLayer: 4,
-            stateType: "bf16"
+            stateType: "bf16",
+            precision: "fp8",
+            fp8Products: ["down", "qkv", "down"]
         }),
         {
             schedule: 2,
@@ -33,7 +37,9 @@ test("given options reach the engine as numbers", (t) => {
             openSegmentLimit: 9,
             maxCells: 3,
             textsPerLayer: 4,
-            stateType: 2
+            stateType: 2,
+            precision: 1,
+            fp8Products: 9
         }
     );
     t.is(resolveContextOptions({ textsPerLayer: 0 }).textsPerLayer, -1);
@@ -74,6 +80,20 @@ test(
 );
 test(refused, { segmentOverflow: true }, TypeError, /`armt\.segmentOverflow`/);
 test(refused, { stateType: "q8_0" }, TypeError, /`armt\.stateType` must be one of "f32", "f16", "bf16", got "q8_0"/);
+test(refused, { precision: "int8" }, TypeError, /`armt\.precision` must be one of "auto", "fp8", got "int8"/);
+test(refused, { fp8Products: ["o"] }, TypeError, /`armt\.fp8Products` requires `armt\.precision: "fp8"`/);
+test(
+    refused,
+    { precision: "fp8", fp8Products: [] },
+    TypeError,
+    /`armt\.fp8Products` must be a list with some of "qkv"/
+);
+test(
+    refused,
+    { precision: "fp8", fp8Products: ["qkv", "v"] },
+    TypeError,
+    /`armt\.fp8Products` must be one of "qkv", "o", "gate_up", "down", got "v"/
+);
 test(refused, { onProgress: 1 }, TypeError, /`armt\.onProgress`/);
 test(refused, { sgementSize: 8 }, TypeError, /`armt\.sgementSize` is not an option/);
 test(refused, "diagonal", TypeError, /`armt` must be an object/);

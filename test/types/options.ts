@@ -24,7 +24,9 @@ export async function contextOptions() {
         segmentSize: 512,
         maxCells: 8,
         textsPerLayer: 2,
-        stateType: "bf16"
+        stateType: "bf16",
+        precision: "fp8",
+        fp8Products: ["gate_up", "down"]
     });
     accepts<ArmtContextOptions>({ segmentOverflow: "extend", openSegmentLimit: 1024 });
     accepts<ArmtContextOptions>({ onProgress: ({ tokensDone, tokensTotal }) => void (tokensDone / tokensTotal) });
@@ -44,6 +46,8 @@ export async function contextOptions() {
     accepts<ArmtContextOptions>({ openSegmentLimit: null });
     // @ts-expect-error the memory is never quantized
     accepts<ArmtContextOptions>({ stateType: "q8_0" });
+    // @ts-expect-error products have names, not a number of bits
+    accepts<ArmtContextOptions>({ precision: "fp8", fp8Products: 15 });
     // @ts-expect-error progress has no percentage
     accepts<ArmtContextOptions>({ onProgress: ({ percent }) => void percent });
     // @ts-expect-error the options of a store are not a store

@@ -1,4 +1,5 @@
 import type { Argv, CommandModule } from "yargs";
+import { precisions, products } from "../../../plugin/native/enums.js";
 import { shapeNames } from "../../bench/shapes.js";
 import { weightTypes } from "../../bench/synthetic.js";
 import { addGpuOption } from "../shared/gpu-option.js";
@@ -70,6 +71,14 @@ export const command: CommandModule<object, BenchOptions> = {
                 .option("max-cells", {
                     type: "number",
                     describe: "Maximum number of cells in one product of the diagonal [default: chosen by the engine]"
+                })
+                .option("precision", {
+                    choices: precisions,
+                    describe: "fp8: also measure ARMT with its layers' matrices in e4m3, side by side [default: auto]"
+                })
+                .option("fp8-products", {
+                    type: "string",
+                    describe: `With --precision fp8: its products, some of ${products.join(",")} [default: all]`
                 })
                 .option("documents", {
                     type: "number",

@@ -1,3 +1,4 @@
+import type { ArmtPrecision } from "../../../plugin/index.js";
 import type { ShapeName } from "../../bench/shapes.js";
 import type { WeightType } from "../../bench/synthetic.js";
 import type { GpuChoice } from "../../model/gpu.js";
@@ -22,6 +23,8 @@ export interface BenchOptions {
     batchSize?: number;
     stockBatchSize?: number;
     maxCells?: number;
+    precision?: ArmtPrecision;
+    fp8Products?: string;
     documents?: number;
     textsPerLayer?: string;
     json: string;

@@ -25,6 +25,7 @@ import { resolveShape } from "../../bench/shapes.js";
 import { writeSyntheticModel } from "../../bench/synthetic.js";
 import { validateArmtFile } from "../../formats/gguf/armt-model.js";
 import { openGguf } from "../../formats/gguf/reader.js";
+import { readFp8Products } from "../../model/fp8-products.js";
 import { type GpuWish, gpuForArmt, missingGpu, wantedGpu } from "../../model/gpu.js";
 import { writeAtomically } from "../../util/atomic-file.js";
 import { ArmtError, quote } from "../../util/errors.js";
@@ -75,6 +76,7 @@ async function settingsOf(options: BenchOptions): Promise<BenchSettings> {
     if (!options.prompts && !decode && documents === undefined)
         throw new UsageError("--no-prompts leaves nothing to measure without --decode or --documents");
     textsOf(options);
+    const fp8Products = readFp8Products(options);
     const gpu = await gpuForArmt(wantedGpu(options.gpu));
     const batchSize = options.batchSize ?? Math.max(gpu === false ? 512 : 8192, ...segments);
     return {
@@ -87,6 +89,7 @@ async function settingsOf(options: BenchOptions): Promise<BenchSettings> {
         stockBatchSize: options.stockBatchSize ?? (gpu === false ? batchSize : 512),
         ...(maxCells === undefined ? {} : { maxCells }),
         schedules: schedule === "both" ? ["sequential", "diagonal"] : [schedule],
+        ...(fp8Products === undefined ? {} : { fp8Products }),
         stock,
         ...(stockLimit === undefined ? {} : { stockLimit: readLengths("stock-limit", stockLimit)[0]! }),
         stockLibrary,
@@ -220,6 +223,8 @@ function commandLine(options: Partial<BenchOptions>): string {
         documents,
         textsPerLayer,
         maxCells,
+        precision,
+        fp8Products,
         batchSize,
         stockBatchSize,
         gpu,
@@ -242,6 +247,8 @@ function commandLine(options: Partial<BenchOptions>): string {
         documents,
         textsPerLayer,
         maxCells,
+        precision,
+        fp8Products,
         batchSize,
         stockBatchSize,
         gpu,

@@ -1,6 +1,7 @@
 import type { Argv } from "yargs";
 import { splitModes } from "../../../plugin/model/placement.js";
-import { schedules, segmentOverflows, stateTypes } from "../../../plugin/native/enums.js";
+import { precisions, products, schedules, segmentOverflows, stateTypes } from "../../../plugin/native/enums.js";
+import { readFp8Products } from "../../model/fp8-products.js";
 import { type KvType, kvTypes, type ModelOptions } from "../../model/options.js";
 import { addGpuOption } from "./gpu-option.js";
 import { checkNumber } from "./numbers.js";
@@ -88,6 +89,16 @@ export function addComputingOptions(parser: Argv<object>): void {
             group,
             describe: "Maximum number of cells in one product of the diagonal [default: chosen by the engine]"
         })
+        .option("precision", {
+            choices: precisions,
+            group,
+            describe: "fp8: multiply the layers' matrices in e4m3, with a tuned CUDA build [default: auto]"
+        })
+        .option("fp8-products", {
+            type: "string",
+            group,
+            describe: `With --precision fp8: the products it is for, some of ${products.join(",")} [default: all]`
+        })
         .option("gpu-layers", {
             alias: "ngl",
             type: "number",
@@ -131,4 +142,5 @@ export function checkModelOptions(options: Omit<ModelOptions, "model">): void {
     checkNumber("threads", options.threads, { min: 1 });
     checkNumber("gpu-layers", options.gpuLayers, { min: 0 });
     checkNumber("main-gpu", options.mainGpu, { min: 0 });
+    readFp8Products(options);
 }

@@ -2,7 +2,8 @@ import type { Writable } from "node:stream";
 import { needleTasks, needleTexts, needleValues, readNeedles } from "../../../eval/needles/needles.js";
 import { readProse } from "../../../eval/questions/prose.js";
 import { questionForms } from "../../../eval/questions/question.js";
-import { readChoices, readForms, readLengths } from "../questions/options.js";
+import { readChoices } from "../../../util/choices.js";
+import { readForms, readLengths } from "../questions/options.js";
 import { evaluateQuestions } from "../questions/run.js";
 import type { NeedlesOptions } from "./options.js";
 

@@ -1,6 +1,7 @@
 import path from "node:path";
 import type { Writable } from "node:stream";
 import { measurePerplexity, perplexityPlot, perplexityTable } from "../../../eval/perplexity/perplexity.js";
+import { fp8Line, fp8Use } from "../../../model/fp8-products.js";
 import { openModel } from "../../../model/open-model.js";
 import { withoutMemory } from "../../../model/without-memory.js";
 import { UsageError } from "../../../util/failure.js";
@@ -38,9 +39,11 @@ export async function evaluatePerplexity(
         bar.stop();
         const name = path.basename(file);
         output.write(perplexityTable(result));
+        const fp8 = fp8Use(context);
+        if (fp8 !== undefined) output.write(fp8Line(fp8));
         const { json, plot } = options;
-        if (json !== undefined)
-            await writeText(json, `${JSON.stringify({ task: "perplexity", model: name, ...result }, undefined, 4)}\n`);
+        const all = { task: "perplexity", model: name, fp8, ...result };
+        if (json !== undefined) await writeText(json, `${JSON.stringify(all, undefined, 4)}\n`);
         if (plot !== undefined) await writeText(plot, perplexityPlot(name, result));
     } finally {
         bar.stop();

@@ -3,6 +3,7 @@ import { stateTypes } from "../../../../plugin/native/enums.js";
 import type { QuestionForm } from "../../../eval/questions/question.js";
 import { type WayName, ways } from "../../../eval/questions/ways.js";
 import type { ModelOptions } from "../../../model/options.js";
+import { readChoices } from "../../../util/choices.js";
 import { UsageError } from "../../../util/failure.js";
 import { parseLength } from "../../../util/lengths.js";
 import { addComputingOptions, checkModelOptions } from "../../shared/model-options.js";
@@ -87,16 +88,4 @@ export function readLengths(text: string): number[] {
 /** @throws {UsageError} for a form that the task does not have */
 export function readForms(text: string | undefined, forms: readonly QuestionForm[]): QuestionForm[] | undefined {
     return text === undefined ? undefined : readChoices("form", text, forms);
-}
-
-/**
- * Reads a list of choices.
- * @throws {UsageError} for one that does not exist
- */
-export function readChoices<T extends string>(option: string, text: string, choices: readonly T[]): T[] {
-    const given = [...new Set(text.split(",").map((part) => part.trim()))];
-    for (const one of given)
-        if (!choices.some((choice) => choice === one))
-            throw new UsageError(`--${option}: ${JSON.stringify(one)} is not one of ${choices.join(", ")}`);
-    return choices.filter((choice) => given.includes(choice));
 }

@@ -8,6 +8,7 @@ import { type MemorySeries, memoryPlot, memoryTable } from "../../../eval/questi
 import { type OpenWay, openWay, serverWay, type WayName } from "../../../eval/questions/ways.js";
 import { recallPlainForm } from "../../../eval/recall/task.js";
 import { embeddedModel } from "../../../model/embedded-model.js";
+import { type Fp8Use, fp8Line, fp8Use } from "../../../model/fp8-products.js";
 import { openModel } from "../../../model/open-model.js";
 import { withoutMemory } from "../../../model/without-memory.js";
 import { ArmtError, quote } from "../../../util/errors.js";
@@ -57,13 +58,14 @@ export async function evaluateQuestions(
 ): Promise<void> {
     const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
     await requireWritable(options.json, options.plot);
-    const results: MemorySeries[] = [];
+    const results: (MemorySeries & { fp8: Fp8Use | undefined })[] = [];
     for (const file of models) {
-        const measured = await measureModel(file, options, evaluation, signal);
+        const { measured, fp8 } = await measureModel(file, options, evaluation, signal);
         const rows = options.base === undefined ? measured : await addBase(options.base, measured, options, signal);
-        results.push(...seriesOf(path.basename(file), rows, evaluation));
+        results.push(...seriesOf(path.basename(file), rows, evaluation).map((series) => ({ ...series, fp8 })));
     }
     output.write(memoryTable(results));
+    for (const { fp8 } of results) if (fp8 !== undefined) output.write(fp8Line(fp8));
     const { questions, seed, through, base, json, plot } = options;
     const { command: task, title, settings } = evaluation;
     if (json !== undefined) {
@@ -81,7 +83,7 @@ async function measureModel(
     options: QuestionOptions,
     { kinds, forms }: Evaluation,
     signal: AbortSignal
-): Promise<Measured[]> {
+): Promise<{ measured: Measured[]; fp8: Fp8Use | undefined }> {
     const { llama, model, createContext } = await openModel({ ...options, model: file, kvType: "f16" });
     try {
         if (model.armt === undefined) throw withoutMemory(file);
@@ -107,7 +109,7 @@ async function measureModel(
                 measured.push(...rows.map((row, i) => ({ kind, asking: asking[i]!, row })));
             }
         await way.close();
-        return measured;
+        return { measured, fp8: fp8Use(context) };
     } finally {
         await llama.dispose();
     }

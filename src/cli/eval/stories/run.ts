@@ -2,7 +2,8 @@ import type { Writable } from "node:stream";
 import { readProse } from "../../../eval/questions/prose.js";
 import { readStories, storyTasks } from "../../../eval/stories/data.js";
 import { storyTexts } from "../../../eval/stories/stories.js";
-import { readChoices, readForms, readLengths } from "../questions/options.js";
+import { readChoices } from "../../../util/choices.js";
+import { readForms, readLengths } from "../questions/options.js";
 import { evaluateQuestions } from "../questions/run.js";
 import type { StoriesOptions } from "./options.js";
 
