@@ -4,11 +4,12 @@
 #   bench/device/pack.sh build/device-app 58 [MODEL.gguf …]
 # Arguments: a folder for the parts, MiB of a part, files that come along. start.sh says what to do there.
 set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: bench/device/pack.sh FOLDER MIB [FILE …]" >&2; exit 2; }
 out=$1 size=$2
 shift 2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cuda=node_modules/@node-llama-cpp/linux-x64-cuda/bins/linux-x64-cuda
-[ -f "$root/native/build/lib-cuda/libllama.cuda.$(cd "$root" && node -p "require('./node_modules/node-llama-cpp/llama/binariesGithubRelease.json').release").so" ] ||
+compgen -G "$root/native/build/lib-cuda/libllama.cuda.*.so" >/dev/null ||
     { echo "pack: run node native/build.mjs --gpu cuda first" >&2; exit 2; }
 rm -rf "$out"
 mkdir -p "$out/armt-app/native/build/llama.cpp" "$out/armt-app/files"
@@ -16,7 +17,7 @@ app=$(cd "$out/armt-app" && pwd)
 cd "$root"
 
 # the packages that programs and ava need; of the GPU variants, nothing that is not used there
-node - <<'E2' | while read -r folder; do mkdir -p "$app/$(dirname "$folder")" && cp -a "$folder" "$app/$folder"; done
+node - <<'SCRIPT' | while read -r folder; do mkdir -p "$app/$(dirname "$folder")" && cp -a "$folder" "$app/$folder"; done
 const { existsSync, readFileSync } = require("node:fs");
 const path = require("node:path");
 const read = (folder) => JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
@@ -41,8 +42,8 @@ for (const name of names) visit(path.join(process.cwd(), "node_modules", name));
 // a folder within another one comes with it
 const folders = [...seen].filter((folder) => ![...seen].some((other) => folder.startsWith(`${other}/node_modules/`)));
 for (const folder of folders) console.log(path.relative(process.cwd(), folder));
-E2
-rm -f "$app/$cuda/libggml-cuda.so" "$app"/node_modules/@node-llama-cpp/linux-x64*/bins/*/libllama-common.so.tmp
+SCRIPT
+rm "$app/$cuda/libggml-cuda.so"
 : >"$app/node_modules/node-llama-cpp/llama/gitRelease.bundle"
 cp -a package.json dist assets patches "$app/"
 find "$app/dist" -name '*.map' -delete

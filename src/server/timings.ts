@@ -2,23 +2,18 @@ import type { z } from "zod";
 import type { Usage } from "./metrics.js";
 import type { timingsSchema } from "./schemas/sampling.js";
 
-/** Time that the parts of an answer took. Unit: milliseconds. */
-export interface AnswerTimes {
-    /** Time to read the prompt. */
-    readonly readMs: number;
-    /** Time to write the answer. */
-    readonly writeMs: number;
-}
-
 /**
- * Times of a request's answers. The first step of an answer also computes the prompt's tokens in the open segment, so
- * reading ends with the first token.
+ * Time that the parts of a request's answers take. Unit: milliseconds. The first step of an answer also computes the
+ * prompt's tokens in the open segment, so reading ends with the first token.
  */
-export class AnswerClock implements AnswerTimes {
-    readMs = 0;
+export class AnswerClock {
     private pastMs = 0;
     private started: number | undefined;
 
+    /** @param readMs time to read the prompt until the first answer begins */
+    constructor(public readMs = 0) {}
+
+    /** Time to write the answers. */
     get writeMs(): number {
         return this.pastMs + (this.started === undefined ? 0 : performance.now() - this.started);
     }
@@ -44,7 +39,7 @@ export class AnswerClock implements AnswerTimes {
 /** In the form of llama-server's `timings`. */
 export function timingsOf(
     { promptTokens, cachedTokens, completionTokens }: Usage,
-    { readMs, writeMs }: AnswerTimes
+    { readMs, writeMs }: AnswerClock
 ): z.infer<typeof timingsSchema> {
     const promptCount = promptTokens - cachedTokens;
     return {

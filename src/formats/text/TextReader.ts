@@ -75,7 +75,8 @@ export class TextReader {
 
     private decodeUtf8(isLast: boolean): string {
         const { rest } = this;
-        const end = isLast ? rest.length : rest.length - unfinished(rest);
+        const cut = unfinished(rest);
+        const end = isLast ? rest.length : rest.length - cut;
         const bytes = rest.subarray(0, end);
         const zero = bytes.indexOf(0);
         const isValid = isUtf8(bytes);
@@ -86,7 +87,6 @@ export class TextReader {
                 offset: this.offset + zero,
                 remedy: looksLikeUtf16(bytes) ? convertFrom("UTF-16LE") : "name a text file instead"
             });
-        const cut = unfinished(rest);
         if (
             isLast &&
             wrong >= 0 &&

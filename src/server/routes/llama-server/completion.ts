@@ -85,8 +85,7 @@ async function answerCompletion(
     const results: object[] = [];
     const writeOne = async (read: ReadPrompt, prompt: readonly Token[], index: number, choice: number) => {
         const { promptTokens, cachedTokens, sequence } = read;
-        const clock = new AnswerClock();
-        clock.readMs = read.readMs;
+        const clock = new AnswerClock(read.readMs);
         const shown: ShownToken[] = [];
         let content = "";
         const probabilitiesOf = (tokens: readonly ShownToken[]) =>

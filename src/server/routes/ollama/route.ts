@@ -140,8 +140,7 @@ async function answerOllama(
             const shaped = shape({ text: isText ? part.text : "", calls: called });
             await stream?.send({ ...head(), ...shaped, ...probabilities(tokens), done: false });
         };
-        const clock = new AnswerClock();
-        clock.readMs = read.readMs;
+        const clock = new AnswerClock(read.readMs);
         const { text, finishReason, tokens } = await read.write(0, {
             clock,
             onPiece: async (piece) => await send({ text: piece.text }, piece.tokens),
