@@ -100,7 +100,7 @@ private:
     void types_by_rows(const model_ptr & model, const random_model & sizes);
 
     std::vector<llama_token> first_tokens(size_t n) const {
-        return std::vector<llama_token>(tokens.begin(), tokens.begin() + n);
+        return std::vector<llama_token>(tokens.begin(), tokens.begin() + std::min(n, tokens.size()));
     }
 };
 
