@@ -278,8 +278,8 @@ static int judge(const shape & s, const std::vector<outcome> & results, FILE * j
 // fusions, the memories of these shapes are off by up to 0.23.
 static constexpr double FP8_LIMIT = 0.3;
 
-// How much further off a run may be than the one without fusions, whose numbers round to others. On an H200 it was up to
-// 1.3 times, where most products were left in 16 bits.
+// How much further off a run may be than the one without fusions, whose numbers round to others. On an H200 it was up
+// to 1.3 times, where most products were left in 16 bits.
 static constexpr double FP8_FUSED_LIMIT = 1.5;
 
 static std::vector<outcome> run_all_fp8(const shape & s, const std::string & path, const outcome & exact) {
@@ -334,9 +334,9 @@ static int judge_fp8(const shape & s, const std::vector<outcome> & results, cons
         const double    of_logits    = difference(result.logits, exact.logits);
         const double    of_memory    = difference(result.memory, exact.memory);
         const bool      within       = of_logits <= logits_limit && of_memory <= memory_limit;
-        const auto computed = (unsigned long long) result.info.n_fp8_computed;
-        const auto left     = (unsigned long long) result.info.n_fp8_left;
-        const bool ran      = computed > 0 && result.memory != in_16_bits.memory;
+        const auto      computed     = (unsigned long long) result.info.n_fp8_computed;
+        const auto      left         = (unsigned long long) result.info.n_fp8_left;
+        const bool      ran          = computed > 0 && result.memory != in_16_bits.memory;
         n_bad += within && ran ? 0 : 1;
         printf("%-4s %-40s e4m3, %-20s logits off by %.2e of %.2e, memories by %.2e of %.2e, %llu products, "
                "%llu left  %s\n",
