@@ -90,8 +90,9 @@ export interface ArmtContextOptions {
     precision?: ArmtPrecision;
 
     /**
-     * The products that `precision: "fp8"` is for; the others stay as with `"auto"`. Default: all, `["qkv", "o",
-     * "gate_up", "down"]`. Throws `TypeError` for another name, an empty list, and without `precision: "fp8"`.
+     * The products that `precision: "fp8"` is for, some of `["qkv", "o", "gate_up", "down"]`; the others stay as with
+     * `"auto"`. Default: all but `"o"`, which gains no time. Throws `TypeError` for another name, an empty list, and
+     * without `precision: "fp8"`.
      */
     fp8Products?: readonly ArmtProduct[];
 

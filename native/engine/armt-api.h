@@ -48,6 +48,8 @@ enum armt_product {
     ARMT_PRODUCT_GATE_UP = 1 << 2,
     ARMT_PRODUCT_DOWN    = 1 << 3,
     ARMT_PRODUCT_ALL     = (1 << 4) - 1,
+    // O in e4m3 gains no time and costs half a percent of perplexity, see docs/gpu.md
+    ARMT_PRODUCT_DEFAULT = ARMT_PRODUCT_ALL - ARMT_PRODUCT_O,
 };
 
 struct armt_context_options {
@@ -61,7 +63,7 @@ struct armt_context_options {
     // has its own diagonals
     int32_t  texts_per_layer;
     int32_t  precision;    // enum armt_precision
-    uint32_t fp8_products; // with FP8 the products in e4m3, a sum of enum armt_product; 0: all
+    uint32_t fp8_products; // with FP8 the products in e4m3, a sum of enum armt_product; 0: DEFAULT
 };
 
 // Where the layers of a model go. A number below 0 leaves a field of llama_model_params as it is.

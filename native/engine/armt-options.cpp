@@ -149,7 +149,7 @@ static uint32_t resolve_fp8(const armt_context_options & options, const llama_mo
                                 " has no products in e4m3; they need compute capability 8.9 or newer: leave the option "
                                 "out, or put all layers on such a GPU");
     }
-    return options.fp8_products != 0 ? options.fp8_products : uint32_t(ARMT_PRODUCT_ALL);
+    return options.fp8_products != 0 ? options.fp8_products : uint32_t(ARMT_PRODUCT_DEFAULT);
 }
 
 armt_config armt_resolve_config(const armt_context_options & options, const llama_model_armt & model,

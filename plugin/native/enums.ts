@@ -16,3 +16,4 @@ export const precisions: readonly ArmtPrecision[] = ["auto", "fp8"];
 
 /** `enum armt_product`: a product's bit is its index here. */
 export const products: readonly ArmtProduct[] = ["qkv", "o", "gate_up", "down"];
+export const defaultProducts: readonly ArmtProduct[] = ["qkv", "gate_up", "down"];

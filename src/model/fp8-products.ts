@@ -1,5 +1,5 @@
 import type { ArmtPrecision, ArmtProduct, LlamaContext } from "../../plugin/index.js";
-import { products } from "../../plugin/native/enums.js";
+import { defaultProducts, products } from "../../plugin/native/enums.js";
 import { readChoices } from "../util/choices.js";
 import { UsageError } from "../util/failure.js";
 
@@ -18,7 +18,7 @@ export function readFp8Products({
         if (fp8Products !== undefined) throw new UsageError("--fp8-products needs --precision fp8");
         return undefined;
     }
-    return fp8Products === undefined ? [...products] : readChoices("fp8-products", fp8Products, products);
+    return fp8Products === undefined ? [...defaultProducts] : readChoices("fp8-products", fp8Products, products);
 }
 
 /** What a context has computed in FP8. */

@@ -5,10 +5,10 @@ import { contextOptions } from "../../src/model/options.js";
 import { UsageError } from "../../src/util/failure.js";
 import { runArmt } from "../helpers/armt-command.js";
 
-test("--precision fp8 is for all products, or for those that are named", (t) => {
+test("--precision fp8 is for all products but o, or for those that are named", (t) => {
     t.is(readFp8Products({}), undefined);
     t.is(readFp8Products({ precision: "auto" }), undefined);
-    t.deepEqual(readFp8Products({ precision: "fp8" }), ["qkv", "o", "gate_up", "down"]);
+    t.deepEqual(readFp8Products({ precision: "fp8" }), ["qkv", "gate_up", "down"]);
     t.deepEqual(readFp8Products({ precision: "fp8", fp8Products: "down, qkv" }), ["qkv", "down"]);
     const common = { kvType: "f16", verify: true } as const;
     t.deepEqual(contextOptions({ ...common, precision: "fp8", fp8Products: "down,o" }).armt, {

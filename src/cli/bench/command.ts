@@ -78,7 +78,7 @@ export const command: CommandModule<object, BenchOptions> = {
                 })
                 .option("fp8-products", {
                     type: "string",
-                    describe: `With --precision fp8: its products, some of ${products.join(",")} [default: all]`
+                    describe: `With --precision fp8: its products, some of ${products.join(",")} [default: all but o]`
                 })
                 .option("documents", {
                     type: "number",

@@ -97,7 +97,7 @@ export function addComputingOptions(parser: Argv<object>): void {
         .option("fp8-products", {
             type: "string",
             group,
-            describe: `With --precision fp8: the products it is for, some of ${products.join(",")} [default: all]`
+            describe: `With --precision fp8: the products it is for, some of ${products.join(",")} [default: all but o]`
         })
         .option("gpu-layers", {
             alias: "ngl",
