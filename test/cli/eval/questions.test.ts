@@ -91,3 +91,24 @@ test("wrong options are refused before a model is loaded", async (t) => {
     await refused(/per-text/, "natural", "--per-text", "0");
     await refused(/cannot read "nowhere"/, "books", "nowhere");
 });
+
+test("what was measured before an error is in the JSON file", async (t) => {
+    const folder = temporaryFolder(t);
+    const at = (name: string) => path.join(folder, name);
+    t.is((await runArmt(["tiny", at("tiny"), "--segment-size", "64"])).code, 0);
+    t.is((await runArmt(["convert", at("tiny"), at("tiny.gguf")])).code, 0);
+    const { code, stdout, stderr } = await runArmt(
+        `eval needles --lengths 1k,100 --questions 1 --tasks single,manyKeys --threads 1 -m ${at("tiny.gguf")} --json ${at("x.json")}`.split(
+            " "
+        )
+    );
+    t.is(code, 2, stderr);
+    t.regex(stderr, /do not fit into 100/);
+    t.is(stdout, "");
+    const { task, results } = JSON.parse(readFileSync(at("x.json"), "utf8"));
+    t.is(task, "needles");
+    t.deepEqual(
+        results.map((series: { task: string; rows: Row[] }) => [series.task, series.rows.map((row) => row.tokens)]),
+        [["single", [1024]]]
+    );
+});

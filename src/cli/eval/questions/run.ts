@@ -49,7 +49,12 @@ interface Measured {
     readonly row: MemoryRow;
 }
 
-/** Measures one or more models, prints a table, and writes JSON and a plot on request. */
+type Series = MemorySeries & { readonly fp8: Fp8Use | undefined };
+
+/**
+ * Measures one or more models, prints a table, and writes JSON and a plot on request. The JSON file is written again
+ * with each row, so what was measured outlasts an error.
+ */
 export async function evaluateQuestions(
     options: QuestionOptions,
     evaluation: Evaluation,
@@ -58,32 +63,46 @@ export async function evaluateQuestions(
 ): Promise<void> {
     const models = options.model === undefined ? [embeddedModel()] : [options.model].flat();
     await requireWritable(options.json, options.plot);
-    const results: (MemorySeries & { fp8: Fp8Use | undefined })[] = [];
+    let results: readonly Series[] = [];
     for (const file of models) {
-        const { measured, fp8 } = await measureModel(file, options, evaluation, signal);
-        const rows = options.base === undefined ? measured : await addBase(options.base, measured, options, signal);
-        results.push(...seriesOf(path.basename(file), rows, evaluation).map((series) => ({ ...series, fp8 })));
+        const before = results;
+        let fp8: Fp8Use | undefined;
+        const keep = async (measured: readonly Measured[]) => {
+            const series = seriesOf(path.basename(file), measured, evaluation).filter(({ rows }) => rows.length > 0);
+            results = [...before, ...series.map((one) => ({ ...one, fp8 }))];
+            await writeResults(results, options, evaluation);
+        };
+        const measured = await measureModel(file, options, evaluation, signal, (rows, use) => {
+            fp8 = use;
+            return keep(rows);
+        });
+        if (options.base !== undefined) await addBase(options.base, measured, options, signal, keep);
     }
     output.write(memoryTable(results));
     for (const { fp8 } of results) if (fp8 !== undefined) output.write(fp8Line(fp8));
-    const { questions, seed, through, base, json, plot } = options;
-    const { command: task, title, settings } = evaluation;
-    if (json !== undefined) {
-        const baseName = base === undefined ? {} : { base: path.basename(base) };
-        await writeText(
-            json,
-            `${JSON.stringify({ task, questions, seed, through, ...settings, ...baseName, results }, undefined, 4)}\n`
-        );
-    }
-    if (plot !== undefined) await writeText(plot, memoryPlot(results, title));
+    const { plot } = options;
+    if (plot !== undefined) await writeText(plot, memoryPlot(results, evaluation.title));
 }
 
+async function writeResults(
+    results: readonly Series[],
+    { questions, seed, through, base, json }: QuestionOptions,
+    { command: task, settings }: Evaluation
+): Promise<void> {
+    if (json === undefined) return;
+    const baseName = base === undefined ? {} : { base: path.basename(base) };
+    const all = { task, questions, seed, through, ...settings, ...baseName, results };
+    await writeText(json, `${JSON.stringify(all, undefined, 4)}\n`);
+}
+
+/** @param onRows called after each length with all rows so far, one for each form of a text */
 async function measureModel(
     file: string,
     options: QuestionOptions,
     { kinds, forms }: Evaluation,
-    signal: AbortSignal
-): Promise<{ measured: Measured[]; fp8: Fp8Use | undefined }> {
+    signal: AbortSignal,
+    onRows: (measured: readonly Measured[], fp8: Fp8Use | undefined) => Promise<void>
+): Promise<Measured[]> {
     const { llama, model, createContext } = await openModel({ ...options, model: file, kvType: "f16" });
     try {
         if (model.armt === undefined) throw withoutMemory(file);
@@ -107,9 +126,10 @@ async function measureModel(
                     }
                 );
                 measured.push(...rows.map((row, i) => ({ kind, asking: asking[i]!, row })));
+                await onRows(measured, fp8Use(context));
             }
         await way.close();
-        return { measured, fp8: fp8Use(context) };
+        return measured;
     } finally {
         await llama.dispose();
     }
@@ -123,13 +143,14 @@ async function wayTo(context: LlamaContext, name: WayName): Promise<{ open: Open
     return { open: async ({ model }) => serverWay(url, model), close };
 }
 
-/** Asks the base alone what the model was asked. */
+/** Asks the base alone what the model was asked. @param onRows called after each row with all rows, asked or not */
 async function addBase(
     base: string,
     measured: readonly Measured[],
     options: QuestionOptions,
-    signal: AbortSignal
-): Promise<Measured[]> {
+    signal: AbortSignal,
+    onRows: (measured: readonly Measured[]) => Promise<void>
+): Promise<void> {
     const { llama, model, createContext } = await openModel({ ...options, model: base, kvType: "f16" });
     try {
         if (model.armt !== undefined) throw new ArmtError(`--base ${quote(base)} is an ARMT model; name a plain one`);
@@ -139,8 +160,8 @@ async function addBase(
             const measureOptions = common(options, kind, [asking], row.tokens, signal);
             const [baseAlone = null] = await measureAlone(model, sequence, measureOptions, row.haystacks);
             done.push({ kind, asking, row: { ...row, baseAlone } });
+            await onRows([...done, ...measured.slice(done.length)]);
         }
-        return done;
     } finally {
         await llama.dispose();
     }
