@@ -53,8 +53,8 @@ const folder = args.cacheFolder ?? (await mkdtemp(path.join(os.tmpdir(), "armt-b
 await mkdir(folder, { recursive: true });
 
 /**
- * What runs: stock on the plain file, and the engine as it is and with the stacks of the file. A second process of stock
- * on the same file shows how far equal cases differ.
+ * What runs: stock on the plain file, and the engine as it is and with the stacks of the file. A second process of
+ * stock on the same file shows how far equal cases differ.
  */
 const cases = ["stock", "sequential", "diagonal", "sequential, stacks", "stock again"] as const;
 type CaseName = (typeof cases)[number];
