@@ -52,15 +52,23 @@ const shape = resolveShape(args.shape, { layers: args.layers });
 const folder = args.cacheFolder ?? (await mkdtemp(path.join(os.tmpdir(), "armt-bench-")));
 await mkdir(folder, { recursive: true });
 
-/** What runs: stock on the plain file, and the engine as it is and with the stacks of the file. */
-const cases = ["stock", "sequential", "diagonal", "sequential, stacks"] as const;
+/**
+ * What runs: stock on the plain file, and the engine as it is and with the stacks of the file. A second process of
+ * stock on the same file shows how far equal cases differ.
+ */
+const cases = ["stock", "sequential", "diagonal", "sequential, stacks", "stock again"] as const;
 type CaseName = (typeof cases)[number];
 
 const pairs: readonly (readonly [CaseName, CaseName])[] = [
     ["sequential", "stock"],
     ["diagonal", "sequential"],
-    ["sequential, stacks", "stock"]
+    ["sequential, stacks", "stock"],
+    ["stock again", "stock"]
 ];
+
+function isStock(name: CaseName): boolean {
+    return name === "stock" || name === "stock again";
+}
 
 interface Work {
     readonly label: string;
@@ -121,7 +129,7 @@ async function measure(type: QuantizeTarget): Promise<Row> {
         const [open, count] = [args.segment / 2, args.generate];
         await measureWork("generation", count, (name) => ({
             kind: "decode",
-            prompt: name === "stock" ? open : args.segment + open,
+            prompt: isStock(name) ? open : args.segment + open,
             count,
             sequences: 1
         }));
@@ -139,24 +147,23 @@ function record<T>(of: (name: CaseName) => T): Record<CaseName, T> {
 async function start(name: CaseName, { armt, plain }: { armt: string; plain: string }): Promise<BenchWorker> {
     const { segment, threads } = args;
     const common = { vocab: shape.vocab, batchSize: segment, sequences: 1 };
-    const options: WorkerOptions =
-        name === "stock"
-            ? {
-                  gpu: false,
-                  threads,
-                  library: "published",
-                  model: { ...common, path: plain, contextSize: Math.max(...lengths) + segment }
+    const options: WorkerOptions = isStock(name)
+        ? {
+              gpu: false,
+              threads,
+              library: "published",
+              model: { ...common, path: plain, contextSize: Math.max(...lengths) + segment }
+          }
+        : {
+              gpu: false,
+              threads,
+              library: "engine",
+              model: {
+                  ...common,
+                  path: armt,
+                  armt: { schedule: name === "diagonal" ? "diagonal" : "sequential", segmentSize: segment }
               }
-            : {
-                  gpu: false,
-                  threads,
-                  library: "engine",
-                  model: {
-                      ...common,
-                      path: armt,
-                      armt: { schedule: name === "diagonal" ? "diagonal" : "sequential", segmentSize: segment }
-                  }
-              };
+          };
     if (name === "sequential, stacks") process.env.ARMT_CPU_EXTRA_BUFFERS = "0";
     else delete process.env.ARMT_CPU_EXTRA_BUFFERS;
     return await BenchWorker.start(name, options);
