@@ -61,6 +61,6 @@ check() {
 }
 
 # the log is replaced when the check has ended
-check | sed -u -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g" -e "s#Linux [0-9][^ ]* arm64#Linux arm64#" |
+check | sed -u -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g; s#$HOME/#~/#g" -e "s#Linux [0-9][^ ]* arm64#Linux arm64#" |
     tee "$work/log.txt"
 cp "$work/log.txt" "$log"

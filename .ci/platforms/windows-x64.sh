@@ -136,6 +136,6 @@ check() {
 
 # Windows' paths have either slash, also twice
 folder=$(sed 's/[][\.*^$#]/\\&/g; s|/|[\\\\/]*|g' <<<"$work")
-check | sed -e "s#\(Z:\)*${folder}[\\\\/]*##g" | tee "$work/log.txt"
+check | sed -e "s#\(Z:\)*${folder}[\\\\/]*##g" -e 's#C:\\users\\[^\\]*#~#g' | tee "$work/log.txt"
 cp "$work/log.txt" "$log"
 ! grep '^exit code' "$log" >&2
