@@ -89,6 +89,10 @@ rm -rf "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp}
 mkdir -p "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp/win-x64}
 cp -a node-llama-cpp/. "$tree/node_modules/node-llama-cpp"
 cp -a win-x64/. "$tree/node_modules/@node-llama-cpp/win-x64"
+# the package waits in this method of a sequence, which only the newer release has and calls
+sequence=$tree/node_modules/node-llama-cpp/dist/evaluator/LlamaContext/LlamaContext.js
+grep -q _copyStateFromOtherSequence "$sequence" ||
+    sed -i 's/^export class LlamaContextSequence {$/&\n    async _copyStateFromOtherSequence() { throw new Error("not in this release"); }/' "$sequence"
 # Linux gives AMX only to programs that ask for it. Wine does not, so this backend's first tile would end the process
 rm "$tree/node_modules/@node-llama-cpp/win-x64/bins/win-x64/ggml-cpu-sapphirerapids.dll"
 sed -i "s/\"node-llama-cpp\": \"[0-9.]*\"/\"node-llama-cpp\": \"$release\"/" "$tree/package.json"
