@@ -52,7 +52,7 @@ check() {
     step node native/build.mjs
     step node dist/src/cli/main.js doctor
     for name in golden state many-texts open-segment; do
-        step node node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/$name.test.js
+        step node node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/"$name".test.js
     done
     step node dist/src/cli/main.js demo --tokens 2000 --facts 3 --threads 1
     printf 'Mary keeps her key in the garden. John went to the office.\n' >note.txt

@@ -89,7 +89,7 @@ rm -rf "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp}
 mkdir -p "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp/win-x64}
 cp -a node-llama-cpp/. "$tree/node_modules/node-llama-cpp"
 cp -a win-x64/. "$tree/node_modules/@node-llama-cpp/win-x64"
-# the package waits in this method of a sequence, which only the newer release has and calls
+# This package delays a method of sequences that only the newer release has, and that only it calls
 sequence=$tree/node_modules/node-llama-cpp/dist/evaluator/LlamaContext/LlamaContext.js
 grep -q _copyStateFromOtherSequence "$sequence" ||
     sed -i 's/^export class LlamaContextSequence {$/&\n    async _copyStateFromOtherSequence() { throw new Error("not in this release"); }/' "$sequence"
@@ -123,7 +123,7 @@ check() {
     step -p '`Node.js ${process.version} ${process.platform} ${process.arch}, Windows ${os.release()}`'
     step $cli doctor
     for name in engine/{golden,state,many-texts,open-segment} util/atomic-file; do
-        step node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/$name.test.js
+        step node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/"$name".test.js
     done
     step $cli demo --tokens 2000 --facts 3 --threads 1
     printf 'Mary keeps her key in the garden.\r\nJohn went to the office.\r\n' >'Notiz für Ölaf.txt'
