@@ -51,8 +51,9 @@ check() {
     export CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ npm_config_nodedir=$headers
     step node native/build.mjs
     step node dist/src/cli/main.js doctor
-    step node node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/golden.test.js
-    step node node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/state.test.js
+    for name in golden state many-texts open-segment; do
+        step node node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/"$name".test.js
+    done
     step node dist/src/cli/main.js demo --tokens 2000 --facts 3 --threads 1
     printf 'Mary keeps her key in the garden. John went to the office.\n' >note.txt
     step node dist/src/cli/main.js read note.txt -o note.armt --threads 1
@@ -60,6 +61,6 @@ check() {
 }
 
 # the log is replaced when the check has ended
-check | sed -u -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g" -e "s#Linux [0-9][^ ]* arm64#Linux arm64#" |
+check | sed -u -e "s#$work/tree/##g; s#$work/##g; s#$repository/##g; s#$HOME/#~/#g" -e "s#Linux [0-9][^ ]* arm64#Linux arm64#" |
     tee "$work/log.txt"
 cp "$work/log.txt" "$log"

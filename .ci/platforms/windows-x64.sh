@@ -89,6 +89,10 @@ rm -rf "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp}
 mkdir -p "$tree"/node_modules/{node-llama-cpp,@node-llama-cpp/win-x64}
 cp -a node-llama-cpp/. "$tree/node_modules/node-llama-cpp"
 cp -a win-x64/. "$tree/node_modules/@node-llama-cpp/win-x64"
+# This package delays a method of sequences that only the newer release has, and that only it calls
+sequence=$tree/node_modules/node-llama-cpp/dist/evaluator/LlamaContext/LlamaContext.js
+grep -q _copyStateFromOtherSequence "$sequence" ||
+    sed -i 's/^export class LlamaContextSequence {$/&\n    async _copyStateFromOtherSequence() { throw new Error("not in this release"); }/' "$sequence"
 # Linux gives AMX only to programs that ask for it. Wine does not, so this backend's first tile would end the process
 rm "$tree/node_modules/@node-llama-cpp/win-x64/bins/win-x64/ggml-cpu-sapphirerapids.dll"
 sed -i "s/\"node-llama-cpp\": \"[0-9.]*\"/\"node-llama-cpp\": \"$release\"/" "$tree/package.json"
@@ -118,9 +122,9 @@ check() {
     echo "node.exe under $(wine --version), $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)"
     step -p '`Node.js ${process.version} ${process.platform} ${process.arch}, Windows ${os.release()}`'
     step $cli doctor
-    step node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/golden.test.js
-    step node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/engine/state.test.js
-    step node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/util/atomic-file.test.js
+    for name in engine/{golden,state,many-texts,open-segment} util/atomic-file; do
+        step node_modules/ava/entrypoints/cli.mjs --timeout=30m dist/test/"$name".test.js
+    done
     step $cli demo --tokens 2000 --facts 3 --threads 1
     printf 'Mary keeps her key in the garden.\r\nJohn went to the office.\r\n' >'Notiz für Ölaf.txt'
     step $cli read 'Notiz für Ölaf.txt' -o 'память.armt' --threads 1
@@ -136,6 +140,6 @@ check() {
 
 # Windows' paths have either slash, also twice
 folder=$(sed 's/[][\.*^$#]/\\&/g; s|/|[\\\\/]*|g' <<<"$work")
-check | sed -e "s#\(Z:\)*${folder}[\\\\/]*##g" | tee "$work/log.txt"
+check | sed -e "s#\(Z:\)*${folder}[\\\\/]*##g" -e 's#C:\\users\\[^\\]*#~#g' | tee "$work/log.txt"
 cp "$work/log.txt" "$log"
 ! grep '^exit code' "$log" >&2
