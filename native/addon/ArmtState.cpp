@@ -43,6 +43,26 @@ private:
     std::unique_ptr<std::vector<uint8_t>> state;
 };
 
+class CheckStateWorker : public ArmtWorker {
+public:
+    CheckStateWorker(Napi::Env env, uint64_t id, int32_t seq_id)
+        : ArmtWorker(env, "armtCheckState"), id(id), seq_id(seq_id) {}
+
+protected:
+    void work() override {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        if (library.llama().state_seq_get_size(library.context(id), seq_id, 0) == 0) {
+            throw std::runtime_error(library.last_error(id));
+        }
+    }
+
+    Napi::Value result(Napi::Env env) override { return env.Undefined(); }
+
+private:
+    uint64_t id;
+    int32_t  seq_id;
+};
+
 class LoadStateWorker : public ArmtWorker {
 public:
     LoadStateWorker(Napi::Env env, uint64_t id, int32_t seq_id, const Napi::Buffer<uint8_t> & buffer, uint64_t n_tokens)
@@ -76,7 +96,12 @@ public:
 protected:
     void work() override {
         const ArmtLibrary & library = ArmtLibrary::get();
+        library.api().last_error(id); // of an earlier call
         library.llama().memory_seq_cp(library.llama().get_memory(library.context(id)), from, to, -1, -1);
+        const char * failure = library.api().last_error(id);
+        if (failure != nullptr && *failure != '\0') {
+            throw std::runtime_error(failure);
+        }
     }
 
     Napi::Value result(Napi::Env env) override { return env.Undefined(); }
@@ -92,6 +117,13 @@ Napi::Value save_state(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
         return ArmtWorker::start(new SaveStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId"),
                                                      info[2].ToBoolean().Value()));
+    });
+}
+
+// checkState(id, sequenceId): Promise<void>; rejects if a state of the sequence cannot be saved
+Napi::Value check_state(const Napi::CallbackInfo & info) {
+    return armt_call(info.Env(), [&] {
+        return ArmtWorker::start(new CheckStateWorker(info.Env(), armt_id(info[0]), armt_int32(info[1], "sequenceId")));
     });
 }
 
@@ -118,6 +150,7 @@ Napi::Value copy_sequence(const Napi::CallbackInfo & info) {
 
 void armt_register_state(Napi::Env env, Napi::Object exports) {
     exports.Set("saveState", Napi::Function::New(env, save_state, "saveState"));
+    exports.Set("checkState", Napi::Function::New(env, check_state, "checkState"));
     exports.Set("loadState", Napi::Function::New(env, load_state, "loadState"));
     exports.Set("copySequence", Napi::Function::New(env, copy_sequence, "copySequence"));
 }

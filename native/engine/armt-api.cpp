@@ -117,7 +117,7 @@ static bool read_memory(uint64_t id, int32_t seq_id, uint32_t il, float * a, siz
         if (n_a < n_keys * info.d_value || (z != nullptr && info.use_denom != 0 && n_z < n_keys)) {
             throw std::runtime_error("the buffers are too small for a layer's memory");
         }
-        memory.get_context()->drain_armt(seq_id);
+        armt_drain(*memory.get_context(), seq_id);
         memory.read_memory(seq_id, il, a, z);
         memory.check_devices();
     });

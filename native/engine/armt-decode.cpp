@@ -88,35 +88,12 @@ void llama_context::run_armt(armt_step & step) {
 
     const std::vector<llama_seq_id> seq_ids = step.seq_ids();
 
-    armt_reasons reasons;
-    for (const llama_seq_id seq_id : seq_ids) {
-        if (res == nullptr) {
+    if (res == nullptr) {
+        armt_reasons reasons;
+        for (const llama_seq_id seq_id : seq_ids) {
+            mem.seq_rm(seq_id, -1, -1); // A, z and K/V may be half written
             reasons[seq_id] = reason + "; the sequence was cleared";
         }
-    }
-    if (res != nullptr && mem.type_state() == GGML_TYPE_F16 && step.n_mem > 0) {
-        ggml_backend_sched_synchronize(sched.get());
-        for (const llama_seq_id seq_id : seq_ids) {
-            const int32_t il = mem.find_overflow(step, seq_id);
-            if (il >= 0) {
-                reasons[seq_id] = "the memory of layer " + std::to_string(il) +
-                                  " has left the range of f16; create the context " +
-                                  "with the stateType bf16 or f32; the sequence was cleared";
-            }
-        }
-    }
-    // A, z and K/V may be half written, or not finite
-    for (const auto & [seq_id, why] : reasons) {
-        if (res != nullptr) {
-            mem.sequence(seq_id).finish_step(mem.get_config(), step.of_sequence(seq_id)); // where its cells are now
-            mem.wipe_sequence(seq_id);
-        } else {
-            mem.seq_rm(seq_id, -1, -1);
-        }
-    }
-    if (res == nullptr || reasons.size() == seq_ids.size()) {
-        // the graph refers to this step
-        gf_res_prev_active = nullptr;
         if (status == GGML_STATUS_ABORTED) {
             throw armt_aborted();
         }
@@ -146,9 +123,7 @@ void llama_context::run_armt(armt_step & step) {
         ggml_backend_sched_synchronize(sched.get());
         if (shared) {
             for (const llama_seq_id seq_id : seq_ids) {
-                if (reasons.count(seq_id) == 0) {
-                    mem.trace.end_shared(mem.get_config(), step, seq_id, mem.sequence(seq_id), reused, replayed);
-                }
+                mem.trace.end_shared(mem.get_config(), step, seq_id, mem.sequence(seq_id), reused, replayed);
             }
         } else {
             armt_step all = step;
@@ -159,18 +134,12 @@ void llama_context::run_armt(armt_step & step) {
         }
     }
     for (const llama_seq_id seq_id : seq_ids) {
-        if (reasons.count(seq_id) > 0) {
-            continue;
-        }
         armt_sequence & seq = mem.sequence(seq_id);
         seq.finish_step(mem.get_config(), seq_ids.size() == 1 && !shared ? step : step.of_sequence(seq_id));
         seq.stats.n_graphs++;
         seq.stats.n_graphs_reused += reused ? 1 : 0;
         seq.stats.n_graphs_replayed += replayed ? 1 : 0;
         mem.publish_stats(seq_id);
-    }
-    if (!reasons.empty()) {
-        throw armt_failed(reasons);
     }
 }
 
@@ -188,6 +157,38 @@ static void run_for(llama_memory_armt & mem, llama_seq_id seq_id, const std::fun
     }
 }
 
+// Finds the sequences among these whose memory is no longer finite. Tokens without logits show it nowhere else, and it
+// stays so.
+//
+// That is cheap: a batch of which a segment has passed all layers costs one wait for the device, and a copy of a column
+// of A for each sequence, which is a few KiB. Steps do not wait, and batches within a segment do not either.
+static void check_memories(llama_context & lctx, llama_memory_armt & mem, const std::vector<llama_seq_id> & seq_ids,
+                           armt_reasons & reasons) {
+    const auto wants_look = [&](llama_seq_id seq_id) { return mem.wants_look(seq_id); };
+    if (std::none_of(seq_ids.begin(), seq_ids.end(), wants_look)) {
+        return;
+    }
+    lctx.synchronize();
+    for (const llama_seq_id seq_id : seq_ids) {
+        if (wants_look(seq_id) && !mem.look(seq_id)) {
+            reasons[seq_id] = mem.find_damage(seq_id);
+        }
+    }
+    check_devices(mem); // a lost server's tensors are read as zeros
+}
+
+// The same, after steps without a batch. Clears these sequences and throws armt_failed if there are any.
+static void require_memories(llama_context & lctx, llama_memory_armt & mem, const std::vector<llama_seq_id> & seq_ids) {
+    armt_reasons reasons;
+    check_memories(lctx, mem, seq_ids, reasons);
+    for (const auto & [seq_id, reason] : reasons) {
+        mem.wipe_sequence(seq_id);
+    }
+    if (!reasons.empty()) {
+        throw armt_failed(reasons);
+    }
+}
+
 void llama_context::close_armt(llama_seq_id seq_id) {
     auto &    mem = static_cast<llama_memory_armt &>(*memory);
     armt_step step;
@@ -202,19 +203,46 @@ void llama_context::close_armt(llama_seq_id seq_id) {
     }
     synchronize();
     check_devices(mem);
+    require_memories(*this, mem, {seq_id});
 }
 
-void llama_context::drain_armt(llama_seq_id seq_id) {
-    auto &    mem = static_cast<llama_memory_armt &>(*memory);
-    armt_step step;
+// The sequences that seq_id stands for; -1: all
+static std::vector<llama_seq_id> sequences_of(const llama_memory_armt & mem, llama_seq_id seq_id) {
+    std::vector<llama_seq_id> ids;
     for (uint32_t s = 0; s < mem.n_seq_max(); ++s) {
-        while ((seq_id < 0 || seq_id == llama_seq_id(s)) &&
-               armt_next_flight_step(mem.get_config(), mem.all_sequences(), llama_seq_id(s), step)) {
-            run_for(mem, llama_seq_id(s), [&] { run_armt(step); });
+        if (seq_id < 0 || seq_id == llama_seq_id(s)) {
+            ids.push_back(llama_seq_id(s));
         }
     }
-    synchronize();
+    return ids;
+}
+
+void armt_drain(llama_context & lctx, llama_seq_id seq_id) {
+    auto &                          mem = static_cast<llama_memory_armt &>(*lctx.get_memory());
+    const std::vector<llama_seq_id> ids = sequences_of(mem, seq_id);
+    armt_step                       step;
+    for (const llama_seq_id id : ids) {
+        while (armt_next_flight_step(mem.get_config(), mem.all_sequences(), id, step)) {
+            run_for(mem, id, [&] { lctx.run_armt(step); });
+        }
+    }
+    lctx.synchronize();
     check_devices(mem);
+    require_memories(lctx, mem, ids);
+}
+
+// Called before states are written
+void llama_context::drain_armt(llama_seq_id seq_id) {
+    auto & mem = static_cast<llama_memory_armt &>(*memory);
+    try {
+        armt_drain(*this, seq_id);
+        for (const llama_seq_id id : sequences_of(mem, seq_id)) {
+            mem.check_numbers(id);
+        }
+    } catch (const std::exception & error) {
+        armt_set_error(mem.get_id(), error.what()); // llama.cpp only logs it
+        throw;
+    }
 }
 
 // Why a sequence cannot take these tokens of a batch; empty if it can
@@ -305,10 +333,14 @@ static void check_logits(const llama_memory_armt & mem, const llama_batch & batc
     for (int32_t i = 0; i < batch.n_tokens; ++i) {
         const llama_seq_id seq_id = batch.seq_id[i][0];
         if (output_ids[i] >= 0 && reasons.count(seq_id) == 0 && !is_usable(logits + output_ids[i] * n_vocab, n_vocab)) {
-            reasons[seq_id] = "the logits of position " + std::to_string(batch.pos[i]) +
-                              " are not finite: the model file has weights that are not, " +
-                              (servers.empty() ? "" : "an RPC server computed wrongly (" + servers + "), ") +
-                              "or the computation overflowed; the sequence was cleared";
+            // of the last closed segment's memory, only the open segment's logits can show it
+            reasons[seq_id] = mem.find_damage(seq_id);
+            if (reasons[seq_id].empty()) {
+                reasons[seq_id] = "the logits of position " + std::to_string(batch.pos[i]) +
+                                  " are not finite: the model file has weights that are not, " +
+                                  (servers.empty() ? "" : "an RPC server computed wrongly (" + servers + "), ") +
+                                  "or the computation overflowed; the sequence was cleared";
+            }
         }
     }
 }
@@ -364,16 +396,17 @@ int llama_context::decode_armt() {
                               seq_ids.end());
             }
         }
+        armt_reasons unusable = reasons;
+        check_memories(*this, mem, seq_ids, unusable);
         if (n_outputs > 0 && !seq_ids.empty()) {
             synchronize();
             check_devices(mem);
-            armt_reasons unusable = reasons;
             check_logits(mem, batch, output_ids, logits.data, model.vocab.n_tokens(), unusable);
-            for (const auto & [seq_id, reason] : unusable) {
-                if (reasons.emplace(seq_id, reason).second) {
-                    mem.wipe_sequence(seq_id);
-                    seq_ids.erase(std::find(seq_ids.begin(), seq_ids.end(), seq_id));
-                }
+        }
+        for (const auto & [seq_id, reason] : unusable) {
+            if (reasons.emplace(seq_id, reason).second) {
+                mem.wipe_sequence(seq_id);
+                seq_ids.erase(std::find(seq_ids.begin(), seq_ids.end(), seq_id));
             }
         }
         for (const auto & [seq_id, reason] : reasons) {

@@ -420,23 +420,70 @@ void llama_memory_armt::read_memory(llama_seq_id seq_id, uint32_t il, float * a,
     }
 }
 
-int32_t llama_memory_armt::find_overflow(const armt_step & step, llama_seq_id seq_id) const {
-    if (type_state() != GGML_TYPE_F16 || step.n_mem == 0) {
-        return -1;
+// Whether no number has all bits of its exponent set
+template <typename T> static bool is_finite(const std::vector<uint8_t> & bytes, T exponent) {
+    bool wrong = false;
+    for (size_t i = 0; i < bytes.size(); i += sizeof(T)) {
+        T bits;
+        std::memcpy(&bits, bytes.data() + i, sizeof(T));
+        wrong |= (bits & exponent) == exponent;
     }
-    const uint32_t           n_layer = model.armt.recurrent ? 1 : config.n_layer;
-    std::vector<ggml_fp16_t> values;
-    for (const uint32_t il : step.layers_of(seq_id, n_layer)) {
-        const layer_group & group = group_of(il);
-        const ggml_tensor * az    = group.az;
-        values.resize(model.armt.n_head * az->nb[2] / sizeof(ggml_fp16_t));
-        const size_t offset = (il - group.layer0) * model.armt.n_head * az->nb[2] + seq_id * az->nb[3];
-        ggml_backend_tensor_get(az, values.data(), offset, values.size() * sizeof(ggml_fp16_t));
-        if (std::any_of(values.begin(), values.end(), [](ggml_fp16_t x) { return (x & 0x7c00) == 0x7c00; })) {
-            return int32_t(il);
+    return !wrong;
+}
+
+static bool is_finite(const ggml_tensor * tensor, size_t offset, size_t size) {
+    std::vector<uint8_t> bytes(size);
+    ggml_backend_tensor_get(tensor, bytes.data(), offset, size);
+    return tensor->type == GGML_TYPE_F32   ? is_finite<uint32_t>(bytes, 0x7f800000)
+           : tensor->type == GGML_TYPE_F16 ? is_finite<uint16_t>(bytes, 0x7c00)
+                                           : is_finite<uint16_t>(bytes, 0x7f80);
+}
+
+bool llama_memory_armt::wants_look(llama_seq_id seq_id) const {
+    const armt_sequence & seq = sequences[seq_id];
+    return !seq.stale && seq.n_passed() > seq.n_looked;
+}
+
+bool llama_memory_armt::look(llama_seq_id seq_id) {
+    // A column of A, and not z: a row of values that are not finite always reaches A, and not z where keys become zeros
+    const layer_group & group  = model.armt.recurrent ? groups.front() : groups.back();
+    const ggml_tensor * az     = group.az;
+    const size_t        last   = model.armt.recurrent ? 0 : (group.n_layers() - 1) * model.armt.n_head * az->nb[2];
+    sequences[seq_id].n_looked = sequences[seq_id].n_passed();
+    return is_finite(az, last + seq_id * az->nb[3], az->nb[1]);
+}
+
+bool llama_memory_armt::is_layer_finite(llama_seq_id seq_id, uint32_t il) const {
+    const layer_group & group = group_of(il);
+    const ggml_tensor * az    = group.az;
+    const size_t        size  = model.armt.recurrent ? az->nb[2] : model.armt.n_head * az->nb[2];
+    return is_finite(az, (il - group.layer0) * size + seq_id * az->nb[3], size);
+}
+
+std::string llama_memory_armt::find_damage(llama_seq_id seq_id) const {
+    const armt_sequence & seq     = sequences[seq_id];
+    const uint32_t        n_layer = seq.stale ? 0 : model.armt.recurrent ? 1 : config.n_layer;
+    for (uint32_t il = 0; il < n_layer; ++il) {
+        if (is_layer_finite(seq_id, il)) {
+            continue;
         }
+        const std::string name = model.armt.recurrent ? "the memory" : "the memory of layer " + std::to_string(il);
+        if (type_state() == GGML_TYPE_F16) {
+            return name + " has left the range of f16; create the context with the stateType bf16 or f32; " +
+                   "the sequence was cleared";
+        }
+        return name + " is no longer finite after " + std::to_string(seq.pos_last() - seq.pos_first + 1) +
+               " tokens: it grew without bound while this text was read, " + other_reasons() +
+               "; read the text in shorter parts, with sequence.clearHistory() between them, or use another model; " +
+               "the sequence was cleared";
     }
-    return -1;
+    return "";
+}
+
+std::string llama_memory_armt::other_reasons() const {
+    const std::string names = servers();
+    return "or the model file has weights that are not finite" +
+           (names.empty() ? "" : ", or an RPC server computed wrongly (" + names + ")");
 }
 
 void llama_memory_armt::wipe_sequence(llama_seq_id seq_id) {
@@ -613,7 +660,7 @@ void llama_memory_armt::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst,
     }
     if (config.n_lanes > 0) { // the pipeline's lanes are one sequence's each
         try {
-            lctx->drain_armt(seq_id_src);
+            armt_drain(*lctx, seq_id_src);
         } catch (const std::exception & error) {
             armt_set_error(id, error.what());
             LLAMA_LOG_ERROR("%s: sequence %d: %s; sequence %d is cleared\n", __func__, seq_id_src, error.what(),

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -116,9 +117,19 @@ public:
     // Copies layer il's memory into buffers of armt_api.read_memory's shapes.
     void read_memory(llama_seq_id seq_id, uint32_t il, float * a, float * z) const;
 
-    // The first layer in which a step has written A or z of a sequence beyond the range of their type, or -1. Checks
-    // f16 only, because models stay within the range of the other types.
-    int32_t find_overflow(const armt_step & step, llama_seq_id seq_id) const;
+    // Whether segments have passed all layers since the last look
+    bool wants_look(llama_seq_id seq_id) const;
+
+    // Whether a sequence's memory may be finite, by a few of its numbers. What is not finite in one layer makes the
+    // rows of the next segment so, and these all later layers, so the last layer shows it for all. The caller has
+    // waited for the steps.
+    bool look(llama_seq_id seq_id);
+
+    // Why a sequence's memory cannot be used; empty if all of it is finite. The caller has waited for the steps.
+    std::string find_damage(llama_seq_id seq_id) const;
+
+    // Looks at all that a state would hold. Empties the sequence and throws std::runtime_error if some is not finite.
+    void check_numbers(llama_seq_id seq_id);
 
     // Clears a sequence, and also what later steps would mask rather than overwrite: masking multiplies by 0.
     void wipe_sequence(llama_seq_id seq_id);
@@ -246,6 +257,11 @@ private:
     ggml_tensor * view_x(ggml_context * ctx, const layer_group & group, uint32_t i, uint32_t n, uint32_t n_rows,
                          uint32_t lane) const;
 
+    // besides growth, why numbers of a sequence are not finite
+    std::string other_reasons() const;
+
+    bool is_layer_finite(llama_seq_id seq_id, uint32_t il) const;
+
     void create_tensors(ggml_type type_k, ggml_type type_v, ggml_type type_state, bool offload);
     void set_constants();
     void clear_sequence(llama_seq_id seq_id);
@@ -280,6 +296,10 @@ private:
     // Calls fn(tensor, offset, size) for each range of a sequence's A and z, without the padding.
     template <typename F> void each_memory(llama_seq_id seq_id, F fn) const;
 };
+
+// Brings a sequence's segments in flight through all layers; -1: those of all sequences. Throws std::runtime_error if a
+// step fails, or if the memory is not finite then. In armt-decode.cpp.
+void armt_drain(llama_context & lctx, llama_seq_id seq_id);
 
 // Carries a step to the graph builder.
 class llama_memory_armt_context : public llama_memory_context_i {

@@ -251,6 +251,7 @@ void armt_sequence::make_open(const armt_config & config, armt_step & step, uint
 }
 
 void armt_sequence::finish_step(const armt_config & config, const armt_step & step) {
+    checked = false;
     if (step.type == ARMT_STEP_DIAGONAL) {
         finish_diagonal(config, step);
     } else {

@@ -104,6 +104,12 @@ public:
     // A and z must be zeroed before the next step
     bool stale = false;
 
+    // Segments that had passed all layers when the engine last looked whether the memory is finite
+    uint64_t n_looked = 0;
+
+    // All numbers are known to be finite
+    bool checked = false;
+
     armt_sequence_stats stats = {};
 
     bool empty() const { return n_segments == 0 && n_open == 0 && pending.empty(); }
@@ -118,6 +124,8 @@ public:
 
     uint32_t n_in_flight() const { return uint32_t(cells.size()); }
     uint32_t n_closed_in_flight() const { return n_in_flight() - (open_in_flight ? 1 : 0); }
+    // closed segments that have passed all layers
+    uint64_t n_passed() const { return n_segments - n_closed_in_flight(); }
     uint32_t n_flight_text() const { return n_flight; }
     bool     has_open_in_flight() const { return open_in_flight; }
     // Whether one diagonal of its own can compute the segments in flight: they are in consecutive layers of one

@@ -115,6 +115,30 @@ template <typename F> void llama_memory_armt::each_kv(const armt_sequence & seq,
     }
 }
 
+void llama_memory_armt::check_numbers(llama_seq_id seq_id) {
+    armt_sequence & seq = sequences[seq_id];
+    if (seq.checked) { // saving asks twice: for the size of the state, and for the state
+        return;
+    }
+    std::string damage = find_damage(seq_id);
+    each_kv(seq, seq_id, [&](ggml_tensor * cache, size_t offset, size_t size) {
+        if (!damage.empty()) {
+            return;
+        }
+        std::vector<uint8_t> bytes(size);
+        ggml_backend_tensor_get(cache, bytes.data(), offset, size);
+        if (!ggml_validate_row_data(cache->type, bytes.data(), size)) {
+            damage = "the keys and values of the open segment are not finite: the computation overflowed, " +
+                     other_reasons() + "; the sequence was cleared";
+        }
+    });
+    if (!damage.empty()) {
+        wipe_sequence(seq_id);
+        throw std::runtime_error(damage);
+    }
+    seq.checked = true;
+}
+
 static void write_counts(llama_io_write_i & io, const armt_sequence & seq) {
     write_value<int32_t>(io, seq.pos_first);
     write_value<int32_t>(io, seq.pos_open);
@@ -282,6 +306,8 @@ void llama_memory_armt::set_sequence(llama_seq_id seq_id, const sequence_state &
     for (const tensor_part & part : state.parts) {
         ggml_backend_tensor_set(part.tensor, part.bytes.data(), part.offset, part.bytes.size());
     }
-    sequences[seq_id] = state.seq;
+    sequences[seq_id]          = state.seq;
+    sequences[seq_id].n_looked = state.seq.n_passed();
+    sequences[seq_id].checked  = true;
     publish_stats(seq_id);
 }

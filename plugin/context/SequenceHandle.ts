@@ -75,6 +75,8 @@ export class SequenceHandle {
                 const { addon, id } = this.engine;
                 return await work({ addon, contextId: id, sequenceId: this.id });
             } catch (error) {
+                // the engine clears a sequence whose numbers are not finite
+                this.reconcile([]);
                 throw new ArmtEvalError(error instanceof Error ? error.message : String(error), { cause: error });
             }
         });

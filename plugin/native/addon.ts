@@ -159,6 +159,8 @@ export interface ArmtAddon {
     /** Ends the running read of a context after its current batch. */
     interruptRead(contextId: number): void;
     saveState(contextId: number, sequenceId: number, closedOnly: boolean): Promise<Buffer>;
+    /** Rejects if a state of the sequence cannot be saved. */
+    checkState(contextId: number, sequenceId: number): Promise<void>;
     /** Changes nothing unless the state holds `tokens` tokens. */
     loadState(contextId: number, sequenceId: number, state: Buffer, tokens: number): Promise<void>;
     copySequence(contextId: number, from: number, to: number): Promise<void>;

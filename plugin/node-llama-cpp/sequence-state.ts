@@ -10,9 +10,6 @@ const delayed = [
     "_takeNamedCheckpoint"
 ] as const;
 
-/** Take the lock of the sequence's evaluations before. */
-const announced = ["saveStateToFile", "loadStateFromFile"] as const;
-
 /** Wraps the native method behind `sequence.loadStateFromFile`. */
 export function wrapStateLoading(
     context: LlamaContext,
@@ -36,12 +33,20 @@ export function truncateNativeSequence(context: LlamaContext, sequenceId: number
 /**
  * Delays the methods that change or copy a sequence's state and take only the context's lock, which is free between two
  * batches of a read. All methods that take this lock end the turn of another sequence's read, since node-llama-cpp does
- * not show who waits for it.
+ * not show who waits for it. Saving to and loading from a file take the lock of the sequence's evaluations before.
  * @param before what the delayed methods wait for
+ * @param check throws if the sequence's state cannot be saved; node-llama-cpp would have emptied the file by then
  */
-export function delayStateChanges(sequence: LlamaContextSequence, before: () => Promise<void>): void {
+export function delayStateChanges(
+    sequence: LlamaContextSequence,
+    before: () => Promise<void>,
+    check: () => Promise<void>
+): void {
     const internals = sequenceInternals(sequence);
-    const wrap = (name: (typeof delayed)[number] | (typeof announced)[number], ready?: () => Promise<void>) => {
+    const wrap = (
+        name: (typeof delayed)[number] | "saveStateToFile" | "loadStateFromFile",
+        ready?: () => Promise<void>
+    ) => {
         const method: (...args: unknown[]) => Promise<unknown> = internals[name].bind(sequence);
         const wrapped = async (...args: unknown[]) => {
             if (ready !== undefined) await ready();
@@ -51,7 +56,8 @@ export function delayStateChanges(sequence: LlamaContextSequence, before: () => 
         Object.defineProperty(internals, name, { value: wrapped });
     };
     for (const name of delayed) wrap(name, before);
-    for (const name of announced) wrap(name);
+    wrap("saveStateToFile", check);
+    wrap("loadStateFromFile");
 }
 
 /** Whether node-llama-cpp takes checkpoints of its own while the sequence reads. */

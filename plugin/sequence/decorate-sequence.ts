@@ -26,7 +26,11 @@ export function decorateSequence(
         );
     });
     // while a read runs, node-llama-cpp's record of the tokens is behind the engine's
-    delayStateChanges(sequence, () => evaluation.settled(handle));
+    delayStateChanges(
+        sequence,
+        () => evaluation.settled(handle),
+        () => handle.exclusively(({ addon, contextId, sequenceId }) => addon.checkState(contextId, sequenceId))
+    );
     evaluation.register(handle);
     useSamplingDefaults(sequence);
     return sequence;

@@ -19,7 +19,7 @@ for (const [schedule, textsPerLayer] of [
     ["diagonal", 2]
 ] as const) {
     const how = `${schedule}, ${textsPerLayer} texts in a layer`;
-    test(`logits that are not finite fail their own sequence, which is usable afterwards, ${how}`, async (t) => {
+    test(`numbers that are not finite fail their own sequence, which is usable afterwards, ${how}`, async (t) => {
         const { model: good, file } = await loadTiny(t, { segmentSize: 16, layers: 2 });
         const options = { schedule, textsPerLayer, sequences: 3, batchSize: 32 };
         const expected = await withContext(good, options, (context) =>
@@ -32,10 +32,15 @@ for (const [schedule, textsPerLayer] of [
         await using model = await llama.loadModel({ modelPath: damaged });
         await withContext(model, options, async (context) => {
             const [failing, inMemory, well] = Array.from({ length: 3 }, () => context.getSequence());
-            const message = /the logits of position \d+ are not finite.*; the sequence was cleared/;
             const results = await Promise.all([
-                t.throwsAsync(generateGreedy(failing!, [...prompt, bad, 3], 5), { name: "ArmtEvalError", message }),
-                t.throwsAsync(generateGreedy(inMemory!, [bad, ...prompt], 5), { name: "ArmtEvalError", message }),
+                t.throwsAsync(generateGreedy(failing!, [...prompt, bad, 3], 5), {
+                    name: "ArmtEvalError",
+                    message: /the logits of position \d+ are not finite.*; the sequence was cleared/
+                }),
+                t.throwsAsync(generateGreedy(inMemory!, [bad, ...prompt], 5), {
+                    name: "ArmtEvalError",
+                    message: /the memory of layer 0 is no longer finite.*; the sequence was cleared/
+                }),
                 generateGreedy(well!, prompt, 12)
             ]);
             t.deepEqual(results[2], expected);

@@ -159,6 +159,10 @@ export class FakeAddon implements ArmtAddon {
         this.calls.push(["loadState", sequenceId, state.toString()]);
     }
 
+    async checkState(_contextId: number, sequenceId: number): Promise<void> {
+        this.calls.push(["checkState", sequenceId]);
+    }
+
     async copySequence(_contextId: number, from: number, to: number): Promise<void> {
         this.calls.push(["copySequence", from, to]);
     }

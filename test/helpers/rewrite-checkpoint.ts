@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import path from "node:path";
+import { decodeFloats } from "../../src/convert/float-decode.js";
 import { openSafetensors } from "../../src/formats/safetensors/reader.js";
 import { type TensorData, writeSafetensors } from "../../src/formats/safetensors/writer.js";
 
@@ -23,4 +24,13 @@ export async function rewriteCheckpoint(
     await source.close();
     if (target !== "model.safetensors") rmSync(file);
     await writeSafetensors(path.join(folder, target), tensors);
+}
+
+/** Multiplies float32 weights of a folder's `model.safetensors`. */
+export async function scaleWeights(folder: string, names: RegExp, factor: number): Promise<void> {
+    await rewriteCheckpoint(folder, (tensor) => {
+        if (!names.test(tensor.name)) return [tensor];
+        const scaled = decodeFloats(tensor.data, "F32").map((x) => x * factor);
+        return [{ ...tensor, data: Buffer.from(scaled.buffer, scaled.byteOffset, scaled.byteLength) }];
+    });
 }
