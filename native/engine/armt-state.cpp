@@ -117,7 +117,9 @@ template <typename F> void llama_memory_armt::each_kv(const armt_sequence & seq,
 
 void llama_memory_armt::check_numbers(llama_seq_id seq_id) {
     armt_sequence & seq = sequences[seq_id];
-    if (seq.checked) { // saving asks twice: for the size of the state, and for the state
+    // Saving asks twice: for the size of the state, and for the state. node-llama-cpp also asks for the size of a new
+    // context's state, on Node's own thread, which must not wait for devices.
+    if (seq.checked || (seq.n_segments == 0 && seq.n_open == 0)) {
         return;
     }
     std::string damage = find_damage(seq_id);

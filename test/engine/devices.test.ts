@@ -18,6 +18,7 @@ import type { TinyOptions } from "../../src/tiny/options.js";
 import { assertClose } from "../helpers/compare.js";
 import { readLogits, readMemories, type TestContextOptions, withContext, withSequence } from "../helpers/contexts.js";
 import { checkModels, tinyShapes } from "../helpers/property.js";
+import { scaleWeights } from "../helpers/rewrite-checkpoint.js";
 import { FaultyNetwork, startRpcServers } from "../helpers/rpc-servers.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
@@ -387,4 +388,30 @@ test.serial("a server that cannot be used is an error that names it", async (t) 
         await t.throwsAsync(load(armt), { instanceOf: TypeError }, JSON.stringify(armt));
     await t.throwsAsync(load({ mainGpu: -1 }), { instanceOf: RangeError });
     t.is((await read(await load(), {})).length, ids.length * shape.vocab, "the process continues");
+});
+
+test.serial("a memory that grows without bound on servers ends its own read, and names them", async (t) => {
+    const folder = temporaryFolder(t);
+    const file = path.join(folder, "model.gguf");
+    await makeTinyCheckpoint(folder, { ...shape, layers: 4, useDenom: false, normalizeKeys: false });
+    await scaleWeights(folder, /\.1\.W_mk\.weight$/, 3);
+    await convertCheckpoint({ checkpoint: folder, output: file, outType: "f32" });
+    const rpc = all.slice(0, 2);
+    const model = await llama.loadModel({ modelPath: file, armt: { rpc } });
+    t.teardown(() => model.dispose());
+    for (const schedule of ["sequential", "diagonal"] as const) {
+        await withContext(model, { schedule, sequences: 2, batchSize: 48 }, async (context) => {
+            const [sequence, other] = [context.getSequence(), context.getSequence()];
+            const before = await readLogits(other, ids.slice(0, 9));
+            const error = await t.throwsAsync(
+                sequence.evaluateWithoutGeneratingNewTokens(textIds(16 * 100, shape.vocab) as Token[]),
+                { instanceOf: ArmtEvalError }
+            );
+            t.regex(error!.message, /^the memory of layer [123] is no longer finite after \d+ tokens: /);
+            t.true(error!.message.includes(`an RPC server computed wrongly (${rpc.join(", ")})`), error!.message);
+            t.is(sequence.armt!.tokens, 0);
+            t.is(other.armt!.tokens, 9);
+            t.deepEqual(await readLogits(sequence, ids.slice(0, 9)), before);
+        });
+    }
 });

@@ -3,7 +3,8 @@ import test from "ava";
 import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import { fillEmbedding } from "../helpers/damage-weights.js";
-import { post, readEvents, startServer } from "../helpers/server.js";
+import { scaleWeights } from "../helpers/rewrite-checkpoint.js";
+import { post, readEvents, send, startServer } from "../helpers/server.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
 import { until } from "../helpers/until.js";
@@ -64,4 +65,28 @@ test("logits that are not finite fail their own request, and the others of its b
     });
     t.is(chat.status, 500);
     t.regex(chat.json().error!.message, reason);
+});
+
+test("an upload in which the memory grows without bound gets the reason, and the server stays usable", async (t) => {
+    const folder = temporaryFolder(t);
+    const file = path.join(folder, "model.gguf");
+    await makeTinyCheckpoint(folder, { layers: 3, segmentSize: 16, useDenom: false, normalizeKeys: false });
+    await scaleWeights(folder, /\.1\.W_mk\.weight$/, 3);
+    await convertCheckpoint({ checkpoint: folder, output: file, outType: "f32" });
+    const { url, server } = await startServer(t, { tiny: { file } });
+    const upload = async (body: string) =>
+        await send(`${url}/v1/armt/memories`, { headers: { "content-type": "text/plain" }, body });
+    const line = "The lamp is in the hall.\n";
+    const [failed, kept] = await Promise.all([upload(line.repeat(1000)), upload(line)]);
+    t.is(failed.status, 500);
+    t.is(failed.json().error!.code, "evaluation_failed");
+    t.regex(failed.json().error!.message, /the memory of layer [12] is no longer finite after \d+ tokens: /);
+    t.is(kept.status, 201);
+    t.deepEqual(
+        server.registry.list().map(({ id }) => id),
+        [kept.json().id]
+    );
+    t.is(server.engine.pool.busy, 0);
+    const again = await upload(line);
+    t.is(again.json().tokens, kept.json().tokens);
 });
