@@ -47,8 +47,8 @@ static void check_devices(llama_memory_armt & mem) {
     }
 }
 
-// Computes a step and puts its logits into their rows of the output buffer. If that fails for some of the step's
-// sequences, clears these and throws armt_failed.
+// Computes a step and puts its logits into their rows of the output buffer. If that fails, clears the step's sequences
+// and throws armt_failed.
 void llama_context::run_armt(armt_step & step) {
     auto & mem = static_cast<llama_memory_armt &>(*memory);
     mem.prepare_lanes(step);
