@@ -6,10 +6,18 @@ import { compileSchema } from "../../src/server/engine/json-schema/compile.js";
 import { ApiError } from "../../src/server/errors.js";
 import { GrammarSampler } from "./gbnf.js";
 
-// by default, ajv divides floating-point numbers, and 0.07 is then not a multiple of 0.01
-const options = { strict: false, logger: false, multipleOfPrecision: 9 } as const;
+const options = { strict: false, logger: false } as const;
 const validators = { "draft-2020-12": new Ajv2020(options), "draft-7": new Ajv(options) };
-for (const ajv of Object.values(validators)) addFormats.default(ajv);
+for (const ajv of Object.values(validators)) {
+    addFormats.default(ajv);
+    ajv.removeKeyword("multipleOf").addKeyword({ keyword: "multipleOf", type: "number", validate: isMultipleOf });
+}
+
+/** Allows for the rounding of both numbers and of their quotient: by ajv's own rule, 0.07 is no multiple of 0.01. */
+function isMultipleOf(divisor: number, value: number): boolean {
+    const quotient = value / divisor;
+    return Math.abs(Math.round(quotient) - quotient) <= Math.abs(quotient) * 2 ** -51;
+}
 
 let llama: Promise<Llama> | undefined;
 const openLlama = () => (llama ??= getLlama({ logLevel: LlamaLogLevel.disabled, maxThreads: 1 }));

@@ -26,6 +26,8 @@ const names = new Map<number, Answered>(Object.entries(answered).map(([name, cod
  */
 export type Lie = (answer: Buffer) => Buffer | "close" | "silence";
 
+const usedPorts = new Set<number>();
+
 /** A server that gives another one's answers, except for those that it lies about. */
 export class LyingServer {
     endpoint = "";
@@ -39,12 +41,19 @@ export class LyingServer {
     static async open(t: ExecutionContext, server: string): Promise<LyingServer> {
         const liar = new LyingServer();
         const listener = createServer((client) => liar.join(client, server));
-        liar.endpoint = `127.0.0.1:${await listenOnFreePort(listener)}`;
         liar.close = () => {
             for (const socket of liar.sockets) socket.destroy();
             listener.close();
         };
         t.teardown(liar.close);
+        const port = await listenOnFreePort(listener);
+        // libllama asks an endpoint for some numbers only once
+        if (usedPorts.has(port)) {
+            liar.close();
+            return LyingServer.open(t, server);
+        }
+        usedPorts.add(port);
+        liar.endpoint = `127.0.0.1:${port}`;
         return liar;
     }
 
