@@ -54,7 +54,7 @@ find "$app/native/build/llama.cpp/ggml/src" -mindepth 1 -maxdepth 1 -type d ! -n
 mkdir -p "$app/test"
 cp -a test/golden "$app/test/"
 cp "$(command -v node)" "$app/node"
-cp bench/device/start.sh "$app/"
+cp bench/device/{start,eval}.sh bench/device/smollm2-135m.txt "$app/"
 for file in "$@"; do cp "$file" "$app/files/"; done
 tar -C "$out" -c armt-app | xz -T0 -6 >"$out/app.tar.xz"
 rm -rf "$app"
