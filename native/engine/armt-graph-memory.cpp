@@ -1,8 +1,5 @@
 #include "armt-graph.h"
 
-// Added to q.z, k.z and |k|^2 before they divide
-static constexpr float ARMT_EPS = 1e-5f;
-
 // The smallest norm that features are divided by (normalize_keys)
 static constexpr float ARMT_NORM_EPS = 1e-12f;
 
@@ -87,7 +84,7 @@ ggml_tensor * armt_graph::build_recall(ggml_tensor * az, ggml_tensor * features,
     // => {1, n_rows, h, n_batch}
     ggml_tensor * sums = rows_of(n_value, 1);
 
-    *denom = ggml_scale_bias(ctx0, ggml_cont(ctx0, sums), 1.0f, ARMT_EPS);
+    *denom = ggml_scale_bias(ctx0, ggml_cont(ctx0, sums), 1.0f, model.armt.epsilon);
     return ggml_div(ctx0, values, *denom);
 }
 
@@ -162,7 +159,7 @@ ggml_tensor * armt_graph::build_gamma(ggml_tensor * keys, ggml_tensor * denom, b
         return ggml_scale_bias(ctx0, norm, 0.0f, 1.0f);
     }
     if (!model.armt.normalize_keys) {
-        norm = ggml_scale_bias(ctx0, norm, 1.0f, ARMT_EPS);
+        norm = ggml_scale_bias(ctx0, norm, 1.0f, model.armt.epsilon);
     }
     // 1 - d/|k|^2
     ggml_tensor * cur = ggml_scale_bias(ctx0, ggml_div(ctx0, denom, norm), -1.0f, 1.0f);

@@ -145,13 +145,16 @@ void armt_hparams::load_memory(const gguf_context * metadata) {
     use_denom      = get_bool(metadata, "armt.memory.use_denom");
     correction     = get_bool(metadata, "armt.memory.correction");
     gating         = get_bool(metadata, "armt.memory.gating");
+    if (has_key(metadata, "armt.memory.epsilon")) {
+        epsilon = get_positive(metadata, "armt.memory.epsilon");
+    }
 }
 
 void armt_hparams::load(const gguf_context * metadata, uint32_t n_embd_, uint32_t n_embd_head, uint32_t n_layer) {
     n_embd = n_embd_;
     base.load(metadata, n_embd_head, n_layer);
 
-    get_u32(metadata, "armt.format_version", 1, 4);
+    get_u32(metadata, "armt.format_version", 1, 5);
 
     n_segment = get_u32(metadata, "armt.segment_size", 1, MAX_ROWS);
     n_mem     = get_u32(metadata, "armt.memory.token_count", 1, MAX_ROWS);

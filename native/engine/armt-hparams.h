@@ -71,6 +71,8 @@ struct armt_hparams {
     bool correction     = true;  // gamma = clip(1 - d/|k|^2, 0, 1) rather than 1
     bool gating         = false; // one beta for each channel of the value
 
+    float epsilon = 1e-5f; // added to q.z, k.z and |k|^2 before they divide
+
     uint32_t                n_sink             = 0;     // learned rows before each segment's text: 0 or 1
     bool                    sees_previous      = false; // attention sees the text of the segment before too
     armt_previous_positions previous_positions = ARMT_PREVIOUS_CONTINUED;

@@ -6,6 +6,7 @@ import { LayoutPlan, type PlannedTensor, type PlanSource } from "../convert/layo
 import { modelKeys } from "../convert/metadata.js";
 import { canonicalName } from "../convert/names.js";
 import { paddingToken, tokenTypes } from "../convert/tokenizer/vocabulary.js";
+import { MEMORY_EPSILON } from "../formats/gguf/armt-keys.js";
 import { type GgmlType, ggmlType, tensorByteLength } from "../formats/gguf/types.js";
 import { type GgufWriteValue, numberArray, stringArray, writeGguf } from "../formats/gguf/writer.js";
 import { resolveTinyOptions } from "../tiny/options.js";
@@ -137,6 +138,7 @@ function configs(shape: ResolvedShape, headSize: number): { base: BaseConfig; ar
             useDenom: true,
             correction: true,
             gating: false,
+            memoryEpsilon: MEMORY_EPSILON,
             wrapPositions: false,
             positionsContinue: false,
             memoryAttendsToText: true,

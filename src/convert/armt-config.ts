@@ -1,3 +1,4 @@
+import { MEMORY_EPSILON } from "../formats/gguf/armt-keys.js";
 import { ArmtError, quote } from "../util/errors.js";
 import type { JsonFile } from "../util/json-file.js";
 import { type Dialect, dialects } from "./dialects.js";
@@ -21,6 +22,8 @@ export type ArmtConfig = {
     useDenom: boolean;
     correction: boolean;
     gating: boolean;
+    /** Added to q·z, k·z and ‖k‖² before they divide. */
+    memoryEpsilon: number;
     /** Whether memory rows always use the last rows of a learned position table, whatever the text's length. */
     wrapPositions: boolean;
     /** Whether learned positions run on from segment to segment, those of memory rows included. */
@@ -73,6 +76,7 @@ const knownKeys = new Set([
     "use_denom",
     "correction",
     "gating",
+    "memory_epsilon",
     "num_mem_tokens",
     "d_mem",
     "wrap_pos",
@@ -135,6 +139,8 @@ export function parseArmtConfig(
         useDenom: flags.useDenom ?? json?.boolean("use_denom") ?? hints.useDenom ?? true,
         correction: flags.correction ?? json?.boolean("correction") ?? hints.correction ?? true,
         gating: flags.gating ?? json?.boolean("gating") ?? hints.gating ?? false,
+        memoryEpsilon:
+            flags.memoryEpsilon ?? json?.number("memory_epsilon", { min: 1e-12, max: 1000 }) ?? MEMORY_EPSILON,
         memoryAttendsToText: flags.memoryAttendsToText ?? hints.memoryAttendsToText,
         sink: flags.sink ?? json?.boolean("use_sink") ?? hints.sink,
         slidingWindow: flags.slidingWindow ?? json?.boolean("sliding_window") ?? hints.slidingWindow ?? false,

@@ -1,3 +1,4 @@
+import { MEMORY_EPSILON } from "../formats/gguf/armt-keys.js";
 import { booleanArray, type GgufWriteValue } from "../formats/gguf/writer.js";
 import type { ArmtConfig } from "./armt-config.js";
 import type { BaseConfig } from "./base-config.js";
@@ -14,6 +15,8 @@ const SEGMENT_VARIANTS_VERSION = 2;
 const INNER_LOOP_VERSION = 3;
 /** The first version with segments that begin with the text of the segment before. */
 const REREAD_VERSION = 4;
+/** The first version with an epsilon of the memory. */
+const EPSILON_VERSION = 5;
 /** ARMT itself has no limit. This one keeps llama.cpp's 32-bit positions safe. Unit: tokens. */
 const CONTEXT_LENGTH = 2 ** 30;
 /** ν of the key feature map (arXiv 2407.04841). All published checkpoints use 3. */
@@ -112,6 +115,7 @@ export function modelKeys(
     bool("armt.memory.use_denom", armt.useDenom);
     bool("armt.memory.correction", armt.correction);
     bool("armt.memory.gating", armt.gating);
+    if (armt.memoryEpsilon !== MEMORY_EPSILON) float32("armt.memory.epsilon", armt.memoryEpsilon);
     return keys;
 }
 
@@ -120,6 +124,7 @@ function versionOf(base: BaseConfig, armt: ArmtConfig, { sinkCount, memoryTokens
     const isInner =
         form.disjointMemory || form.previousPositions !== "continued" || form.mutualMemory !== armt.slidingWindow;
     const rows = sinkCount + armt.segmentSize + memoryTokens;
+    if (armt.memoryKind === "associative" && armt.memoryEpsilon !== MEMORY_EPSILON) return EPSILON_VERSION;
     if (armt.rereadsPrevious) return REREAD_VERSION;
     if (armt.memoryKind === "recurrent") return INNER_LOOP_VERSION;
     if (isInner || armt.positionsContinue || (base.slidingWindow !== undefined && base.slidingWindow < rows))

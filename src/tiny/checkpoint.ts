@@ -1,6 +1,7 @@
 import path from "node:path";
 import { families } from "../convert/families.js";
 import { encodeFloats } from "../convert/float-encode.js";
+import { MEMORY_EPSILON } from "../formats/gguf/armt-keys.js";
 import { dtypeSizes } from "../formats/safetensors/dtypes.js";
 import { type TensorData, writeSafetensors } from "../formats/safetensors/writer.js";
 import { writeAtomically } from "../util/atomic-file.js";
@@ -129,7 +130,8 @@ function armtConfig(config: TinyConfig): object {
         normalize_keys: config.normalizeKeys,
         n_heads: config.nHeads,
         use_denom: config.useDenom,
-        gating: config.gating
+        gating: config.gating,
+        ...(config.memoryEpsilon === MEMORY_EPSILON ? {} : { memory_epsilon: config.memoryEpsilon })
     };
 }
 

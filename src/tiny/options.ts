@@ -1,4 +1,5 @@
 import { type FamilyName, families } from "../convert/families.js";
+import { MEMORY_EPSILON } from "../formats/gguf/armt-keys.js";
 import { ArmtError } from "../util/errors.js";
 
 /** RoPE scaling of the base model, named as in `rope_parameters` of a Hugging Face config. */
@@ -57,6 +58,8 @@ export type TinyOptions = {
     correction?: boolean;
     /** One β for each dimension instead of one for each head. Default: `false`. */
     gating?: boolean;
+    /** Added to q·z, k·z and ‖k‖² before they divide. Default: 1e-5. */
+    memoryEpsilon?: number;
     /** How a text is cut into segments. Default: `"left"`. */
     alignment?: "left" | "right" | "center";
     /** Whether output and embedding share a tensor. Default: `false`. */
@@ -114,6 +117,7 @@ export function resolveTinyOptions(options: TinyOptions): TinyConfig {
         useDenom: true,
         correction: true,
         gating: false,
+        memoryEpsilon: MEMORY_EPSILON,
         alignment: "left",
         tied: false,
         biases: false,

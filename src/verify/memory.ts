@@ -1,7 +1,10 @@
 import type { ArmtConfig } from "../convert/armt-config.js";
 
 /** Sizes and variant of the memory. */
-export type MemoryKind = Pick<ArmtConfig, "headCount" | "normalizeKeys" | "useDenom" | "correction" | "gating"> & {
+export type MemoryKind = Pick<
+    ArmtConfig,
+    "headCount" | "normalizeKeys" | "useDenom" | "correction" | "gating" | "memoryEpsilon"
+> & {
     /** D */
     width: number;
     /** d_mem */
@@ -88,14 +91,14 @@ export class PlainMemory {
     }
 
     private overlap(head: number, key: Float64Array): number {
-        return key.reduce((sum, value, k) => sum + value * this.z[head * key.length + k]!, 1e-5);
+        return key.reduce((sum, value, k) => sum + value * this.z[head * key.length + k]!, this.kind.memoryEpsilon);
     }
 
     /** γ: the share of a key that the normalizer does not include yet. */
     private newness(head: number, key: Float64Array): number {
-        const { correction, useDenom, normalizeKeys } = this.kind;
+        const { correction, useDenom, normalizeKeys, memoryEpsilon } = this.kind;
         if (!correction || !useDenom) return 1;
-        const squares = key.reduce((sum, value) => sum + value * value, normalizeKeys ? 0 : 1e-5);
+        const squares = key.reduce((sum, value) => sum + value * value, normalizeKeys ? 0 : memoryEpsilon);
         return Math.min(Math.max(1 - this.overlap(head, key) / squares, 0), 1);
     }
 }

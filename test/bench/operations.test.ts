@@ -40,6 +40,7 @@ const info: ArmtModelKeys = {
         useDenom: true,
         correction: true,
         gating: false,
+        epsilon: 1e-5,
         attendsToText: true,
         mutual: false,
         disjoint: false

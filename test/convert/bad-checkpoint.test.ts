@@ -111,6 +111,7 @@ test(
     /no tensor "(lm_head|embed_tokens)\.weight"/
 );
 
+test("no epsilon", refused, armt({ memory_epsilon: 0 }), /`memory_epsilon` is 0, expected a number from 1e-12 to 1000/);
 test("segment size 0", refused, armt({ segment_size: 0 }), /`segment_size` is 0, expected an integer from 1/);
 test("fractional segment size", refused, armt({ segment_size: 1.5 }), /`segment_size` is 1\.5/);
 test("unknown alignment", refused, armt({ segment_alignment: "top" }), /`segment_alignment` is "top"/);

@@ -164,11 +164,18 @@ test("variants are recorded", async (t) => {
         useDenom: false,
         correction: false,
         gating: true,
+        memoryEpsilon: 0.25,
         alignment: "center"
     } as const;
-    const { facts } = await convertTiny(t, tiny);
+    const { facts, gguf } = await convertTiny(t, tiny);
     t.like(facts, { segmentAlignment: "center" });
     t.like(facts.memory, { headCount: 2, normalizeKeys: false, useDenom: false, correction: false, gating: true });
+    t.is(facts.memory.epsilon, 0.25);
+    t.like(gguf.metadata.get("armt.format_version"), { value: 5 });
+    const plain = await convertTiny(t, {});
+    t.is(plain.facts.memory.epsilon, 1e-5);
+    t.false(plain.gguf.metadata.has("armt.memory.epsilon"));
+    t.like(plain.gguf.metadata.get("armt.format_version"), { value: 1 });
 });
 
 test("flags override armt_config.json and stand in for it", async (t) => {

@@ -22,6 +22,8 @@ const variants: Record<string, TinyOptions> = {
     "gating, 2 memory heads": { gating: true, nHeads: 2 },
     "no denominator": { useDenom: false },
     "no denominator, keys as they are, 2 memory heads": { useDenom: false, normalizeKeys: false, nHeads: 2 },
+    "an epsilon that counts": { memoryEpsilon: 0.3 },
+    "an epsilon that counts, keys as they are, 2 memory heads": { memoryEpsilon: 2, normalizeKeys: false, nHeads: 2 },
     tied: { tied: true, names: "short" },
     biases: { biases: true },
     "no shared key heads": { heads: 4, kvHeads: 4 },

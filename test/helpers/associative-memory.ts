@@ -15,10 +15,11 @@ export type MemoryVariant = {
     useDenom: boolean;
     correction: boolean;
     gating: boolean;
+    /** Added to q·z, k·z and ‖k‖² before they divide. */
+    memoryEpsilon: number;
 };
 
 const DPFP_ORDER = 3;
-const EPSILON = 1e-5;
 const NORM_FLOOR = 1e-12;
 
 export function keySize({ dMem, nHeads }: MemoryVariant): number {
@@ -60,7 +61,7 @@ export function recall(memory: AssociativeMemory, key: Float64Array, variant: Me
     const channels = hidden / nHeads;
     const result = new Float64Array(hidden);
     for (let head = 0; head < nHeads; head++) {
-        const denominator = useDenom ? overlap(memory, key, head, size) : 1;
+        const denominator = useDenom ? overlap(memory, key, head, variant) : 1;
         for (let i = head * size; i < (head + 1) * size; i++)
             for (let c = 0; c < channels; c++) result[head * channels + c]! += key[i]! * memory.a[i * channels + c]!;
         for (let c = 0; c < channels; c++) result[head * channels + c]! /= denominator;
@@ -111,12 +112,14 @@ function newness(memory: AssociativeMemory, key: Float64Array, head: number, var
     if (!variant.correction) return 1;
     const size = keySize(variant);
     const squares = squaredNorm(key.subarray(head * size, (head + 1) * size));
-    const ratio = overlap(memory, key, head, size) / (variant.normalizeKeys ? squares : squares + EPSILON);
+    const ratio =
+        overlap(memory, key, head, variant) / (variant.normalizeKeys ? squares : squares + variant.memoryEpsilon);
     return Math.min(Math.max(1 - ratio, 0), 1);
 }
 
-function overlap({ z }: AssociativeMemory, key: Float64Array, head: number, size: number): number {
-    let sum = EPSILON;
+function overlap({ z }: AssociativeMemory, key: Float64Array, head: number, variant: MemoryVariant): number {
+    const size = keySize(variant);
+    let sum = variant.memoryEpsilon;
     for (let i = head * size; i < (head + 1) * size; i++) sum += key[i]! * z[i]!;
     return sum;
 }

@@ -74,6 +74,7 @@ export async function readCheckpoint(folder: string): Promise<ReferenceModel> {
         useDenom: armt.use_denom === true,
         correction: armt.correction === true,
         gating: armt.gating === true,
+        memoryEpsilon: Number(armt.memory_epsilon ?? 1e-5),
         memory: get("memory").values,
         sink: armt.use_sink === true ? get("sink").values : undefined,
         slidingWindow: armt.sliding_window === true,

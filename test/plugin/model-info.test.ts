@@ -83,6 +83,6 @@ test(
     "a file of a later format",
     refused,
     "armt.format_version",
-    (bytes) => bytes.writeUInt32LE(5, valueOffset(bytes, "armt.format_version")),
-    /"armt\.format_version" is 5, expected 1 to 4; update/
+    (bytes) => bytes.writeUInt32LE(6, valueOffset(bytes, "armt.format_version")),
+    /"armt\.format_version" is 6, expected 1 to 5; update/
 );

@@ -48,6 +48,7 @@ const variants: readonly [string, TinyOptions][] = [
     ["GPT-NeoX", { family: "gpt_neox", biases: true }],
     ["heads and gating, right", { nHeads: 2, gating: true, alignment: "right" }],
     ["no denominator, center", { useDenom: false, alignment: "center" }],
+    ["an epsilon that counts", { memoryEpsilon: 0.5 }],
     ["plain keys, no correction", { normalizeKeys: false, correction: false }]
 ];
 
@@ -129,7 +130,7 @@ for (const [tiny, end, layer] of [
 
 test.serial("a wrong variant is found", async (t) => {
     const folder = await makeTiny(t);
-    for (const flags of [{ normalizeKeys: false }, { correction: false }, { useDenom: false }]) {
+    for (const flags of [{ normalizeKeys: false }, { correction: false }, { useDenom: false }, { memoryEpsilon: 1 }]) {
         const report = await verify(await convert(folder, { flags }), folder);
         t.false(report.passed, JSON.stringify(flags));
         t.is(report.firstBadLayer, 0);

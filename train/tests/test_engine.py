@@ -17,9 +17,11 @@ TOLERANCE = 5e-4
 MODULES = {"phi3": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}
 
 
-def train(tmp_path, family):
+def train(tmp_path, family, **changes):
     values = tiny_recipe(
-        training__lora__modules=MODULES.get(family, ["q_proj", "k_proj", "v_proj", "down_proj"]), training__rate=0.02
+        training__lora__modules=MODULES.get(family, ["q_proj", "k_proj", "v_proj", "down_proj"]),
+        training__rate=0.02,
+        **changes,
     )
     base = write_base(tmp_path / "base", family)
     run(parse_recipe(values), values, Options(out=tmp_path / "run", base=base, device="cpu", workers=0))
@@ -38,9 +40,15 @@ def trainer_logits(model, ids):
     return torch.cat(rows), state
 
 
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma3_text", "phi3"])
-def test_engine_gives_the_trainers_logits_after_two_steps(tmp_path, random_data, family):
-    recipe, base, model = train(tmp_path, family)
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        *((family, {}) for family in ("llama", "mistral", "qwen2", "qwen3", "gemma3_text", "phi3")),
+        ("llama", {"model__epsilon": 0.3}),
+    ],
+)
+def test_engine_gives_the_trainers_logits_after_two_steps(tmp_path, random_data, family, changes):
+    recipe, base, model = train(tmp_path, family, **changes)
     ids = torch.randint(0, 256, (43,), generator=torch.Generator().manual_seed(1)).tolist()
     expected, (a, z) = trainer_logits(model, ids)
     export_merged(tmp_path / "merged", base, model, recipe)

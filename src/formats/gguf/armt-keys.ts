@@ -9,6 +9,9 @@ export const withoutMemoryAdvice =
 /** `general.architecture` of a file with a memory's tensors alone. */
 export const memoryArchitecture = "armt-memory";
 
+/** Added to q·z, k·z and ‖k‖² before they divide, where a model does not say otherwise; the authors' number. */
+export const MEMORY_EPSILON = 1e-5;
+
 /** The keys of an ARMT model file; docs/model-file.md lists their names in the file. */
 export type ArmtModelKeys = {
     name: string | undefined;
@@ -91,6 +94,8 @@ export type ArmtModelKeys = {
         useDenom: boolean;
         correction: boolean;
         gating: boolean;
+        /** Added to q·z, k·z and ‖k‖² before they divide. */
+        epsilon: number;
         /** Whether memory rows attend to the text before them. */
         attendsToText: boolean;
         /** Whether memory rows attend to all memory rows of the segment, not only to those before them. */
@@ -137,7 +142,7 @@ export class ArmtKeyError extends ArmtError {
     }
 }
 
-const LAST_FORMAT_VERSION = 4;
+const LAST_FORMAT_VERSION = 5;
 const MAX_LAYERS = 9999;
 /** ν of the only feature map that the engine computes. */
 const DPFP_ORDER = 3;
@@ -245,6 +250,8 @@ export function readArmtKeys(file: GgufFile): ArmtModelKeys {
         throw invalid("armt.format_version", version, "3, with an inner loop's keys or a window within a segment");
     if (version < 4 && info.rereadsPreviousSegment)
         throw invalid("armt.format_version", version, "4, with segments that begin with the text of the one before");
+    if (version < 5 && file.metadata.has("armt.memory.epsilon"))
+        throw invalid("armt.format_version", version, "5, with an epsilon of the memory");
     keys.refuseOthers("armt.");
     checkAll(info);
     return info;
@@ -318,7 +325,13 @@ function readMemory(keys: KeyReader, seesPreviousSegment: boolean): ArmtModelKey
         disjoint: keys.optional("armt.memory.disjoint", "BOOL") ?? false
     };
     if (kind === "recurrent") {
-        const flags = { normalizeKeys: false, useDenom: false, correction: false, gating: false };
+        const flags = {
+            normalizeKeys: false,
+            useDenom: false,
+            correction: false,
+            gating: false,
+            epsilon: MEMORY_EPSILON
+        };
         return { ...shared, ...flags, keyLength: 0, dpfpOrder: DPFP_ORDER, headCount: 1 };
     }
     return {
@@ -329,7 +342,8 @@ function readMemory(keys: KeyReader, seesPreviousSegment: boolean): ArmtModelKey
         normalizeKeys: keys.required("armt.memory.normalize_keys", "BOOL"),
         useDenom: keys.required("armt.memory.use_denom", "BOOL"),
         correction: keys.required("armt.memory.correction", "BOOL"),
-        gating: keys.required("armt.memory.gating", "BOOL")
+        gating: keys.required("armt.memory.gating", "BOOL"),
+        epsilon: keys.has("armt.memory.epsilon") ? keys.positive("armt.memory.epsilon") : MEMORY_EPSILON
     };
 }
 

@@ -1,4 +1,5 @@
 import { escapeControls, quote } from "../../util/errors.js";
+import { MEMORY_EPSILON } from "./armt-keys.js";
 import { type ArmtModelKeys, validateArmtFile } from "./armt-model.js";
 import { openGguf } from "./reader.js";
 import type { GgufTensorInfo, GgufValue } from "./types.js";
@@ -145,6 +146,9 @@ function armtRows(info: ArmtModelKeys): [string, string][] {
         ["normalizer z", yesNo(memory.useDenom)],
         ["correction", yesNo(memory.correction)],
         ["gating", yesNo(memory.gating)],
+        ...(memory.epsilon === MEMORY_EPSILON
+            ? []
+            : ([["epsilon of the memory", memory.epsilon.toPrecision(3)]] as [string, string][])),
         ...trainingRows(info),
         ["fingerprint", info.fingerprint]
     ];

@@ -128,7 +128,18 @@ test(
     /it is a "llama" model without a memory; train one with armt-train, add one with `armt attach`/
 );
 test("a memory alone", refused, setText("general.architecture", "armt-memory"), /without its base.*`armt attach`/);
-test("future format", refused, setCount("armt.format_version", 5), /"armt\.format_version" is 5, expected 1 to 4/);
+test("future format", refused, setCount("armt.format_version", 6), /"armt\.format_version" is 6, expected 1 to 5/);
+const setEpsilon = (value: number, version: number) => (model: Model) => {
+    setKey("armt.memory.epsilon", { type: "FLOAT32", value })(model);
+    setCount("armt.format_version", version)(model);
+};
+test(
+    "an epsilon in a file of format 4",
+    refused,
+    setEpsilon(0.3, 4),
+    /format_version" is 4, expected 5, with an epsilon/
+);
+test("an epsilon of 0", refused, setEpsilon(0, 5), /"armt\.memory\.epsilon" is 0, expected a positive number/);
 test(
     "a sink in a file of format 1",
     refused,

@@ -19,6 +19,7 @@ class ModelPart:
     d_mem: int = 64
     normalize_keys: bool = True
     correction: bool = True
+    epsilon: float = 1e-5  # added to q·z, k·z and ‖k‖² before they divide
     # scales of the initial W_mv and W_mb, in units of 1/√D
     value_scale: float = 0.2
     strength_scale: float = 0.0
@@ -219,6 +220,8 @@ def check(recipe):
     for name, value, least in bounds:
         if value < least:
             raise TrainError(f"{name} is {value}, expected at least {least}")
+    if not 1e-12 <= model.epsilon <= 1000:
+        raise TrainError(f"model.epsilon is {model.epsilon}, expected 1e-12 to 1000")
     if recipe.tasks not in ("tasks", "recall"):
         raise TrainError(f'tasks is "{recipe.tasks}", expected tasks or recall')
     if training.tune not in TUNES:

@@ -28,6 +28,7 @@ class ArmtConfig:
     d_mem: int = 64
     normalize_keys: bool = True
     correction: bool = True
+    epsilon: float = associative.EPSILON  # added to q·z, k·z and ‖k‖² before they divide
 
     @property
     def key_features(self):
@@ -47,6 +48,7 @@ class ArmtConfig:
             "n_heads": 1,
             "use_denom": True,
             "gating": False,
+            **({} if self.epsilon == associative.EPSILON else {"memory_epsilon": self.epsilon}),
         }
 
     asdict = asdict
@@ -93,7 +95,7 @@ class Cell(nn.Module):
             query = self.mem_q(x)
             with off:
                 features = associative.dpfp(query.float(), armt.normalize_keys).reshape(b, q * t, -1)
-                value, _ = associative.read(features, a, z)
+                value, _ = associative.read(features, a, z, armt.epsilon)
             value = value.reshape(b, q, t, d)
             x = x + value
         y = self.layer(x.reshape(b * q, t, d), attention_mask=None, position_embeddings=(cos, sin))
@@ -115,6 +117,7 @@ class Cell(nn.Module):
                     normalize=armt.normalize_keys,
                     correction=armt.correction,
                     first=first,
+                    epsilon=armt.epsilon,
                 )
         return x, a, z, strength, value
 

@@ -5,7 +5,7 @@ Shapes: B sequences, N rows, D channels, K = 6 d_mem key features. A is [B, K, D
 
 import torch
 
-EPS = 1e-5  # of the memory's divisions
+EPSILON = 1e-5  # added to q·z, k·z and ‖k‖² before they divide
 
 
 def dpfp(x, normalize):
@@ -17,20 +17,20 @@ def dpfp(x, normalize):
     return features
 
 
-def read(features, a, z):
-    """What memory holds under keys. features [B, N, K] -> values [B, N, D] and the divisor q·z + 1e-5 [B, N, 1]."""
-    divisor = features @ z[:, :, None] + EPS
+def read(features, a, z, epsilon=EPSILON):
+    """What memory holds under keys. features [B, N, K] -> values [B, N, D] and the divisor q·z + ε [B, N, 1]."""
+    divisor = features @ z[:, :, None] + epsilon
     return (features @ a) / divisor, divisor
 
 
-def write(keys, values, beta, a, z, *, normalize, correction, first):
+def write(keys, values, beta, a, z, *, normalize, correction, first, epsilon=EPSILON):
     """Memory after the M memory tokens of a segment. keys [B, M, K] are features, values [B, M, D], beta [B, M, 1]."""
     gamma = torch.ones_like(beta)
     if not first:
-        old, divisor = read(keys, a, z)
+        old, divisor = read(keys, a, z, epsilon)
         values = values - old
         if correction:
-            norm = keys.pow(2).sum(-1, keepdim=True) + (0 if normalize else EPS)
+            norm = keys.pow(2).sum(-1, keepdim=True) + (0 if normalize else epsilon)
             gamma = (1 - divisor / norm).clamp(0, 1)
     # all M rows read the memory from before the write
     return a + keys.transpose(1, 2) @ (beta * values), z + (gamma * keys).sum(1)
