@@ -13,7 +13,7 @@ for (const ajv of Object.values(validators)) {
     ajv.removeKeyword("multipleOf").addKeyword({ keyword: "multipleOf", type: "number", validate: isMultipleOf });
 }
 
-/** Allows for the rounding of both numbers and of their quotient: by ajv's own rule, 0.07 is no multiple of 0.01. */
+/** Allows for the rounding of both numbers and of their quotient: by ajv's own rule, 0.07 is not a multiple of 0.01. */
 function isMultipleOf(divisor: number, value: number): boolean {
     const quotient = value / divisor;
     return Math.abs(Math.round(quotient) - quotient) <= Math.abs(quotient) * 2 ** -51;
