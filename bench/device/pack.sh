@@ -2,7 +2,7 @@
 # Packs this package with Node.js and what `armt build --gpu cuda --tuned` needs, for a GPU machine without a network
 # that takes only so much at once. After `npm install` and `node native/build.mjs --gpu cuda` here:
 #   bench/device/pack.sh build/device-app 58 [MODEL.gguf …]
-# Arguments: a folder for the parts, MiB of a part, files that come along. start.sh says what to do there.
+# Arguments: a folder for the parts, MiB of a part, files that come along. start.sh and eval.sh say what to do there.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: bench/device/pack.sh FOLDER MIB [FILE …]" >&2; exit 2; }
 out=$1 size=$2
