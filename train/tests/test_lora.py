@@ -1,4 +1,4 @@
-"""What keeps the base's language: LoRA's own rate, and prose among the texts of the distillation."""
+"""Rates of LoRA's and of W_mb's own, and prose among the texts of the distillation."""
 
 import pytest
 import torch
@@ -40,6 +40,27 @@ def test_lora_has_a_rate_of_its_own(tmp_path, random_data):
         torch.testing.assert_close(sizes[0.1][1][name], full)
 
 
+def test_strengths_have_a_rate_of_their_own(tmp_path, random_data):
+    base, moved = write_base(tmp_path / "base"), {}
+    for rate in (1.0, 0.1):
+        values = tiny_recipe(
+            stages__0__steps=1,
+            training__strength_rate=rate,
+            training__decay=0.0,
+            training__rate=1e-3,
+            training__optimizer="muon",
+        )
+        weights = train(base, tmp_path / str(rate), values)
+        moved[rate] = [part(weights, "mem_b"), part(weights, "mem_k"), part(weights, "lora_B")]
+    for name, full in moved[1.0][0].items():
+        slow = moved[0.1][0][name].float()
+        assert slow.abs().max() > 0
+        torch.testing.assert_close(slow, 0.1 * full.float(), rtol=0.02, atol=1e-6)
+    for kept in (1, 2):
+        for name, full in moved[1.0][kept].items():
+            torch.testing.assert_close(moved[0.1][kept][name], full)
+
+
 class Texts:
     def passage(self, rng):
         return ["one two", f"three {rng.randrange(10)}"]
@@ -65,6 +86,7 @@ def test_prose_is_the_share_of_the_texts_that_the_recipe_says():
         ({"training__keep__prose": 1.0}, "training.keep.prose is 1.0"),
         ({"training__keep__prose": 0.5, "tasks": "recall"}, 'the tasks "recall" have no prose'),
         ({"stages__0__lora_rate": 0.0}, "stages.0.lora_rate is 0.0"),
+        ({"training__strength_rate": 0.0}, "training.strength_rate is 0.0"),
     ],
 )
 def test_wrong_numbers_are_named(changes, message):

@@ -6,21 +6,25 @@ MEMORY_MATRICES = (".mem_q.weight", ".mem_k.weight", ".mem_v.weight")
 
 
 class Optimizer:
-    """`named`: names and parameters, with `grad` set. LoRA's matrices have a rate of their own; vectors do not decay.
+    """`named`: names and parameters, with `grad` set. LoRA's matrices and W_mb have rates of their own; vectors do not
+    decay.
 
     Muon (torch.optim.Muon, arXiv 2502.16982) takes W_mq, W_mk and W_mv. Its updates are scaled to the size of AdamW's,
     so that both take the same rate.
     """
 
     def __init__(self, named, training, *, on_gpu):
-        self.on_gpu, self.decay = on_gpu, training.decay
+        self.on_gpu, self.decay, self.strength_rate = on_gpu, training.decay, training.strength_rate
         by_muon = lambda name: training.optimizer == "muon" and name.endswith(MEMORY_MATRICES)
-        is_lora = lambda name: ".lora_" in name
-        of = lambda chosen: [p for name, p in named if not by_muon(name) and chosen(name, p)]
+        # whose rate: that of LoRA, of W_mb (strengths), or of all others
+        kind = lambda name: "lora" if ".lora_" in name else "strengths" if ".mem_b." in name else "rest"
+        of = lambda wanted, vectors: [
+            p for name, p in named if not by_muon(name) and kind(name) == wanted and (p.dim() <= 1) == vectors
+        ]
         groups = [
-            {"params": of(lambda name, p: p.dim() > 1 and not is_lora(name)), "weight_decay": self.decay, "lora": False},
-            {"params": of(lambda name, p: p.dim() <= 1), "weight_decay": 0.0, "lora": False},
-            {"params": of(lambda name, p: is_lora(name)), "weight_decay": self.decay, "lora": True},
+            {"params": of(wanted, vectors), "weight_decay": 0.0 if vectors else self.decay, "kind": wanted}
+            for wanted in ("rest", "strengths", "lora")
+            for vectors in (False, True)
         ]
         options = {"fused": True, "capturable": True} if on_gpu else {}
         self.adamw = torch.optim.AdamW(
@@ -42,8 +46,9 @@ class Optimizer:
 
     def set_rate(self, rate, lora_rate):
         """`lora_rate`: another factor, for LoRA's matrices alone."""
+        factors = {"lora": lora_rate, "strengths": self.strength_rate, "rest": 1.0}
         for group in self.adamw.param_groups:
-            own = rate * lora_rate if group["lora"] else rate
+            own = rate * factors[group["kind"]]
             if self.on_gpu:
                 group["lr"].fill_(own)
             else:

@@ -52,6 +52,7 @@ class TrainingPart:
     lora: LoraPart = field(default_factory=LoraPart)
     seed: int = 1
     rate: float = 1e-3
+    strength_rate: float = 1.0  # another factor, for W_mb and its bias alone
     optimizer: str = "adamw"  # "muon": for W_mq, W_mk and W_mv
     warm_up: int = 60  # steps
     decay: float = 0.01
@@ -238,6 +239,8 @@ def check(recipe):
         raise TrainError(f"training.keep.prose is {training.keep.prose}, expected 0 or more and less than 1")
     if training.keep.prose and recipe.tasks == "recall":
         raise TrainError('training.keep.prose: the tasks "recall" have no prose')
+    if training.strength_rate <= 0:
+        raise TrainError(f"training.strength_rate is {training.strength_rate}, expected more than 0")
     for i, stage in enumerate(recipe.stages):
         if stage.lora_rate <= 0:
             raise TrainError(f"stages.{i}.lora_rate is {stage.lora_rate}, expected more than 0")

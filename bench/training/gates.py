@@ -1,0 +1,123 @@
+"""Do the memory tokens of a layer write softly, or is their β all but 0 or 1? Makes weights to start another run from.
+
+W_mb sees what a layer puts out, whose numbers are large in most bases. A rate that suits the other weights moves
+W_mb m + b by several units a step, and where it is far from 0, σ has no gradient and nothing can bring it back. Reads
+streams of prose with facts, and prints quantiles of W_mb m + b over memory tokens for each layer, as JSON. `--output`
+writes the weights anew:
+
+- W_mb and b are scaled so that the median is at most 8 from 0,
+- a layer in which no token reaches σ⁻¹(0.001) starts again: W_mk as at a start, W_mq = W_mk, W_mv at a tenth of its
+  usual start, W_mb = 0 and b = -4.
+
+On the CPU, one minute:
+
+    PYTHONPATH=train python bench/training/gates.py train/checkpoints/smollm2-135m --base BASE.gguf --output softer
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from armt_train.loop import saving
+from armt_train.loop.recipe import parse_recipe
+from armt_train.loop.setup import load_model
+from armt_train.model.armt import Cell
+from armt_train.tasks import Batches, Corpus
+
+QUANTILES = (0, 0.1, 0.5, 0.9, 0.99, 1)
+ALIVE = -6.9  # σ of it is 0.001
+MEDIAN, ANEW = 8.0, -4.0
+VALUES = 0.02  # of 1/√D
+
+
+def logits(model, batches, segments, streams):
+    """W_mb m + b of all memory tokens that were read, by layer: [L][tokens]."""
+    found = [[] for _ in model.cells]
+    layer = {id(cell): i for i, cell in enumerate(model.cells)}
+
+    def watched(cell, x, a, z, cos, sin, n_mem, first, reads):
+        result = Cell.forward(cell, x, a, z, cos, sin, n_mem, first, reads)
+        if n_mem and not first:
+            found[layer[id(cell)]].append(cell.mem_b(result[0][:, 0, -n_mem:]).flatten())
+        return result
+
+    model.run = watched
+    state, done = model.empty(streams), 0
+    with torch.no_grad():
+        while done < segments:
+            text = torch.from_numpy(next(batches)["text"]).long()
+            for i in range(min(text.shape[1], segments - done)):
+                _, state = model.segment(text[:, i : i + 1], state)
+                done += 1
+    model.run = Cell.forward
+    return [torch.cat(one) for one in found]
+
+
+@torch.no_grad()
+def soften(model, found, generator):
+    """Changes the model's W_mb, and all of a layer that is dead. Gives the layers that started anew."""
+    anew = []
+    for layer, (cell, told) in enumerate(zip(model.cells, found)):
+        if told.max() >= ALIVE:
+            scale = min(1.0, MEDIAN / told.median().abs().item())
+            cell.mem_b.weight *= scale
+            cell.mem_b.bias *= scale
+            continue
+        anew.append(layer)
+        deviation = model.width**-0.5
+        cell.mem_k.weight.normal_(std=deviation, generator=generator)
+        cell.mem_q.weight.copy_(cell.mem_k.weight)
+        cell.mem_v.weight.normal_(std=VALUES * deviation, generator=generator)
+        cell.mem_b.weight.zero_()
+        cell.mem_b.bias.fill_(ANEW)
+    return anew
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--data", default="train/data")
+    parser.add_argument("--stage", type=int, default=4, help="whose streams to read, from 1 (default: 4)")
+    parser.add_argument("--streams", type=int, default=4)
+    parser.add_argument("--segments", type=int, default=30)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--output", type=Path, help="folder for the changed weights")
+    options = parser.parse_args()
+
+    values = json.loads((options.run / "recipe.json").read_text())
+    values["data"] = {"folder": options.data}
+    recipe = parse_recipe(values)
+    base, model = load_model(recipe, options.base, torch.device("cpu"))
+    saving.load_trained(options.run, model)
+    stage = recipe.stages[min(options.stage, len(recipe.stages)) - 1]
+    mix = {**stage.mix, "life": [10_000, 10_000], "density": [0.2, 0.2]}
+    corpus = Corpus(base.tokenizer, recipe.data)
+    batches = Batches(base.tokenizer, corpus, stage.shape, mix, options.streams, "gates", "heldOut")
+    found = logits(model, batches, options.segments, options.streams)
+    layers = []
+    for layer, told in enumerate(found):
+        quantiles = {str(q): round(told.quantile(q).item(), 1) for q in QUANTILES}
+        soft = round((told.abs() < -ALIVE).float().mean().item(), 4)
+        writing = round((told > ALIVE).float().mean().item(), 4)
+        layers.append({"W_mb m + b": quantiles, "write": writing, "neither 0 nor 1": soft})
+        print(json.dumps({"layer": layer, **layers[-1]}))
+    told = {"stage": stage.name, "streams": options.streams, "segments": options.segments, "layers": layers}
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        told["anew"] = soften(model, found, torch.Generator().manual_seed(1))
+        print(f"layers that start anew: {told['anew']}")
+        position = saving.read_position(options.run)
+        saving.save_trained(options.output, model, None, position)
+        for name in ("recipe.json", "slots.safetensors"):
+            if (options.run / name).is_file():
+                shutil.copyfile(options.run / name, options.output / name)
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
