@@ -7,6 +7,7 @@ import torch
 from helpers import tiny_recipe, write_base
 from safetensors.torch import load_file
 
+from armt_train.errors import TrainError
 from armt_train.loop.recipe import parse_recipe
 from armt_train.loop.run import Options, run
 
@@ -87,3 +88,16 @@ def test_a_stage_that_was_stopped_has_so_much_less_time_left(tmp_path, random_da
     # one step, and the stage's time is over
     assert result["ended"] == "finished" and result["position"]["done"] == 3
     assert result["position"]["in_stage"] == 0
+
+
+def test_weights_of_a_run_with_other_numbers_are_named(tmp_path, random_data, capsys):
+    base, values = write_base(tmp_path / "base"), tiny_recipe(stages__0__steps=1)
+    train(base, tmp_path / "first", values)
+    capsys.readouterr()
+    train(base, tmp_path / "same", values, weights=tmp_path / "first")
+    assert "were trained with" not in capsys.readouterr().err
+    train(base, tmp_path / "other", tiny_recipe(stages__0__steps=1, model__epsilon=0.1), weights=tmp_path / "first")
+    assert "the weights were trained with model.epsilon 1e-05, and the recipe has 0.1" in capsys.readouterr().err
+    (tmp_path / "first" / "recipe.json").write_text("[1]")
+    with pytest.raises(TrainError, match="recipe.json: not a recipe"):
+        train(base, tmp_path / "broken", values, weights=tmp_path / "first")

@@ -29,7 +29,7 @@ export const command: CommandModule<object, PullArguments> = {
         const attach = createProgressBar("attaching");
         const warnings: string[] = [];
         try {
-            const { path, isNew } = await withInterrupt((signal) =>
+            const { path, isNew, hasOtherMemory } = await withInterrupt((signal) =>
                 pullModel(name, {
                     base,
                     force,
@@ -42,7 +42,10 @@ export const command: CommandModule<object, PullArguments> = {
                     signal
                 })
             );
-            if (!isNew) process.stderr.write(`${name} is there already; --force makes it again\n`);
+            if (!isNew) {
+                const which = hasOtherMemory ? ", with another memory than this package's" : "";
+                process.stderr.write(`${name} is there already${which}; --force makes it again\n`);
+            }
             process.stdout.write(`${path}\n`);
         } finally {
             download.stop();

@@ -3,8 +3,10 @@ import path from "node:path";
 import process from "node:process";
 import { type KnownModel, knownModel, memoryPath } from "../../../plugin/model/known-models.js";
 import { cachedModelPath, modelFolder } from "../../../plugin/model/model-cache.js";
-import { attachMemory } from "../../convert/attach/attach.js";
+import { attachMemory, trainingKey } from "../../convert/attach/attach.js";
+import { openMemoryFile } from "../../convert/attach/memory-file.js";
 import { isFile } from "../../convert/shards.js";
+import { openGguf } from "../../formats/gguf/reader.js";
 import { ArmtError, quote } from "../../util/errors.js";
 import { makeFolder } from "../../util/make-folder.js";
 
@@ -27,6 +29,8 @@ export type PulledModel = {
     readonly path: string;
     /** `false`: it was there. */
     readonly isNew: boolean;
+    /** It was there, and its memory is of another training than the given one. */
+    readonly hasOtherMemory: boolean;
 };
 
 /**
@@ -37,8 +41,9 @@ export type PulledModel = {
 export async function pullModel(name: string, options: PullOptions = {}): Promise<PulledModel> {
     const known = knownModel(name);
     const output = cachedModelPath(known.name);
-    if (options.force !== true && (await isFile(output))) return { path: output, isNew: false };
     const { memory = memoryPath(known), onAttach: onProgress, onWarning, signal } = options;
+    if (options.force !== true && (await isFile(output)))
+        return { path: output, isNew: false, hasOtherMemory: await hasOtherMemory(output, memory) };
     if (!(await isFile(memory)))
         throw new ArmtError(
             `this version of the package has no memory for ${quote(known.name)} ` +
@@ -54,7 +59,22 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
         // a base that does not fit would be taken again, and one that does is in the output
         if (options.base === undefined && signal?.aborted !== true) await rm(base, { force: true });
     }
-    return { path: output, isNew: true };
+    return { path: output, isNew: true, hasOtherMemory: false };
+}
+
+/** Compares what model and memory say of their training. A file that cannot be read is not another memory's. */
+async function hasOtherMemory(model: string, memory: string): Promise<boolean> {
+    try {
+        const { facts, weights } = await openMemoryFile(memory);
+        await weights.close();
+        const file = await openGguf(model);
+        await file.close();
+        const training = file.metadata.get(trainingKey);
+        const same = training?.type === "STRING" && training.value === facts?.training;
+        return facts?.training !== undefined && !same;
+    } catch {
+        return false;
+    }
 }
 
 /** Unit: milliseconds. */

@@ -22,6 +22,8 @@ import { memoryHints, planMemoryTensors } from "./memory-tensors.js";
 /** Values of `--memory-type` and the tensor types they stand for. */
 export const attachTypes = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const;
 export type AttachType = keyof typeof attachTypes;
+/** A model's key that has what the memory's file says of its training. */
+export const trainingKey = "armt.training";
 
 export type AttachOptions = {
     /** A stock GGUF file of the base model. */
@@ -126,7 +128,7 @@ function trainingKeys({ base, training }: MemoryFacts): Map<string, GgufWriteVal
         keys.set("general.base_model.count", { type: "UINT32", value: 1 });
         string("general.base_model.0.name", base.name);
     }
-    string("armt.training", training);
+    string(trainingKey, training);
     return keys;
 }
 

@@ -32,14 +32,20 @@ test.serial("a pulled model is there by its name until it is removed", async (t)
         message: /not on this machine yet.*armt pull smollm2-135m/
     });
     const pulled = await pullModel(name, { base: trained.base, memory: trained.memory });
-    t.deepEqual(pulled, { path: path.join(cache, `node-llama-cpp-armt/models/${name}.gguf`), isNew: true });
+    const file = path.join(cache, `node-llama-cpp-armt/models/${name}.gguf`);
+    t.deepEqual(pulled, { path: file, isNew: true, hasOtherMemory: false });
     t.is((await validateArmtModel(pulled.path)).name, name);
     t.true(existsSync(trained.base));
     t.is(resolveModel(name), pulled.path);
     t.deepEqual(await listModels(), [{ name, size: readFileSync(pulled.path).length, path: pulled.path }]);
-    t.deepEqual(await pullModel(name, { base: "nowhere.gguf" }), { path: pulled.path, isNew: false });
+    const there = { path: file, isNew: false };
+    t.deepEqual(await pullModel(name, { memory: trained.memory }), { ...there, hasOtherMemory: false });
+    t.deepEqual(await pullModel(name, { base: "nowhere.gguf" }), { ...there, hasOtherMemory: true });
 
     const env = { XDG_CACHE_HOME: cache };
+    const older = await runArmt(["pull", name], { env });
+    t.is(older.stdout, `${file}\n`);
+    t.is(older.stderr, `${name} is there already, with another memory than this package's; --force makes it again\n`);
     const listed = await runArmt(["models"], { env });
     t.regex(listed.stdout, new RegExp(`^${name} +\\S+ MiB +\\S+${name}\\.gguf$`, "m"));
     const inspected = await runArmt(["inspect", name], { env });

@@ -197,6 +197,8 @@ class Run:
         elif options.weights is not None:
             folder = options.weights
             self.log.say(f"starts from the trained weights in {folder}")
+            for key, (here, there) in saving.other_numbers(folder, self.recipe.model).items():
+                self.log.warn(f"the weights were trained with model.{key} {there}, and the recipe has {here}")
         if folder is not None:
             fresh = saving.load_trained(folder, self.model, new_lora=folder != options.out)
             if fresh:
