@@ -3,7 +3,7 @@
 W_mb sees what a layer puts out, whose numbers are large in most bases. A rate that suits the other weights moves
 W_mb m + b by several units a step, and where it is far from 0, σ has no gradient and nothing can bring it back. Reads
 streams of prose with facts, and prints quantiles of W_mb m + b over memory tokens for each layer, as JSON. `--output`
-writes the weights anew:
+writes other weights to start from:
 
 - W_mb and b are scaled so that the median is at most 8 from 0,
 - a layer in which no token reaches σ⁻¹(0.001) starts again: W_mk as at a start, W_mq = W_mk, W_mv at a tenth of its
@@ -29,7 +29,7 @@ from armt_train.tasks import Batches, Corpus
 
 QUANTILES = (0, 0.1, 0.5, 0.9, 0.99, 1)
 ALIVE = -6.9  # σ of it is 0.001
-MEDIAN, ANEW = 8.0, -4.0
+MEDIAN, RESTART = 8.0, -4.0
 VALUES = 0.02  # of 1/√D
 
 
@@ -58,22 +58,22 @@ def logits(model, batches, segments, streams):
 
 @torch.no_grad()
 def soften(model, found, generator):
-    """Changes the model's W_mb, and all of a layer that is dead. Gives the layers that started anew."""
-    anew = []
+    """Changes the model's W_mb, and all of a layer whose tokens never write. Gives those layers."""
+    restarted = []
     for layer, (cell, told) in enumerate(zip(model.cells, found)):
         if told.max() >= ALIVE:
             scale = min(1.0, MEDIAN / told.median().abs().item())
             cell.mem_b.weight *= scale
             cell.mem_b.bias *= scale
             continue
-        anew.append(layer)
+        restarted.append(layer)
         deviation = model.width**-0.5
         cell.mem_k.weight.normal_(std=deviation, generator=generator)
         cell.mem_q.weight.copy_(cell.mem_k.weight)
         cell.mem_v.weight.normal_(std=VALUES * deviation, generator=generator)
         cell.mem_b.weight.zero_()
-        cell.mem_b.bias.fill_(ANEW)
-    return anew
+        cell.mem_b.bias.fill_(RESTART)
+    return restarted
 
 
 def main():
@@ -108,8 +108,8 @@ def main():
     told = {"stage": stage.name, "streams": options.streams, "segments": options.segments, "layers": layers}
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-        told["anew"] = soften(model, found, torch.Generator().manual_seed(1))
-        print(f"layers that start anew: {told['anew']}")
+        told["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
+        print(f"layers that start again: {told['restarted']}")
         position = saving.read_position(options.run)
         saving.save_trained(options.output, model, None, position)
         for name in ("recipe.json", "slots.safetensors"):
