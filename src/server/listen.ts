@@ -7,6 +7,9 @@ import type { ServerLimits } from "./options.js";
 /** Bytes that the headers of a request may have. */
 const maxHeaderSize = 16 * 1024;
 
+/** Connections that may wait to be accepted, as many as Linux allows. Node's default is 511. */
+const backlog = 4096;
+
 /** A server that listens. */
 export interface Listening {
     readonly http: HttpServer;
@@ -41,7 +44,7 @@ export async function listen(
             const at = `port ${port} of ${host}`;
             reject(new ArmtError(`cannot listen on ${at}: ${systemErrorText(error)}`, { cause: error }));
         });
-        http.listen(port, host, resolve);
+        http.listen({ port, host, backlog }, resolve);
     });
     const { port: actual } = http.address() as AddressInfo;
     const name = host.includes(":") ? `[${host}]` : host;
