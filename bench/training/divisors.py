@@ -15,17 +15,11 @@ On the CPU:
     PYTHONPATH=train python bench/training/divisors.py train/checkpoints/smollm2-135m --base BASE.gguf
 """
 
-import argparse
 import json
-from pathlib import Path
 
-import torch
+import held_out
 
-from armt_train.loop import saving
-from armt_train.loop.recipe import parse_recipe
-from armt_train.loop.setup import load_model
 from armt_train.model import memory
-from armt_train.tasks import Batches, Corpus
 
 LITTLE = 1e-3
 
@@ -64,25 +58,8 @@ class Watch:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--data", default="train/data")
-    parser.add_argument("--stage", type=int, default=4, help="whose streams to read, from 1 (default: 4)")
-    parser.add_argument("--streams", type=int, default=1)
-    parser.add_argument("--segments", type=int, default=120)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-
-    values = json.loads((options.run / "recipe.json").read_text())
-    values["data"] = {"folder": options.data}
-    recipe = parse_recipe(values)
-    base, model = load_model(recipe, options.base, torch.device("cpu"))
-    saving.load_trained(options.run, model)
-    stage = recipe.stages[min(options.stage, len(recipe.stages)) - 1]
-    mix = {**stage.mix, "life": [10_000, 10_000], "density": [0.2, 0.2]}
-    corpus = Corpus(base.tokenizer, recipe.data)
-    batches = Batches(base.tokenizer, corpus, stage.shape, mix, options.streams, "o", "heldOut")
+    options = held_out.arguments(__doc__.partition("\n")[0], streams=1, segments=120).parse_args()
+    model, stage, batches = held_out.load(options, "o")
 
     watches, calls = [Watch() for _ in range(model.layers)], {"read": 0, "write": 0}
     read, write = memory.read, memory.write
@@ -103,20 +80,13 @@ def main():
         return after
 
     memory.read, memory.write = watched_read, watched_write
-    state, first_z, done = model.empty(options.streams), None, 0
-    with torch.no_grad():
-        while done < options.segments:
-            text = torch.from_numpy(next(batches)["text"]).long()
-            for i in range(min(text.shape[1], options.segments - done)):
-                _, state = model.segment(text[:, i : i + 1], state)
-                first_z = first_z or state[1]
-                done += 1
+    first_z = None
+    for state in held_out.states(model, batches, options):
+        first_z = first_z or state[1]
     layers = [watch.told(a, z, first) for watch, a, z, first in zip(watches, *state, first_z)]
     for layer, told in enumerate(layers):
         print(json.dumps({"layer": layer, **told}))
-    if options.json:
-        told = {"stage": stage.name, "streams": options.streams, "segments": done, "layers": layers}
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
+    held_out.write(options, stage, layers)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,15 @@ On the CPU, one minute:
     PYTHONPATH=train python bench/training/gates.py train/checkpoints/smollm2-135m --base BASE.gguf --output softer
 """
 
-import argparse
 import json
 import shutil
 from pathlib import Path
 
+import held_out
 import torch
 
 from armt_train.loop import saving
-from armt_train.loop.recipe import parse_recipe
-from armt_train.loop.setup import load_model
 from armt_train.model.armt import Cell
-from armt_train.tasks import Batches, Corpus
 
 QUANTILES = (0, 0.1, 0.5, 0.9, 0.99, 1)
 ALIVE = -6.9  # σ of it is 0.001
@@ -33,7 +30,7 @@ MEDIAN, RESTART = 8.0, -4.0
 VALUES = 0.02  # of 1/√D
 
 
-def logits(model, batches, segments, streams):
+def logits(model, batches, options):
     """W_mb m + b of all memory tokens that were read, by layer: [L][tokens]."""
     found = [[] for _ in model.cells]
     layer = {id(cell): i for i, cell in enumerate(model.cells)}
@@ -45,13 +42,8 @@ def logits(model, batches, segments, streams):
         return result
 
     model.run = watched
-    state, done = model.empty(streams), 0
-    with torch.no_grad():
-        while done < segments:
-            text = torch.from_numpy(next(batches)["text"]).long()
-            for i in range(min(text.shape[1], segments - done)):
-                _, state = model.segment(text[:, i : i + 1], state)
-                done += 1
+    for _ in held_out.states(model, batches, options):
+        pass
     model.run = Cell.forward
     return [torch.cat(one) for one in found]
 
@@ -77,27 +69,11 @@ def soften(model, found, generator):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--data", default="train/data")
-    parser.add_argument("--stage", type=int, default=4, help="whose streams to read, from 1 (default: 4)")
-    parser.add_argument("--streams", type=int, default=4)
-    parser.add_argument("--segments", type=int, default=30)
-    parser.add_argument("--json", type=Path)
+    parser = held_out.arguments(__doc__.partition("\n")[0], streams=4, segments=30)
     parser.add_argument("--output", type=Path, help="folder for the changed weights")
     options = parser.parse_args()
-
-    values = json.loads((options.run / "recipe.json").read_text())
-    values["data"] = {"folder": options.data}
-    recipe = parse_recipe(values)
-    base, model = load_model(recipe, options.base, torch.device("cpu"))
-    saving.load_trained(options.run, model)
-    stage = recipe.stages[min(options.stage, len(recipe.stages)) - 1]
-    mix = {**stage.mix, "life": [10_000, 10_000], "density": [0.2, 0.2]}
-    corpus = Corpus(base.tokenizer, recipe.data)
-    batches = Batches(base.tokenizer, corpus, stage.shape, mix, options.streams, "gates", "heldOut")
-    found = logits(model, batches, options.segments, options.streams)
+    model, stage, batches = held_out.load(options, "gates")
+    found = logits(model, batches, options)
     layers = []
     for layer, told in enumerate(found):
         quantiles = {str(q): round(told.quantile(q).item(), 1) for q in QUANTILES}
@@ -105,18 +81,16 @@ def main():
         writing = round((told > ALIVE).float().mean().item(), 4)
         layers.append({"W_mb m + b": quantiles, "write": writing, "neither 0 nor 1": soft})
         print(json.dumps({"layer": layer, **layers[-1]}))
-    told = {"stage": stage.name, "streams": options.streams, "segments": options.segments, "layers": layers}
+    more = {}
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-        told["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
-        print(f"layers that start again: {told['restarted']}")
-        position = saving.read_position(options.run)
-        saving.save_trained(options.output, model, None, position)
+        more["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
+        print(f"layers that start again: {more['restarted']}")
+        saving.save_trained(options.output, model, None, saving.read_position(options.run))
         for name in ("recipe.json", "slots.safetensors"):
             if (options.run / name).is_file():
                 shutil.copyfile(options.run / name, options.output / name)
-    if options.json:
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
+    held_out.write(options, stage, layers, **more)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@
 
 import json
 import os
-from dataclasses import fields
 
 import torch
 from safetensors import safe_open
@@ -16,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from armt_train.errors import TrainError
 
 SHARD_BYTES = 16 * 2**20 - 2**16  # with room for the header
-# of a recipe's model, what weights of the same shapes can be trained with
-SAME_NUMBERS = ("segment_size", "normalize_keys", "correction", "epsilon")
+# of a recipe's model, what no weight's shape shows
+WITHOUT_SHAPE = ("segment_size", "normalize_keys", "correction", "epsilon")
 # PEFT puts the base's weight and its own below names of its own
 LORA = ".default.weight"
 
@@ -93,20 +92,17 @@ def read_position(folder):
 
 
 def other_numbers(folder, model):
-    """ARMT's numbers that a run's recipe.json has otherwise than `model`: {key: (here, there)}. Empty without that file."""
+    """What a run's recipe.json says otherwise than `model`: {key: (here, there)}. Empty without that file."""
     path = folder / "recipe.json"
     if not path.is_file():
         return {}
     try:
         saved = json.loads(path.read_text()).get("model", {})
+        there = {key: saved.get(key, getattr(type(model), key)) for key in WITHOUT_SHAPE}
     except (ValueError, AttributeError) as error:
         raise TrainError(f"{path}: not a recipe ({error})") from error
-    found = {}
-    for field in fields(model):
-        here, there = getattr(model, field.name), saved.get(field.name, field.default)
-        if here != there and field.name in SAME_NUMBERS:
-            found[field.name] = (here, there)
-    return found
+    here = {key: getattr(model, key) for key in WITHOUT_SHAPE}
+    return {key: (here[key], there[key]) for key in WITHOUT_SHAPE if here[key] != there[key]}
 
 
 @torch.no_grad()

@@ -1,0 +1,57 @@
+"""Held-out streams of prose with facts, read on the CPU with a run's trained weights, for gates.py and divisors.py."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from armt_train.loop import saving
+from armt_train.loop.recipe import parse_recipe
+from armt_train.loop.setup import load_model
+from armt_train.tasks import Batches, Corpus
+
+
+def arguments(description, *, streams, segments):
+    """A parser of what both need. `streams`, `segments`: defaults."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--data", default="train/data")
+    parser.add_argument("--stage", type=int, default=4, help="whose streams to read, from 1 (default: 4)")
+    parser.add_argument("--streams", type=int, default=streams)
+    parser.add_argument("--segments", type=int, default=segments)
+    parser.add_argument("--json", type=Path)
+    return parser
+
+
+def load(options, seed):
+    """The model, a stage, and batches of its streams; facts take a fifth of the text. `seed`: of the text."""
+    values = json.loads((options.run / "recipe.json").read_text())
+    values["data"] = {"folder": options.data}
+    recipe = parse_recipe(values)
+    base, model = load_model(recipe, options.base, torch.device("cpu"))
+    saving.load_trained(options.run, model)
+    stage = recipe.stages[min(options.stage, len(recipe.stages)) - 1]
+    mix = {**stage.mix, "life": [10_000, 10_000], "density": [0.2, 0.2]}
+    corpus = Corpus(base.tokenizer, recipe.data)
+    return model, stage, Batches(base.tokenizer, corpus, stage.shape, mix, options.streams, seed, "heldOut")
+
+
+@torch.no_grad()
+def states(model, batches, options):
+    """The memory after each segment: (A of each layer, z of each layer)."""
+    state, done = model.empty(options.streams), 0
+    while done < options.segments:
+        text = torch.from_numpy(next(batches)["text"]).long()
+        for i in range(min(text.shape[1], options.segments - done)):
+            _, state = model.segment(text[:, i : i + 1], state)
+            yield state
+            done += 1
+
+
+def write(options, stage, layers, **more):
+    """The result's file, if one is wanted."""
+    told = {"stage": stage.name, "streams": options.streams, "segments": options.segments, "layers": layers, **more}
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=1) + "\n")
