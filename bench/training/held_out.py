@@ -26,7 +26,7 @@ def arguments(description, *, streams, segments):
 
 
 def load(options, seed):
-    """The model, a stage, and batches of its streams; facts take a fifth of the text. `seed`: of the text."""
+    """The model, a stage, and batches of its streams, with 0.2 facts a segment. `seed`: of the text."""
     values = json.loads((options.run / "recipe.json").read_text())
     values["data"] = {"folder": options.data}
     recipe = parse_recipe(values)
