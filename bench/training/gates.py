@@ -9,6 +9,8 @@ writes other weights to start from:
 - a layer in which no token reaches σ⁻¹(0.001) starts again: W_mk as at a start, W_mq = W_mk, W_mv at a tenth of its
   usual start, W_mb = 0 and b = -4.
 
+With `--silence`, it only lowers b so far in the layers named that they write nothing more.
+
 On the CPU, one minute:
 
     PYTHONPATH=train python bench/training/gates.py train/checkpoints/smollm2-135m --base BASE.gguf --output softer
@@ -28,6 +30,7 @@ QUANTILES = (0, 0.1, 0.5, 0.9, 0.99, 1)
 ALIVE = -6.9  # σ of it is 0.001
 MEDIAN, RESTART = 8.0, -4.0
 VALUES = 0.02  # of 1/√D
+SILENCE = -30.0  # added to b
 
 
 def logits(model, batches, options):
@@ -71,6 +74,7 @@ def soften(model, found, generator):
 def main():
     parser = held_out.arguments(__doc__.partition("\n")[0], streams=4, segments=30)
     parser.add_argument("--output", type=Path, help="folder for the changed weights")
+    parser.add_argument("--silence", help="layers that are to write nothing more, as in 7,11")
     options = parser.parse_args()
     model, stage, batches = held_out.load(options, "gates")
     found = logits(model, batches, options)
@@ -84,8 +88,13 @@ def main():
     more = {}
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-        more["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
-        print(f"layers that start again: {more['restarted']}")
+        if options.silence:
+            more["silenced"] = [int(layer) for layer in options.silence.split(",")]
+            for layer in more["silenced"]:
+                model.cells[layer].mem_b.bias.data += SILENCE
+        else:
+            more["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
+            print(f"layers that start again: {more['restarted']}")
         saving.save_trained(options.output, model, None, saving.read_position(options.run))
         for name in ("recipe.json", "slots.safetensors"):
             if (options.run / name).is_file():

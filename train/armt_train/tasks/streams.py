@@ -65,6 +65,7 @@ class Mix:
     apart: int = 0  # if not 0: at most one fact in a segment, whole, behind less than so many tokens of prose
     change: float = 0.2  # of the facts, those that override an earlier one
     kinds: tuple = (1, 6)  # kinds of facts in a world
+    most_facts: int = 0  # that a stream tells (0: no bound)
     asks: int = 2  # questions about one fact in a stream's life
     recite: float = 0.0  # probability that a sentence of prose may be asked for
     recite_weight: float = 0.3  # of a recitation's tokens in the loss
@@ -76,6 +77,7 @@ class Mix:
     most: float = math.inf  # of all tokens of an answer but the first, together
     own: float = 0.0  # probability that a fact is one of the user's own
     own_text: float = 0.5  # probability that a passage is from the user's own folders, where there are any
+    long: dict = field(default_factory=dict)  # a batch's long streams: their `share`, and what they draw otherwise
 
 
 class Stream:
@@ -95,6 +97,8 @@ class Stream:
         count = budget
         if mix.density:
             count = max(budget, round(self.log_uniform(mix.density) * segments))
+        if mix.most_facts:
+            count = min(count, mix.most_facts)
         names, weights = zip(*mix.worlds.items())
         drawn = [rng.choices(names, weights)[0]]
         while not mix.apart and len(drawn) < 3 and rng.random() < mix.several:
@@ -476,15 +480,22 @@ class Batches:
     """Batches of `batch` streams, each going on with the same streams; the same for the same seed."""
 
     def __init__(self, tokenizer, corpus, shape, mix, batch, seed, split):
-        self.shape, mix = checked(Shape, shape, "shape"), checked(Mix, mix, "mix")
-        unknown = set(mix.worlds) - set(WORLDS)
-        if unknown or not mix.worlds:
+        self.shape, usual = checked(Shape, shape, "shape"), mix
+        mix = checked(Mix, usual, "mix")
+        long = {**usual, **mix.long}
+        share = long.pop("share", 0.0)
+        long = checked(Mix, long, "mix.long")
+        unknown = (set(mix.worlds) | set(long.worlds)) - set(WORLDS)
+        if unknown or not mix.worlds or not long.worlds:
             raise ValueError(
                 f'mix.worlds: unknown world "{"".join(sorted(unknown)[:1])}"; known are {", ".join(WORLDS)}'
             )
         texts = getattr(corpus, split)
         self.streams = [
-            Stream(corpus, texts, self.shape, mix, random.Random(f"{seed}-{split}-{i}")) for i in range(batch)
+            Stream(
+                corpus, texts, self.shape, long if i < round(share * batch) else mix, random.Random(f"{seed}-{split}-{i}")
+            )
+            for i in range(batch)
         ]
         self.quiet = mix.quiet
 

@@ -224,11 +224,24 @@ def test_first_tokens_weigh_more_and_long_answers_no_more_than_the_recipe_says(c
     assert max(lengths) > 4 and min(lengths) <= 4
 
 
+def test_a_share_of_the_streams_lives_long_with_draws_of_its_own(corpus):
+    long = {"share": 0.5, "life": [20, 20], "density": [1.0, 1.0], "most_facts": 7, "asks": 40}
+    source = batches(corpus, batch=4, life=[2, 2], density=[1.0, 1.0], cut=0.0, long=long)
+    fresh = np.zeros(4, int)
+    for _ in range(20):
+        fresh += next(source)["fresh"]
+    assert fresh.tolist() == [1, 1, 10, 10]
+    assert all(len(stream.read) <= 7 for stream in source.streams[:2])
+    assert all(len(stream.places) > 7 for stream in source.streams[2:])
+
+
 def test_wrong_settings_are_named(corpus):
     with pytest.raises(ValueError, match='mix: unknown key "fact"'):
         batches(corpus, fact=[1, 2])
     with pytest.raises(ValueError, match='mix.worlds: unknown world "opne"'):
         batches(corpus, worlds={"opne": 1})
+    with pytest.raises(ValueError, match='mix.long: unknown key "lives"'):
+        batches(corpus, long={"share": 0.5, "lives": [2, 2]})
     with pytest.raises(ValueError, match="folder"):
         Corpus(WordTokenizer(), {"folder": "/nowhere"})
 
