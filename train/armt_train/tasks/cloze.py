@@ -92,7 +92,7 @@ class Cloze:
             words = words[-rng.randint(min(6, len(words)), min(12, len(words))) :]
         begin = " ".join(words)
         if rng.random() < 0.65:
-            return Ask(begin, fact.value, fact.key_text, raw=True, ends=False)
+            return Ask(begin, fact.value, fact.key_text, raw=True)
         rest = after.split()[: rng.choice((0, 3, 5))]
         form = rng.choice(HELD_ASKS if self.held else ASKS)
         tail = (" " if after[:1].isspace() else "") + " ".join(rest) if rest else ""

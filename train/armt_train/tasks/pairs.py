@@ -701,5 +701,5 @@ class Pairs:
             cue = filled(completion, slots)
             if re.search(r"\ba$", cue):
                 cue = cue[:-1] + article(fact.value)
-            return Ask(cue[0].upper() + cue[1:], fact.value, fact.key_text, raw=True, ends=False)
+            return Ask(cue[0].upper() + cue[1:], fact.value, fact.key_text, raw=True)
         return Ask(filled(rng.choice(questions), slots), fact.value, fact.key_text)

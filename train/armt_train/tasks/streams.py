@@ -215,7 +215,8 @@ class Stream:
         chat = not ask.raw and tokenizer.chat_template is not None and (ask.chat or rng.random() < self.mix.chat)
         if ask.raw:
             asked = encode(rng.choice(("\n", "\n\n", " ")) + ask.question)
-            told = encode(" " + answer)
+            # with nothing after it, a model goes on inside the word: "ballerinaist" for "ballerina"
+            told = encode(" " + answer + "." * ask.ends)
         elif chat:
             head = tokenizer.id(START) is not None
             if head:
@@ -229,7 +230,7 @@ class Stream:
         else:
             asked = encode(self.texts.before + ask.question + self.texts.after)
             told = encode(" " + answer)
-        if ask.ends:
+        if ask.ends and not ask.raw:
             told = [*told, tokenizer.end]
         if len(told) > shape.answer:
             # a long answer, a UUID or a list, is trained in parts: what comes before a part is given
@@ -433,6 +434,15 @@ class Stream:
             out["tail_weight"][i, j, :n_answer] = self.answer_weights(n_answer, ask)
             out["tail_task"][i, j] = TASKS.index(task)
 
+    def segment_of(self, fact):
+        """The segment of this chunk that holds all that a question about `fact` needs; -1 without."""
+        if fact.world.task not in AT_ONCE:
+            return -1
+        fact = fact.world.live.get(fact.key, fact)  # the newest of this key
+        first = self.taken - self.shape.n * self.shape.segment
+        segment = (fact.start - first) // self.shape.segment
+        return segment if 0 <= segment == (fact.end - 1 - first) // self.shape.segment else -1
+
     def answer_weights(self, n, ask):
         """Weights of an answer's tokens in the loss [n]. A first token is the hardest one, and a long answer would
         count for many.
@@ -448,6 +458,7 @@ class Stream:
         out["asked_weight"][i, j, :n_answer] = self.answer_weights(n_answer, ask)
         out["asked_task"][i, j] = TASKS.index(fact.world.task)
         out["asked_age"][i, j] = max(0, (self.taken - fact.end) // self.shape.segment)
+        out["asked_segment"][i, j] = self.segment_of(fact)
         if fact.world is not self.recite:
             out["asked_key"][i, j] = self.key_parts(ask.key_text)
         fact.asked += 1
@@ -491,11 +502,9 @@ class Batches:
                 f'mix.worlds: unknown world "{"".join(sorted(unknown)[:1])}"; known are {", ".join(WORLDS)}'
             )
         texts = getattr(corpus, split)
+        mixes = [long if i < round(share * batch) else mix for i in range(batch)]
         self.streams = [
-            Stream(
-                corpus, texts, self.shape, long if i < round(share * batch) else mix, random.Random(f"{seed}-{split}-{i}")
-            )
-            for i in range(batch)
+            Stream(corpus, texts, self.shape, own, random.Random(f"{seed}-{split}-{i}")) for i, own in enumerate(mixes)
         ]
         self.quiet = mix.quiet
 
@@ -512,6 +521,7 @@ class Batches:
             "asked_weight": weights(s.questions, s.answer),
             "asked_task": np.full((b, s.questions), -1, np.int8),
             "asked_age": ids(s.questions) - 1,
+            "asked_segment": ids(s.questions) - 1,
             "asked_key": ids(s.questions, s.key_parts) - 1,
             "tail": ids(s.tail, s.segment),
             "tail_places": ids(s.tail, s.answer),

@@ -85,7 +85,8 @@ class Fact:
 @dataclass
 class Ask:
     """`question` and `answer`; where `ends` is false the answer is the beginning of a longer text. `raw`: the question
-    is a text to be continued. `chat`: it is always asked in the base's chat template, where there is one.
+    is a text to be continued, and a full stop ends it. `chat`: it is always asked in the base's chat template, where
+    there is one.
     """
 
     question: str
@@ -160,7 +161,7 @@ class Open:
                 cue = before.rstrip().format(k=key)
                 if cue.endswith(" a"):
                     cue = cue[:-1] + article(fact.value)
-                return Ask(cue[0].upper() + cue[1:], fact.value, key, raw=True, ends=False)
+                return Ask(cue[0].upper() + cue[1:], fact.value, key, raw=True)
         questions = relation.questions[-1:] if held else relation.questions[:-1]
         question = rng.choice(questions).format(k=key)
         if rng.random() < 0.1:

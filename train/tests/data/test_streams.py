@@ -113,6 +113,41 @@ def test_an_answer_was_read_before_it_is_asked_for(corpus, worlds, split):
     assert asked > 20
 
 
+@pytest.mark.parametrize("world", ["open", "pair", "event", "six"])
+def test_the_segment_of_a_question_has_its_answer(corpus, world):
+    source = batches(corpus, worlds={world: 1}, cut=0.0, several=0.0, life=[4, 4])
+    decode, found, older = corpus.train.tokenizer.decode, 0, 0
+    for _ in range(16):
+        batch = next(source)
+        for b, q in np.argwhere(batch["asked_task"] >= 0):
+            segment = batch["asked_segment"][b, q]
+            older += segment < 0
+            if segment >= 0:
+                places = batch["asked_places"][b, q][batch["asked_weight"][b, q] > 0]
+                answer = decode(batch["asked"][b, q][places + 1]).replace("<end>", "").strip().rstrip(".")
+                assert answer.lower() in decode(batch["text"][b, segment]).lower()
+                found += 1
+    assert found > 10 and older > 10
+
+
+def test_stories_and_needles_stand_in_no_single_segment(corpus):
+    source = batches(corpus, worlds={"story": 1, "needle": 1, "variables": 1}, cut=0.0)
+    assert all((next(source)["asked_segment"] == -1).all() for _ in range(6))
+
+
+@pytest.mark.parametrize("world", ["open", "pair", "event"])
+def test_every_answer_that_has_an_end_is_trained_to_end(corpus, world):
+    source = batches(corpus, worlds={world: 1}, cut=0.0, several=0.0, chat=0.0)
+    ends = {".": 0, "<end>": 0}
+    for _ in range(12):
+        for _, question, answer, _, _ in rows(corpus, next(source)):
+            # a text to be continued ends with a full stop, the answer to a question with the token for it
+            raw = corpus.train.before.strip() not in question
+            ends["." if raw else "<end>"] += 1
+            assert answer.endswith("." if raw else "<end>"), (question, answer)
+    assert all(ends.values())
+
+
 def test_a_recitation_is_what_the_text_says(corpus):
     source = batches(corpus, worlds={"six": 1}, facts=[1, 1], recite=1.0, cut=0.0)
     read, asked = [""] * 3, 0

@@ -169,5 +169,5 @@ class Events:
         role = rng.choice(event.asked)
         answer, key_text = event.nouns[role].answer, self.key_text(event, role)
         if rng.random() < 0.35:
-            return Ask(grammar.completion(event, role, rng), answer, key_text, raw=True, ends=False)
+            return Ask(grammar.completion(event, role, rng), answer, key_text, raw=True)
         return Ask(grammar.question(event, role, rng, self.held), answer, key_text)
