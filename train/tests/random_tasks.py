@@ -38,6 +38,7 @@ class Batches:
             "asked_weight": weights(questions, answer),
             "asked_task": np.full((b, questions), -1, np.int8),
             "asked_age": ids(questions) - 1,
+            "asked_segment": ids(questions) - 1,
             "asked_key": ids(questions, s["key_parts"]) - 1,
             "tail": ids(tail, s["segment"]),
             "tail_places": ids(tail, answer),
@@ -73,6 +74,7 @@ class Batches:
             out["asked_weight"][i, q] = 1
             out["asked_task"][i, q] = q % 2
             out["asked_age"][i, q] = s["n"] - 1 - segment
+            out["asked_segment"][i, q] = segment
             out["asked_key"][i, q, 0] = key
         for r in range(s["tail"]):
             length = rng.randrange(4, s["segment"] + 1)

@@ -7,7 +7,7 @@ from helpers import tiny_recipe, write_base
 from armt_train.base import load_base
 from armt_train.loop.recipe import parse_recipe
 from armt_train.loop.run import Options, run
-from armt_train.losses import vocabulary
+from armt_train.losses import addressing, vocabulary
 from armt_train.losses.slots import ENOUGH, Slots
 from armt_train.model import Armt, ArmtConfig
 from armt_train.model import memory as associative
@@ -59,31 +59,66 @@ def test_slots_of_questions_and_text():
     torch.testing.assert_close(slots.text(rows, embeddings, text), expected)
 
 
-def test_reads_tell_the_next_token():
+def test_addressing_asks_for_the_segment_of_the_fact_and_no_other():
     torch.manual_seed(4)
-    slots, rows, embeddings = Slots(8, 0, 0, reads=True), torch.randn(6, 8), torch.randn(50, 8)
-    targets, weight = torch.randint(0, 50, (6,)), torch.rand(6)
-    told = plain_log_probabilities(slots.reads_map, rows, embeddings)[:, 0]
-    expected = (F.nll_loss(told, targets, reduction="none") * weight).sum()
-    torch.testing.assert_close(slots.reads(rows, embeddings, targets, weight), expected)
+    b, q, n, a, d = 2, 2, 3, 2, 6
+    rows, written, weight = torch.randn(b, q, a, d), torch.rand(b, n, 6 * d), torch.rand(b, q, a)
+    segment = torch.tensor([[2, -1], [0, 1]])
+    keys = torch.tensor([[[7, -1], [8, 9]], [[5, 6], [7, -1]]])
+    slots = torch.full((b, n, 2, 3), -1)
+    slots[0, 0, 0] = slots[0, 2, 1] = torch.tensor([7, -1, 3])  # an older value of the first question's key
+    slots[1, 1, 0] = torch.tensor([7, -1, 4])  # and another stream's fact of that key
+    slots[1, 0, 0] = torch.tensor([5, 6, 2])
+    counted, own = addressing.segments(segment, keys, slots)
+    assert own.nonzero().tolist() == [[0, 0, 0, 2], [1, 0, 1, 0], [1, 1, 1, 1]]
+    assert (~counted).nonzero().tolist() == [[0, 0, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 2]]
+    weight[0, 1] = 0  # a question without a segment
+    expected = 0.0
+    for i, j, others in ((0, 0, [(0, 1), (1, 0), (1, 2)]), (1, 0, [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]),
+                         (1, 1, [(0, 1), (1, 0), (1, 2)])):  # fmt: skip
+        for k in range(a):
+            features = associative.dpfp(rows[i, j, k], True)
+            right = features @ written[i, segment[i, j]]
+            total = right + sum(features @ written[c, s] for c, s in others)
+            size = written[i, segment[i, j]].norm()
+            each = ((total + addressing.LITTLE) / (right + addressing.LEAST)).log()
+            expected += weight[i, j, k] * each * size / (size + addressing.WRITES)
+    torch.testing.assert_close(addressing.loss(rows, written, weight, counted, own, True), expected)
 
 
-def test_reads_are_what_memory_added_to_the_rows_after_the_tapped_layer(tmp_path):
+def test_addressing_has_no_way_out_in_finding_nothing_and_asks_for_nothing_where_nothing_is_written():
+    torch.manual_seed(6)
+    rows, weight = torch.randn(1, 1, 1, 6), torch.ones(1, 1, 1)
+    features = associative.dpfp(rows[0, 0, 0], True)
+    nowhere = (features == 0).float()
+    segment, keys = torch.tensor([[0]]), torch.tensor([[[1]]])
+    counted, own = addressing.segments(segment, keys, torch.full((1, 2, 1, 2), -1))
+
+    def loss(right, other):
+        return addressing.loss(rows, torch.stack([right, other])[None], weight, counted, own, True).item()
+
+    assert abs(loss(features, nowhere)) < 0.01
+    assert loss(nowhere, nowhere) > 6
+    assert loss(features, features) > 0.6
+    assert loss(features * 1e-6, features * 1e-6) < 1e-3
+
+
+def test_addresses_are_what_the_layers_after_the_tapped_one_write_under_and_ask_for(tmp_path):
     torch.manual_seed(5)
     base = load_base(write_base(tmp_path / "base"), torch.float32)
     model = Armt(base.model, ArmtConfig(segment_size=8, n_mem=4, d_mem=6))
-    ids, taps = torch.randint(0, 256, (2, 1, 8)), {}
+    last, ids, taps = model.layers - 1, torch.randint(0, 256, (2, 1, 8)), [{}, {}, {}]
     with torch.no_grad():
-        _, state = model.segment(ids, model.empty(2), first=True)
-        for layer in range(model.layers):
-            taps[layer] = {"read": 0.0}
-            model.segment(ids, state, write=False, tap=taps[layer], tap_layer=layer)
-    # the layer after the tapped one reads its own rows
-    last = model.layers - 1
-    features = associative.dpfp(model.cells[last].mem_q(taps[last]["before"]), True).flatten(1, 2)
-    expected, _ = associative.read(features, state[0][last], state[1][last])
-    torch.testing.assert_close(taps[last - 1]["read"].flatten(1, 2), expected)
-    assert taps[last]["read"] == 0.0 and taps[0]["read"].abs().max() > 0
+        _, state = model.segment(ids, model.empty(2), tap=taps[0], tap_layer=last)
+        model.segment(ids, model.empty(2), tap=taps[1], tap_layer=last - 1)
+        model.segment(ids, state, write=False, tap=taps[2], tap_layer=last - 1)
+        cell, rows = model.cells[last], taps[0]["after"][:, 0, -4:]
+        keys = associative.dpfp(cell.mem_k(rows), True)
+        expected = (cell.mem_b(rows).sigmoid() * keys).sum(1)
+        asking = cell.mem_q(taps[2]["after"])
+    assert "addresses" not in taps[0] and len(taps[1]["addresses"]) == len(taps[2]["addresses"]) == 1
+    torch.testing.assert_close(taps[1]["addresses"][0], expected)
+    torch.testing.assert_close(taps[2]["addresses"][0], asking)
 
 
 def test_divergence_is_zero_for_the_base_itself():

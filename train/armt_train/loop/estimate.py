@@ -29,7 +29,6 @@ def stage_bytes(config, model, training, losses, shapes, world_size=1):
     trained = trained_parameters(config, model, training)
     slots = shapes["slots"][-1] * d * d if losses.slots else 0
     slots += (s // model.n_mem) * d * d if losses.text_slots else 0
-    slots += d * d if losses.reads else 0
     logits = min(LOGITS, rows * config.vocab_size) * 4 * 3
     if losses.slots:
         logits += b * n * model.n_mem * shapes["slots"][-1] * d * 4 * 2

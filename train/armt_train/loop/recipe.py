@@ -72,7 +72,7 @@ class Losses:
     language: float = 0.0  # text of the open segment
     slots: float = 0.0
     text_slots: float = 0.0
-    reads: float = 0.0  # what the rows of answers read from memory, against the next token
+    addressing: float = 0.0  # whether a question's rows find the segment of their fact among all of the batch
     filler_writes: float = 0.0  # how strongly segments marked `quiet` write
     keep: float = 0.0  # KL(base ‖ model) on chats of the base
 

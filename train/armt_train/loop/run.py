@@ -22,7 +22,7 @@ SAMPLE_EVERY = 10  # steps between looks at a step's output, which wait for the 
 REPORT_EVERY = 50
 LAST_CHECK_SECONDS = 20  # kept free for the last evaluation where the time is bounded
 UNSOUND_REPORTS = 4  # in a row, after which a run that is no longer finite ends
-LOSSES = ("answers", "tail", "language", "slots", "known", "text_slots", "reads", "filler_writes", "keep", "norm")
+LOSSES = ("answers", "tail", "language", "slots", "known", "text_slots", "addressing", "filler_writes", "keep", "norm")
 
 
 @dataclass

@@ -12,14 +12,14 @@ import torch
 
 from armt_train.errors import TrainError
 from armt_train.loop.optimizer import Optimizer
-from armt_train.losses import vocabulary
+from armt_train.losses import addressing, vocabulary
 from armt_train.losses.slots import Slots
 from armt_train.losses.vocabulary import in_chunks
 from armt_train.model.armt import Cell
 
 WIDE = {np.dtype(np.bool_): torch.float32, np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float32}
 # what a step counts, summed over all GPUs: a loss is a sum over this GPU's items divided by the count of all
-COUNTS = ("asked", "tail", "text", "facts", "known", "quiet", "tokens", "chats")
+COUNTS = ("asked", "tail", "text", "facts", "known", "addressed", "quiet", "tokens", "chats")
 WARM_UPS = 3  # steps before the graph is captured
 LARGEST_MEMORY = 1e6  # of |A|; hundreds are usual, and thousands after a long text
 
@@ -92,8 +92,11 @@ class Step:
             if s % n_mem:
                 raise TrainError(f"losses.text_slots: a segment of {s} tokens is no multiple of {n_mem} memory tokens")
             text_parts = s // n_mem
-        reads = bool(losses.reads)
-        wanted = bool(parts or text_parts or reads)
+        if losses.addressing and "asked_segment" not in batch:
+            raise TrainError("losses.addressing: this recipe's tasks do not say in which segment a fact stands")
+        if losses.addressing and self.tap_layer == self.model.layers - 1:
+            raise TrainError("losses.addressing: it looks at layers after training.tap, which is the last one")
+        wanted = bool(parts or text_parts)
         if (
             self.optimizer is None
             or wanted
@@ -103,11 +106,9 @@ class Step:
                 and not has(self.slots.facts_maps, parts)
                 or text_parts
                 and not has(self.slots.text_maps, text_parts)
-                or reads
-                and self.slots.reads_map is None
             )
         ):
-            self.new_slots(parts, key_parts, text_parts, reads)
+            self.new_slots(parts, key_parts, text_parts)
         self.input = {name: self.buffer(value) for name, value in batch.items()}
         if losses.keep:
             if self.chats is None:
@@ -120,15 +121,15 @@ class Step:
             self.input["chats"] = torch.zeros(count, self.chats.shape[1], dtype=torch.long, device=self.device)
         self.state = self.model.empty(b, self.device)
 
-    def new_slots(self, parts, key_parts, text_parts, reads):
+    def new_slots(self, parts, key_parts, text_parts):
         """Maps for a stage; those that fit are kept, and the optimizer's state of everything that was there before."""
         old, old_optimizer = self.slots, self.optimizer
         slots = None
-        if parts or text_parts or reads:
+        if parts or text_parts:
             value_parts = parts - key_parts if parts else 0
-            slots = Slots(self.model.width, key_parts if parts else 0, value_parts, text_parts, reads).to(self.device)
+            slots = Slots(self.model.width, key_parts if parts else 0, value_parts, text_parts).to(self.device)
             if old is not None:
-                for name in ("facts_maps", "text_maps", "reads_map"):
+                for name in ("facts_maps", "text_maps"):
                     mine, before = getattr(slots, name), getattr(old, name)
                     if before is not None and (mine is None or mine.parts == before.parts):
                         setattr(slots, name, before)
@@ -178,6 +179,7 @@ class Step:
             "text": is_text.sum(),
             "facts": (x["slots"] >= 0).any(-1).sum(),
             "known": known.sum(),
+            "addressed": (x["asked_segment"] >= 0).sum() if "asked_segment" in x else one * 0,
             "quiet": x["quiet"].sum(),
             "tokens": one * (b * n * s),
             "chats": one * (x["chats"].shape[0] if "chats" in x else 0),
@@ -221,7 +223,7 @@ class Step:
             slots=zero,
             known=zero,
             text_slots=zero,
-            reads=zero,
+            addressing=zero,
             filler_writes=zero,
             keep=zero,
         )
@@ -231,11 +233,12 @@ class Step:
         n_mem, needs_tap = model.armt.n_mem, bool(weights.slots or weights.text_slots)
         embeddings = model.base_model.model.embed_tokens.weight
         with self.autocast():
-            memory_rows, writes = [], []
+            memory_rows, writes, written = [], [], []
             for i in range(x["text"].shape[1]):
                 tap = {}
                 _, state = model.segment(x["text"][:, i : i + 1], state, tap=tap, tap_layer=self.tap_layer)
                 writes.append(sum(tap["strengths"]))
+                written.append(tap.get("addresses", ()))
                 if needs_tap:
                     memory_rows.append(tap["after"][:, 0, -n_mem:])
             told["filler_writes"] = (torch.stack(writes, 1) * x["quiet"]).sum() / count["quiet"]
@@ -247,7 +250,7 @@ class Step:
             if weights.text_slots:
                 text = self.slots.text(told_rows, embeddings, x["text"].flatten(0, 1), self.partition)
                 told["text_slots"] = text / count["tokens"]
-            tap = {"read": 0.0}
+            tap = {}
             rows, _ = model.segment(x["asked"], state, write=False, tap=tap, tap_layer=self.tap_layer)
             if weights.slots:
                 places = x["asked_places"][..., None].expand(-1, -1, -1, rows.shape[-1])
@@ -255,8 +258,8 @@ class Step:
                 key = x["asked_key"].flatten(0, 1)
                 weight = x["asked_weight"].flatten(0, 1) * (key >= 0).any(-1)[..., None]
                 told["known"] = self.slots.questions(asking, embeddings, key, weight, self.partition) / count["known"]
-            if weights.reads:
-                told["reads"] = self.read_answers(tap["read"]) / count["asked"]
+            if weights.addressing:
+                told["addressing"] = self.addressing(tap["addresses"], written) / count["addressed"]
             answers, asked_right = self.answers(rows, x["asked"], x["asked_places"], x["asked_weight"])
             told["answers"] = answers / count["asked"]
             tail_right = torch.zeros(x["tail"].shape[:2], dtype=torch.bool, device=self.device)
@@ -270,22 +273,24 @@ class Step:
             if weights.keep:
                 told["keep"] = self.kept(state) / count["chats"]
         loss = weights.slots * told["known"]
-        for name in ("answers", "tail", "language", "slots", "text_slots", "reads", "filler_writes", "keep"):
+        for name in ("answers", "tail", "language", "slots", "text_slots", "addressing", "filler_writes", "keep"):
             if getattr(weights, name):
                 loss = loss + getattr(weights, name) * told[name]
         told = {name: value.detach() for name, value in told.items()}
         return loss, state, {**told, "asked_right": asked_right, "tail_right": tail_right}
 
-    def read_answers(self, read):
-        """Summed loss of what the rows of answers read from memory. read [B, Q, T, D]."""
-        x = self.input
-        places = x["asked_places"]
-        rows = read.gather(2, places[..., None].expand(-1, -1, -1, read.shape[-1]))
-        targets = x["asked"].gather(2, (places + 1).clamp_max(x["asked"].shape[2] - 1))
-        embeddings = self.model.base_model.model.embed_tokens.weight
-        return self.slots.reads(
-            rows.flatten(0, 2), embeddings, targets.flatten(), x["asked_weight"].flatten(), self.partition
-        )
+    def addressing(self, queries, written):
+        """Summed over questions. queries [L][B, Q, T, d_mem], written [n][L][B, K]."""
+        x, normalize = self.input, self.model.armt.normalize_keys
+        places = x["asked_places"][..., None]
+        weight = (x["asked_weight"] > 0) * (x["asked_segment"] >= 0)[..., None]
+        weight = weight / weight.sum(-1, keepdim=True).clamp_min(1)
+        counted, own = addressing.segments(x["asked_segment"], x["asked_key"], x["slots"])
+        total = 0.0
+        for rows, keys in zip(queries, zip(*written)):
+            rows = rows.gather(2, places.expand(-1, -1, -1, rows.shape[-1]))
+            total = total + addressing.loss(rows, torch.stack(keys, 1), weight, counted, own, normalize)
+        return total / len(queries)
 
     def kept(self, state):
         """KL(base ‖ model) on chats behind an unrelated memory, an empty one in every fourth; mean over a chat's

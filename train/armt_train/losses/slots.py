@@ -2,10 +2,8 @@
 the key that they ask for.
 
 Answers alone bind no value to its key: a memory token holds so little of a key at first that a gradient hardly finds
-it. So a memory token has to tell, by linear maps
-and the base's own embeddings, the tokens of a fact's key and value (`facts`), or those of its own part of the text
-(`text`). And what an answer's rows read from memory is to tell the next token (`reads`), since a memory that gives a
-fact's tokens all at once leaves their order to layers that are frozen. The maps are not part of the model.
+it. So a memory token has to tell, by linear maps and the base's own embeddings, the tokens of a fact's key and value
+(`facts`), or those of its own part of the text (`text`). The maps are not part of the model.
 """
 
 import torch
@@ -36,14 +34,13 @@ class Maps(nn.Module):
 
 
 class Slots(nn.Module):
-    """Maps for facts, for text where `text_parts` (tokens of the text a memory token) is not 0, and for `reads`."""
+    """Maps for facts, and for text where `text_parts` (tokens of the text a memory token) is not 0."""
 
-    def __init__(self, width, key_parts, value_parts, text_parts=0, reads=False):
+    def __init__(self, width, key_parts, value_parts, text_parts=0):
         super().__init__()
         self.key_parts = key_parts
         self.facts_maps = Maps(width, key_parts + value_parts) if key_parts + value_parts else None
         self.text_maps = Maps(width, text_parts) if text_parts else None
-        self.reads_map = Maps(width, 1) if reads else None
 
     def facts(self, rows, embeddings, facts, partition=log_partition):
         """Summed loss over facts. rows [G, M, D] of memory tokens after the tapped layer, facts [G, F, parts] (-1:
@@ -80,10 +77,3 @@ class Slots(nn.Module):
         targets = embeddings.index_select(0, text.flatten()).reshape(x.shape)
         logits = (x.to(targets.dtype) * targets).float().sum(-1)
         return -(logits - total).sum()
-
-    def reads(self, rows, embeddings, targets, weight, partition=log_partition):
-        """Summed loss over answers' rows, of what they read from memory. rows [N, D], targets and weight [N]."""
-        x = self.reads_map(rows, 0, 1)[:, 0]
-        total = in_chunks(lambda r: partition(r, embeddings), len(embeddings), x)
-        picked = embeddings.index_select(0, targets)
-        return -(((x.to(picked.dtype) * picked).float().sum(-1) - total) * weight).sum()

@@ -85,20 +85,20 @@ class Cell(nn.Module):
             nn.init.zeros_(self.mem_b.bias)
 
     def forward(self, x, a, z, cos, sin, n_mem: int, first: bool, reads: bool):
-        """x [B, Q, T, D]; gives x, A [B, K, D] and z [B, K] after it, how strongly it wrote [B], and what it read from
-        memory, as x (zero where it did not read).
+        """x [B, Q, T, D]; gives x, A [B, K, D] and z [B, K] after it, how strongly it wrote [B], and where: the sum of
+        its memory tokens' keys by β, without a gradient to β [B, K]. Where it did not write, that is what the rows ask
+        for, before the feature map [B, Q, T, d_mem].
         """
         b, q, t, d = x.shape
         armt = self.armt
         off = torch.autocast(x.device.type, enabled=False)
-        value = x.new_zeros(1)
+        address = x.new_zeros(1)
         if reads and not first:
-            query = self.mem_q(x)
+            address = self.mem_q(x)
             with off:
-                features = associative.dpfp(query.float(), armt.normalize_keys).reshape(b, q * t, -1)
+                features = associative.dpfp(address.float(), armt.normalize_keys).reshape(b, q * t, -1)
                 value, _ = associative.read(features, a, z, armt.epsilon)
-            value = value.reshape(b, q, t, d)
-            x = x + value
+            x = x + value.reshape(b, q, t, d)
         y = self.layer(x.reshape(b * q, t, d), attention_mask=None, position_embeddings=(cos, sin))
         x = (y[0] if isinstance(y, tuple) else y).reshape(b, q, t, d)
         strength = x.new_zeros(b)
@@ -109,6 +109,7 @@ class Cell(nn.Module):
                 keys = associative.dpfp(keys.float(), armt.normalize_keys)
                 values, beta = values.float(), beta.float()
                 strength = F.softplus(beta + WRITE_OFFSET).mean((1, 2))
+                address = (beta.sigmoid().detach() * keys).sum(1)
                 a, z = associative.write(
                     keys,
                     values,
@@ -120,7 +121,7 @@ class Cell(nn.Module):
                     first=first,
                     epsilon=armt.epsilon,
                 )
-        return x, a, z, strength, value
+        return x, a, z, strength, address
 
 
 class Armt(nn.Module):
@@ -204,8 +205,8 @@ class Armt(nn.Module):
 
         `state` is A and z by layer; `first` says that nothing was written, so that nothing is read (exactly; a state
         of zeros reads zeros too).
-        `tap`, a dict, gets `before` and `after` the layer `tap_layer` (all rows) and the layers' `strengths` of
-        writing. If it has a number `read`, what the layers after `tap_layer` read from memory is added to it.
+        `tap`, a dict, gets `before` and `after` the layer `tap_layer` (all rows), the layers' `strengths` of writing,
+        and of the layers after it the `addresses` (`Cell.forward`).
         """
         a, z = state
         x = self.embed(ids)
@@ -221,17 +222,17 @@ class Armt(nn.Module):
             before = x
             arguments = (cell, x, a[i], z[i], cos, sin, n_mem, first, True)
             if self.checkpointing and with_grad:
-                x, ai, zi, strength, read = checkpoint(
+                x, ai, zi, strength, address = checkpoint(
                     self.run, *arguments, use_reentrant=False, preserve_rng_state=False
                 )
             else:
-                x, ai, zi, strength, read = self.run(*arguments)
+                x, ai, zi, strength, address = self.run(*arguments)
             if tap is not None:
                 tap.setdefault("strengths", []).append(strength)
                 if i == tap_layer:
                     tap.update(before=before, after=x)
-                elif "read" in tap and i > tap_layer:
-                    tap["read"] = tap["read"] + read
+                elif tap_layer is not None and i > tap_layer:
+                    tap.setdefault("addresses", []).append(address)
             after_a.append(ai)
             after_z.append(zi)
         return x[:, :, : ids.shape[2]], (after_a, after_z)
