@@ -9,7 +9,7 @@ writes other weights to start from:
 - a layer in which no token reaches σ⁻¹(0.001) starts again: W_mk as at a start, W_mq = W_mk, W_mv at a tenth of its
   usual start, W_mb = 0 and b = -4.
 
-With `--silence`, it only lowers b so far in the layers named that they write nothing more.
+`--silence LAYERS` lowers b there instead, so far that those layers write nothing, and `--wake LAYERS` raises it again.
 
 On the CPU, one minute:
 
@@ -41,7 +41,9 @@ def logits(model, batches, options):
     def watched(cell, x, a, z, cos, sin, n_mem, first, reads):
         result = Cell.forward(cell, x, a, z, cos, sin, n_mem, first, reads)
         if n_mem and not first:
-            found[layer[id(cell)]].append(cell.mem_b(result[0][:, 0, -n_mem:]).flatten())
+            found[layer[id(cell)]].append(
+                cell.mem_b(result[0][:, 0, -n_mem:]).flatten()
+            )
         return result
 
     model.run = watched
@@ -74,7 +76,10 @@ def soften(model, found, generator):
 def main():
     parser = held_out.arguments(__doc__.partition("\n")[0], streams=4, segments=30)
     parser.add_argument("--output", type=Path, help="folder for the changed weights")
-    parser.add_argument("--silence", help="layers that are to write nothing more, as in 7,11")
+    parser.add_argument(
+        "--silence", help="layers that are to write nothing, as in 7,11"
+    )
+    parser.add_argument("--wake", help="layers that --silence silenced")
     options = parser.parse_args()
     model, stage, batches = held_out.load(options, "gates")
     found = logits(model, batches, options)
@@ -83,19 +88,29 @@ def main():
         quantiles = {str(q): round(told.quantile(q).item(), 1) for q in QUANTILES}
         soft = round((told.abs() < -ALIVE).float().mean().item(), 4)
         writing = round((told > ALIVE).float().mean().item(), 4)
-        layers.append({"W_mb m + b": quantiles, "write": writing, "neither 0 nor 1": soft})
+        layers.append(
+            {"W_mb m + b": quantiles, "write": writing, "neither 0 nor 1": soft}
+        )
         print(json.dumps({"layer": layer, **layers[-1]}))
     more = {}
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-        if options.silence:
-            more["silenced"] = [int(layer) for layer in options.silence.split(",")]
-            for layer in more["silenced"]:
-                model.cells[layer].mem_b.bias.data += SILENCE
+        if options.silence or options.wake:
+            for name, layers, by in (
+                ("silenced", options.silence, SILENCE),
+                ("woken", options.wake, -SILENCE),
+            ):
+                more[name] = (
+                    [int(layer) for layer in layers.split(",")] if layers else []
+                )
+                for layer in more[name]:
+                    model.cells[layer].mem_b.bias.data += by
         else:
             more["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
             print(f"layers that start again: {more['restarted']}")
-        saving.save_trained(options.output, model, None, saving.read_position(options.run))
+        saving.save_trained(
+            options.output, model, None, saving.read_position(options.run)
+        )
         for name in ("recipe.json", "slots.safetensors"):
             if (options.run / name).is_file():
                 shutil.copyfile(options.run / name, options.output / name)
