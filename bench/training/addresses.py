@@ -29,9 +29,7 @@ def chunks(model, batches, options):
         state, written = (a * keep[:, None, None], z * keep[:, None]), []
         for i in range(batch["text"].shape[1]):
             tap = {}
-            _, state = model.segment(
-                batch["text"][:, i : i + 1].long(), state, tap=tap, tap_layer=-1
-            )
+            _, state = model.segment(batch["text"][:, i : i + 1].long(), state, tap=tap, tap_layer=-1)
             written.append(tap["addresses"])
             done += 1
         a, z = (torch.stack(part) for part in state)
@@ -45,32 +43,24 @@ def chunks(model, batches, options):
 
 
 def main():
-    options = held_out.arguments(
-        __doc__.partition("\n")[0], streams=8, segments=30
-    ).parse_args()
+    options = held_out.arguments(__doc__.partition("\n")[0], streams=8, segments=30).parse_args()
     model, stage, batches = held_out.load(options, "addresses", life=6, density=0.4)
     found, alone, questions = [0.0] * model.layers, [0.0] * model.layers, 0
     for batch, written, asking in chunks(model, batches, options):
         segment = batch["asked_segment"].long()
-        counted, own = addressing.segments(
-            segment, batch["asked_key"].long(), batch["slots"].long()
-        )
+        counted, own = addressing.segments(segment, batch["asked_key"].long(), batch["slots"].long())
         # of the own stream alone
         stream = torch.eye(len(segment), dtype=torch.bool)[:, None, :, None]
         counted, there = counted & stream, segment >= 0
         questions += there.sum().item()
         first = batch["asked_places"][..., :1, None].long()
         for layer, (keys, rows) in enumerate(zip(written, asking)):
-            query = memory.dpfp(
-                rows.gather(2, first.expand(-1, -1, -1, rows.shape[-1])).float(), True
-            )[:, :, 0]
+            query = memory.dpfp(rows.gather(2, first.expand(-1, -1, -1, rows.shape[-1])).float(), True)[:, :, 0]
             for total, sizes in (
                 (found, torch.einsum("bqk,cnk->bqcn", query, keys)),
                 (alone, keys.norm(dim=-1).expand(*query.shape[:2], -1, -1)),
             ):
-                share = (sizes * own).sum((-2, -1)) / (sizes * counted).sum(
-                    (-2, -1)
-                ).clamp_min(1e-9)
+                share = (sizes * own).sum((-2, -1)) / (sizes * counted).sum((-2, -1)).clamp_min(1e-9)
                 total[layer] += share[there].sum().item()
     share = lambda total: round(total / max(1, questions), 3)
     layers = [{"found": share(f), "written": share(a)} for f, a in zip(found, alone)]

@@ -36,16 +36,11 @@ def main():
     first, _ = read(options.first)
     second, files = read(options.second)
     if first.keys() != second.keys():
-        raise SystemExit(
-            f"{options.first} and {options.second} have not trained the same tensors"
-        )
+        raise SystemExit(f"{options.first} and {options.second} have not trained the same tensors")
     options.output.mkdir(parents=True, exist_ok=True)
     for path, names, metadata in files:
         between = {
-            name: first[name]
-            .double()
-            .lerp(second[name].double(), options.share)
-            .to(second[name].dtype)
+            name: first[name].double().lerp(second[name].double(), options.share).to(second[name].dtype)
             for name in names
         }
         save_file(between, options.output / path, metadata=metadata)

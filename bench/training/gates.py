@@ -41,9 +41,7 @@ def logits(model, batches, options):
     def watched(cell, x, a, z, cos, sin, n_mem, first, reads):
         result = Cell.forward(cell, x, a, z, cos, sin, n_mem, first, reads)
         if n_mem and not first:
-            found[layer[id(cell)]].append(
-                cell.mem_b(result[0][:, 0, -n_mem:]).flatten()
-            )
+            found[layer[id(cell)]].append(cell.mem_b(result[0][:, 0, -n_mem:]).flatten())
         return result
 
     model.run = watched
@@ -73,12 +71,14 @@ def soften(model, found, generator):
     return restarted
 
 
+def numbers(text):
+    return [int(number) for number in text.split(",")] if text else []
+
+
 def main():
     parser = held_out.arguments(__doc__.partition("\n")[0], streams=4, segments=30)
     parser.add_argument("--output", type=Path, help="folder for the changed weights")
-    parser.add_argument(
-        "--silence", help="layers that are to write nothing, as in 7,11"
-    )
+    parser.add_argument("--silence", help="layers that are to write nothing, as in 7,11")
     parser.add_argument("--wake", help="layers that --silence silenced")
     options = parser.parse_args()
     model, stage, batches = held_out.load(options, "gates")
@@ -88,29 +88,21 @@ def main():
         quantiles = {str(q): round(told.quantile(q).item(), 1) for q in QUANTILES}
         soft = round((told.abs() < -ALIVE).float().mean().item(), 4)
         writing = round((told > ALIVE).float().mean().item(), 4)
-        layers.append(
-            {"W_mb m + b": quantiles, "write": writing, "neither 0 nor 1": soft}
-        )
+        layers.append({"W_mb m + b": quantiles, "write": writing, "neither 0 nor 1": soft})
         print(json.dumps({"layer": layer, **layers[-1]}))
     more = {}
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         if options.silence or options.wake:
-            for name, layers, by in (
-                ("silenced", options.silence, SILENCE),
-                ("woken", options.wake, -SILENCE),
-            ):
-                more[name] = (
-                    [int(layer) for layer in layers.split(",")] if layers else []
-                )
-                for layer in more[name]:
-                    model.cells[layer].mem_b.bias.data += by
+            more["silenced"], more["woken"] = numbers(options.silence), numbers(options.wake)
+            for layer in more["silenced"]:
+                model.cells[layer].mem_b.bias.data += SILENCE
+            for layer in more["woken"]:
+                model.cells[layer].mem_b.bias.data -= SILENCE
         else:
             more["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
             print(f"layers that start again: {more['restarted']}")
-        saving.save_trained(
-            options.output, model, None, saving.read_position(options.run)
-        )
+        saving.save_trained(options.output, model, None, saving.read_position(options.run))
         for name in ("recipe.json", "slots.safetensors"):
             if (options.run / name).is_file():
                 shutil.copyfile(options.run / name, options.output / name)

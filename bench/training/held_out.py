@@ -15,17 +15,10 @@ from armt_train.tasks import Batches, Corpus
 def arguments(description, *, streams, segments):
     """A parser of what both need. `streams`, `segments`: defaults."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "run", type=Path, help="folder with recipe.json and trained weights"
-    )
+    parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--data", default="train/data")
-    parser.add_argument(
-        "--stage",
-        type=int,
-        default=4,
-        help="whose streams to read, from 1 (default: 4)",
-    )
+    parser.add_argument("--stage", type=int, default=4, help="whose streams to read, from 1 (default: 4)")
     parser.add_argument("--streams", type=int, default=streams)
     parser.add_argument("--segments", type=int, default=segments)
     parser.add_argument("--json", type=Path)
@@ -44,13 +37,7 @@ def load(options, seed, life=10_000, density=0.2):
     stage = recipe.stages[min(options.stage, len(recipe.stages)) - 1]
     mix = {**stage.mix, "life": [life, life], "density": [density, density], "long": {}}
     corpus = Corpus(base.tokenizer, recipe.data)
-    return (
-        model,
-        stage,
-        Batches(
-            base.tokenizer, corpus, stage.shape, mix, options.streams, seed, "heldOut"
-        ),
-    )
+    return model, stage, Batches(base.tokenizer, corpus, stage.shape, mix, options.streams, seed, "heldOut")
 
 
 @torch.no_grad()
@@ -67,12 +54,6 @@ def states(model, batches, options):
 
 def write(options, stage, layers, **more):
     """The result's file, if one is wanted."""
-    told = {
-        "stage": stage.name,
-        "streams": options.streams,
-        "segments": options.segments,
-        "layers": layers,
-        **more,
-    }
+    told = {"stage": stage.name, "streams": options.streams, "segments": options.segments, "layers": layers, **more}
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n")
