@@ -45,6 +45,7 @@ def chunks(model, batches, options):
 def main():
     options = held_out.arguments(__doc__.partition("\n")[0], streams=8, segments=30).parse_args()
     model, stage, batches = held_out.load(options, "addresses", life=6, density=0.4)
+    normalize = model.armt.normalize_keys
     found, alone, questions = [0.0] * model.layers, [0.0] * model.layers, 0
     for batch, written, asking in chunks(model, batches, options):
         segment = batch["asked_segment"].long()
@@ -55,7 +56,7 @@ def main():
         questions += there.sum().item()
         first = batch["asked_places"][..., :1, None].long()
         for layer, (keys, rows) in enumerate(zip(written, asking)):
-            query = memory.dpfp(rows.gather(2, first.expand(-1, -1, -1, rows.shape[-1])).float(), True)[:, :, 0]
+            query = memory.dpfp(rows.gather(2, first.expand(-1, -1, -1, rows.shape[-1])).float(), normalize)[:, :, 0]
             for total, sizes in (
                 (found, torch.einsum("bqk,cnk->bqcn", query, keys)),
                 (alone, keys.norm(dim=-1).expand(*query.shape[:2], -1, -1)),

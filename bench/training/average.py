@@ -35,7 +35,7 @@ def main():
     options = parser.parse_args()
     first, _ = read(options.first)
     second, files = read(options.second)
-    if first.keys() != second.keys():
+    if not second or first.keys() != second.keys():
         raise SystemExit(f"{options.first} and {options.second} have not trained the same tensors")
     options.output.mkdir(parents=True, exist_ok=True)
     for path, names, metadata in files:

@@ -72,15 +72,17 @@ def soften(model, found, generator):
 
 
 def numbers(text):
-    return [int(number) for number in text.split(",")] if text else []
+    return [int(number) for number in text.split(",")]
 
 
 def main():
     parser = held_out.arguments(__doc__.partition("\n")[0], streams=4, segments=30)
     parser.add_argument("--output", type=Path, help="folder for the changed weights")
-    parser.add_argument("--silence", help="layers that are to write nothing, as in 7,11")
-    parser.add_argument("--wake", help="layers that --silence silenced")
+    parser.add_argument("--silence", type=numbers, default=[], help="layers that are to write nothing, as in 7,11")
+    parser.add_argument("--wake", type=numbers, default=[], help="layers that --silence silenced")
     options = parser.parse_args()
+    if (options.silence or options.wake) and not options.output:
+        parser.error("--silence and --wake change weights: --output is missing")
     model, stage, batches = held_out.load(options, "gates")
     found = logits(model, batches, options)
     layers = []
@@ -94,10 +96,10 @@ def main():
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         if options.silence or options.wake:
-            more["silenced"], more["woken"] = numbers(options.silence), numbers(options.wake)
-            for layer in more["silenced"]:
+            more = {"silenced": options.silence, "woken": options.wake}
+            for layer in options.silence:
                 model.cells[layer].mem_b.bias.data += SILENCE
-            for layer in more["woken"]:
+            for layer in options.wake:
                 model.cells[layer].mem_b.bias.data -= SILENCE
         else:
             more["restarted"] = soften(model, found, torch.Generator().manual_seed(1))

@@ -1,4 +1,4 @@
-"""Held-out streams of prose with facts, read on the CPU with a run's trained weights, for gates.py and divisors.py."""
+"""Held-out streams of prose with facts, read on the CPU with a run's trained weights, for the scripts beside it."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from armt_train.tasks import Batches, Corpus
 
 
 def arguments(description, *, streams, segments):
-    """A parser of what both need. `streams`, `segments`: defaults."""
+    """A parser of what they all need. `streams`, `segments`: defaults."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
     parser.add_argument("--base", type=Path, required=True)

@@ -28,5 +28,5 @@ finish() {
 }
 trap finish EXIT
 "${start[@]}" run --base "$store/base.gguf" --base-name "${BASE_NAME:-SmolLM2-135M-Instruct}" --out "$run" \
-    --from "$here/train/checkpoints/smollm2-135m" --start-stage "${START_STAGE:-5}" --seconds "$seconds" \
+    --from "$here/train/checkpoints/smollm2-135m" --start-stage "${START_STAGE:-3}" --seconds "$seconds" \
     --save-every 240 --set "data.folder=\"$store/data\"" "$@"

@@ -51,6 +51,7 @@ def run(tmp_path, base, recipe, *more):
         ({}, ["--lora-modules", "c_attn"], 'no matrix "c_attn"'),
         ({}, ["--lora-r", "0"], "r must be at least 1"),
         ({}, ["--set", "training.tap=3"], "layers 0 to 2"),
+        ({"stages__0__losses__addressing": 0.1}, ["--set", "training.tap=2"], "2 is the last layer"),
         ({}, ["--set", 'training.tune="some"'], "expected one of memory, lora, all"),
         ({}, ["--tune", "all"], "needs a frozen base"),
         ({"stages": []}, [], "at least one stage"),

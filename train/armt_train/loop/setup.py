@@ -36,6 +36,13 @@ def load_model(recipe, base_path, device):
         model.requires_grad_(True)
     if training.tap is not None and not 0 <= training.tap < model.layers:
         raise TrainError(f"training.tap is {training.tap}, but the base has layers 0 to {model.layers - 1}")
+    tap = model.layers // 2 if training.tap is None else training.tap
+    for i, stage in enumerate(recipe.stages):
+        if stage.losses.addressing and tap == model.layers - 1:
+            raise TrainError(
+                f"stages.{i}: losses.addressing is about the layers after training.tap, and {tap} is the last layer; "
+                "choose an earlier one"
+            )
     model.checkpointing = training.checkpointing
     return base, model
 
@@ -69,6 +76,11 @@ def stage_shapes(recipe, source):
         if stage.losses.keep and recipe.training.keep.batch > stage.batch:
             raise TrainError(
                 f"stages.{i}: training.keep.batch is {recipe.training.keep.batch}, more than the stage's batch"
+            )
+        if stage.losses.addressing and "asked_segment" not in batch:
+            raise TrainError(
+                f'stages.{i}: losses.addressing needs to know in which segment a fact stands, and the tasks "'
+                f'{recipe.tasks}" do not say it; set it to 0'
             )
         if stage.losses.text_slots and batch["text"].shape[2] % recipe.model.n_mem:
             raise TrainError(f"stages.{i}: losses.text_slots needs segments that are a multiple of model.n_mem long")

@@ -92,10 +92,6 @@ class Step:
             if s % n_mem:
                 raise TrainError(f"losses.text_slots: a segment of {s} tokens is no multiple of {n_mem} memory tokens")
             text_parts = s // n_mem
-        if losses.addressing and "asked_segment" not in batch:
-            raise TrainError("losses.addressing: this recipe's tasks do not say in which segment a fact stands")
-        if losses.addressing and self.tap_layer == self.model.layers - 1:
-            raise TrainError("losses.addressing: it looks at layers after training.tap, which is the last one")
         wanted = bool(parts or text_parts)
         if (
             self.optimizer is None
@@ -280,7 +276,7 @@ class Step:
         return loss, state, {**told, "asked_right": asked_right, "tail_right": tail_right}
 
     def addressing(self, queries, written):
-        """Summed over questions. queries [L][B, Q, T, d_mem], written [n][L][B, K]."""
+        """The loss on keys, summed over questions. queries [L][B, Q, T, d_mem], written [n][L][B, K]."""
         x, normalize = self.input, self.model.armt.normalize_keys
         places = x["asked_places"][..., None]
         weight = (x["asked_weight"] > 0) * (x["asked_segment"] >= 0)[..., None]

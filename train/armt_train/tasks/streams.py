@@ -77,7 +77,7 @@ class Mix:
     most: float = math.inf  # of all tokens of an answer but the first, together
     own: float = 0.0  # probability that a fact is one of the user's own
     own_text: float = 0.5  # probability that a passage is from the user's own folders, where there are any
-    long: dict = field(default_factory=dict)  # a batch's long streams: their `share`, and what they draw otherwise
+    long: dict = field(default_factory=dict)  # of a `share` of the streams: what they draw otherwise
 
 
 class Stream:
@@ -216,7 +216,7 @@ class Stream:
         if ask.raw:
             asked = encode(rng.choice(("\n", "\n\n", " ")) + ask.question)
             # with nothing after it, a model goes on inside the word: "ballerinaist" for "ballerina"
-            told = encode(" " + answer + "." * ask.ends)
+            told = encode(" " + answer + ("." if ask.ends else ""))
         elif chat:
             head = tokenizer.id(START) is not None
             if head:
@@ -494,17 +494,21 @@ class Batches:
         self.shape, usual = checked(Shape, shape, "shape"), mix
         mix = checked(Mix, usual, "mix")
         long = {**usual, **mix.long}
-        share = long.pop("share", 0.0)
+        share = long.pop("share", 0)
         long = checked(Mix, long, "mix.long")
+        if mix.long and not 0 < share <= 1:
+            raise ValueError(f"mix.long: its share of the streams is {share}; give one above 0 and at most 1")
         unknown = (set(mix.worlds) | set(long.worlds)) - set(WORLDS)
         if unknown or not mix.worlds or not long.worlds:
             raise ValueError(
                 f'mix.worlds: unknown world "{"".join(sorted(unknown)[:1])}"; known are {", ".join(WORLDS)}'
             )
         texts = getattr(corpus, split)
-        mixes = [long if i < round(share * batch) else mix for i in range(batch)]
+        # drawn, since a worker may have a single stream
+        is_long = lambda i: share and random.Random(f"{seed}-{split}-{i}-long").random() < share
         self.streams = [
-            Stream(corpus, texts, self.shape, own, random.Random(f"{seed}-{split}-{i}")) for i, own in enumerate(mixes)
+            Stream(corpus, texts, self.shape, long if is_long(i) else mix, random.Random(f"{seed}-{split}-{i}"))
+            for i in range(batch)
         ]
         self.quiet = mix.quiet
 
