@@ -8,6 +8,7 @@ sentences and questions of forms of training or of held-out forms. On the CPU, f
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -62,7 +63,7 @@ def main():
                 mix = {**stage.mix, "worlds": {world: 1}}
                 made = streams.Batches(base.tokenizer, corpus, shape, mix, options.streams, options.seed, words)
                 batch = next(made)
-                step.prepare(batch, Losses(answers=1, tail=0))
+                step.prepare(batch, replace(stage, losses=Losses(answers=1, tail=0), drop_reads=0.0))
                 step.load(batch)
                 with torch.no_grad():
                     output = step.forward()[2]

@@ -28,7 +28,10 @@ def assert_same(one, other):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("changes", [{}, {"training__optimizer": "muon", "stages__0__losses__addressing": 0.2}])
+ALL = {"training__optimizer": "muon", "stages__0__losses__addressing": 0.2, "stages__0__drop_reads": 0.4}
+
+
+@pytest.mark.parametrize("changes", [{}, ALL])
 def test_resumed_run_equals_the_run_that_was_not_interrupted(tmp_path, random_data, changes):
     base = write_base(tmp_path / "base")
     whole = tiny_recipe(stages__0__steps=6, **changes)

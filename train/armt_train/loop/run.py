@@ -236,7 +236,7 @@ class Run:
         if stage.evaluate:
             self.start_held_out(stage)
         batch = self.workers.next()
-        step.prepare(batch, stage.losses, stage.lora_rate)
+        step.prepare(batch, stage)
         if self.slots_folder is not None and step.slots is not None:
             saving.load_slots(self.slots_folder, step.slots)
             self.slots_folder = None
@@ -333,7 +333,7 @@ class Run:
                 for mine, saved in zip(step.state, state["memory"]):
                     mine.copy_(saved)
         step.optimizer.load_state_dict(state["optimizer"])
-        step.chat_generator.set_state(state["chat_generator"])
+        step.generator.set_state(state["generator"])
         torch.set_rng_state(state["random"])
 
     def report(self, stage, n, total, left, tally, rate, speed, waited):

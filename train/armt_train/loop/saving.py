@@ -163,7 +163,7 @@ def save_state(folder, world, step, position, streams):
         "optimizer": step.optimizer.state_dict(),
         "memory": [part.cpu() for part in step.state] if step.state is not None else None,
         "streams": streams,
-        "chat_generator": step.chat_generator.get_state(),
+        "generator": step.generator.get_state(),
         "random": torch.get_rng_state(),
     }
     replace(state_file(folder, world.rank), lambda p: torch.save(data, p))

@@ -103,7 +103,7 @@ def make_pools(source, count, world):
 def say_sizes(recipe, base, shapes, device, log):
     available = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
     for stage, shape in zip(recipe.stages, shapes):
-        parts = stage_bytes(base.config, recipe.model, recipe.training, stage.losses, shape)
+        parts = stage_bytes(base.config, recipe.model, recipe.training, stage, shape)
         total, text = describe(parts, available)
         log.say(f'stage "{stage.name}": batch {stage.batch}, {text}')
         if available and total > available:
