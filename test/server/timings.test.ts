@@ -1,19 +1,22 @@
 import test from "ava";
 import { post, startServer } from "../helpers/server.js";
 
-/** A prompt of some hundred tokens, all in the open segment, which the first step of an answer computes. */
-const text = "word ".repeat(150);
+/**
+ * A prompt of some hundred tokens, all in the open segment, which the first step of an answer computes. It begins with
+ * a name, since what an earlier prompt shares would not be computed.
+ */
+const textOf = (name: string) => `${name} ${"word ".repeat(150)}`;
 const tiny = { segmentSize: 1024, hiddenSize: 128, layers: 4 };
 
 type Times = { prompt_ms: number; predicted_ms: number };
 
 test("what the first token waits for is time of the prompt, in every API that says times", async (t) => {
     const { url } = await startServer(t, { tiny });
-    const chat = { messages: [{ role: "user", content: text }] };
+    const chatOf = (name: string) => ({ messages: [{ role: "user", content: textOf(name) }] });
     const asked: [string, object][] = [
-        ["v1/chat/completions", { ...chat, max_tokens: 1 }],
-        ["v1/completions", { prompt: text, max_tokens: 1 }],
-        ["completion", { prompt: text, n_predict: 1 }]
+        ["v1/chat/completions", { ...chatOf("first"), max_tokens: 1 }],
+        ["v1/completions", { prompt: textOf("second"), max_tokens: 1 }],
+        ["completion", { prompt: textOf("third"), n_predict: 1 }]
     ];
     for (const [route, body] of asked) {
         const answer = await post(`${url}/${route}`, { temperature: 0, ...body });
@@ -24,7 +27,7 @@ test("what the first token waits for is time of the prompt, in every API that sa
     }
     const answer = await post(`${url}/api/chat`, {
         model: "tiny",
-        ...chat,
+        ...chatOf("fourth"),
         stream: false,
         options: { num_predict: 1, temperature: 0 }
     });
