@@ -71,15 +71,13 @@ def soften(model, found, generator):
     return restarted
 
 
-def numbers(text):
-    return [int(number) for number in text.split(",")]
-
-
 def main():
     parser = held_out.arguments(__doc__.partition("\n")[0], streams=4, segments=30)
     parser.add_argument("--output", type=Path, help="folder for the changed weights")
-    parser.add_argument("--silence", type=numbers, default=[], help="layers that are to write nothing, as in 7,11")
-    parser.add_argument("--wake", type=numbers, default=[], help="layers that --silence silenced")
+    parser.add_argument(
+        "--silence", type=held_out.numbers, default=[], help="layers that are to write nothing, as in 7,11"
+    )
+    parser.add_argument("--wake", type=held_out.numbers, default=[], help="layers that --silence silenced")
     options = parser.parse_args()
     if (options.silence or options.wake) and not options.output:
         parser.error("--silence and --wake change weights: --output is missing")

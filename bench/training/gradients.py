@@ -3,11 +3,12 @@
 Reads some chunks of a few streams, then goes back through one more for each loss alone, with the weights of the
 recipe's last stage or those of `--set`. Prints JSON.
 
-On the CPU, some minutes and about 8 GB a stream:
+On the CPU, some minutes:
 
     PYTHONPATH=train python bench/training/gradients.py train/checkpoints/smollm2-135m --base BASE.gguf --set addressing=4
 """
 
+import argparse
 import json
 from dataclasses import asdict, replace
 
@@ -26,6 +27,8 @@ CHUNKS = 2  # read before
 
 def weight(text):
     name, _, value = text.partition("=")
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f'"{name}" is not known; known are {", ".join(NAMES)}')
     return name, float(value)
 
 

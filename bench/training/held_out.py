@@ -25,6 +25,12 @@ def arguments(description, *, streams, segments):
     return parser
 
 
+def numbers(text):
+    """The layers of `16-20,28`."""
+    ranges = [part.split("-") for part in text.split(",")]
+    return [layer for first, *last in ranges for layer in range(int(first), int(last[0] if last else first) + 1)]
+
+
 def load(options, seed, life=10_000, density=0.2):
     """The model, a stage, and batches of its streams. `seed`: of the text; `life` in chunks, `density` in facts a
     segment.

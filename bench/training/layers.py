@@ -16,12 +16,6 @@ import held_out
 import torch
 
 
-def numbers(text):
-    """The layers of `16-20,28`."""
-    ranges = [part.split("-") for part in text.split(",")]
-    return {layer for first, *last in ranges for layer in range(int(first), int(last[0] if last else first) + 1)}
-
-
 def score(model, rows, batch):
     """(answer right, first token right, loss a token) of each question [B, Q], and which there are."""
     places, weight = batch["asked_places"].long(), batch["asked_weight"].float()
@@ -38,12 +32,12 @@ def score(model, rows, batch):
 @torch.no_grad()
 def main():
     parser = held_out.arguments(__doc__.partition("\n")[0], streams=6, segments=36)
-    parser.add_argument("--only", type=numbers, action="append", default=[], metavar="LAYERS")
-    parser.add_argument("--without", type=numbers, action="append", default=[], metavar="LAYERS")
+    parser.add_argument("--only", type=held_out.numbers, action="append", default=[], metavar="LAYERS")
+    parser.add_argument("--without", type=held_out.numbers, action="append", default=[], metavar="LAYERS")
     options = parser.parse_args()
     model, stage, batches = held_out.load(options, "layers", life=8, density=0.5)
     whole = set(range(model.layers))
-    kept = [whole, set(), *options.only, *(whole - left_out for left_out in options.without)]
+    kept = [whole, set(), *map(set, options.only), *(whole.difference(left_out) for left_out in options.without)]
     totals, asked, done = torch.zeros(len(kept), 3, dtype=torch.float64), 0, 0
     a, z = model.empty(options.streams)
     while done < options.segments:
