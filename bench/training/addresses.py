@@ -22,18 +22,14 @@ from armt_train.model import memory
 @torch.no_grad()
 def chunks(model, batches, options):
     """(batch, what each layer wrote by segment [L][B, n, K], what rows ask for [L][B, Q, T, d_mem]) of each chunk."""
-    (a, z), done = model.empty(options.streams), 0
+    state, done = model.empty(options.streams), 0
     while done < options.segments:
         batch = {name: torch.from_numpy(value) for name, value in next(batches).items()}
-        keep = 1 - batch["fresh"].float()
-        state, written = (a * keep[:, None, None], z * keep[:, None]), []
-        for i in range(batch["text"].shape[1]):
-            tap = {}
-            _, state = model.segment(batch["text"][:, i : i + 1].long(), state, tap=tap, tap_layer=-1)
+        tap, written = {}, []
+        for state in held_out.read_chunk(model, batch, state, tap=tap, tap_layer=-1):
             written.append(tap["addresses"])
+            tap.clear()
             done += 1
-        a, z = (torch.stack(part) for part in state)
-        tap = {}
         model.segment(batch["asked"].long(), state, write=False, tap=tap, tap_layer=-1)
         yield (
             batch,

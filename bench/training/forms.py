@@ -11,11 +11,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import held_out
 import torch
-from armt_train.loop import saving
+
 from armt_train.loop.distributed import World
-from armt_train.loop.recipe import Losses, parse_recipe
-from armt_train.loop.setup import load_model
+from armt_train.loop.recipe import Losses
 from armt_train.loop.step import Step
 from armt_train.tasks import Corpus, streams
 from armt_train.tasks.pairs import Pairs
@@ -45,15 +45,10 @@ def main():
     parser.add_argument("--json", type=Path, help="file to write the counts to")
     options = parser.parse_args()
 
-    values = json.loads((options.run / "recipe.json").read_text())
-    values["data"] = {"folder": options.data}
-    recipe = parse_recipe(values)
-    device = torch.device("cpu")
-    base, model = load_model(recipe, options.base, device)
-    saving.load_trained(options.run, model)
+    recipe, base, model = held_out.load_run(options)
     corpus = Corpus(base.tokenizer, recipe.data)
     stage = recipe.stages[options.stage - 1]
-    step = Step(model, recipe.training, World(), device, compile=False)
+    step = Step(model, recipe.training, World(), torch.device("cpu"), compile=False)
     shape = {**stage.shape, "tail": 0}
     found = []
     for world, kind in (("open", Open), ("pair", Pairs)):
@@ -63,7 +58,7 @@ def main():
                 mix = {**stage.mix, "worlds": {world: 1}}
                 made = streams.Batches(base.tokenizer, corpus, shape, mix, options.streams, options.seed, words)
                 batch = next(made)
-                step.prepare(batch, replace(stage, losses=Losses(answers=1, tail=0), drop_reads=0.0))
+                step.prepare(batch, replace(stage, losses=Losses(answers=1, tail=0)))
                 step.load(batch)
                 with torch.no_grad():
                     output = step.forward()[2]

@@ -17,7 +17,6 @@ On the CPU, one minute:
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import held_out
@@ -103,9 +102,7 @@ def main():
             more["restarted"] = soften(model, found, torch.Generator().manual_seed(1))
             print(f"layers that start again: {more['restarted']}")
         saving.save_trained(options.output, model, None, saving.read_position(options.run))
-        for name in ("recipe.json", "slots.safetensors"):
-            if (options.run / name).is_file():
-                shutil.copyfile(options.run / name, options.output / name)
+        saving.copy_settings(options.run, options.output)
     held_out.write(options, stage, layers, **more)
 
 

@@ -41,7 +41,7 @@ def main():
     nothing = {name: 0.0 for name in asdict(stage.losses)}
     step = Step(model, TrainingPart(), World(), torch.device("cpu"), compile=False)
     batch = next(batches)
-    step.prepare(batch, replace(stage, drop_reads=0.0, losses=Losses(**{**nothing, **weights})))
+    step.prepare(batch, replace(stage, losses=Losses(**{**nothing, **weights})))
     with torch.no_grad():
         for _ in range(CHUNKS):
             step.load(batch)

@@ -13,14 +13,15 @@ from armt_train.tasks import Batches, Corpus
 
 
 def arguments(description, *, streams, segments):
-    """A parser of what they all need. `streams`, `segments`: defaults."""
+    """A parser of what they all need. `streams`, `segments`: defaults; 0 segments: no such option."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--data", default="train/data")
     parser.add_argument("--stage", type=int, default=4, help="whose streams to read, from 1 (default: 4)")
     parser.add_argument("--streams", type=int, default=streams)
-    parser.add_argument("--segments", type=int, default=segments)
+    if segments:
+        parser.add_argument("--segments", type=int, default=segments)
     parser.add_argument("--json", type=Path)
     return parser
 
@@ -31,19 +32,37 @@ def numbers(text):
     return [layer for first, *last in ranges for layer in range(int(first), int(last[0] if last else first) + 1)]
 
 
-def load(options, seed, life=10_000, density=0.2):
-    """The model, a stage, and batches of its streams. `seed`: of the text; `life` in chunks, `density` in facts a
-    segment.
-    """
+def load_run(options):
+    """The recipe of the folder `options.run`, its base, and the model with its trained weights."""
     values = json.loads((options.run / "recipe.json").read_text())
     values["data"] = {"folder": options.data}
     recipe = parse_recipe(values)
     base, model = load_model(recipe, options.base, torch.device("cpu"))
     saving.load_trained(options.run, model)
+    return recipe, base, model
+
+
+def load(options, seed, life=10_000, density=0.2):
+    """The model, a stage, and batches of its streams. `seed`: of the text; `life` in chunks, `density` in facts a
+    segment.
+    """
+    recipe, base, model = load_run(options)
     stage = recipe.stages[min(options.stage, len(recipe.stages)) - 1]
     mix = {**stage.mix, "life": [life, life], "density": [density, density], "long": {}}
     corpus = Corpus(base.tokenizer, recipe.data)
     return model, stage, Batches(base.tokenizer, corpus, stage.shape, mix, options.streams, seed, "heldOut")
+
+
+@torch.no_grad()
+def read_chunk(model, batch, state, **tap):
+    """Reads a chunk of every stream, of which some are fresh: gives the memory after each segment, as `states` does.
+    `tap`: passed on to `Armt.segment`.
+    """
+    keep = 1 - batch["fresh"].float()
+    state = [a * keep[:, None, None] for a in state[0]], [z * keep[:, None] for z in state[1]]
+    for i in range(batch["text"].shape[1]):
+        _, state = model.segment(batch["text"][:, i : i + 1].long(), state, **tap)
+        yield state
 
 
 @torch.no_grad()
@@ -60,6 +79,7 @@ def states(model, batches, options):
 
 def write(options, stage, layers, **more):
     """The result's file, if one is wanted."""
-    told = {"stage": stage.name, "streams": options.streams, "segments": options.segments, "layers": layers, **more}
+    sizes = {name: getattr(options, name) for name in ("streams", "segments") if name in options}
+    told = {"stage": stage.name, **sizes, "layers": layers, **more}
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n")

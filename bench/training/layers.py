@@ -39,13 +39,10 @@ def main():
     whole = set(range(model.layers))
     kept = [whole, set(), *map(set, options.only), *(whole.difference(left_out) for left_out in options.without)]
     totals, asked, done = torch.zeros(len(kept), 3, dtype=torch.float64), 0, 0
-    a, z = model.empty(options.streams)
+    state = model.empty(options.streams)
     while done < options.segments:
         batch = {name: torch.from_numpy(value) for name, value in next(batches).items()}
-        fresh = batch["fresh"].float()
-        state = a * (1 - fresh)[:, None, None], z * (1 - fresh)[:, None]
-        for i in range(batch["text"].shape[1]):
-            _, state = model.segment(batch["text"][:, i : i + 1].long(), state)
+        for state in held_out.read_chunk(model, batch, state):
             done += 1
         a, z = (torch.stack(part) for part in state)
         for layers, total in zip(kept, totals):

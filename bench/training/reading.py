@@ -13,11 +13,11 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import held_out
 import torch
 
 from armt_train.loop import saving
-from armt_train.loop.recipe import parse_recipe
-from armt_train.loop.setup import load_data, load_model
+from armt_train.loop.setup import load_data
 
 PLACES = 6  # of an answer's tokens that are counted each; later ones together
 
@@ -47,7 +47,11 @@ class Counts:
         for (way, task), (asked, right) in sorted(self.answers.items()):
             found[way].setdefault("answers", {})[task] = {"asked": asked, "right": right}
         for (way, place), (count, right, loss) in sorted(self.tokens.items()):
-            found[way].setdefault("tokens", {})[place] = {"count": count, "right": right, "loss": round(loss / count, 3)}
+            found[way].setdefault("tokens", {})[place] = {
+                "count": count,
+                "right": right,
+                "loss": round(loss / count, 3),
+            }
         return found
 
 
@@ -57,11 +61,8 @@ def measure(model, batches, tasks, streams, contexts):
     counts, state = Counts(), model.empty(streams)
     for arrays in batches:
         x = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        keep = 1 - x["fresh"].float()
-        state = ([a * keep[:, None, None] for a in state[0]], [z * keep[:, None] for z in state[1]])
         text, asked = x["text"].long(), x["asked"].long()
-        for i in range(text.shape[1]):
-            _, state = model.segment(text[:, i : i + 1], state)
+        *_, state = held_out.read_chunk(model, x, state)
         rows, _ = model.segment(asked, state, write=False)
         for b in range(streams):
             for q in range(asked.shape[1]):
@@ -87,18 +88,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="folder with recipe.json and trained weights")
-    parser.add_argument("--data", type=Path, required=True, help="what `armt-train corpus` wrote")
+    parser.add_argument("--data", required=True, help="what `armt-train corpus` wrote")
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--chunks", type=int, default=4)
     parser.add_argument("--contexts", type=int, default=4)
     parser.add_argument("--seed", default="reading")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    values = json.loads((options.run / "recipe.json").read_text())
-    values["data"] = {"folder": str(options.data)}
-    recipe = parse_recipe(values)
-    base, model = load_model(recipe, options.base, torch.device("cpu"))
-    saving.load_trained(options.run, model)
+    recipe, base, model = held_out.load_run(options)
     source, tasks = load_data(recipe, base.tokenizer)
     stage = recipe.stages[-1]
     job = dict(shape=stage.shape, mix=stage.mix, batch=options.streams, seed=options.seed, split="heldOut")

@@ -18,6 +18,7 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
     add_run(commands)
     add_export(commands)
+    add_average(commands)
     add_corpus(commands)
     options = parser.parse_args(arguments)
     # forked processes must not use the tokenizer's threads
@@ -99,6 +100,20 @@ def add_export(commands):
     )
 
 
+def add_average(commands):
+    average = commands.add_parser(
+        "average",
+        help="make weights between those of several runs",
+        description="Averages the trained weights of runs that started from each other or from the same weights.",
+    )
+    average.set_defaults(act=do_average)
+    average.add_argument("runs", type=Path, nargs="+", metavar="FOLDER", help="folders of two runs or more")
+    average.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="folder to export, or to start a run --from"
+    )
+    average.add_argument("--weights", metavar="X,X", help="of each run (default: all the same)")
+
+
 def add_corpus(commands):
     from armt_train.data import corpus
 
@@ -169,6 +184,19 @@ def do_run(options):
             start_stage=options.start_stage - 1,
         ),
     )
+
+
+def do_average(options):
+    from armt_train.export.average import average
+
+    weights = None
+    if options.weights is not None:
+        try:
+            weights = [float(weight) for weight in options.weights.split(",")]
+        except ValueError:
+            raise TrainError(f"--weights {options.weights}: numbers are expected, as in 0.5,0.5") from None
+    average(options.runs, options.output, weights)
+    print(options.output)
 
 
 def do_export(options):

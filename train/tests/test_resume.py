@@ -28,7 +28,7 @@ def assert_same(one, other):
         assert torch.equal(a, b)
 
 
-ALL = {"training__optimizer": "muon", "stages__0__losses__addressing": 0.2, "stages__0__drop_reads": 0.4}
+ALL = {"training__optimizer": "muon", "stages__0__losses__addressing": 0.2}
 
 
 @pytest.mark.parametrize("changes", [{}, ALL])

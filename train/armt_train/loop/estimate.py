@@ -5,11 +5,10 @@ from armt_train.losses.vocabulary import LOGITS
 GIB = 2**30
 
 
-def stage_bytes(config, model, training, stage, shapes):
+def stage_bytes(config, model, training, losses, shapes):
     """Bytes by what they are for. `shapes`: of the arrays of a batch. Activations are what the compiled layers keep for
     the backward pass, within about a fifth.
     """
-    losses = stage.losses
     b, n, s = shapes["text"]
     d, f, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     heads, kv = config.num_attention_heads, config.num_key_value_heads
@@ -35,8 +34,8 @@ def stage_bytes(config, model, training, stage, shapes):
         logits += b * n * model.n_mem * shapes["slots"][-1] * d * 4 * 2
     return {
         "activations": activations,
-        # of every segment for the backward pass, and the streams' own; what questions see, and its gradient
-        "memory": memory * (n + (4 if stage.drop_reads else 2)),
+        # of every segment for the backward pass, and the streams' own
+        "memory": memory * (n + 2),
         "base": base,
         "trained": (trained + slots) * 4 * 4,
         "logits": logits,

@@ -62,6 +62,10 @@ class TrainingPart:
     checkpointing: bool = False
     keep: KeepPart = field(default_factory=KeepPart)
 
+    def tap_layer(self, layers):
+        """`tap`, or its default in a model of so many layers."""
+        return layers // 2 if self.tap is None else self.tap
+
 
 @dataclass
 class Losses:
@@ -93,7 +97,6 @@ class Stage:
     seconds: float | None = None
     rate: float = 1.0  # factor
     lora_rate: float = 1.0  # another factor, for LoRA's matrices alone
-    drop_reads: float = 0.0  # in half of the streams, probability that questions miss a layer's memory
     cool: bool = False  # the rate falls to nothing over the stage
     losses: Losses = field(default_factory=Losses)
     until: dict = field(default_factory=dict)  # {"recall": 0.95}, {"recall.TASK": …}: over the last 50 steps
@@ -245,8 +248,6 @@ def check(recipe):
     for i, stage in enumerate(recipe.stages):
         if stage.lora_rate <= 0:
             raise TrainError(f"stages.{i}.lora_rate is {stage.lora_rate}, expected more than 0")
-        if not 0 <= stage.drop_reads < 1:
-            raise TrainError(f"stages.{i}.drop_reads is {stage.drop_reads}, expected 0 or more and less than 1")
 
 
 def recipe_names():

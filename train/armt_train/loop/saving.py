@@ -7,6 +7,7 @@
 
 import json
 import os
+import shutil
 
 import torch
 from safetensors import safe_open
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from armt_train.errors import TrainError
 
+SLOTS = "slots.safetensors"
 SHARD_BYTES = 16 * 2**20 - 2**16  # with room for the header
 # of a recipe's model, what no weight's shape shows
 WITHOUT_SHAPE = ("segment_size", "normalize_keys", "correction", "epsilon")
@@ -46,7 +48,16 @@ def half(tensor):
 
 
 def save_trained(folder, model, slots, position):
-    tensors = {name: half(p) for name, p in trained_weights(model).items()}
+    """Gives the count of files with weights."""
+    count = save_tensors(folder, {name: half(p) for name, p in trained_weights(model).items()}, position)
+    if slots is not None:
+        maps = {name: half(p) for name, p in slots.named_parameters()}
+        replace(folder / SLOTS, lambda p: save_file(maps, p, metadata={"key_parts": str(slots.key_parts)}))
+    return count
+
+
+def save_tensors(folder, tensors, position):
+    """Trained weights by name in place of those that the folder has. Gives the count of files."""
     shards, size = [{}], 0
     for name, tensor in tensors.items():
         if size + tensor.nbytes > SHARD_BYTES and shards[-1]:
@@ -62,12 +73,14 @@ def save_trained(folder, model, slots, position):
         old.discard(path)
     for path in old:
         path.unlink()
-    if slots is not None:
-        maps = {name: half(p) for name, p in slots.named_parameters()}
-        replace(
-            folder / "slots.safetensors", lambda p: save_file(maps, p, metadata={"key_parts": str(slots.key_parts)})
-        )
     return len(shards)
+
+
+def copy_settings(run, output):
+    """Copies what a run's folder has beside its weights, so that another run can start from the folder `output`."""
+    for name in ("recipe.json", SLOTS):
+        if (run / name).is_file():
+            replace(output / name, lambda path, name=name: shutil.copyfile(run / name, path))
 
 
 def trained_files(folder):
@@ -139,7 +152,7 @@ def other_half(name):
 @torch.no_grad()
 def load_slots(folder, slots):
     """Takes saved maps that have the shapes of these."""
-    path = folder / "slots.safetensors"
+    path = folder / SLOTS
     if slots is None or not path.is_file():
         return
     saved = load_file(path)

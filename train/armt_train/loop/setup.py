@@ -36,7 +36,7 @@ def load_model(recipe, base_path, device):
         model.requires_grad_(True)
     if training.tap is not None and not 0 <= training.tap < model.layers:
         raise TrainError(f"training.tap is {training.tap}, but the base has layers 0 to {model.layers - 1}")
-    tap = model.layers // 2 if training.tap is None else training.tap
+    tap = training.tap_layer(model.layers)
     for i, stage in enumerate(recipe.stages):
         if stage.losses.addressing and tap == model.layers - 1:
             raise TrainError(
@@ -103,7 +103,7 @@ def make_pools(source, count, world):
 def say_sizes(recipe, base, shapes, device, log):
     available = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
     for stage, shape in zip(recipe.stages, shapes):
-        parts = stage_bytes(base.config, recipe.model, recipe.training, stage, shape)
+        parts = stage_bytes(base.config, recipe.model, recipe.training, stage.losses, shape)
         total, text = describe(parts, available)
         log.say(f'stage "{stage.name}": batch {stage.batch}, {text}')
         if available and total > available:

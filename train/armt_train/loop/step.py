@@ -30,7 +30,7 @@ class Step:
     def __init__(self, model, training, world, device, *, compile, chats=None, chat_start=0):
         self.model, self.training, self.world, self.device = model, training, world, device
         self.is_cuda = device.type == "cuda"
-        self.tap_layer = model.layers // 2 if training.tap is None else training.tap
+        self.tap_layer = training.tap_layer(model.layers)
         self.slots = None
         self.chats, self.chat_start = chats, chat_start
         self.token_loss, self.partition = vocabulary.token_loss, vocabulary.log_partition
@@ -80,7 +80,7 @@ class Step:
         """Buffers for a stage. `batch` is a first batch, for the shapes."""
         self.release()
         losses = stage.losses
-        self.losses, self.lora_rate, self.drop_reads = losses, stage.lora_rate, stage.drop_reads
+        self.losses, self.lora_rate = losses, stage.lora_rate
         b, n, s = batch["text"].shape
         parts = batch["slots"].shape[-1] if losses.slots else 0
         has = lambda maps, count: maps is not None and maps.parts == count
@@ -114,8 +114,6 @@ class Step:
                     f"training.keep.batch is {count}, but a batch has {b} streams, whose memory the chats borrow"
                 )
             self.input["chats"] = torch.zeros(count, self.chats.shape[1], dtype=torch.long, device=self.device)
-        if stage.drop_reads:
-            self.input["reads"] = torch.ones(self.model.layers, b, device=self.device)
         self.state = self.model.empty(b, self.device)
 
     def new_slots(self, parts, key_parts, text_parts):
@@ -151,8 +149,7 @@ class Step:
         if self.is_cuda:
             torch.cuda.empty_cache()
 
-    def load(self, batch, *, drop=True):
-        """`drop`: questions miss some layers' memory, if the stage says so."""
+    def load(self, batch):
         for name, value in batch.items():
             value = torch.from_numpy(value)
             if self.is_cuda:
@@ -162,16 +159,6 @@ class Step:
             count = self.input["chats"].shape[0]
             picked = torch.randint(len(self.chats), (count,), generator=self.generator)
             self.input["chats"].copy_(self.chats[picked.to(self.chats.device)], non_blocking=True)
-        if "reads" in self.input:
-            self.input["reads"].copy_(self.draw_reads(self.drop_reads if drop else 0.0))
-
-    def draw_reads(self, share):
-        """1 for layers whose memory a stream's questions read, 0 for others: [L, B]. Half of the streams read all, as
-        the engine does; in the others, `share` is the probability that a layer is left out.
-        """
-        reads = self.input["reads"]
-        left_out = torch.rand(reads.shape, generator=self.generator) < share
-        return 1 - (left_out & (torch.rand(reads.shape[1], generator=self.generator) < 0.5)).float()
 
     # losses
 
@@ -258,11 +245,8 @@ class Step:
             if weights.text_slots:
                 text = self.slots.text(told_rows, embeddings, x["text"].flatten(0, 1), self.partition)
                 told["text_slots"] = text / count["tokens"]
-            tap, seen = {}, state
-            if "reads" in x:
-                reads = x["reads"]
-                seen = [[part * r.view(-1, *[1] * (part.dim() - 1)) for part, r in zip(kind, reads)] for kind in state]
-            rows, _ = model.segment(x["asked"], seen, write=False, tap=tap, tap_layer=self.tap_layer)
+            tap = {}
+            rows, _ = model.segment(x["asked"], state, write=False, tap=tap, tap_layer=self.tap_layer)
             if weights.slots:
                 places = x["asked_places"][..., None].expand(-1, -1, -1, rows.shape[-1])
                 asking = tap["before"].gather(2, places).flatten(0, 1)
@@ -275,7 +259,7 @@ class Step:
             told["answers"] = answers / count["asked"]
             tail_right = torch.zeros(x["tail"].shape[:2], dtype=torch.bool, device=self.device)
             if x["tail"].shape[1]:
-                rows, _ = model.segment(x["tail"], seen, write=False)
+                rows, _ = model.segment(x["tail"], state, write=False)
                 answers, tail_right = self.answers(rows, x["tail"], x["tail_places"], x["tail_weight"])
                 told["tail"] = answers / count["tail"]
                 if weights.language:
@@ -424,7 +408,7 @@ class Step:
             part.zero_()
         try:
             for batch in batches:
-                self.load(batch, drop=False)
+                self.load(batch)
                 if self.is_cuda and self.graph is not None:
                     if self.forward_graph is None:
                         self.forward_graph, self.forward_output = self.capture(self.look)
