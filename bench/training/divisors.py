@@ -1,13 +1,13 @@
 """Why can a memory grow without bound? Looks at what reads and writes divide by.
 
-A read is (q·A) / (q·z + 1e-5), and z grows by γ k with γ = max(0, 1 - k·z) (normalized keys, `correction`). Once k·z
+A read is (q·A) / (q·z + ε), and z grows by γ k with γ = max(0, 1 - k·z) (normalized keys, `correction`). Once k·z
 reaches 1 for all keys, z stays as it is. A is still written under features that z lacks, and a read there divides by
 almost nothing. Reads streams of prose with facts, and prints for each layer, as JSON:
 
 - how much z grew after the first segment, and the share of features of which z has next to nothing (under 1e-3),
 - the share of |A| under those features,
 - the smallest divisor of a read, the share of reads with one under 1, and the largest read,
-- the largest row sum of a segment's writes, β[j] k[i]·k[j] / k[i]·z: above 2, the same correction that several memory
+- the largest row sum of a segment's writes, β[j] k[i]·k[j] / (k[i]·z + ε): above 2, the same correction that several memory
   tokens add would grow from segment to segment.
 
 On the CPU:
@@ -27,7 +27,8 @@ LITTLE = 1e-3
 class Watch:
     """What all calls of one layer showed."""
 
-    def __init__(self):
+    def __init__(self, epsilon):
+        self.epsilon = epsilon
         self.smallest, self.largest_read, self.largest_sum = float("inf"), 0.0, 0.0
         self.below_one = self.reads = 0
 
@@ -39,7 +40,7 @@ class Watch:
 
     def write(self, keys, beta, z):
         near = keys @ keys.transpose(1, 2)  # [B, M, M]
-        reach = (keys @ z[:, :, None]).clamp_min(memory.EPSILON)[..., 0]
+        reach = (keys @ z[:, :, None])[..., 0] + self.epsilon
         self.largest_sum = max(self.largest_sum, ((near * beta.transpose(1, 2)).sum(2) / reach).max().item())
 
     def told(self, a, z, first_z):
@@ -61,7 +62,7 @@ def main():
     options = held_out.arguments(__doc__.partition("\n")[0], streams=1, segments=120).parse_args()
     model, stage, batches = held_out.load(options, "o")
 
-    watches, calls = [Watch() for _ in range(model.layers)], {"read": 0, "write": 0}
+    watches, calls = [Watch(model.armt.epsilon) for _ in range(model.layers)], {"read": 0, "write": 0}
     read, write = memory.read, memory.write
 
     def watched_read(keys, a, z, *rest):
