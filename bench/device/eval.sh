@@ -2,6 +2,7 @@
 # On the GPU machine, in the folder with armt-app, after start.sh: runs the evaluations of a list, ten at once, and keeps
 # each one's table and numbers. A line of the list has a name, the seconds that it may take, and arguments of `armt eval`:
 #   armt-app/eval.sh armt-app/smollm2-135m.txt OUT [AT_ONCE]
+# NVIDIA's MPS, where it is installed, lets the kernels of several processes run side by side.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: armt-app/eval.sh LIST OUT [AT_ONCE]" >&2; exit 2; }
 app=$(cd "$(dirname "$0")" && pwd)
@@ -10,6 +11,15 @@ mkdir -p "$2"
 out=$(realpath "$2")
 export app out
 cd "$app/files"
+if command -v nvidia-cuda-mps-control >/dev/null; then
+    CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d)
+    export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
+    if nvidia-cuda-mps-control -d; then
+        trap 'echo quit | nvidia-cuda-mps-control' EXIT
+    else
+        unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+    fi
+fi
 
 evaluate() {
     local name=$1 limit=$2 before=$SECONDS status=0

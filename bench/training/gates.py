@@ -81,6 +81,9 @@ def main():
     if (options.silence or options.wake) and not options.output:
         parser.error("--silence and --wake change weights: --output is missing")
     model, stage, batches = held_out.load(options, "gates")
+    for layer in options.wake:
+        if model.cells[layer].mem_b.bias.item() > SILENCE / 2:
+            parser.error(f"--wake: layer {layer} is not silenced")
     found = logits(model, batches, options)
     layers = []
     for layer, told in enumerate(found):

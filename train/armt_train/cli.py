@@ -220,6 +220,8 @@ def do_export(options):
     if options.output is not None:
         kind = options.type or ("q8_0" if options.output.suffix == ".gguf" else "f16")
         training = {"steps": position["done"], "seconds": round(position["seconds"])}
+        if "average" in position:
+            training["average"] = position["average"]
         print(export_memory(options.output, base, model, recipe, kind, training))
     if options.merged is not None:
         print(export_merged(options.merged, base, model, recipe))

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from helpers import tiny_recipe, write_base
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from armt_train.cli import main
@@ -53,11 +54,13 @@ def test_weights_lie_between_those_of_the_runs(tmp_path, base, runs):
     for name in a:
         wanted = (a[name].double() + 3 * b[name].double()) / 4
         assert (found[name].double() - wanted).abs().max() <= 1e-3 * wanted.abs().max()
-    assert saving.read_position(output) == saving.read_position(second)
+    assert saving.read_position(output) == {**saving.read_position(second), "average": [1, 3]}
     assert (output / "recipe.json").read_text() == (second / "recipe.json").read_text()
     # what it wrote is a run's folder: it exports, and a run starts from it
-    main(["export", str(output), "--base", str(base), "--output", str(tmp_path / "memory.gguf")])
-    assert (tmp_path / "memory.gguf").stat().st_size > 0
+    memory = tmp_path / "memory.safetensors"
+    main(["export", str(output), "--base", str(base), "--output", str(memory)])
+    with safe_open(memory, "pt") as file:
+        assert '"average":[1.0,3.0]' in " ".join(file.metadata().values())
     train(tmp_path / "third", base, tiny_recipe(), "--from", output)
 
 

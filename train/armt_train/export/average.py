@@ -17,7 +17,8 @@ def average(runs, output, weights=None):
     """Writes trained weights, recipe and slots maps to the folder `output`.
 
     `runs`: two folders or more. `weights`: of each run, in any unit (default: all the same). Recipe, slots maps, stage
-    and step are those of the last run. Raises a TrainError if the runs did not train the same.
+    and step are those of the last run, and the position says the weights. Raises a TrainError if the runs did not train
+    the same.
     """
     weights = [1.0] * len(runs) if weights is None else weights
     if len(runs) < 2:
@@ -45,7 +46,8 @@ def average(runs, output, weights=None):
                 raise TrainError(f'{run}: tensor "{name}" is {here}, and that of {runs[0]} is {there}')
             total[name] += tensors[name].double() * (weight / sum(weights))
     output.mkdir(parents=True, exist_ok=True)
-    saving.save_tensors(output, {name: saving.half(t) for name, t in total.items()}, saving.read_position(last))
+    position = {**saving.read_position(last), "average": weights}
+    saving.save_tensors(output, {name: saving.half(t) for name, t in total.items()}, position)
     saving.copy_settings(last, output)
 
 
