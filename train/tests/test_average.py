@@ -77,7 +77,8 @@ def test_what_does_not_fit_is_named(tmp_path, runs):
     assert "two or more are needed" in said(first, *out)
     assert "--weights: 3 numbers for 2 runs" in said(first, second, *out, "--weights", "1,1,1")
     assert "numbers are expected" in said(first, second, *out, "--weights", "half")
-    assert "not all 0" in said(first, second, *out, "--weights", "0,0")
+    for weights in ("0,0", "nan,1", "inf,1", "-1,2"):
+        assert "not all 0" in said(first, second, *out, f"--weights={weights}")
     assert "this is one of the runs" in said(first, second, "--output", second)
     assert "is it the folder of a run?" in said(first, tmp_path / "none", *out)
 
@@ -88,6 +89,9 @@ def test_what_does_not_fit_is_named(tmp_path, runs):
     assert "model.epsilon" in said(first, other, *out)
     (other / "recipe.json").write_text("{")
     assert "not a recipe" in said(first, other, *out)
+    (other / "recipe.json").write_text('{"stage": 1}')
+    message = said(first, other, *out)
+    assert str(other / "recipe.json") in message and 'unknown key "stage"' in message
     shutil.copyfile(second / "recipe.json", other / "recipe.json")
     tensors = load_file(other / FILE)
     tensors["memory"] = tensors["memory"][:-1].clone()

@@ -5,6 +5,7 @@ runs that started apart do not fit together.
 """
 
 import json
+import math
 
 from safetensors.torch import load_file
 
@@ -25,7 +26,7 @@ def average(runs, output, weights=None):
         raise TrainError(f"average: {len(runs)} run is given, and two or more are needed")
     if len(weights) != len(runs):
         raise TrainError(f"--weights: {len(weights)} numbers for {len(runs)} runs")
-    if not sum(weights) > 0 or min(weights) < 0:
+    if not 0 < sum(weights) < math.inf or min(weights) < 0:
         raise TrainError(f"--weights {','.join(f'{w:g}' for w in weights)}: 0 or more are expected, and not all 0")
     if output.exists() and any(output.samefile(run) for run in runs if run.exists()):
         raise TrainError(f"--output {output}: this is one of the runs")
@@ -58,7 +59,7 @@ def read_settings(run):
         raise TrainError(f"{run}: it has no recipe.json; is it the folder of a run?")
     try:
         recipe = parse_recipe(json.loads(file.read_text()))
-    except ValueError as error:
+    except (ValueError, TrainError) as error:
         raise TrainError(f"{file}: not a recipe ({error})") from error
     found = {f"model.{key}": getattr(recipe.model, key) for key in saving.WITHOUT_SHAPE}
     found["training.tune"] = recipe.training.tune
