@@ -6,10 +6,8 @@ sentences and questions of forms of training or of held-out forms. On the CPU, f
     PYTHONPATH=train python bench/training/forms.py train/checkpoints/smollm2-135m --base BASE.gguf --data train/data
 """
 
-import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import held_out
 import torch
@@ -35,14 +33,10 @@ class Forms:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
-    parser.add_argument("--base", type=Path, required=True, help="the base's GGUF file or folder")
-    parser.add_argument("--data", default="train/data", help="what `armt-train corpus` wrote")
+    parser = held_out.run_arguments(__doc__.partition("\n")[0])
     parser.add_argument("--stage", type=int, default=2, help="whose streams to take, from 1 (default: 2)")
     parser.add_argument("--streams", type=int, default=24, help="of each combination (default: 24)")
     parser.add_argument("--seed", default="gap")
-    parser.add_argument("--json", type=Path, help="file to write the counts to")
     options = parser.parse_args()
 
     recipe, base, model = held_out.load_run(options)

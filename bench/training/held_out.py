@@ -2,27 +2,34 @@
 
 import argparse
 import json
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from armt_train.loop import saving
-from armt_train.loop.recipe import parse_recipe
+from armt_train.loop.recipe import recipe_of_run
 from armt_train.loop.setup import load_model
 from armt_train.tasks import Batches, Corpus
 
 
-def arguments(description, *, streams, segments):
-    """A parser of what they all need. `streams`, `segments`: defaults; 0 segments: no such option."""
+def run_arguments(description):
+    """A parser of what `load_run` needs, and of the result's file."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run", type=Path, help="folder with recipe.json and trained weights")
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--data", default="train/data")
+    parser.add_argument("--base", type=Path, required=True, help="the base's GGUF file or folder")
+    parser.add_argument("--data", default="train/data", help="what `armt-train corpus` wrote")
+    parser.add_argument("--json", type=Path, help="file to write the result to")
+    return parser
+
+
+def arguments(description, *, streams, segments):
+    """The same, and what `load` needs. `streams`, `segments`: defaults; 0 segments: no such option."""
+    parser = run_arguments(description)
     parser.add_argument("--stage", type=int, default=4, help="whose streams to read, from 1 (default: 4)")
     parser.add_argument("--streams", type=int, default=streams)
     if segments:
         parser.add_argument("--segments", type=int, default=segments)
-    parser.add_argument("--json", type=Path)
     return parser
 
 
@@ -34,9 +41,7 @@ def numbers(text):
 
 def load_run(options):
     """The recipe of the folder `options.run`, its base, and the model with its trained weights."""
-    values = json.loads((options.run / "recipe.json").read_text())
-    values["data"] = {"folder": options.data}
-    recipe = parse_recipe(values)
+    recipe = recipe_of_run(options.run, data={"folder": options.data})
     base, model = load_model(recipe, options.base, torch.device("cpu"))
     saving.load_trained(options.run, model)
     return recipe, base, model
@@ -70,9 +75,8 @@ def states(model, batches, options):
     """The memory after each segment: (A of each layer, z of each layer)."""
     state, done = model.empty(options.streams), 0
     while done < options.segments:
-        text = torch.from_numpy(next(batches)["text"]).long()
-        for i in range(min(text.shape[1], options.segments - done)):
-            _, state = model.segment(text[:, i : i + 1], state)
+        batch = {name: torch.from_numpy(value) for name, value in next(batches).items()}
+        for state in islice(read_chunk(model, batch, state), options.segments - done):
             yield state
             done += 1
 

@@ -205,15 +205,12 @@ def do_export(options):
     from armt_train.export.memory_file import export_memory
     from armt_train.export.merged import export_merged
     from armt_train.loop import saving
-    from armt_train.loop.recipe import parse_recipe
+    from armt_train.loop.recipe import recipe_of_run
     from armt_train.loop.setup import load_model
 
     if options.output is None and options.merged is None:
         raise TrainError("say what to write: --output FILE or --merged FOLDER")
-    file = options.run / "recipe.json"
-    if not file.is_file():
-        raise TrainError(f"{options.run}: it has no recipe.json; is it the folder of a run?")
-    recipe = parse_recipe(json.loads(file.read_text()))
+    recipe = recipe_of_run(options.run)
     base, model = load_model(recipe, options.base, torch.device("cpu"))
     saving.load_trained(options.run, model)
     position = saving.read_position(options.run)

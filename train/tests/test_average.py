@@ -62,6 +62,11 @@ def test_weights_lie_between_those_of_the_runs(tmp_path, base, runs):
     with safe_open(memory, "pt") as file:
         assert '"average":[1.0,3.0]' in " ".join(file.metadata().values())
     train(tmp_path / "third", base, tiny_recipe(), "--from", output)
+    # what resumes there is no longer a mixture
+    recipe = tiny_recipe()
+    train(output, base, {**recipe, "stages": recipe["stages"] * 2})
+    position = saving.read_position(output)
+    assert position["stage"] == 2 and "average" not in position
 
 
 def test_a_run_with_itself_is_that_run(tmp_path, runs):
@@ -79,7 +84,9 @@ def test_what_does_not_fit_is_named(tmp_path, runs):
     assert "numbers are expected" in said(first, second, *out, "--weights", "half")
     for weights in ("0,0", "nan,1", "inf,1", "-1,2"):
         assert "not all 0" in said(first, second, *out, f"--weights={weights}")
-    assert "this is one of the runs" in said(first, second, "--output", second)
+    before = (second / FILE).read_bytes()
+    assert "it is the folder of a run" in said(first, first, "--output", second)
+    assert (second / FILE).read_bytes() == before
     assert "is it the folder of a run?" in said(first, tmp_path / "none", *out)
 
     other = shutil.copytree(second, tmp_path / "other")
@@ -101,6 +108,8 @@ def test_what_does_not_fit_is_named(tmp_path, runs):
     del tensors["memory"]
     save_file(tensors, other / FILE, metadata={"position": position})
     assert 'tensor "memory" is none' in said(first, other, *out)
+    (other / FILE).write_bytes(b"nothing")
+    assert "not a file of trained weights" in said(first, other, *out)
     (other / FILE).unlink()
     assert "there are no trained weights" in said(first, other, *out)
     assert not (tmp_path / "out").exists()

@@ -4,14 +4,11 @@ They often keep what one run had learned and have what another learned since, an
 runs that started apart do not fit together.
 """
 
-import json
 import math
-
-from safetensors.torch import load_file
 
 from armt_train.errors import TrainError
 from armt_train.loop import saving
-from armt_train.loop.recipe import parse_recipe
+from armt_train.loop.recipe import recipe_of_run
 
 
 def average(runs, output, weights=None):
@@ -28,8 +25,8 @@ def average(runs, output, weights=None):
         raise TrainError(f"--weights: {len(weights)} numbers for {len(runs)} runs")
     if not 0 < sum(weights) < math.inf or min(weights) < 0:
         raise TrainError(f"--weights {','.join(f'{w:g}' for w in weights)}: 0 or more are expected, and not all 0")
-    if output.exists() and any(output.samefile(run) for run in runs if run.exists()):
-        raise TrainError(f"--output {output}: this is one of the runs")
+    if (output / "recipe.json").exists():
+        raise TrainError(f"--output {output}: it is the folder of a run; choose another one")
     last = runs[-1]
     settings = [read_settings(run) for run in runs]
     for run, told in zip(runs, settings):
@@ -38,7 +35,7 @@ def average(runs, output, weights=None):
                 raise TrainError(f"{run}: its recipe has {key} {value}, and that of {last} has {settings[-1][key]}")
     total = None
     for run, weight in zip(runs, weights):
-        tensors = read_trained(run)
+        tensors = {name: tensor for _, name, tensor in saving.trained_tensors(run)}
         if total is None:
             total = {name: tensor.double() * 0 for name, tensor in tensors.items()}
         for name in sorted(total.keys() | tensors.keys()):
@@ -54,23 +51,9 @@ def average(runs, output, weights=None):
 
 def read_settings(run):
     """What the weights' shapes do not show and their meaning depends on."""
-    file = run / "recipe.json"
-    if not file.is_file():
-        raise TrainError(f"{run}: it has no recipe.json; is it the folder of a run?")
-    try:
-        recipe = parse_recipe(json.loads(file.read_text()))
-    except (ValueError, TrainError) as error:
-        raise TrainError(f"{file}: not a recipe ({error})") from error
+    recipe = recipe_of_run(run)
     found = {f"model.{key}": getattr(recipe.model, key) for key in saving.WITHOUT_SHAPE}
     found["training.tune"] = recipe.training.tune
     if recipe.training.tune == "lora":
         found["training.lora.alpha"] = recipe.training.lora.alpha
     return found
-
-
-def read_trained(run):
-    """The tensors of a run's trained weights by name."""
-    files = saving.trained_files(run)
-    if not files:
-        raise TrainError(f"{run}: there are no trained weights (trained-1-of-….safetensors)")
-    return {name: tensor for path in files for name, tensor in load_file(path).items()}

@@ -8,6 +8,13 @@ from armt_train.losses.vocabulary import in_chunks, token_loss
 from armt_train.model.armt import Cell
 
 
+def language_batches(pool, check):
+    """The held-out batches of a recipe's `language_check`, made by `pool`."""
+    pool.start(shape=check.shape, mix=check.mix, batch=check.batch, seed="language", split="heldOut", keep=False)
+    for _ in range(check.chunks):
+        yield pool.next()
+
+
 @torch.no_grad()
 def language_check(step, batches):
     """Mean loss a token by place of the segment. `batches` have `text` [B, n, S] of streams that begin with it.

@@ -282,6 +282,17 @@ def read_recipe(name, overrides=()):
     return parse_recipe(values), values
 
 
+def recipe_of_run(folder, **changes):
+    """The recipe that a run's folder holds. `changes`: keys to have other values."""
+    file = folder / "recipe.json"
+    if not file.is_file():
+        raise TrainError(f"{folder}: it has no recipe.json; is it the folder of a run?")
+    try:
+        return parse_recipe({**json.loads(file.read_text()), **changes})
+    except (ValueError, TypeError, TrainError) as error:
+        raise TrainError(f"{file}: not a recipe ({error})") from error
+
+
 def apply(values, override):
     key, sign, text = override.partition("=")
     if not sign:

@@ -190,6 +190,7 @@ class Run:
         folder = None
         if (position := saving.read_position(options.out)) is not None:
             folder, self.position = options.out, dict(position)
+            self.position.pop("average", None)  # what is trained from here is a run's own
             self.log.say(
                 f"goes on from the trained weights at stage {self.position['stage'] + 1}, "
                 f"step {self.position['step']}, with a fresh optimizer and other data"
@@ -436,13 +437,10 @@ class Run:
         return summary
 
     def check_language(self, check):
-        from armt_train.loop.language import language_check
+        from armt_train.loop.language import language_batches, language_check
 
         start = time.time()
-        self.held_out.start(
-            shape=check.shape, mix=check.mix, batch=check.batch, seed="language", split="heldOut", keep=False
-        )
-        found = language_check(self.step, (self.held_out.next() for _ in range(check.chunks)))
+        found = language_check(self.step, language_batches(self.held_out, check))
         self.log.write(language=found)
         for name, values in found.items():
             self.log.say(

@@ -10,7 +10,7 @@ import os
 import shutil
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from armt_train.errors import TrainError
@@ -95,6 +95,20 @@ def trained_files(folder):
     return files
 
 
+def trained_tensors(folder):
+    """(file, name, tensor) of all trained weights of a folder, which must have some."""
+    files = trained_files(folder)
+    if not files:
+        raise TrainError(f"{folder}: there are no trained weights (trained-1-of-….safetensors)")
+    for path in files:
+        try:
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise TrainError(f"{path}: not a file of trained weights ({error})") from error
+        for name, tensor in tensors.items():
+            yield path, name, tensor
+
+
 def read_position(folder):
     """Stage and step of saved trained weights; None where there are none."""
     files = trained_files(folder)
@@ -121,21 +135,17 @@ def other_numbers(folder, model):
 @torch.no_grad()
 def load_trained(folder, model, *, new_lora=False):
     """`new_lora`: LoRA of matrices that had none may be missing, and starts anew. Gives the names that are."""
-    files = trained_files(folder)
-    if not files:
-        raise TrainError(f"{folder}: there are no trained weights (trained-1-of-….safetensors)")
     own = trained_weights(model)
     missing = set(own)
-    for path in files:
-        for name, tensor in load_file(path).items():
-            if name not in own or own[name].shape != tensor.shape:
-                expected = list(own[name].shape) if name in own else "none of that name"
-                raise TrainError(
-                    f'{path}: tensor "{name}" is {list(tensor.shape)}, expected {expected}: '
-                    "the weights are of a run with other settings (model, tune, lora) or another base"
-                )
-            own[name].copy_(tensor)
-            missing.discard(name)
+    for path, name, tensor in trained_tensors(folder):
+        if name not in own or own[name].shape != tensor.shape:
+            expected = list(own[name].shape) if name in own else "none of that name"
+            raise TrainError(
+                f'{path}: tensor "{name}" is {list(tensor.shape)}, expected {expected}: '
+                "the weights are of a run with other settings (model, tune, lora) or another base"
+            )
+        own[name].copy_(tensor)
+        missing.discard(name)
     # both of a matrix's two, since half of them would be another model
     fresh = {name for name in missing if ".lora_" in name and other_half(name) in missing} if new_lora else set()
     if missing - fresh:
