@@ -4,7 +4,7 @@
 import path from "node:path";
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
-import { getLlama, LlamaChatSession, LlamaLogLevel } from "../plugin/index.js";
+import { type ArmtContextOptions, getLlama, LlamaChatSession, LlamaLogLevel } from "../plugin/index.js";
 import { describeMachine } from "../src/bench/machine.js";
 import { writeAtomically } from "../src/util/atomic-file.js";
 
@@ -37,17 +37,22 @@ const args = await yargs(hideBin(process.argv))
         base: { type: "string", demandOption: true, describe: "Plain model file" },
         model: { type: "string", demandOption: true, describe: "The same base with a memory" },
         tokens: { type: "number", default: 48, describe: "Maximum number of tokens of an answer" },
+        segmentOverflow: {
+            choices: ["close", "extend"] as const,
+            default: "close" as const,
+            describe: "What the model with a memory does when an answer fills its segment"
+        },
         out: { type: "string", default: "bench/results", describe: "Folder for the JSON file" }
     })
     .strict()
     .parse();
 
-async function answersOf(file: string): Promise<string[]> {
+async function answersOf(file: string, armt?: ArmtContextOptions): Promise<string[]> {
     await using llama = await getLlama({ gpu: false, logLevel: LlamaLogLevel.error });
     await using model = await llama.loadModel({ modelPath: file });
     const answers: string[] = [];
     for (const prompt of prompts) {
-        await using context = await model.createContext({ contextSize: 1024 });
+        await using context = await model.createContext({ contextSize: 1024, armt });
         using session = new LlamaChatSession({ contextSequence: context.getSequence() });
         answers.push((await session.prompt(prompt, { maxTokens: args.tokens, temperature: 0 })).trim());
     }
@@ -55,7 +60,7 @@ async function answersOf(file: string): Promise<string[]> {
 }
 
 const base = await answersOf(args.base);
-const model = await answersOf(args.model);
+const model = await answersOf(args.model, { segmentOverflow: args.segmentOverflow });
 const answers = prompts.map((prompt, i) => ({ prompt, base: base[i]!, model: model[i]! }));
 for (const one of answers) console.log(`${one.prompt}\n  base:  ${one.base}\n  model: ${one.model}`);
 const same = answers.filter((one) => one.base === one.model).length;
@@ -65,6 +70,7 @@ const result = {
     base: path.basename(args.base),
     model: path.basename(args.model),
     tokens: args.tokens,
+    segmentOverflow: args.segmentOverflow,
     same,
     answers
 };
