@@ -38,9 +38,8 @@ const args = await yargs(hideBin(process.argv))
         model: { type: "string", demandOption: true, describe: "The same base with a memory" },
         tokens: { type: "number", default: 48, describe: "Maximum number of tokens of an answer" },
         segmentOverflow: {
-            choices: ["close", "extend"] as const,
-            default: "close" as const,
-            describe: "What the model with a memory does when an answer fills its segment"
+            choices: ["close", "extend", "answer"] as const,
+            describe: "What happens when an answer fills its segment [default: as trained]"
         },
         out: { type: "string", default: "bench/results", describe: "Folder for the JSON file" }
     })

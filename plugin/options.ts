@@ -13,9 +13,6 @@ import type {
 /** Default of `schedule`. */
 export const defaultSchedule: ArmtSchedule = "auto";
 
-/** Default of `segmentOverflow`. */
-export const defaultSegmentOverflow: ArmtSegmentOverflow = "close";
-
 /** Default of `stateType`. */
 export const defaultStateType: ArmtStateType = "f32";
 
@@ -42,15 +39,20 @@ export interface ArmtContextOptions {
 
     /**
      * What happens when the open segment is full and more tokens come. `"close"`: it is written to memory, and the next
-     * one is opened. The text has no length limit. `"extend"`: it grows up to `openSegmentLimit`, as in the authors'
-     * code during generation. Default: `"close"`. Throws `TypeError` for any other value.
+     * one is opened. The text has no length limit. `"answer"`: texts are read like that, but while the model generates,
+     * the open segment grows, up to `openSegmentLimit`. When other tokens follow, or the limit is reached, it is read
+     * again and closed like any text, so that what a sequence holds depends on its tokens alone. `"extend"`: it grows
+     * up to `openSegmentLimit` from the first token on whose logits are requested, as in the authors' code, and more
+     * is an error. Default: `"answer"` if the model was trained to answer inside the open segment (GGUF key
+     * `armt.ask.close` is false), else `"close"`. Models whose segments go back into the segment before, or whose
+     * positions run on, cannot grow one; `"answer"` is `"close"` for them. Throws `TypeError` for any other value.
      */
     segmentOverflow?: ArmtSegmentOverflow;
 
     /**
-     * Number of tokens that an open segment can hold with `segmentOverflow: "extend"`. Unit: tokens, from the segment
-     * size. Default: segment size + 2048. The context allocates the K/V cache for it, so memory use grows with it.
-     * Throws `RangeError` outside the range, and `TypeError` with another `segmentOverflow`.
+     * Number of tokens that an open segment can hold with `segmentOverflow: "extend"` or `"answer"`. Unit: tokens, from
+     * the segment size. Default: segment size + 2048. The context allocates the K/V cache for it, so memory use grows
+     * with it. Throws `RangeError` outside the range, and `TypeError` with `segmentOverflow: "close"`.
      */
     openSegmentLimit?: number;
 
@@ -126,16 +128,20 @@ const maxTexts = 64;
 
 /**
  * Checks every option and translates it for the engine. Errors name the option.
+ * @param defaultOverflow default of `segmentOverflow`
  * @throws {TypeError} for a value of the wrong type
  * @throws {RangeError} for a number outside its range
  */
-export function resolveContextOptions(options: ArmtContextOptions = {}): NativeContextOptions {
+export function resolveContextOptions(
+    options: ArmtContextOptions = {},
+    defaultOverflow: ArmtSegmentOverflow = "close"
+): NativeContextOptions {
     if (typeof options !== "object" || options === null)
         throw new TypeError(`\`armt\` must be an object, got ${describe(options)}`);
     const {
         schedule = defaultSchedule,
         segmentSize,
-        segmentOverflow = defaultSegmentOverflow,
+        segmentOverflow = defaultOverflow,
         openSegmentLimit,
         maxCells,
         textsPerLayer,
@@ -166,8 +172,8 @@ export function resolveContextOptions(options: ArmtContextOptions = {}): NativeC
     };
     if (fp8Products !== undefined && precision !== "fp8")
         throw new TypeError('`armt.fp8Products` requires `armt.precision: "fp8"`');
-    if (openSegmentLimit !== undefined && segmentOverflow !== "extend")
-        throw new TypeError('`armt.openSegmentLimit` requires `armt.segmentOverflow: "extend"`');
+    if (openSegmentLimit !== undefined && segmentOverflow === "close")
+        throw new TypeError('`armt.openSegmentLimit` requires `armt.segmentOverflow: "extend"` or `"answer"`');
     if (native.openSegmentLimit !== 0 && native.openSegmentLimit < native.segmentSize)
         throw new RangeError(
             `\`armt.openSegmentLimit\` (${native.openSegmentLimit}) must be at least \`armt.segmentSize\` ` +

@@ -9,7 +9,7 @@ export type { ArmtAskForm };
 export type ArmtSchedule = "auto" | "sequential" | "diagonal";
 
 /** What happens when the open segment is full. */
-export type ArmtSegmentOverflow = "close" | "extend";
+export type ArmtSegmentOverflow = "close" | "extend" | "answer";
 
 /** Number type in which a context keeps its memory. */
 export type ArmtStateType = "f32" | "f16" | "bf16";

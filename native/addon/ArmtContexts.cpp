@@ -141,6 +141,17 @@ void plan_segments(const Napi::CallbackInfo & info) {
     });
 }
 
+// growSegment(id, sequenceId)
+void grow_segment(const Napi::CallbackInfo & info) {
+    armt_call(info.Env(), [&] {
+        const ArmtLibrary & library = ArmtLibrary::get();
+        const uint64_t      id      = armt_id(info[0]);
+        if (!library.api().grow_segment(id, armt_int32(info[1], "sequenceId"))) {
+            throw std::runtime_error(library.last_error(id));
+        }
+    });
+}
+
 // lastError(id): the engine's message since the last call; empty if there is none
 Napi::Value last_error(const Napi::CallbackInfo & info) {
     return armt_call(info.Env(), [&] {
@@ -171,6 +182,7 @@ void armt_register_contexts(Napi::Env env, Napi::Object exports) {
     exports.Set("contextInfo", Napi::Function::New(env, context_info, "contextInfo"));
     exports.Set("sequenceStats", Napi::Function::New(env, sequence_stats, "sequenceStats"));
     exports.Set("planSegments", Napi::Function::New(env, plan_segments, "planSegments"));
+    exports.Set("growSegment", Napi::Function::New(env, grow_segment, "growSegment"));
     exports.Set("lastError", Napi::Function::New(env, last_error, "lastError"));
     exports.Set("sequenceError", Napi::Function::New(env, sequence_error, "sequenceError"));
 }

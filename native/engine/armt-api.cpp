@@ -76,6 +76,16 @@ static bool plan_segments(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_
     });
 }
 
+static bool grow_segment(uint64_t id, int32_t seq_id) {
+    return guard(id, [&] {
+        llama_memory_armt & memory = find_sequence(id, seq_id);
+        if (!memory.get_config().grows_if_told) {
+            throw std::runtime_error("the segments of this context do not grow; it needs segmentOverflow \"answer\"");
+        }
+        memory.sequence(seq_id).grow();
+    });
+}
+
 static bool load_rpc(const char * library) {
     return guard(0, [&] { armt_load_rpc(library); });
 }
@@ -176,6 +186,7 @@ const armt_api * armt_get_api(void) {
         /*.context_info        =*/ context_info,
         /*.sequence_stats      =*/ sequence_stats,
         /*.plan_segments       =*/ plan_segments,
+        /*.grow_segment        =*/ grow_segment,
         /*.close_segment       =*/ close_segment,
         /*.read_memory         =*/ read_memory,
         /*.load_state          =*/ load_state,

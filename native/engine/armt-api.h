@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 9
+#define ARMT_API_VERSION 10
 
 struct llama_context;
 
@@ -24,6 +24,9 @@ enum armt_schedule {
 enum armt_segment_overflow {
     ARMT_SEGMENT_OVERFLOW_CLOSE  = 0, // a full segment is written to memory and the next one opened
     ARMT_SEGMENT_OVERFLOW_EXTEND = 1, // the open segment grows while decoding, up to open_segment_limit
+    // like CLOSE, but a segment grows up to open_segment_limit after grow_segment; like CLOSE in all if the model's
+    // segments go back into the segment before, or its positions run on
+    ARMT_SEGMENT_OVERFLOW_ANSWER = 2,
 };
 
 // The number type in which A and z are stored between graph evaluations, which compute in float32
@@ -198,6 +201,10 @@ struct armt_api {
     // the others, until n_total tokens have arrived; then the segment size again. For `right` and `center` alignment.
     // 1 <= n_first, n_each <= segment size. Clearing the sequence drops the plan. false: last_error says why.
     bool (*plan_segments)(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_t n_each, uint64_t n_total);
+
+    // Lets the open segment grow until it closes or its tokens up to this point are removed. For
+    // ARMT_SEGMENT_OVERFLOW_ANSWER. false: last_error says why.
+    bool (*grow_segment)(uint64_t id, int32_t seq_id);
 
     // Computes what is pending, closes the open segment whatever its length (if it is not empty) and waits for the
     // result. Call it on a worker thread, never during a llama_decode of the same context. false: last_error says why.

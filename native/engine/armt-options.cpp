@@ -42,9 +42,10 @@ void armt_set_options(const armt_context_options & options) {
     check(options.schedule >= ARMT_SCHEDULE_AUTO && options.schedule <= ARMT_SCHEDULE_DIAGONAL,
           "schedule is " + std::to_string(options.schedule) +
               "; it has to be 0 (auto), 1 (sequential) or 2 (diagonal)");
-    check(options.segment_overflow == ARMT_SEGMENT_OVERFLOW_CLOSE ||
-              options.segment_overflow == ARMT_SEGMENT_OVERFLOW_EXTEND,
-          "segmentOverflow is " + std::to_string(options.segment_overflow) + "; it has to be 0 (close) or 1 (extend)");
+    check(options.segment_overflow >= ARMT_SEGMENT_OVERFLOW_CLOSE &&
+              options.segment_overflow <= ARMT_SEGMENT_OVERFLOW_ANSWER,
+          "segmentOverflow is " + std::to_string(options.segment_overflow) +
+              "; it has to be 0 (close), 1 (extend) or 2 (answer)");
     check(options.state_type >= ARMT_STATE_TYPE_F32 && options.state_type <= ARMT_STATE_TYPE_BF16,
           "stateType is " + std::to_string(options.state_type) + "; it has to be 0 (f32), 1 (f16) or 2 (bf16)");
     check(options.segment_size <= MAX_SEGMENT, "segmentSize is " + std::to_string(options.segment_size) +
@@ -178,6 +179,11 @@ armt_config armt_resolve_config(const armt_context_options & options, const llam
     config.n_position = model.armt.base.continues ? model.armt.base.n_position : 0;
     check(!config.extend || config.n_position == 0,
           "segmentOverflow is \"extend\", which is not defined for a model whose positions run on; take \"close\"");
+
+    // the default of some models, which must not refuse any
+    config.grows_if_told = options.segment_overflow == ARMT_SEGMENT_OVERFLOW_ANSWER && config.n_position == 0 &&
+                           !model.armt.sees_previous && !model.armt.rereads;
+    config.extend = config.extend || config.grows_if_told;
 
     config.n_segment_max = config.n_segment;
     if (config.extend) {

@@ -47,8 +47,9 @@ uint32_t armt_sequence::find_first_output(uint32_t n_max) const {
 }
 
 uint32_t armt_sequence::capacity(const armt_config & config) const {
-    const uint32_t size = segment_size(config);
-    return config.extend && find_first_output(size) < size ? std::max(size, config.n_segment_max) : size;
+    const uint32_t size  = segment_size(config);
+    const bool     grows = config.grows_if_told ? first_output != UINT32_MAX : find_first_output(size) < size;
+    return config.extend && grows ? std::max(size, config.n_segment_max) : size;
 }
 
 uint64_t armt_sequence::n_rows_before(const armt_config & config) const {
@@ -295,7 +296,7 @@ void armt_sequence::finish_open(const armt_config & config, const armt_step & st
 
 // Moves pending tokens into the open segment. Their K/V is in the cache now, or will be when their cell has run.
 void armt_sequence::take_into_open(const armt_config & config, uint32_t n_text) {
-    if (first_output == UINT32_MAX) {
+    if (first_output == UINT32_MAX && !config.grows_if_told) {
         first_output = find_first_output(n_open + n_text);
     }
     for (uint32_t i = 0; i < n_text && config.n_reread_max > 0; ++i) {

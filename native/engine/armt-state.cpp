@@ -33,7 +33,8 @@ template <typename T> static T read_value(llama_io_read_i & io) {
 
 // What two contexts need to have in common to exchange states
 std::vector<uint32_t> llama_memory_armt::state_sizes() const {
-    return {config.n_layer,       config.n_segment,   config.n_mem,      config.extend ? 1u : 0u,
+    const uint32_t overflow = config.grows_if_told ? 2 : config.extend ? 1 : 0;
+    return {config.n_layer,       config.n_segment,   config.n_mem,      overflow,
             config.n_segment_max, uint32_t(type_k()), uint32_t(type_v())};
 }
 

@@ -132,6 +132,35 @@ TEST("an open segment extends from its first output on, up to its limit") {
     CHECK_EQUAL(run.seq.n_segments, 0u);
 }
 
+TEST("a segment that grows if told closes when full, unless grow was called") {
+    armt_config config   = small_config(false);
+    config.extend        = true;
+    config.grows_if_told = true;
+    config.n_segment_max = 12;
+    simulation run(config);
+    run.push(9, {{4, 0}, {8, 1}});
+    run.run();
+    CHECK_EQUAL(run.seq.n_segments, 1u);
+    CHECK(run.seq.fits(config, std::vector<bool>(100, true)));
+
+    run.push(7, {{15, 2}});
+    run.run();
+    CHECK_EQUAL(run.seq.n_open, 8u);
+    run.seq.grow();
+    CHECK_EQUAL(run.seq.capacity(config), 12u);
+    run.push(4, {{19, 3}});
+    run.run();
+    CHECK_EQUAL(run.seq.n_open, 12u);
+    CHECK_EQUAL(run.seq.n_segments, 1u);
+    CHECK(!run.seq.fits(config, {true}));
+
+    // what it had when grow was called stays, and then not
+    CHECK(run.seq.truncate(17));
+    CHECK_EQUAL(run.seq.capacity(config), 12u);
+    CHECK(run.seq.truncate(15));
+    CHECK_EQUAL(run.seq.capacity(config), 8u);
+}
+
 TEST("tokens without outputs always fit, since their segments close") {
     armt_config config   = small_config(false);
     config.extend        = true;

@@ -21,6 +21,9 @@ export class SequenceHandle {
     /** Whether all segments were closed when full. Otherwise a store cannot find prefixes of the sequence. */
     isRegular = true;
 
+    /** Where the last read ended, if its last token's logits were wanted; else -1. Unit: tokens of the sequence. */
+    answeredTo = -1;
+
     /** Tokens of the last prompt that came from a memory store. */
     cachedTokens = 0;
     /** End of the last checkpoint that the last read left. Unit: tokens of the sequence. */

@@ -5,12 +5,13 @@ import { ArmtSnapshot } from "../memory/ArmtSnapshot.js";
 import { chooseCheckpoints } from "../memory/checkpoint-spacing.js";
 import { type SegmentKey, segmentEnds, segmentKeys } from "../memory/segment-keys.js";
 import type { Decoded, LogitMapper } from "../node-llama-cpp/decode.js";
-import { withContextLock } from "../node-llama-cpp/locks.js";
+import { withContextLock, withSequenceLock } from "../node-llama-cpp/locks.js";
 import { takesCheckpoints } from "../node-llama-cpp/sequence-state.js";
 import { hasIds } from "../node-llama-cpp/token-record.js";
 import type { ArmtProgress } from "../types.js";
 import type { ArmtContext } from "./ArmtContext.js";
 import type { BatchQueue } from "./BatchQueue.js";
+import { planAnswer } from "./plan-answers.js";
 import { type PlannedRead, planQuestions, questionsOf } from "./plan-questions.js";
 import { ProgressReporter } from "./progress.js";
 import type { ReadRequest } from "./read-request.js";
@@ -102,13 +103,16 @@ export class Evaluation {
         const read: RunningRead = { ended };
         this.running.set(handle, read);
         try {
-            const planned = await planQuestions(this.armt, withoutIdleAction(request, handle), handle);
+            const own = withoutIdleAction(request, handle);
+            const planned = (await planAnswer(this.armt, own, handle)) ?? (await planQuestions(this.armt, own, handle));
+            handle.answeredTo = -1;
             const { firstTokenSequenceIndex: from } = planned.request;
             if (from === 0 && isPart !== true)
                 this.planPrompt(sequenceId, planned.closes[0] ?? planned.request.tokens.length);
             const store = isPrompt ? this.storeOf(request) : undefined;
             const decoded = await this.readPieces(planned, mapper, handle, read, store);
             progress?.end(true);
+            if (request.logits.at(-1) === true) handle.answeredTo = start + tokens.length;
             return decoded;
         } catch (error) {
             progress?.end(false);
@@ -127,6 +131,15 @@ export class Evaluation {
         const read = this.running.get(handle);
         if (read !== undefined) read.cancelled = { reason };
         this.batches.cancel(handle, reason);
+    }
+
+    /** Reads the open segment again and cuts it like any text, if it has grown while an answer was generated. */
+    async settle(handle: SequenceHandle): Promise<void> {
+        const { openTokens, tokens } = handle.stats;
+        if (this.armt.segmentOverflow !== "answer" || openTokens <= this.armt.segmentSize) return;
+        await withSequenceLock(handle.sequence, async () => {
+            await this.read({ sequenceId: handle.id, firstTokenSequenceIndex: tokens, tokens: [], logits: [] });
+        });
     }
 
     /** Waits until no read of the sequence runs. */

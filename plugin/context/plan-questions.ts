@@ -74,7 +74,7 @@ function isStale(armt: ArmtContext, request: ReadRequest, handle: SequenceHandle
     const { firstTokenSequenceIndex: start, tokens } = request;
     if (stats === undefined || !handle.isRegular || tokens.length < questions.length) return false;
     if (start - stats.segmentStart >= questions.length || stats.segmentStart === 0) return false;
-    if (segmentOverflow !== "close" || parts.model.segmentAlignment !== "left") return false;
+    if (segmentOverflow === "extend" || parts.model.segmentAlignment !== "left") return false;
     const ids = handle.record.idsWith(tokens);
     if (ids === undefined) return false;
     const cut = { first: segmentSize, each: segmentSize, until: 0 };
@@ -83,7 +83,7 @@ function isStale(armt: ArmtContext, request: ReadRequest, handle: SequenceHandle
 }
 
 /** A read that begins earlier. */
-function restartedAt(request: ReadRequest, start: number, tokens: Token[]): ReadRequest {
+export function restartedAt(request: ReadRequest, start: number, tokens: Token[]): ReadRequest {
     const added = tokens.length - request.tokens.length;
     const logits: (true | undefined)[] = [...Array<undefined>(added), ...request.logits];
     return { ...request, firstTokenSequenceIndex: start, tokens, logits };

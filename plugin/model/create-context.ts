@@ -52,7 +52,8 @@ export async function createContext(
     armtOptions: ArmtContextOptions | undefined,
     options: LlamaContextOptions
 ): Promise<LlamaContext> {
-    const nativeOptions = resolveContextOptions(armtOptions);
+    const answersInside = info.ask?.close === false && info.segmentAlignment === "left";
+    const nativeOptions = resolveContextOptions(armtOptions, answersInside ? "answer" : "close");
     const { memoryStore, onProgress, closeBeforeQuestion } = armtOptions ?? {};
     if (memoryStore !== undefined && !(memoryStore instanceof ArmtMemoryStore))
         throw new TypeError("`armt.memoryStore` must come from ArmtMemoryStore.open()");

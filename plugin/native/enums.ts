@@ -6,7 +6,7 @@ import type { ArmtPrecision, ArmtProduct, ArmtSchedule, ArmtSegmentOverflow, Arm
 export const schedules: readonly ArmtSchedule[] = ["auto", "sequential", "diagonal"];
 
 /** `enum armt_segment_overflow` */
-export const segmentOverflows: readonly ArmtSegmentOverflow[] = ["close", "extend"];
+export const segmentOverflows: readonly ArmtSegmentOverflow[] = ["close", "extend", "answer"];
 
 /** `enum armt_state_type` */
 export const stateTypes: readonly ArmtStateType[] = ["f32", "f16", "bf16"];

@@ -94,6 +94,7 @@ export class ArmtSequence {
      * @throws {ArmtEvalError} if the engine fails
      */
     async closeSegment(): Promise<void> {
+        await this.evaluation.settle(this.handle);
         await this.handle.exclusively(async ({ addon, contextId, sequenceId }) => {
             const { openTokens } = this.handle.stats;
             if (openTokens > 0 && openTokens !== this.segmentSize) this.handle.isRegular = false;
@@ -123,6 +124,7 @@ export class ArmtSequence {
      * @throws {ArmtEvalError} if the engine fails
      */
     async startQuestion(question: readonly Token[]): Promise<void> {
+        await this.evaluation.settle(this.handle);
         const { ask } = this.context.parts.model;
         const { openTokens, segmentSize } = this;
         const fits = openTokens + question.length <= segmentSize || question.length > segmentSize;

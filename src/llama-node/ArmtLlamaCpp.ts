@@ -259,7 +259,7 @@ async function openSequence(loaded: Loaded, threads: number): Promise<LlamaConte
  */
 async function withoutWhatIsRead(sequence: LlamaContextSequence, tokens: Token[]): Promise<Token[]> {
     const { model, context } = sequence;
-    const isRegular = model.armt?.segmentAlignment === "left" && context.armt?.segmentOverflow === "close";
+    const isRegular = model.armt?.segmentAlignment === "left" && context.armt?.segmentOverflow !== "extend";
     if (model.armt === undefined || isRegular) await sequence.adaptStateToTokens(tokens.slice(0, -1), false);
     else await sequence.clearHistory();
     return tokens.slice(sequence.nextTokenIndex);

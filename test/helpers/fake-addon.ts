@@ -125,6 +125,10 @@ export class FakeAddon implements ArmtAddon {
         this.calls.push(["planSegments", ...args.slice(1)]);
     }
 
+    growSegment(_contextId: number, sequenceId: number): void {
+        this.calls.push(["growSegment", sequenceId]);
+    }
+
     async closeSegment(_contextId: number, sequenceId: number): Promise<void> {
         this.calls.push(["closeSegment", sequenceId]);
     }

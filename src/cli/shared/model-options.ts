@@ -41,7 +41,9 @@ export function addModelOptions(
         .option("segment-overflow", {
             choices: segmentOverflows,
             group,
-            describe: "close: write a full segment to memory; extend: let it grow [default: close]"
+            describe:
+                "close: write a full segment to memory; answer: let it grow while the model answers; extend: let it " +
+                "grow once logits are requested [default: as trained, answer or close]"
         })
         .option("open-segment-limit", {
             type: "number",
