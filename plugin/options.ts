@@ -44,8 +44,9 @@ export interface ArmtContextOptions {
      * again and closed like any text, so that what a sequence holds depends on its tokens alone. `"extend"`: it grows
      * up to `openSegmentLimit` from the first token on whose logits are requested, as in the authors' code, and more
      * is an error. Default: `"answer"` if the model was trained to answer inside the open segment (GGUF key
-     * `armt.ask.close` is false), else `"close"`. Models whose segments go back into the segment before, or whose
-     * positions run on, cannot grow one; `"answer"` is `"close"` for them. Throws `TypeError` for any other value.
+     * `armt.ask.close` is false), else `"close"`. Models whose segments go back into the segment before, whose
+     * positions run on, or whose prompts are not cut from the left, cannot grow one; `"answer"` is `"close"` for them.
+     * Throws `TypeError` for any other value.
      */
     segmentOverflow?: ArmtSegmentOverflow;
 

@@ -141,12 +141,12 @@ void plan_segments(const Napi::CallbackInfo & info) {
     });
 }
 
-// growSegment(id, sequenceId)
+// growSegment(id, sequenceId, grows)
 void grow_segment(const Napi::CallbackInfo & info) {
     armt_call(info.Env(), [&] {
         const ArmtLibrary & library = ArmtLibrary::get();
         const uint64_t      id      = armt_id(info[0]);
-        if (!library.api().grow_segment(id, armt_int32(info[1], "sequenceId"))) {
+        if (!library.api().grow_segment(id, armt_int32(info[1], "sequenceId"), info[2].ToBoolean().Value())) {
             throw std::runtime_error(library.last_error(id));
         }
     });

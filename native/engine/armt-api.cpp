@@ -76,13 +76,13 @@ static bool plan_segments(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_
     });
 }
 
-static bool grow_segment(uint64_t id, int32_t seq_id) {
+static bool grow_segment(uint64_t id, int32_t seq_id, bool grows) {
     return guard(id, [&] {
         llama_memory_armt & memory = find_sequence(id, seq_id);
         if (!memory.get_config().grows_if_told) {
             throw std::runtime_error("the segments of this context do not grow; it needs segmentOverflow \"answer\"");
         }
-        memory.sequence(seq_id).grow();
+        memory.sequence(seq_id).set_growth(memory.get_config(), grows);
     });
 }
 

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ARMT_API_VERSION 10
+#define ARMT_API_VERSION 11
 
 struct llama_context;
 
@@ -202,9 +202,10 @@ struct armt_api {
     // 1 <= n_first, n_each <= segment size. Clearing the sequence drops the plan. false: last_error says why.
     bool (*plan_segments)(uint64_t id, int32_t seq_id, uint64_t n_first, uint64_t n_each, uint64_t n_total);
 
-    // Lets the open segment grow until it closes or its tokens up to this point are removed. For
-    // ARMT_SEGMENT_OVERFLOW_ANSWER. false: last_error says why.
-    bool (*grow_segment)(uint64_t id, int32_t seq_id);
+    // Lets the open segment grow until it closes or its tokens up to this point are removed; with grows = false, not
+    // any longer, which only holds for a segment that has not grown yet. For ARMT_SEGMENT_OVERFLOW_ANSWER. false:
+    // last_error says why.
+    bool (*grow_segment)(uint64_t id, int32_t seq_id, bool grows);
 
     // Computes what is pending, closes the open segment whatever its length (if it is not empty) and waits for the
     // result. Call it on a worker thread, never during a llama_decode of the same context. false: last_error says why.

@@ -714,9 +714,7 @@ llama_pos llama_memory_armt::seq_pos_max(llama_seq_id seq_id) const {
 armt_context_info llama_memory_armt::get_info() const {
     armt_context_info info  = {};
     info.schedule           = config.diagonal ? ARMT_SCHEDULE_DIAGONAL : ARMT_SCHEDULE_SEQUENTIAL;
-    info.segment_overflow   = config.grows_if_told ? ARMT_SEGMENT_OVERFLOW_ANSWER
-                              : config.extend      ? ARMT_SEGMENT_OVERFLOW_EXTEND
-                                                   : ARMT_SEGMENT_OVERFLOW_CLOSE;
+    info.segment_overflow   = state_overflow();
     info.segment_size       = config.n_segment;
     info.open_segment_limit = config.n_segment_max;
     info.max_cells          = config.max_cells;

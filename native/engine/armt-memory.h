@@ -289,6 +289,8 @@ private:
     void           set_sequence(llama_seq_id seq_id, const sequence_state & state);
 
     std::vector<uint32_t> state_sizes() const;
+    std::vector<uint32_t> read_sizes(llama_io_read_i & io) const;
+    uint32_t              state_overflow() const; // enum armt_segment_overflow
 
     // Calls fn(tensor, offset, size) for each range of K/V that later steps see.
     template <typename F> void each_kv(const armt_sequence & seq, llama_seq_id seq_id, F fn) const;

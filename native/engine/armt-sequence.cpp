@@ -52,6 +52,15 @@ uint32_t armt_sequence::capacity(const armt_config & config) const {
     return config.extend && grows ? std::max(size, config.n_segment_max) : size;
 }
 
+void armt_sequence::set_growth(const armt_config & config, bool grows) {
+    const uint32_t n_text = n_open + uint32_t(pending.size());
+    if (grows) {
+        first_output = std::min(first_output, n_text);
+    } else if (n_text <= segment_size(config)) {
+        first_output = UINT32_MAX;
+    }
+}
+
 uint64_t armt_sequence::n_rows_before(const armt_config & config) const {
     return uint64_t(pos_open - pos_first) + n_segments * (config.n_sink + config.n_mem);
 }

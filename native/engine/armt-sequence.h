@@ -14,7 +14,7 @@ struct armt_config {
     bool     diagonal      = false;
     bool     automatic     = false; // the engine chose the schedule
     bool     extend        = false; // the open segment grows once one of its outputs has been requested
-    bool     grows_if_told = false; // with extend: it grows after grow() instead
+    bool     grows_if_told = false; // with extend: it grows after set_growth() instead
     uint32_t n_layer       = 0;
     uint32_t max_cells     = 0; // layers of a diagonal in one product
     uint32_t n_lanes       = 0; // cells of a shared diagonal in one layer; 0: each sequence has its own diagonals
@@ -97,7 +97,7 @@ public:
     std::vector<llama_token> reread;
     std::vector<llama_token> open_text;
 
-    // The open segment's first computed token with an output, or its length when grow() was called; UINT32_MAX: none
+    // The open segment's first computed token with an output, or its length when it was told to grow; UINT32_MAX: none
     uint32_t first_output = UINT32_MAX;
 
     armt_plan plan;
@@ -139,8 +139,9 @@ public:
 
     void clear();
 
-    // Lets the open segment grow, until tokens that it has now are removed.
-    void grow() { first_output = n_open + uint32_t(pending.size()); }
+    // Lets the open segment grow, until tokens that it has now are removed. Without `grows`, takes that back; a segment
+    // that has grown stays as it is.
+    void set_growth(const armt_config & config, bool grows);
 
     // Appends a token at pos_last() + 1. pos is used only if the sequence is empty.
     void push(llama_token token, llama_pos pos, int32_t out);

@@ -19,6 +19,10 @@ static constexpr uint32_t STATE_VERSION = 2;
 // complete.
 static constexpr uint32_t STATE_END = 0x21646e65; // "end!"
 
+// Places in state_sizes()
+static constexpr size_t STATE_OVERFLOW = 3;
+static constexpr size_t STATE_LIMIT    = 4;
+
 static constexpr const char * STATE_ENDED = "the state is damaged: it ends too early";
 
 template <typename T> static void write_value(llama_io_write_i & io, T value) {
@@ -31,11 +35,38 @@ template <typename T> static T read_value(llama_io_read_i & io) {
     return value;
 }
 
-// What two contexts need to have in common to exchange states
+// What two contexts need to have in common to exchange states. With or without growing answers, equal tokens leave
+// equal states, so only the length of the open segment has to fit there.
 std::vector<uint32_t> llama_memory_armt::state_sizes() const {
-    const uint32_t overflow = config.grows_if_told ? 2 : config.extend ? 1 : 0;
-    return {config.n_layer,       config.n_segment,   config.n_mem,      overflow,
+    return {config.n_layer,       config.n_segment,   config.n_mem,      state_overflow(),
             config.n_segment_max, uint32_t(type_k()), uint32_t(type_v())};
+}
+
+uint32_t llama_memory_armt::state_overflow() const {
+    return config.grows_if_told ? ARMT_SEGMENT_OVERFLOW_ANSWER
+           : config.extend      ? ARMT_SEGMENT_OVERFLOW_EXTEND
+                                : ARMT_SEGMENT_OVERFLOW_CLOSE;
+}
+
+// Returns the sizes of the context that wrote the state.
+std::vector<uint32_t> llama_memory_armt::read_sizes(llama_io_read_i & io) const {
+    std::vector<uint32_t> wanted = state_sizes();
+    std::vector<uint32_t> sizes;
+    for (size_t i = 0; i < wanted.size(); ++i) {
+        sizes.push_back(read_value<uint32_t>(io));
+    }
+    const auto closes = [](uint32_t overflow) {
+        return overflow == ARMT_SEGMENT_OVERFLOW_CLOSE || overflow == ARMT_SEGMENT_OVERFLOW_ANSWER;
+    };
+    if (closes(sizes[STATE_OVERFLOW]) && closes(wanted[STATE_OVERFLOW])) {
+        wanted[STATE_OVERFLOW] = sizes[STATE_OVERFLOW];
+        wanted[STATE_LIMIT]    = sizes[STATE_LIMIT];
+    }
+    if (sizes != wanted) {
+        throw std::runtime_error("the state belongs to a context with another segment size, segment overflow or "
+                                 "K/V type; create the context with the same options");
+    }
+    return sizes;
 }
 
 void llama_memory_armt::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const {
@@ -167,27 +198,39 @@ static llama_token read_token(llama_io_read_i & io, uint32_t n_vocab) {
 }
 
 // Throws if the counts contradict each other, so that later steps can rely on them.
-static armt_sequence read_counts(llama_io_read_i & io, const armt_config & config, uint32_t n_vocab) {
+// n_written_max: tokens that an open segment can have in the context that wrote the state
+// same_overflow: whether that context has the same segment overflow; first_output means something else otherwise
+static armt_sequence read_counts(llama_io_read_i & io, const armt_config & config, uint32_t n_vocab,
+                                 uint32_t n_written_max, bool same_overflow) {
     armt_sequence seq;
     seq.pos_first    = read_value<int32_t>(io);
     seq.pos_open     = read_value<int32_t>(io);
     seq.n_open       = read_value<uint32_t>(io);
     seq.n_segments   = read_value<uint64_t>(io);
     seq.first_output = read_value<uint32_t>(io);
+    if (!same_overflow) {
+        seq.first_output = UINT32_MAX;
+    }
     seq.plan.n_first = read_value<uint64_t>(io);
     seq.plan.n_each  = read_value<uint64_t>(io);
     seq.plan.n_total = read_value<uint64_t>(io);
     seq.stale        = read_value<uint8_t>(io) != 0;
 
     const uint32_t n_pending = read_value<uint32_t>(io);
-    const auto     is_size   = [&](uint64_t n) { return n >= 1 && n <= config.n_segment; };
-    const bool     plan_ok   = seq.plan.n_total == 0 || (is_size(seq.plan.n_first) && is_size(seq.plan.n_each));
+    const uint64_t n_text    = uint64_t(seq.n_open) + n_pending;
+    if (n_text > config.n_segment_max && n_text <= n_written_max) {
+        throw std::runtime_error("the open segment of the state has " + std::to_string(n_text) +
+                                 " tokens, and one of this context at most " + std::to_string(config.n_segment_max) +
+                                 "; create the context with segmentOverflow \"answer\" and a larger openSegmentLimit");
+    }
+    const auto is_size = [&](uint64_t n) { return n >= 1 && n <= config.n_segment; };
+    const bool plan_ok = seq.plan.n_total == 0 || (is_size(seq.plan.n_first) && is_size(seq.plan.n_each));
     // a segment has one token at least, and the last position is one too
     const bool start_ok = seq.pos_first >= 0 && seq.pos_open >= seq.pos_first &&
                           seq.n_segments <= uint64_t(seq.pos_open - seq.pos_first) &&
                           (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
     if (!plan_ok || !start_ok || seq.n_open > config.n_segment_max || n_pending > config.n_segment_max ||
-        seq.n_open + n_pending > seq.capacity(config) ||
+        n_text > seq.capacity(config) ||
         int64_t(seq.pos_open) + seq.n_open + n_pending > std::numeric_limits<llama_pos>::max()) {
         throw std::runtime_error("the state is damaged: its counts contradict each other");
     }
@@ -244,14 +287,8 @@ llama_memory_armt::sequence_state llama_memory_armt::read_sequence(llama_io_read
         throw std::runtime_error(
             "the state belongs to another model; load it with the model file that it was saved with");
     }
-    const std::vector<uint32_t> sizes = state_sizes();
-    for (const uint32_t size : sizes) {
-        if (read_value<uint32_t>(io) != size) {
-            throw std::runtime_error("the state belongs to a context with another segment size, segment overflow or "
-                                     "K/V type; create the context with the same options");
-        }
-    }
-    const uint32_t type = version == 1 ? uint32_t(GGML_TYPE_F32) : read_value<uint32_t>(io);
+    const std::vector<uint32_t> sizes = read_sizes(io);
+    const uint32_t              type  = version == 1 ? uint32_t(GGML_TYPE_F32) : read_value<uint32_t>(io);
     if (type != uint32_t(type_state())) {
         const char * name = type < GGML_TYPE_COUNT ? ggml_type_name(ggml_type(type)) : "unknown";
         throw std::runtime_error(std::string("the state belongs to a context whose stateType is ") + name +
@@ -259,7 +296,8 @@ llama_memory_armt::sequence_state llama_memory_armt::read_sequence(llama_io_read
                                  "; create the context with the same options");
     }
     const uint32_t n_prev = version == 1 ? 0 : read_value<uint32_t>(io);
-    armt_sequence  seq    = read_counts(io, config, model.vocab.n_tokens());
+    armt_sequence  seq =
+        read_counts(io, config, model.vocab.n_tokens(), sizes[STATE_LIMIT], sizes[STATE_OVERFLOW] == state_overflow());
     if (n_prev > config.n_segment_max || (config.n_prev_max > 0 && (n_prev > 0) != (seq.n_segments > 0))) {
         throw std::runtime_error("the state is damaged: its counts contradict each other");
     }

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerInitialize(int *, char ***) {
 static llama_context * create_context(llama_model * model, choices & choose) {
     armt_context_options options = {};
     options.schedule             = int32_t(choose.below(3));
-    options.segment_overflow     = int32_t(choose.below(2));
+    options.segment_overflow     = int32_t(choose.below(3));
     options.segment_size         = choose.number({0, 0, 0, 1, 2, 5});
     options.max_cells            = choose.number({0, 0, 1, 2});
     options.state_type           = int32_t(choose.below(3));
@@ -57,7 +57,14 @@ static void use_context(llama_context * context, choices & choose) {
         fuzz_fail("a loaded sequence does not give the logits of the one that was saved");
     }
     const armt_api * api = armt_get_api();
-    api->close_segment(api->last_context_id(), 1);
+    const uint64_t   id  = api->last_context_id();
+    if (api->grow_segment(id, 0, choose.flag())) {
+        for (int i = 0; i < 4; ++i) {
+            fuzz_decode(context, 0, fuzz_tokens(model, 1, 6));
+        }
+        fuzz_save(context, 0);
+    }
+    api->close_segment(id, 1);
     llama_memory_seq_rm(memory, 0, llama_pos(choose.below(24)), -1);
     fuzz_decode(context, 0, fuzz_tokens(model, 1, 5));
     llama_memory_seq_rm(memory, 0, -1, -1);

@@ -132,7 +132,7 @@ TEST("an open segment extends from its first output on, up to its limit") {
     CHECK_EQUAL(run.seq.n_segments, 0u);
 }
 
-TEST("a segment that grows if told closes when full, unless grow was called") {
+TEST("a segment that grows if told closes when full, unless it was told to") {
     armt_config config   = small_config(false);
     config.extend        = true;
     config.grows_if_told = true;
@@ -146,7 +146,7 @@ TEST("a segment that grows if told closes when full, unless grow was called") {
     run.push(7, {{15, 2}});
     run.run();
     CHECK_EQUAL(run.seq.n_open, 8u);
-    run.seq.grow();
+    run.seq.set_growth(config, true);
     CHECK_EQUAL(run.seq.capacity(config), 12u);
     run.push(4, {{19, 3}});
     run.run();
@@ -154,10 +154,21 @@ TEST("a segment that grows if told closes when full, unless grow was called") {
     CHECK_EQUAL(run.seq.n_segments, 1u);
     CHECK(!run.seq.fits(config, {true}));
 
-    // what it had when grow was called stays, and then not
+    // a segment that has grown stays so
+    run.seq.set_growth(config, false);
+    CHECK_EQUAL(run.seq.capacity(config), 12u);
+
+    // what it had when it was told to grow stays, and then not
     CHECK(run.seq.truncate(17));
     CHECK_EQUAL(run.seq.capacity(config), 12u);
     CHECK(run.seq.truncate(15));
+    CHECK_EQUAL(run.seq.capacity(config), 8u);
+
+    // a full segment whose next token never came
+    run.push(1, {{15, 4}});
+    run.run();
+    run.seq.set_growth(config, true);
+    run.seq.set_growth(config, false);
     CHECK_EQUAL(run.seq.capacity(config), 8u);
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { DisposedError, type Token } from "node-llama-cpp";
 import { ArmtError, ArmtEvalError } from "../errors.js";
 import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
@@ -11,11 +12,11 @@ import { hasIds } from "../node-llama-cpp/token-record.js";
 import type { ArmtProgress } from "../types.js";
 import type { ArmtContext } from "./ArmtContext.js";
 import type { BatchQueue } from "./BatchQueue.js";
-import { planAnswer } from "./plan-answers.js";
+import { isGenerated, setGrowth, takeGrownSegment, takesGenerated } from "./growing-segment.js";
 import { type PlannedRead, planQuestions, questionsOf } from "./plan-questions.js";
 import { ProgressReporter } from "./progress.js";
 import type { ReadRequest } from "./read-request.js";
-import type { SequenceHandle } from "./SequenceHandle.js";
+import type { NativeSequence, SequenceHandle } from "./SequenceHandle.js";
 import { findCut } from "./segment-cut.js";
 import { planSegments } from "./segments.js";
 import { copyState, loadState } from "./sequence-state.js";
@@ -96,32 +97,39 @@ export class Evaluation {
             this.onProgress === undefined || !isPrompt
                 ? undefined
                 : new ProgressReporter(this.onProgress, () => handle.readStats(), tokens.length);
-        let end = () => {};
-        const ended = new Promise<void>((resolve) => {
-            end = resolve;
-        });
-        const read: RunningRead = { ended };
-        this.running.set(handle, read);
         try {
-            const own = withoutIdleAction(request, handle);
-            const planned = (await planAnswer(this.armt, own, handle)) ?? (await planQuestions(this.armt, own, handle));
-            handle.answeredTo = -1;
-            const { firstTokenSequenceIndex: from } = planned.request;
-            if (from === 0 && isPart !== true)
-                this.planPrompt(sequenceId, planned.closes[0] ?? planned.request.tokens.length);
-            const store = isPrompt ? this.storeOf(request) : undefined;
-            const decoded = await this.readPieces(planned, mapper, handle, read, store);
-            progress?.end(true);
-            if (request.logits.at(-1) === true) handle.answeredTo = start + tokens.length;
-            return decoded;
-        } catch (error) {
-            progress?.end(false);
-            await this.reconcileAfterFailure(handle, tokens);
-            return this.fail(error);
+            return await this.runRead(handle, tokens, async (read) => {
+                const own = withoutIdleAction(request, handle);
+                if (isGenerated(own, handle) && takesGenerated(this.armt, handle)) {
+                    if (handle.stats.openTokens === this.armt.segmentSize) await setGrowth(handle, true);
+                } else await this.cutGrown(handle, read);
+                handle.answeredTo = -1;
+                const planned = await planQuestions(this.armt, own, handle);
+                const { firstTokenSequenceIndex: from } = planned.request;
+                if (from === 0 && isPart !== true)
+                    this.planPrompt(sequenceId, planned.closes[0] ?? planned.request.tokens.length);
+                const store = isPrompt ? this.storeOf(request) : undefined;
+                const decoded = await this.readPieces(planned, mapper, handle, read, store);
+                progress?.end(true);
+                if (request.logits.at(-1) === true) handle.answeredTo = start + tokens.length;
+                return decoded;
+            });
         } finally {
-            this.running.delete(handle);
-            end();
+            progress?.end(false);
         }
+    }
+
+    /**
+     * Runs `work` like {@link SequenceHandle.exclusively}, but cuts an open segment that has grown while an answer was
+     * generated like any text before.
+     */
+    async exclusively<T>(handle: SequenceHandle, work: (native: NativeSequence) => Promise<T>): Promise<T> {
+        handle.throwIfDisposed();
+        return await withSequenceLock(handle.sequence, async () => {
+            handle.throwIfDisposed();
+            await this.runRead(handle, [], (read) => this.cutGrown(handle, read));
+            return await handle.betweenBatches(work);
+        });
     }
 
     /**
@@ -133,18 +141,13 @@ export class Evaluation {
         this.batches.cancel(handle, reason);
     }
 
-    /** Reads the open segment again and cuts it like any text, if it has grown while an answer was generated. */
-    async settle(handle: SequenceHandle): Promise<void> {
-        const { openTokens, tokens } = handle.stats;
-        if (this.armt.segmentOverflow !== "answer" || openTokens <= this.armt.segmentSize) return;
-        await withSequenceLock(handle.sequence, async () => {
-            await this.read({ sequenceId: handle.id, firstTokenSequenceIndex: tokens, tokens: [], logits: [] });
-        });
-    }
-
     /** Waits until no read of the sequence runs. */
     async settled(handle: SequenceHandle): Promise<void> {
-        for (let read = this.running.get(handle); read !== undefined; read = this.running.get(handle)) await read.ended;
+        for (let read = this.running.get(handle); read !== undefined; read = this.running.get(handle)) {
+            await read.ended;
+            // node-llama-cpp records the tokens a few promises later
+            await setImmediate();
+        }
     }
 
     /** Tells the engine how to cut a prompt of known length, if the model's alignment requires it. */
@@ -153,6 +156,38 @@ export class Evaluation {
         if (model.segmentAlignment === "left") return;
         const { first, each } = planSegments(model.segmentAlignment, tokens, this.armt.segmentSize);
         engine.addon.planSegments(engine.id, sequenceId, first, each, tokens);
+    }
+
+    /**
+     * Runs a read of a sequence, whose lock the caller holds.
+     * @param tokens what the read appends
+     */
+    private async runRead<T>(
+        handle: SequenceHandle,
+        tokens: readonly Token[],
+        work: (read: RunningRead) => Promise<T>
+    ): Promise<T> {
+        let end = () => {};
+        const ended = new Promise<void>((resolve) => {
+            end = resolve;
+        });
+        const read: RunningRead = { ended };
+        this.running.set(handle, read);
+        try {
+            return await work(read);
+        } catch (error) {
+            await this.reconcileAfterFailure(handle, tokens);
+            return this.fail(error);
+        } finally {
+            this.running.delete(handle);
+            end();
+        }
+    }
+
+    /** Reads an open segment that has grown again, cut like any text. */
+    private async cutGrown(handle: SequenceHandle, read: RunningRead): Promise<void> {
+        const planned = await takeGrownSegment(this.armt, handle);
+        if (planned !== undefined) await this.readPieces(planned, () => undefined, handle, read, undefined);
     }
 
     private async readPieces(
@@ -253,6 +288,7 @@ export class Evaluation {
     private async reconcileAfterFailure(handle: SequenceHandle, tokens: readonly Token[]): Promise<void> {
         try {
             await withContextLock(handle.sequence.context, async () => handle.reconcile(tokens));
+            if (this.armt.segmentOverflow === "answer") await setGrowth(handle, false);
         } catch (error) {
             // a disposed context has no counts
             if (!(error instanceof DisposedError)) throw error;

@@ -83,7 +83,7 @@ function isStale(armt: ArmtContext, request: ReadRequest, handle: SequenceHandle
 }
 
 /** A read that begins earlier. */
-export function restartedAt(request: ReadRequest, start: number, tokens: Token[]): ReadRequest {
+function restartedAt(request: ReadRequest, start: number, tokens: Token[]): ReadRequest {
     const added = tokens.length - request.tokens.length;
     const logits: (true | undefined)[] = [...Array<undefined>(added), ...request.logits];
     return { ...request, firstTokenSequenceIndex: start, tokens, logits };

@@ -57,6 +57,7 @@ export async function loadState(
     const fitting = withFingerprint(state, header.fingerprint, fingerprint);
     await addon.loadState(contextId, sequenceId, fitting, header.tokensRead);
     handle.isRegular = header.regular;
+    handle.answeredTo = -1;
 }
 
 /** The engine compares the fingerprint in a state. One of an earlier file of the model becomes that of this file. */

@@ -45,16 +45,9 @@ export function segmentKeys(
     const plan = cut.until === 0 ? [] : [cut.each, cut.until];
     // version 0.1 had no state type; its keys stay valid
     const type = stateType === "f32" ? [] : [stateType];
-    const named = [
-        "armt-memory-1",
-        fingerprint,
-        segmentSize,
-        segmentOverflow,
-        openSegmentLimit,
-        ...kvTypes,
-        ...type,
-        ...plan
-    ];
+    // closed segments do not depend on whether answers grow
+    const overflow = segmentOverflow === "extend" ? [segmentOverflow, openSegmentLimit] : ["close", segmentSize];
+    const named = ["armt-memory-1", fingerprint, segmentSize, ...overflow, ...kvTypes, ...type, ...plan];
     let key = createHash("sha256").update(JSON.stringify(named)).digest();
     let start = 0;
     return ends.map((end) => {

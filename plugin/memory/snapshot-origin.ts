@@ -1,11 +1,11 @@
-import type { ArmtSnapshotOrigin } from "../types.js";
+import type { ArmtSnapshotInfo, ArmtSnapshotOrigin } from "../types.js";
 
 /**
  * @param earlier fingerprints that earlier files of the context's model had
  * @returns why a snapshot does not fit a context, and what to do; undefined if it fits
  */
 export function findMismatch(
-    snapshot: ArmtSnapshotOrigin,
+    snapshot: ArmtSnapshotOrigin & Pick<ArmtSnapshotInfo, "openTokens">,
     context: ArmtSnapshotOrigin,
     earlier: readonly string[] = []
 ): string | undefined {
@@ -15,13 +15,22 @@ export function findMismatch(
             `${short(context.fingerprint)}), or to an older file of this model; load the model file that it was made ` +
             "with, or name its fingerprint in `armt convert --earlier-fingerprint`"
         );
+    const fits = isCutAlike(snapshot, context) && snapshot.openTokens <= context.openSegmentLimit;
     for (const [option, key] of contextOptions) {
         const [held, wanted] = [String(snapshot[key]), String(context[key])];
-        if (held !== wanted)
+        if (held !== wanted && !(fits && lengthOptions.includes(key)))
             return `its ${option} is ${held}, and that of this context is ${wanted}; use the same options`;
     }
     return undefined;
 }
+
+/** Whether equal tokens leave equal memories in both: answers only grow until something else follows. */
+function isCutAlike(a: ArmtSnapshotOrigin, b: ArmtSnapshotOrigin): boolean {
+    return a.segmentOverflow !== "extend" && b.segmentOverflow !== "extend";
+}
+
+/** They say how long an open segment can be. */
+const lengthOptions: readonly string[] = ["segmentOverflow", "openSegmentLimit"];
 
 const contextOptions = [
     ["`armt.segmentSize`", "segmentSize"],

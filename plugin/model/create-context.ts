@@ -7,8 +7,9 @@ import { Evaluation } from "../context/evaluation.js";
 import { QuestionCuts } from "../context/question-cuts.js";
 import { ArmtError } from "../errors.js";
 import { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
-import type { ArmtAddon } from "../native/addon.js";
+import type { ArmtAddon, NativeContextOptions } from "../native/addon.js";
 import { createNativeContext } from "../native/create-context.js";
+import { segmentOverflows } from "../native/enums.js";
 import { takeBatchStrategy } from "../node-llama-cpp/batching.js";
 import { decodeOf } from "../node-llama-cpp/decode.js";
 import { type ArmtContextOptions, resolveContextOptions } from "../options.js";
@@ -52,8 +53,10 @@ export async function createContext(
     armtOptions: ArmtContextOptions | undefined,
     options: LlamaContextOptions
 ): Promise<LlamaContext> {
-    const answersInside = info.ask?.close === false && info.segmentAlignment === "left";
-    const nativeOptions = resolveContextOptions(armtOptions, answersInside ? "answer" : "close");
+    const nativeOptions = growOnlyFromLeft(
+        resolveContextOptions(armtOptions, info.ask?.close === false ? "answer" : "close"),
+        info
+    );
     const { memoryStore, onProgress, closeBeforeQuestion } = armtOptions ?? {};
     if (memoryStore !== undefined && !(memoryStore instanceof ArmtMemoryStore))
         throw new TypeError("`armt.memoryStore` must come from ArmtMemoryStore.open()");
@@ -90,6 +93,12 @@ export async function createContext(
     const evaluation = new Evaluation(armt, batches, onProgress);
     decorateContext(context, armt, evaluation, (sequence) => decorateSequence(sequence, armt, evaluation));
     return context;
+}
+
+/** `"answer"` is `"close"` where the size of segments depends on the whole prompt: a part of it cannot be cut again. */
+function growOnlyFromLeft(options: NativeContextOptions, { segmentAlignment }: ArmtModelInfo): NativeContextOptions {
+    if (segmentAlignment === "left" || segmentOverflows[options.segmentOverflow] !== "answer") return options;
+    return { ...options, segmentOverflow: segmentOverflows.indexOf("close"), openSegmentLimit: 0 };
 }
 
 /** Bytes of a mask for each pair of a row that attends and a row that it may see. */

@@ -138,7 +138,7 @@ export interface ArmtAddon {
     sequenceStats(contextId: number, sequenceId: number): NativeSequenceStats | undefined;
     planSegments(contextId: number, sequenceId: number, first: number, each: number, total: number): void;
     /** Lets the open segment grow until it closes, or tokens that it has now are removed. */
-    growSegment(contextId: number, sequenceId: number): void;
+    growSegment(contextId: number, sequenceId: number, grows: boolean): void;
     closeSegment(contextId: number, sequenceId: number): Promise<void>;
     readMemory(contextId: number, sequenceId: number, layer: number): Promise<{ a: Float32Array; z?: Float32Array }>;
     decode(

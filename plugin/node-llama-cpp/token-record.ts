@@ -28,6 +28,16 @@ export class TokenRecord {
         return tokens.length === 0 || hasIds(tokens);
     }
 
+    /** Whether the ids from an index on are known. Dropped ids come before all known ones. */
+    isKnownFrom(start: number): boolean {
+        return start >= this.length || start in this.internals._contextTokens;
+    }
+
+    /** The ids from `start` to before `end`. */
+    slice(start: number, end: number): Token[] {
+        return this.internals._contextTokens.slice(start, end);
+    }
+
     /** The last ids, at most `count`; none if they are not known. */
     last(count: number): Token[] {
         return this.isKnown && count > 0 ? this.internals._contextTokens.slice(-count) : [];

@@ -94,8 +94,7 @@ export class ArmtSequence {
      * @throws {ArmtEvalError} if the engine fails
      */
     async closeSegment(): Promise<void> {
-        await this.evaluation.settle(this.handle);
-        await this.handle.exclusively(async ({ addon, contextId, sequenceId }) => {
+        await this.evaluation.exclusively(this.handle, async ({ addon, contextId, sequenceId }) => {
             const { openTokens } = this.handle.stats;
             if (openTokens > 0 && openTokens !== this.segmentSize) this.handle.isRegular = false;
             await addon.closeSegment(contextId, sequenceId);
@@ -124,7 +123,7 @@ export class ArmtSequence {
      * @throws {ArmtEvalError} if the engine fails
      */
     async startQuestion(question: readonly Token[]): Promise<void> {
-        await this.evaluation.settle(this.handle);
+        await this.evaluation.exclusively(this.handle, async () => {});
         const { ask } = this.context.parts.model;
         const { openTokens, segmentSize } = this;
         const fits = openTokens + question.length <= segmentSize || question.length > segmentSize;
@@ -173,7 +172,7 @@ export class ArmtSequence {
      * @throws {ArmtEvalError} if the engine fails
      */
     async snapshot(options?: ArmtSnapshotOptions): Promise<ArmtSnapshot> {
-        return await takeSnapshot(this.handle, this.context, options);
+        return await takeSnapshot(this.handle, this.evaluation, this.context, options);
     }
 
     /**
@@ -191,7 +190,7 @@ export class ArmtSequence {
      * @throws {ArmtError} if the file cannot be written
      */
     async save(path: string, options?: ArmtSequenceSaveOptions): Promise<{ bytes: number; tokensRead: number }> {
-        return await saveSequence(this.handle, this.context, path, options);
+        return await saveSequence(this.handle, this.evaluation, this.context, path, options);
     }
 
     /**

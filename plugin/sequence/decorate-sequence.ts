@@ -32,20 +32,24 @@ export function decorateSequence(
         () => handle.exclusively(({ addon, contextId, sequenceId }) => addon.checkState(contextId, sequenceId))
     );
     evaluation.register(handle);
-    useSamplingDefaults(sequence);
+    wrapEvaluate(sequence, handle);
     return sequence;
 }
 
-/** Takes what an evaluation does not say about sampling from the model file. Chat sessions evaluate in this way too. */
-function useSamplingDefaults(sequence: LlamaContextSequence): void {
+/**
+ * Takes what an evaluation does not say about sampling from the model file, and begins a new answer with each. Chat
+ * sessions evaluate in this way too.
+ */
+function wrapEvaluate(sequence: LlamaContextSequence, handle: SequenceHandle): void {
     const { temperature, topK, topP, minP } = samplingDefaults(sequence.model);
     const defaults = { temperature, topK, topP, minP };
     const entries = Object.entries(defaults).filter(([, value]) => value !== undefined);
-    if (entries.length === 0) return;
     const evaluate = sequence.evaluateWithMetadata.bind(sequence);
-    const withDefaults: typeof evaluate = (tokens, metadata, options = {}) => {
+    const wrapped: typeof evaluate = (tokens, metadata, options = {}) => {
+        // its first token is a prompt, also where an earlier answer stopped
+        handle.answeredTo = -1;
         const given = Object.entries(options).filter(([, value]) => value !== undefined);
         return evaluate(tokens, metadata, Object.fromEntries([...entries, ...given]));
     };
-    Object.defineProperty(sequence, "evaluateWithMetadata", { value: withDefaults, configurable: true });
+    Object.defineProperty(sequence, "evaluateWithMetadata", { value: wrapped, configurable: true });
 }

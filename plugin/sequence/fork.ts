@@ -27,6 +27,7 @@ export async function forkSequence(
             await addon.copySequence(contextId, sequenceId, target.id);
             target.record.copyFrom(handle.record);
             target.isRegular = handle.isRegular;
+            target.answeredTo = handle.answeredTo;
             target.closeBeforeQuestion = handle.closeBeforeQuestion;
         });
         return fork;

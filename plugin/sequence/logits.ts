@@ -9,10 +9,9 @@ export async function* evaluateLogits(
     tokens: readonly Token[]
 ): AsyncGenerator<Float32Array, void, void> {
     const { batchSize } = handle.sequence.context;
-    await evaluation.settle(handle);
     for (let start = 0; start < tokens.length; start += batchSize) {
         const batch = tokens.slice(start, start + batchSize);
-        yield await handle.exclusively(async ({ addon, contextId, sequenceId }) => {
+        yield await evaluation.exclusively(handle, async ({ addon, contextId, sequenceId }) => {
             const { nextIndex } = handle.record;
             if (nextIndex === 0) evaluation.planPrompt(sequenceId, tokens.length);
             try {

@@ -1,11 +1,12 @@
 import type { ArmtContext } from "../context/ArmtContext.js";
-import type { SequenceHandle } from "../context/SequenceHandle.js";
+import type { Evaluation } from "../context/evaluation.js";
+import type { NativeSequence, SequenceHandle } from "../context/SequenceHandle.js";
 import { type CopyOptions, copyState, loadState } from "../context/sequence-state.js";
 import { ArmtError } from "../errors.js";
 import { type ArmtSaveOptions, ArmtSnapshot } from "../memory/ArmtSnapshot.js";
 import { readSnapshotFile } from "../memory/snapshot-file.js";
 import { findMismatch } from "../memory/snapshot-origin.js";
-import type { ArmtSnapshotOrigin, ArmtSnapshotSource } from "../types.js";
+import type { ArmtSnapshotInfo, ArmtSnapshotSource } from "../types.js";
 
 /** Options of `sequence.armt.snapshot` and `save`. */
 export interface ArmtSnapshotOptions {
@@ -26,10 +27,11 @@ export interface ArmtSequenceSaveOptions extends ArmtSnapshotOptions {
 /** Copies all that a sequence has read. */
 export async function takeSnapshot(
     handle: SequenceHandle,
+    evaluation: Evaluation,
     armt: ArmtContext,
     { closedOnly = false, signal }: ArmtSnapshotOptions = {}
 ): Promise<ArmtSnapshot> {
-    return await copySequence(handle, armt, { closedOnly, tokenIds: true }, signal);
+    return await copySequence(handle, evaluation, armt, { closedOnly, tokenIds: true }, signal);
 }
 
 /** Replaces what a sequence holds with a snapshot. */
@@ -55,11 +57,12 @@ export async function restoreSnapshot(
 /** Saves all that a sequence has read to a file. */
 export async function saveSequence(
     handle: SequenceHandle,
+    evaluation: Evaluation,
     armt: ArmtContext,
     path: string,
     { closedOnly = false, tokenIds = true, signal, source }: ArmtSequenceSaveOptions = {}
 ): Promise<{ bytes: number; tokensRead: number }> {
-    const snapshot = await copySequence(handle, armt, { closedOnly, tokenIds, source }, signal);
+    const snapshot = await copySequence(handle, evaluation, armt, { closedOnly, tokenIds, source }, signal);
     const bytes = await snapshot.save(path, { signal });
     const { tokensRead } = snapshot;
     snapshot.dispose();
@@ -73,7 +76,7 @@ export async function loadSequence(
     path: string,
     { signal }: ArmtSaveOptions = {}
 ): Promise<void> {
-    const accept = (header: ArmtSnapshotOrigin) => checkFit(header, armt);
+    const accept = (header: ArmtSnapshotInfo) => checkFit(header, armt);
     const snapshot = new ArmtSnapshot(await readSnapshotFile(path, { accept, signal }));
     signal?.throwIfAborted();
     await restoreSnapshot(handle, armt, snapshot);
@@ -82,17 +85,21 @@ export async function loadSequence(
 
 async function copySequence(
     handle: SequenceHandle,
+    evaluation: Evaluation,
     armt: ArmtContext,
     options: CopyOptions,
     signal: AbortSignal | undefined
 ): Promise<ArmtSnapshot> {
     signal?.throwIfAborted();
-    const parts = await handle.exclusively((native) => copyState(native, handle, armt, options));
+    const copy = (native: NativeSequence) => copyState(native, handle, armt, options);
+    // without its ids, nobody could cut a grown segment later
+    const cuts = options.closedOnly || !options.tokenIds || !handle.record.isKnown;
+    const parts = cuts ? await evaluation.exclusively(handle, copy) : await handle.exclusively(copy);
     signal?.throwIfAborted();
     return new ArmtSnapshot(parts);
 }
 
-function checkFit(snapshot: ArmtSnapshotOrigin, { origin, parts }: ArmtContext, prefix = ""): void {
+function checkFit(snapshot: ArmtSnapshotInfo, { origin, parts }: ArmtContext, prefix = ""): void {
     const mismatch = findMismatch(snapshot, origin, parts.model.earlierFingerprints);
     if (mismatch !== undefined) throw new ArmtError(`${prefix}${mismatch}`);
 }

@@ -72,14 +72,14 @@ export function contextOptions(
 ): LlamaContextOptions & { armt?: ArmtContextOptions } {
     const { schedule, maxCells, precision } = options;
     const fp8Products = options.fp8Products === undefined ? undefined : readFp8Products(options);
-    const { segmentSize, segmentOverflow, openSegmentLimit, stateType } = like ?? options;
-    // the limit is an option of growing segments alone
-    const limit = like?.segmentOverflow === "close" ? undefined : openSegmentLimit;
+    const { segmentSize, stateType } = like ?? options;
+    // a memory of closed segments fits contexts whose answers grow, too
+    const { segmentOverflow, openSegmentLimit } = like?.segmentOverflow === "close" ? options : (like ?? options);
     const armt = {
         schedule,
         segmentSize,
         segmentOverflow,
-        openSegmentLimit: limit,
+        openSegmentLimit,
         maxCells,
         stateType,
         precision,

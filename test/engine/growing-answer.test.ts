@@ -1,6 +1,15 @@
 import path from "node:path";
+import { setImmediate } from "node:timers/promises";
 import test from "ava";
-import { getLlama, type LlamaContextSequence, LlamaLogLevel, type LlamaModel, type Token } from "../../plugin/index.js";
+import {
+    ArmtMemoryStore,
+    type ArmtProgress,
+    getLlama,
+    type LlamaContextSequence,
+    LlamaLogLevel,
+    type LlamaModel,
+    type Token
+} from "../../plugin/index.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import { assertMemories } from "../helpers/assert-memories.js";
@@ -145,12 +154,194 @@ test("a snapshot and a copy of a grown segment continue like the original", asyn
         t.deepEqual(await generateGreedy(restored, more, 12), expected);
         t.is(restored.armt!.segmentsClosed, sequence.armt!.segmentsClosed);
     });
-    await withContext(model, { segmentOverflow: "close" }, async (context) => {
-        await withContext(model, answer, async (other) => {
-            const snapshot = await other.getSequence().armt!.snapshot();
-            await t.throwsAsync(context.getSequence().armt!.restore(snapshot), { message: /segmentOverflow/ });
-        });
+});
+
+/** Appends tokens one by one, each the most likely one after the token before. */
+async function appendGreedy(sequence: LlamaContextSequence, token: number, count: number): Promise<number[]> {
+    const tokens = [token];
+    while (tokens.length <= count) {
+        const input = [tokens.at(-1) as Token, { generateNext: { token: true } }] as const;
+        const [output] = await sequence.controlledEvaluate([[...input]]);
+        tokens.push(output!.next.token!);
+    }
+    return tokens.slice(1);
+}
+
+test("a copy made in the middle of an answer continues it", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    await withContext(model, { ...answer, sequences: 2 }, async (context) => {
+        const sequence = context.getSequence();
+        const tokens = await generateGreedy(sequence, textIds(10, 96), 12);
+        const fork = await sequence.armt!.fork();
+        t.is(fork.armt!.openTokens, 13);
+        const rest = await appendGreedy(fork, tokens.at(-1)!, 20);
+        t.is(fork.armt!.openTokens, 33);
+        const whole = await withSequence(model, answer, (other) => generateGreedy(other, textIds(10, 96), 32));
+        t.deepEqual([...tokens, ...rest], whole);
     });
+});
+
+test("a new request of one token does not continue an old answer", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    for (const count of [7, 12]) {
+        await withSequence(model, answer, async (sequence) => {
+            const held = await answered(sequence, textIds(10, 96), count);
+            const all = [...held, 5];
+            const expected = await withSequence(model, answer, (other) => generateGreedy(other, all, 20));
+            t.deepEqual(await generateGreedy(sequence, [5], 20), expected, `${count}`);
+        });
+    }
+});
+
+test("a segment does not grow if the ids of its tokens were dropped", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    const ids = textIds(13, 96, 2) as Token[];
+    const limited = { ...answer, openSegmentLimit: 12 };
+    await withSequence(model, limited, async (sequence) => {
+        await sequence.armt!.feed([ids], { keepTokens: 0 });
+        const close = { ...limited, openSegmentLimit: undefined, segmentOverflow: "close" } as const;
+        const expected = await withSequence(model, close, (other) => generateGreedy(other, [...ids, 7], 30));
+        t.deepEqual((await generateGreedy(sequence, [7], 30)).slice(0, 3), expected.slice(0, 3));
+        t.is(sequence.armt!.tokens, 43);
+        // later segments grow again
+        t.true(sequence.armt!.openTokens > 8);
+        await sequence.evaluateWithoutGeneratingNewTokens(ids);
+        t.true(sequence.armt!.openTokens <= 8);
+        // without all ids a snapshot could not be cut later
+        await generateGreedy(sequence, [7], 12);
+        t.true(sequence.armt!.openTokens > 8);
+        const snapshot = await sequence.armt!.snapshot();
+        t.false(snapshot.hasTokenIds);
+        t.true(snapshot.openTokens <= 8);
+    });
+});
+
+test("what is kept of a grown segment without its end or its ids is cut like any text", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    const file = path.join(temporaryFolder(t), "a.armt");
+    await withSequence(model, answer, async (sequence) => {
+        const held = await answered(sequence, textIds(10, 96), 20);
+        t.is(sequence.armt!.openTokens, 21);
+        const closed = await sequence.armt!.snapshot({ closedOnly: true });
+        t.is(closed.tokensRead, 24);
+        t.is(sequence.armt!.openTokens, 5);
+
+        await generateGreedy(sequence, [3], 12);
+        t.is(sequence.armt!.openTokens, 17);
+        await sequence.armt!.save(file, { tokenIds: false });
+        t.is(sequence.armt!.openTokens, 1);
+        t.deepEqual(sequence.contextTokens.slice(0, held.length), held as Token[]);
+        await sequence.armt!.load(file);
+        t.is(sequence.armt!.tokens, 41);
+    });
+});
+
+test("contexts whose answers grow and those whose segments close exchange what both can hold", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    const more = textIds(19, 96, 3) as Token[];
+    const file = path.join(temporaryFolder(t), "a.armt");
+    const state = path.join(temporaryFolder(t), "state");
+    const close = { segmentOverflow: "close" } as const;
+    const store = await ArmtMemoryStore.open({ checkpointInterval: 1 });
+    t.teardown(() => store.dispose());
+    for (const [from, to] of [
+        [close, answer],
+        [answer, close],
+        [answer, { ...answer, openSegmentLimit: 20 }]
+    ] as const) {
+        await withSequence(model, { ...from, memoryStore: store }, async (sequence) => {
+            await answered(sequence, textIds(20, 96), 4);
+            await sequence.armt!.save(file);
+            await sequence.saveStateToFile(state);
+            await withSequence(model, { ...to, memoryStore: store }, async (other) => {
+                await other.armt!.load(file);
+                const expected = await readLogits(sequence, more);
+                const what = `${from.segmentOverflow} to ${to.segmentOverflow}:`;
+                const same = { within: 1e-5, rowLength: 96, what };
+                assertClose(t, await readLogits(other, more), expected, same);
+                await other.loadStateFromFile(state, { acceptRisk: true });
+                assertClose(t, await readLogits(other, more), expected, same);
+                await other.clearHistory();
+                await other.evaluateWithoutGeneratingNewTokens(textIds(20, 96) as Token[]);
+                t.is(other.armt!.cachedTokens, 16, what);
+            });
+        });
+    }
+    const small = { ...answer, openSegmentLimit: 12 };
+    await withSequence(model, answer, async (sequence) => {
+        await answered(sequence, textIds(10, 96), 20);
+        await sequence.armt!.save(file);
+        await sequence.saveStateToFile(state);
+        const message = /the open segment of the state has 21 tokens, and one of this context at most (8|12);/;
+        for (const [to, option] of [
+            [close, /segmentOverflow` is answer/],
+            [small, /openSegmentLimit` is 2056/]
+        ] as const)
+            await withSequence(model, to, async (other) => {
+                await t.throwsAsync(other.armt!.load(file), { message: option });
+                await t.throwsAsync(other.loadStateFromFile(state, { acceptRisk: true }), { message });
+            });
+    });
+});
+
+test("a prompt after an answer counts no token twice", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    const store = await ArmtMemoryStore.open({ checkpointInterval: 1 });
+    t.teardown(() => store.dispose());
+    const ids = textIds(10, 96);
+    const all = await withSequence(model, answer, async (sequence) => {
+        const held = await answered(sequence, ids, 30);
+        return [...held, ...textIds(9, 96, 3)] as Token[];
+    });
+    // another sequence has left checkpoints for the whole text
+    await withSequence(model, answer, (sequence) => store.prefill(sequence, all));
+    const progress: ArmtProgress[] = [];
+    await withSequence(model, { ...answer, onProgress: (step) => progress.push(step) }, async (sequence) => {
+        await generateGreedy(sequence, ids, 30);
+        progress.length = 0;
+        const { hits, misses } = store.stats;
+        const { cachedTokens, readTokens } = await store.prefill(sequence, all);
+        t.is(cachedTokens + readTokens, all.length);
+        t.true(readTokens >= 0 && cachedTokens >= 39);
+        t.true(store.stats.hits + store.stats.misses <= hits + misses + 1);
+        t.true(progress.every(({ tokensTotal }) => tokensTotal === 9));
+
+        await sequence.armt!.closeSegment();
+        t.is(store.stats.hits + store.stats.misses, hits + misses + 1);
+    });
+});
+
+test("a read that is cancelled leaves a sequence that continues as its tokens say", async (t) => {
+    const { model, reference } = await loadTiny(t, tiny);
+    const more = textIds(11, 96, 3);
+    const logits = async (sequence: LlamaContextSequence, what: string) => {
+        const held = [...sequence.contextTokens];
+        t.is(sequence.armt!.tokens, held.length, what);
+        const expected = runReference(reference, [...held, ...more]).logits.subarray(held.length * 96);
+        assertClose(t, await readLogits(sequence, more), expected, { within: LOGIT_TOLERANCE, rowLength: 96, what });
+    };
+    for (let turns = 0; turns < 24; turns += 2) {
+        // while a full segment takes the next token, and while a grown one is read again
+        for (const [count, next] of [
+            [7, undefined],
+            [25, textIds(21, 96, 6) as Token[]]
+        ] as const)
+            await withSequence(model, { ...answer, batchSize: 4 }, async (sequence) => {
+                const tokens = await generateGreedy(sequence, textIds(10, 96), count);
+                const read =
+                    next === undefined
+                        ? appendGreedy(sequence, tokens.at(-1)!, 1)
+                        : sequence.evaluateWithoutGeneratingNewTokens(next);
+                const ended = read.then(
+                    () => true,
+                    () => false
+                );
+                for (let i = 0; i < turns; i++) await (i % 2 === 0 ? Promise.resolve() : setImmediate());
+                sequence.armt!.cancelEvaluation(new Error("stopped"));
+                await ended;
+                await logits(sequence, `${count} tokens, ${turns} turns:`);
+            });
+    }
 });
 
 for (const [what, options, close, overflow] of [
@@ -158,7 +349,8 @@ for (const [what, options, close, overflow] of [
     ["was trained to answer in a new segment", {}, true, "close"],
     ["does not say how it was trained", {}, undefined, "close"],
     ["goes back into the segment before", { slidingWindow: true }, false, "close"],
-    ["reads the segment before again", { rereadsPrevious: true }, false, "close"]
+    ["reads the segment before again", { rereadsPrevious: true }, false, "close"],
+    ["has its prompts cut from the right", { alignment: "right" }, false, "close"]
 ] as const)
     test(`a model that ${what} has "${overflow}" by default`, async (t) => {
         const folder = temporaryFolder(t);
@@ -169,6 +361,10 @@ for (const [what, options, close, overflow] of [
         const model = await llama.loadModel({ modelPath: file });
         t.teardown(() => model.dispose());
         await withContext(model, {}, async (context) => t.is(context.armt!.segmentOverflow, overflow));
+        if (overflow === "close" && close === false)
+            await withContext(model, { segmentOverflow: "answer", openSegmentLimit: 40 }, async (context) =>
+                t.is(context.armt!.openSegmentLimit, 8)
+            );
         await withContext(model, { segmentOverflow: "close" }, async (context) =>
             t.is(context.armt!.segmentOverflow, "close")
         );

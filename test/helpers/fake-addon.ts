@@ -125,8 +125,8 @@ export class FakeAddon implements ArmtAddon {
         this.calls.push(["planSegments", ...args.slice(1)]);
     }
 
-    growSegment(_contextId: number, sequenceId: number): void {
-        this.calls.push(["growSegment", sequenceId]);
+    growSegment(_contextId: number, sequenceId: number, grows: boolean): void {
+        this.calls.push(["growSegment", sequenceId, grows]);
     }
 
     async closeSegment(_contextId: number, sequenceId: number): Promise<void> {

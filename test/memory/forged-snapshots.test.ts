@@ -135,7 +135,7 @@ function checkShown(shown: string): void {
     if (control) throw new Error(`a control character is shown: ${JSON.stringify(shown)}`);
 }
 
-for (const segmentOverflow of ["close", "extend"] as const)
+for (const segmentOverflow of ["close", "extend", "answer"] as const)
     test(`forged snapshots are refused and change nothing, or can be worked with: ${segmentOverflow}`, async (t) => {
         const { model } = await loadTiny(t, { segmentSize: 16, layers: 2, vocab });
         const file = path.join(temporaryFolder(t), "forged.armt");

@@ -86,7 +86,9 @@ export class Conversation {
      */
     private async keepPrefix(tokens: readonly Token[]): Promise<readonly Token[]> {
         const { sequence, held } = this;
-        const isPrefix = held < tokens.length && this.tokens.slice(0, held).every((token, i) => tokens[i] === token);
+        // a cancelled read can leave less than the chat began with
+        const isPrefix =
+            held >= 0 && held < tokens.length && this.tokens.slice(0, held).every((token, i) => tokens[i] === token);
         if (isPrefix) return tokens.slice(held);
         if (this.memory !== undefined) {
             await sequence.armt!.restore(this.memory);

@@ -2,7 +2,7 @@ import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { RequestHandler } from "express";
-import { ArmtError, ArmtSnapshot, type ArmtSnapshotSource } from "../../../plugin/index.js";
+import { ArmtError, ArmtSnapshot, type ArmtSnapshotInfo, type ArmtSnapshotSource } from "../../../plugin/index.js";
 import { encodeSnapshot, readSnapshotFile } from "../../../plugin/memory/snapshot-file.js";
 import { findMismatch } from "../../../plugin/memory/snapshot-origin.js";
 import { quote, systemErrorText } from "../../util/errors.js";
@@ -155,7 +155,7 @@ async function readMemory({ engine }: ModelServer, file: string, signal: AbortSi
     const { origin } = engine.context.armt!;
     const { earlierFingerprints } = engine.model.armt!;
     try {
-        const accept = (header: typeof origin) => {
+        const accept = (header: ArmtSnapshotInfo) => {
             const mismatch = findMismatch(header, origin, earlierFingerprints);
             if (mismatch !== undefined) throw new ArmtError(mismatch);
         };
