@@ -146,6 +146,9 @@ public:
     // Appends a token at pos_last() + 1. pos is used only if the sequence is empty.
     void push(llama_token token, llama_pos pos, int32_t out);
 
+    // Text tokens of the open segment once it is full, if it does not grow
+    uint32_t segment_size(const armt_config & config) const;
+
     // Text tokens that the open segment holds before it closes
     uint32_t capacity(const armt_config & config) const;
 
@@ -192,7 +195,6 @@ private:
     bool                  open_in_flight = false;
     uint32_t              n_prev_oldest  = 0; // text tokens of the segment before the oldest one
 
-    uint32_t segment_size(const armt_config & config) const;
     uint32_t find_first_output(uint32_t n_max) const;
     bool     wants_output() const;
     bool     flight_wants_output() const;

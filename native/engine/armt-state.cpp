@@ -208,9 +208,6 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
     seq.n_open       = read_value<uint32_t>(io);
     seq.n_segments   = read_value<uint64_t>(io);
     seq.first_output = read_value<uint32_t>(io);
-    if (!same_overflow) {
-        seq.first_output = UINT32_MAX;
-    }
     seq.plan.n_first = read_value<uint64_t>(io);
     seq.plan.n_each  = read_value<uint64_t>(io);
     seq.plan.n_total = read_value<uint64_t>(io);
@@ -225,6 +222,13 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
     }
     const auto is_size = [&](uint64_t n) { return n >= 1 && n <= config.n_segment; };
     const bool plan_ok = seq.plan.n_total == 0 || (is_size(seq.plan.n_first) && is_size(seq.plan.n_each));
+    if (config.grows_if_told) {
+        // it has grown exactly if it is longer than a segment, and a forged value could let it shrink unnoticed
+        const uint32_t size = seq.segment_size(config);
+        seq.first_output    = n_text > size ? size : UINT32_MAX;
+    } else if (!same_overflow) {
+        seq.first_output = UINT32_MAX;
+    }
     // a segment has one token at least, and the last position is one too
     const bool start_ok = seq.pos_first >= 0 && seq.pos_open >= seq.pos_first &&
                           seq.n_segments <= uint64_t(seq.pos_open - seq.pos_first) &&

@@ -38,6 +38,12 @@ export class SequenceHandle {
         this.record = new TokenRecord(sequence);
     }
 
+    /** Takes over what is known of another sequence, whose state was copied here. */
+    takeOver({ isRegular, answeredTo }: SequenceHandle): void {
+        this.isRegular = isRegular;
+        this.answeredTo = answeredTo;
+    }
+
     /** Number of the sequence in its context. */
     get id(): number {
         return sequenceIdOf(this.sequence);

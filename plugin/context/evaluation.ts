@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { DisposedError, type Token } from "node-llama-cpp";
 import { ArmtError, ArmtEvalError } from "../errors.js";
 import type { ArmtMemoryStore } from "../memory/ArmtMemoryStore.js";
@@ -43,8 +42,8 @@ interface StoredPrefix {
 /** A running read. A sequence has one at most, since its lock is held. */
 interface RunningRead {
     cancelled?: { readonly reason: unknown };
-    /** Resolves when the read has ended, however it did. */
-    readonly ended: Promise<void>;
+    /** Whether tokens that the sequence held before are being read again. A cancel must not lose them. */
+    restores?: boolean;
 }
 
 /** How node-llama-cpp reports a failed native evaluation, whatever the reason. */
@@ -93,10 +92,7 @@ export class Evaluation {
         const isPrompt = tokens.length !== 1;
         if (start === 0) handle.isRegular = true;
         if (tokens.length > 1) handle.cachedTokens = 0;
-        const progress =
-            this.onProgress === undefined || !isPrompt
-                ? undefined
-                : new ProgressReporter(this.onProgress, () => handle.readStats(), tokens.length);
+        let progress: ProgressReporter | undefined;
         try {
             return await this.runRead(handle, tokens, async (read) => {
                 const own = withoutIdleAction(request, handle);
@@ -104,6 +100,8 @@ export class Evaluation {
                     if (handle.stats.openTokens === this.armt.segmentSize) await setGrowth(handle, true);
                 } else await this.cutGrown(handle, read);
                 handle.answeredTo = -1;
+                if (this.onProgress !== undefined && isPrompt)
+                    progress = new ProgressReporter(this.onProgress, () => handle.readStats(), tokens.length);
                 const planned = await planQuestions(this.armt, own, handle);
                 const { firstTokenSequenceIndex: from } = planned.request;
                 if (from === 0 && isPart !== true)
@@ -138,16 +136,8 @@ export class Evaluation {
     cancel(handle: SequenceHandle, reason: unknown): void {
         const read = this.running.get(handle);
         if (read !== undefined) read.cancelled = { reason };
+        if (read?.restores === true && !(reason instanceof DisposedError)) return;
         this.batches.cancel(handle, reason);
-    }
-
-    /** Waits until no read of the sequence runs. */
-    async settled(handle: SequenceHandle): Promise<void> {
-        for (let read = this.running.get(handle); read !== undefined; read = this.running.get(handle)) {
-            await read.ended;
-            // node-llama-cpp records the tokens a few promises later
-            await setImmediate();
-        }
     }
 
     /** Tells the engine how to cut a prompt of known length, if the model's alignment requires it. */
@@ -167,11 +157,7 @@ export class Evaluation {
         tokens: readonly Token[],
         work: (read: RunningRead) => Promise<T>
     ): Promise<T> {
-        let end = () => {};
-        const ended = new Promise<void>((resolve) => {
-            end = resolve;
-        });
-        const read: RunningRead = { ended };
+        const read: RunningRead = {};
         this.running.set(handle, read);
         try {
             return await work(read);
@@ -180,14 +166,16 @@ export class Evaluation {
             return this.fail(error);
         } finally {
             this.running.delete(handle);
-            end();
         }
     }
 
     /** Reads an open segment that has grown again, cut like any text. */
     private async cutGrown(handle: SequenceHandle, read: RunningRead): Promise<void> {
+        read.restores = true;
         const planned = await takeGrownSegment(this.armt, handle);
-        if (planned !== undefined) await this.readPieces(planned, () => undefined, handle, read, undefined);
+        if (planned !== undefined) await this.readPieces(planned, () => undefined, handle, {}, undefined);
+        read.restores = false;
+        if (read.cancelled !== undefined) throw read.cancelled.reason;
     }
 
     private async readPieces(

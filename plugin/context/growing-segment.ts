@@ -12,15 +12,16 @@ export function isGenerated({ firstTokenSequenceIndex, tokens, logits }: ReadReq
 
 /**
  * With `segmentOverflow: "answer"`: whether the open segment, full or grown already, takes a generated token. It does
- * not beyond its limit, and not without its token ids, since nobody could read it again.
+ * not beyond its limit, not where a question in it would start a new one, and not without its token ids, since nobody
+ * could read it again.
  */
 export function takesGenerated(armt: ArmtContext, handle: SequenceHandle): boolean {
     const { segmentOverflow, segmentSize, openSegmentLimit } = armt;
     if (segmentOverflow !== "answer") return false;
     const { openTokens, segmentStart } = handle.stats;
     if (openTokens < segmentSize || openTokens >= openSegmentLimit) return false;
-    if (openTokens > segmentSize) return true;
-    return questionsOf(armt, handle) === undefined && handle.record.isKnownFrom(segmentStart);
+    if (questionsOf(armt, handle) !== undefined) return false;
+    return openTokens > segmentSize || handle.record.isKnownFrom(segmentStart);
 }
 
 /** Lets the open segment grow, or takes that back before it has grown. The caller holds the sequence's lock. */

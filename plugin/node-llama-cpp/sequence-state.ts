@@ -1,14 +1,6 @@
 import type { LlamaContext, LlamaContextSequence } from "node-llama-cpp";
 import { contextInternals, type NativeContext, sequenceInternals } from "./internals.js";
-import { requestContext } from "./locks.js";
-
-/** Take the context's lock only. */
-const delayed = [
-    "_eraseContextTokenRanges",
-    "_copyStateFromOtherSequence",
-    "takeCheckpoint",
-    "_takeNamedCheckpoint"
-] as const;
+import { requestContext, withSequenceLock } from "./locks.js";
 
 /** Wraps the native method behind `sequence.loadStateFromFile`. */
 export function wrapStateLoading(
@@ -30,34 +22,86 @@ export function truncateNativeSequence(context: LlamaContext, sequenceId: number
     return contextInternals(context)._ctx.removeTokenCellsFromSequence(sequenceId, start, end);
 }
 
+/** The methods that {@link serializeStateChanges} replaces. */
+type StateMethod =
+    | "_eraseContextTokenRanges"
+    | "_copyStateFromOtherSequence"
+    | "takeCheckpoint"
+    | "_takeNamedCheckpoint"
+    | "saveStateToFile"
+    | "loadStateFromFile";
+
+/** What {@link serializeStateChanges} calls. */
+export interface StateHooks {
+    /** Throws if the sequence's state cannot be saved; node-llama-cpp would have emptied the file by then. */
+    beforeSave(): Promise<void>;
+    /** Called after the state was loaded from a file, or could not be loaded and is empty. */
+    afterLoad(): void;
+    /** Called after the state was copied from another sequence. */
+    afterCopy(from: LlamaContextSequence): void;
+}
+
 /**
- * Delays the methods that change or copy a sequence's state and take only the context's lock, which is free between two
- * batches of a read. All methods that take this lock end the turn of another sequence's read, since node-llama-cpp does
- * not show who waits for it. Saving to and loading from a file take the lock of the sequence's evaluations before.
- * @param before what the delayed methods wait for
- * @param check throws if the sequence's state cannot be saved; node-llama-cpp would have emptied the file by then
+ * Lets the methods that change or copy a sequence's state take turns with its evaluations. Some take only the context's
+ * lock, which is free between two batches of a read, when node-llama-cpp's record of the tokens is behind the engine's.
+ * All methods that take the context's lock end the turn of another sequence's read, since node-llama-cpp does not show
+ * who waits for it.
  */
-export function delayStateChanges(
-    sequence: LlamaContextSequence,
-    before: () => Promise<void>,
-    check: () => Promise<void>
-): void {
+export function serializeStateChanges(sequence: LlamaContextSequence, hooks: StateHooks): void {
     const internals = sequenceInternals(sequence);
-    const wrap = (
-        name: (typeof delayed)[number] | "saveStateToFile" | "loadStateFromFile",
-        ready?: () => Promise<void>
-    ) => {
-        const method: (...args: unknown[]) => Promise<unknown> = internals[name].bind(sequence);
-        const wrapped = async (...args: unknown[]) => {
-            if (ready !== undefined) await ready();
+    const method = (name: StateMethod): ((...args: unknown[]) => Promise<unknown>) => internals[name].bind(sequence);
+    const replace = (name: StateMethod, value: (...args: never[]) => Promise<unknown>) =>
+        Object.defineProperty(internals, name, { value });
+    const turnOf = (other: LlamaContextSequence) => withSequenceLock(other, async () => {});
+
+    const erase = method("_eraseContextTokenRanges");
+    let erasing = 0;
+    replace("_eraseContextTokenRanges", async (ranges: unknown, options: { skipLock?: boolean } = {}) => {
+        // the caller holds the sequence's lock
+        if (options.skipLock === true) return await erase(ranges, options);
+        return await withSequenceLock(sequence, async () => {
             requestContext(sequence.context);
-            return await method(...args);
-        };
-        Object.defineProperty(internals, name, { value: wrapped });
-    };
-    for (const name of delayed) wrap(name, before);
-    wrap("saveStateToFile", check);
-    wrap("loadStateFromFile");
+            erasing++;
+            try {
+                return await erase(ranges, { ...options, skipLock: true });
+            } finally {
+                erasing--;
+            }
+        });
+    });
+    for (const name of ["takeCheckpoint", "_takeNamedCheckpoint"] as const) {
+        const take = method(name);
+        replace(name, async (...args: unknown[]) => {
+            // what erases tokens holds the lock, and takes a checkpoint at its end
+            if (erasing === 0) await turnOf(sequence);
+            requestContext(sequence.context);
+            return await take(...args);
+        });
+    }
+    const copy = method("_copyStateFromOtherSequence");
+    replace("_copyStateFromOtherSequence", async (from: LlamaContextSequence, ...args: unknown[]) => {
+        await turnOf(sequence);
+        await turnOf(from);
+        requestContext(sequence.context);
+        const copied = await copy(from, ...args);
+        hooks.afterCopy(from);
+        return copied;
+    });
+    const save = method("saveStateToFile");
+    replace("saveStateToFile", async (...args: unknown[]) => {
+        await hooks.beforeSave();
+        requestContext(sequence.context);
+        return await save(...args);
+    });
+    const load = method("loadStateFromFile");
+    replace("loadStateFromFile", async (...args: unknown[]) => {
+        requestContext(sequence.context);
+        try {
+            await load(...args);
+        } finally {
+            hooks.afterLoad();
+        }
+    });
 }
 
 /** Whether node-llama-cpp takes checkpoints of its own while the sequence reads. */

@@ -3,8 +3,8 @@ import type { ArmtContext } from "../context/ArmtContext.js";
 import type { Evaluation } from "../context/evaluation.js";
 import { SequenceHandle } from "../context/SequenceHandle.js";
 import { samplingDefaults } from "../context/sampling-defaults.js";
-import { ArmtUnsupportedError } from "../errors.js";
-import { delayStateChanges, replaceContextShift } from "../node-llama-cpp/sequence-state.js";
+import { ArmtError, ArmtUnsupportedError } from "../errors.js";
+import { replaceContextShift, serializeStateChanges } from "../node-llama-cpp/sequence-state.js";
 import { ArmtSequence } from "./ArmtSequence.js";
 
 /** Adds `sequence.armt`. */
@@ -25,12 +25,22 @@ export function decorateSequence(
                 "shift; create it with a larger `contextSize`, or without one"
         );
     });
-    // while a read runs, node-llama-cpp's record of the tokens is behind the engine's
-    delayStateChanges(
-        sequence,
-        () => evaluation.settled(handle),
-        () => handle.exclusively(({ addon, contextId, sequenceId }) => addon.checkState(contextId, sequenceId))
-    );
+    serializeStateChanges(sequence, {
+        beforeSave: async () => {
+            if (!handle.record.isKnown)
+                throw new ArmtError(
+                    "the state cannot be saved by node-llama-cpp, because the ids of the first tokens were not kept; " +
+                        "save it with `sequence.armt.save`"
+                );
+            await handle.exclusively(({ addon, contextId, sequenceId }) => addon.checkState(contextId, sequenceId));
+        },
+        afterLoad: () => {
+            handle.answeredTo = -1;
+        },
+        afterCopy: (from) => {
+            if (from.armt !== undefined) handle.takeOver(from.armt.handle);
+        }
+    });
     evaluation.register(handle);
     wrapEvaluate(sequence, handle);
     return sequence;

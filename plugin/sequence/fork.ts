@@ -26,8 +26,7 @@ export async function forkSequence(
         await handle.exclusively(async ({ addon, contextId, sequenceId }) => {
             await addon.copySequence(contextId, sequenceId, target.id);
             target.record.copyFrom(handle.record);
-            target.isRegular = handle.isRegular;
-            target.answeredTo = handle.answeredTo;
+            target.takeOver(handle);
             target.closeBeforeQuestion = handle.closeBeforeQuestion;
         });
         return fork;

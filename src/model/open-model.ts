@@ -2,7 +2,7 @@ import { ArmtDeviceError } from "../../plugin/errors.js";
 import type {
     ArmtMemoryStore,
     ArmtProgress,
-    ArmtSnapshotOrigin,
+    ArmtSnapshotInfo,
     Llama,
     LlamaContext,
     LlamaContextOptions,
@@ -42,7 +42,7 @@ export interface OpenContextOptions extends Pick<LlamaContextOptions, "sequences
     /** For an ARMT model only. */
     memoryStore?: ArmtMemoryStore;
     /** The context must fit this snapshot; this overrides the command line. */
-    like?: ArmtSnapshotOrigin;
+    like?: ArmtSnapshotInfo;
 }
 
 /** Loads models into one llama.cpp. */

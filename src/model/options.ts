@@ -4,7 +4,7 @@ import type {
     ArmtPrecision,
     ArmtSchedule,
     ArmtSegmentOverflow,
-    ArmtSnapshotOrigin,
+    ArmtSnapshotInfo,
     ArmtSplitMode,
     ArmtStateType,
     LlamaContextOptions
@@ -68,13 +68,15 @@ export function placementOptions({ rpc, gpuLayers, splitMode, mainGpu, tensorSpl
  */
 export function contextOptions(
     options: ModelOptions,
-    like?: ArmtSnapshotOrigin
+    like?: ArmtSnapshotInfo
 ): LlamaContextOptions & { armt?: ArmtContextOptions } {
     const { schedule, maxCells, precision } = options;
     const fp8Products = options.fp8Products === undefined ? undefined : readFp8Products(options);
     const { segmentSize, stateType } = like ?? options;
-    // a memory of closed segments fits contexts whose answers grow, too
-    const { segmentOverflow, openSegmentLimit } = like?.segmentOverflow === "close" ? options : (like ?? options);
+    const isLonger = like !== undefined && like.openTokens > like.segmentSize;
+    // a memory without a longer segment fits contexts whose answers grow, and those whose segments close
+    const { segmentOverflow, openSegmentLimit } =
+        like?.segmentOverflow === "extend" || isLonger ? (like ?? options) : options;
     const armt = {
         schedule,
         segmentSize,

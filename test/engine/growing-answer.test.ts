@@ -1,15 +1,18 @@
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import test from "ava";
 import {
     ArmtMemoryStore,
     type ArmtProgress,
+    ArmtSnapshot,
     getLlama,
     type LlamaContextSequence,
     LlamaLogLevel,
     type LlamaModel,
     type Token
 } from "../../plugin/index.js";
+import { sequenceInternals } from "../../plugin/node-llama-cpp/internals.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import { assertMemories } from "../helpers/assert-memories.js";
@@ -236,6 +239,87 @@ test("what is kept of a grown segment without its end or its ids is cut like any
     });
 });
 
+test("a sequence whose state was replaced has no answer to continue", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    const state = path.join(temporaryFolder(t), "state");
+    const ids = textIds(16, 96, 9);
+    await withContext(model, { ...answer, sequences: 3 }, async (context) => {
+        const [sequence, saved, copy] = [context.getSequence(), context.getSequence(), context.getSequence()];
+        await saved.evaluateWithoutGeneratingNewTokens(ids as Token[]);
+        await saved.saveStateToFile(state);
+        const expected = await appendGreedy(saved, 5, 12);
+        t.is(saved.armt!.openTokens, 12);
+
+        await answered(sequence, textIds(9, 96), 8);
+        t.is(sequence.armt!.tokens, 16);
+        await sequence.loadStateFromFile(state, { acceptRisk: true });
+        t.deepEqual(await appendGreedy(sequence, 5, 12), expected);
+
+        // a copy continues what the original would
+        await sequence.clearHistory();
+        const held = await answered(sequence, textIds(9, 96), 8);
+        await sequenceInternals(copy)._copyStateFromOtherSequence(sequence, held.length);
+        t.deepEqual(await appendGreedy(copy, 7, 12), await appendGreedy(sequence, 7, 12));
+        t.is(copy.armt!.openTokens, 20);
+    });
+});
+
+test("erasing waits for one token of an answer, not for all", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    for (const options of [answer, { segmentOverflow: "close" } as const])
+        await withSequence(model, options, async (sequence) => {
+            let cleared: Promise<number> | undefined;
+            const generated: Token[] = [];
+            for await (const token of sequence.evaluate(textIds(10, 96) as Token[], { yieldEogToken: true })) {
+                generated.push(token);
+                if (generated.length === 5) cleared = sequence.clearHistory().then(() => generated.length);
+                if (generated.length === 60) break;
+            }
+            t.true((await cleared!) < 10);
+            t.is(sequence.armt!.tokens, sequence.nextTokenIndex);
+            t.true(sequence.nextTokenIndex < 60);
+        });
+});
+
+test("node-llama-cpp does not save a sequence whose ids were dropped", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    const state = path.join(temporaryFolder(t), "state");
+    await withSequence(model, answer, async (sequence) => {
+        await sequence.armt!.feed([textIds(13, 96) as Token[]], { keepTokens: 0 });
+        await t.throwsAsync(sequence.saveStateToFile(state), { message: /save it with `sequence\.armt\.save`/ });
+        t.false(existsSync(state));
+    });
+});
+
+test("a forged state cannot say whether its segment has grown", async (t) => {
+    const { model } = await loadTiny(t, tiny);
+    const more = textIds(13, 96, 3);
+    await withSequence(model, { ...answer, openSegmentLimit: 40 }, async (sequence) => {
+        for (const [count, first] of [
+            [11, 1000],
+            [11, 2 ** 32 - 1],
+            [2, 0],
+            [6, 7]
+        ] as const) {
+            await sequence.clearHistory();
+            const held = await answered(sequence, textIds(10, 96), count);
+            const { parts } = await sequence.armt!.snapshot();
+            const state = Buffer.from(parts.state);
+            // magic, version, fingerprint, sizes, type, n_prev; pos_first, pos_open, n_open, n_segments, first_output
+            const at = state.indexOf("armt") + 8 + 4 + parts.header.fingerprint.length + 7 * 4 + 8 + 12 + 8;
+            t.is(state.readUInt32LE(at - 12), parts.header.openTokens);
+            state.writeUInt32LE(first, at);
+            const header = { ...parts.header, hasTokenIds: false };
+            await sequence.armt!.restore(new ArmtSnapshot({ header, tokens: undefined, state }));
+            if (held.length > 17) await sequence.eraseContextTokenRanges([{ start: 18, end: held.length }]);
+            await sequence.armt!.closeSegment();
+            t.is(sequence.armt!.openTokens, 0);
+            await readLogits(sequence, more);
+            t.is(sequence.armt!.openTokens, 13 - 8);
+        }
+    });
+});
+
 test("contexts whose answers grow and those whose segments close exchange what both can hold", async (t) => {
     const { model } = await loadTiny(t, tiny);
     const more = textIds(19, 96, 3) as Token[];
@@ -304,7 +388,7 @@ test("a prompt after an answer counts no token twice", async (t) => {
         t.is(cachedTokens + readTokens, all.length);
         t.true(readTokens >= 0 && cachedTokens >= 39);
         t.true(store.stats.hits + store.stats.misses <= hits + misses + 1);
-        t.true(progress.every(({ tokensTotal }) => tokensTotal === 9));
+        t.true(progress.every(({ tokensTotal, segments }) => tokensTotal === 9 && segments <= 2));
 
         await sequence.armt!.closeSegment();
         t.is(store.stats.hits + store.stats.misses, hits + misses + 1);
@@ -337,8 +421,10 @@ test("a read that is cancelled leaves a sequence that continues as its tokens sa
                     () => false
                 );
                 for (let i = 0; i < turns; i++) await (i % 2 === 0 ? Promise.resolve() : setImmediate());
+                const held = sequence.contextTokens.length;
                 sequence.armt!.cancelEvaluation(new Error("stopped"));
                 await ended;
+                t.true(sequence.contextTokens.length >= held, `${count} tokens, ${turns} turns: some were lost`);
                 await logits(sequence, `${count} tokens, ${turns} turns:`);
             });
     }

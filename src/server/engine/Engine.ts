@@ -108,7 +108,13 @@ export class Engine {
         this.collector = new RawLogprobsCollector(context);
         const { model } = context;
         // as long as this does not change, the same seed gives the same text
-        const facts = JSON.stringify([model.armt ?? model.fileInfo.metadata.general, context.armt?.segmentSize]);
+        const { segmentSize, segmentOverflow, openSegmentLimit } = context.armt ?? {};
+        const facts = JSON.stringify([
+            model.armt ?? model.fileInfo.metadata.general,
+            segmentSize,
+            segmentOverflow,
+            openSegmentLimit
+        ]);
         this.fingerprint = `fp_${createHash("sha256").update(facts).digest("hex").slice(0, 12)}`;
         this.chatTemplate = this.hasTokenizer ? new ChatTemplate(model) : undefined;
     }
