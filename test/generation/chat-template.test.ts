@@ -144,6 +144,41 @@ test("a chat has the tokens of its rendered template, real templates", async (t)
 const qwen = () => models.get("ggml-vocab-qwen2.gguf")!;
 const templateOf = (source: string) => new ChatTemplate(qwen(), { source });
 
+test("a chat after a text has no begin token and no system message of the template's own, real templates", async (t) => {
+    const folder = path.join(vocabularies, "templates");
+    const sources = readdirSync(folder).filter((name) => name.endsWith(".jinja"));
+    const user: Message = { role: "user", text: "Where is Bob?" };
+    const system: Message = { role: "system", text: "Be brief." };
+    const shown = async (template: ChatTemplate, messages: readonly Message[], follows: boolean) =>
+        textOf(qwen(), (await template.render(messages, { follows })).tokens, { special: true });
+    const without: string[] = [];
+    for (const name of sources) {
+        const template = templateOf(readFileSync(path.join(folder, name), "utf8"));
+        t.teardown(() => template.dispose());
+        const first = await shown(template, [user], false).catch((reason) => reason);
+        if (first instanceof ChatRefusedError) continue;
+        const after = await shown(template, [user], true);
+        t.true(first.endsWith(after), name);
+        t.true(after.includes("Where is Bob?"), name);
+        if (/system/i.test(first) && !/system/i.test(after)) without.push(name);
+        // what the user says stays
+        const told = await shown(template, [system, user], true);
+        t.is(told.includes("Be brief."), (await shown(template, [system, user], false)).includes("Be brief."), name);
+        await template.dispose();
+    }
+    for (const name of ["Qwen-Qwen2.5-7B-Instruct", "HuggingFaceTB-SmolLM3-3B", "ibm-granite-granite-4.0"])
+        t.true(without.includes(`${name}.jinja`), `${name} of ${without}`);
+});
+
+test("the tools that a template describes stay in a chat after a text", async (t) => {
+    const template = templateOf(chatTemplates.qwen2);
+    t.teardown(() => template.dispose());
+    const tools = [{ name: "where", description: "", parameters: { type: "object" } }];
+    const messages = chatOf(["Where is Bob?"]);
+    const { tokens } = await template.render(messages, { tools });
+    t.deepEqual((await template.render(messages, { tools, follows: true })).tokens, tokens);
+});
+
 test("names that two messages make together are text, too", async (t) => {
     const source = "{% for m in messages %}{{ m.content }}{% endfor %}";
     const template = templateOf(source);

@@ -56,6 +56,26 @@ test("many questions on one document cost one reading, and answers are those of 
     t.is(server.registry.bytes, 0);
 });
 
+test("a chat on a memory has no system message that only the template adds, and its turns begin as always", async (t) => {
+    const template =
+        "{% for m in messages %}{% if loop.first and m.role != 'system' %}{{ '<bos>system: Be kind.<eos>' }}{% endif %}" +
+        "{{ '<bos>' + m.role + ': ' + m.content + '<eos>' }}{% endfor %}{% if add_generation_prompt %}<bos>{% endif %}";
+    const { url } = await startServer(t, { tiny: { special: [], template, script: [] } });
+    const memory = (await send(`${url}/v1/armt/memories`, { headers: plain, body: book })).json();
+    const count = async (messages: object[], on: object) => {
+        const answer = await post(`${url}/v1/chat/completions`, { messages, max_tokens: 1, ...on });
+        t.is(answer.status, 200, answer.text);
+        return usageOf(answer.json()).prompt_tokens;
+    };
+    const user = { role: "user", content: "Where is it?" };
+    const system = { role: "system", content: "Be short." };
+    const on = { armt: { memory: memory.id } };
+    const turn = "user: Where is it?".length + 3;
+    t.is(await count([user], on), Number(memory.tokens) + turn);
+    t.is(await count([user], {}), "system: Be kind.".length + 2 + turn);
+    t.is(await count([system, user], on), Number(memory.tokens) + "system: Be short.".length + 2 + turn);
+});
+
 test("a response on a memory is gone on from with what was read", async (t) => {
     const { url, openai } = await startServer(t);
     const memory = (await send(`${url}/v1/armt/memories`, { headers: plain, body: book })).json();

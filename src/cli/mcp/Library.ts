@@ -220,7 +220,7 @@ async function promptOf(
     const { ask } = model.armt!;
     const hasForm = ask !== undefined && !ask.chat && (ask.before !== undefined || ask.after !== undefined);
     if (!hasForm && model.fileInfo.metadata.tokenizer?.chat_template !== undefined)
-        return await engine.renderChat([{ role: "user", text: question }], { continues: true, signal });
+        return await engine.renderChat([{ role: "user", text: question }], { follows: true, signal });
     const text = hasForm ? `${ask.before ?? ""}${question}${ask.after ?? ""}` : `\n${question}`;
     return { tokens: await engine.tokenize(text, { signal }), stopTokens: endTokens(model) };
 }

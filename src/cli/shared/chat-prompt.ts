@@ -18,7 +18,7 @@ export function openChatTemplate(model: LlamaModel): ChatTemplate {
 
 /**
  * Renders a chat up to the start of the model's answer.
- * @param follows whether the chat continues a memory, which has the begin token already
+ * @param follows whether the chat follows a text that has been read
  * @throws {ChatRefusedError} if the template refuses the chat
  */
 export async function renderChat(
@@ -27,10 +27,8 @@ export async function renderChat(
     messages: readonly Message[],
     follows: boolean
 ): Promise<ChatPrompt> {
-    const { tokens, stopTokens } = await template.render(messages);
-    if (!follows) return { tokens: [...beginTokens(model, tokens), ...tokens], stopTokens };
-    const hasBegin = tokens[0] !== undefined && tokens[0] === model.tokens.bos;
-    return { tokens: hasBegin ? tokens.slice(1) : tokens, stopTokens };
+    const { tokens, stopTokens } = await template.render(messages, { follows });
+    return { tokens: follows ? tokens : [...beginTokens(model, tokens), ...tokens], stopTokens };
 }
 
 /** The first messages of a chat. */

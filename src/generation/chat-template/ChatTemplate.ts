@@ -3,7 +3,7 @@ import { TimeSlice } from "../../util/TimeSlice.js";
 import { TokenBytes } from "../TokenBytes.js";
 import { tokenizeText } from "../tokenize-text.js";
 import { ChatRefusedError } from "./ChatRefusedError.js";
-import { probeTemplate, type TemplateCapabilities } from "./capabilities.js";
+import { findAddedSystem, probeTemplate, type TemplateCapabilities } from "./capabilities.js";
 import { toJson } from "./lossless.js";
 import { Markers, type Stretch } from "./Markers.js";
 import type { Message, TemplateMessage, Tool, ToolCall } from "./messages.js";
@@ -41,6 +41,11 @@ export interface RenderOptions {
     answer?: (syntax: ToolSyntax) => string;
     /** Variables for the template, such as `enable_thinking`. Default: none. */
     variables?: Readonly<Record<string, unknown>>;
+    /**
+     * Whether the chat follows a text that has been read. It then has no begin token, and no system message that only
+     * the template adds: between a text and a question about it, such words do harm. Default: `false`.
+     */
+    follows?: boolean;
     /** Ends the rendering. */
     signal?: AbortSignal;
 }
@@ -93,7 +98,8 @@ export class ChatTemplate {
         if (this.withTools !== undefined && (options.tools ?? []).length > 0)
             return await this.withTools.render(messages, options);
         const capabilities = await this.capabilities();
-        const { tools = [], answer, variables = {}, signal } = options;
+        const { tools = [], answer, follows = false, signal } = options;
+        const variables = { ...this.names, ...(follows && { bos_token: "" }), ...options.variables };
         const hasTools = tools.length > 0;
         const isNative = !hasTools || (capabilities.tools && capabilities.syntax !== undefined);
         const syntax = (isNative ? capabilities.syntax : undefined) ?? plainSyntax;
@@ -104,7 +110,7 @@ export class ChatTemplate {
             return await this.renderOrRefuse(
                 {
                     messages: capabilities.system ? given : withoutSystem(given),
-                    variables: { ...this.names, ...variables, add_generation_prompt: true },
+                    variables: { ...variables, add_generation_prompt: true },
                     tools: isNative && hasTools ? tools.map(toTemplateTool) : undefined,
                     parsesArguments: form === "object",
                     suffix: answer?.(syntax) ?? ""
@@ -120,7 +126,26 @@ export class ChatTemplate {
                 throw error;
             });
         });
-        return { tokens: await this.tokenize(stretches, signal), syntax, stopTokens: this.stopTokens(capabilities) };
+        let tokens = await this.tokenize(stretches, signal);
+        if (follows) {
+            const hasOwn = hasTools || messages[0]?.role === "system" || !capabilities.system;
+            const added = hasOwn ? [] : await this.addedSystem(variables, signal);
+            const isAdded = added.every((token, i) => tokens[i] === token);
+            tokens = this.withoutBegin(isAdded ? tokens.slice(added.length) : tokens);
+        }
+        return { tokens, syntax, stopTokens: this.stopTokens(capabilities) };
+    }
+
+    /** The system message that the template adds to chats without one; empty if it adds none. */
+    private async addedSystem(variables: Record<string, unknown>, signal: AbortSignal | undefined): Promise<Token[]> {
+        const text = await findAddedSystem((messages, more) => this.run(messages, { ...variables, ...more }));
+        return await this.tokenize(this.markers.split(text, undefined), signal);
+    }
+
+    /** Some vocabularies begin each message with their begin token, and it remains then. */
+    private withoutBegin(tokens: Token[]): Token[] {
+        const { bos } = this.model.tokens;
+        return bos !== null && tokens[0] === bos && !tokens.includes(bos, 1) ? tokens.slice(1) : tokens;
     }
 
     async dispose(): Promise<void> {

@@ -26,17 +26,35 @@ type Render = (
 const user: TemplateMessage = { role: "user", content: "armt probe of a user" };
 const answer = "armt probe of an answer";
 
+const rule = "armt probe of a rule";
+
+/** Renders a chat; undefined if the template refuses it. */
+async function attemptTo(render: Render, ...args: Parameters<Render>): Promise<string | undefined> {
+    try {
+        return await render(...args);
+    } catch (error) {
+        if (error instanceof TemplateError && !(error instanceof TemplateLimitError)) return undefined;
+        throw error;
+    }
+}
+
+/** The text that a template puts before the first message of a chat without a system message, in place of one. */
+export async function findAddedSystem(render: Render): Promise<string> {
+    const own: TemplateMessage = { role: "system", content: rule };
+    const alone = await attemptTo(render, [own], { add_generation_prompt: false });
+    // what begins the next turn cannot be told from the end of this one otherwise
+    if (alone === (await attemptTo(render, [own], { add_generation_prompt: true }))) return "";
+    const both = await attemptTo(render, [own, user], {});
+    const without = await attemptTo(render, [user], {});
+    if (alone === undefined || both === undefined || without === undefined) return "";
+    if (!alone.includes(rule) || !both.startsWith(alone)) return "";
+    const rest = both.slice(alone.length);
+    return rest.includes(user.content) && without.endsWith(rest) ? without.slice(0, -rest.length) : "";
+}
+
 /** Detects the features of a template by rendering small chats. */
 export async function probeTemplate(render: Render): Promise<TemplateCapabilities> {
-    const attempt = async (...args: Parameters<Render>): Promise<string | undefined> => {
-        try {
-            return await render(...args);
-        } catch (error) {
-            if (error instanceof TemplateError && !(error instanceof TemplateLimitError)) return undefined;
-            throw error;
-        }
-    };
-    const rule = "armt probe of a rule";
+    const attempt = (...args: Parameters<Render>) => attemptTo(render, ...args);
     const system = await attempt([{ role: "system", content: rule }, user], {});
     const tool = { name: "armt_probe_tool", description: "", parameters: { type: "object", properties: {} } };
     const told = await attempt([user], { tools: [{ type: "function", function: tool }] });

@@ -79,7 +79,7 @@ export class PreparedChat {
         const { messages, tools, variables } = query;
         if (tools !== undefined) checkEnds(engine.model, "tools");
         const compiled = await compileOf(engine, query, signal);
-        const options = { continues: memory !== undefined, tools: tools?.tools, variables, signal };
+        const options = { follows: memory !== undefined, tools: tools?.tools, variables, signal };
         const chat = await engine.renderChat(messages, {
             ...options,
             answer: (syntax) => (tools === undefined ? "" : forcedStart(tools, syntax))

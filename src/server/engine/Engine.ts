@@ -144,13 +144,9 @@ export class Engine {
 
     /**
      * Renders a chat with the template of the model file.
-     * @param continues whether the chat continues a memory, which has the begin token already
      * @throws {ApiError} if the model has no tokenizer, or if the template refuses the chat
      */
-    async renderChat(
-        messages: readonly Message[],
-        { continues, ...options }: RenderOptions & { continues: boolean }
-    ): Promise<RenderedChat> {
+    async renderChat(messages: readonly Message[], options: RenderOptions): Promise<RenderedChat> {
         if (this.chatTemplate === undefined)
             throw new ApiError(
                 501,
@@ -159,7 +155,7 @@ export class Engine {
         const chat = await this.chatTemplate.render(messages, options).catch(toApiError);
         const { bos, shouldPrependBosToken } = this.model.tokens;
         const [first] = chat.tokens;
-        if (continues) return first === bos ? { ...chat, tokens: chat.tokens.slice(1) } : chat;
+        if (options.follows === true) return chat;
         const begins = shouldPrependBosToken && bos !== null && first !== bos;
         return begins ? { ...chat, tokens: [bos, ...chat.tokens] } : chat;
     }

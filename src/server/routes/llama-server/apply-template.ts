@@ -16,7 +16,7 @@ export function applyTemplate(server: Server): RequestHandler {
         const messages = messagesOf(body.messages);
         const prompt = await withModel(server, modelOf(server, body), signal, async ({ engine }) => {
             const variables = variablesOf(body);
-            const { tokens } = await engine.renderChat(messages, { continues: false, tools, variables, signal });
+            const { tokens } = await engine.renderChat(messages, { tools, variables, signal });
             return await textOfTokens(engine, tokens, signal);
         });
         response.json({ prompt });
