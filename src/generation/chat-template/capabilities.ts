@@ -42,7 +42,7 @@ async function attemptTo(render: Render, ...args: Parameters<Render>): Promise<s
 export async function findAddedSystem(render: Render): Promise<string> {
     const own: TemplateMessage = { role: "system", content: rule };
     const alone = await attemptTo(render, [own], { add_generation_prompt: false });
-    // what begins the next turn cannot be told from the end of this one otherwise
+    // the beginning of the next turn could pass for the end of this one
     if (alone === (await attemptTo(render, [own], { add_generation_prompt: true }))) return "";
     const both = await attemptTo(render, [own, user], {});
     const without = await attemptTo(render, [user], {});
