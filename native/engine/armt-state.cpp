@@ -23,7 +23,8 @@ static constexpr uint32_t STATE_END = 0x21646e65; // "end!"
 static constexpr size_t STATE_OVERFLOW = 3;
 static constexpr size_t STATE_LIMIT    = 4;
 
-static constexpr const char * STATE_ENDED = "the state is damaged: it ends too early";
+static constexpr const char * STATE_ENDED       = "the state is damaged: it ends too early";
+static constexpr const char * STATE_CONTRADICTS = "the state is damaged: its counts contradict each other";
 
 template <typename T> static void write_value(llama_io_write_i & io, T value) {
     io.write(&value, sizeof(value));
@@ -222,6 +223,13 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
     }
     const auto is_size = [&](uint64_t n) { return n >= 1 && n <= config.n_segment; };
     const bool plan_ok = seq.plan.n_total == 0 || (is_size(seq.plan.n_first) && is_size(seq.plan.n_each));
+    // a segment has one token at least, and the last position is one too
+    const bool start_ok = seq.pos_first >= 0 && seq.pos_open >= seq.pos_first &&
+                          seq.n_segments <= uint64_t(seq.pos_open - seq.pos_first) &&
+                          (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
+    if (!plan_ok || !start_ok) {
+        throw std::runtime_error(STATE_CONTRADICTS);
+    }
     if (config.grows_if_told) {
         // it has grown exactly if it is longer than a segment, and a forged value could let it shrink unnoticed
         const uint32_t size = seq.segment_size(config);
@@ -229,14 +237,9 @@ static armt_sequence read_counts(llama_io_read_i & io, const armt_config & confi
     } else if (!same_overflow) {
         seq.first_output = UINT32_MAX;
     }
-    // a segment has one token at least, and the last position is one too
-    const bool start_ok = seq.pos_first >= 0 && seq.pos_open >= seq.pos_first &&
-                          seq.n_segments <= uint64_t(seq.pos_open - seq.pos_first) &&
-                          (seq.n_segments > 0 || seq.pos_open == seq.pos_first);
-    if (!plan_ok || !start_ok || seq.n_open > config.n_segment_max || n_pending > config.n_segment_max ||
-        n_text > seq.capacity(config) ||
+    if (seq.n_open > config.n_segment_max || n_pending > config.n_segment_max || n_text > seq.capacity(config) ||
         int64_t(seq.pos_open) + seq.n_open + n_pending > std::numeric_limits<llama_pos>::max()) {
-        throw std::runtime_error("the state is damaged: its counts contradict each other");
+        throw std::runtime_error(STATE_CONTRADICTS);
     }
     for (uint32_t i = 0; i < n_pending; ++i) {
         seq.pending.push_back({read_token(io, n_vocab), -1});
@@ -303,7 +306,7 @@ llama_memory_armt::sequence_state llama_memory_armt::read_sequence(llama_io_read
     armt_sequence  seq =
         read_counts(io, config, model.vocab.n_tokens(), sizes[STATE_LIMIT], sizes[STATE_OVERFLOW] == state_overflow());
     if (n_prev > config.n_segment_max || (config.n_prev_max > 0 && (n_prev > 0) != (seq.n_segments > 0))) {
-        throw std::runtime_error("the state is damaged: its counts contradict each other");
+        throw std::runtime_error(STATE_CONTRADICTS);
     }
     const int64_t n_tokens = seq.empty() ? 0 : int64_t(seq.pos_last()) - seq.pos_first + 1;
     if (n_tokens_expected >= 0 && (n_tokens != n_tokens_expected || (n_tokens > 0 && seq.pos_first != 0))) {
@@ -314,7 +317,7 @@ llama_memory_armt::sequence_state llama_memory_armt::read_sequence(llama_io_read
     seq.n_prev = n_prev;
     if (config.n_reread_max > 0) {
         if (n_prev > config.n_reread_max || (n_prev > 0) != (seq.n_segments > 0)) {
-            throw std::runtime_error("the state is damaged: its counts contradict each other");
+            throw std::runtime_error(STATE_CONTRADICTS);
         }
         for (uint32_t i = 0; i < n_prev; ++i) {
             seq.reread.push_back(read_token(io, model.vocab.n_tokens()));

@@ -198,6 +198,7 @@ export class Evaluation {
             const { end, checkpoint } = piece;
             if (end > at || tokens.length === 0) {
                 if (read.cancelled !== undefined) throw read.cancelled.reason;
+                handle.throwIfDisposed();
                 for (const value of await this.batches.read(pieceOf(request, at, end), mapper)) decoded.push(value);
                 at = end;
             }

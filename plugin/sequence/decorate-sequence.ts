@@ -27,12 +27,12 @@ export function decorateSequence(
     });
     serializeStateChanges(sequence, {
         beforeSave: async () => {
+            await handle.exclusively(({ addon, contextId, sequenceId }) => addon.checkState(contextId, sequenceId));
             if (!handle.record.isKnown)
                 throw new ArmtError(
                     "the state cannot be saved by node-llama-cpp, because the ids of the first tokens were not kept; " +
                         "save it with `sequence.armt.save`"
                 );
-            await handle.exclusively(({ addon, contextId, sequenceId }) => addon.checkState(contextId, sequenceId));
         },
         afterLoad: () => {
             handle.answeredTo = -1;

@@ -17,7 +17,15 @@ import { convertCheckpoint } from "../../src/convert/convert.js";
 import { makeTinyCheckpoint } from "../../src/tiny/checkpoint.js";
 import { assertMemories } from "../helpers/assert-memories.js";
 import { assertClose } from "../helpers/compare.js";
-import { generateGreedy, loadTiny, readLogits, readMemories, withContext, withSequence } from "../helpers/contexts.js";
+import {
+    generateGreedy,
+    loadTiny,
+    readLogits,
+    readMemories,
+    testGpu,
+    withContext,
+    withSequence
+} from "../helpers/contexts.js";
 import { generateReference, runReference } from "../helpers/reference.js";
 import { temporaryFolder } from "../helpers/temporary.js";
 import { textIds } from "../helpers/tokens.js";
@@ -443,7 +451,7 @@ for (const [what, options, close, overflow] of [
         await makeTinyCheckpoint(folder, { ...tiny, ...options });
         const file = path.join(folder, "model.gguf");
         await convertCheckpoint({ checkpoint: folder, output: file, ask: { close } });
-        const llama = await getLlama({ gpu: false, logLevel: LlamaLogLevel.error, maxThreads: 1 });
+        const llama = await getLlama({ gpu: testGpu ?? false, logLevel: LlamaLogLevel.error, maxThreads: 1 });
         const model = await llama.loadModel({ modelPath: file });
         t.teardown(() => model.dispose());
         await withContext(model, {}, async (context) => t.is(context.armt!.segmentOverflow, overflow));

@@ -170,13 +170,47 @@ test("a chat after a text has no begin token and no system message of the templa
         t.true(without.includes(`${name}.jinja`), `${name} of ${without}`);
 });
 
-test("the tools that a template describes stay in a chat after a text", async (t) => {
-    const template = templateOf(chatTemplates.qwen2);
-    t.teardown(() => template.dispose());
+test("what a request adds to a chat after a text stays", async (t) => {
     const tools = [{ name: "where", description: "", parameters: { type: "object" } }];
     const messages = chatOf(["Where is Bob?"]);
-    const { tokens } = await template.render(messages, { tools });
-    t.deepEqual((await template.render(messages, { tools, follows: true })).tokens, tokens);
+    const stays = async (source: string, options: object) => {
+        const template = templateOf(source);
+        t.teardown(() => template.dispose());
+        const { tokens } = await template.render(messages, options);
+        const after = (await template.render(messages, { ...options, follows: true })).tokens;
+        const { bos } = qwen().tokens;
+        t.deepEqual(after, tokens[0] === bos ? tokens.slice(1) : tokens);
+    };
+    await stays(chatTemplates.qwen2, { tools });
+    const real = (name: string) => readFileSync(path.join(vocabularies, "templates", `${name}.jinja`), "utf8");
+    const documents = [{ title: "A note", text: "Bob is in the garden." }];
+    await stays(real("ibm-granite-granite-4.0"), { variables: { documents } });
+    await stays(real("google-gemma-4-31B-it"), { variables: { enable_thinking: true } });
+});
+
+test("a chat after a text begins the same with each turn, whether or not turns have a begin token", async (t) => {
+    const model = models.get("ggml-vocab-llama-bpe.gguf")!;
+    const llama31 = readFileSync(
+        path.join(vocabularies, "templates", "meta-llama-Llama-3.1-8B-Instruct.jinja"),
+        "utf8"
+    );
+    const begin = "{{ bos_token }}";
+    const turns =
+        "{% for m in messages %}{% if m.role == 'user' %}BOS[INST] {{ m.content }} [/INST]{% else %}{{ m.content }}{% endif %}{% endfor %}";
+    for (const [source, start] of [
+        [`${begin}${turns.replace("BOS", "")}`, "[INST] Where"],
+        [turns.replace("BOS", begin), "<|begin_of_text|>[INST] Where"],
+        [llama31, "<|start_header_id|>user"]
+    ] as const) {
+        const template = new ChatTemplate(model, { source });
+        t.teardown(() => template.dispose());
+        const [one, two] = [chatOf(["Where is Bob?"]), chatOf(["Where is Bob?", "There.", "And Ann?"])];
+        const first = textOf(model, (await template.render(one, { follows: true })).tokens, { special: true });
+        const second = textOf(model, (await template.render(two, { follows: true })).tokens, { special: true });
+        t.true(first.startsWith(start), `${first} starts with ${start}`);
+        const question = first.slice(0, first.indexOf("Bob?") + 4);
+        t.true(second.startsWith(question), `${second} starts with ${question}`);
+    }
 });
 
 test("names that two messages make together are text, too", async (t) => {

@@ -99,7 +99,7 @@ export class ChatTemplate {
             return await this.withTools.render(messages, options);
         const capabilities = await this.capabilities();
         const { tools = [], answer, follows = false, signal } = options;
-        const variables = { ...this.names, ...(follows && { bos_token: "" }), ...options.variables };
+        const variables = { ...this.names, ...options.variables };
         const hasTools = tools.length > 0;
         const isNative = !hasTools || (capabilities.tools && capabilities.syntax !== undefined);
         const syntax = (isNative ? capabilities.syntax : undefined) ?? plainSyntax;
@@ -129,23 +129,30 @@ export class ChatTemplate {
         let tokens = await this.tokenize(stretches, signal);
         if (follows) {
             const hasOwn = hasTools || messages[0]?.role === "system" || !capabilities.system;
-            const added = hasOwn ? [] : await this.addedSystem(variables, signal);
-            const isAdded = added.every((token, i) => tokens[i] === token);
-            tokens = this.withoutBegin(isAdded ? tokens.slice(added.length) : tokens);
+            const added = hasOwn ? [] : await this.addedSystem(signal);
+            const isAdded = added.length > 0 && added.every((token, i) => tokens[i] === token);
+            tokens = isAdded ? tokens.slice(added.length) : this.withoutBegin(tokens, capabilities);
         }
         return { tokens, syntax, stopTokens: this.stopTokens(capabilities) };
     }
 
-    /** The system message that the template adds to chats without one; empty if it adds none. */
-    private async addedSystem(variables: Record<string, unknown>, signal: AbortSignal | undefined): Promise<Token[]> {
-        const text = await findAddedSystem((messages, more) => this.run(messages, { ...variables, ...more }));
+    /**
+     * The system message that the template adds to chats without one, and what stands before it; empty if it adds none.
+     * What variables of a request add is not part of it, since the request wants it.
+     */
+    private async addedSystem(signal: AbortSignal | undefined): Promise<Token[]> {
+        const text = await findAddedSystem(async (messages, more) => {
+            signal?.throwIfAborted();
+            return await this.run(messages, more);
+        });
         return await this.tokenize(this.markers.split(text, undefined), signal);
     }
 
-    /** Some vocabularies begin each message with their begin token, and it remains then. */
-    private withoutBegin(tokens: Token[]): Token[] {
+    /** Where each turn begins with the begin token, it remains. */
+    private withoutBegin(tokens: Token[], { twoTurns }: TemplateCapabilities): Token[] {
         const { bos } = this.model.tokens;
-        return bos !== null && tokens[0] === bos && !tokens.includes(bos, 1) ? tokens.slice(1) : tokens;
+        const begins = this.markers.split(twoTurns, undefined).filter((part) => "token" in part && part.token === bos);
+        return bos !== null && tokens[0] === bos && begins.length < 2 ? tokens.slice(1) : tokens;
     }
 
     async dispose(): Promise<void> {

@@ -16,6 +16,8 @@ export interface TemplateCapabilities {
     readonly syntax: ToolSyntax | undefined;
     /** The text after an assistant's message, such as the end of its turn. */
     readonly afterText: string;
+    /** A chat with two messages of a user; empty if the template refuses it. */
+    readonly twoTurns: string;
 }
 
 type Render = (
@@ -59,6 +61,9 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
     const tool = { name: "armt_probe_tool", description: "", parameters: { type: "object", properties: {} } };
     const told = await attempt([user], { tools: [{ type: "function", function: tool }] });
     const plain = await attempt([user, { role: "assistant", content: answer }], { add_generation_prompt: false });
+    const twoTurns = await attempt([user, { role: "assistant", content: answer }, user], {
+        add_generation_prompt: false
+    });
     const [beforeText, afterText = ""] = plain?.includes(answer) ? cutAtLast(plain, answer) : [];
     const called = (count: number, asText: boolean): TemplateMessage => ({
         role: "assistant",
@@ -100,7 +105,8 @@ export async function probeTemplate(render: Render): Promise<TemplateCapabilitie
         calls,
         plainResults: plain !== undefined && followed === plain + result,
         syntax,
-        afterText
+        afterText,
+        twoTurns: twoTurns ?? ""
     };
 }
 
